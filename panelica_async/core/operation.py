@@ -1,0 +1,76 @@
+"""An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
+
+import enum
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+Dialect = Literal["reference", "panel"]
+"""`reference` is the published API reference; `panel` is what current panels serve."""
+
+
+class Repeat(enum.Enum):
+    """What happens when a call is sent twice."""
+
+    READ = "read"
+    """Nothing: it changes nothing."""
+    IDEMPOTENT = "idempotent"
+    """The second call changes nothing more."""
+    NATURAL_KEY = "natural-key"
+    """A second object, or a conflict; but whether the first call took effect can be looked up."""
+    UNSAFE = "unsafe"
+    """A second effect, and no way to tell."""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether sending the call again does no harm."""
+        return self in {Repeat.READ, Repeat.IDEMPOTENT}
+
+
+@attrs.frozen
+class NaturalKey:
+    """Arguments that identify what a create makes, and the operation that finds it."""
+
+    fields: tuple[str, ...]
+    lookup: str
+
+
+@attrs.frozen(kw_only=True)
+class Wire:
+    """How an operation travels in one dialect: where each argument goes, and under which name."""
+
+    method: str
+    path: str
+    """Template; the placeholders are Python argument names."""
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    """Python argument to name in the query."""
+    body: Mapping[str, str] = attrs.field(factory=dict)
+    """Python argument to name in the JSON body."""
+    wrapped: frozenset[str] = frozenset()
+    """Arguments that travel as a list of one."""
+    items: str | None = None
+    """Key that holds the rows of a list reply; None when the reply is the list."""
+
+
+@attrs.frozen(kw_only=True)
+class Operation:
+    """One operation of the External API."""
+
+    name: str
+    reference: Wire
+    panel: Wire | None
+    """Wire form on current panels; None when they do not serve the operation."""
+    scope: str | None
+    """Scope the key needs; None when any key will do."""
+    repeat: Repeat
+    natural_key: NaturalKey | None = None
+    signed: bool = True
+    destructive: bool = False
+    asynchronous: bool = False
+    choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """Arguments that take one of a closed set of values."""
+
+    def wire(self, dialect: Dialect) -> Wire | None:
+        """Return the wire form in a dialect, or None when it does not have the operation."""
+        return self.reference if dialect == "reference" else self.panel

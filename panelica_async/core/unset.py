@@ -1,0 +1,20 @@
+"""The sentinel for an argument that was not given: absent and null differ in a PATCH."""
+
+import enum
+from typing import Final, Literal
+
+
+class Unset(enum.Enum):
+    """Type of `UNSET`. A member of an enum, so that type checkers narrow `is UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Not given: the field is left out of the request. `None` sends null."""
