@@ -1,0 +1,156 @@
+"""Renders `panelica_async/models/`: datamodel-code-generator with templates of ours, one module for each resource file."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from codegen.header import generated_by
+from codegen.source import Node
+from codegen.specification import Specification
+
+SHARED_GROUP = "shared"
+"""Module of the schemas that the root file defines."""
+_TEMPLATES = Path(__file__).parent / "templates" / "models"
+_OPTIONS = (
+    "--input-file-type", "openapi",
+    "--output-model-type", "msgspec.Struct",
+    "--custom-template-dir", str(_TEMPLATES),
+    "--target-python-version", "3.11",
+    "--base-class", "panelica_async.core.model.Model",
+    "--additional-imports", "attrs.frozen,attrs.field,panelica_async.core.model.OpenEnum",
+    "--import-overrides", json.dumps({"field": "attrs", "UNSET": "panelica_async.core.unset"}),
+    "--use-schema-description", "--use-field-description", "--use-standard-primitive-types", "--use-double-quotes",
+    "--output-datetime-class", "datetime",
+    "--keyword-only", "--no-use-annotated", "--capitalise-enum-members",
+    "--disable-timestamp", "--disable-future-imports", "--disable-warnings",
+    "--strict-refs",
+    "--formatters", "builtin",
+)  # fmt: skip
+
+
+@attrs.frozen
+class ModelGroup:
+    """The schemas of one generated module."""
+
+    module: str
+    source: str
+    title: str
+    schemas: Mapping[str, Node]
+
+
+def model_groups(specification: Specification) -> tuple[ModelGroup, ...]:
+    """Return the groups that hold at least one schema. `Error` is the business of the error tree, not a model."""
+    shared = {
+        name: schema for name, schema in specification.shared["components"].get("schemas", {}).items() if name != "Error"
+    }
+    groups = [ModelGroup(SHARED_GROUP, "openapi", "What several resources use", shared)]
+    groups += [
+        ModelGroup(resource.name, resource.name, resource.tag["name"], resource.schemas)
+        for resource in specification.resources
+    ]
+    return tuple(group for group in groups if group.schemas)
+
+
+def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
+    """Return the module of each schema."""
+    return {name: group.module for group in groups for name in group.schemas}
+
+
+def render_models(specification: Specification) -> dict[str, str]:
+    """Return file names and unformatted texts of the model modules."""
+    groups = model_groups(specification)
+    homes = group_of_schema(groups)
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "schemas", Path(folder) / "models"
+        source.mkdir()
+        for group in groups:
+            schemas = {name: _plain(schema, group.module, homes) for name, schema in group.schemas.items()}
+            document = {
+                "openapi": "3.1.0",
+                "info": {"title": group.title, "version": "1"},
+                "paths": {},
+                "components": {"schemas": schemas},
+            }
+            (source / f"{group.module}.json").write_text(json.dumps(document), encoding="utf-8")
+        extra = Path(folder) / "extra.json"
+        extra.write_text(json.dumps(_template_data(groups)), encoding="utf-8")
+        subprocess.run(  # noqa: S603 - our own arguments
+            [
+                sys.executable, "-m", "datamodel_code_generator",
+                "--input", str(source), "--output", str(output), "--extra-template-data", str(extra), *_OPTIONS,
+            ],
+            check=True,
+        )  # fmt: skip
+        texts = {f"{group.module}.py": (output / f"{group.module}.py").read_text("utf-8") for group in groups}
+    files = {
+        f"{group.module}.py": _with_header(texts[f"{group.module}.py"], group) for group in groups
+    }
+    files["__init__.py"] = _index(groups)
+    return files
+
+
+def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
+    """Return a schema as datamodel-code-generator wants it: file references, open enums as enums."""
+    if isinstance(value, list):
+        return [_plain(item, module, homes) for item in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {key: _plain(item, module, homes) for key, item in value.items() if key not in {"example", "examples"}}
+    if "x-known-values" in plain:
+        plain["enum"] = plain.pop("x-known-values")
+    if isinstance(plain.get("$ref"), str):
+        name = plain["$ref"].rsplit("/", 1)[-1]
+        home = homes[name]
+        plain["$ref"] = f"{'' if home == module else home + '.json'}#/components/schemas/{name}"
+    return plain
+
+
+def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
+    """Return what our class template needs beyond what datamodel-code-generator hands it."""
+    data: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        for name, schema in group.schemas.items():
+            properties = schema.get("properties", {})
+            data[name] = {
+                "aliases": {key: value["x-aliases"] for key, value in properties.items() if "x-aliases" in value},
+                "secrets": [key for key, value in properties.items() if value.get("x-secret")],
+            }
+    return data
+
+
+def _with_header(text: str, group: ModelGroup) -> str:
+    code = re.sub(r"\A(#.*\n|\s*\n)+", "", text)
+    summary = group.title if group.module == SHARED_GROUP else f"Models of {group.title}"
+    return f'"""{summary}.\n\n{generated_by(group.source)}\n"""\n\n{code}'
+
+
+def _index(groups: tuple[ModelGroup, ...]) -> str:
+    names = sorted((name, group.module) for group in groups for name in group.schemas)
+    return "\n".join(_index_lines(names))
+
+
+def _index_lines(names: list[tuple[str, str]]) -> Iterator[str]:
+    yield f'"""Every model by its name; a module is loaded when one of its models is first touched.\n\n{generated_by()}\n"""\n'
+    yield "import importlib"
+    yield "from typing import TYPE_CHECKING, Any\n"
+    yield "if TYPE_CHECKING:"
+    for name, module in names:
+        yield f"    from panelica_async.models.{module} import {name} as {name}"
+    yield "\n_MODULES = {"
+    for name, module in names:
+        yield f'    "{name}": "{module}",'
+    yield "}\n"
+    yield f"__all__ = [{', '.join(repr(name) for name, _ in names)}]\n"
+    yield "def __getattr__(name: str) -> Any:"
+    yield "    if name not in _MODULES:"
+    yield '        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")'
+    yield '    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)\n'
+    yield "def __dir__() -> list[str]:"
+    yield "    return __all__"
