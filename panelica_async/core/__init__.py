@@ -1,0 +1,1 @@
+"""Pure functions without I/O: signing, addresses, envelopes, errors, encodings."""

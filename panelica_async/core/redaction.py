@@ -1,0 +1,92 @@
+"""What may be shown: removes secrets from data, headers and text before they reach logs, errors or files.
+
+Better one value hidden too many than one shown: a value is judged by the name of its key, a text by what it
+surrounds the value with.
+"""
+
+import re
+from collections.abc import Mapping
+
+REDACTED = "[redacted]"
+EXCERPT_LENGTH = 200
+
+# Slack and Discord destinations carry their credential in the URL (reference, "Create Webhook"); sign-in and
+# download links work for whoever holds them (panel-facts D.2).
+_SENSITIVE = (
+    r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|signature|authorization|cookie|credential"
+    r"|ticket|webhook_url|(?:sso|login|download|backup|restore)_(?:url|link)"
+)
+_SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
+
+_HEADER_LINE = re.compile(
+    r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$"
+)
+# Possessive quantifiers keep the time linear whatever a server sends.
+_QUOTED = r"""\\*+(?: "(?:[^"\\]|\\.)*+"? | '(?:[^'\\]|\\.)*+'? )"""
+_ASSIGNMENT = re.compile(
+    rf"""(?isx)
+    (?P<name> (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ (?:\\*+["'])? \s*+ )
+    (?:
+        (?P<equals> = \s*+ ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
+    |
+        # "password: hunter2" holds a value, "password: too short" is a sentence.
+        (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= \s*+ (?: \Z | [\n;,)\]}}] ) ) )
+    )""",
+)
+_API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w+")
+_HOOK_URL = re.compile(
+    r"(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks)/)[^\s\"'<>]+"
+)
+
+
+def redact(value: object) -> object:
+    """Copy JSON-like data with every secret replaced by `[redacted]`.
+
+    A value is secret when its key says so (password, secret, token, api_key, signature, sign-in and download
+    links); other strings go through `redact_text`. Absent (null) secrets stay null.
+    """
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        return {key: _redact_entry(key, entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    return value
+
+
+def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Copy headers with credentials (key, signature, authorization, cookies) replaced by `[redacted]`."""
+    return {
+        name: REDACTED if _SENSITIVE_KEY.search(name) else redact_text(text) for name, text in headers.items()
+    }
+
+
+def redact_text(text: str) -> str:
+    """Replace what looks like a secret inside free text: `password=…`, API credentials, links with tokens."""
+    text = _HEADER_LINE.sub(rf"\1\2{REDACTED}", text)
+    text = _ASSIGNMENT.sub(_hide_assignment, text)
+    text = _HOOK_URL.sub(rf"\1{REDACTED}", text)
+    return _API_CREDENTIAL.sub(rf"\1{REDACTED}", text)
+
+
+def excerpt(body: bytes | str, limit: int = EXCERPT_LENGTH) -> str:
+    """Return the beginning of a body on one line, redacted and at most `limit` characters long."""
+    # Redaction sees more than is shown, so that a secret that is cut off is still recognised.
+    text = body[: limit * 20]
+    return shorten(redact_text(text if isinstance(text, str) else text.decode("utf-8", "replace")), limit)
+
+
+def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:
+    """Put text on one line of at most `limit` characters, ending in `…` when something was cut."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _redact_entry(key: object, value: object) -> object:
+    if value is not None and isinstance(key, str) and _SENSITIVE_KEY.search(key):
+        return REDACTED
+    return redact(value)
+
+
+def _hide_assignment(match: re.Match[str]) -> str:
+    return f"{match['name']}{match['equals'] or match['colon']}{REDACTED}"

@@ -1,0 +1,358 @@
+"""Every error the package raises, in one tree.
+
+```
+PanelicaError
+├── ConfigurationError (also ValueError)
+├── TransportError                   nothing came back
+│   ├── ConnectError
+│   └── RequestTimeoutError          (also TimeoutError)
+├── OutcomeUnknownError              a write was sent and its fate is not known
+├── RateLimitWaitError               the wait would pass the cap or the deadline: says how long
+├── DecodeError                      the reply does not fit: endpoint, JSON path, truncated body
+├── UnsupportedOperationError        this panel does not serve this operation
+└── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
+    ├── BadRequestError 400, 422        ├── NotFoundError 404
+    ├── AuthenticationError 401         ├── ConflictError 409
+    ├── PermissionDeniedError 403       ├── RateLimitedError 429   .retry_after .limit .window
+    │   └── MissingScopeError           └── ServerError 5xx
+    │       .required_scope .available_scopes
+```
+
+All of them can be pickled and copied with every attribute, so they survive process pools and task queues.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
+
+from panelica_async.core.redaction import excerpt, shorten
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectError",
+    "DecodeError",
+    "MissingScopeError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PanelicaError",
+    "PermissionDeniedError",
+    "RateLimitWaitError",
+    "RateLimitedError",
+    "RequestTimeoutError",
+    "ResponseError",
+    "ServerError",
+    "TransportError",
+    "UnsupportedOperationError",
+]
+
+_MESSAGE_LENGTH = 500
+
+
+class PanelicaError(Exception):
+    """Root of every error of this package.
+
+    Attributes:
+        message: What went wrong, in words.
+        hint: What to do about it in one sentence, if there is something to say.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        summary = self._summary()
+        return f"{summary} Hint: {self.hint}" if self.hint else summary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args` alone, which fails for required keyword arguments.
+        return _restore, (type(self), self.args), self.__dict__
+
+    def _summary(self) -> str:
+        return shorten(self.message, _MESSAGE_LENGTH)
+
+
+def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
+
+
+class ConfigurationError(PanelicaError, ValueError):
+    """A setting is missing or cannot be right; nothing was sent."""
+
+
+class TransportError(PanelicaError):
+    """No reply came back, and the panel has surely done nothing, or the call only reads.
+
+    Attributes:
+        method: HTTP method, such as `GET`.
+        path: Path as in the API reference, such as `/v1/domains`.
+        attempts: How many times the request was tried, from 1.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        attempts: int = 1,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.method = method
+        self.path = path
+        self.attempts = attempts
+
+    def _summary(self) -> str:
+        return _call(self.method, self.path) + super()._summary() + _facts(attempts=self.attempts)
+
+
+class ConnectError(TransportError):
+    """No connection could be made: name, address, port or certificate; nothing was sent."""
+
+
+class RequestTimeoutError(TransportError, TimeoutError):
+    """No reply came within the time-out or the deadline."""
+
+
+class OutcomeUnknownError(PanelicaError):
+    """A write was sent and no reply came: it may or may not have been done.
+
+    Look before repeating it: the panel has no idempotency keys, a second create can make a second object.
+
+    Attributes:
+        operation: Name of the operation, such as `domains.create`.
+        method: HTTP method, such as `POST`.
+        path: Path as in the API reference, such as `/v1/domains`.
+        sent_at: When the last attempt left, as an aware datetime, if known.
+        attempts: How many times the request was tried, from 1.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        method: str,
+        path: str,
+        sent_at: datetime | None = None,
+        attempts: int = 1,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+        self.method = method
+        self.path = path
+        self.sent_at = sent_at
+        self.attempts = attempts
+
+    def _summary(self) -> str:
+        sent_at = self.sent_at.isoformat() if self.sent_at else None
+        return (
+            _call(self.method, self.path)
+            + super()._summary()
+            + _facts(sent_at=sent_at, attempts=self.attempts)
+        )
+
+
+class RateLimitWaitError(PanelicaError):
+    """The quota would make the call wait longer than allowed; nothing was sent.
+
+    Attributes:
+        wait: Seconds the call would have to wait.
+        limit: Seconds it was allowed to wait: the cap, or what was left until the deadline.
+    """
+
+    def __init__(self, message: str, *, wait: float, limit: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
+        self.limit = limit
+
+
+class DecodeError(PanelicaError):
+    """The panel answered successfully, but not in the form the operation promises.
+
+    Attributes:
+        endpoint: Method and path, such as `GET /v1/domains`.
+        json_path: Where in the reply, such as `$[2].created_at`.
+        body: Beginning of the reply, at most 200 characters, secrets removed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: str,
+        json_path: str = "$",
+        body: bytes | str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.endpoint = endpoint
+        self.json_path = json_path
+        self.body = excerpt(body)
+
+    def _summary(self) -> str:
+        shown = f": {self.body}" if self.body else ""
+        return f"{self.endpoint}: {super()._summary()} at {self.json_path}{shown}"
+
+
+class UnsupportedOperationError(PanelicaError):
+    """This panel does not serve this operation; nothing was sent, or it answered that there is no such path.
+
+    Attributes:
+        operation: Name of the operation, such as `webhooks.events`.
+    """
+
+    def __init__(self, message: str, *, operation: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+
+
+class _ResponseFields(TypedDict, total=False):
+    """Keyword arguments every `ResponseError` takes."""
+
+    status: int
+    code: str | None
+    details: Any
+    request_id: str | None
+    method: str | None
+    path: str | None
+    attempts: int
+    hint: str | None
+
+
+class ResponseError(PanelicaError):
+    """The panel, or the web server before it, answered with an error.
+
+    Attributes:
+        status: HTTP status, such as 404. It is 200 when the body of a 200 says `"status": "error"`.
+        code: Machine-readable code, such as `INVALID_SIGNATURE`; where the panel gives none, the untranslated
+            key it sent instead of a sentence, such as `apiErrors.users.emailAlreadyExists`.
+        details: What the panel adds, text or data, secrets removed.
+        request_id: Id to quote to the panel's support.
+        method: HTTP method, such as `POST`.
+        path: Path as in the API reference, such as `/v1/domains`.
+        attempts: How many times the request was tried, from 1.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        details: Any = None,  # noqa: ANN401 - text, object or list, as the panel pleases
+        request_id: str | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        attempts: int = 1,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.details = details
+        self.request_id = request_id
+        self.method = method
+        self.path = path
+        self.attempts = attempts
+
+    def _summary(self) -> str:
+        status = f"{self.status} {self.code}" if self.code else f"{self.status}"
+        details = self.details if isinstance(self.details, str) and self.details not in self.message else None
+        facts = _facts(details=details, request_id=self.request_id, attempts=self.attempts)
+        return f"{_call(self.method, self.path)}{status}: {super()._summary()}{facts}"
+
+
+class BadRequestError(ResponseError):
+    """400 or 422: the panel refuses the input. Some duplicates, such as a used email address, are 400 too."""
+
+
+class AuthenticationError(ResponseError):
+    """401: key, timestamp or signature is missing or wrong."""
+
+
+class PermissionDeniedError(ResponseError):
+    """403: not the key's to touch, a plan limit is reached, or a role is too low."""
+
+
+class MissingScopeError(PermissionDeniedError):
+    """403: the key lacks a scope.
+
+    Attributes:
+        required_scope: Scope the operation needs, such as `domains:write`, if the panel says.
+        available_scopes: Scopes the key has, if the panel says.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        required_scope: str | None = None,
+        available_scopes: Iterable[str] = (),
+        **response: Unpack[_ResponseFields],
+    ) -> None:
+        super().__init__(message, **response)
+        self.required_scope = required_scope
+        self.available_scopes = tuple(available_scopes)
+
+
+class NotFoundError(ResponseError):
+    """404: no such object for the owner of the key, or no such endpoint on this version of the panel."""
+
+
+class ConflictError(ResponseError):
+    """409: the object exists already, is in use, or an integration is not set up."""
+
+
+class RateLimitedError(ResponseError):
+    """429: the quota of the key is used up. Raised only after the retries are spent.
+
+    Attributes:
+        retry_after: Seconds to wait before the next request, if the panel says.
+        limit: Requests the window allows, if the panel says.
+        window: Name of the window that is full, such as `minute`, if the panel says.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        limit: int | None = None,
+        window: str | None = None,
+        **response: Unpack[_ResponseFields],
+    ) -> None:
+        super().__init__(message, **response)
+        self.retry_after = retry_after
+        self.limit = limit
+        self.window = window
+
+
+class ServerError(ResponseError):
+    """5xx: the panel, or the web server before it, failed."""
+
+
+def _call(method: str | None, path: str | None) -> str:
+    call = " ".join(part for part in (method, path) if part)
+    return f"{call}: " if call else ""
+
+
+def _facts(
+    *, details: str | None = None, sent_at: str | None = None, request_id: str | None = None, attempts: int
+) -> str:
+    facts = [
+        shorten(details) if details else None,
+        f"sent at {sent_at}" if sent_at else None,
+        f"request id {request_id}" if request_id else None,
+        f"{attempts} attempts" if attempts > 1 else None,
+    ]
+    shown = ", ".join(fact for fact in facts if fact)
+    return f" ({shown})" if shown else ""
