@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parent.parent
 
 def formatted(code: str, name: str) -> str:
     """Return code with imports sorted, unused imports removed and the layout of the repository."""
-    checked = _ruff("check", "--fix", "--quiet", "--select", "I,F401,UP,FURB", code=code, name=name)
+    checked = _ruff("check", "--fix", "--quiet", "--select", "I,F401,UP", code=code, name=name)
     return _ruff("format", "--quiet", code=checked, name=name)
 
 

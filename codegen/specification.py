@@ -76,6 +76,7 @@ def load(root: Path) -> Specification:
         for path, _, _, operation in resource.operations():
             _check_operation(operation, path)
     _check_names(resources)
+    _check_namespaces(resources)
     for error in OpenAPIV31SpecValidator(specification.document).iter_errors():
         where = _locate(specification.document, list(error.absolute_path))
         raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "Compare with the other files of the folder")
@@ -176,6 +177,18 @@ def _check_names(resources: tuple[ResourceFile, ...]) -> None:
             if lookup is not None and lookup not in seen:
                 raise SpecError(
                     operation.where("x-natural-key"), f"there is no operation `{lookup}`", "Name an existing list"
+                )
+
+
+def _check_namespaces(resources: tuple[ResourceFile, ...]) -> None:
+    owners: dict[str, str] = {}
+    for resource in resources:
+        for _, _, _, operation in resource.operations():
+            top, dot, _ = operation["operationId"].partition(".")
+            owner = owners.setdefault(top, resource.name) if dot else resource.name
+            if owner != resource.name:
+                raise SpecError(
+                    operation.where("operationId"), f"`{top}` belongs to {owner}.yaml", f"Move the operation to {owner}.yaml"
                 )
 
 

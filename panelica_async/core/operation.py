@@ -36,6 +36,15 @@ class NaturalKey:
     lookup: str
 
 
+@attrs.frozen
+class Guard:
+    """An argument whose absence would mean everything, and the argument that says so on purpose."""
+
+    argument: str
+    replaces: str
+    reason: str
+
+
 @attrs.frozen(kw_only=True)
 class Wire:
     """How an operation travels in one dialect: where each argument goes, and under which name."""
@@ -53,24 +62,39 @@ class Wire:
     """Key that holds the rows of a list reply; None when the reply is the list."""
 
 
+def names(*same: str, **renamed: str) -> dict[str, str]:
+    """Return the names arguments have on the wire: their own, or the given ones."""
+    return {**{name: name for name in same}, **renamed}
+
+
 @attrs.frozen(kw_only=True)
 class Operation:
     """One operation of the External API."""
 
     name: str
     reference: Wire
-    panel: Wire | None
-    """Wire form on current panels; None when they do not serve the operation."""
+    panel: Wire | None = None
+    """Wire form on current panels; None when it is the reference's."""
+    served_by_panel: bool = True
+    """Whether current panels have the operation at all."""
     scope: str | None
     """Scope the key needs; None when any key will do."""
     repeat: Repeat
     natural_key: NaturalKey | None = None
     signed: bool = True
+    """Whether the call is signed and counted."""
     destructive: bool = False
+    """Whether it removes or overwrites data."""
     asynchronous: bool = False
+    """Whether the reply comes before the work is done."""
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """Arguments that take one of a closed set of values."""
+    not_empty: frozenset[str] = frozenset()
+    """Text arguments that cannot be right when empty."""
+    guard: Guard | None = None
 
     def wire(self, dialect: Dialect) -> Wire | None:
         """Return the wire form in a dialect, or None when it does not have the operation."""
-        return self.reference if dialect == "reference" else self.panel
+        if dialect == "reference":
+            return self.reference
+        return (self.panel or self.reference) if self.served_by_panel else None

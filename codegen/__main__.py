@@ -1,0 +1,42 @@
+"""The command line of the generator."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from codegen.header import COMMAND
+from codegen.output import differences, generate, write
+from codegen.problems import SpecError
+
+_PROJECT = Path(__file__).parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the generated files, or compare them with `--check`; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Generate models, resources, facts, openapi.json and docs/operations.md from spec/."
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail with a diff when a file is not up to date")
+    parser.add_argument("--project", type=Path, default=_PROJECT, help="folder that holds spec/ and panelica_async/")
+    options = parser.parse_args(arguments)
+    project: Path = options.project.resolve()
+    try:
+        files = generate(project / "spec")
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not options.check:
+        write(files, project)
+        print(f"wrote {len(files)} files")
+        return 0
+    diff = list(differences(files, project))
+    if not diff:
+        print(f"{len(files)} generated files are up to date")
+        return 0
+    sys.stdout.writelines(diff)
+    print(f"\nGenerated files are not up to date. Run `{COMMAND}` and commit what it writes.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

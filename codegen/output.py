@@ -1,0 +1,58 @@
+"""Everything the generator writes, as texts by path; writing them and comparing them."""
+
+import difflib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from codegen.facts import render_facts
+from codegen.formatting import formatted
+from codegen.models import render_models
+from codegen.resources import render_namespaces, render_operations_table, render_resources, resource_modules
+from codegen.specification import load
+
+_PACKAGE = Path("panelica_async")
+_FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
+"""Folders that hold nothing but generated files, and are emptied before writing."""
+
+
+def generate(spec: Path) -> dict[Path, str]:
+    """Return every generated file, by its path below the project."""
+    specification = load(spec)
+    modules = resource_modules(specification)
+    code = {
+        _PACKAGE / "namespaces.py": render_namespaces(modules),
+        _PACKAGE / "facts.py": render_facts(specification),
+        **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
+        **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
+    }
+    files = {path: formatted(text, path.as_posix()) for path, text in code.items()}
+    for path, text in files.items():
+        compile(text, path.as_posix(), "exec")
+    files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
+    files[Path("docs/operations.md")] = render_operations_table(modules)
+    return files
+
+
+def write(files: Mapping[Path, str], project: Path) -> None:
+    """Replace the generated files of a project; what the generator wrote before and no longer writes is deleted."""
+    for folder in _FOLDERS:
+        shutil.rmtree(project / folder, ignore_errors=True)
+    for path, text in files.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text, encoding="utf-8")
+
+
+def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
+    """Yield a unified diff for each file that is not what it should be."""
+    present = {path.relative_to(project) for folder in _FOLDERS for path in (project / folder).glob("**/*.py")}
+    for path in sorted(present | files.keys()):
+        there = (project / path).read_text(encoding="utf-8") if (project / path).is_file() else ""
+        diff = difflib.unified_diff(
+            there.splitlines(keepends=True),
+            files.get(path, "").splitlines(keepends=True),
+            f"{path.as_posix()} (as it is)",
+            f"{path.as_posix()} (as generated)",
+        )
+        yield from diff
