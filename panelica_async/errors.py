@@ -66,7 +66,7 @@ class PanelicaError(Exception):
 
     def __str__(self) -> str:
         summary = self._summary()
-        return f"{summary} Hint: {self.hint}" if self.hint else summary
+        return f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, which fails for required keyword arguments.
@@ -154,11 +154,7 @@ class OutcomeUnknownError(PanelicaError):
 
     def _summary(self) -> str:
         sent_at = self.sent_at.isoformat() if self.sent_at else None
-        return (
-            _call(self.method, self.path)
-            + super()._summary()
-            + _facts(sent_at=sent_at, attempts=self.attempts)
-        )
+        return _call(self.method, self.path) + super()._summary() + _facts(sent_at=sent_at, attempts=self.attempts)
 
 
 class RateLimitWaitError(PanelicaError):
@@ -215,7 +211,7 @@ class UnsupportedOperationError(PanelicaError):
         self.operation = operation
 
 
-class _ResponseFields(TypedDict, total=False):
+class ResponseFields(TypedDict, total=False):
     """Keyword arguments every `ResponseError` takes."""
 
     status: int
@@ -248,7 +244,7 @@ class ResponseError(PanelicaError):
         *,
         status: int,
         code: str | None = None,
-        details: Any = None,  # noqa: ANN401 - text, object or list, as the panel pleases
+        details: Any = None,
         request_id: str | None = None,
         method: str | None = None,
         path: str | None = None,
@@ -297,7 +293,7 @@ class MissingScopeError(PermissionDeniedError):
         *,
         required_scope: str | None = None,
         available_scopes: Iterable[str] = (),
-        **response: Unpack[_ResponseFields],
+        **response: Unpack[ResponseFields],
     ) -> None:
         super().__init__(message, **response)
         self.required_scope = required_scope
@@ -328,7 +324,7 @@ class RateLimitedError(ResponseError):
         retry_after: float | None = None,
         limit: int | None = None,
         window: str | None = None,
-        **response: Unpack[_ResponseFields],
+        **response: Unpack[ResponseFields],
     ) -> None:
         super().__init__(message, **response)
         self.retry_after = retry_after

@@ -7,8 +7,13 @@ surrounds the value with.
 import re
 from collections.abc import Mapping
 
+from panelica_async.core.json_codec import JsonValue
+
 REDACTED = "[redacted]"
 EXCERPT_LENGTH = 200
+"""Characters of a body that an error shows."""
+MAX_DEPTH = 50
+"""Levels of nesting that `redact` looks into; what lies deeper is hidden whole."""
 
 # Slack and Discord destinations carry their credential in the URL (reference, "Create Webhook"); sign-in and
 # download links work for whoever holds them (panel-facts D.2).
@@ -18,9 +23,7 @@ _SENSITIVE = (
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
 
-_HEADER_LINE = re.compile(
-    r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$"
-)
+_HEADER_LINE = re.compile(r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$")
 # Possessive quantifiers keep the time linear whatever a server sends.
 _QUOTED = r"""\\*+(?: "(?:[^"\\]|\\.)*+"? | '(?:[^'\\]|\\.)*+'? )"""
 _ASSIGNMENT = re.compile(
@@ -39,26 +42,18 @@ _HOOK_URL = re.compile(
 )
 
 
-def redact(value: object) -> object:
+def redact(value: JsonValue) -> JsonValue:
     """Copy JSON-like data with every secret replaced by `[redacted]`.
 
     A value is secret when its key says so (password, secret, token, api_key, signature, sign-in and download
     links); other strings go through `redact_text`. Absent (null) secrets stay null.
     """
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, Mapping):
-        return {key: _redact_entry(key, entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item) for item in value]
-    return value
+    return _redact(value, MAX_DEPTH)
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Copy headers with credentials (key, signature, authorization, cookies) replaced by `[redacted]`."""
-    return {
-        name: REDACTED if _SENSITIVE_KEY.search(name) else redact_text(text) for name, text in headers.items()
-    }
+    return {name: REDACTED if _SENSITIVE_KEY.search(name) else redact_text(text) for name, text in headers.items()}
 
 
 def redact_text(text: str) -> str:
@@ -82,10 +77,19 @@ def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def _redact_entry(key: object, value: object) -> object:
-    if value is not None and isinstance(key, str) and _SENSITIVE_KEY.search(key):
+def _redact(value: JsonValue, depth: int) -> JsonValue:
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping | list | tuple) and not depth:
         return REDACTED
-    return redact(value)
+    if isinstance(value, Mapping):
+        return {
+            key: REDACTED if entry is not None and _SENSITIVE_KEY.search(key) else _redact(entry, depth - 1)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_redact(item, depth - 1) for item in value]
+    return value
 
 
 def _hide_assignment(match: re.Match[str]) -> str:

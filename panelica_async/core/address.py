@@ -1,0 +1,139 @@
+"""Where a panel is: turns what people write as its address into the origin and the path prefix.
+
+| written | meant |
+|---|---|
+| `panel.example.com` | `https://panel.example.com:8443/api/external` |
+| `panel.example.com:9443` | `https://panel.example.com:9443/api/external` |
+| `https://panel.example.com/api/external/v1/` | `https://panel.example.com:8443/api/external` |
+| `http://127.0.0.1:3002`, `http://127.0.0.1:3002/v1` | `http://127.0.0.1:3002`, no prefix |
+| `https://gateway.example.com:443/panel-1/api/external` | that prefix, kept |
+| `https://panel.example.com:8443/dashboard` | `https://panel.example.com:8443/api/external` |
+
+The rules: no scheme means https; no port, or port 0, means 8443. A path that ends in `/api/external` or `/v1`
+names the API, and is kept without `/v1`. Any other path is a page of the panel's own interface, copied from a
+browser; it is dropped, as the vendor's billing module does (panel-facts A.1, H). Without a path the prefix is
+`/api/external`, except on port 3002, where the API listens without the web server that adds it.
+"""
+
+import ipaddress
+import re
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import frozen
+
+from panelica_async.errors import ConfigurationError
+
+DEFAULT_PORT = 8443
+DIRECT_PORT = 3002
+PUBLIC_PREFIX = "/api/external"
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_EXAMPLE = "Give a host, host:port or URL, such as https://panel.example.com:8443/api/external."
+
+
+@frozen
+class Address:
+    """Address of a panel.
+
+    Attributes:
+        origin: Scheme, host and port, such as `https://panel.example.com:8443`.
+        prefix: Path before `/v1`, such as `/api/external`; empty when there is none. Never signed.
+    """
+
+    origin: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address as people write it; the module describes the forms.
+
+        Raises:
+            ConfigurationError: It cannot be the address of a panel, or it holds more than an address:
+                credentials, a query or a fragment.
+        """
+        parts = _split(text)
+        port = _port(parts)
+        prefix = _prefix(parts.path)
+        if not prefix and port != DIRECT_PORT:
+            prefix = PUBLIC_PREFIX
+        return cls(origin=f"{parts.scheme}://{_host(parts)}:{port}", prefix=prefix)
+
+    def __str__(self) -> str:
+        return self.origin + self.prefix
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path, such as `/v1/domains`.
+
+        Raises:
+            ValueError: The path does not begin with a slash.
+        """
+        if not path.startswith("/"):
+            raise ValueError("path must begin with a slash, such as /v1/domains")
+        return self.origin + self.prefix + path
+
+
+def _split(text: object) -> SplitResult:
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigurationError("base_url is empty", hint=_EXAMPLE)
+    text = text.strip()
+    if not text.isascii():
+        raise ConfigurationError("base_url contains characters outside ASCII", hint="Write the host in its xn-- form.")
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ConfigurationError("base_url contains spaces, backslashes or control characters", hint=_EXAMPLE)
+    if "://" not in text:
+        text = f"https://{_bracketed(text)}"
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ConfigurationError("base_url has unbalanced brackets", hint=_EXAMPLE) from None
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigurationError("base_url is neither http nor https", hint=_EXAMPLE)
+    # The value is not repeated in any of these: it may hold a password.
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            "base_url contains a user name or password", hint="Give credentials as api_key and api_secret."
+        )
+    if "?" in text or "#" in text:
+        raise ConfigurationError("base_url contains a query or a fragment", hint="Cut it off from ? or # on.")
+    return parts
+
+
+def _bracketed(text: str) -> str:
+    """Put a bare IPv6 literal, such as `2001:db8::1`, into the brackets a URL needs."""
+    try:
+        return f"[{ipaddress.IPv6Address(text)}]"
+    except ValueError:
+        return text
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    if parts.netloc.startswith("["):
+        try:
+            return f"[{ipaddress.IPv6Address(host)}]"
+        except ValueError:
+            raise ConfigurationError("base_url has no valid IPv6 address in its brackets", hint=_EXAMPLE) from None
+    if not _HOST_NAME.fullmatch(host):
+        raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE)
+    return host
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        # An embedded port wins; 0 means that none was chosen (panel-facts A.1, H).
+        return parts.port or DEFAULT_PORT
+    except ValueError:
+        raise ConfigurationError("base_url has a port that is not a number from 0 to 65535", hint=_EXAMPLE) from None
+
+
+def _prefix(path: str) -> str:
+    """Return the prefix an explicit path names; empty when it names none."""
+    path = path.rstrip("/")
+    prefix = path.removesuffix("/v1").rstrip("/")
+    if prefix == path and not path.endswith(PUBLIC_PREFIX):
+        return ""
+    if any(segment in {"", ".", ".."} or "%" in segment for segment in prefix.split("/")[1:]):
+        raise ConfigurationError("base_url has a path with empty, dot or percent-encoded segments", hint=_EXAMPLE)
+    return prefix

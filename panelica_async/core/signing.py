@@ -1,0 +1,164 @@
+"""How a request is signed, for the client that signs and the server that checks.
+
+    METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-case hex HMAC-SHA256
+
+The path is percent-decoded and starts at `/v1`, the query stays byte for byte as sent (panel-facts A.2).
+"""
+
+import hashlib
+import hmac
+from urllib.parse import unquote
+
+from panelica_async.errors import ConfigurationError
+
+KEY_HEADER = "X-API-Key"
+TIMESTAMP_HEADER = "X-Timestamp"
+SIGNATURE_HEADER = "X-Signature"
+
+# "mobile app pairing makes mk_… keys" (panel-facts A.4).
+_KEY_PREFIXES = ("pk_", "mk_")
+_SECRET_PREFIXES = ("sk_",)
+_CREDENTIALS_HINT = "api_key is the public half (pk_…), api_secret the half that was shown once (sk_…)."
+
+
+def signed_path(raw_path: str, prefix: str) -> str:
+    """Turn the path on the wire into the path that is signed.
+
+    Args:
+        raw_path: Path as sent, percent-encoded, without query.
+        prefix: Public prefix the panel's web server removes, such as `/api/external`; may be empty.
+
+    Returns:
+        The percent-decoded path without the prefix. `+` stays `+`; bytes that are not UTF-8 become surrogate
+        escapes, which `string_to_sign` turns back into the same bytes.
+    """
+    if prefix and raw_path.startswith(f"{prefix}/"):
+        raw_path = raw_path[len(prefix) :]
+    # "A client must send %20 but sign a space": the Go backend reads r.URL.Path (panel-facts A.2).
+    return unquote(raw_path, errors="surrogateescape")
+
+
+def string_to_sign(
+    method: str, path: str, raw_query: str, timestamp: str, body: bytes, *, content_type: str = ""
+) -> bytes:
+    """Assemble the bytes whose HMAC is the signature.
+
+    Args:
+        method: HTTP method in any case.
+        path: Path from `signed_path`.
+        raw_query: Query as sent, without its `?`; empty when there is none.
+        timestamp: Unix seconds in decimal, as in the header.
+        body: Body as sent.
+        content_type: Content-Type header of the request, if it has one.
+    """
+    method = method.upper()
+    query = f"?{raw_query}" if raw_query else ""
+    target = f"{method}{path}{query}{timestamp}".encode("utf-8", "surrogateescape")
+    # "body left out of the string" for DELETE and multipart, though it is sent (panel-facts A.2).
+    if method == "DELETE" or content_type.lower().startswith("multipart/"):
+        return target
+    return target + body
+
+
+class Signer:
+    """Signs requests with one API key.
+
+    Args:
+        api_key: Public half of the key, `pk_live_…`.
+        api_secret: Secret half, `sk_live_…`. It is kept only inside the HMAC state.
+
+    Raises:
+        ConfigurationError: One of them is empty, not plain ASCII, or they are swapped.
+    """
+
+    __slots__ = ("_template", "api_key")
+
+    def __init__(self, api_key: str, api_secret: str) -> None:
+        _check_credential("api_key", api_key, foreign=_SECRET_PREFIXES)
+        _check_credential("api_secret", api_secret, foreign=_KEY_PREFIXES)
+        self.api_key = api_key
+        # Copying a prepared HMAC costs two thirds of making a new one.
+        self._template = hmac.new(api_secret.encode("ascii"), digestmod=hashlib.sha256)
+
+    def __repr__(self) -> str:
+        return f"<Signer {self.api_key[:8]}…>"
+
+    def headers(
+        self,
+        method: str,
+        raw_path: str,
+        raw_query: str,
+        body: bytes,
+        *,
+        prefix: str,
+        timestamp: int,
+        content_type: str = "",
+    ) -> dict[str, str]:
+        """Make the three headers that authenticate a request.
+
+        Args:
+            method: HTTP method.
+            raw_path: Path as sent, percent-encoded, with the prefix.
+            raw_query: Query as sent, without its `?`.
+            body: Body as sent.
+            prefix: Public prefix of the address, such as `/api/external`; it is sent but not signed.
+            timestamp: Unix time in whole seconds; the panel refuses what is more than 300 s off.
+            content_type: Content-Type header of the request, if it has one.
+        """
+        message = string_to_sign(
+            method, signed_path(raw_path, prefix), raw_query, str(timestamp), body, content_type=content_type
+        )
+        signature = self._template.copy()
+        signature.update(message)
+        return {
+            KEY_HEADER: self.api_key,
+            TIMESTAMP_HEADER: str(timestamp),
+            SIGNATURE_HEADER: signature.hexdigest(),
+        }
+
+
+def verify(
+    api_secret: str,
+    signature: str,
+    method: str,
+    raw_path: str,
+    raw_query: str,
+    body: bytes,
+    *,
+    prefix: str,
+    timestamp: str,
+    content_type: str = "",
+) -> bool:
+    """Tell whether a signature fits a request, in constant time.
+
+    Args:
+        api_secret: Secret half of the key the request names.
+        signature: X-Signature header as received.
+        method: HTTP method.
+        raw_path: Path as received, percent-encoded.
+        raw_query: Query as received, without its `?`.
+        body: Body as received.
+        prefix: Public prefix to take off the path, if the request came through it.
+        timestamp: X-Timestamp header as received. Its age is for the caller to judge.
+        content_type: Content-Type header as received.
+    """
+    message = string_to_sign(
+        method, signed_path(raw_path, prefix), raw_query, timestamp, body, content_type=content_type
+    )
+    expected = hmac.new(api_secret.encode(), message, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
+
+
+def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> None:
+    """Refuse what cannot be a credential, without repeating it."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{name} is missing", hint=_CREDENTIALS_HINT)
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ConfigurationError(
+            f"{name} contains characters that no credential has (spaces, line breaks, control or non-ASCII characters)",
+            hint="Copy it again without quotes, spaces or line breaks around it.",
+        )
+    if value.startswith(foreign):
+        raise ConfigurationError(
+            f"{name} starts with {value[:3]!r}: api_key and api_secret are swapped", hint=_CREDENTIALS_HINT
+        )
