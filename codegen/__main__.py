@@ -14,9 +14,12 @@ _PROJECT = Path(__file__).parent.parent
 def main(arguments: list[str] | None = None) -> int:
     """Write the generated files, or compare them with `--check`; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog=COMMAND, description="Generate models, resources, facts, openapi.json and docs/operations.md from spec/."
+        prog=COMMAND,
+        description="Generate models, resources, facts, openapi.json and docs/operations.md from spec/.",
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; fail with a diff when a file is not up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail with a diff when a file is not up to date"
+    )
     parser.add_argument("--project", type=Path, default=_PROJECT, help="folder that holds spec/ and panelica_async/")
     options = parser.parse_args(arguments)
     project: Path = options.project.resolve()

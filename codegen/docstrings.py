@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from codegen.operations import Argument, OperationSource
 
-_WIDTH = 110
+_WIDTH = 120
 _ERRORS = {
     "400": ("BadRequestError", "the panel finds the input not valid."),
     "401": ("AuthenticationError", "key, clock or signature is not accepted."),
@@ -29,6 +29,15 @@ def method_docstring(operation: OperationSource) -> str:
     return textwrap.indent(text.replace("\\", "\\\\"), " " * 8).strip()
 
 
+def docstring(text: str) -> str:
+    """Return a text as the body of a docstring: one line, or a first sentence, a blank line and the rest."""
+    text = sentence(text)
+    if len(text) <= _WIDTH - 10:
+        return text
+    first, _, rest = text.partition(". ")
+    return "\n".join([f"{first}.", "", *_wrap(rest)])
+
+
 def sentence(text: str) -> str:
     """Return a text that ends like a sentence."""
     text = " ".join(text.split())
@@ -36,7 +45,9 @@ def sentence(text: str) -> str:
 
 
 def _lines(operation: OperationSource) -> Iterator[str]:
-    summary = operation.summary[0].lower() + operation.summary[1:] if operation.summary[1:2].islower() else operation.summary
+    summary = (
+        operation.summary[0].lower() + operation.summary[1:] if operation.summary[1:2].islower() else operation.summary
+    )
     yield f"{operation.http_method} {operation.path}: {sentence(summary)}"
     yield ""
     if operation.description:
@@ -51,7 +62,8 @@ def _lines(operation: OperationSource) -> Iterator[str]:
         if operation.guard:
             reason = operation.guard.reason
             yield from _item(
-                operation.guard.argument, f"Must be True when `{operation.guard.replaces}` is left out: {sentence(reason)}"
+                operation.guard.argument,
+                f"Must be True when `{operation.guard.replaces}` is left out: {sentence(reason)}",
             )
     if operation.result.kind != "nothing":
         yield ""
@@ -113,5 +125,10 @@ def _item(name: str, text: str) -> Iterator[str]:
 
 def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH - 8, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text,
+        _WIDTH - 8,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )

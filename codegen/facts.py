@@ -1,7 +1,14 @@
 """Renders `panelica_async/facts.py`: the facts of `spec/facts.yaml` that the package needs at run time."""
 
+import textwrap
+
 from codegen.header import generated_by
 from codegen.specification import Specification
+
+
+def _literal(text: str) -> str:
+    """Return a string literal, in parts where it is too long for a line."""
+    return "(" + " ".join(repr(part) for part in textwrap.wrap(text, 90, drop_whitespace=False)) + ")"
 
 
 def render_facts(specification: Specification) -> str:
@@ -18,7 +25,7 @@ def render_facts(specification: Specification) -> str:
     services = {service["name"]: service["display_name"] for service in facts.get("services", ())}
     codes = "\n".join(
         f"    {code['code']!r}: ErrorCode(code={code['code']!r}, status={code['status']!r},"
-        f" meaning={code['meaning']!r}, hint={code['hint']!r}),"
+        f" meaning={_literal(code['meaning'])}, hint={_literal(code['hint'])}),"
         for code in facts.get("error_codes", ())
     )
     return f'''"""Facts about the API that are not endpoints: tiers, scopes, webhook events, services, error codes.

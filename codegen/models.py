@@ -1,4 +1,4 @@
-"""Renders `panelica_async/models/`: datamodel-code-generator with templates of ours, one module for each resource file."""
+"""Renders `panelica_async/models/` with datamodel-code-generator and templates of ours, one module a resource file."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from codegen.docstrings import docstring
 from codegen.header import generated_by
 from codegen.source import Node
 from codegen.specification import Specification
@@ -48,7 +49,9 @@ class ModelGroup:
 def model_groups(specification: Specification) -> tuple[ModelGroup, ...]:
     """Return the groups that hold at least one schema. `Error` is the business of the error tree, not a model."""
     shared = {
-        name: schema for name, schema in specification.shared["components"].get("schemas", {}).items() if name != "Error"
+        name: schema
+        for name, schema in specification.shared["components"].get("schemas", {}).items()
+        if name != "Error"
     }
     groups = [ModelGroup(SHARED_GROUP, "openapi", "What several resources use", shared)]
     groups += [
@@ -89,9 +92,7 @@ def render_models(specification: Specification) -> dict[str, str]:
             check=True,
         )  # fmt: skip
         texts = {f"{group.module}.py": (output / f"{group.module}.py").read_text("utf-8") for group in groups}
-    files = {
-        f"{group.module}.py": _with_header(texts[f"{group.module}.py"], group) for group in groups
-    }
+    files = {f"{group.module}.py": _with_header(texts[f"{group.module}.py"], group) for group in groups}
     files["__init__.py"] = _index(groups)
     return files
 
@@ -103,6 +104,8 @@ def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
     if not isinstance(value, dict):
         return value
     plain = {key: _plain(item, module, homes) for key, item in value.items() if key not in {"example", "examples"}}
+    if isinstance(plain.get("description"), str):
+        plain["description"] = docstring(plain["description"])
     if "x-known-values" in plain:
         plain["enum"] = plain.pop("x-known-values")
     if isinstance(plain.get("$ref"), str):
@@ -137,7 +140,8 @@ def _index(groups: tuple[ModelGroup, ...]) -> str:
 
 
 def _index_lines(names: list[tuple[str, str]]) -> Iterator[str]:
-    yield f'"""Every model by its name; a module is loaded when one of its models is first touched.\n\n{generated_by()}\n"""\n'
+    summary = "Every model by its name; a module is loaded when one of its models is first touched."
+    yield f'"""{summary}\n\n{generated_by()}\n"""\n'
     yield "import importlib"
     yield "from typing import TYPE_CHECKING, Any\n"
     yield "if TYPE_CHECKING:"

@@ -27,7 +27,7 @@ class Argument:
     choices: tuple[str, ...] = ()
     not_empty: bool = False
     models: frozenset[str] = frozenset()
-    secret: bool = False
+    is_list: bool = False
 
     @property
     def is_positional(self) -> bool:
@@ -176,7 +176,7 @@ def _argument(name: str, place: Place, described: Node, schema: Node, required: 
         choices=tuple(schema.get("enum", ())),
         not_empty=place != "path" and schema.get("minLength", 0) > 0,
         models=frozenset(models),
-        secret=schema.get("format") == "password",
+        is_list=schema.get("type") == "array",
     )
 
 
@@ -214,13 +214,17 @@ def _result(node: Node, specification: Specification) -> Result:
     if node.get("x-paginated"):
         rows, key = _rows(schema, specification)
         if rows is None or "$ref" not in rows["items"]:
-            raise SpecError(node.where("x-paginated"), "the reply is no list of a model", "Reply with an array of a $ref")
+            raise SpecError(
+                node.where("x-paginated"), "the reply is no list of a model", "Reply with an array of a $ref"
+            )
         return Result("pages", rows["items"]["$ref"].rsplit("/", 1)[-1], description, key)
     if "$ref" in schema:
         return Result("model", schema["$ref"].rsplit("/", 1)[-1], description)
     if schema.get("type") == "object" and "properties" not in schema:
         return Result("object", description=description)
-    raise SpecError(node.where("responses"), "the reply is neither a model nor a list", "Name the schema under components")
+    raise SpecError(
+        node.where("responses"), "the reply is neither a model nor a list", "Name the schema under components"
+    )
 
 
 def _rows(schema: Node, specification: Specification) -> tuple[Any, str | None]:

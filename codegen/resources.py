@@ -1,4 +1,4 @@
-"""Renders `panelica_async/resources/`, the accessors of the client and the table of operations, from templates of ours."""
+"""Renders `panelica_async/resources/`, the accessors of the client and the table of operations."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import jinja2
 
-from codegen.docstrings import method_docstring, sentence
+from codegen.docstrings import docstring, method_docstring, sentence
 from codegen.header import generated_by
 from codegen.models import group_of_schema, model_groups
 from codegen.operations import OperationSource, operations_of
@@ -158,7 +158,7 @@ def _wire_code(wire: Wire) -> str:
 def _signature(operation: OperationSource) -> str:
     parts = ["self", *(f"{argument.name}: {argument.annotation}" for argument in operation.positional)]
     keywords = [
-        f"{argument.name}: {argument.annotation}" + ("" if argument.required else " | Unset = UNSET")
+        f"{argument.name}: {argument.annotation if argument.required else _optional(argument.annotation)}"
         for argument in operation.keywords
     ]
     if operation.guard:
@@ -166,6 +166,11 @@ def _signature(operation: OperationSource) -> str:
     if keywords:
         parts += ["*", *keywords]
     return ", ".join(parts)
+
+
+def _optional(annotation: str) -> str:
+    base = annotation.removesuffix(" | None")
+    return f"{base} | Unset{' | None' if base != annotation else ''} = UNSET"
 
 
 def _passed(operation: OperationSource) -> str:
@@ -185,6 +190,7 @@ _TEMPLATES.filters.update(
     passed=_passed,
     docstring=method_docstring,
     sentence=sentence,
+    class_docstring=lambda text: docstring(text).replace("\n", "\n    ").replace("    \n", "\n"),
     member=_enum_member,
     keys=lambda natural_key: repr(tuple(natural_key["fields"])),
 )

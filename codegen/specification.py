@@ -63,13 +63,13 @@ def load(root: Path) -> Specification:
     root = root.resolve()
     if not (root / "openapi.yaml").is_file():
         raise SpecError(
-            Location(Path(root.name) / "openapi.yaml", 1), "the file is missing", "It holds the head of the document"
+            Location(Path(root.name) / "openapi.yaml", 1),
+            "the file is missing",
+            "It holds the head of the document",
         )
     shared = read(root / "openapi.yaml", root)
     facts = read(root / "facts.yaml", root) if (root / "facts.yaml").is_file() else Node(shared.location)
-    resources = tuple(
-        _resource(path, root) for path in sorted(root.glob("*.yaml")) if path.stem not in _NOT_RESOURCES
-    )
+    resources = tuple(_resource(path, root) for path in sorted(root.glob("*.yaml")) if path.stem not in _NOT_RESOURCES)
     specification = Specification(resources, shared, facts, _merge(shared, facts, resources))
     _check_references(specification)
     for resource in resources:
@@ -92,7 +92,9 @@ def _resource(path: Path, root: Path) -> ResourceFile:
         if not isinstance(document.get(key), Node):
             raise SpecError(document.where(key), f"`{key}` is missing", "spec/README.md lists what a resource holds")
     empty = Node(document.location)
-    return ResourceFile(path.stem, document["tag"], document["paths"], document.get("components", empty).get("schemas", empty))
+    return ResourceFile(
+        path.stem, document["tag"], document["paths"], document.get("components", empty).get("schemas", empty)
+    )
 
 
 def _merge(shared: Node, facts: Node, resources: tuple[ResourceFile, ...]) -> dict[str, Any]:
@@ -127,7 +129,9 @@ def _expand_errors(operation: Node) -> None:
     for status in operation.get("x-errors", ()):
         if str(status) not in _OWN_ERRORS:
             raise SpecError(
-                operation.where("x-errors"), f"`x-errors` holds {status}", f"It takes {', '.join(_OWN_ERRORS)}"
+                operation.where("x-errors"),
+                f"`x-errors` holds {status}",
+                f"It takes {', '.join(_OWN_ERRORS)}",
             )
         names[str(status)] = _OWN_ERRORS[str(status)]
     for status in sorted(names):
@@ -135,32 +139,39 @@ def _expand_errors(operation: Node) -> None:
 
 
 def _check_operation(operation: Node, path: str) -> None:
-    name = operation.get("operationId")
-    if not isinstance(name, str):
+    if not isinstance(operation.get("operationId"), str):
         raise SpecError(operation.where(), f"an operation of {path} has no `operationId`", "Give it its Python name")
+    _check_fields(operation)
+    _check_repeat(operation)
+    if not any(str(status).startswith("2") for status in operation["responses"]):
+        name = operation["operationId"]
+        raise SpecError(operation.where("responses"), f"`{name}` has no success response", "Add a 200, 201 or 204")
+
+
+def _check_fields(operation: Node) -> None:
     for key in operation:
         if key.startswith("x-") and key not in _OPERATION_EXTENSIONS:
             raise SpecError(operation.where(key), f"unknown field `{key}`", "spec/README.md lists the x- fields")
     for key in ("summary", "x-scope", "x-repeat", "responses"):
         if key not in operation:
+            name = operation["operationId"]
             raise SpecError(operation.where(), f"`{name}` has no `{key}`", "spec/README.md says what it takes")
-    if operation["x-repeat"] not in _REPEATS:
-        raise SpecError(
-            operation.where("x-repeat"), f"`x-repeat` is {operation['x-repeat']!r}", f"It takes {', '.join(_REPEATS)}"
-        )
-    if (operation["x-repeat"] == "natural-key") != ("x-natural-key" in operation):
-        raise SpecError(
-            operation.where("x-repeat"),
-            f"`{name}` must have both or neither of `x-repeat: natural-key` and `x-natural-key`",
-            "`x-natural-key` is {fields: [...], lookup: <operationId>}",
-        )
     for key in operation.get("x-panel", ()):
         if key not in _PANEL_FIELDS:
-            raise SpecError(
-                operation["x-panel"].where(key), f"unknown field `{key}` in `x-panel`", "spec/README.md lists its fields"
-            )
-    if not any(str(status).startswith("2") for status in operation["responses"]):
-        raise SpecError(operation.where("responses"), f"`{name}` has no success response", "Add a 200, 201 or 204")
+            where = operation["x-panel"].where(key)
+            raise SpecError(where, f"unknown field `{key}` in `x-panel`", "spec/README.md lists its fields")
+
+
+def _check_repeat(operation: Node) -> None:
+    repeat, where = operation["x-repeat"], operation.where("x-repeat")
+    if repeat not in _REPEATS:
+        raise SpecError(where, f"`x-repeat` is {repeat!r}", f"It takes {', '.join(_REPEATS)}")
+    if (repeat == "natural-key") != ("x-natural-key" in operation):
+        raise SpecError(
+            where,
+            f"`{operation['operationId']}` must have both or neither of `x-repeat: natural-key` and `x-natural-key`",
+            "`x-natural-key` is {fields: [...], lookup: <operationId>}",
+        )
 
 
 def _check_names(resources: tuple[ResourceFile, ...]) -> None:
@@ -169,14 +180,18 @@ def _check_names(resources: tuple[ResourceFile, ...]) -> None:
         for _, _, _, operation in resource.operations():
             name, where = operation["operationId"], operation.where("operationId")
             if name in seen:
-                raise SpecError(where, f"`{name}` is defined at {seen[name]} too", "Give one of them another operationId")
+                raise SpecError(
+                    where, f"`{name}` is defined at {seen[name]} too", "Give one of them another operationId"
+                )
             seen[name] = where
     for resource in resources:
         for _, _, _, operation in resource.operations():
             lookup = operation.get("x-natural-key", {}).get("lookup")
             if lookup is not None and lookup not in seen:
                 raise SpecError(
-                    operation.where("x-natural-key"), f"there is no operation `{lookup}`", "Name an existing list"
+                    operation.where("x-natural-key"),
+                    f"there is no operation `{lookup}`",
+                    "Name an existing list",
                 )
 
 
@@ -188,7 +203,9 @@ def _check_namespaces(resources: tuple[ResourceFile, ...]) -> None:
             owner = owners.setdefault(top, resource.name) if dot else resource.name
             if owner != resource.name:
                 raise SpecError(
-                    operation.where("operationId"), f"`{top}` belongs to {owner}.yaml", f"Move the operation to {owner}.yaml"
+                    operation.where("operationId"),
+                    f"`{top}` belongs to {owner}.yaml",
+                    f"Move the operation to {owner}.yaml",
                 )
 
 
@@ -196,9 +213,15 @@ def _check_references(specification: Specification) -> None:
     def walk(value: Any) -> None:
         if isinstance(value, dict):
             reference = value.get("$ref")
-            if isinstance(reference, str) and isinstance(value, Node) and not _resolves(specification.document, reference):
+            if (
+                isinstance(reference, str)
+                and isinstance(value, Node)
+                and not _resolves(specification.document, reference)
+            ):
                 raise SpecError(
-                    value.where("$ref"), f"`{reference}` names nothing", "Define it, or correct the name after #/components/"
+                    value.where("$ref"),
+                    f"`{reference}` names nothing",
+                    "Define it, or correct the name after #/components/",
                 )
             for child in value.values():
                 walk(child)

@@ -48,14 +48,23 @@ def panel_wire(reference: Wire, operation: Node, arguments: Sequence["Argument"]
     if panel.get("absent"):
         return None
     known = {argument.name for argument in arguments}
-    named = [*panel.get("rename", ()), *panel.get("query", ()), *panel.get("body", ()), *panel.get("omit", ())]
+    named = [
+        *panel.get("rename", ()),
+        *panel.get("query", ()),
+        *panel.get("body", ()),
+        *panel.get("omit", ()),
+    ]
     path: str = panel.get("path", reference.path)
     in_path = re.findall(r"\{(\w+)\}", path)
     for name in [*named, *panel.get("wrap", ()), *in_path]:
         if name not in known:
-            raise SpecError(panel.where(), f"`x-panel` names the argument `{name}`", f"There are {', '.join(sorted(known))}")
+            raise SpecError(
+                panel.where(),
+                f"`x-panel` names the argument `{name}`",
+                f"There are {', '.join(sorted(known))}",
+            )
     rename = panel.get("rename", {})
-    places = {name: "query" for name in reference.query} | {name: "body" for name in reference.body}
+    places = dict.fromkeys(reference.query, "query") | dict.fromkeys(reference.body, "body")
     places |= dict.fromkeys(panel.get("query", ()), "query") | dict.fromkeys(panel.get("body", ()), "body")
     for name in [*panel.get("omit", ()), *in_path]:
         places.pop(name, None)
@@ -68,5 +77,3 @@ def panel_wire(reference: Wire, operation: Node, arguments: Sequence["Argument"]
         wrapped=tuple(panel.get("wrap", ())),
         items=panel.get("items", reference.items),
     )
-
-

@@ -35,9 +35,7 @@ class ErrorCode:
 
 TIERS: Final[Mapping[str, Tier]] = MappingProxyType(
     {
-        "starter": Tier(
-            name="starter", requests_per_minute=60, requests_per_hour=None, burst=None, unlimited=False
-        ),
+        "starter": Tier(name="starter", requests_per_minute=60, requests_per_hour=None, burst=None, unlimited=False),
         "professional": Tier(
             name="professional", requests_per_minute=300, requests_per_hour=10000, burst=50, unlimited=False
         ),
@@ -150,104 +148,115 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
         "MISSING_API_KEY": ErrorCode(
             code="MISSING_API_KEY",
             status=401,
-            meaning="The header X-API-Key is absent or empty.",
-            hint="Set the API key, and check that no proxy on the way removes the header X-API-Key.",
+            meaning=("The header X-API-Key is absent or empty."),
+            hint=("Set the API key, and check that no proxy on the way removes the header X-API-Key."),
         ),
         "MISSING_TIMESTAMP": ErrorCode(
             code="MISSING_TIMESTAMP",
             status=401,
-            meaning="The header X-Timestamp is absent or empty.",
-            hint="Check that no proxy on the way removes the header X-Timestamp.",
+            meaning=("The header X-Timestamp is absent or empty."),
+            hint=("Check that no proxy on the way removes the header X-Timestamp."),
         ),
         "MISSING_SIGNATURE": ErrorCode(
             code="MISSING_SIGNATURE",
             status=401,
-            meaning="The header X-Signature is absent or empty.",
-            hint="Check that no proxy on the way removes the header X-Signature.",
+            meaning=("The header X-Signature is absent or empty."),
+            hint=("Check that no proxy on the way removes the header X-Signature."),
         ),
         "INVALID_KEY_FORMAT": ErrorCode(
             code="INVALID_KEY_FORMAT",
             status=401,
-            meaning="The API key does not look like one.",
-            hint="Check that the API key was copied whole and starts with pk_live_ or pk_test_.",
+            meaning=("The API key does not look like one."),
+            hint=("Check that the API key was copied whole and starts with pk_live_ or pk_test_."),
         ),
         "INVALID_TIMESTAMP": ErrorCode(
             code="INVALID_TIMESTAMP",
             status=401,
-            meaning="The timestamp is more than 300 s off the clock of the server, or not a number.",
-            hint="Set the clock of this machine by NTP, and check that of the server.",
+            meaning=("The timestamp is more than 300 s off the clock of the server, or not a number."),
+            hint=("Set the clock of this machine by NTP, and check that of the server."),
         ),
         "TIMESTAMP_EXPIRED": ErrorCode(
             code="TIMESTAMP_EXPIRED",
             status=401,
-            meaning="The timestamp is more than 300 s off the clock of the server.",
-            hint="Set the clock of this machine by NTP, and check that of the server.",
+            meaning=("The timestamp is more than 300 s off the clock of the server."),
+            hint=("Set the clock of this machine by NTP, and check that of the server."),
         ),
         "INVALID_SIGNATURE": ErrorCode(
             code="INVALID_SIGNATURE",
             status=401,
-            meaning="The signature does not match the request.",
-            hint="Check that the API secret belongs to this API key and was not regenerated since.",
+            meaning=("The signature does not match the request."),
+            hint=("Check that the API secret belongs to this API key and was not regenerated since."),
         ),
         "UNAUTHORIZED": ErrorCode(
             code="UNAUTHORIZED",
             status=401,
-            meaning="The panel does not accept the key.",
-            hint="Check the API key and its secret, that the key is active, and that it has not expired.",
+            meaning=("The panel does not accept the key."),
+            hint=("Check the API key and its secret, that the key is active, and that it has not expired."),
         ),
         "BAD_REQUEST": ErrorCode(
             code="BAD_REQUEST",
             status=400,
-            meaning="A value of the request is missing, not valid, or already taken.",
-            hint="Correct the value that the details name.",
+            meaning=("A value of the request is missing, not valid, or already taken."),
+            hint=("Correct the value that the details name."),
         ),
         "apiErrors.external.insufficientScope": ErrorCode(
             code="apiErrors.external.insufficientScope",
             status=403,
-            meaning="The key lacks the scope the call needs.",
-            hint="Give the key the scope that the error names, or use a key that has it.",
+            meaning=("The key lacks the scope the call needs."),
+            hint=("Give the key the scope that the error names, or use a key that has it."),
         ),
         "apiErrors.external.insufficientScopeForMethod": ErrorCode(
             code="apiErrors.external.insufficientScopeForMethod",
             status=403,
-            meaning="The key lacks the scope that this kind of call needs.",
-            hint="Give the key the scope that the error names, or use a key that has it.",
+            meaning=("The key lacks the scope that this kind of call needs."),
+            hint=("Give the key the scope that the error names, or use a key that has it."),
         ),
         "FORBIDDEN": ErrorCode(
             code="FORBIDDEN",
             status=403,
-            meaning="The object belongs to somebody else, the owner's role is too low, a limit of the plan is reached, or a path is outside the home.",
-            hint="Check who owns the object, the role of the key's owner and the limits of the plan.",
+            meaning=(
+                "The object belongs to somebody else, the owner's role is too low, a limit of the plan is "
+                "reached, or a path is outside the home."
+            ),
+            hint=("Check who owns the object, the role of the key's owner and the limits of the plan."),
         ),
         "NOT_FOUND": ErrorCode(
             code="NOT_FOUND",
             status=404,
-            meaning="The owner of the key has no such object, or this version of the panel has no such endpoint.",
-            hint="Check the id by listing the objects; if it is right, update the panel.",
+            meaning=("The owner of the key has no such object, or this version of the panel has no such endpoint."),
+            hint=("Check the id by listing the objects; if it is right, update the panel."),
         ),
         "CONFLICT": ErrorCode(
             code="CONFLICT",
             status=409,
-            meaning="The object exists already, is in use, or an integration is not set up.",
-            hint="List what exists, and use that or choose another name.",
+            meaning=("The object exists already, is in use, or an integration is not set up."),
+            hint=("List what exists, and use that or choose another name."),
         ),
         "RATE_LIMIT_EXCEEDED": ErrorCode(
             code="RATE_LIMIT_EXCEEDED",
             status=429,
-            meaning="The key has used up its requests for the minute or the hour.",
-            hint="Wait for the seconds the reply gives, share one client among all callers of the key, or move the key to a higher tier.",
+            meaning=("The key has used up its requests for the minute or the hour."),
+            hint=(
+                "Wait for the seconds the reply gives, share one client among all callers of the key, or "
+                "move the key to a higher tier."
+            ),
         ),
         "TOO_MANY_REQUESTS": ErrorCode(
             code="TOO_MANY_REQUESTS",
             status=429,
-            meaning="The key has used up its requests for the minute or the hour.",
-            hint="Wait for the seconds the reply gives, share one client among all callers of the key, or move the key to a higher tier.",
+            meaning=("The key has used up its requests for the minute or the hour."),
+            hint=(
+                "Wait for the seconds the reply gives, share one client among all callers of the key, or "
+                "move the key to a higher tier."
+            ),
         ),
         "INTERNAL_ERROR": ErrorCode(
             code="INTERNAL_ERROR",
             status=500,
-            meaning="The panel failed.",
-            hint="Look up the request id in the log of the panel, and list what exists before you send a write again.",
+            meaning=("The panel failed."),
+            hint=(
+                "Look up the request id in the log of the panel, and list what exists before you send a write again."
+            ),
         ),
     }
 )

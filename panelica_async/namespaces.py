@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from panelica_async.client.resource import Caller
+    from panelica_async.client.caller import Caller
     from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
     from panelica_async.resources.accounts import Accounts
     from panelica_async.resources.api_keys import ApiKeys
@@ -43,7 +43,7 @@ class Namespaces:
 
     @cached_property
     def api_keys(self) -> ApiKeys:
-        """The keys that sign calls to this API. A key is an `api_key`, which is public, and an `api_secret`, which is shown once."""
+        """The keys that sign calls: each a public `api_key` and an `api_secret`, which is shown once."""
         from panelica_async.resources.api_keys import ApiKeys  # noqa: PLC0415 - loaded on first touch
 
         return ApiKeys(self._caller)
@@ -99,7 +99,7 @@ class Namespaces:
 
     @cached_property
     def files(self) -> Files:
-        """Files of the accounts. Paths are absolute; one outside the home of its account, `/home/USERNAME`, is refused with 403."""
+        """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
         from panelica_async.resources.files import Files  # noqa: PLC0415 - loaded on first touch
 
         return Files(self._caller)

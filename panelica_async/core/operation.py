@@ -1,10 +1,13 @@
 """An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Literal
 
 import attrs
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 Dialect = Literal["reference", "panel"]
 """`reference` is the published API reference; `panel` is what current panels serve."""
@@ -61,6 +64,11 @@ class Wire:
     items: str | None = None
     """Key that holds the rows of a list reply; None when the reply is the list."""
 
+    @property
+    def placeholders(self) -> list[str]:
+        """Arguments that travel in the path."""
+        return _PLACEHOLDER.findall(self.path)
+
 
 def names(*same: str, **renamed: str) -> dict[str, str]:
     """Return the names arguments have on the wire: their own, or the given ones."""
@@ -91,6 +99,8 @@ class Operation:
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()
     """Text arguments that cannot be right when empty."""
+    lists: frozenset[str] = frozenset()
+    """Arguments that take several values."""
     guard: Guard | None = None
 
     def wire(self, dialect: Dialect) -> Wire | None:

@@ -11,7 +11,10 @@ from panelica_async.core.model import Model, OpenEnum
 
 
 class AccountRole(OpenEnum):
-    """Role of an account, from most to least powerful. Compare in any case; values the panel adds later are accepted."""
+    """Role of an account, from most to least powerful.
+
+    Compare in any case; values the panel adds later are accepted.
+    """
 
     ROOT = "ROOT"
     ADMIN = "ADMIN"

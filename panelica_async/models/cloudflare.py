@@ -10,7 +10,7 @@ from panelica_async.core.model import Model
 
 @frozen(kw_only=True)
 class CloudflareZone(Model):
-    """A zone at Cloudflare. Current panels add its settings, the domain it belongs to and whether its address is in sync."""
+    """A zone at Cloudflare. Current panels add its settings and how it matches the panel's domains."""
 
     id: str = field(metadata={"aliases": ["zone_id"]})
     """Id of the zone at Cloudflare; not an id of the panel."""

@@ -14,7 +14,7 @@ from . import api_keys
 
 @frozen(kw_only=True)
 class RateLimitStatus(Model):
-    """Rate limit of a key and what is used of it. What the panel sends for a key without limits is not known."""
+    """Rate limit of a key and what is used of it. What it is for `enterprise` keys is not known."""
 
     tier: api_keys.RateLimitTier | None = None
     """Name of the limit."""

@@ -27,9 +27,7 @@ _ACCOUNTS_CREATE: Final = Operation(
     natural_key=NaturalKey(("username",), lookup="accounts.list"),
     not_empty=frozenset(["username", "email", "password", "plan_id"]),
     reference=Wire(
-        method="POST",
-        path="/v1/accounts",
-        body=names("username", "email", "password", "role", "plan_id", "full_name"),
+        method="POST", path="/v1/accounts", body=names("username", "email", "password", "role", "plan_id", "full_name")
     ),
 )
 _ACCOUNTS_GET: Final = Operation(
@@ -43,9 +41,7 @@ _ACCOUNTS_UPDATE: Final = Operation(
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
     not_empty=frozenset(["plan_id", "email"]),
-    reference=Wire(
-        method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")
-    ),
+    reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
 )
 _ACCOUNTS_DELETE: Final = Operation(
     name="accounts.delete",
@@ -81,8 +77,8 @@ class Accounts(Resource):
     ) -> Paginator[Account]:
         """GET /v1/accounts: list accounts.
 
-        Every account the owner of the key may see. A ROOT key also sees administrators, resellers and root
-        itself: look at `role` before acting on an account found by its name.
+        Every account the owner of the key may see. A ROOT key also sees administrators, resellers and root itself: look
+        at `role` before acting on an account found by its name.
 
         Scope: `accounts:read`. Changes nothing; retried on any transient failure.
 
@@ -118,11 +114,11 @@ class Accounts(Resource):
     ) -> Account:
         """POST /v1/accounts: create an account.
 
-        Creates the user and its home directory. The user name and the e-mail address must both be new on the
-        panel; a taken address is answered with 400, not 409.
+        Creates the user and its home directory. The user name and the e-mail address must both be new on the panel; a
+        taken address is answered with 400, not 409.
 
-        Scope: `accounts:write`. Not repeated once it may have taken effect; look it up with `accounts.list`
-        by `username`.
+        Scope: `accounts:write`. Not repeated once it may have taken effect; look it up with `accounts.list` by
+        `username`.
 
         Args:
             username: Login and system user name, such as `john`.
@@ -193,8 +189,8 @@ class Accounts(Resource):
     ) -> Account:
         """PATCH /v1/accounts/{id}: change an account.
 
-        Changes what is given and leaves the rest as it is. A new plan takes effect at once. Only `plan_id` is
-        known to work on current panels.
+        Changes what is given and leaves the rest as it is. A new plan takes effect at once. Only `plan_id` is known to
+        work on current panels.
 
         Scope: `accounts:write`. Safe to repeat; retried on any transient failure.
 

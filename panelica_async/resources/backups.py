@@ -19,9 +19,7 @@ _BACKUPS_LIST: Final = Operation(
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(
-        method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")
-    ),
+    reference=Wire(method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")),
 )
 _BACKUPS_CREATE: Final = Operation(
     name="backups.create",
@@ -29,6 +27,7 @@ _BACKUPS_CREATE: Final = Operation(
     repeat=Repeat.UNSAFE,
     asynchronous=True,
     not_empty=frozenset(["name"]),
+    lists=frozenset(["domain_ids"]),
     guard=Guard(
         "all_domains",
         replaces="domain_ids",
@@ -73,12 +72,11 @@ _BACKUPS_RESTORE: Final = Operation(
     repeat=Repeat.UNSAFE,
     destructive=True,
     asynchronous=True,
+    lists=frozenset(["domain_ids"]),
     reference=Wire(
         method="POST",
         path="/v1/backups/{id}/restore",
-        body=names(
-            "domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"
-        ),
+        body=names("domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"),
     ),
 )
 _BACKUPS_DELETE: Final = Operation(
@@ -105,8 +103,8 @@ class Backups(Resource):
     ) -> Paginator[Backup]:
         """GET /v1/backups: list backups.
 
-        Every backup the owner of the key may see; a ROOT key sees those of all accounts. One archive may hold
-        domains of several.
+        Every backup the owner of the key may see; a ROOT key sees those of all accounts. One archive may hold domains
+        of several.
 
         Scope: `backups:read`. Changes nothing; retried on any transient failure.
 
@@ -151,12 +149,11 @@ class Backups(Resource):
     ) -> Backup:
         """POST /v1/backups: create a backup.
 
-        The panel answers before the archive exists and writes it in the background. Without `domain_ids` it
-        archives every domain of every account on the server. Of the options only `name` and `domain_ids` are
-        known to work on current panels.
+        The panel answers before the archive exists and writes it in the background. Without `domain_ids` it archives
+        every domain of every account on the server. Of the options only `name` and `domain_ids` are known to work on
+        current panels.
 
-        Scope: `backups:write`. Not repeated once it may have taken effect. The reply comes before the work is
-        done.
+        Scope: `backups:write`. Not repeated once it may have taken effect. The reply comes before the work is done.
 
         Args:
             name: Name of the backup; current panels add the time to it.
@@ -169,8 +166,8 @@ class Backups(Resource):
             include_dns: Whether to include the DNS zones.
             include_ssl: Whether to include the certificates.
             domain_ids: Ids of the domains to archive, at least one.
-            all_domains: Must be True when `domain_ids` is left out: a backup without domain_ids archives
-                every domain of every account on the server.
+            all_domains: Must be True when `domain_ids` is left out: a backup without domain_ids archives every domain
+                of every account on the server.
 
         Returns:
             The backup that was started; its `status` tells whether it is complete yet.
@@ -215,11 +212,11 @@ class Backups(Resource):
     ) -> Acknowledgement:
         """POST /v1/backups/{id}/restore: restore a backup.
 
-        Puts the archived state back, in the background. No option is known to work on current panels: they
-        may restore everything in the archive.
+        Puts the archived state back, in the background. No option is known to work on current panels: they may restore
+        everything in the archive.
 
-        Scope: `backups:restore`. Not repeated once it may have taken effect. Destructive. The reply comes
-        before the work is done.
+        Scope: `backups:restore`. Not repeated once it may have taken effect. Destructive. The reply comes before the
+        work is done.
 
         Args:
             id: Id of the backup; on current panels its file name.

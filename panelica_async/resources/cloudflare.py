@@ -54,8 +54,7 @@ class CloudflareZones(Resource):
     async def sync(self, zone_id: str) -> Acknowledgement:
         """POST /v1/cloudflare/zones/{zone_id}/sync: sync the DNS records of a zone with Cloudflare.
 
-        Scope: `cloudflare:write`. Safe to repeat; retried on any transient failure. Not served by current
-        panels.
+        Scope: `cloudflare:write`. Safe to repeat; retried on any transient failure. Not served by current panels.
 
         Args:
             zone_id: Id of the zone at Cloudflare.

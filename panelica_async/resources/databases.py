@@ -18,9 +18,7 @@ _DATABASES_LIST: Final = Operation(
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(
-        method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")
-    ),
+    reference=Wire(method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")),
 )
 _DATABASES_CREATE: Final = Operation(
     name="databases.create",
@@ -44,9 +42,7 @@ _DATABASES_USERS_CREATE: Final = Operation(
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["username", "password", "domain_id"]),
     reference=Wire(
-        method="POST",
-        path="/v1/databases/{db_id}/users",
-        body=names("username", "password", "privileges", "domain_id"),
+        method="POST", path="/v1/databases/{db_id}/users", body=names("username", "password", "privileges", "domain_id")
     ),
     panel=Wire(method="POST", path="/v1/mysql-users", body=names("username", "password", "domain_id")),
 )
@@ -73,15 +69,15 @@ class DatabasesUsers(Resource):
     ) -> DatabaseUser:
         """POST /v1/databases/{db_id}/users: create a user for a database.
 
-        The panel may put a prefix before the name: go by the name in the reply. Current panels create the
-        user for a domain, need `domain_id`, and take neither the database nor `privileges`.
+        The panel may put a prefix before the name: go by the name in the reply. Current panels create the user for a
+        domain, need `domain_id`, and take neither the database nor `privileges`.
 
         Scope: `databases:write`. Not repeated once it may have taken effect.
 
         Args:
             db_id: Id of the database.
-            username: Name of the user, such as `myapp_user`: letters, digits and underscores, at most 32 on
-                current panels.
+            username: Name of the user, such as `myapp_user`: letters, digits and underscores, at most 32 on current
+                panels.
             password: Password of the user.
             privileges: What the user may do in the database, such as `ALL`.
             domain_id: Id of the domain the database belongs to. Only current panels take it.
@@ -132,8 +128,8 @@ class Databases(Resource):
     ) -> Paginator[Database]:
         """GET /v1/databases: list databases.
 
-        Every database the owner of the key may see. On current panels a row is a user of a database: one with
-        several users comes several times, told apart by `username`.
+        Every database the owner of the key may see. On current panels a row is a user of a database: one with several
+        users comes several times, told apart by `username`.
 
         Scope: `databases:read`. Changes nothing; retried on any transient failure.
 
@@ -171,19 +167,18 @@ class Databases(Resource):
     ) -> Database:
         """POST /v1/databases: create a database.
 
-        The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL
-        database together with its first user, and need `username` and `password` for it.
+        The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL database
+        together with its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Not repeated once it may have taken effect; look it up with `databases.list`
-        by `name`, `domain_id`.
+        Scope: `databases:write`. Not repeated once it may have taken effect; look it up with `databases.list` by
+        `name`, `domain_id`.
 
         Args:
-            name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on
-                current panels.
+            name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current
+                panels.
             domain_id: Id of the domain the database belongs to.
             type: Kind of database; the panel's default when left out. One of `mysql`, `postgresql`.
-            username: Name of the first user. Only current panels take it; elsewhere use
-                `databases.users.create`.
+            username: Name of the first user. Only current panels take it; elsewhere use `databases.users.create`.
             password: Password of the first user. Only current panels take it.
 
         Returns:
@@ -203,13 +198,7 @@ class Databases(Resource):
             TransportError: nothing came back.
         """
         return await self._one(
-            _DATABASES_CREATE,
-            Database,
-            name=name,
-            domain_id=domain_id,
-            type=type,
-            username=username,
-            password=password,
+            _DATABASES_CREATE, Database, name=name, domain_id=domain_id, type=type, username=username, password=password
         )
 
     async def delete(self, id: str) -> None:

@@ -18,9 +18,7 @@ _DNS_RECORDS_LIST: Final = Operation(
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(
-        method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")
-    ),
+    reference=Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")),
 )
 _DNS_RECORDS_CREATE: Final = Operation(
     name="dns.records.create",
@@ -30,9 +28,7 @@ _DNS_RECORDS_CREATE: Final = Operation(
     choices={"type": ("A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR")},
     not_empty=frozenset(["name", "content"]),
     reference=Wire(
-        method="POST",
-        path="/v1/dns/zones/{zone_id}/records",
-        body=names("name", "type", "content", "ttl", "priority"),
+        method="POST", path="/v1/dns/zones/{zone_id}/records", body=names("name", "type", "content", "ttl", "priority")
     ),
 )
 _DNS_RECORDS_UPDATE: Final = Operation(
@@ -45,9 +41,7 @@ _DNS_RECORDS_UPDATE: Final = Operation(
         path="/v1/dns/zones/{zone_id}/records/{record_id}",
         body=names("name", "content", "ttl", "priority"),
     ),
-    panel=Wire(
-        method="PATCH", path="/v1/dns/records/{record_id}", body=names("name", "content", "ttl", "priority")
-    ),
+    panel=Wire(method="PATCH", path="/v1/dns/records/{record_id}", body=names("name", "content", "ttl", "priority")),
 )
 _DNS_RECORDS_DELETE: Final = Operation(
     name="dns.records.delete",
@@ -111,11 +105,11 @@ class DnsRecords(Resource):
     ) -> DnsRecord:
         """POST /v1/dns/zones/{zone_id}/records: add a record to a zone.
 
-        The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and
-        AAAA records.
+        The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and AAAA
+        records.
 
-        Scope: `dns:write`. Not repeated once it may have taken effect; look it up with `dns.records.list` by
-        `zone_id`, `name`, `type`, `content`.
+        Scope: `dns:write`. Not repeated once it may have taken effect; look it up with `dns.records.list` by `zone_id`,
+        `name`, `type`, `content`.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -123,8 +117,7 @@ class DnsRecords(Resource):
             type: Record type. One of `A`, `AAAA`, `CNAME`, `MX`, `TXT`, `NS`, `SRV`, `CAA`, `PTR`.
             content: Value of the record, such as an address or a host name.
             ttl: Seconds that resolvers may keep the record, such as 3600; the panel's default when left out.
-            priority: Preference of an MX or SRV record, such as 10; the lowest is tried first. Other types
-                have none.
+            priority: Preference of an MX or SRV record, such as 10; the lowest is tried first. Other types have none.
 
         Returns:
             The new record.

@@ -29,9 +29,7 @@ _DOMAINS_CREATE: Final = Operation(
     natural_key=NaturalKey(("domain",), lookup="domains.list"),
     not_empty=frozenset(["domain", "user_id"]),
     reference=Wire(
-        method="POST",
-        path="/v1/domains",
-        body=names("domain", "user_id", "php_version", "web_server", "ssl_type"),
+        method="POST", path="/v1/domains", body=names("domain", "user_id", "php_version", "web_server", "ssl_type")
     ),
     panel=Wire(
         method="POST",
@@ -112,14 +110,7 @@ class Domains(Resource):
             TransportError: nothing came back.
         """
         return self._pages(
-            _DOMAINS_LIST,
-            Domain,
-            page=page,
-            limit=limit,
-            sort=sort,
-            order=order,
-            status=status,
-            user_id=user_id,
+            _DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
         )
 
     async def create(
@@ -135,15 +126,14 @@ class Domains(Resource):
 
         Creates the site, its directory and its DNS zone.
 
-        Scope: `domains:write`. Not repeated once it may have taken effect; look it up with `domains.list` by
-        `domain`.
+        Scope: `domains:write`. Not repeated once it may have taken effect; look it up with `domains.list` by `domain`.
 
         Args:
             domain: Name of the domain, such as `example.com`.
             user_id: Id of the account that will own the domain.
             php_version: PHP version, such as `8.4`; the panel's default when left out.
-            web_server: Web server: `nginx` or `apache` by the reference, `nginx_apache` or `nginx_only` on
-                current panels.
+            web_server: Web server: `nginx` or `apache` by the reference, `nginx_apache` or `nginx_only` on current
+                panels.
             ssl_type: Certificate to issue at once, such as `lets_encrypt`.
 
         Returns:
@@ -195,9 +185,7 @@ class Domains(Resource):
         """
         return await self._one(_DOMAINS_GET, Domain, id=id)
 
-    async def update(
-        self, id: str, *, php_version: str | Unset = UNSET, web_server: str | Unset = UNSET
-    ) -> Domain:
+    async def update(self, id: str, *, php_version: str | Unset = UNSET, web_server: str | Unset = UNSET) -> Domain:
         """PATCH /v1/domains/{id}: change a domain.
 
         Changes what is given and leaves the rest as it is.

@@ -18,12 +18,8 @@ _EMAIL_ACCOUNTS_LIST: Final = Operation(
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(
-        method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")
-    ),
-    panel=Wire(
-        method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")
-    ),
+    reference=Wire(method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")),
+    panel=Wire(method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")),
 )
 _EMAIL_ACCOUNTS_CREATE: Final = Operation(
     name="email.accounts.create",
@@ -32,14 +28,10 @@ _EMAIL_ACCOUNTS_CREATE: Final = Operation(
     natural_key=NaturalKey(("local_part", "domain_id"), lookup="email.accounts.list"),
     not_empty=frozenset(["local_part", "domain_id", "password"]),
     reference=Wire(
-        method="POST",
-        path="/v1/email/accounts",
-        body=names("local_part", "domain_id", "password", "quota_mb"),
+        method="POST", path="/v1/email/accounts", body=names("local_part", "domain_id", "password", "quota_mb")
     ),
     panel=Wire(
-        method="POST",
-        path="/v1/email-accounts",
-        body=names("domain_id", "password", "quota_mb", local_part="username"),
+        method="POST", path="/v1/email-accounts", body=names("domain_id", "password", "quota_mb", local_part="username")
     ),
 )
 _EMAIL_ACCOUNTS_DELETE: Final = Operation(
@@ -90,13 +82,7 @@ class EmailAccounts(Resource):
             TransportError: nothing came back.
         """
         return self._pages(
-            _EMAIL_ACCOUNTS_LIST,
-            EmailAccount,
-            page=page,
-            limit=limit,
-            sort=sort,
-            order=order,
-            domain_id=domain_id,
+            _EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
         )
 
     async def create(
@@ -106,8 +92,8 @@ class EmailAccounts(Resource):
 
         An address that exists already is answered with 400 by current panels, a full plan with 403.
 
-        Scope: `email:write`. Not repeated once it may have taken effect; look it up with
-        `email.accounts.list` by `local_part`, `domain_id`.
+        Scope: `email:write`. Not repeated once it may have taken effect; look it up with `email.accounts.list` by
+        `local_part`, `domain_id`.
 
         Args:
             local_part: Part of the address before the `@`, such as `info`.

@@ -97,8 +97,7 @@ class FtpAccounts(Resource):
     ) -> FtpAccount:
         """POST /v1/ftp/accounts: create an FTP user.
 
-        The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with
-        403.
+        The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with 403.
 
         Scope: `ftp:write`. Not repeated once it may have taken effect; look it up with `ftp.accounts.list` by
         `username`.
@@ -107,9 +106,8 @@ class FtpAccounts(Resource):
             username: Login name, such as `ftp_user`.
             password: Password of the FTP user.
             domain_id: Id of the domain whose files the user may reach.
-            home_directory: Directory the user is confined to: a full path such as
-                `/home/user1/example.com/public_html` by the reference, a path below the home of the account
-                such as `/example.com` on current panels.
+            home_directory: Directory the user is confined to: a full path such as `/home/user1/example.com/public_html`
+                by the reference, a path below the home of the account such as `/example.com` on current panels.
             quota_mb: Space the user may fill in MB; 0 is unlimited.
             user_id: Id of the account that will own the FTP user. Current panels need it.
 

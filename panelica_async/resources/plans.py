@@ -26,6 +26,7 @@ _PLANS_CREATE: Final = Operation(
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(("name",), lookup="plans.list"),
     not_empty=frozenset(["name", "slug"]),
+    lists=frozenset(["php_versions"]),
     reference=Wire(
         method="POST",
         path="/v1/plans",
@@ -62,6 +63,7 @@ _PLANS_UPDATE: Final = Operation(
     scope="plans:write",
     repeat=Repeat.IDEMPOTENT,
     not_empty=frozenset(["name", "slug"]),
+    lists=frozenset(["php_versions"]),
     reference=Wire(
         method="PATCH",
         path="/v1/plans/{id}",
@@ -145,11 +147,10 @@ class Plans(Resource):
     ) -> Plan:
         """POST /v1/plans: create a plan.
 
-        The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit
-        of 0; set such a limit with `plans.update` afterwards.
+        The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit of 0; set
+        such a limit with `plans.update` afterwards.
 
-        Scope: `plans:write`. Not repeated once it may have taken effect; look it up with `plans.list` by
-        `name`.
+        Scope: `plans:write`. Not repeated once it may have taken effect; look it up with `plans.list` by `name`.
 
         Args:
             name: Name of the plan; each owner has it once.

@@ -50,8 +50,7 @@ class ServerServices(Resource):
     def list(self) -> Paginator[Service]:
         """GET /v1/server/services: list services.
 
-        Every service the panel manages, running or not. Current panels ask for the scope `server:read`
-        instead.
+        Every service the panel manages, running or not. Current panels ask for the scope `server:read` instead.
 
         Scope: `services:read`. Changes nothing; retried on any transient failure.
 
@@ -96,8 +95,8 @@ class ServerServices(Resource):
     async def stop(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/stop: stop a service.
 
-        What the service does is down for every account until it is started again; no data is lost. Current
-        panels also accept the scope `server:write`.
+        What the service does is down for every account until it is started again; no data is lost. Current panels also
+        accept the scope `server:write`.
 
         Scope: `services:stop`. Safe to repeat; retried on any transient failure.
 
@@ -122,8 +121,8 @@ class ServerServices(Resource):
     async def restart(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/restart: restart a service.
 
-        Interrupts the service for every account while it comes up again; sent twice, it interrupts twice.
-        Current panels also accept the scope `server:write`.
+        Interrupts the service for every account while it comes up again; sent twice, it interrupts twice. Current
+        panels also accept the scope `server:write`.
 
         Scope: `services:restart`. Not repeated once it may have taken effect.
 

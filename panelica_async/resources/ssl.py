@@ -77,9 +77,7 @@ class SslCertificates(Resource):
             ServerError: the panel failed.
             TransportError: nothing came back.
         """
-        return self._pages(
-            _SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order
-        )
+        return self._pages(_SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
 
     async def issue(
         self,
@@ -90,16 +88,16 @@ class SslCertificates(Resource):
     ) -> Certificate:
         """POST /v1/ssl/certificates: issue a certificate for a domain.
 
-        The panel accepts the order and works on it in the background, for about a minute. Current panels
-        issue a Let's Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
+        The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
+        Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect; look it up with
-        `ssl.certificates.list` by `domain_id`. The reply comes before the work is done.
+        Scope: `ssl:write`. Not repeated once it may have taken effect; look it up with `ssl.certificates.list` by
+        `domain_id`. The reply comes before the work is done.
 
         Args:
             domain_id: Id of the domain the certificate is for.
-            type: Kind of certificate; the panel's default when left out. One of `lets_encrypt`,
-                `self_signed`, `custom`.
+            type: Kind of certificate; the panel's default when left out. One of `lets_encrypt`, `self_signed`,
+                `custom`.
             auto_renew: Whether the panel renews the certificate before it expires.
 
         Returns:
@@ -125,11 +123,10 @@ class SslCertificates(Resource):
     async def renew(self, id: str) -> Certificate:
         """POST /v1/ssl/certificates/{id}/renew: renew a certificate.
 
-        The panel accepts the order and works on it in the background. Each renewal counts against the limits
-        of the certificate authority.
+        The panel accepts the order and works on it in the background. Each renewal counts against the limits of the
+        certificate authority.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect. The reply comes before the work is
-        done.
+        Scope: `ssl:write`. Not repeated once it may have taken effect. The reply comes before the work is done.
 
         Args:
             id: Id of the certificate; on current panels the id of its domain.

@@ -38,7 +38,7 @@ _POSTMAN_COLLECTION: Final = Operation(
 
 
 class Utility(Resource):
-    """Calls about the API itself, on the client. The client offers them as methods of its own."""
+    """Calls about the API itself, on the client."""
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key and what is used of it.

@@ -35,6 +35,7 @@ _WEBHOOKS_CREATE: Final = Operation(
     scope="webhooks:write",
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["name", "destination_type"]),
+    lists=frozenset(["events"]),
     reference=Wire(
         method="POST",
         path="/v1/webhooks",
@@ -130,8 +131,8 @@ class Webhooks(Resource):
     ) -> Webhook:
         """POST /v1/webhooks: create a webhook.
 
-        Deliveries start with the next event. Nothing is known to keep names apart, so a second call makes a
-        second webhook and every event is delivered twice.
+        Deliveries start with the next event. Nothing is known to keep names apart, so a second call makes a second
+        webhook and every event is delivered twice.
 
         Scope: `webhooks:write`. Not repeated once it may have taken effect.
 
@@ -141,8 +142,8 @@ class Webhooks(Resource):
             destination_config: Address of the destination, in the form that belongs to `destination_type`.
             events: Events to deliver, such as `domain.created`; `webhooks.events` names them.
             retry_count: Times a failed delivery is tried again; panels take 3 when left out.
-            retry_delay_seconds: Seconds before the first retry, and more before each later one; panels take
-                60 when left out.
+            retry_delay_seconds: Seconds before the first retry, and more before each later one; panels take 60 when
+                left out.
             timeout_seconds: Seconds to wait for the answer of the destination; panels take 30 when left out.
 
         Returns:
@@ -174,8 +175,7 @@ class Webhooks(Resource):
     async def events(self) -> WebhookEventCatalog:
         """GET /v1/webhooks/events: get the events a webhook can deliver.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current
-        panels.
+        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
         Returns:
             The events by category.
@@ -193,8 +193,7 @@ class Webhooks(Resource):
     async def stats(self) -> WebhookStats:
         """GET /v1/webhooks/stats: get delivery statistics of all webhooks.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current
-        panels.
+        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
         Returns:
             The statistics.
@@ -209,13 +208,10 @@ class Webhooks(Resource):
         """
         return await self._one(_WEBHOOKS_STATS, WebhookStats)
 
-    def logs(
-        self, id: str, *, page: int | Unset = UNSET, limit: int | Unset = UNSET
-    ) -> Paginator[WebhookDelivery]:
+    def logs(self, id: str, *, page: int | Unset = UNSET, limit: int | Unset = UNSET) -> Paginator[WebhookDelivery]:
         """GET /v1/webhooks/{id}/logs: list the deliveries of a webhook.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current
-        panels.
+        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
         Args:
             id: Id of the webhook.

@@ -1,0 +1,1 @@
+"""The client: resources and pages over the transport."""

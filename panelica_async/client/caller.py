@@ -1,0 +1,143 @@
+"""Turns a call of an operation into a request, and its reply into data or an error."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from panelica_async.core.converter import decode
+from panelica_async.core.envelope import Envelope, items, unwrap
+from panelica_async.core.faults import error_from_response
+from panelica_async.core.json_codec import loads
+from panelica_async.core.operation import Dialect, Operation, Wire
+from panelica_async.core.request import PreparedRequest, prepare
+from panelica_async.errors import DecodeError, UnsupportedOperationError
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.retrying import leaves_outcome_open
+from panelica_async.transport.transport import Patience, Transport
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """A successful reply, out of its envelope."""
+
+    raw: RawReply
+    envelope: Envelope
+    endpoint: str
+    rows_key: str | None = None
+
+    @property
+    def data(self) -> Any:
+        """The payload; None when there is none."""
+        return self.envelope.data
+
+    def rows(self) -> list[Any]:
+        """Return the rows of a list."""
+        if not self.raw.body.strip():
+            # A reply cut short must never be taken for an empty list.
+            raise DecodeError("expected a list, found an empty reply", endpoint=self.endpoint)
+        return items(self.data, self.rows_key, endpoint=self.endpoint)
+
+    def decode(self, data: object, result: type[T]) -> T:
+        """Turn data into a model, or raise `DecodeError`."""
+        return decode(data, result, endpoint=self.endpoint, body=self.raw.body)
+
+
+class Caller:
+    """What resources call through; a client and its variants have one each.
+
+    Args:
+        transport: Shared by all variants.
+        patience: How long a call may take.
+        dialect: Which of its wire forms an operation takes.
+        prepare_quota: Awaited before each signed call, to learn the tier; None for calls that do not wait for quota.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        patience: Patience,
+        dialect: Dialect,
+        prepare_quota: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self.transport = transport
+        self.patience = patience
+        self.dialect = dialect
+        self._prepare_quota = prepare_quota
+
+    def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
+        """Raise what `call` would raise before it sends anything."""
+        prepare(operation, self._wire(operation), arguments)
+
+    async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Reply:
+        """Call an operation.
+
+        Raises:
+            ValueError: An argument cannot be right; nothing was sent.
+            PanelicaError: The call failed; the tree of errors says how.
+        """
+        wire = self._wire(operation)
+        request = prepare(operation, wire, arguments)
+        call = Call(
+            operation=operation.name,
+            method=request.method,
+            path=request.path,
+            repeat=operation.repeat,
+            signed=operation.signed,
+        )
+        raw = await self.send(request, call)
+        return Reply(
+            raw=raw,
+            envelope=self.open(raw, call),
+            endpoint=f"{wire.method} {wire.path}",
+            rows_key=wire.items,
+        )
+
+    async def send(self, request: PreparedRequest, call: Call) -> RawReply:
+        """Send a request; return the reply of a success, raise the error of anything else."""
+        counted = call.signed and self._prepare_quota is not None
+        if call.signed and self._prepare_quota is not None:
+            await self._prepare_quota()
+        raw = await self.transport.send(request, call, self.patience, counted=counted)
+        if 200 <= raw.status < 300:
+            return raw
+        if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
+            # The first attempt, whose reply was lost, has deleted it.
+            return RawReply(status=204, headers=raw.headers, body=b"")
+        error = error_from_response(
+            raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
+        )
+        if leaves_outcome_open(call, raw.status):
+            raise call.outcome_unknown(f"the web server before the panel answered {raw.status}") from error
+        raise error
+
+    def _wire(self, operation: Operation) -> Wire:
+        wire = operation.wire(self.dialect)
+        if wire is None:
+            raise UnsupportedOperationError(
+                f"current panels do not serve {operation.name}",
+                operation=operation.name,
+                hint="docs/operations.md lists what each dialect has.",
+            )
+        return wire
+
+    def open(self, raw: RawReply, call: Call) -> Envelope:
+        """Take a successful reply out of its envelope; raises what it turns out to be."""
+        endpoint = f"{call.method} {call.path}"
+        if not raw.body.strip():
+            return unwrap(None)
+        try:
+            payload = loads(raw.body)
+        except ValueError as error:
+            raise DecodeError(
+                f"the reply is not JSON: {error}", endpoint=endpoint, json_path="$", body=raw.body
+            ) from error
+        envelope = unwrap(payload)
+        if envelope.failed:
+            # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
+            raise error_from_response(
+                raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
+            )
+        return envelope

@@ -1,0 +1,78 @@
+"""The signed escape hatch: any method, any path."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from panelica_async.client.caller import Caller
+from panelica_async.core.converter import to_wire
+from panelica_async.core.encoding import query_string
+from panelica_async.core.json_codec import dumps
+from panelica_async.core.operation import Repeat
+from panelica_async.core.request import PreparedRequest
+from panelica_async.core.unset import UNSET
+from panelica_async.transport.call import Call
+
+_REPEATS = {
+    "GET": Repeat.READ,
+    "PUT": Repeat.IDEMPOTENT,
+    "DELETE": Repeat.IDEMPOTENT,
+    "PATCH": Repeat.UNSAFE,
+    "POST": Repeat.UNSAFE,
+}
+_UNENCODED = "/:@!$&'()*+,;=~%"
+
+
+@attrs.frozen(kw_only=True)
+class ApiResponse:
+    """A successful reply to `PanelicaClient.request`."""
+
+    status: int
+    """HTTP status, 200 to 299."""
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Headers; names are matched in any case."""
+    data: Any = attrs.field(repr=False)
+    """The JSON without its envelope; bytes when the reply is not JSON, None when there is none."""
+    request_id: str | None
+    """Id to quote to the panel's support, if the panel gave one."""
+
+
+async def send_raw(
+    caller: Caller,
+    method: str,
+    path: str,
+    query: Mapping[str, Any] | None,
+    json: Any,
+) -> ApiResponse:
+    """Send a request; see `PanelicaClient.request`."""
+    method = method.upper()
+    if method not in _REPEATS:
+        raise ValueError(f"method is {method!r}; it takes one of {', '.join(_REPEATS)}")
+    request = PreparedRequest(
+        method=method,
+        path=_checked(path),
+        query=query_string((query or {}).items()),
+        body=None if json is UNSET else dumps(to_wire(json)),
+    )
+    call = Call(operation=f"{method} {path}", method=method, path=request.path, repeat=_REPEATS[method])
+    raw = await caller.send(request, call)
+    is_json = "json" in raw.headers.get("Content-Type", "").lower()
+    data = caller.open(raw, call).data if is_json or not raw.body else raw.body
+    return ApiResponse(status=raw.status, headers=raw.headers, data=data, request_id=raw.headers.get("X-Request-Id"))
+
+
+def _checked(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"path is {path!r}; it starts with a slash, such as /v1/domains")
+    if path.startswith("/api/external"):
+        raise ValueError("path starts with /api/external; leave it out, the address of the panel has it")
+    if "?" in path or "#" in path:
+        raise ValueError("path holds a query or a fragment; pass query parameters as query=")
+    segments = path.split("/")[1:]
+    if any(segment in {".", ".."} or segment.lower() in {"%2e", "%2e%2e", ".%2e", "%2e."} for segment in segments):
+        raise ValueError("path holds . or .. as a segment, which addresses something else")
+    if "" in segments[:-1]:
+        raise ValueError("path holds an empty segment; is an id missing?")
+    return quote(path, safe=_UNENCODED)

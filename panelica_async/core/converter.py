@@ -1,0 +1,177 @@
+"""The one place where JSON becomes models and models become JSON, with cattrs."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar, cast, get_origin
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.cols import list_structure_factory
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from panelica_async.core.model import Model, OpenEnum
+from panelica_async.errors import DecodeError
+
+T = TypeVar("T")
+
+
+def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:
+    """Turn JSON data into a model.
+
+    Raises:
+        DecodeError: A field is missing or has another type than promised; the error names its JSON path.
+    """
+    try:
+        return _converter().structure(data, result)
+    except Exception as error:
+        problem, json_path = _first_problem(error)
+        raise DecodeError(problem, endpoint=endpoint, json_path=json_path, body=body) from error
+
+
+def to_wire(value: object) -> Any:
+    """Turn arguments, models among them, into plain JSON data."""
+    return _converter().unstructure(value)
+
+
+@cache
+def _converter() -> Converter:
+    """Build the converter on first use; hooks of single classes are built when the class is first met."""
+    converter = Converter(detailed_validation=True)
+    for kind in (str, bool):
+        converter.register_structure_hook(kind, _exactly(kind))
+    converter.register_structure_hook(int, _integer)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(datetime, _moment)
+    converter.register_unstructure_hook(datetime, _moment_text)
+    converter.register_structure_hook_func(_is_open_enum, _member)
+    converter.register_structure_hook_factory(_is_list, _list_hook)
+    converter.register_structure_hook_factory(_is_model, _model_structure)
+    converter.register_unstructure_hook_factory(_is_model, _model_unstructure)
+    return converter
+
+
+def _exactly(kind: type[T]) -> Any:
+    def check(value: object, _: object) -> T:
+        if type(value) is not kind:
+            raise _mismatch(value, kind.__name__)
+        return value
+
+    return check
+
+
+def _integer(value: object, _: object) -> int:
+    if type(value) is not int:
+        raise _mismatch(value, "int")
+    return value
+
+
+def _number(value: object, _: object) -> float:
+    # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
+    if type(value) is not float and type(value) is not int:
+        raise _mismatch(value, "number")
+    return float(cast("float", value))
+
+
+def _moment(value: object, _: object) -> datetime:
+    if not isinstance(value, str):
+        raise _mismatch(value, "date-time")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return moment
+
+
+def _moment_text(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise ValueError("a datetime needs a time zone; use datetime.now(UTC)")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _is_open_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, OpenEnum)
+
+
+def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
+    if not isinstance(value, str):
+        raise _mismatch(value, "str")
+    return kind(value)
+
+
+def _is_list(kind: object) -> bool:
+    return get_origin(kind) is list
+
+
+def _list_hook(kind: Any, converter: Converter) -> Any:
+    build = list_structure_factory(kind, converter)
+
+    def structure(value: object, _: object) -> Any:
+        # cattrs takes any iterable for a list, the letters of a text included.
+        if not isinstance(value, list):
+            raise _mismatch(value, "list")
+        return build(value, kind)
+
+    return structure
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Model)
+
+
+def _wire_name(field: "attrs.Attribute[Any]") -> str:
+    return cast("str", field.metadata.get("json", field.name))
+
+
+def _model_structure(kind: type[Model], converter: Converter) -> Any:
+    fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
+    aliases = [(_wire_name(field), field.metadata["aliases"]) for field in fields if "aliases" in field.metadata]
+    known = frozenset(_wire_name(field) for field in fields)
+    overrides: dict[str, Any] = {field.name: override(rename=_wire_name(field)) for field in fields}
+    overrides["extra"] = override(struct_hook=lambda value, _: value)
+    build = make_dict_structure_fn(kind, converter, _cattrs_detailed_validation=True, **overrides)
+
+    def structure(data: object, _: object) -> Model:
+        if not isinstance(data, Mapping):
+            raise _mismatch(data, "object")
+        if known.issuperset(data):
+            return build(data, kind)
+        values = dict(data)
+        for name, others in aliases:
+            if name not in values:
+                found = next((other for other in others if other in values), None)
+                if found is not None:
+                    values[name] = values.pop(found)
+        extra = {key: values.pop(key) for key in list(values) if key not in known}
+        return build({**values, "extra": extra} if extra else values, kind)
+
+    return structure
+
+
+def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
+    fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
+    overrides: dict[str, Any] = {
+        # An optional field of an object that is sent is left out, not sent as null.
+        field.name: override(rename=_wire_name(field), omit_if_default=field.default is None)
+        for field in fields
+    }
+    overrides["extra"] = override(omit=True)
+    build = make_dict_unstructure_fn(kind, converter, **overrides)
+    return lambda model: {**build(model), **model.extra}
+
+
+def _mismatch(value: object, expected: str) -> TypeError:
+    names = {dict: "object", type(None): "null"}
+    return TypeError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
+
+
+def _first_problem(error: BaseException) -> tuple[str, str]:
+    """Return the first problem of a cattrs error and its JSON path."""
+    texts = transform_error(error, format_exception=lambda cause, _: _problem(cause))
+    problem, _, path = texts[0].rpartition(" @ ")
+    return (problem, path) if problem else (texts[0], "$")
+
+
+def _problem(cause: BaseException) -> str:
+    if isinstance(cause, KeyError):
+        return f"required field {cause.args[0]!r} is missing"
+    return str(cause)

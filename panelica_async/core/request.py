@@ -1,0 +1,77 @@
+"""From an operation and its arguments to what goes on the wire. Pure: nothing is sent here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from panelica_async.core.converter import to_wire
+from panelica_async.core.encoding import build_path, query_string
+from panelica_async.core.json_codec import dumps
+from panelica_async.core.operation import Guard, Operation, Wire
+from panelica_async.core.unset import UNSET
+
+
+@attrs.frozen(kw_only=True)
+class PreparedRequest:
+    """A request as it travels, up to the address of the panel and the signature."""
+
+    method: str
+    path: str
+    """Percent-encoded path from the API's root, such as `/v1/domains`."""
+    query: str = ""
+    """Percent-encoded query without its question mark."""
+    body: bytes | None = attrs.field(default=None, repr=False)
+    """JSON, serialised once; None when there is no body."""
+
+
+def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:
+    """Check the arguments and place each where the wire form says.
+
+    Raises:
+        ValueError: An argument cannot be right; the message names it and says what to do.
+    """
+    given = {name: value for name, value in arguments.items() if value is not UNSET}
+    if operation.guard is not None:
+        _check_guard(operation, operation.guard, given)
+    _check(operation, given)
+    query = {name: given[argument] for argument, name in wire.query.items() if argument in given}
+    body = {
+        name: [given[argument]] if argument in wire.wrapped else given[argument]
+        for argument, name in wire.body.items()
+        if argument in given
+    }
+    if wire.method == "PATCH" and wire.body and not body:
+        raise ValueError(f"{operation.name}: nothing to change; give at least one of {', '.join(wire.body)}")
+    return PreparedRequest(
+        method=wire.method,
+        path=build_path(wire.path, {name: given[name] for name in wire.placeholders}),
+        query=query_string(query.items()),
+        body=dumps(to_wire(body)) if body else None,
+    )
+
+
+def _check(operation: Operation, given: Mapping[str, Any]) -> None:
+    for name, choices in operation.choices.items():
+        if name in given and given[name] not in choices:
+            raise ValueError(f"{operation.name}: {name} is {given[name]!r}; it takes one of {', '.join(choices)}")
+    for name in operation.not_empty:
+        value = given.get(name, UNSET)
+        if isinstance(value, str) and not value.strip():
+            raise ValueError(f"{operation.name}: {name} is empty")
+    for name in operation.lists:
+        value = given.get(name, UNSET)
+        if (
+            value is not UNSET
+            and value is not None
+            and (isinstance(value, str | bytes) or not isinstance(value, Sequence))
+        ):
+            raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
+
+
+def _check_guard(operation: Operation, guard: Guard, given: Mapping[str, Any]) -> None:
+    value, confirmed = given.get(guard.replaces), given[guard.argument]
+    if value and confirmed:
+        raise ValueError(f"{operation.name}: give {guard.replaces} or {guard.argument}=True, not both")
+    if not value and confirmed is not True:
+        raise ValueError(f"{operation.name}: give {guard.replaces}, or {guard.argument}=True: {guard.reason}")
