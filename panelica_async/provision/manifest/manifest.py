@@ -1,0 +1,116 @@
+"""The manifest: the list of sites an operator wants, loaded from a file or from Python data."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision.manifest.csv_source import read_csv
+from panelica_async.provision.manifest.data_source import read_data, sites_of
+from panelica_async.provision.manifest.json_source import read_json
+from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.sites import Site
+from panelica_async.provision.manifest.source import Source, decode
+from panelica_async.provision.manifest.validation import check
+
+
+@attrs.frozen
+class Manifest:
+    """Sites to provision, checked: no name twice, every value of the right form, owners that agree."""
+
+    sites: tuple[Site, ...]
+    """The sites in the order of the file."""
+    source: Path | None = None
+    """File it was loaded from, as an absolute path; None for Python data."""
+    ignored_columns: tuple[str, ...] = ()
+    """Columns of the file that mean nothing here, such as a customer number."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Load a manifest from a file.
+
+        Args:
+            path: File ending in `.csv`, `.yaml`, `.yml` or `.json`. What the columns may be called is in
+                `columns.FIELDS`, how several entries are written in a cell is in `cells`.
+
+        Raises:
+            ManifestError: If anything is wrong with it; holds every problem with line and column.
+            ConfigurationError: If the file cannot be read or has another ending, or needs PyYAML.
+        """
+        path = Path(path).absolute()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        name = path.name
+        match path.suffix.lower():
+            case ".csv":
+                source = read_csv(decode(data, name), name)
+            case ".json":
+                source = read_json(decode(data, name), name)
+            case ".yaml" | ".yml":
+                source = _read_yaml(decode(data, name), name)
+            case suffix:
+                raise ConfigurationError(f"{name}: a manifest ends in .csv, .yaml, .yml or .json, not in {suffix!r}")
+        return cls._checked(source, name, path)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Self:
+        """Make a manifest from flat rows, such as those of `csv.DictReader` or of a database.
+
+        Args:
+            rows: One mapping a site, keys and values as in a CSV file. Lists may also be lists.
+
+        Raises:
+            ManifestError: If anything is wrong; the lines in it are the positions of the rows, from 1.
+        """
+        return cls._checked(read_data(rows), "rows")
+
+    @classmethod
+    def from_data(cls, document: object) -> Self:
+        """Make a manifest from a document: what a YAML or JSON file would hold, already parsed.
+
+        Raises:
+            ManifestError: If anything is wrong; the lines in it are the positions of the sites, from 1.
+        """
+        return cls._checked(read_data(sites_of(document, "data")), "data")
+
+    @classmethod
+    def _checked(cls, source: Source, name: str, path: Path | None = None) -> Self:
+        sites, problems = check(source.rows)
+        problems += source.problems
+        if not sites and not problems:
+            problems = [Problem(1, "", "there is no site in it")]
+        if problems:
+            raise ManifestError(name, problems)
+        return cls(sites, path, source.ignored_columns)
+
+    @property
+    def name(self) -> str:
+        """Name of the file, or `manifest`."""
+        return self.source.name if self.source else "manifest"
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of what is asked for, in hex. Passwords, lines and ignored columns do not count."""
+        wanted = [attrs.asdict(site, filter=_is_asked_for) for site in self.sites]
+        return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+
+
+def _is_asked_for(attribute: "attrs.Attribute[object]", _value: object) -> bool:
+    return attribute.name not in {"password", "line"}
+
+
+def _read_yaml(text: str, name: str) -> Source:
+    try:
+        from panelica_async.provision.manifest.yaml_source import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
+    except ImportError:
+        raise ConfigurationError(
+            f"{name} is YAML, and PyYAML is not installed",
+            hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
+        ) from None
+    return read_yaml(text, name)

@@ -1,0 +1,109 @@
+"""What a manifest asks for: sites and all that belongs to them, checked and in canonical spelling."""
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Owner:
+    """The account a site belongs to: created when missing if it has an `email`, otherwise it must exist."""
+
+    username: str
+    """Login and system user name, as written; matched in any case."""
+    email: str | None = None
+    """E-mail address, unique on the panel."""
+    plan: str | None = None
+    """Name or id of the hosting plan; None for the panel's default."""
+    password: str | None = attrs.field(default=None, repr=False)
+    """Password of at least 8 characters; None to have one generated."""
+
+
+@attrs.frozen(kw_only=True)
+class DnsRecord:
+    """A record to add to the zone of the site."""
+
+    name: str
+    """Name within the zone; `@` is the domain itself."""
+    type: str
+    """Record type, upper case."""
+    content: str
+    """Value without the priority. Host names are complete, lower case and without a trailing dot."""
+    ttl: int | None = None
+    """Seconds that resolvers may keep the record; None for the panel's default."""
+    priority: int | None = None
+    """Preference of an MX or SRV record; None for other types."""
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseUser:
+    """A user of a database."""
+
+    username: str
+    """Login name."""
+    password: str | None = attrs.field(default=None, repr=False)
+    """Password of at least 8 characters; None to have one generated."""
+    privileges: str = "ALL"
+    """What the user may do in the database."""
+
+
+@attrs.frozen(kw_only=True)
+class Database:
+    """A database of the site."""
+
+    name: str
+    """Name, before the panel puts a prefix to it."""
+    type: str = "mysql"
+    """`mysql` or `postgresql`."""
+    users: tuple[DatabaseUser, ...] = ()
+    """Users in the order they are created."""
+
+
+@attrs.frozen(kw_only=True)
+class Mailbox:
+    """A mailbox under the site's domain."""
+
+    local_part: str
+    """Part of the address before the `@`, lower case."""
+    password: str | None = attrs.field(default=None, repr=False)
+    """Password of at least 8 characters; None to have one generated."""
+    quota_mb: int | None = None
+    """Size limit in MB, at least 1; None for the panel's default."""
+
+
+@attrs.frozen(kw_only=True)
+class FtpUser:
+    """An FTP user for the site's files."""
+
+    username: str
+    """Login name, before the panel puts a prefix to it."""
+    password: str | None = attrs.field(default=None, repr=False)
+    """Password of at least 8 characters; None to have one generated."""
+    home_directory: str | None = None
+    """Directory the user is confined to; None for the panel's default."""
+    quota_mb: int | None = None
+    """Space the user may fill in MB, 0 for unlimited; None for the panel's default."""
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """One website with its owner and everything that belongs to it."""
+
+    domain: str
+    """Domain name in its ASCII form, lower case."""
+    owner: Owner
+    """The account it belongs to; equal in every site of the same owner."""
+    php_version: str | None = None
+    """PHP version such as `8.4`; None for the panel's default."""
+    web_server: str | None = None
+    """`nginx`, `apache`, `nginx_apache` or `nginx_only`; None for the panel's default."""
+    ssl: str | None = None
+    """Certificate to issue: `lets_encrypt`, `self_signed`, or None for none."""
+    dns: tuple[DnsRecord, ...] = ()
+    """Records to add to the zone."""
+    databases: tuple[Database, ...] = ()
+    """Databases with their users."""
+    mailboxes: tuple[Mailbox, ...] = ()
+    """Mailboxes under the domain."""
+    ftp_users: tuple[FtpUser, ...] = ()
+    """FTP users for the files."""
+    line: int = attrs.field(default=0, eq=False)
+    """Line of the manifest the site begins on, from 1; for rows given as Python data, their position."""

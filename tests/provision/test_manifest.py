@@ -1,0 +1,699 @@
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision.manifest import (
+    Database,
+    DatabaseUser,
+    DnsRecord,
+    FtpUser,
+    Mailbox,
+    Manifest,
+    ManifestError,
+    Owner,
+    Site,
+)
+
+HEADER = "domain,username,email,plan,password,php_version,web_server,ssl,dns,databases,mailboxes,ftp_users"
+ALDER = Owner(username="alder", email="office@alder.example", plan="Starter")
+
+
+def write(directory: Path, name: str, content: str | bytes) -> Path:
+    path = directory / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def load_csv(directory: Path, *lines: str, header: str = HEADER) -> Manifest:
+    return Manifest.load(write(directory, "sites.csv", "\n".join([header, *lines]) + "\n"))
+
+
+def problems(directory: Path, *lines: str, header: str = HEADER) -> list[tuple[int, str, str]]:
+    with pytest.raises(ManifestError) as caught:
+        load_csv(directory, *lines, header=header)
+    return [(problem.line, problem.column, problem.message) for problem in caught.value.problems]
+
+
+PLAIN = "domain,username,email,plan\nalder.example,alder,office@alder.example,Starter\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(PLAIN.encode(), id="plain"),
+        pytest.param(PLAIN.encode("utf-8-sig"), id="byte order mark"),
+        pytest.param(PLAIN.encode("utf-16"), id="UTF-16"),
+        pytest.param("\ufeff".encode("utf-16-be") + PLAIN.encode("utf-16-be"), id="UTF-16, big-endian"),
+        pytest.param(PLAIN.replace("\n", "\r\n").encode(), id="Windows line ends"),
+        pytest.param(PLAIN.replace(",", ";").encode(), id="semicolons"),
+        pytest.param(PLAIN.replace(",", "\t").encode(), id="tabs"),
+        pytest.param(b"sep=;\r\n" + PLAIN.replace(",", ";").encode(), id="delimiter named in the first line"),
+        pytest.param(b"\n,,,\n" + PLAIN.replace("\n", "\n\n , ,,\n").encode(), id="empty lines"),
+        pytest.param(
+            b"PLAN;Owner E-Mail;User Name;Domain-Name\nStarter;office@alder.example;alder;alder.example",
+            id="other names and order",
+        ),
+        pytest.param(
+            b'"Domain";"Customer No";"Account";"E-Mail";"Package"\n'
+            b'"ALDER.example.";"10,7";"alder";" office@Alder.Example ";"Starter"',
+            id="quoted cells, a column of the hoster's own",
+        ),
+    ],
+)
+def test_a_csv_of_any_dialect_gives_the_same_site(tmp_path: Path, content: bytes) -> None:
+    manifest = Manifest.load(write(tmp_path, "sites.csv", content))
+
+    assert manifest.sites == (Site(domain="alder.example", owner=ALDER),)
+
+
+def test_ignored_columns_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    manifest = load_csv(tmp_path, "7,alder.example,alder,Ada Alder,", header="Customer No,domain,username,Contact,")
+
+    assert manifest.ignored_columns == ("Customer No", "Contact")
+    assert manifest.sites == (Site(domain="alder.example", owner=Owner(username="alder")),)
+
+
+def test_every_column_of_a_full_row(tmp_path: Path) -> None:
+    cells = [
+        "alder.example",
+        "alder",
+        "office@alder.example",
+        "Starter",
+        "correct-horse",
+        "PHP 8.4",
+        "nginx+apache",
+        "Let's Encrypt",
+        '"www A 192.0.2.10 | @ 300 MX 10 Mail.Alder.example.\n@ TXT ""v=spf1 mx; a, -all"""',
+        '"shop:first+second:secret-word; postgresql/facts"',
+        '"info, Sales@alder.example:hunter22 | help::2048"',
+        "deploy:hunter22:/htdocs:500",
+    ]
+    manifest = load_csv(tmp_path, ",".join(cells))
+
+    assert manifest.sites == (
+        Site(
+            domain="alder.example",
+            owner=Owner(username="alder", email="office@alder.example", plan="Starter", password="correct-horse"),
+            php_version="8.4",
+            web_server="nginx_apache",
+            ssl="lets_encrypt",
+            dns=(
+                DnsRecord(name="www", type="A", content="192.0.2.10"),
+                DnsRecord(name="@", type="MX", content="mail.alder.example", ttl=300, priority=10),
+                DnsRecord(name="@", type="TXT", content="v=spf1 mx; a, -all"),
+            ),
+            databases=(
+                Database(
+                    name="shop",
+                    users=(DatabaseUser(username="first"), DatabaseUser(username="second", password="secret-word")),
+                ),
+                Database(name="facts", type="postgresql"),
+            ),
+            mailboxes=(
+                Mailbox(local_part="info"),
+                Mailbox(local_part="sales", password="hunter22"),
+                Mailbox(local_part="help", quota_mb=2048),
+            ),
+            ftp_users=(FtpUser(username="deploy", password="hunter22", home_directory="/htdocs", quota_mb=500),),
+        ),
+    )
+    assert manifest.sites[0].line == 2
+
+
+def test_line_numbers_count_line_breaks_inside_cells(tmp_path: Path) -> None:
+    manifest = load_csv(tmp_path, 'a.example,a,,,,,,,,,"x\ny\nz",', "", "b.example,b,,,,,,,,,,")
+
+    assert [site.line for site in manifest.sites] == [2, 6]
+
+
+def test_one_row_gives_what_others_of_the_same_owner_leave_out(tmp_path: Path) -> None:
+    manifest = load_csv(
+        tmp_path,
+        "a.example,alder,,,,,,,,,,",
+        "b.example,ALDER,office@alder.example,,,,,,,,,",
+        "c.example,alder,Office@alder.example,starter,,,,,,,,",
+        "d.example,beech,,,,,,,,,,",
+    )
+
+    alder = Owner(username="alder", email="office@alder.example", plan="starter")
+    assert [site.owner for site in manifest.sites] == [alder, alder, alder, Owner(username="beech")]
+
+
+YAML = """
+# A comment
+sites:
+  - domain: alder.example
+    owner: {username: alder, email: office@alder.example, plan: Starter}
+    php_version: 8.4
+    ssl: yes
+    dns:
+      - www A 192.0.2.10
+      - {name: "@", type: MX, content: mail.alder.example, priority: 10}
+    databases:
+      - shop:first
+      - {name: facts, type: postgresql, users: [{username: reader, privileges: SELECT}, writer]}
+    mailboxes: info, help::2048
+    ftp_users:
+      - username: deploy
+        quota_mb: 0
+
+  - domain: beech.example
+    owner: beech
+"""
+DATA = {
+    "sites": [
+        {
+            "domain": "alder.example",
+            "owner": {"username": "alder", "email": "office@alder.example", "plan": "Starter"},
+            "php_version": "8.4",
+            "ssl": True,
+            "dns": ["www A 192.0.2.10", {"name": "@", "type": "MX", "content": "mail.alder.example", "priority": 10}],
+            "databases": [
+                "shop:first",
+                {
+                    "name": "facts",
+                    "type": "postgresql",
+                    "users": [{"username": "reader", "privileges": "SELECT"}, "writer"],
+                },
+            ],
+            "mailboxes": ["info", {"local_part": "help", "quota_mb": 2048}],
+            "ftp_users": [{"username": "deploy", "quota_mb": 0}],
+        },
+        {"domain": "beech.example", "owner": "beech"},
+    ]
+}
+SITES = (
+    Site(
+        domain="alder.example",
+        owner=ALDER,
+        php_version="8.4",
+        ssl="lets_encrypt",
+        dns=(
+            DnsRecord(name="www", type="A", content="192.0.2.10"),
+            DnsRecord(name="@", type="MX", content="mail.alder.example", priority=10),
+        ),
+        databases=(
+            Database(name="shop", users=(DatabaseUser(username="first"),)),
+            Database(
+                name="facts",
+                type="postgresql",
+                users=(DatabaseUser(username="reader", privileges="SELECT"), DatabaseUser(username="writer")),
+            ),
+        ),
+        mailboxes=(Mailbox(local_part="info"), Mailbox(local_part="help", quota_mb=2048)),
+        ftp_users=(FtpUser(username="deploy", quota_mb=0),),
+    ),
+    Site(domain="beech.example", owner=Owner(username="beech")),
+)
+
+
+@pytest.mark.parametrize("ending", [".yaml", ".yml", ".YAML"])
+def test_yaml(tmp_path: Path, ending: str) -> None:
+    manifest = Manifest.load(write(tmp_path, f"sites{ending}", YAML))
+
+    assert manifest.sites == SITES
+    assert [site.line for site in manifest.sites] == [4, 19]
+
+
+@pytest.mark.parametrize(
+    ("document", "lines"),
+    [
+        pytest.param(json.dumps(DATA, indent=2), [3, 49], id="indented"),
+        pytest.param(json.dumps(DATA["sites"]), [1, 1], id="list alone"),
+        pytest.param(json.dumps({"": 0, "about": [{"sites": [1]}], **DATA}), [1, 1], id="other keys before"),
+    ],
+)
+def test_json(tmp_path: Path, document: str, lines: list[int]) -> None:
+    manifest = Manifest.load(write(tmp_path, "sites.json", document))
+
+    assert manifest.sites == SITES
+    assert [site.line for site in manifest.sites] == lines
+
+
+def test_python_data() -> None:
+    assert Manifest.from_data(DATA).sites == SITES
+    assert Manifest.from_data(DATA).source is None
+
+
+def test_python_rows() -> None:
+    manifest = Manifest.from_rows(
+        [
+            {"Domain": "alder.example", "Owner": "alder", "Mailboxes": "info; help"},
+            {"Domain": "b.example", "Owner": "b"},
+        ]
+    )
+
+    assert manifest.sites[0].mailboxes == (Mailbox(local_part="info"), Mailbox(local_part="help"))
+    assert [site.line for site in manifest.sites] == [1, 2]
+
+
+def test_the_digest_says_whether_the_same_is_asked_for(tmp_path: Path) -> None:
+    given = load_csv(tmp_path, "alder.example,alder,a@alder.example,,hunter22,8.4,,,,,info:hunter22,")
+    respelt = load_csv(
+        tmp_path,
+        "",
+        "x;ALDER.example;alder;a@alder.example;PHP 8.4;info",
+        header="No;Domain;Owner;E-Mail;PHP;Mailboxes",
+    )
+    other = load_csv(tmp_path, "alder.example,alder,a@alder.example,,hunter22,8.3,,,,,info:hunter22,")
+
+    assert given.digest == respelt.digest != other.digest
+    assert len(given.digest) == 64
+
+
+ROWS = [
+    pytest.param(",alder,,,,,,,,,,", [("domain", "is missing")], id="no domain"),
+    pytest.param("alder.example,,,,,,,,,,,", [("username", "is missing")], id="no owner"),
+    pytest.param(
+        "https://alder.example/,alder,,,,,,,,,,",
+        [("domain", "'https://alder.example/' is an address; write the domain alone, such as 'example.com'")],
+        id="address instead of a domain",
+    ),
+    pytest.param("alder,alder,,,,,,,,,,", [("domain", "'alder' has no top-level domain")], id="one label"),
+    pytest.param("-a.example,alder,,,,,,,,,,", [("domain", "'-a.example' is not a host name")], id="leading hyphen"),
+    pytest.param("a_b.example,alder,,,,,,,,,,", [("domain", "'a_b.example' is not a host name")], id="underscore"),
+    pytest.param("192.0.2.1,alder,,,,,,,,,,", [("domain", "'192.0.2.1' is not a domain")], id="address as domain"),
+    pytest.param(
+        "☃..example,alder,,,,,,,,,,",
+        [("domain", "'☃..example' is not an internationalised domain name")],
+        id="not an IDN",
+    ),
+    pytest.param(
+        "a.example,al der,,,,,,,,,,",
+        [
+            (
+                "username",
+                "'al der' is not a user name: a letter, then letters, digits, '.', '_' or '-', at most 32 in all",
+            )
+        ],
+        id="blank in a user name",
+    ),
+    pytest.param("a.example,a,nobody,,,,,,,,,", [("email", "'nobody' is not an e-mail address")], id="no @"),
+    pytest.param(
+        "a.example,a,no..body@a.example,,,,,,,,,",
+        [("email", "'no..body' cannot stand before the @ of an e-mail address")],
+        id="two dots",
+    ),
+    pytest.param(
+        "a.example,a,,Starter,,,,,,,,",
+        [("plan", "'a' is created only with an e-mail address, and no line gives one")],
+        id="plan of an owner that exists",
+    ),
+    pytest.param(
+        "a.example,a,a@a.example,,short,,,,,,,",
+        [("password", "password needs at least 8 characters")],
+        id="short password",
+    ),
+    pytest.param(
+        "a.example,a,,,,8,,,,,,", [("php_version", "'8' is not a PHP version; write it as '8.4'")], id="PHP version"
+    ),
+    pytest.param(
+        "a.example,a,,,,,IIS,,,,,",
+        [("web_server", "'IIS' is none of nginx, apache, nginx_apache, nginx_only")],
+        id="web server",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,maybe,,,,",
+        [("ssl", "'maybe' is none of yes, lets_encrypt, self_signed, no")],
+        id="unknown word for ssl",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,custom,,,,",
+        [("ssl", "a certificate of your own cannot be ordered; leave the cell empty and upload it in the panel")],
+        id="own certificate",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www 192.0.2.1,,,",
+        [
+            (
+                "dns",
+                "'www 192.0.2.1' is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'",
+            )
+        ],
+        id="record without a type",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www A 192.0.2.300,,,", [("dns", "www: '192.0.2.300' is not an IPv4 address")], id="A"
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www AAAA 192.0.2.3,,,", [("dns", "www: '192.0.2.3' is not an IPv6 address")], id="AAAA"
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www SPF x,,,",
+        [("dns", "www: 'SPF' is none of A, AAAA, CNAME, MX, TXT, NS, SRV, CAA, PTR")],
+        id="record type",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,@ MX mail.a.example,,,",
+        [("dns", "@: MX record needs a priority, such as '@ MX 10 mail.a.example'")],
+        id="MX without priority",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,@ CNAME b.example,,,",
+        [("dns", "@: the domain itself cannot be a CNAME")],
+        id="CNAME at the apex",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www CNAME shop,,,",
+        [("dns", "www: 'shop' is not a full host name; write 'shop.a.example'")],
+        id="relative target",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www.b.example. A 192.0.2.1,,,",
+        [("dns", "www.b.example.: 'www.b.example.' is outside of a.example")],
+        id="record of another zone",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,_sip._tcp SRV 10 5060 sip.a.example,,,",
+        [("dns", "_sip._tcp: SRV record is written as '_sip._tcp SRV priority weight port host'")],
+        id="SRV",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,@ CAA issue ca.example,,,",
+        [("dns", "@: CAA record is written as '@ CAA 0 issue \"letsencrypt.org\"'")],
+        id="CAA",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www 0 A 192.0.2.1,,,",
+        [("dns", "www: ttl must be a whole number from 1 to 2147483647")],
+        id="time to live",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,@ MX 70000 mail.a.example,,,",
+        [("dns", "@: priority must be a whole number from 0 to 65535")],
+        id="priority",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,www A 192.0.2.1|WWW.a.example A 192.0.2.1,,,",
+        [("dns", "'www A 192.0.2.1' stands here twice")],
+        id="record twice",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,my-shop,,",
+        [("databases", "'my-shop' may hold letters, digits and '_' only, at most 32 characters")],
+        id="database name",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,oracle/shop,,",
+        [("databases", "shop: 'oracle' is none of mysql, postgresql")],
+        id="database type",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,shop:u+u,,",
+        [("databases", "shop: user 'u' stands here twice")],
+        id="database user twice",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,shop:u:secret,,",
+        [("databases", "shop: u: password needs at least 8 characters")],
+        id="password of a database user",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,shop Shop,,",
+        [("databases", "'shop Shop' may hold letters, digits and '_' only, at most 32 characters")],
+        id="blank between databases",
+    ),
+    pytest.param("a.example,a,,,,,,,,shop;Shop,,", [("databases", "'shop' stands here twice")], id="database twice"),
+    pytest.param(
+        "a.example,a,,,,,,,,,info@b.example,",
+        [("mailboxes", "'info@b.example' is not an address of a.example")],
+        id="mailbox of another domain",
+    ),
+    pytest.param("a.example,a,,,,,,,,,info;INFO,", [("mailboxes", "'info' stands here twice")], id="mailbox twice"),
+    pytest.param(
+        "a.example,a,,,,,,,,,info:secret,",
+        [("mailboxes", "info: password needs at least 8 characters")],
+        id="password of a mailbox",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,,info::0,",
+        [("mailboxes", "info: quota_mb must be a whole number from 1 to 2147483647")],
+        id="quota",
+    ),
+    pytest.param(
+        "a.example,a,,,,,,,,,info:secret-word:1:2,",
+        [("mailboxes", "'info' has too many ':'; write local_part[:password[:quota_mb]]")],
+        id="too many parts",
+    ),
+    pytest.param("a.example,a,,,,,,,,,,f;F", [("ftp_users", "'f' stands here twice")], id="FTP user twice"),
+    pytest.param(
+        'a.example,a,,,,,,,,,"in\x07fo",',
+        [("mailboxes", "holds a character that cannot be printed")],
+        id="control character",
+    ),
+    pytest.param(
+        "A B,1x,@,,x,?,?,?,?,?,?,?",
+        [
+            ("databases", "'?' may hold letters, digits and '_' only, at most 32 characters"),
+            ("dns", "'?' is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'"),
+            ("domain", "'a b' is not a host name"),
+            ("email", "'' cannot stand before the @ of an e-mail address"),
+            (
+                "ftp_users",
+                "'?' is not a user name: a letter, then letters, digits, '.', '_' or '-', at most 32 in all",
+            ),
+            ("password", "password needs at least 8 characters"),
+            ("php_version", "'?' is not a PHP version; write it as '8.4'"),
+            ("ssl", "'?' is none of yes, lets_encrypt, self_signed, no"),
+            (
+                "username",
+                "'1x' is not a user name: a letter, then letters, digits, '.', '_' or '-', at most 32 in all",
+            ),
+            ("web_server", "'?' is none of nginx, apache, nginx_apache, nginx_only"),
+        ],
+        id="everything at once",
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), ROWS)
+def test_a_bad_row_is_reported_with_line_and_column(tmp_path: Path, row: str, expected: list[tuple[str, str]]) -> None:
+    assert problems(tmp_path, "ok.example,ok,,,,,,,,,,", row) == [(3, column, message) for column, message in expected]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param(
+            ["a.example,a,,,,,,,,,,", "b.example,a,,,,,,,,,,", "A.EXAMPLE.,a,,,,,,,,,,"],
+            [(4, "domain", "'a.example' stands in line 2 already")],
+            id="domain",
+        ),
+        pytest.param(
+            ["a.example,a,,,,,,,,shop,,", "b.example,a,,,,,,,,Shop,,"],
+            [(3, "databases", "'Shop' stands in line 2 already")],
+            id="database",
+        ),
+        pytest.param(
+            ["a.example,a,,,,,,,,,,deploy", "b.example,a,,,,,,,,,,x;Deploy"],
+            [(3, "ftp_users", "'Deploy' stands in line 2 already")],
+            id="FTP user",
+        ),
+        pytest.param(
+            ["a.example,a,x@a.example,,,,,,,,,", "b.example,a,y@a.example,,,,,,,,,"],
+            [(3, "email", "is not what line 2 says for the same owner")],
+            id="address of an owner",
+        ),
+        pytest.param(
+            ["a.example,a,x@a.example,Starter,,,,,,,,", "b.example,a,,,,,,,,,,", "c.example,A,,Business,,,,,,,,"],
+            [(4, "plan", "is not what line 2 says for the same owner")],
+            id="plan of an owner",
+        ),
+        pytest.param(
+            ["a.example,a,x@a.example,,hunter22,,,,,,,", "b.example,a,,,Hunter22,,,,,,,"],
+            [(3, "password", "is not what line 2 says for the same owner")],
+            id="password of an owner",
+        ),
+        pytest.param(
+            ["a.example,a,x@a.example,,,,,,,,,", "b.example,b,X@a.example,,,,,,,,,"],
+            [(3, "email", "'X@a.example' belongs to 'a' in line 2 already")],
+            id="address of two owners",
+        ),
+        pytest.param(
+            ["a.example,a,x@,Starter,,,,,,,,"],
+            [(2, "email", "'' is not a host name")],
+            id="a bad address is not a missing one",
+        ),
+    ],
+)
+def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tuple[int, str, str]]) -> None:
+    assert problems(tmp_path, *rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param("", [(1, "", "the file is empty; a header line is needed")], id="empty file"),
+        pytest.param("\n  \n", [(1, "", "the file is empty; a header line is needed")], id="blank file"),
+        pytest.param(
+            "Customer;Domain\n1;a.example\n",
+            [(1, "", "no column 'username' among 'Domain', 'Customer'")],
+            id="missing column",
+        ),
+        pytest.param(
+            "domain;usrname\na.example;a\n",
+            [(1, "usrname", "unknown column; did you mean 'username'?")],
+            id="misspelt column",
+        ),
+        pytest.param(
+            "domain;username;Mailboxs\na.example;a;info\n",
+            [(1, "Mailboxs", "unknown column; did you mean 'mailboxes'?")],
+            id="misspelt column that is not needed",
+        ),
+        pytest.param(
+            "domain;Owner;Account\na.example;a;a\n",
+            [(1, "Account", "means 'username', and so does 'Owner'")],
+            id="two columns of one meaning",
+        ),
+        pytest.param("domain,username\n", [(1, "", "there is no site in it")], id="header alone"),
+        pytest.param(
+            "domain,username\na.example,a,x\n",
+            [(2, "", "has 3 cells, the header 2; is a quote missing?")],
+            id="more cells than columns",
+        ),
+        pytest.param(
+            'domain,username\n"a.example,a\n',
+            [(1, "", "not readable as CSV: unexpected end of data")],
+            id="open quote",
+        ),
+        pytest.param(
+            "domain,username\nb.example,b\nmünchen.example,a\n".encode("latin-1"),
+            [(3, "", "not UTF-8 text; save the file as 'CSV UTF-8' or in UTF-8")],
+            id="Latin-1",
+        ),
+    ],
+)
+def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tuple[int, str, str]]) -> None:
+    path = write(tmp_path, "sites.csv", content)
+    with pytest.raises(ManifestError) as caught:
+        Manifest.load(path)
+
+    assert [(problem.line, problem.column, problem.message) for problem in caught.value.problems] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        pytest.param("s.json", '[\n{"domain": }]', [(2, "", "not valid JSON: Expecting value")], id="JSON"),
+        pytest.param(
+            "s.json",
+            '{"sites":\n[{"domain": "a.example",\n "owner": "a", "domain": "b.example"}]}',
+            [(2, "domain", "stands twice in the same mapping")],
+            id="key twice in JSON",
+        ),
+        pytest.param(
+            "s.json",
+            '{"site": []}',
+            [(1, "", "must be a list of sites, or a mapping with the list under 'sites'")],
+            id="no list",
+        ),
+        pytest.param("s.json", "[]", [(1, "", "there is no site in it")], id="no site"),
+        pytest.param(
+            "s.json",
+            "[\n[]\n]",
+            [(2, "", "a site must be a mapping with 'domain' and 'owner'")],
+            id="a site that is none",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: [\n",
+            [(3, "", "not valid YAML: expected the node content, but found '<stream end>'")],
+            id="YAML",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: &o {username: a, username: b}\n- {domain: b.example, owner: *o}\n",
+            [(2, "username", "stands twice in the same mapping")],
+            id="key twice in YAML",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: {username: a, emial: a@a.example}\n",
+            [(1, "owner.emial", "unknown column; did you mean 'email'?")],
+            id="misspelt key of the owner",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: a\n  mailboxes:\n  - {name: info}\n  - 5\n"
+            "  - {local_part: 5}\n  - {local_part: x, password: 12345678}\n",
+            [
+                (1, "mailboxes", "an entry must be text or a mapping; put numbers and words such as yes in quotes"),
+                (1, "mailboxes", "must be text; put it in quotes"),
+                (1, "mailboxes", "unknown key 'name'; known are local_part, password, quota_mb"),
+                (1, "mailboxes", "x: password must be text; put it in quotes"),
+            ],
+            id="entries of the wrong kind",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: a\n  databases: {shop: u}\n  ftp_users: [{username: f, quota_mb: true}]\n",
+            [
+                (1, "databases", "must be a list"),
+                (1, "ftp_users", "f: quota_mb must be a whole number from 0 to 2147483647"),
+            ],
+            id="values of the wrong kind",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: a\n  databases: [{name: shop, users: u}]\n",
+            [(1, "databases", "shop: users must be a list")],
+            id="users that are no list",
+        ),
+    ],
+)
+def test_a_bad_document(tmp_path: Path, name: str, content: str, expected: list[tuple[int, str, str]]) -> None:
+    path = write(tmp_path, name, content)
+    with pytest.raises(ManifestError) as caught:
+        Manifest.load(path)
+
+    assert [(problem.line, problem.column, problem.message) for problem in caught.value.problems] == expected
+
+
+def test_an_anchor_inside_itself_does_not_hang(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError):
+        Manifest.load(write(tmp_path, "s.yaml", "- &a {domain: a.example, owner: a, dns: [*a]}\n"))
+
+
+def test_the_message_lists_every_problem_and_no_password(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load_csv(tmp_path, "a.example,a,a@a.example,,hush,,,,,,info:hush,", "b.example,b,,,,7,,,,,,")
+
+    assert str(caught.value).startswith(
+        "sites.csv: 3 problems\n"
+        "  line 2, mailboxes: info: password needs at least 8 characters\n"
+        "  line 2, password: password needs at least 8 characters\n"
+        "  line 3, php_version: '7' is not a PHP version; write it as '8.4'"
+    )
+
+
+def test_the_error_survives_pickling(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load_csv(tmp_path, ",a,,,,,,,,,,")
+    copy = pickle.loads(pickle.dumps(caught.value))
+
+    assert (str(copy), copy.problems) == (str(caught.value), caught.value.problems)
+    assert isinstance(copy, ConfigurationError)
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        Manifest.load(tmp_path / "none.csv")
+    with pytest.raises(ConfigurationError, match=r"ends in \.csv, \.yaml, \.yml or \.json, not in '\.xlsx'"):
+        Manifest.load(write(tmp_path, "sites.xlsx", b"PK"))
+
+
+def test_without_pyyaml_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    monkeypatch.delitem(__import__("sys").modules, "panelica_async.provision.manifest.yaml_source", raising=False)
+
+    with pytest.raises(ConfigurationError, match=r"Install panelica_async\[yaml\]"):
+        Manifest.load(write(tmp_path, "sites.yaml", YAML))
+
+
+def test_no_password_in_a_repr(tmp_path: Path) -> None:
+    manifest = load_csv(tmp_path, "a.example,a,a@a.example,,hunter22-a,,,,,d:u:hunter22-b,m:hunter22-c,f:hunter22-d")
+
+    assert "hunter22" not in repr(manifest)
