@@ -1,0 +1,77 @@
+"""How many requests an API key may make, as a value."""
+
+from math import isfinite
+from typing import Any, Self
+
+import attrs
+
+from panelica_async.facts import TIERS
+
+__all__ = ["RateLimit"]
+
+# The default tier of a key, and the slowest (panel-facts C).
+_FALLBACK_TIER = "starter"
+
+# Guess: the burst is known for one tier alone, professional, with 50 at 300 a minute (panel-facts C). The
+# others get the same share.
+_MINUTE_RATE_PER_BURST = 6
+
+
+def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+        raise ValueError(f"{attribute.name}: must be a positive number, or None for no limit, not {value!r}")
+
+
+def _whole(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not isinstance(value, int):
+        raise ValueError(f"{attribute.name}: must be a whole number, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """What an API key may send. Without arguments: everything.
+
+    Raises:
+        ValueError: A number is not positive, `burst` is not whole, or `burst` is given without `per_minute`.
+    """
+
+    per_minute: float | None = attrs.field(default=None, validator=_positive)
+    """Requests in any minute; None for no limit."""
+    per_hour: float | None = attrs.field(default=None, validator=_positive)
+    """Requests in any hour; None for no limit."""
+    burst: int | None = attrs.field(default=None, validator=[_positive, _whole])
+    """Requests at once, before the pace of `per_minute` applies; None when it is not known."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.burst is not None and self.per_minute is None:
+            raise ValueError("burst: needs per_minute, the pace at which it comes back")
+
+    @classmethod
+    def unlimited(cls) -> Self:
+        """Return the limit of a key that has none."""
+        return cls()
+
+    @classmethod
+    def for_tier(cls, name: str) -> Self:
+        """Return the limit of a tier, such as `professional`; case does not matter.
+
+        A name that is not known counts as `starter`, the slowest.
+        """
+        tier = TIERS.get(name.lower(), TIERS[_FALLBACK_TIER])
+        if tier.unlimited:
+            return cls.unlimited()
+        return cls(per_minute=tier.requests_per_minute, per_hour=tier.requests_per_hour, burst=tier.burst)
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nothing is limited."""
+        return self.per_minute is None and self.per_hour is None
+
+    @property
+    def burst_or_guess(self) -> int | None:
+        """The burst, or a cautious guess from the minute rate; None when there is no minute rate."""
+        if self.burst is not None or self.per_minute is None:
+            return self.burst
+        return max(1, int(self.per_minute / _MINUTE_RATE_PER_BURST))

@@ -1,0 +1,150 @@
+"""Whatever callers come, give up and are held back: the limiter does what the slowest and simplest model does.
+
+The model settles one caller after the other from the complete list of those who went before: no queue, no timer.
+"""
+
+import asyncio
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit.quota import DELAY_SPREAD
+from tests.virtual_time import run
+
+# Times of different kinds never coincide: callers come on whole milliseconds and all limits are multiples of those, so
+# an end of patience and a pause never fall on the instant at which somebody passes.
+MILLISECOND = 0.001
+PATIENCE_OFFSET = 0.00071
+PAUSE_OFFSET = 0.00037
+PRECISION = 1e-4
+
+
+@attrs.frozen
+class Bounds:
+    """A limit and what it means, margins included."""
+
+    limit: RateLimit
+    rate: float
+    burst: int
+    windows: tuple[tuple[int, float], ...]
+
+
+BOUNDS = [
+    Bounds(RateLimit(per_minute=60, burst=5), 1.0, 4, ((60, 60 + DELAY_SPREAD),)),
+    Bounds(RateLimit(per_minute=6, burst=3), 0.1, 2, ((6, 60 + DELAY_SPREAD),)),
+    Bounds(
+        RateLimit(per_minute=12, per_hour=20, burst=12),
+        0.2,
+        10,
+        ((12, 60 + DELAY_SPREAD), (20, 3600 + DELAY_SPREAD)),
+    ),
+]
+
+
+@attrs.frozen
+class Arrival:
+    after: int
+    """Milliseconds since the arrival before."""
+    patience: int | None
+    """Milliseconds it waits before it gives up."""
+
+
+@attrs.frozen
+class Pause:
+    after: int
+    seconds: int
+
+
+arrivals = st.builds(
+    Arrival,
+    st.one_of(st.just(0), st.integers(0, 3_000), st.integers(0, 120_000)),
+    st.one_of(st.none(), st.integers(1, 5_000), st.integers(1, 300_000)),
+)
+pauses = st.builds(Pause, st.integers(0, 60_000), st.integers(0, 120))
+scripts = st.lists(st.one_of(arrivals, arrivals, arrivals, arrivals, pauses), max_size=50)
+
+
+@attrs.define
+class Caller:
+    came: float
+    deadline: float
+    went: float | None = None
+
+
+async def play(
+    limit: RateLimit, script: list[Arrival | Pause]
+) -> tuple[list[Caller], list[tuple[float, float]], list[Caller]]:
+    """Let the script happen; return the callers in order of arrival, the pauses, and the callers in order of going."""
+    loop = asyncio.get_running_loop()
+    limiter = RateLimiter(limit)
+    callers: list[Caller] = []
+    order: list[Caller] = []
+    paused: list[tuple[float, float]] = []
+
+    async def call(caller: Caller) -> None:
+        async with asyncio.timeout_at(caller.deadline):
+            await limiter.acquire()
+        caller.went = loop.time()
+        order.append(caller)
+
+    tasks = []
+    for event in script:
+        await asyncio.sleep(event.after * MILLISECOND)
+        if isinstance(event, Pause):
+            seconds = event.seconds + PAUSE_OFFSET
+            limiter.pause(seconds)
+            paused.append((loop.time(), loop.time() + seconds))
+            continue
+        patience = float("inf") if event.patience is None else event.patience * MILLISECOND + PATIENCE_OFFSET
+        caller = Caller(loop.time(), loop.time() + patience)
+        callers.append(caller)
+        tasks.append(asyncio.create_task(call(caller)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert limiter.waiting == 0
+    assert limiter.granted == len(order)
+    return callers, paused, order
+
+
+def earliest(bounds: Bounds, went: list[float], paused: list[tuple[float, float]], instant: float) -> float:
+    """The first instant, from the given one on, at which another request may go."""
+    level, last = float(bounds.burst), instant
+    for other in went:
+        level = min(bounds.burst, level + max(0.0, other - last) * bounds.rate) - 1
+        last = other
+    level = min(bounds.burst, level + max(0.0, instant - last) * bounds.rate)
+    instant += max(0.0, 1 - level) / bounds.rate
+    for count, period in bounds.windows:
+        if len(went) >= count:
+            instant = max(instant, went[-count] + period)
+    for start, end in paused:
+        if start <= instant < end:
+            instant = end
+    return instant
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(BOUNDS), scripts)
+def test_everybody_goes_in_order_as_early_as_allowed_and_never_earlier(bounds, script):
+    callers, paused, order = run(play(bounds.limit, script))
+
+    assert order == [caller for caller in callers if caller.went is not None]
+    went: list[float] = []
+    for caller in callers:
+        expected = earliest(bounds, went, paused, max([caller.came, *went[-1:]]))
+        if caller.went is None:
+            assert expected > caller.deadline - PRECISION
+        else:
+            assert caller.went == pytest.approx(expected, abs=PRECISION)
+            went.append(caller.went)
+
+    for place, instant in enumerate(went):
+        for count, period in bounds.windows:
+            assert place < count or went[place - count] <= instant - period
+        for first in range(place):
+            assert place - first + 1 <= bounds.burst + bounds.rate * (instant - went[first]) + PRECISION
+    for start, end in paused:
+        assert not [instant for instant in went if start < instant < end]

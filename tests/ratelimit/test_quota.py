@@ -1,0 +1,176 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.ratelimit import RateLimit
+from panelica_async.ratelimit.quota import DELAY_SPREAD, Quota
+
+PROFESSIONAL = RateLimit.for_tier("professional")
+STARTER = RateLimit.for_tier("starter")
+NOW = 5000.0
+
+
+def spend(quota: Quota, requests: int, now: float = NOW) -> list[float]:
+    """When that many requests go, each as soon as it can."""
+    went = []
+    for _ in range(requests):
+        now = quota.ready_at(now)
+        quota.take(now)
+        went.append(now)
+    return went
+
+
+def at_once(quota: Quota, now: float) -> int:
+    """How many requests can go at this very moment. The quota is spent afterwards."""
+    requests = 0
+    while quota.ready_at(now) <= now:
+        quota.take(now)
+        requests += 1
+    return requests
+
+
+@pytest.mark.parametrize(
+    ("limit", "burst"),
+    [
+        (PROFESSIONAL, 45),
+        (STARTER, 9),
+        (RateLimit.for_tier("business"), 149),
+        # At 5 a second, 3 requests catch up with others that are 0.6 s late.
+        (RateLimit(per_minute=300, burst=10), 7),
+        (RateLimit(per_minute=300, burst=1), 1),
+    ],
+)
+def test_the_burst_is_not_used_to_the_full(limit, burst):
+    assert at_once(Quota(limit), NOW) == burst
+
+
+def test_after_the_burst_the_pace_applies_and_then_the_window():
+    went = spend(Quota(PROFESSIONAL), 301)
+    assert went[44] == NOW
+    assert went[45] == pytest.approx(NOW + 0.2)
+    assert went[299] == pytest.approx(NOW + 255 / 5)
+    assert went[300] == pytest.approx(NOW + 60 + DELAY_SPREAD)
+
+
+def test_the_hour_applies_too():
+    went = spend(Quota(PROFESSIONAL), 10_001)
+    assert went[9_999] < NOW + 35 * 60
+    assert went[10_000] == pytest.approx(NOW + 3600 + DELAY_SPREAD)
+
+
+def test_an_hour_limit_alone_sets_no_pace():
+    quota = Quota(RateLimit(per_hour=100))
+    assert at_once(quota, NOW) == 100
+    assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)
+
+
+def test_less_than_one_in_a_window():
+    went = spend(Quota(RateLimit(per_minute=0.5)), 3)
+    assert [instant - NOW for instant in went] == pytest.approx([0, 120 + DELAY_SPREAD, 240 + 2 * DELAY_SPREAD])
+
+
+def test_no_limit_never_waits():
+    assert set(spend(Quota(RateLimit.unlimited()), 50_000)) == {NOW}
+
+
+def test_looking_ahead_is_never_too_late_and_hardly_too_early():
+    for ahead in (0, 44, 45, 299, 300, 2000, 9_999, 10_000):
+        foreseen = Quota(PROFESSIONAL).ready_at(NOW, ahead) - NOW
+        real = spend(Quota(PROFESSIONAL), ahead + 1)[-1] - NOW
+        assert foreseen <= real + 1e-6
+        assert foreseen >= 0.9 * real
+
+
+class TestChangeOfLimit:
+    def test_what_was_sent_counts_under_a_higher_limit(self):
+        quota = Quota(STARTER)
+        spend(quota, 9)
+        quota = Quota(PROFESSIONAL, after=quota)
+        assert at_once(quota, NOW) == 45 - 9
+        assert quota.minute.used(NOW) == quota.hour.used(NOW) == 45
+
+    def test_what_was_sent_counts_under_a_lower_limit(self):
+        quota = Quota(PROFESSIONAL)
+        last = spend(quota, 200)[-1]
+        quota = Quota(STARTER, after=quota)
+        # The last 60 left at 5 a second; the first of them has to leave the minute.
+        assert quota.ready_at(last) == pytest.approx(last - 59 / 5 + 60 + DELAY_SPREAD)
+
+    def test_an_hour_limit_that_comes_later_knows_the_hour_before(self):
+        quota = Quota(STARTER)
+        went = spend(quota, 500)
+        quota = Quota(RateLimit(per_minute=60, per_hour=400), after=quota)
+        assert quota.ready_at(went[-1]) == pytest.approx(went[100] + 3600 + DELAY_SPREAD)
+
+    def test_a_limit_that_comes_later_knows_what_was_sent_without_one(self):
+        quota = Quota(RateLimit.unlimited())
+        spend(quota, 1000)
+        quota = Quota(PROFESSIONAL, after=quota)
+        assert quota.ready_at(NOW + 1) == pytest.approx(NOW + 60 + DELAY_SPREAD)
+
+    def test_back_and_forth_changes_nothing(self):
+        quota = Quota(PROFESSIONAL)
+        spend(quota, 45)
+        for limit in (RateLimit.unlimited(), RateLimit.for_tier("business"), PROFESSIONAL):
+            quota = Quota(limit, after=quota)
+        assert at_once(quota, NOW) == 0
+        assert quota.ready_at(NOW) == pytest.approx(NOW + 0.2)
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["starter", "professional", "business"]), st.integers(0, 120)),
+            max_size=6,
+        )
+    )
+    def test_no_sequence_of_changes_lets_more_into_a_minute_than_the_highest(self, changes):
+        quota, went, now = Quota(STARTER), [], NOW
+        highest = 60.0
+        for tier, requests in changes:
+            limit = RateLimit.for_tier(tier)
+            quota = Quota(limit, after=quota)
+            highest = max(highest, limit.per_minute or 0)
+            went += spend(quota, requests, now)
+            now = max([now, *went])
+        for instant in went:
+            assert sum(instant - 60 < other <= instant for other in went) <= highest
+
+
+class TestSeed:
+    def test_what_others_used_is_left_to_them(self):
+        quota = Quota(PROFESSIONAL)
+        quota.seed(NOW, minute_usage=290, hour_usage=9_000)
+        went = spend(quota, 12)
+        assert went[0] == pytest.approx(NOW + 0.2)  # a restarted process has emptied the panel's bucket too
+        assert went[9] <= NOW + 10
+        assert went[10] == pytest.approx(NOW + 60 + DELAY_SPREAD)
+
+    def test_the_hour_is_counted_apart_from_the_minute(self):
+        quota = Quota(PROFESSIONAL)
+        quota.seed(NOW, minute_usage=0, hour_usage=9_990)
+        went = spend(quota, 11)
+        assert went[9] == NOW
+        assert went[10] == pytest.approx(NOW + 3600 + DELAY_SPREAD)
+
+    def test_own_requests_are_not_counted_twice(self):
+        quota = Quota(PROFESSIONAL)
+        spend(quota, 12)
+        quota.seed(NOW, minute_usage=12, hour_usage=12)
+        assert at_once(quota, NOW) == 45 - 12
+
+    def test_a_lower_count_than_ours_forgets_nothing(self):
+        quota = Quota(PROFESSIONAL)
+        spend(quota, 45)
+        quota.seed(NOW, minute_usage=0, hour_usage=0)
+        assert at_once(quota, NOW) == 0
+
+    def test_more_than_the_limit_is_the_limit(self):
+        quota = Quota(PROFESSIONAL)
+        quota.seed(NOW, minute_usage=10**9, hour_usage=10**9)
+        assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)
+
+    def test_it_survives_a_change_of_limit(self):
+        quota = Quota(STARTER)
+        quota.seed(NOW, minute_usage=60, hour_usage=400)
+        quota = Quota(RateLimit(per_minute=60, per_hour=500), after=quota)
+        assert quota.ready_at(NOW) == pytest.approx(NOW + 60 + DELAY_SPREAD)
+        assert quota.hour.used(NOW) == 400

@@ -1,0 +1,92 @@
+import asyncio
+import gc
+
+from panelica_async.ratelimit import RateLimit, registry, shared_limiter
+from tests.virtual_time import run
+
+ORIGIN = "https://panel.example.com:8443"
+KEY = "pk_live_0123456789"
+STARTER = RateLimit.for_tier("starter")
+
+
+def test_clients_of_one_key_share_a_limiter_and_others_do_not():
+    async def main() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        assert shared_limiter(ORIGIN, KEY, STARTER) is limiter
+        assert shared_limiter(ORIGIN, "pk_live_other", STARTER) is not limiter
+        assert shared_limiter("https://other.example.com:8443", KEY, STARTER) is not limiter
+
+    run(main())
+
+
+def test_a_limiter_that_exists_keeps_its_limit():
+    async def main() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        limiter.reconfigure(RateLimit.for_tier("professional"))
+        assert shared_limiter(ORIGIN, KEY, STARTER).limit == RateLimit.for_tier("professional")
+
+    run(main())
+
+
+def test_it_goes_away_with_its_last_client():
+    async def main() -> None:
+        first = shared_limiter(ORIGIN, KEY, STARTER)
+        second = shared_limiter(ORIGIN, KEY, STARTER)
+        await first.acquire()
+        del first
+        assert shared_limiter(ORIGIN, KEY, STARTER).granted == 1
+        del second
+        gc.collect()
+        assert shared_limiter(ORIGIN, KEY, STARTER).granted == 0
+
+    run(main())
+
+
+def test_it_stays_while_somebody_waits():
+    async def main() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        limiter.pause(60)
+        waiter = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(1)
+        del limiter
+        gc.collect()
+        assert shared_limiter(ORIGIN, KEY, STARTER).waiting == 1
+        await waiter
+
+    run(main())
+
+
+def test_a_closed_limiter_is_not_handed_out():
+    async def main() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        limiter.close()
+        assert not shared_limiter(ORIGIN, KEY, STARTER).closed
+
+    run(main())
+
+
+def test_each_event_loop_has_its_own_and_takes_it_along():
+    kept = []
+
+    async def main() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        await limiter.acquire()
+        assert limiter.granted == 1
+        kept.append(limiter)
+
+    loops = len(registry._limiters)
+    run(main())
+    run(main())
+    assert len(set(kept)) == 2
+    kept.clear()
+    gc.collect()
+    assert len(registry._limiters) == loops
+
+
+def test_the_key_cannot_be_read_from_the_registry():
+    async def main() -> str:
+        limiter = shared_limiter(ORIGIN, KEY, STARTER)
+        (limiters,) = [known for known in registry._limiters.values() if limiter in known.values()]
+        return repr(list(limiters.items()))
+
+    assert KEY not in run(main())

@@ -1,0 +1,84 @@
+"""Each rule against a slow model that keeps everything and looks at everything."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.ratelimit.rules import SlidingLog, TokenBucket
+
+# Eighths of a second and rates that divide well: floats are exact, so the models can be compared with `==`.
+gaps = st.lists(st.integers(0, 80).map(lambda eighths: eighths / 8), max_size=40)
+rates = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
+bursts = st.integers(1, 8)
+counts = st.integers(1, 8)
+periods = st.sampled_from([1.0, 2.5, 10.0])
+
+
+def greedy(rule: TokenBucket | SlidingLog, arrivals: list[float], now: float = 100.0) -> list[float]:
+    """When requests go that come after the given gaps, each as soon as the rule lets it."""
+    went = []
+    for gap in arrivals:
+        now = rule.ready_at(now + gap)
+        rule.take(now)
+        went.append(now)
+    return went
+
+
+@given(rates, bursts, gaps)
+def test_bucket_never_holds_less_than_nothing_and_never_makes_wait_for_more_than_one(rate, burst, arrivals):
+    went = greedy(TokenBucket(rate, burst), arrivals)
+    level, last, now = Fraction(burst), Fraction(100), Fraction(100)
+    for gap, instant in zip(arrivals, map(Fraction, went), strict=True):
+        asked = now + Fraction(gap)
+        now = instant
+        level = min(Fraction(burst), level + (now - last) * Fraction(rate))
+        last = now
+        assert level >= 1
+        assert now == asked or level == 1  # it waited no longer than until the first whole token
+        level -= 1
+
+
+@given(counts, periods, gaps)
+def test_log_never_lets_more_into_a_window_and_never_makes_wait_for_less(count, period, arrivals):
+    went = greedy(SlidingLog(count, period), arrivals)
+    now = 100.0
+    for place, (gap, instant) in enumerate(zip(arrivals, went, strict=True)):
+        asked, now = now + gap, instant
+        before = [other for other in went[:place] if other > instant - period]
+        assert len(before) < count
+        assert instant == asked or went[place - count] + period == instant
+
+
+@given(
+    st.one_of(st.builds(TokenBucket, rates, bursts), st.builds(SlidingLog, counts, periods)),
+    gaps,
+    st.integers(0, 30),
+)
+def test_looking_ahead_is_what_would_happen(rule, arrivals, ahead):
+    now = max(greedy(rule, arrivals), default=100.0) + 0.5
+    foreseen = rule.ready_at(now, ahead)
+    assert foreseen == pytest.approx(greedy(rule, [0.0] * (ahead + 1), now)[-1])
+
+
+def test_a_new_rule_is_ready_at_any_time():
+    assert TokenBucket(5, 45).ready_at(0.0) == 0.0
+    assert SlidingLog(300, 60.6).ready_at(-5.0) == -5.0
+
+
+def test_an_emptied_bucket_owes_nothing():
+    bucket = TokenBucket(rate=1, burst=3)
+    for _ in range(50):
+        bucket.take(100.0)
+    assert bucket.ready_at(100.0) == 101.0
+
+
+def test_log_counts_what_lies_in_the_window():
+    log = SlidingLog(3, 60.0)
+    for instant in (10.0, 20.0, 30.0, 40.0):
+        log.take(instant)
+    assert list(log.instants()) == [20.0, 30.0, 40.0]
+    assert log.used(79.0) == 3
+    assert log.used(80.0) == 2
+    assert log.used(1000.0) == 0
