@@ -1,0 +1,101 @@
+"""The only door to every check and chore: `nox` runs all checks, `nox -s NAME` one of them, `nox -l` lists them."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "drift", "tests", "floor"]
+# A Python that is not on this machine is skipped.
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+# pyenv's shims are found but do not run, unless their version is selected: the interpreters behind them go first.
+for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.1[1-9].*/bin"):
+    os.environ["PATH"] = f"{_folder}{os.pathsep}{os.environ['PATH']}"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
+CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and layout with ruff; `-- --fix` repairs what can be repaired."""
+    session.install(*_pinned("ruff"))
+    session.run("ruff", "check", *session.posargs, *CODE)
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]), *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: mypy --strict over the code, pyright over the package, its public API without any Unknown."""
+    _install(session)
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "panelica_async", "--ignoreexternal")
+
+
+@nox.session
+def codegen(session: nox.Session) -> None:
+    """Generate models, resources, facts, openapi.json and docs/operations.md from spec/."""
+    _install(session)
+    session.run("python", "-m", "codegen")
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Fail with a diff when a generated file is not what spec/ gives."""
+    _install(session)
+    session.run("python", "-m", "codegen", "--check")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after `--` go to pytest."""
+    _install(session)
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(python="3.11")
+def floor(session: nox.Session) -> None:
+    """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
+    _install(session)
+    session.install(*_floors())
+    session.run("pytest", "-n", "auto", "-m", "not development", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Launch the 100 sites of examples/launch.csv on the embedded sandbox."""
+    session.install("-e", ".[cli]")
+    session.run("panelica", "provision", "apply", "examples/launch.csv", "--sandbox", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; figures are ratios to a baseline measured in the same run."""
+    _install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def _install(session: nox.Session) -> None:
+    session.install("-e", ".[cli]", *DEVELOPMENT)
+
+
+def _pinned(name: str) -> list[str]:
+    return [requirement for requirement in DEVELOPMENT if requirement.startswith(name)]
+
+
+def _floors() -> list[str]:
+    """Return every run-time requirement at the lower end of its range."""
+    project = PYPROJECT["project"]
+    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    return [
+        requirement.split(",")[0].replace(">=", "==")
+        for requirement in requirements
+        if not requirement.startswith("panelica_async")
+    ]
