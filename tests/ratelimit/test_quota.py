@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit
@@ -116,6 +116,7 @@ class TestChangeOfLimit:
         assert at_once(quota, NOW) == 0
         assert quota.ready_at(NOW) == pytest.approx(NOW + 0.2)
 
+    @settings(deadline=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from(["starter", "professional", "business"]), st.integers(0, 120)),

@@ -74,6 +74,7 @@ def test_each_event_loop_has_its_own_and_takes_it_along():
         assert limiter.granted == 1
         kept.append(limiter)
 
+    gc.collect()
     loops = len(registry._limiters)
     run(main())
     run(main())

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit.rules import SlidingLog, TokenBucket
@@ -26,6 +26,7 @@ def greedy(rule: TokenBucket | SlidingLog, arrivals: list[float], now: float = 1
     return went
 
 
+@settings(deadline=None)
 @given(rates, bursts, gaps)
 def test_bucket_never_holds_less_than_nothing_and_never_makes_wait_for_more_than_one(rate, burst, arrivals):
     went = greedy(TokenBucket(rate, burst), arrivals)
@@ -40,6 +41,7 @@ def test_bucket_never_holds_less_than_nothing_and_never_makes_wait_for_more_than
         level -= 1
 
 
+@settings(deadline=None)
 @given(counts, periods, gaps)
 def test_log_never_lets_more_into_a_window_and_never_makes_wait_for_less(count, period, arrivals):
     went = greedy(SlidingLog(count, period), arrivals)
@@ -51,6 +53,7 @@ def test_log_never_lets_more_into_a_window_and_never_makes_wait_for_less(count, 
         assert instant == asked or went[place - count] + period == instant
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.builds(TokenBucket, rates, bursts), st.builds(SlidingLog, counts, periods)),
     gaps,
