@@ -106,7 +106,7 @@ class PanelicaClient(Namespaces):
         self._transport = transport
         self._quota = quota
         self._patience = patience
-        self._dialect = dialect
+        self._dialect: Dialect = dialect
         self._shown = shown
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""

@@ -1,6 +1,5 @@
 """The one place where JSON becomes models and models become JSON, with cattrs."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast, get_origin
@@ -131,11 +130,12 @@ def _model_structure(kind: type[Model], converter: Converter) -> Any:
     build = make_dict_structure_fn(kind, converter, _cattrs_detailed_validation=True, **overrides)
 
     def structure(data: object, _: object) -> Model:
-        if not isinstance(data, Mapping):
+        if not isinstance(data, dict):
             raise _mismatch(data, "object")
-        if known.issuperset(data):
-            return build(data, kind)
-        values = dict(data)
+        values = cast("dict[str, Any]", data)
+        if known.issuperset(values):
+            return build(values, kind)
+        values = dict(values)
         for name, others in aliases:
             if name not in values:
                 found = next((other for other in others if other in values), None)
@@ -156,11 +156,15 @@ def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
     }
     overrides["extra"] = override(omit=True)
     build = make_dict_unstructure_fn(kind, converter, **overrides)
-    return lambda model: {**build(model), **model.extra}
+
+    def unstructure(model: Model) -> dict[str, Any]:
+        return {**build(model), **model.extra}
+
+    return unstructure
 
 
 def _mismatch(value: object, expected: str) -> TypeError:
-    names = {dict: "object", type(None): "null"}
+    names: dict[type, str] = {dict: "object", type(None): "null"}
     return TypeError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
 
 

@@ -55,9 +55,9 @@ class Wire:
     method: str
     path: str
     """Template; the placeholders are Python argument names."""
-    query: Mapping[str, str] = attrs.field(factory=dict)
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Python argument to name in the query."""
-    body: Mapping[str, str] = attrs.field(factory=dict)
+    body: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Python argument to name in the JSON body."""
     wrapped: frozenset[str] = frozenset()
     """Arguments that travel as a list of one."""
@@ -95,7 +95,7 @@ class Operation:
     """Whether it removes or overwrites data."""
     asynchronous: bool = False
     """Whether the reply comes before the work is done."""
-    choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()
     """Text arguments that cannot be right when empty."""
