@@ -1,0 +1,29 @@
+"""A whole Panelica panel in the process, for demos and for tests of what uses this package.
+
+    async with Sandbox(tier="professional") as box:
+        panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
+
+It serves every operation of the published reference with real state: signatures, time window, scopes, whitelists and
+rate limits are checked, queries and bodies validated against the same specification the client is generated from,
+objects belong to each other, and what takes time on a panel takes time by its clock. Operations that the specification
+has and nobody has written a behaviour for are checked alike and answer with their example.
+
+Where nothing is known about real panels, the sandbox guesses. Each guess stands in the docstring of its module:
+
+- `authentication`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
+- `panel`: order of route, key, rate limit, scope and body
+- `limits`: which requests count, how, and which replies tell about it
+- `pages`: what comes without `page` and `limit`
+- `checks`: forms of names, length of passwords
+- `ownership`: what a full plan and a suspension forbid
+- `seed`, `traffic`, `events`: what a new panel holds, made-up traffic, made-up deliveries
+- `behaviour.*`: defaults of fields that are left out, durations, what is a duplicate
+
+Needs the extra `sandbox`.
+"""
+
+from panelica_async.sandbox.keys import Credentials
+from panelica_async.sandbox.limits import ServerLimits, Verdict
+from panelica_async.sandbox.server import RecordedRequest, Sandbox
+
+__all__ = ["Credentials", "RecordedRequest", "Sandbox", "ServerLimits", "Verdict"]

@@ -1,0 +1,92 @@
+"""Accounts. Guesses: a taken e-mail address is 409 like every duplicate; root itself cannot be suspended or deleted."""
+
+from typing import Any
+
+from panelica_async.sandbox import checks
+from panelica_async.sandbox.calls import Call, Reply, accepted, handles
+from panelica_async.sandbox.errors import forbidden
+from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.homes import make_home
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import Row, new_id
+
+_ROLES = ("USER", "RESELLER", "ADMIN")
+
+
+@handles("accounts.list")
+def list_accounts(call: Call) -> Reply:
+    return Reply(rows(call, "account"))
+
+
+@handles("accounts.get")
+def get(call: Call) -> Reply:
+    return Reply(call.store.get("account", call.path["id"]))
+
+
+@handles("accounts.create")
+def create(call: Call) -> Reply:
+    checks.password(call.body["password"])
+    account_id = new_id()
+    row = {
+        "id": account_id,
+        "username": checks.username(call.body["username"]),
+        "role": "USER",
+        "created_at": call.now,
+        **_changes(call),
+    }
+    call.store.insert("account", row)
+    make_home(call.store, account_id, row["username"])
+    emit(call.store, "user.created")
+    return Reply(call.store.get("account", account_id))
+
+
+@handles("accounts.update")
+def update(call: Call) -> Reply:
+    account_id = call.path["id"]
+    call.store.get("account", account_id)
+    call.store.update("account", account_id, _changes(call))
+    return Reply(call.store.get("account", account_id))
+
+
+@handles("accounts.delete")
+def delete(call: Call) -> Reply:
+    account = _not_root(call)
+    call.store.delete("account", account["id"])
+    for _ in range(account["domain_count"]):
+        emit(call.store, "domain.deleted")
+    emit(call.store, "user.deleted")
+    return Reply()
+
+
+@handles("accounts.suspend")
+def suspend(call: Call) -> Reply:
+    account = _not_root(call)
+    call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
+    return accepted("Account suspended")
+
+
+@handles("accounts.unsuspend")
+def unsuspend(call: Call) -> Reply:
+    account = call.store.get("account", call.path["id"])
+    call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
+    return accepted("Account unsuspended")
+
+
+def _changes(call: Call) -> dict[str, Any]:
+    """Return the columns that create and update have in common."""
+    changes = call.given("email", "full_name", "plan_id")
+    if "email" in changes:
+        checks.email(changes["email"])
+    if "plan_id" in changes:
+        call.store.get("plan", changes["plan_id"])
+    if "role" in call.body:
+        # "Roles and statuses vary in case" (panel-facts B.3).
+        changes["role"] = checks.one_of(call.body["role"].upper(), _ROLES, "role")
+    return changes
+
+
+def _not_root(call: Call) -> Row:
+    account = call.store.get("account", call.path["id"])
+    if account["role"] == "ROOT":
+        raise forbidden("the account root belongs to the panel")
+    return account

@@ -1,0 +1,41 @@
+"""API keys. A new secret replaces the old one at once. Guess: keys belong to the owner of the key that made them."""
+
+from panelica_async.facts import TIERS
+from panelica_async.sandbox import checks
+from panelica_async.sandbox.calls import Call, Reply, handles
+from panelica_async.sandbox.keys import ENVIRONMENTS, create_key, new_secret
+from panelica_async.sandbox.pages import rows
+
+_DAY = 86400
+_SLOWEST_TIER = next(iter(TIERS))
+
+
+@handles("api_keys.list")
+def list_keys(call: Call) -> Reply:
+    return Reply(rows(call, "api_key"))
+
+
+@handles("api_keys.create")
+def create(call: Call) -> Reply:
+    body = call.body
+    credentials = create_key(
+        call.store,
+        user_id=call.caller.key.user_id,
+        name=body["name"],
+        scopes=body["scopes"],
+        tier=body.get("rate_limit_tier", _SLOWEST_TIER),
+        ip_whitelist=body.get("ip_whitelist", ()),
+        expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
+        environment=checks.one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
+    )
+    shown = call.store.get("api_key", credentials.key_id)
+    return Reply({**shown, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
+
+
+@handles("api_keys.regenerate")
+def regenerate(call: Call) -> Reply:
+    key = call.store.get("api_key", call.path["id"])
+    environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
+    secret = new_secret(environment)
+    call.store.update("api_key", key["id"], {"api_secret": secret})
+    return Reply({"api_secret": secret})

@@ -1,0 +1,50 @@
+"""FTP users. Guesses: no prefix before names; the document root unless a directory is given, which need not exist."""
+
+from panelica_async.sandbox import checks
+from panelica_async.sandbox.calls import Call, Reply, handles
+from panelica_async.sandbox.errors import forbidden
+from panelica_async.sandbox.homes import absolute, owner_of
+from panelica_async.sandbox.ownership import domain_with_room
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import Row, new_id
+
+# "`quota_mb` (0 unlimited)" (panel-facts D.9).
+_QUOTA_MB = 0
+
+
+@handles("ftp.accounts.list")
+def list_ftp_accounts(call: Call) -> Reply:
+    return Reply(rows(call, "ftp_account"))
+
+
+@handles("ftp.accounts.create")
+def create(call: Call) -> Reply:
+    domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
+    checks.password(call.body["password"])
+    ftp_id = new_id()
+    call.store.insert(
+        "ftp_account",
+        {
+            "id": ftp_id,
+            "username": checks.ftp_name(call.body["username"]),
+            "domain_id": domain["id"],
+            "home_directory": _home_directory(call, domain),
+            "quota_mb": call.body.get("quota_mb", _QUOTA_MB),
+            "created_at": call.now,
+        },
+    )
+    return Reply(call.store.get("ftp_account", ftp_id))
+
+
+@handles("ftp.accounts.delete")
+def delete(call: Call) -> Reply:
+    call.store.delete("ftp_account", call.path["id"])
+    return Reply()
+
+
+def _home_directory(call: Call, domain: Row) -> str:
+    """Return where the user is confined to, which is in the home of the domain's owner."""
+    path = absolute(call.body.get("home_directory", domain["document_root"]))
+    if owner_of(call.store, path)["id"] != domain["user_id"]:
+        raise forbidden("home_directory is in the home of another account", message="Path outside home")
+    return path

@@ -1,0 +1,140 @@
+"""The merged OpenAPI document as the sandbox uses it: which endpoints there are and what goes in and out."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import attrs
+from jsonschema import Draft202012Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+Json: TypeAlias = Mapping[str, Any]
+
+METHODS = ("get", "put", "post", "patch", "delete")
+_URI = "urn:panelica:openapi"
+_JSON = "application/json"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Endpoint:
+    """One operation: how it is called and what it answers."""
+
+    operation: str
+    """Its `operationId`, such as `domains.create`."""
+    method: str
+    path: str
+    tag: str
+    summary: str
+    scope: str | None
+    signed: bool
+    query: tuple[Json, ...]
+    """Query parameters, references resolved."""
+    body: Json | None
+    """Schema of the request body; None when it takes none."""
+    body_required: bool
+    body_example: Any
+    status: int
+    """Status of success."""
+    reply: Json | None
+    """Schema of the reply; None when it has no body."""
+    reply_example: Any
+    item: Json
+    """Schema of one row, references resolved, when the reply is a list; else empty."""
+
+
+class Document:
+    """The endpoints of an OpenAPI document, and validators for its schemas.
+
+    Args:
+        content: The merged document, as `panelica_async/openapi.json` holds it.
+    """
+
+    def __init__(self, content: Json) -> None:
+        self.content = content
+        resource = DRAFT202012.create_resource(content)
+        self._registry: Registry[Any] = Registry().with_resource(_URI, resource)
+        self.endpoints = tuple(self._endpoints())
+
+    @property
+    def facts(self) -> Json:
+        """Facts that are not endpoints, such as the webhook events."""
+        facts: Json = self.content.get("x-facts", {})
+        return facts
+
+    def validator(self, schema: Json) -> Draft202012Validator:
+        """Compile a schema of the document."""
+        return Draft202012Validator(_absolute(schema), registry=self._registry)
+
+    def resolve(self, node: Json) -> Json:
+        """Follow the reference of a node, if it is one."""
+        while "$ref" in node:
+            found: Any = self.content
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                found = found[part]
+            node = found
+        return node
+
+    def _endpoints(self) -> Iterator[Endpoint]:
+        for path, item in self.content["paths"].items():
+            for method in METHODS:
+                if method in item:
+                    yield self._endpoint(method, path, item, item[method])
+
+    def _endpoint(self, method: str, path: str, item: Json, operation: Json) -> Endpoint:
+        parameters = [self.resolve(node) for node in (*item.get("parameters", ()), *operation.get("parameters", ()))]
+        body = self.resolve(operation.get("requestBody", {}))
+        body_content = body.get("content", {}).get(_JSON, {})
+        status = min(code for code in operation["responses"] if code.startswith("2"))
+        reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON, {})
+        reply = reply_content.get("schema")
+        return Endpoint(
+            operation=operation["operationId"],
+            method=method.upper(),
+            path=path,
+            tag=next(iter(operation.get("tags", ())), ""),
+            summary=operation.get("summary", ""),
+            scope=operation.get("x-scope"),
+            signed=operation.get("security") != [],
+            query=tuple(parameter for parameter in parameters if parameter["in"] == "query"),
+            body=body_content.get("schema"),
+            body_required=body.get("required", False),
+            body_example=_example(body_content),
+            status=int(status),
+            reply=reply,
+            reply_example=_example(reply_content),
+            item=self._item(reply),
+        )
+
+    def _item(self, reply: Json | None) -> Json:
+        """Return the schema of a row of a list, bare or in `data`."""
+        schema = self.resolve(reply or {})
+        if "data" in schema.get("properties", {}):
+            schema = self.resolve(schema["properties"]["data"])
+        return self.resolve(schema.get("items", {}))
+
+
+@cache
+def shipped_document() -> Document:
+    """Return the document that the package ships."""
+    return Document(json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8")))
+
+
+def _example(content: Json) -> Any:  # noqa: ANN401 - any JSON value
+    for named in content.get("examples", {}).values():
+        return named.get("value")
+    return content.get("example")
+
+
+def _absolute(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
+    """Copy a part of the document with references that hold outside it."""
+    if isinstance(node, Mapping):
+        return {
+            key: f"{_URI}{value}" if key == "$ref" and isinstance(value, str) else _absolute(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_absolute(item) for item in node]
+    return node

@@ -1,0 +1,71 @@
+"""Failures the panel answers with, and the form of their bodies."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+NOT_FOUND = "NOT_FOUND"
+
+
+class ApiError(Exception):
+    """A request the panel refuses.
+
+    Attributes:
+        status: HTTP status.
+        code: Machine-readable code.
+        message: What went wrong, in a sentence.
+        details: More about this very case; empty when there is none.
+        fields: Further fields of the body, such as `required_scope`.
+        headers: Headers of the reply, such as `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: str = "",
+        *,
+        fields: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+        self.fields = fields or {}
+        self.headers = headers or {}
+
+
+ErrorForm: TypeAlias = Callable[[ApiError], Mapping[str, Any]]
+"""Makes the body of an error reply; each dialect has its own."""
+
+
+def flat_form(error: ApiError) -> Mapping[str, Any]:
+    """Make the body of the reference dialect: `{"error": …, "code": …, "details": …}`."""
+    details = {"details": error.details} if error.details else {}
+    return {"error": error.message, "code": error.code, **details, **error.fields}
+
+
+def bad_request(details: str, *, message: str = "Invalid request") -> ApiError:
+    """400: the input is not valid."""
+    return ApiError(400, "BAD_REQUEST", message, details)
+
+
+def forbidden(details: str, *, message: str = "Forbidden") -> ApiError:
+    """403: not allowed, for another reason than a missing scope."""
+    return ApiError(403, "FORBIDDEN", message, details)
+
+
+def not_found(kind: str, identity: str) -> ApiError:
+    """404: there is no such object."""
+    return ApiError(404, NOT_FOUND, f"{_named(kind)} not found", f"id={identity}")
+
+
+def conflict(kind: str, details: str) -> ApiError:
+    """409: the object exists already."""
+    return ApiError(409, "CONFLICT", f"{_named(kind)} already exists", details)
+
+
+def _named(kind: str) -> str:
+    return kind.replace("_", " ").capitalize()

@@ -1,0 +1,131 @@
+"""The panel without a network: a request in, a response out.
+
+The order of the checks is a guess: route, key, rate limit, scope, query and body, then the behaviour.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import attrs
+
+from panelica_async.core.signing import signed_path
+from panelica_async.facts import TIERS
+from panelica_async.sandbox import limits, scopes
+from panelica_async.sandbox.authentication import authenticate
+from panelica_async.sandbox.behaviour import BEHAVIOURS
+from panelica_async.sandbox.calls import Call, Reply, Signer
+from panelica_async.sandbox.document import Document
+from panelica_async.sandbox.errors import NOT_FOUND, ApiError, ErrorForm, bad_request, flat_form
+from panelica_async.sandbox.examples import example_reply
+from panelica_async.sandbox.exchange import Request, Response
+from panelica_async.sandbox.keys import Key
+from panelica_async.sandbox.limits import Counting, ServerLimits
+from panelica_async.sandbox.router import Router
+from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.validation import Validation
+
+PREFIX = "/api/external"
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_log = logging.getLogger(__name__)
+
+
+class Panel:
+    """A panel on a database.
+
+    Args:
+        store: The state.
+        document: The specification it follows.
+        clock: Returns the panel's time in Unix seconds.
+        window: How the rate limit counts: `fixed`, `sliding` or `bucket`.
+        error_form: Makes the body of an error reply.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        document: Document,
+        clock: Callable[[], float],
+        *,
+        window: Counting = "fixed",
+        error_form: ErrorForm = flat_form,
+    ) -> None:
+        self._store = store
+        self._document = document
+        self._clock = clock
+        self._window = window
+        self._error_form = error_form
+        self._router = Router(document.endpoints)
+        self._validation = Validation(document)
+        self._limits: dict[str, ServerLimits] = {}
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request. What it changed is committed when this returns."""
+        progress = _Progress()
+        try:
+            response = self._answer(request, progress)
+        except ApiError as error:
+            response = Response(status=error.status, data=self._error_form(error), headers=error.headers)
+        except Exception:
+            _log.exception("the sandbox failed at %s %s", request.method, request.raw_path)
+            failure = ApiError(500, "INTERNAL_ERROR", "Internal error")
+            response = Response(status=500, data=self._error_form(failure))
+        headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: f"req_{secrets.token_hex(8)}"}
+        return attrs.evolve(response, headers=headers, operation=progress.operation)
+
+    def _answer(self, request: Request, progress: "_Progress") -> Response:
+        path = signed_path(request.raw_path, PREFIX)
+        found = self._router.find(request.method, path)
+        if found is None:
+            raise ApiError(404, NOT_FOUND, "Endpoint not found", f"{request.method} is not served there")
+        endpoint, arguments = found
+        progress.operation = endpoint.operation
+        signer = self._admit(request, progress) if endpoint.signed else None
+        if signer is not None:
+            scopes.require(signer.key.scopes, endpoint.scope)
+        call = Call(
+            endpoint=endpoint,
+            path=arguments,
+            query=self._validation.query(endpoint, request.raw_query),
+            body=self._validation.body(endpoint, request.body),
+            store=self._store,
+            document=self._document,
+            signer=signer,
+        )
+        return Response(status=endpoint.status, data=self._perform(call).data)
+
+    def _admit(self, request: Request, progress: "_Progress") -> Signer:
+        key = authenticate(request, PREFIX, self._store)
+        key_limits = self._limits_of(key)
+        verdict = key_limits.admit()
+        progress.headers = key_limits.headers()
+        if not verdict.admitted:
+            raise limits.refusal(verdict)
+        return Signer(key, key_limits)
+
+    def _limits_of(self, key: Key) -> ServerLimits:
+        found = self._limits.get(key.id)
+        if found is None or found.tier.name != key.rate_limit_tier:
+            found = self._limits[key.id] = ServerLimits(TIERS[key.rate_limit_tier], self._clock, self._window)
+        return found
+
+    def _perform(self, call: Call) -> Reply:
+        perform = BEHAVIOURS.get(call.endpoint.operation)
+        if perform is None:
+            return Reply(example_reply(self._document, call.endpoint))
+        try:
+            with nullcontext() if call.endpoint.method == "GET" else self._store.transaction():
+                return perform(call)
+        except (OverflowError, UnicodeEncodeError):
+            # SQLite keeps integers of 64 bits and text in UTF-8.
+            raise bad_request("a value cannot be stored") from None
+
+
+@attrs.define
+class _Progress:
+    """What is known about a request even when it is refused."""
+
+    operation: str | None = None
+    headers: dict[str, str] = attrs.field(factory=dict)

@@ -1,0 +1,43 @@
+"""Which scopes allow what."""
+
+from collections.abc import Iterable
+
+from panelica_async.facts import SCOPES
+from panelica_async.sandbox.errors import ApiError
+
+EVERYTHING = "*:*"
+
+_FAMILIES = frozenset(scope.partition(":")[0] for scope in SCOPES)
+_VERBS = frozenset({"read", "write", "delete"})
+
+
+def is_scope(text: str) -> bool:
+    """Tell whether a key can have this scope: a known one, `domains:*`, or `*:read`, `*:write`, `*:delete`."""
+    family, _, verb = text.partition(":")
+    return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
+
+
+def allows(granted: Iterable[str], required: str | None) -> bool:
+    """Tell whether scopes cover the one a call needs; None needs no scope."""
+    if required is None:
+        return True
+    family, _, verb = required.partition(":")
+    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (panel-facts C.1).
+    covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
+    return not covering.isdisjoint(granted)
+
+
+def require(granted: tuple[str, ...], required: str | None) -> None:
+    """Refuse a call whose scope the key lacks.
+
+    Raises:
+        ApiError: 403, with the scope that is missing and those there are.
+    """
+    if not allows(granted, required):
+        raise ApiError(
+            403,
+            "apiErrors.external.insufficientScope",
+            "Insufficient scope",
+            f"the key lacks {required}",
+            fields={"required_scope": required, "available_scopes": list(granted)},
+        )

@@ -1,0 +1,73 @@
+"""What a new panel holds. Guesses throughout: plans, services and server are in the style of the reference's examples."""
+
+from panelica_async.facts import SERVICES
+from panelica_async.sandbox.store import Store, new_id
+
+ROOT_USERNAME = "root"
+HOSTNAME = "server1.example.com"
+PHP_VERSIONS = ("7.4", "8.0", "8.1", "8.2", "8.3", "8.4", "8.5")
+NAME_SERVERS = (f"ns1.{HOSTNAME}", f"ns2.{HOSTNAME}")
+
+# The reference's health check shows an uptime of "10d 5h 30m".
+_UPTIME_SECONDS = 10 * 86400 + 5 * 3600 + 30 * 60
+
+# Name, then domains, databases, mailboxes, FTP users, disk space and traffic in MB; "-1 unlimited" (panel-facts D.3).
+_PLANS = (
+    ("Starter", 10, 20, 100, 20, 10240, 102400),
+    ("Standard", 50, 100, 500, 100, 51200, 512000),
+    ("Business", -1, -1, -1, -1, -1, -1),
+)
+_LIMITS = ("max_domains", "max_databases", "max_email_accounts", "max_ftp_accounts", "disk_space_mb", "bandwidth_mb")
+_CLOUDFLARE_ZONES = {
+    "023e105f4ecef8ad9ca31a8372d0c353": "example.com",
+    "372e67954025e0ba6aaa6d586b9e0b59": "example.org",
+}
+
+
+def seed(store: Store) -> None:
+    """Fill a new database: plans, the administrator root, services, Cloudflare zones."""
+    now = store.now()
+    store.set_setting("booted_at", str(now - _UPTIME_SECONDS))
+    for name, *limits in _PLANS:
+        store.insert(
+            "plan",
+            {
+                "id": new_id(),
+                "name": name,
+                "slug": name.lower(),
+                **dict(zip(_LIMITS, limits, strict=True)),
+                "php_versions": list(PHP_VERSIONS),
+                "created_at": now,
+            },
+        )
+    # "Includes ROOT, ADMIN and RESELLER users, root itself included" (panel-facts D.2).
+    store.insert(
+        "account",
+        {
+            "id": new_id(),
+            "username": ROOT_USERNAME,
+            "email": f"{ROOT_USERNAME}@{HOSTNAME}",
+            "role": "ROOT",
+            "created_at": now - _UPTIME_SECONDS,
+        },
+    )
+    for number, (name, display_name) in enumerate(SERVICES.items()):
+        store.insert(
+            "service",
+            {
+                "name": name,
+                "display_name": display_name,
+                "status": "running",
+                "pid": 1000 + number,
+                "started_at": now - _UPTIME_SECONDS,
+                "cpu_percent": 0.5,
+                "memory_mb": 128,
+            },
+        )
+    for zone_id, name in _CLOUDFLARE_ZONES.items():
+        store.insert("cloudflare_zone", {"id": zone_id, "name": name, "status": "active"})
+
+
+def root_id(store: Store) -> str:
+    """Return the id of the administrator root."""
+    return str(store.value("SELECT id FROM accounts WHERE username = ?", ROOT_USERNAME))

@@ -1,0 +1,257 @@
+"""The sandbox on a port: aiohttp around the panel."""
+
+import asyncio
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import attrs
+from aiohttp import web
+
+from panelica_async.core.json_codec import dumps
+from panelica_async.facts import TIERS
+from panelica_async.sandbox.authentication import is_key
+from panelica_async.sandbox.document import Document, Json, shipped_document
+from panelica_async.sandbox.errors import ApiError
+from panelica_async.sandbox.exchange import Request
+from panelica_async.sandbox.keys import Credentials, create_key, root_key
+from panelica_async.sandbox.limits import Counting
+from panelica_async.sandbox.panel import PREFIX, Panel
+from panelica_async.sandbox.seed import root_id, seed
+from panelica_async.sandbox.store import Store
+
+_RECORDED_REQUESTS = 10_000
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+@attrs.frozen
+class RecordedRequest:
+    """A request that the sandbox answered."""
+
+    method: str
+    path: str
+    """As sent, without query."""
+    status: int
+    operation: str | None
+    """Name of the operation, such as `domains.create`; None when the path names none."""
+
+
+class Sandbox:
+    """A Panelica panel in the process, with real signatures, limits and state.
+
+        async with Sandbox(tier="professional") as box:
+            panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
+
+    Args:
+        tier: Rate-limit tier of the root key: `starter`, `professional`, `business` or `enterprise`.
+        db: Database file, made when missing; `:memory:` forgets everything at the end. A file that exists goes on
+            with its objects and its root key.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        scopes: Scopes of the root key.
+        ip_whitelist: Addresses or networks the root key may be used from; any when empty.
+        clock: Returns the panel's time in Unix seconds.
+        api_key: Public half of the root key, such as `pk_test_0123`; made up when left out.
+        api_secret: Secret half of the root key; made up when left out.
+        latency: Seconds every answer is held back, at least 0.
+        window: How the rate limit counts: `fixed`, `sliding` or `bucket`; see `panelica_async.sandbox.limits`.
+        document: Another merged OpenAPI document than the one of this package.
+
+    Raises:
+        ValueError: There is no such tier, `api_key` does not look like a key, or `latency` is negative.
+    """
+
+    def __init__(
+        self,
+        tier: str = "professional",
+        *,
+        db: str | Path = ":memory:",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        scopes: Iterable[str] = ("*:*",),
+        ip_whitelist: Iterable[str] = (),
+        clock: Callable[[], float] = time.time,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        latency: float = 0.0,
+        window: Counting = "fixed",
+        document: Json | None = None,
+    ) -> None:
+        if tier not in TIERS:
+            raise ValueError(f"tier is {tier!r}: take one of {', '.join(TIERS)}")
+        if api_key is not None and not is_key(api_key):
+            raise ValueError("api_key does not look like a key: pk_live_… or pk_test_…")
+        if latency < 0:
+            raise ValueError(f"latency is {latency}: give seconds, at least 0")
+        self._tier = tier
+        self._db = str(db)
+        self._host = host
+        self._port = port
+        self._scopes = tuple(scopes)
+        self._ip_whitelist = tuple(ip_whitelist)
+        self._clock = clock
+        self._wanted_key = api_key
+        self._wanted_secret = api_secret
+        self._latency = latency
+        self._window = window
+        self._document = shipped_document() if document is None else Document(document)
+        self._running: _Running | None = None
+        self.requests: deque[RecordedRequest] = deque(maxlen=_RECORDED_REQUESTS)
+        """The last 10,000 requests, oldest first."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the database and listen.
+
+        Raises:
+            RuntimeError: It is running already.
+            OSError: The address cannot be listened on.
+            ValueError: The database file is of another version, or a scope or address of the root key is not one.
+        """
+        if self._running is not None:
+            raise RuntimeError("the sandbox is running already")
+        store = Store(self._db, self._clock, seed)
+        try:
+            credentials = self._root_key(store)
+            panel = Panel(store, self._document, self._clock, window=self._window)
+            application = web.Application(client_max_size=_MAX_BODY_BYTES)
+            application.router.add_route("*", "/{path:.*}", self._serve)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, self._host, self._port).start()
+            except BaseException:
+                await runner.cleanup()
+                raise
+        except BaseException:
+            store.close()
+            raise
+        self._running = _Running(panel, store, runner, credentials)
+
+    async def stop(self) -> None:
+        """Stop listening and close the database. Does nothing when it is not running."""
+        if self._running is None:
+            return
+        running, self._running = self._running, None
+        await running.runner.cleanup()
+        running.store.close()
+
+    @property
+    def base_url(self) -> str:
+        """Address for clients, such as `http://127.0.0.1:3002/api/external`; it is served without the prefix too."""
+        host, port, *_ = self._now().runner.addresses[0]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"
+
+    @property
+    def api_key(self) -> str:
+        """Public half of the root key."""
+        return self._now().credentials.api_key
+
+    @property
+    def api_secret(self) -> str:
+        """Secret half of the root key, as it was at the start."""
+        return self._now().credentials.api_secret
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection to the panel's database, for tests to look into."""
+        return self._now().store.connection
+
+    def add_key(
+        self,
+        *,
+        scopes: Iterable[str] = ("*:*",),
+        tier: str = "professional",
+        ip_whitelist: Iterable[str] = (),
+        expires_at: datetime | None = None,
+    ) -> Credentials:
+        """Add an API key of the administrator root.
+
+        Args:
+            scopes: What it may do, such as `domains:read`.
+            tier: Its rate-limit tier.
+            ip_whitelist: Addresses or networks it may be used from; any when empty.
+            expires_at: When it expires, with a time zone; never when left out.
+
+        Raises:
+            ValueError: There is no such tier, scope or address, or `expires_at` has no time zone.
+            RuntimeError: The sandbox is not running.
+        """
+        if expires_at is not None and expires_at.utcoffset() is None:
+            raise ValueError("expires_at needs a time zone, such as datetime.now(UTC)")
+        store = self._now().store
+        try:
+            return create_key(
+                store,
+                user_id=root_id(store),
+                name="Added key",
+                scopes=scopes,
+                tier=tier,
+                ip_whitelist=ip_whitelist,
+                expires_at=None if expires_at is None else int(expires_at.timestamp()),
+            )
+        except ApiError as error:
+            raise ValueError(error.details) from None
+
+    def _root_key(self, store: Store) -> Credentials:
+        try:
+            return root_key(
+                store,
+                scopes=self._scopes,
+                tier=self._tier,
+                ip_whitelist=self._ip_whitelist,
+                api_key=self._wanted_key,
+                api_secret=self._wanted_secret,
+            )
+        except ApiError as error:
+            raise ValueError(error.details) from None
+
+    def _now(self) -> "_Running":
+        if self._running is None:
+            raise RuntimeError("the sandbox is not running: use `async with Sandbox() as box`")
+        return self._running
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        answer = self._now().panel.answer(
+            Request(
+                method=request.method,
+                raw_path=raw_path,
+                raw_query=raw_query,
+                headers=request.headers,
+                body=body,
+                remote=request.remote,
+            )
+        )
+        self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
+        if answer.data is None:
+            return web.Response(status=answer.status, headers=answer.headers)
+        return web.Response(
+            status=answer.status, headers=answer.headers, body=dumps(answer.data), content_type="application/json"
+        )
+
+
+@attrs.frozen
+class _Running:
+    """What exists between start and stop."""
+
+    panel: Panel
+    store: Store
+    runner: web.AppRunner
+    credentials: Credentials

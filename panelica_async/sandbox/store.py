@@ -1,0 +1,213 @@
+"""The state of the panel in SQLite: one connection, used synchronously in the event loop."""
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+from panelica_async.sandbox.errors import conflict, not_found
+from panelica_async.sandbox.traffic import traffic_mb
+
+Row: TypeAlias = dict[str, Any]
+
+SCHEMA_VERSION = 1
+
+_TIMES = frozenset({"created_at", "expires_at", "modified_at"})
+_FLAGS = frozenset({"ssl_enabled", "auto_renew", "is_primary", "encrypted", "active"})
+_JSON = frozenset({"php_versions", "scopes", "ip_whitelist", "events", "destination_config"})
+
+
+class Store:
+    """Objects by kind. The kind `domain` is written to the table `domains` and read from the view `domain`.
+
+    Args:
+        path: Database file, or `:memory:`.
+        clock: Returns the panel's time in Unix seconds.
+        seed: Fills a new database.
+
+    Raises:
+        ValueError: The file was written by another version of the sandbox.
+    """
+
+    def __init__(self, path: str, clock: Callable[[], float], seed: "Callable[[Store], None]") -> None:
+        self._clock = clock
+        self._columns: dict[str, frozenset[str]] = {}
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
+        self.connection.create_function("now", 0, self.now)
+        self.connection.create_function("uuid", 0, new_id)
+        self.connection.create_function(
+            "traffic_mb", 2, lambda domain, created_at: traffic_mb(domain, created_at, self.now())
+        )
+        # WAL with synchronous=NORMAL keeps every commit through a crash of the process.
+        self.connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+        )
+        self.connection.executescript(_script("views.sql"))
+        self._prepare(path, seed)
+
+    def _prepare(self, path: str, seed: "Callable[[Store], None]") -> None:
+        version = self.value("PRAGMA user_version")
+        if version == SCHEMA_VERSION:
+            return
+        if version:
+            self.connection.close()
+            raise ValueError(f"{path} has the schema {version} of another version: use a new file")
+        # One transaction, so that a file is either new or complete.
+        self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')}")
+        seed(self)
+        self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self.connection.execute("COMMIT")
+
+    def now(self) -> int:
+        """Return the panel's time in whole Unix seconds."""
+        return int(self._clock())
+
+    def close(self) -> None:
+        """Close the database; an in-memory one is gone."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all changes of the block, or none when it raises."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run a statement and return the number of rows it changed."""
+        return self.connection.execute(sql, values).rowcount
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """Return the rows of a query as a reply shows them."""
+        return [_decoded(row) for row in self.connection.execute(sql, values)]
+
+    def value(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - whatever the query selects
+        """Return the first column of the first row; None without rows."""
+        row = self.connection.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    def find(self, kind: str, identity: str, *, key: str = "id") -> Row | None:
+        """Return an object as a reply shows it, or None."""
+        rows = self.rows(f'SELECT * FROM temp."{kind}" WHERE "{key}" = ?', identity)  # noqa: S608 - our own names
+        return rows[0] if rows else None
+
+    def get(self, kind: str, identity: str, *, key: str = "id") -> Row:
+        """Return an object as a reply shows it.
+
+        Raises:
+            ApiError: 404, there is none.
+        """
+        row = self.find(kind, identity, key=key)
+        if row is None:
+            raise not_found(kind, identity)
+        return row
+
+    def insert(self, kind: str, row: Mapping[str, object]) -> None:
+        """Add an object.
+
+        Raises:
+            ApiError: 409, it would be there twice.
+        """
+        names = ", ".join(f'"{name}"' for name in row)
+        marks = ", ".join("?" * len(row))
+        sql = f'INSERT INTO "{kind}s" ({names}) VALUES ({marks})'  # noqa: S608 - our own names
+        self._write(kind, sql, row)
+
+    def update(self, kind: str, identity: str, changes: Mapping[str, object]) -> None:
+        """Change the columns given, if any.
+
+        Raises:
+            ApiError: 409, it would be there twice.
+        """
+        if not changes:
+            return
+        assignments = ", ".join(f'"{name}" = ?' for name in changes)
+        sql = f'UPDATE "{kind}s" SET {assignments} WHERE id = ?'  # noqa: S608 - our own names
+        self._write(kind, sql, changes, identity)
+
+    def delete(self, kind: str, identity: str, *, key: str = "id") -> None:
+        """Remove an object with everything that belongs to it.
+
+        Raises:
+            ApiError: 404, there is none.
+        """
+        if not self.execute(f'DELETE FROM "{kind}s" WHERE "{key}" = ?', identity):  # noqa: S608 - our own names
+            raise not_found(kind, identity)
+
+    def columns(self, kind: str) -> frozenset[str]:
+        """Return the columns that a view has, hidden ones included."""
+        if kind not in self._columns:
+            cursor = self.connection.execute(f'SELECT * FROM temp."{kind}" LIMIT 0')  # noqa: S608 - our own names
+            self._columns[kind] = frozenset(column[0] for column in cursor.description)
+        return self._columns[kind]
+
+    def setting(self, name: str) -> str | None:
+        """Return a setting of the sandbox itself."""
+        value = self.value("SELECT value FROM settings WHERE name = ?", name)
+        return None if value is None else str(value)
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a setting of the sandbox itself."""
+        self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
+
+    def _write(self, kind: str, sql: str, row: Mapping[str, object], *identity: str) -> None:
+        values = [_encoded(value) for value in row.values()]
+        try:
+            self.connection.execute(sql, (*values, *identity))
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode not in {
+                sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+                sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+            }:
+                raise
+            raise conflict(kind, _taken(str(error), row)) from None
+
+
+def new_id() -> str:
+    """Return a new id: "UUID v4 text" (panel-facts B.3)."""
+    return str(uuid.uuid4())
+
+
+def timestamp(seconds: float) -> str:
+    """Write a time as the panel does: "RFC 3339 UTC ending Z" (panel-facts B.3)."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _script(name: str) -> str:
+    return files("panelica_async.sandbox").joinpath(name).read_text("utf-8")
+
+
+def _encoded(value: object) -> Any:  # noqa: ANN401 - what SQLite stores
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _decoded(row: sqlite3.Row) -> Row:
+    decoded: Row = {}
+    for name in row.keys():  # noqa: SIM118 - iterating a Row gives its values
+        if name.startswith("_"):
+            continue
+        value = row[name]
+        if value is not None:
+            if name in _TIMES:
+                value = timestamp(value)
+            elif name in _FLAGS:
+                value = bool(value)
+            elif name in _JSON:
+                value = json.loads(value)
+        decoded[name] = value
+    return decoded
+
+
+def _taken(constraint: str, row: Mapping[str, object]) -> str:
+    """Name the values that are taken, from `UNIQUE constraint failed: accounts.email`."""
+    columns = [part.strip().rpartition(".")[2] for part in constraint.rpartition(":")[2].split(",")]
+    return ", ".join(f"{column}={row[column]}" for column in columns if column in row)
