@@ -17,7 +17,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import ConfigurationError
 from panelica_async.namespaces import Namespaces
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.transport.quota import AUTO, Quota
+from panelica_async.transport.quota import AUTO, KeyQuota
 from panelica_async.transport.sessions import SessionHolder, TlsSetting
 from panelica_async.transport.signing import SigningMiddleware
 from panelica_async.transport.transport import Patience, Transport
@@ -74,7 +74,7 @@ class PanelicaClient(Namespaces):
     ) -> None:
         address = Address.parse(_setting("base_url", base_url))
         signer = Signer(_setting("api_key", api_key), _setting("api_secret", api_secret))
-        quota = Quota(address.origin, signer.api_key, tier=tier, given=limiter)
+        quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,
             sessions=SessionHolder(session),
@@ -96,7 +96,7 @@ class PanelicaClient(Namespaces):
     def _bind(
         self,
         transport: Transport,
-        quota: Quota,
+        quota: KeyQuota,
         patience: Patience,
         dialect: Dialect,
         *,

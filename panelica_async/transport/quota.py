@@ -18,7 +18,7 @@ _CAUTIOUS_TIER = "starter"
 _log = logging.getLogger("panelica_async")
 
 
-class Quota:
+class KeyQuota:
     """The limiter of one key, made in the running loop on first use and set up once.
 
     Args:

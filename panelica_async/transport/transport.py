@@ -13,7 +13,7 @@ from panelica_async.errors import RequestTimeoutError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.limiting import LimitingMiddleware
-from panelica_async.transport.quota import Quota
+from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.retrying import RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder, TlsSetting
 from panelica_async.transport.signing import SigningMiddleware
@@ -52,7 +52,7 @@ class Transport:
         address: Address,
         sessions: SessionHolder,
         signing: SigningMiddleware,
-        quota: Quota,
+        quota: KeyQuota,
         ssl: TlsSetting,
         user_agent: str,
     ) -> None:
