@@ -1,7 +1,7 @@
 """Who sends a request: the checks of panel-facts A.5, in its order.
 
-Guesses: that order; the code UNAUTHORIZED for a key that is unknown, revoked or expired; 403 FORBIDDEN for an address that
-is not on the key's whitelist; exactly 300 s off still counts as in time.
+Guesses: that order; the code UNAUTHORIZED for a key that is unknown, revoked or expired; 403 FORBIDDEN for an
+address that is not on the key's whitelist; exactly 300 s off still counts as in time.
 """
 
 import re

@@ -63,7 +63,6 @@ async def _serve(sandbox: Sandbox, announce: Callable[[str], None]) -> None:
         announce(f"base URL    {box.base_url}")
         announce(f"API key     {box.api_key}")
         announce(f"API secret  {box.api_secret}")
-        announce(
-            f"export PANELICA_BASE_URL={box.base_url} PANELICA_API_KEY={box.api_key} PANELICA_API_SECRET={box.api_secret}"
-        )
+        variables = {"BASE_URL": box.base_url, "API_KEY": box.api_key, "API_SECRET": box.api_secret}
+        announce("export " + " ".join(f"PANELICA_{name}={value}" for name, value in variables.items()))
         await stopped.wait()

@@ -122,13 +122,13 @@ def shipped_document() -> Document:
     return Document(json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8")))
 
 
-def _example(content: Json) -> Any:  # noqa: ANN401 - any JSON value
+def _example(content: Json) -> Any:
     for named in content.get("examples", {}).values():
         return named.get("value")
     return content.get("example")
 
 
-def _absolute(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
+def _absolute(node: Any) -> Any:
     """Copy a part of the document with references that hold outside it."""
     if isinstance(node, Mapping):
         return {

@@ -5,14 +5,14 @@ from typing import Any
 from panelica_async.sandbox.document import Document, Endpoint, Json
 
 
-def example_reply(document: Document, endpoint: Endpoint) -> Any:  # noqa: ANN401 - any JSON value
+def example_reply(document: Document, endpoint: Endpoint) -> Any:
     """Return the example of an operation's reply, or the smallest value its schema allows."""
     if endpoint.reply_example is not None:
         return endpoint.reply_example
     return None if endpoint.reply is None else instance(document, endpoint.reply)
 
 
-def instance(document: Document, schema: Json) -> Any:  # noqa: ANN401 - any JSON value
+def instance(document: Document, schema: Json) -> Any:
     """Make the smallest value of a schema, from its examples where it has some."""
     schema = document.resolve(schema)
     for choices in ("examples", "enum", "x-known-values"):
@@ -28,7 +28,7 @@ def instance(document: Document, schema: Json) -> Any:  # noqa: ANN401 - any JSO
     return _smallest(document, kind[0] if isinstance(kind, list) else kind, schema)
 
 
-def _smallest(document: Document, kind: str, schema: Json) -> Any:  # noqa: ANN401 - any JSON value
+def _smallest(document: Document, kind: str, schema: Json) -> Any:
     match kind:
         case "object":
             properties = schema.get("properties", {})

@@ -30,7 +30,7 @@ _MINUTE = 60.0
 _HOUR = 3600.0
 
 
-class Window(Protocol):
+class _Window(Protocol):
     """One limit."""
 
     limit: float
@@ -48,7 +48,7 @@ class Window(Protocol):
         """Return when nothing counts any more, if no request follows."""
 
 
-class FixedWindow:
+class _FixedWindow:
     """At most `limit` requests between two multiples of `period` seconds."""
 
     def __init__(self, limit: float, period: float) -> None:
@@ -71,7 +71,7 @@ class FixedWindow:
         return now - now % self._period + self._period
 
 
-class SlidingWindow:
+class _SlidingWindow:
     """At most `limit` requests in any `period` seconds."""
 
     def __init__(self, limit: float, period: float) -> None:
@@ -94,7 +94,7 @@ class SlidingWindow:
         return self._taken[-1] + self._period if self.used(now) else now
 
 
-class TokenBucket:
+class _TokenBucket:
     """At most `limit` requests at once, which come back at `rate` a second."""
 
     def __init__(self, limit: float, rate: float) -> None:
@@ -169,9 +169,9 @@ class ServerLimits:
         minute, hour = tier.requests_per_minute, tier.requests_per_hour
         self._windows = {"minute": _window(window, minute, _MINUTE), "hour": _window(window, hour, _HOUR)}
         if minute is not None and window == "bucket":
-            self._windows["minute"] = TokenBucket(tier.burst or minute, minute / _MINUTE)
+            self._windows["minute"] = _TokenBucket(tier.burst or minute, minute / _MINUTE)
         elif minute is not None and tier.burst is not None:
-            self._windows["burst"] = TokenBucket(tier.burst, minute / _MINUTE)
+            self._windows["burst"] = _TokenBucket(tier.burst, minute / _MINUTE)
 
     def admit(self) -> Verdict:
         """Count a request, if there is room for it."""
@@ -207,10 +207,10 @@ class ServerLimits:
         }
 
 
-def _window(counting: Counting, limit: int | None, period: float) -> Window:
+def _window(counting: Counting, limit: int | None, period: float) -> _Window:
     if limit is not None and counting == "sliding":
-        return SlidingWindow(limit, period)
-    return FixedWindow(math.inf if limit is None else limit, period)
+        return _SlidingWindow(limit, period)
+    return _FixedWindow(math.inf if limit is None else limit, period)
 
 
 def refusal(verdict: Verdict) -> ApiError:

@@ -1,7 +1,7 @@
 """Lists: filters, order and pages.
 
-Guesses: without `page` and `limit` everything comes at once, as current panels do (panel-facts B.2); `page` alone means 25
-items a page, the reference's example; lists are in order of creation; any field can be sorted by.
+Guesses: without `page` and `limit` everything comes at once, as current panels do (panel-facts B.2); `page` alone
+means 25 items a page, the reference's example; lists are in order of creation; any field can be sorted by.
 """
 
 from collections.abc import Mapping

@@ -68,7 +68,7 @@ class Panel:
             response = self._answer(request, progress)
         except ApiError as error:
             response = Response(status=error.status, data=self._error_form(error), headers=error.headers)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever fails, the client gets an answer
             _log.exception("the sandbox failed at %s %s", request.method, request.raw_path)
             failure = ApiError(500, "INTERNAL_ERROR", "Internal error")
             response = Response(status=500, data=self._error_form(failure))

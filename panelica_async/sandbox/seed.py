@@ -1,4 +1,7 @@
-"""What a new panel holds. Guesses throughout: plans, services and server are in the style of the reference's examples."""
+"""What a new panel holds.
+
+Guesses throughout: plans, services and server are in the style of the reference's examples.
+"""
 
 from panelica_async.facts import SERVICES
 from panelica_async.sandbox.store import Store, new_id

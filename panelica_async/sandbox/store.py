@@ -90,7 +90,7 @@ class Store:
         """Return the rows of a query as a reply shows them."""
         return [_decoded(row) for row in self.connection.execute(sql, values)]
 
-    def value(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - whatever the query selects
+    def value(self, sql: str, *values: object) -> Any:
         """Return the first column of the first row; None without rows."""
         row = self.connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
@@ -186,7 +186,7 @@ def _script(name: str) -> str:
     return files("panelica_async.sandbox").joinpath(name).read_text("utf-8")
 
 
-def _encoded(value: object) -> Any:  # noqa: ANN401 - what SQLite stores
+def _encoded(value: object) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 

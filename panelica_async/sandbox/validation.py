@@ -13,8 +13,15 @@ from panelica_async.sandbox.errors import ApiError, bad_request
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
-_NAMES = {"object": "an object", "array": "a list", "string": "a text", "integer": "a whole number", "number": "a number",
-          "boolean": "true or false", "null": "null"}  # fmt: skip
+_NAMES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 class Validation:
@@ -71,7 +78,7 @@ class Validation:
         return given
 
 
-def _decoded(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
     try:

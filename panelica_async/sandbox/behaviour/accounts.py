@@ -15,16 +15,19 @@ _ROLES = ("USER", "RESELLER", "ADMIN")
 
 @handles("accounts.list")
 def list_accounts(call: Call) -> Reply:
+    """Everybody, root and other administrators included."""
     return Reply(rows(call, "account"))
 
 
 @handles("accounts.get")
 def get(call: Call) -> Reply:
+    """One account."""
     return Reply(call.store.get("account", call.path["id"]))
 
 
 @handles("accounts.create")
 def create(call: Call) -> Reply:
+    """Adds the account and its home."""
     checks.password(call.body["password"])
     account_id = new_id()
     row = {
@@ -42,6 +45,7 @@ def create(call: Call) -> Reply:
 
 @handles("accounts.update")
 def update(call: Call) -> Reply:
+    """The user name stays; a new plan counts at once."""
     account_id = call.path["id"]
     call.store.get("account", account_id)
     call.store.update("account", account_id, _changes(call))
@@ -50,6 +54,7 @@ def update(call: Call) -> Reply:
 
 @handles("accounts.delete")
 def delete(call: Call) -> Reply:
+    """Everything the account owns goes with it."""
     account = _not_root(call)
     call.store.delete("account", account["id"])
     for _ in range(account["domain_count"]):
@@ -60,6 +65,7 @@ def delete(call: Call) -> Reply:
 
 @handles("accounts.suspend")
 def suspend(call: Call) -> Reply:
+    """Its domains are suspended as long as it is."""
     account = _not_root(call)
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
     return accepted("Account suspended")
@@ -67,6 +73,7 @@ def suspend(call: Call) -> Reply:
 
 @handles("accounts.unsuspend")
 def unsuspend(call: Call) -> Reply:
+    """Brings back the domains that were not suspended on their own."""
     account = call.store.get("account", call.path["id"])
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return accepted("Account unsuspended")

@@ -12,11 +12,13 @@ _SLOWEST_TIER = next(iter(TIERS))
 
 @handles("api_keys.list")
 def list_keys(call: Call) -> Reply:
+    """The keys without their secrets."""
     return Reply(rows(call, "api_key"))
 
 
 @handles("api_keys.create")
 def create(call: Call) -> Reply:
+    """The only reply that shows both halves."""
     body = call.body
     credentials = create_key(
         call.store,
@@ -34,6 +36,7 @@ def create(call: Call) -> Reply:
 
 @handles("api_keys.regenerate")
 def regenerate(call: Call) -> Reply:
+    """The old secret is refused from the next request on."""
     key = call.store.get("api_key", call.path["id"])
     environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
     secret = new_secret(environment)

@@ -1,10 +1,8 @@
 """Backups. They are pending for 2 s, then run for 10 s and 1 s a domain, all by the panel's clock.
 
 Guesses: these times; a site without its files weighs 50 MB; an archive keeps the files of its domains, and restoring
-brings back those of domains that still exist (the other parts are not restored).
+puts those of domains that still exist back as they were; the other parts of a site stay as they are.
 """
-
-from collections.abc import Iterable
 
 from panelica_async.sandbox import checks
 from panelica_async.sandbox.calls import Call, Reply, accepted, handles
@@ -17,16 +15,18 @@ _PENDING_SECONDS = 2
 _RUNNING_SECONDS = 10
 _SITE_BYTES = 50 * 1024 * 1024
 _COMPRESSION_LEVEL = 6
-_CONFLICT_ACTIONS = {"overwrite": "UPDATE SET content = excluded.content, size = excluded.size", "skip": "NOTHING"}
+_CONFLICT_ACTIONS = ("overwrite",)
 
 
 @handles("backups.list")
 def list_backups(call: Call) -> Reply:
+    """All backups, each in its state at this moment."""
     return Reply(rows(call, "backup"))
 
 
 @handles("backups.create")
 def create(call: Call) -> Reply:
+    """Starts an archive of the domains given, or of all there are."""
     checks.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # "No or empty domain_ids backs up the whole server" (panel-facts D.10).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
@@ -35,24 +35,28 @@ def create(call: Call) -> Reply:
 
 @handles("backups.restore")
 def restore(call: Call) -> Reply:
+    """Needs a backup that is completed."""
     backup = call.store.get("backup", call.path["id"])
     if backup["status"] != "completed":
         raise bad_request(f"the backup is {backup['status']}, not completed", message="Backup not ready")
-    archived = call.store.rows("SELECT domain_id AS id, domain FROM backup_domains WHERE backup_id = ?", backup["id"])
-    chosen = set(call.body.get("domain_ids", [domain["id"] for domain in archived]))
-    if not chosen <= {domain["id"] for domain in archived}:
+    kept = call.store.rows("SELECT domain_id FROM backup_domains WHERE backup_id = ?", backup["id"])
+    archived = [row["domain_id"] for row in kept]
+    chosen = call.body.get("domain_ids", archived)
+    if not set(chosen) <= set(archived):
         raise bad_request("domain_ids: a domain is not in the backup")
-    action = checks.one_of(call.body.get("conflict_action", "overwrite"), tuple(_CONFLICT_ACTIONS), "conflict_action")
+    checks.one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
+    present = [domain for domain_id in dict.fromkeys(chosen) if (domain := call.store.find("domain", domain_id))]
     if call.body.get("create_pre_restore_backup"):
-        present = [domain for domain_id in chosen if (domain := call.store.find("domain", domain_id))]
         _archive(call, present, prefix="pre-restore")
     if call.body.get("include_web", True):
-        _restore_files(call.store, backup["id"], chosen, action)
+        for domain in present:
+            _restore_files(call.store, backup["id"], domain)
     return accepted("Restore started")
 
 
 @handles("backups.delete")
 def delete(call: Call) -> Reply:
+    """Removes the archive in any state."""
     call.store.delete("backup", call.path["id"])
     return Reply()
 
@@ -92,15 +96,17 @@ def _archive(call: Call, domains: list[Row], *, prefix: str = "backup") -> Row:
     return store.get("backup", backup_id)
 
 
-def _restore_files(store: Store, backup_id: str, domain_ids: Iterable[str], action: str) -> None:
-    """Put archived files back; a directory sorts before what is in it."""
-    for domain_id in domain_ids:
-        store.execute(
-            "INSERT INTO files (path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at)"  # noqa: S608 - one of two constants
-            " SELECT b.path, b.parent, b.name, b.type, b.content, b.size, b.permissions, d.user_id, d.id, b.modified_at"
-            " FROM backup_files AS b JOIN domains AS d ON d.id = b.domain_id"
-            " WHERE b.backup_id = ? AND b.domain_id = ? ORDER BY b.path"
-            f" ON CONFLICT (path) DO {_CONFLICT_ACTIONS[action]}",
-            backup_id,
-            domain_id,
-        )
+def _restore_files(store: Store, backup_id: str, domain: Row) -> None:
+    """Put the files of a site back as they were, if the archive has them; a directory sorts before what is in it."""
+    sql = "SELECT count(*) FROM backup_files WHERE backup_id = ? AND domain_id = ?"
+    if not store.value(sql, backup_id, domain["id"]):
+        return
+    store.execute("DELETE FROM files WHERE domain_id = ?", domain["id"])
+    store.execute(
+        "INSERT INTO files (path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at)"
+        " SELECT path, parent, name, type, content, size, permissions, ?, domain_id, modified_at"
+        " FROM backup_files WHERE backup_id = ? AND domain_id = ? ORDER BY path",
+        domain["user_id"],
+        backup_id,
+        domain["id"],
+    )

@@ -7,6 +7,7 @@ from panelica_async.sandbox.traffic import month_of, traffic
 
 @handles("bandwidth.get")
 def get(call: Call) -> Reply:
+    """Traffic of every site in a month, the present one unless given."""
     checks.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
     month = call.query.get("month", month_of(call.now))
     domains = []

@@ -1,4 +1,8 @@
-"""Cloudflare zones: two from the start. Syncing counts the records of the panel's zone of that name; nothing is contacted."""
+"""Cloudflare zones.
+
+Guesses: two are there from the start; syncing counts the records of the panel's zone of that name and contacts
+nobody.
+"""
 
 from panelica_async.sandbox.calls import Call, Reply, accepted, handles
 from panelica_async.sandbox.pages import rows
@@ -6,11 +10,13 @@ from panelica_async.sandbox.pages import rows
 
 @handles("cloudflare.zones.list")
 def list_zones(call: Call) -> Reply:
+    """The zones there are."""
     return Reply(rows(call, "cloudflare_zone"))
 
 
 @handles("cloudflare.zones.sync")
 def sync(call: Call) -> Reply:
+    """Notes the time and counts the records."""
     zone = call.store.get("cloudflare_zone", call.path["zone_id"])
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
     records = call.store.value(

@@ -13,11 +13,13 @@ _DEFAULT_PRIVILEGES = "ALL"
 
 @handles("databases.list")
 def list_databases(call: Call) -> Reply:
+    """All databases, or those of one domain."""
     return Reply(rows(call, "database"))
 
 
 @handles("databases.create")
 def create(call: Call) -> Reply:
+    """Adds the database, and its first user when one is given."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
     database_id = new_id()
     call.store.insert(
@@ -37,12 +39,14 @@ def create(call: Call) -> Reply:
 
 @handles("databases.delete")
 def delete(call: Call) -> Reply:
+    """The users of the database go with it."""
     call.store.delete("database", call.path["id"])
     return Reply()
 
 
 @handles("databases.users.create")
 def create_user(call: Call) -> Reply:
+    """Adds a user to a database."""
     database = call.store.get("database", call.path["db_id"])
     return Reply(call.store.get("database_user", _add_user(call, database["id"])))
 

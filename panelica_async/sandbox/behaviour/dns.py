@@ -24,11 +24,13 @@ def add_default_records(store: Store, zone_id: str) -> None:
 
 @handles("dns.records.list")
 def list_records(call: Call) -> Reply:
+    """The records of one zone."""
     return Reply(rows(call, "dns_record", {"zone_id": _zone(call)}))
 
 
 @handles("dns.records.create")
 def create(call: Call) -> Reply:
+    """The same name, type and content twice is 409."""
     zone_id = _zone(call)
     checks.record_content(call.body["type"], call.body["content"])
     record_id = _add(call.store, zone_id, call.given("name", "type", "content", "ttl", "priority"))
@@ -37,6 +39,7 @@ def create(call: Call) -> Reply:
 
 @handles("dns.records.update")
 def update(call: Call) -> Reply:
+    """The type stays."""
     record = _record(call)
     changes = call.given("name", "content", "ttl", "priority")
     checks.record_content(record["type"], str(changes.get("content", record["content"])))
@@ -48,6 +51,7 @@ def update(call: Call) -> Reply:
 
 @handles("dns.records.delete")
 def delete(call: Call) -> Reply:
+    """Removes one record of its zone."""
     call.store.delete("dns_record", _record(call)["id"])
     return Reply()
 

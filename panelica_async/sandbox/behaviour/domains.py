@@ -22,16 +22,19 @@ _NO_CERTIFICATE = "none"
 
 @handles("domains.list")
 def list_domains(call: Call) -> Reply:
+    """All domains, by state or owner if asked."""
     return Reply(rows(call, "domain"))
 
 
 @handles("domains.get")
 def get(call: Call) -> Reply:
+    """One domain."""
     return Reply(call.store.get("domain", call.path["id"]))
 
 
 @handles("domains.create")
 def create(call: Call) -> Reply:
+    """Adds the domain, its directories, its zone and, if asked for, its certificate."""
     store = call.store
     name = checks.domain_name(call.body["domain"])
     owner = owner_with_room(store, call.body["user_id"], "max_domains")
@@ -59,6 +62,7 @@ def create(call: Call) -> Reply:
 
 @handles("domains.update")
 def update(call: Call) -> Reply:
+    """Changes PHP version and web server."""
     domain = call.store.get("domain", call.path["id"])
     owner = call.store.get("account", domain["user_id"])
     call.store.update("domain", domain["id"], _changes(call, owner))
@@ -67,6 +71,7 @@ def update(call: Call) -> Reply:
 
 @handles("domains.delete")
 def delete(call: Call) -> Reply:
+    """Zone, certificate, databases, mailboxes, FTP users and files go with it."""
     call.store.delete("domain", call.path["id"])
     emit(call.store, "domain.deleted")
     return Reply()
@@ -74,6 +79,7 @@ def delete(call: Call) -> Reply:
 
 @handles("domains.suspend")
 def suspend(call: Call) -> Reply:
+    """Suspends the domain, whatever its account."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], {"suspended": 1})
     return accepted("Domain suspended")
@@ -81,6 +87,7 @@ def suspend(call: Call) -> Reply:
 
 @handles("domains.unsuspend")
 def unsuspend(call: Call) -> Reply:
+    """Not while its account is suspended."""
     domain = call.store.get("domain", call.path["id"])
     owner = call.store.get("account", domain["user_id"])
     if owner["status"] == "suspended":

@@ -11,11 +11,13 @@ _QUOTA_MB = 1024
 
 @handles("email.accounts.list")
 def list_mailboxes(call: Call) -> Reply:
+    """All mailboxes, or those of one domain."""
     return Reply(rows(call, "email_account"))
 
 
 @handles("email.accounts.create")
 def create(call: Call) -> Reply:
+    """The same address twice is 409."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
     checks.password(call.body["password"])
     mailbox_id = new_id()
@@ -34,5 +36,6 @@ def create(call: Call) -> Reply:
 
 @handles("email.accounts.delete")
 def delete(call: Call) -> Reply:
+    """Removes the mailbox."""
     call.store.delete("email_account", call.path["id"])
     return Reply()

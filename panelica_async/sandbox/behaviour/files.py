@@ -13,6 +13,7 @@ from panelica_async.sandbox.pages import rows
 
 @handles("files.list")
 def list_directory(call: Call) -> Reply:
+    """What is in a directory, without what is deeper down."""
     path = _path(call)
     if _type(call, path) != "directory":
         raise bad_request("path: is not a directory")
@@ -21,6 +22,7 @@ def list_directory(call: Call) -> Reply:
 
 @handles("files.read")
 def read(call: Call) -> Reply:
+    """The text of a file."""
     path = _path(call)
     if _type(call, path) != "file":
         raise bad_request("path: is a directory")
@@ -29,6 +31,7 @@ def read(call: Call) -> Reply:
 
 @handles("files.write")
 def write(call: Call) -> Reply:
+    """Makes the file or replaces its text."""
     path = absolute(call.body["path"])
     owner = owner_of(call.store, path)
     parent = posixpath.dirname(path)
@@ -55,6 +58,7 @@ def write(call: Call) -> Reply:
 
 @handles("files.delete")
 def delete(call: Call) -> Reply:
+    """A directory goes with all that is in it."""
     path = _path(call)
     if path == home_of(owner_of(call.store, path)["username"]) or _holds_document_root(call, path):
         raise forbidden("homes and document roots stay")

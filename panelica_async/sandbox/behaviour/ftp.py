@@ -14,11 +14,13 @@ _QUOTA_MB = 0
 
 @handles("ftp.accounts.list")
 def list_ftp_accounts(call: Call) -> Reply:
+    """All FTP users."""
     return Reply(rows(call, "ftp_account"))
 
 
 @handles("ftp.accounts.create")
 def create(call: Call) -> Reply:
+    """The same name twice is 409, whatever the domain."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
     checks.password(call.body["password"])
     ftp_id = new_id()
@@ -38,6 +40,7 @@ def create(call: Call) -> Reply:
 
 @handles("ftp.accounts.delete")
 def delete(call: Call) -> Reply:
+    """Removes the FTP user and none of its files."""
     call.store.delete("ftp_account", call.path["id"])
     return Reply()
 

@@ -23,11 +23,13 @@ _COLUMNS = (
 
 @handles("plans.list")
 def list_plans(call: Call) -> Reply:
+    """All plans, with the number of their accounts."""
     return Reply(rows(call, "plan"))
 
 
 @handles("plans.create")
 def create(call: Call) -> Reply:
+    """The same name twice is 409."""
     plan_id = new_id()
     row: dict[str, Any] = {
         "id": plan_id,
@@ -42,6 +44,7 @@ def create(call: Call) -> Reply:
 
 @handles("plans.update")
 def update(call: Call) -> Reply:
+    """Accounts that have more than the new limits keep it."""
     plan_id = call.path["id"]
     call.store.get("plan", plan_id)
     call.store.update("plan", plan_id, call.given(*_COLUMNS))

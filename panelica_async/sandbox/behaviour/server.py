@@ -11,6 +11,7 @@ _BASE_DISK_GB = 125
 
 @handles("server.status")
 def status(call: Call) -> Reply:
+    """Memory follows the running services, disk space the files."""
     running = call.store.value("SELECT count(*) FROM services WHERE status = 'running'")
     memory_mb = 4096 + 128 * running
     disk_gb = _BASE_DISK_GB + call.store.value("SELECT coalesce(sum(size), 0) FROM files") / 1024**3
@@ -35,11 +36,13 @@ def status(call: Call) -> Reply:
 
 @handles("server.services.list")
 def list_services(call: Call) -> Reply:
+    """All services, running or not."""
     return Reply(rows(call, "service"))
 
 
 @handles("server.services.start")
 def start(call: Call) -> Reply:
+    """A running service keeps running."""
     service = _service(call)
     if service["status"] != "running":
         _start(call)
@@ -48,6 +51,7 @@ def start(call: Call) -> Reply:
 
 @handles("server.services.stop")
 def stop(call: Call) -> Reply:
+    """A stopped service has neither pid nor uptime."""
     service = _service(call)
     call.store.execute(
         "UPDATE services SET status = 'stopped', pid = NULL, started_at = NULL WHERE name = ?", service["name"]
@@ -57,6 +61,7 @@ def stop(call: Call) -> Reply:
 
 @handles("server.services.restart")
 def restart(call: Call) -> Reply:
+    """The service runs with a new pid, whether it ran before or not."""
     service = _service(call)
     _start(call)
     return accepted(f"{service['display_name']} restarted")

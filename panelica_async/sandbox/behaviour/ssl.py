@@ -1,7 +1,7 @@
 """Certificates. One a domain: ordering a second is 409 unless the first has expired.
 
-Guesses: an order takes 60 s ("then runs about a minute in the background", panel-facts D.11), one that is self-signed or
-custom no time; certificates last 90 days, self-signed and custom ones a year.
+Guesses: an order takes 60 s ("then runs about a minute in the background", panel-facts D.11), one that is
+self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
 """
 
 from panelica_async.sandbox.calls import Call, Reply, handles
@@ -44,11 +44,13 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
 
 @handles("ssl.certificates.list")
 def list_certificates(call: Call) -> Reply:
+    """All certificates, each in its state at this moment."""
     return Reply(rows(call, "certificate"))
 
 
 @handles("ssl.certificates.issue")
 def issue(call: Call) -> Reply:
+    """The certificate is pending until the panel's clock says it is done."""
     domain = call.store.get("domain", call.body["domain_id"])
     kind = call.body.get("type", TYPES[0])
     return Reply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
@@ -56,6 +58,7 @@ def issue(call: Call) -> Reply:
 
 @handles("ssl.certificates.renew")
 def renew(call: Call) -> Reply:
+    """The site keeps its old certificate until the new one is done."""
     certificate = call.store.get("certificate", call.path["id"])
     now, kind = call.now, certificate["type"]
     changes = {"ready_at": now + _SECONDS[kind], "expires_at": now + _LIFETIME[kind]}

@@ -9,6 +9,7 @@ _VERSION = "1.0.27"
 
 @handles("health")
 def health(call: Call) -> Reply:
+    """The only call without a key."""
     seconds = call.now - int(call.store.setting("booted_at") or call.now)
     uptime = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
     return Reply({"status": "healthy", "version": _VERSION, "uptime": uptime})
@@ -16,6 +17,7 @@ def health(call: Call) -> Reply:
 
 @handles("me")
 def me(call: Call) -> Reply:
+    """The key that signed the call."""
     key = call.store.get("api_key", call.caller.key.id)
     owner = call.store.get("account", call.caller.key.user_id)
     return Reply(
@@ -34,6 +36,7 @@ def me(call: Call) -> Reply:
 
 @handles("rate_limit")
 def rate_limit(call: Call) -> Reply:
+    """What the limiter has counted, this call included."""
     limits = call.caller.limits
     minute, hour = limits.usage("minute"), limits.usage("hour")
     return Reply(
@@ -51,4 +54,5 @@ def rate_limit(call: Call) -> Reply:
 
 @handles("postman_collection")
 def postman_collection(call: Call) -> Reply:
+    """Made from the specification."""
     return Reply(collection(call.document))

@@ -1,7 +1,7 @@
 """Webhooks and their deliveries.
 
-Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known (panel-facts F); a test is
-delivered as `webhook.test`; events without a known category are shown by their noun.
+Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known (panel-facts F);
+a test is delivered as `webhook.test`; events without a known category are shown by their noun.
 """
 
 import re
@@ -32,11 +32,13 @@ _LOGS_LIMIT = 20
 
 @handles("webhooks.list")
 def list_webhooks(call: Call) -> Reply:
+    """All webhooks."""
     return Reply(rows(call, "webhook"))
 
 
 @handles("webhooks.create")
 def create(call: Call) -> Reply:
+    """The destination has to be of the form that belongs to its type."""
     body = call.body
     kind = checks.one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
     schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
@@ -58,6 +60,7 @@ def create(call: Call) -> Reply:
 
 @handles("webhooks.events")
 def events(call: Call) -> Reply:
+    """The events of the specification's facts by category."""
     categories: dict[str, list[dict[str, str]]] = {}
     for event in call.document.facts.get("webhook_events", ()):
         noun = event["name"].partition(".")[0]
@@ -69,6 +72,7 @@ def events(call: Call) -> Reply:
 
 @handles("webhooks.stats")
 def stats(call: Call) -> Reply:
+    """Counted from the deliveries of the last 24 hours."""
     row = call.store.connection.execute(
         "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful, avg(response_time_ms) AS time"
         " FROM webhook_deliveries WHERE created_at > ?",
@@ -89,6 +93,7 @@ def stats(call: Call) -> Reply:
 
 @handles("webhooks.logs")
 def logs(call: Call) -> Reply:
+    """The deliveries of one webhook."""
     webhook = call.store.get("webhook", call.path["id"])
     found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
     return Reply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
@@ -96,6 +101,7 @@ def logs(call: Call) -> Reply:
 
 @handles("webhooks.test")
 def test(call: Call) -> Reply:
+    """Logs a delivery."""
     webhook = call.store.get("webhook", call.path["id"])
     deliver(call.store, webhook["id"], "webhook.test")
     return accepted("Test event sent")
