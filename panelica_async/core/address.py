@@ -17,6 +17,7 @@ browser; it is dropped, as the vendor's billing module does (panel-facts A.1, H)
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -87,7 +88,7 @@ def _split(text: object) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise ConfigurationError("base_url has unbalanced brackets", hint=_EXAMPLE) from None
+        raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE) from None
     if parts.scheme not in {"http", "https"}:
         raise ConfigurationError("base_url is neither http nor https", hint=_EXAMPLE)
     # The value is not repeated in any of these: it may hold a password.
@@ -96,7 +97,7 @@ def _split(text: object) -> SplitResult:
             "base_url contains a user name or password", hint="Give credentials as api_key and api_secret."
         )
     if "?" in text or "#" in text:
-        raise ConfigurationError("base_url contains a query or a fragment", hint="Cut it off from ? or # on.")
+        raise ConfigurationError("base_url contains a query or a fragment", hint="Remove everything from ? or # on.")
     return parts
 
 
@@ -111,13 +112,13 @@ def _bracketed(text: str) -> str:
 def _host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     if parts.netloc.startswith("["):
-        try:
-            return f"[{ipaddress.IPv6Address(host)}]"
-        except ValueError:
-            raise ConfigurationError("base_url has no valid IPv6 address in its brackets", hint=_EXAMPLE) from None
-    if not _HOST_NAME.fullmatch(host):
-        raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE)
-    return host
+        # A zone (fe80::1%eth0) means something on one machine only; URLs have no agreed form for it.
+        with suppress(ValueError):
+            if "%" not in host:
+                return f"[{ipaddress.IPv6Address(host)}]"
+    elif _HOST_NAME.fullmatch(host):
+        return host
+    raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE)
 
 
 def _port(parts: SplitResult) -> int:

@@ -33,7 +33,7 @@ _ASSIGNMENT = re.compile(
         (?P<equals> = \s*+ ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
     |
         # "password: hunter2" holds a value, "password: too short" is a sentence.
-        (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= \s*+ (?: \Z | [\n;,)\]}}] ) ) )
+        (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
     )""",
 )
 _API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w+")

@@ -1,0 +1,200 @@
+"""Path segments and query strings: read back by independent decoders, and refused where they cannot be right."""
+
+import enum
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.core.encoding import build_path, path_segment, query_string, rfc3339
+
+ID = UUID("2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+UNRESERVED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Status(enum.StrEnum):
+    ACTIVE = "active"
+
+
+def decode_percent(text):
+    """Decode as RFC 3986 says, without urllib."""
+    data, position = bytearray(), 0
+    while position < len(text):
+        if text[position] == "%":
+            data.append(int(text[position + 1 : position + 3], 16))
+            position += 3
+        else:
+            assert text[position] in UNRESERVED
+            data += text[position].encode("ascii")
+            position += 1
+    return data.decode()
+
+
+def is_refused(text):
+    return (
+        not text.strip()
+        or text in {".", ".."}
+        or any(char in "/\\" or ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
+        or any(0xD800 <= ord(char) < 0xE000 for char in text)
+    )
+
+
+@given(st.text(st.characters(), min_size=1))
+def test_a_segment_decodes_to_what_was_given(text):
+    if is_refused(text):
+        with pytest.raises(ValueError, match=r"^id "):
+            path_segment(text, "id")
+    else:
+        assert decode_percent(path_segment(text, "id")) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "segment"),
+    [
+        ("example.com", "example.com"),
+        ("acme nightly.tar.gz", "acme%20nightly.tar.gz"),
+        ("a+b", "a%2Bb"),
+        ("yedek-şubat", "yedek-%C5%9Fubat"),
+        ("%2e%2e", "%252e%252e"),
+        ("...", "..."),
+        ("a?b#c;d=e&f", "a%3Fb%23c%3Bd%3De%26f"),
+        (7, "7"),
+        (ID, str(ID)),
+        (Status.ACTIVE, "active"),
+    ],
+)
+def test_segments(value, segment):
+    assert path_segment(value, "id") == segment
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "empty"),
+        (" \t", "empty"),
+        (".", "another path"),
+        ("..", "another path"),
+        ("a/b", "slash"),
+        ("../etc", "slash"),
+        ("a\\b", "slash"),
+        ("a\nb", "control character"),
+        ("a\x00", "control character"),
+        ("a\x7f", "control character"),
+        ("a\x85", "control character"),
+        ("a\ud800", "surrogate"),
+    ],
+)
+def test_refused_segments(value, problem):
+    with pytest.raises(ValueError, match=rf"^zone_id .*{problem}.*: "):
+        path_segment(value, "zone_id")
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, b"id", ["id"]])
+def test_segments_of_other_types(value):
+    with pytest.raises(TypeError, match=r"^id must be"):
+        path_segment(value, "id")
+
+
+def test_build_path():
+    template = "/v1/dns/zones/{zone_id}/records/{record_id}"
+    assert build_path(template, {"record_id": "a b", "zone_id": ID}) == f"/v1/dns/zones/{ID}/records/a%20b"
+    assert build_path("/v1/domains", {}) == "/v1/domains"
+    assert build_path("/v1/x/{id}", {"id": "{id}"}) == "/v1/x/%7Bid%7D"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [({}, "id"), ({"id": "1", "name": "x"}, "name"), ({"name": "x"}, "id, name")]
+)
+def test_build_path_takes_exactly_its_arguments(arguments, named):
+    with pytest.raises(ValueError, match=rf"does not fit {named}$"):
+        build_path("/v1/domains/{id}", arguments)
+
+
+def test_build_path_names_the_argument_that_is_wrong():
+    with pytest.raises(ValueError, match=r"^record_id is empty"):
+        build_path("/v1/zones/{zone_id}/records/{record_id}", {"zone_id": "1", "record_id": ""})
+
+
+scalars = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.integers(),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.uuids(),
+)
+
+
+@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), scalars)))
+def test_a_query_decodes_to_what_was_given(pairs):
+    query = query_string(pairs)
+    assert set(query) <= UNRESERVED | set("%&=")
+    decoded = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    assert [name for name, _ in decoded] == [name for name, _ in pairs]
+    for (_, text), (_, value) in zip(decoded, pairs, strict=True):
+        match value:
+            case bool():
+                assert text == ("true" if value else "false")
+            case int() | float():
+                assert type(value)(text) == value
+            case _:
+                assert text == str(value)
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_times_read_back_as_the_same_moment(moment):
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return
+    text = rfc3339(moment)
+    assert text.endswith("Z")
+    assert datetime.fromisoformat(text) == moment.astimezone(UTC)
+
+
+def test_query_string():
+    assert query_string([]) == ""
+    assert query_string([("page", 1), ("limit", 25), ("sort", "created_at")]) == "page=1&limit=25&sort=created_at"
+    assert query_string([("b", 1), ("a", 2)]) == "b=1&a=2"
+    assert query_string([("path", "/home/john/my site")]) == "path=%2Fhome%2Fjohn%2Fmy%20site"
+    assert query_string([("id", [ID, "x"]), ("force", True)]) == f"id={ID}&id=x&force=true"
+    assert query_string([("status", Status.ACTIVE), ("q", "")]) == "status=active&q="
+    assert query_string([("ids", ("a", "b"))]) == "ids=a&ids=b"
+    assert query_string({"a": 1.5}.items()) == "a=1.5"
+    assert query_string([("q", "şubat+&=#")]) == "q=%C5%9Fubat%2B%26%3D%23"
+
+
+def test_query_times_are_utc():
+    moment = datetime(2026, 3, 7, 14, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert query_string([("since", moment)]) == "since=2026-03-07T12%3A30%3A00Z"
+    assert rfc3339(moment.replace(microsecond=5)) == "2026-03-07T12:30:00.000005Z"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "leave it out"),
+        ([], "leave it out"),
+        (["a", math.nan], "finite"),
+        (math.inf, "finite"),
+        (datetime(2026, 3, 7), "time zone"),  # noqa: DTZ001 - that is the point
+        ("\ud800", "surrogate"),
+    ],
+)
+def test_refused_query_values(value, problem):
+    with pytest.raises(ValueError, match=rf"^period.*{problem}"):
+        query_string([("period", value)])
+
+
+def test_a_refused_query_name():
+    with pytest.raises(ValueError, match="surrogate"):
+        query_string([("\udfff", "x")])
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, b"x", object(), [None], [["nested"]]])
+def test_query_values_of_other_types(value):
+    with pytest.raises(TypeError, match=r"^filter cannot be sent"):
+        query_string([("filter", value)])

@@ -1,0 +1,153 @@
+"""Replies with and without an envelope, and the objects that look like one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.core.envelope import Envelope, items, unwrap
+from panelica_async.errors import DecodeError
+
+DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        # panel-facts B.1
+        ({"status": "success", "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"status": "success", "data": [DOMAIN]}, Envelope([DOMAIN])),
+        ({"status": "success", "data": [DOMAIN], "total": 1}, Envelope([DOMAIN], total=1)),
+        ({"status": "success", "message": "deleted"}, Envelope(None, message="deleted")),
+        ({"status": "success"}, Envelope(None)),
+        ({"status": "success", "data": None}, Envelope(None)),
+        ({"status": "success", "data": [], "message": "none yet"}, Envelope([], message="none yet")),
+        ({"data": DOMAIN}, Envelope(DOMAIN)),
+        ({"data": []}, Envelope([])),
+        (
+            {"data": [DOMAIN], "total": 127, "page": 1, "limit": 20},
+            Envelope([DOMAIN], total=127, page=1, limit=20),
+        ),
+        # newer panels may add keys
+        ({"status": "success", "data": [1], "took_ms": 3}, Envelope([1])),
+        # numbers as text, and what is no count
+        ({"data": [], "total": "127", "page": "1"}, Envelope([], total=127, page=1)),
+        ({"data": [], "total": -1, "page": 1.5, "limit": True}, Envelope([])),
+        ({"data": [], "total": "many", "page": "²", "limit": None}, Envelope([])),
+        ({"status": "success", "message": {"key": "x"}}, Envelope(None)),
+        # a 200 that reports an error
+        ({"status": "error", "error": "no"}, Envelope(None, failed=True)),
+        ({"status": "error"}, Envelope(None, failed=True)),
+        ({"status": "error", "message": "no"}, Envelope(None, message="no", failed=True)),
+        (
+            {"status": "error", "error": {"code": "X"}, "details": "y", "request_id": "r"},
+            Envelope(None, failed=True),
+        ),
+        ({"status": "error", "data": None, "error": "no"}, Envelope(None, failed=True)),
+        ({"status": "error", "error": "no", "limit": 60, "retry_after": 9}, Envelope(None, limit=60, failed=True)),
+    ],
+)
+def test_envelopes(payload, expected):
+    assert unwrap(payload) == expected
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        True,
+        7,
+        "text",
+        [],
+        [DOMAIN],
+        {},
+        DOMAIN,
+        # the reference's own bare replies
+        {"status": "healthy", "version": "1.0.27", "uptime": "10d 5h 30m"},
+        {"tier": "professional", "requests_per_minute": 300, "limit": 60},
+        {"id": "1", "name": "New Key", "api_key": "pk_live_a", "message": "shown once"},
+        # panel-facts D.1: no envelope
+        {"service": "panelica-external-api", "status": "ok", "timestamp": "2026-08-13T06:12:46Z", "version": "1.0.0"},
+        {"status": "ok"},
+        {"status": "online"},
+        # a status of its own
+        {"status": "active"},
+        {"status": "Success"},
+        {"status": None},
+        {"status": 200, "data": []},
+        {"status": ["success"]},
+        {"name": "nginx", "display_name": "Nginx", "status": "error", "pid": None},
+        {"id": "1", "event_type": "domain.created", "status": "success", "status_code": 200},
+        {"status": "success", "id": "1"},
+        {"status": "running", "data": {"pid": 1}},
+        # a `data` of its own
+        {"id": "1", "data": "v=spf1"},
+        {"data": "v=spf1", "ttl": 3600},
+        {"data": [], "name": "x", "total": 2},
+        # neither
+        {"message": "hello"},
+        {"total": 3},
+    ],
+)
+def test_bare_replies_stay_what_they_are(payload):
+    envelope = unwrap(payload)
+    assert envelope == Envelope(payload)
+    assert envelope.data is payload
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(json_values)
+def test_an_envelope_gives_back_what_was_put_into_it(data):
+    assert unwrap({"status": "success", "data": data}) == Envelope(data)
+    assert unwrap({"data": data}) == Envelope(data)
+
+
+near_envelopes = st.dictionaries(
+    st.sampled_from(["status", "data", "message", "total", "page", "error", "code", "id"]),
+    st.sampled_from(["success", "error", "active", 1]) | json_values,
+)
+
+
+@given(near_envelopes)
+def test_nothing_is_lost_or_made_up(payload):
+    envelope = unwrap(payload)
+    assert envelope.data is payload or envelope.data is payload.get("data")
+    assert not envelope.failed or payload["status"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "expected"),
+    [
+        ([1, 2], None, [1, 2]),
+        ([1, 2], "files", [1, 2]),
+        (None, None, []),
+        (None, "files", []),
+        ({"files": [1], "path": "/home"}, "files", [1]),
+        ({"files": None}, "files", []),
+        ({"files": []}, "files", []),
+    ],
+)
+def test_items(data, key, expected):
+    assert items(data, key) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "text"),
+    [
+        ({"files": [1], "path": "/"}, None, "GET /v1/files: expected a list, found an object with files, path at $"),
+        ({}, None, "GET /v1/files: expected a list, found an object with no keys at $"),
+        ({"path": "/"}, "files", "GET /v1/files: expected a list, found an object without files at $"),
+        ({"files": {"a": 1}}, "files", "GET /v1/files: expected a list, found an object with a at $.files"),
+        ("text", None, "GET /v1/files: expected a list, found a str at $"),
+        (7, "files", "GET /v1/files: expected a list, found a int at $"),
+    ],
+)
+def test_items_that_are_no_list(data, key, text):
+    with pytest.raises(DecodeError) as caught:
+        items(data, key, endpoint="GET /v1/files")
+    assert str(caught.value) == text

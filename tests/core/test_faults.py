@@ -1,0 +1,583 @@
+"""Error replies: every shape seen on panels, worse ones, and what is made of them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from panelica_async.core import hints
+from panelica_async.core.faults import error_from_response, retry_after
+from panelica_async.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    MissingScopeError,
+    NotFoundError,
+    PanelicaError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ResponseError,
+    ServerError,
+)
+from panelica_async.facts import ERROR_CODES
+
+JSON = {"Content-Type": "application/json"}
+NOW = 1_772_884_800.0  # 2026-03-07T12:00:00Z
+GERMAN = '{"error": "ungültig"}'
+DATE = "Sat, 07 Mar 2026 12:00:00 GMT"
+
+
+def make(status, body, headers=JSON, now=NOW):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return error_from_response(status, headers, data, method="POST", path="/v1/domains", attempts=2, now=now)
+
+
+VALIDATION = (
+    "Key: 'CreateDomainRequest.UserID' Error:Field validation for 'UserID' failed on the 'required' tag\n"
+    "Key: 'CreateDomainRequest.Name' Error:Field validation for 'Name' failed on the 'min' tag"
+)
+RATE_LIMIT = {
+    "code": "RATE_LIMIT_EXCEEDED",
+    "message": "Rate limit exceeded for this API key (minute window)",
+    "limit": 60,
+    "retry_after": 60,
+    "window": "minute",
+}
+
+# (row of panel-facts B.4, status, body, class, message, code, request id, part of the hint)
+ROWS = [
+    (
+        1,
+        404,
+        {"status": "error", "error": "Plan not found", "details": "id=plan-9", "code": "NOT_FOUND"},
+        NotFoundError,
+        "Plan not found",
+        "NOT_FOUND",
+        None,
+        "update the panel",
+    ),
+    (
+        2,
+        400,
+        {
+            "status": "error",
+            "error": "apiErrors.external.email.createFailed",
+            "details": "email address already exists",
+        },
+        BadRequestError,
+        "email address already exists",
+        "apiErrors.external.email.createFailed",
+        None,
+        "List what exists",
+    ),
+    (
+        3,
+        400,
+        {"status": "error", "error": "Failed to create", "details": "apiErrors.users.emailAlreadyExists"},
+        BadRequestError,
+        "Failed to create: email already exists",
+        "apiErrors.users.emailAlreadyExists",
+        None,
+        "List what exists",
+    ),
+    (
+        4,
+        400,
+        {
+            "status": "error",
+            "error": "apiErrors.external.account.createFailed",
+            "details": "apiErrors.users.emailAlreadyExists",
+        },
+        BadRequestError,
+        "account create failed: email already exists",
+        "apiErrors.users.emailAlreadyExists",
+        None,
+        "List what exists",
+    ),
+    (
+        5,
+        400,
+        {"status": "error", "error": "Failed to create", "details": "This email address is already in use"},
+        BadRequestError,
+        "Failed to create",
+        None,
+        None,
+        "List what exists",
+    ),
+    (
+        6,
+        403,
+        {
+            "status": "error",
+            "error": {
+                "code": "apiErrors.external.insufficientScope",
+                "message": "Insufficient scope",
+                "required_scope": "domains:write",
+                "available_scopes": ["domains:read", "accounts:read"],
+                "details": "POST /v1/domains",
+            },
+            "request_id": "req_6",
+        },
+        MissingScopeError,
+        "Insufficient scope",
+        "apiErrors.external.insufficientScope",
+        "req_6",
+        "Add the scope domains:write",
+    ),
+    (
+        7,
+        429,
+        {"status": "error", "error": RATE_LIMIT},
+        RateLimitedError,
+        "Rate limit exceeded for this API key (minute window)",
+        "RATE_LIMIT_EXCEEDED",
+        None,
+        "Wait",
+    ),
+    (
+        8,
+        401,
+        {"status": "error", "error": {"code": "INVALID_SIGNATURE", "message": "Invalid signature"}},
+        AuthenticationError,
+        "Invalid signature",
+        "INVALID_SIGNATURE",
+        None,
+        "API secret",
+    ),
+    (
+        9,
+        400,
+        {"status": "error", "message": "apiErrors.docker.containerNotRunning"},
+        BadRequestError,
+        "container not running",
+        "apiErrors.docker.containerNotRunning",
+        None,
+        "Correct",
+    ),
+    (
+        10,
+        409,
+        {"status": "error", "message": "plan has accounts"},
+        ConflictError,
+        "plan has accounts",
+        None,
+        None,
+        "List what exists",
+    ),
+    (
+        11,
+        400,
+        {"status": "error", "error": VALIDATION},
+        BadRequestError,
+        VALIDATION,
+        None,
+        None,
+        "Correct user_id (required), name (min).",
+    ),
+    (
+        12,
+        403,
+        {"status": "error", "details": "mailbox limit reached"},
+        PermissionDeniedError,
+        "mailbox limit reached",
+        None,
+        None,
+        "limits of the plan",
+    ),
+    (13, 503, {"status": "error"}, ServerError, "Service Unavailable", None, None, "start it"),
+    (14, 404, {"error": "not found"}, NotFoundError, "not found", None, None, "update the panel"),
+    (
+        15,
+        502,
+        b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center>nginx</center></body></html>",
+        ServerError,
+        "502 Bad Gateway, a web page instead of JSON",
+        None,
+        None,
+        "restarting",
+    ),
+    (
+        16,
+        422,
+        {"status": "error", "error": "Weak password", "details": {"min_length": 8, "password": "hunter2"}},
+        BadRequestError,
+        "Weak password",
+        None,
+        None,
+        "weak password",
+    ),
+    (
+        17,
+        500,
+        {
+            "status": "error",
+            "error": "Internal error",
+            "code": "INTERNAL_ERROR",
+            "details": "ERROR: column does not exist (SQLSTATE 42703)",
+            "request_id": "req_17",
+        },
+        ServerError,
+        "Internal error",
+        "INTERNAL_ERROR",
+        "req_17",
+        "request id",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "message", "code", "request_id", "hint"),
+    [pytest.param(*row[1:], id=f"row {row[0]}") for row in ROWS],
+)
+def test_every_shape_of_the_facts(status, body, kind, message, code, request_id, hint):
+    error = make(status, body)
+    assert type(error) is kind
+    assert error.message == message
+    assert error.code == code
+    assert error.request_id == request_id
+    assert hint in error.hint
+    assert (error.status, error.method, error.path, error.attempts) == (status, "POST", "/v1/domains", 2)
+    assert message.split("\n")[0] in str(error)
+
+
+def test_all_rows_are_there():
+    assert [row[0] for row in ROWS] == list(range(1, 18))
+
+
+def row(number):
+    return make(*ROWS[number - 1][1:3])
+
+
+def test_details_of_the_rows():
+    assert row(1).details == "id=plan-9"
+    assert str(row(5)) == (
+        "POST /v1/domains: 400: Failed to create (This email address is already in use, 2 attempts). "
+        f"Hint: {hints.ALREADY_THERE}"
+    )
+    assert row(6).required_scope == "domains:write"
+    assert row(6).available_scopes == ("domains:read", "accounts:read")
+    assert row(6).details == "POST /v1/domains"
+    assert (row(7).retry_after, row(7).limit, row(7).window) == (60.0, 60, "minute")
+    assert row(13).details is None
+    assert row(15).details.startswith("<html>")
+    assert row(16).details == {"min_length": 8, "password": "[redacted]"}
+    assert "SQLSTATE 42703" in row(17).details
+
+
+def test_the_shape_of_the_reference():
+    error = make(400, {"error": "Error message", "code": "ERROR_CODE", "details": "Additional context"})
+    assert (error.message, error.code, error.details) == ("Error message", "ERROR_CODE", "Additional context")
+
+
+@pytest.mark.parametrize("code", ERROR_CODES)
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_known_code_has_its_class_and_hint(code, nested):
+    entry = ERROR_CODES[code]
+    report = {"code": code, "message": "No"}
+    error = make(entry.status, {"error": report} if nested else report)
+    assert error.code == code
+    assert error.hint == entry.hint
+    assert type(error) is not ResponseError
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (405, ResponseError),
+        (409, ConflictError),
+        (413, ResponseError),
+        (418, ResponseError),
+        (422, BadRequestError),
+        (429, RateLimitedError),
+        (500, ServerError),
+        (502, ServerError),
+        (503, ServerError),
+        (504, ServerError),
+        (599, ServerError),
+        (499, ResponseError),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[]", b"7", b'"  "', b'{"error": []}', b'{"error": null}'])
+def test_a_body_that_says_nothing(status, kind, body):
+    error = make(status, body)
+    assert type(error) is kind
+    assert error.message
+    assert error.code is None
+    assert error.hint == hints.STATUSES.get(status)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "message", "details"),
+    [
+        # cut off in the middle
+        (
+            b'{"status":"error","error":"Plan not fo',
+            JSON,
+            "Bad Request, with broken JSON",
+            '{"status":"error","error":"Plan not fo',
+        ),
+        (b'{"api_secret":"sk_live_x9y8', JSON, "Bad Request, with broken JSON", '{"api_secret":[redacted]'),
+        (b"[" * 5000, JSON, "Bad Request, with broken JSON", "[" * 199 + "…"),
+        # no JSON at all
+        (b"", {}, "Bad Request, with an empty reply", None),
+        (b" \r\n", {}, "Bad Request, with an empty reply", None),
+        (b"404 page not found", {"Content-Type": "text/plain"}, "404 page not found", None),
+        (b"<h1>nope</h1>", {}, "Bad Request, a web page instead of JSON", "<h1>nope</h1>"),
+        (
+            b"<TITLE lang='en'>\n No way </TITLE>",
+            {},
+            "No way, a web page instead of JSON",
+            "<TITLE lang='en'> No way </TITLE>",
+        ),
+        # JSON of other types
+        (b'"just text"', JSON, "just text", None),
+        (b"[1, 2]", JSON, "Bad Request", [1, 2]),
+        (
+            b'{"error": 7, "message": ["x"], "code": 12}',
+            JSON,
+            "Bad Request",
+            {"error": 7, "message": ["x"], "code": 12},
+        ),
+        (b'{"error": {"message": {"a": 1}}}', JSON, "Bad Request", {"error": {"message": {"a": 1}}}),
+        (
+            b'{"reason": "unknown shape", "token": "x"}',
+            JSON,
+            "Bad Request",
+            {"reason": "unknown shape", "token": "[redacted]"},
+        ),
+        (b'{"error": "  ", "message": "said here"}', JSON, "said here", None),
+        # other character sets
+        (GERMAN.encode("latin-1"), {"content-type": "application/json; charset=ISO-8859-1"}, "ungültig", None),
+        (GERMAN.encode("utf-16"), {"CONTENT-TYPE": 'application/json; charset="utf-16"'}, "ungültig", None),
+        (GERMAN.encode("latin-1"), JSON, "ung\ufffdltig", None),
+        (GERMAN.encode("latin-1"), {"Content-Type": "text/x; charset=klingon"}, "ung\ufffdltig", None),
+        (GERMAN.encode("latin-1"), {"Content-Type": "text/x; charset=hex"}, "ung\ufffdltig", None),
+        (GERMAN.encode("utf-8-sig"), JSON, "ungültig", None),
+        # untranslated keys in other places
+        (b'{"error": {"message": "apiErrors.external.domain.notFound"}}', JSON, "domain not found", None),
+        (b'{"error": "Errors.notAllowed"}', JSON, "not allowed", None),
+        (b'{"error": "apiErrors.docker.cannotReachHTTPServer"}', JSON, "cannot reach http server", None),
+        (b'{"message": "apiErrors.x.y", "error": "See example.com"}', JSON, "See example.com: y", None),
+        (b'{"error": "www.example.com"}', JSON, "www.example.com", None),
+        # a secret in the sentence
+        (
+            b'{"error": "no: https://panel.example.com/auto-login?token=abc"}',
+            JSON,
+            "no: https://panel.example.com/auto-login?token=[redacted]",
+            None,
+        ),
+    ],
+)
+def test_other_bodies(body, headers, message, details):
+    error = make(400, body, headers)
+    assert error.message == message
+    assert error.details == details
+
+
+def test_a_web_page_with_another_status_points_to_the_address():
+    assert make(404, b"<html><title>404 Not Found</title></html>").hint == hints.WEB_PAGE
+
+
+def test_codes():
+    nested = {"code": "OUTER", "error": {"code": "INNER", "message": "No"}}
+    assert make(400, nested).code == "INNER"
+    assert make(400, {"code": "GIVEN", "error": "apiErrors.a.b"}).code == "GIVEN"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "request_id"),
+    [
+        ({"request_id": "req_1"}, {"X-Request-Id": "req_2"}, "req_1"),
+        ({"error": {"request_id": "req_1"}}, {}, "req_1"),
+        ({"error": "no"}, {"x-request-id": "req_2"}, "req_2"),
+        ({"request_id": 7}, CIMultiDictProxy(CIMultiDict({"X-REQUEST-ID": "req_2"})), "req_2"),
+        (b"<html>", {"X-Request-ID": "req_2"}, "req_2"),
+        ({}, {}, None),
+    ],
+)
+def test_request_id(body, headers, request_id):
+    assert make(500, body, headers).request_id == request_id
+
+
+@pytest.mark.parametrize(
+    ("report", "required", "available"),
+    [
+        ({"required_scope": "domains:write"}, "domains:write", ()),
+        ({"required_scope": ["services:restart", "server:write"]}, "services:restart or server:write", ()),
+        ({"required_scope": "a:b", "available_scopes": "c:read, d:read e:read"}, "a:b", ("c:read", "d:read", "e:read")),
+        ({"required_scope": "a:b", "available_scopes": ["c:read", 7, None]}, "a:b", ("c:read",)),
+        ({"required_scope": "a:b", "available_scopes": {"c": 1}}, "a:b", ()),
+        ({"code": "INSUFFICIENT_SCOPE"}, None, ()),
+        ({"code": "apiErrors.external.insufficientScopeForMethod"}, None, ()),
+        ({"message": "apiErrors.external.insufficientScope"}, None, ()),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_missing_scopes(report, required, available, nested):
+    error = make(403, {"status": "error", "error": report} if nested else report)
+    assert type(error) is MissingScopeError
+    assert error.required_scope == required
+    assert error.available_scopes == available
+    assert error.hint == (
+        f"Add the scope {required} to the API key in the panel, or use a key that has it."
+        if required
+        else hints.for_response(403, error.code)
+    )
+
+
+def test_a_scope_counts_for_403_only():
+    assert type(make(401, {"required_scope": "a:b"})) is AuthenticationError
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects(status):
+    error = make(status, b"<html>moved</html>", {"location": "https://panel.example.com/login?token=abc"})
+    assert type(error) is ResponseError
+    assert error.message == (
+        "redirects are not followed; this one points to https://panel.example.com/login?token=[redacted]"
+    )
+    assert error.hint == hints.REDIRECT
+    assert make(status, b"", {}).message == "redirects are not followed"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"status": "error", "error": "no such user"}, "no such user"),
+        ({"status": "error"}, "the panel reports an error without a reason"),
+        ({"status": "error", "data": None, "error": {"message": "inner"}}, "inner"),
+    ],
+)
+def test_a_200_that_reports_an_error(body, message):
+    error = make(200, body)
+    assert type(error) is ResponseError
+    assert (error.status, error.message) == (200, message)
+
+
+@pytest.mark.parametrize("code", ["INVALID_TIMESTAMP", "TIMESTAMP_EXPIRED"])
+@pytest.mark.parametrize(
+    ("ahead", "hint"),
+    [
+        (400, "The clock of this machine is 400 s ahead of that of the panel: set it by NTP."),
+        (-3600, "The clock of this machine is 3600 s behind that of the panel: set it by NTP."),
+        (20, "Set the clock"),
+    ],
+)
+def test_a_wrong_clock_is_measured(code, ahead, hint):
+    body = {"error": {"code": code, "message": "Invalid timestamp"}}
+    assert hint in make(401, body, {**JSON, "Date": DATE}, now=NOW + ahead).hint
+    assert "Set the clock" in make(401, body, JSON, now=NOW + ahead).hint
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        # the first that is given counts
+        ({"Retry-After": "7"}, {"retry_after": 42, "error": {"retry_after": 50}}, 42.0),
+        ({"Retry-After": "7"}, {"error": {"retry_after": 42}}, 42.0),
+        ({"Retry-After": "7"}, {"error": {"reset_at": "2026-03-07T12:01:00Z"}}, 60.0),
+        ({"Retry-After": "7", "X-RateLimit-Reset-Minute": "1772884830"}, {"error": "slow down"}, 7.0),
+        ({"X-RateLimit-Reset-Minute": "1772884830"}, {"error": "slow down"}, 30.0),
+        ({}, {"error": "slow down"}, None),
+        # forms of numbers and times
+        ({}, {"retry_after": "42"}, 42.0),
+        ({}, {"retry_after": 1.5}, 1.5),
+        ({}, {"retry_after": 0}, 0.0),
+        ({}, {"retry_after": -5}, 0.0),
+        ({}, {"reset_at": 1_772_884_815}, 15.0),
+        ({}, {"reset_at": "1772884815"}, 15.0),
+        ({}, {"reset_at": "2026-03-07T14:00:10.5+02:00"}, 10.5),
+        ({}, {"reset_at": "2026-03-07T12:00:10.123456789Z"}, 10.123456),
+        ({}, {"reset_at": "2026-03-07T12:00:10"}, 10.0),
+        ({}, {"reset_at": "2026-03-07T11:00:00Z"}, 0.0),
+        ({"retry-after": "Sat, 07 Mar 2026 12:00:09 GMT"}, {}, 9.0),
+        ({"Retry-After": "Sat, 07 Mar 2026 11:00:00 GMT"}, {}, 0.0),
+        # the panel's clock goes before ours
+        ({"Date": "Sat, 07 Mar 2026 11:55:00 GMT"}, {"reset_at": "2026-03-07T11:55:30Z"}, 30.0),
+        ({"Date": "nonsense"}, {"reset_at": "2026-03-07T12:00:30Z"}, 30.0),
+        # what says nothing is passed over
+        ({"Retry-After": "7"}, {"retry_after": True}, 7.0),
+        ({"Retry-After": "7"}, {"retry_after": "soon"}, 7.0),
+        ({"Retry-After": "7"}, {"retry_after": "inf"}, 7.0),
+        ({"Retry-After": "7"}, {"retry_after": [1], "reset_at": {"a": 1}}, 7.0),
+        ({"Retry-After": "7"}, {"reset_at": "tomorrow"}, 7.0),
+        ({"Retry-After": "soon"}, {}, None),
+        ({"Retry-After": ""}, {}, None),
+        ({"Retry-After": "7"}, b"<html>", 7.0),
+        ({"Retry-After": "7"}, b"", 7.0),
+    ],
+)
+def test_retry_after(headers, body, seconds):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert retry_after(429, headers, data, NOW) == pytest.approx(seconds)
+    assert make(429, data, headers).retry_after == pytest.approx(seconds)
+
+
+def test_the_minute_header_counts_for_429_only():
+    headers = {"X-RateLimit-Reset-Minute": "1772884830"}
+    assert retry_after(429, headers, b"", NOW) == 30.0
+    assert retry_after(503, headers, b"", NOW) is None
+    assert retry_after(503, {"Retry-After": "3"}, b"", NOW) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("report", "limit", "window"),
+    [
+        ({"limit": "60", "window": "hour"}, 60, "hour"),
+        ({"limit": None, "window": 7}, None, None),
+        ({"limit": "many"}, None, None),
+    ],
+)
+def test_limit_and_window(report, limit, window):
+    error = make(429, {"error": report})
+    assert (error.limit, error.window) == (limit, window)
+
+
+KEYS = [
+    "status",
+    "error",
+    "message",
+    "details",
+    "code",
+    "request_id",
+    "retry_after",
+    "reset_at",
+    "limit",
+    "window",
+    "required_scope",
+    "available_scopes",
+    "other",
+]
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=15,
+)
+header_values = st.text(max_size=30) | st.sampled_from(
+    [DATE, "7", "text/html; charset=utf-16", "x; charset=unicode_escape"]
+)
+
+
+@given(
+    st.integers(100, 999),
+    st.dictionaries(
+        st.sampled_from(
+            ["Content-Type", "Date", "Retry-After", "Location", "X-Request-Id", "X-RateLimit-Reset-Minute"]
+        ),
+        header_values,
+    ),
+    st.binary() | json_values.map(json.dumps).map(str.encode),
+)
+def test_whatever_comes_becomes_an_error_that_can_be_shown(status, headers, body):
+    error = make(status, body, headers)
+    assert isinstance(error, PanelicaError)
+    assert str(error)
+    assert len(str(error)) < 1500
+    wait = retry_after(status, headers, body, NOW)
+    assert wait is None or wait >= 0

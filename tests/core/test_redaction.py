@@ -1,0 +1,198 @@
+"""Secrets do not get through; everything else does."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.core.redaction import MAX_DEPTH, REDACTED, excerpt, redact, redact_headers, redact_text, shorten
+
+SECRET = "hunter2-x9y8z7"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "password",
+        "new_password",
+        "Password",
+        "db_passwd",
+        "passphrase",
+        "api_secret",
+        "secret",
+        "token",
+        "bot_token",
+        "accessToken",
+        "api_key",
+        "apiKey",
+        "api-key",
+        "private_key",
+        "X-Signature",
+        "authorization",
+        "Set-Cookie",
+        "ticket",
+        "webhook_url",
+        "login_url",
+        "sso_url",
+        "download_url",
+        "backup_link",
+    ],
+)
+def test_values_of_secret_keys_are_hidden_at_any_depth(key):
+    data = {"rows": [{"name": "x", key: SECRET}, {key: {"nested": SECRET}}, {key: [SECRET]}]}
+    assert redact(data) == {"rows": [{"name": "x", key: REDACTED}, {key: REDACTED}, {key: REDACTED}]}
+
+
+def test_what_is_no_secret_stays():
+    data = {
+        "id": "1",
+        "key_prefix": "a1b2c3d4",
+        "size_mb": 45.2,
+        "count": 3,
+        "ssl": True,
+        "path": "/home/user1",
+        "url": "https://example.com/hook?x=1",
+        "priority": None,
+        "password": None,
+    }
+    assert redact(data) == data
+
+
+def test_redact_copies():
+    data = {"list": [{"password": SECRET}], "pair": ("a",)}
+    assert redact(data) == {"list": [{"password": REDACTED}], "pair": ["a"]}
+    assert data == {"list": [{"password": SECRET}], "pair": ("a",)}
+
+
+def test_what_lies_too_deep_is_hidden():
+    data = SECRET
+    for _ in range(10_000):
+        data = [data]
+    shown = str(redact(data))
+    assert SECRET not in shown
+    assert shown.count("[[") <= MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # assignments
+        (f"password={SECRET}&page=1", f"password={REDACTED}&page=1"),
+        (f"api_secret = {SECRET}", f"api_secret = {REDACTED}"),
+        (f"password: {SECRET}", f"password: {REDACTED}"),
+        (f"password: {SECRET}\nname: x", f"password: {REDACTED}\nname: x"),
+        (f'{{"password": "{SECRET} and \\" more", "a": 1}}', f'{{"password": {REDACTED}, "a": 1}}'),
+        (f"{{'token':'{SECRET}'}}", f"{{'token':{REDACTED}}}"),
+        (f'{{"user":{{"api_secret":"{SECRET}', f'{{"user":{{"api_secret":{REDACTED}'),
+        (f'{{\\"password\\":\\"{SECRET}\\"}}', f'{{\\"password\\":{REDACTED}'),
+        # links
+        (
+            f"https://panel.example.com:8443/auto-login?token={SECRET}&redirect=%2Fdocker",
+            f"https://panel.example.com:8443/auto-login?token={REDACTED}&redirect=%2Fdocker",
+        ),
+        (
+            f"wss://panel.example.com/v1/metrics/ws?ticket={SECRET}",
+            f"wss://panel.example.com/v1/metrics/ws?ticket={REDACTED}",
+        ),
+        (f"https://hooks.slack.com/services/T0/B0/{SECRET} ok", f"https://hooks.slack.com/services/{REDACTED} ok"),
+        (f"https://discord.com/api/webhooks/123/{SECRET}", f"https://discord.com/api/webhooks/{REDACTED}"),
+        # credentials by their look
+        ("sk_live_x9y8z7w6 is wrong", f"sk_live_{REDACTED} is wrong"),
+        ("pk_live_a1b2c3d4", f"pk_live_{REDACTED}"),
+        ("mk_a1b2c3d4e5", f"mk_{REDACTED}"),
+        # headers
+        (f"Authorization: Bearer {SECRET}\nHost: x", f"Authorization: {REDACTED}\nHost: x"),
+        (f"X-API-Key: {SECRET}", f"X-API-Key: {REDACTED}"),
+        (f"Cookie: a={SECRET}; b={SECRET}", f"Cookie: {REDACTED}"),
+        # sentences stay
+        ("password: too short", "password: too short"),
+        ("password must have 8 characters", "password must have 8 characters"),
+        ("mk_dir failed; risk_level=3", "mk_dir failed; risk_level=3"),
+        (
+            "Error:Field validation for 'Password' failed on the 'min' tag",
+            "Error:Field validation for 'Password' failed on the 'min' tag",
+        ),
+    ],
+)
+def test_text(text, expected):
+    assert redact_text(text) == expected
+
+
+def test_headers():
+    headers = {
+        "X-API-Key": "pk_live_a1b2c3d4",
+        "x-signature": "ab" * 32,
+        "X-Timestamp": "1709827200",
+        "Set-Cookie": f"session={SECRET}",
+        "Location": f"https://panel.example.com/login?token={SECRET}",
+        "Content-Type": "application/json",
+    }
+    assert redact_headers(headers) == {
+        "X-API-Key": REDACTED,
+        "x-signature": REDACTED,
+        "X-Timestamp": "1709827200",
+        "Set-Cookie": REDACTED,
+        "Location": f"https://panel.example.com/login?token={REDACTED}",
+        "Content-Type": "application/json",
+    }
+
+
+@given(
+    st.sampled_from(["password", "api_secret", "token", "X-Signature"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8).filter(lambda text: "%" not in text),
+)
+def test_a_quoted_value_never_gets_through(key, value):
+    text = json.dumps({"name": "x", key: f"<{value}>"})
+    for cut in (len(text), len(text) - 3):
+        assert f"<{value[:7]}" not in redact_text(text[:cut])
+    assert value not in str(redact({key: value}))
+
+
+@given(st.text())
+def test_any_text_can_be_redacted(text):
+    redact_text(text)
+    assert len(excerpt(text)) <= 200
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "token",
+        '"',
+        "password=\\",
+        "password ",
+        "-",
+        "password:",
+        "authorization ",
+        "x-api-key : ",
+        "sk_",
+        "\\'",
+        "a_token ",
+    ],
+)
+def test_redaction_takes_linear_time(piece):
+    started = time.process_time()
+    redact_text(piece * (1_000_000 // len(piece)))
+    # It takes well under a second; quadratic work on a megabyte would take hours on any machine.
+    assert time.process_time() - started < 60
+
+
+def test_excerpt():
+    assert excerpt(b'{"a": 1}') == '{"a": 1}'
+    assert excerpt("a\n\t b\x00c") == "a b c"
+    assert excerpt(b"\xff\xfe") == "\ufffd\ufffd"
+    assert excerpt(b"x" * 1000) == "x" * 199 + "…"
+    assert SECRET not in excerpt('{"padding": "' + "x" * 150 + f'", "password": "{SECRET}"}}')
+
+
+def test_a_secret_that_the_cut_would_halve_is_still_hidden():
+    text = "x" * 185 + f" password={SECRET}"
+    assert "hunter" not in excerpt(text)
+
+
+def test_shorten():
+    assert shorten("abc", 3) == "abc"
+    assert shorten("abcd", 3) == "ab…"
+    assert shorten("  two\r\nlines  ") == "two lines"
