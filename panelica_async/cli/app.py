@@ -1,0 +1,42 @@
+"""The commands and their options."""
+
+from typing import Annotated
+
+import typer
+
+from panelica_async._version import __version__
+from panelica_async.cli.api import api
+from panelica_async.cli.sandbox import sandbox
+
+app = typer.Typer(
+    name="panelica",
+    help="Work with a Panelica hosting panel through its External API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: panelica provision apply launch.csv --sandbox",
+)
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda shown: _show_version() if shown else None,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Work with a Panelica hosting panel through its External API."""
+
+
+def _show_version() -> None:
+    typer.echo(f"panelica_async {__version__}")
+    raise typer.Exit
+
+
+app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
+app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

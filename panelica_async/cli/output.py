@@ -1,0 +1,121 @@
+"""What commands print: results to standard output, everything else to standard error."""
+
+import copy
+import json as json_module
+import os
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from panelica_async.errors import PanelicaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from panelica_async.provision import Problem
+
+# Files and pipes are not narrow.
+_WIDTH_WITHOUT_TERMINAL = 120
+
+
+@attrs.frozen(kw_only=True)
+class Output:
+    """How a command prints; its fields are options of every command."""
+
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel="Output"),
+    ] = False
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the Python traceback of an error.", rich_help_panel="Output")
+    ] = False
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line to standard error."""
+        messages().print(Text(text, style), soft_wrap=True)
+
+    def document(self, data: object) -> None:
+        """Print the JSON document that is the result."""
+        sys.stdout.write(to_json(data) + "\n")
+
+    def show_error(self, error: BaseException) -> None:
+        """Print what went wrong and what to do about it."""
+        if self.debug:
+            traceback.print_exception(error)
+        if self.json:
+            self.document({"error": error_data(error)})
+        console = messages()
+        console.print(Text.assemble(("Error: ", "bold red"), _summary(error)), soft_wrap=True)
+        if problems := getattr(error, "problems", ()):
+            console.print(_table(problems))
+        if hint := getattr(error, "hint", None):
+            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+
+
+def results() -> Console:
+    """Return the console for results: standard output."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """Return the console for everything else: standard error."""
+    return _console(stderr=True)
+
+
+def to_json(data: object) -> str:
+    """Write data as indented JSON; objects of attrs are mappings."""
+    return json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+
+
+def error_data(error: BaseException) -> dict[str, Any]:
+    """Return an error as data: its type, its message and, for errors of this package, all its attributes."""
+    if not isinstance(error, PanelicaError):
+        return {"type": type(error).__name__, "message": _summary(error), "hint": None}
+    attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    return {"type": type(error).__name__, **attributes}
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    return console
+
+
+def _summary(error: BaseException) -> str:
+    if isinstance(error, PanelicaError):
+        if hasattr(error, "problems"):
+            return error.message
+        # The hint has a line of its own.
+        error = copy.copy(error)
+        error.hint = None
+    elif isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _table(problems: "Iterable[Problem]") -> Table:
+    table = Table("line", "column", "problem", box=None, header_style="bold")
+    table.columns[0].justify = "right"
+    table.columns[2].overflow = "fold"
+    for problem in problems:
+        table.add_row(str(problem.line), Text(problem.column), Text(problem.message))
+    return table
+
+
+def _plain(value: object) -> Any:
+    if attrs.has(kind := type(value)):
+        return {field.name: getattr(value, field.name) for field in attrs.fields(kind)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
