@@ -45,7 +45,7 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' tag")
 _ALREADY_THERE = re.compile(r"\balready (?:exists|in use|taken)\b", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
-_CHARSET = re.compile(r"charset=\"?([\w.:-]+)", re.IGNORECASE)
+_CHARSET = re.compile(r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?)\b", re.IGNORECASE)
 
 # The panel tolerates 300 s (panel-facts A.5); less than this is delay on the way, not a wrong clock.
 _NOTABLE_SKEW = 60
@@ -325,5 +325,5 @@ def _decoded(headers: Mapping[str, str], body: bytes) -> str:
         charset = _CHARSET.search(_header(headers, "Content-Type") or "")
     try:
         return body.decode(charset[1] if charset else "utf-8", "replace")
-    except (LookupError, UnicodeError):
+    except LookupError:
         return body.decode("utf-8", "replace")

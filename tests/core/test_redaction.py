@@ -147,7 +147,7 @@ def test_a_quoted_value_never_gets_through(key, value):
     text = json.dumps({"name": "x", key: f"<{value}>"})
     for cut in (len(text), len(text) - 3):
         assert f"<{value[:7]}" not in redact_text(text[:cut])
-    assert value not in str(redact({key: value}))
+    assert redact({key: value}) == {key: REDACTED}
 
 
 @given(st.text())
