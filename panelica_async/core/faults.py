@@ -46,6 +46,8 @@ _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' ta
 _ALREADY_THERE = re.compile(r"\balready (?:exists|in use|taken)\b", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 _CHARSET = re.compile(r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?)\b", re.IGNORECASE)
+# Characters of a web page that are searched for its title.
+_HTML_HEAD = 4096
 
 # The panel tolerates 300 s (panel-facts A.5); less than this is delay on the way, not a wrong clock.
 _NOTABLE_SKEW = 60
@@ -188,7 +190,7 @@ def _read_text(status: int, text: str) -> _Report:
     if not text:
         return _Report(f"{_phrase(status)}, with an empty reply")
     if text.startswith("<"):
-        title = _HTML_TITLE.search(text)
+        title = _HTML_TITLE.search(text, 0, _HTML_HEAD)
         shown = excerpt(title[1]) if title else _phrase(status)
         return _Report(f"{shown}, a web page instead of JSON", details=excerpt(text), is_web_page=True)
     if text.startswith(("{", "[")):

@@ -1,7 +1,6 @@
 """What may be shown: removes secrets from data, headers and text before they reach logs, errors or files.
 
-Better one value hidden too many than one shown: a value is judged by the name of its key, a text by what it
-surrounds the value with.
+Data is judged by the names of its keys, free text by what stands around a value.
 """
 
 import re
