@@ -1,0 +1,43 @@
+"""A web backend: one client for the life of the application, shared by every request.
+
+    PANELICA_BASE_URL=… PANELICA_API_KEY=… PANELICA_API_SECRET=… python examples/web_backend.py
+"""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from panelica_async import NotFoundError, PanelicaClient, RateLimitWaitError
+
+PANEL = web.AppKey("panel", PanelicaClient)
+
+
+async def panel_client(application: web.Application) -> AsyncIterator[None]:
+    """Open the client with the application and close it with it."""
+    async with PanelicaClient(app_name="customer-area") as panel:
+        application[PANEL] = panel
+        yield
+
+
+async def show_domain(request: web.Request) -> web.Response:
+    """Answer with one domain; a visitor waits two seconds for the quota at most."""
+    panel = request.app[PANEL].with_options(deadline=2.0)
+    try:
+        domain = await panel.domains.get(request.match_info["id"])
+    except NotFoundError:
+        raise web.HTTPNotFound from None
+    except RateLimitWaitError as error:
+        raise web.HTTPServiceUnavailable(headers={"Retry-After": f"{error.wait:.0f}"}) from error
+    return web.json_response({"domain": domain.domain, "status": domain.status, "disk_usage_mb": domain.disk_usage_mb})
+
+
+def application() -> web.Application:
+    """Build the application."""
+    built = web.Application()
+    built.cleanup_ctx.append(panel_client)
+    built.router.add_get("/domains/{id}", show_domain)
+    return built
+
+
+if __name__ == "__main__":
+    web.run_app(application(), host="127.0.0.1", port=8080)
