@@ -1,6 +1,6 @@
 """The one place where JSON becomes models and models become JSON, with cattrs."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, cast, get_origin
 
@@ -9,6 +9,7 @@ from cattrs import Converter, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from panelica_async.core.encoding import rfc3339
 from panelica_async.core.model import Model, OpenEnum
 from panelica_async.errors import DecodeError
 
@@ -42,7 +43,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(datetime, _moment)
-    converter.register_unstructure_hook(datetime, _moment_text)
+    converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_structure_hook_func(_is_open_enum, _member)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(_is_model, _model_structure)
@@ -79,12 +80,6 @@ def _moment(value: object, _: object) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
     return moment
-
-
-def _moment_text(value: datetime) -> str:
-    if value.tzinfo is None:
-        raise ValueError("a datetime needs a time zone; use datetime.now(UTC)")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _is_open_enum(kind: object) -> bool:
