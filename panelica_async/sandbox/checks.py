@@ -9,7 +9,7 @@ import re
 
 from panelica_async.sandbox.errors import bad_request
 
-_LABEL = r"(?!-)[^\W_](?:[\w-]{0,61}[^\W_])?"
+_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
 _DOMAIN = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _USERNAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)

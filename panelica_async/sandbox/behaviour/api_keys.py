@@ -8,6 +8,7 @@ from panelica_async.sandbox.pages import rows
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))
+_SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "expires_at", "created_at")
 
 
 @handles("api_keys.list")
@@ -30,7 +31,8 @@ def create(call: Call) -> Reply:
         expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
         environment=checks.one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
     )
-    shown = call.store.get("api_key", credentials.key_id)
+    row = call.store.get("api_key", credentials.key_id)
+    shown = {name: row[name] for name in _SHOWN_ON_CREATION}
     return Reply({**shown, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
 
 

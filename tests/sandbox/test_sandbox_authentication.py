@@ -1,0 +1,165 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.authentication import authenticate
+from panelica_async.sandbox.errors import ApiError
+from panelica_async.sandbox.exchange import Request
+from panelica_async.sandbox.keys import create_key
+from panelica_async.sandbox.seed import root_id, seed
+from panelica_async.sandbox.store import Store
+from tests.sandbox.signed_client import PREFIX, Clock, SignedClient, signature
+
+VECTORS = json.loads((Path(__file__).parent.parent / "data" / "signing-vectors.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("X-API-Key", "MISSING_API_KEY"),
+        ("X-Timestamp", "MISSING_TIMESTAMP"),
+        ("X-Signature", "MISSING_SIGNATURE"),
+    ],
+)
+@pytest.mark.parametrize("value", [None, ""])
+async def test_a_header_is_missing(panel: SignedClient, header: str, code: str, value: str | None) -> None:
+    answer = await panel.call("GET", "/v1/me", headers={header: value})
+    assert (answer.status, answer.code) == (401, code)
+
+
+@pytest.mark.parametrize(
+    "key", ["pk_live", "live_0123456789", "sk_live_0123456789", "pk_prod_0123456789", "pk_live_a b"]
+)
+async def test_the_key_has_another_form(panel: SignedClient, key: str) -> None:
+    answer = await panel.call("GET", "/v1/me", headers={"X-API-Key": key})
+    assert (answer.status, answer.code) == (401, "INVALID_KEY_FORMAT")
+
+
+async def test_the_key_is_unknown(panel: SignedClient) -> None:
+    answer = await panel.with_key("pk_live_0123456789", panel.api_secret).call("GET", "/v1/me")
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize("offset", [-301, 301, -100_000])
+async def test_the_clock_is_off(panel: SignedClient, clock: Clock, offset: int) -> None:
+    clock.advance(offset)
+    headers = panel.headers("GET", f"{PREFIX}/v1/me", b"")
+    clock.advance(-offset)
+    answer = await panel.call("GET", "/v1/me", headers=headers)
+    assert (answer.status, answer.code) == (401, "INVALID_TIMESTAMP")
+
+
+@pytest.mark.parametrize("offset", [-300, 0, 300])
+async def test_the_clock_is_within_the_window(panel: SignedClient, clock: Clock, offset: int) -> None:
+    clock.advance(offset)
+    headers = panel.headers("GET", f"{PREFIX}/v1/me", b"")
+    clock.advance(-offset)
+    assert (await panel.call("GET", "/v1/me", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("text", ["now", "1772884800.0", "-1", "9" * 30, "٣"])
+async def test_the_timestamp_is_no_number(panel: SignedClient, text: str) -> None:
+    answer = await panel.call("GET", "/v1/me", headers={"X-Timestamp": text})
+    assert (answer.status, answer.code) == (401, "INVALID_TIMESTAMP")
+
+
+async def test_the_secret_is_wrong(panel: SignedClient) -> None:
+    answer = await panel.with_key(panel.api_key, "sk_live_wrong").call("GET", "/v1/me")
+    assert (answer.status, answer.code) == (401, "INVALID_SIGNATURE")
+
+
+async def test_the_prefix_was_signed(panel: SignedClient, clock: Clock) -> None:
+    stamp = str(int(clock()))
+    wrong = signature(panel.api_secret, "GET", PREFIX + PREFIX + "/v1/me", stamp, b"")
+    answer = await panel.call("GET", "/v1/me", headers={"X-Signature": wrong, "X-Timestamp": stamp})
+    assert (answer.status, answer.code) == (401, "INVALID_SIGNATURE")
+
+
+async def test_a_revoked_key(panel: SignedClient, box: Sandbox) -> None:
+    credentials = box.add_key()
+    box.database.execute("UPDATE api_keys SET revoked = 1 WHERE id = ?", (credentials.key_id,))
+    answer = await panel.with_key(credentials.api_key, credentials.api_secret).call("GET", "/v1/me")
+    assert (answer.status, answer.code, answer.data["error"]) == (401, "UNAUTHORIZED", "API key revoked")
+
+
+async def test_a_key_expires(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+    credentials = box.add_key(expires_at=datetime.fromtimestamp(clock() + 60, UTC))
+    user = panel.with_key(credentials.api_key, credentials.api_secret)
+    assert (await user.ok("GET", "/v1/me"))["expires_at"] == "2026-03-07T12:01:00Z"
+    clock.advance(60)
+    answer = await user.call("GET", "/v1/me")
+    assert (answer.status, answer.code, answer.data["error"]) == (401, "UNAUTHORIZED", "API key expired")
+
+
+@pytest.mark.parametrize(
+    ("whitelist", "status"),
+    [
+        (["127.0.0.1"], 200),
+        (["203.0.113.50", "127.0.0.0/8"], 200),
+        (["203.0.113.50"], 403),
+        (["::1"], 403),
+        ([], 200),
+    ],
+)
+async def test_the_whitelist_of_a_key(panel: SignedClient, box: Sandbox, whitelist: list[str], status: int) -> None:
+    credentials = box.add_key(ip_whitelist=whitelist)
+    answer = await panel.with_key(credentials.api_key, credentials.api_secret).call("GET", "/v1/me")
+    assert answer.status == status
+
+
+async def test_path_without_prefix(panel: SignedClient) -> None:
+    panel.prefix = ""
+    assert (await panel.ok("GET", "/v1/me"))["name"] == "Sandbox"
+
+
+async def test_health_needs_no_key(panel: SignedClient) -> None:
+    nothing: dict[str, str | None] = {"X-API-Key": None, "X-Timestamp": None, "X-Signature": None}
+    answer = await panel.call("GET", "/v1/health", headers=nothing)
+    assert answer.data == {"status": "healthy", "version": "1.0.27", "uptime": "10d 5h 30m"}
+
+
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
+def test_signing_vectors(vector: dict[str, Any]) -> None:
+    """The panel accepts each vector and none of its wrong variants."""
+    store = Store(":memory:", lambda: float(VECTORS["timestamp"]), seed)
+    create_key(
+        store,
+        user_id=root_id(store),
+        name="Vectors",
+        scopes=["*:*"],
+        tier="enterprise",
+        api_key="pk_test_vectors",
+        api_secret=VECTORS["secret"],
+    )
+    raw_path, _, raw_query = vector["wire_target"].partition("?")
+
+    def request(text: str) -> Request:
+        headers = {"X-API-Key": "pk_test_vectors", "X-Timestamp": vector["timestamp"], "X-Signature": text}
+        if "multipart" in vector["name"]:
+            headers["Content-Type"] = "multipart/form-data; boundary=x"
+        return Request(
+            method=vector["method"],
+            raw_path=raw_path,
+            raw_query=raw_query,
+            headers=headers,
+            body=vector["wire_body"].encode(),
+        )
+
+    assert authenticate(request(vector["signature"]), PREFIX, store).name == "Vectors"
+    for wrong in vector["wrong"].values():
+        with pytest.raises(ApiError, match="Invalid signature"):
+            authenticate(request(wrong["signature"]), PREFIX, store)
+    store.close()
+
+
+async def test_secrets_are_in_no_repr(box: Sandbox, panel: SignedClient) -> None:
+    credentials = box.add_key()
+    assert credentials.api_secret not in repr(credentials)
+    assert box.api_secret not in repr(box)
+    await panel.account()
+    assert "correct horse" not in repr(box.requests)
+    assert not [row for row in box.database.iterdump() if "correct horse" in row]

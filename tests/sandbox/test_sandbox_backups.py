@@ -1,0 +1,103 @@
+from tests.sandbox.signed_client import Clock, SignedClient
+
+
+async def two_sites(panel: SignedClient) -> tuple[dict, dict]:
+    first = await panel.domain("one.example", (await panel.account("john"))["id"])
+    second = await panel.domain("two.example", (await panel.account("jane"))["id"])
+    return first, second
+
+
+async def test_a_backup_goes_through_its_states(panel: SignedClient, clock: Clock) -> None:
+    first, _ = await two_sites(panel)
+    body = {
+        "name": "manual",
+        "type": "full",
+        "encryption": "panel_key",
+        "compression_level": 9,
+        "domain_ids": [first["id"], first["id"]],
+    }
+    started = await panel.ok("POST", "/v1/backups", body)
+    assert started == {
+        "id": started["id"],
+        "name": "manual",
+        "type": "full",
+        "status": "pending",
+        "size_bytes": None,
+        "domains_count": 1,
+        "encrypted": True,
+        "compression_level": 9,
+        "created_at": "2026-03-07T12:00:00Z",
+    }
+    restore = f"/v1/backups/{started['id']}/restore"
+    states = []
+    for seconds in (0, 2, 10, 1, 0):
+        clock.advance(seconds)
+        (backup,) = await panel.ok("GET", "/v1/backups")
+        states.append(backup["status"])
+        assert (backup["size_bytes"] is None) == (backup["status"] != "completed")
+        assert (await panel.call("POST", restore)).status == (200 if backup["status"] == "completed" else 400)
+    assert states == ["pending", "running", "running", "completed", "completed"]
+
+    assert await panel.ok("GET", "/v1/backups?status=completed&type=full") == [backup]
+    assert await panel.ok("GET", "/v1/backups?status=running") == []
+    assert await panel.ok("GET", "/v1/backups?type=incremental") == []
+    await panel.ok("DELETE", f"/v1/backups/{started['id']}")
+    await panel.refused(404, "DELETE", f"/v1/backups/{started['id']}")
+    await panel.refused(404, "POST", restore)
+    assert panel.count("backup_files") == 0
+
+
+async def test_without_domains_everything_is_archived(panel: SignedClient) -> None:
+    await two_sites(panel)
+    for body in (b"{}", b"[]"):
+        assert (await panel.ok("POST", "/v1/backups", body))["domains_count"] == 2
+    backup = await panel.ok("POST", "/v1/backups", {})
+    assert (backup["name"], backup["encrypted"]) == ("backup-2026-03-07T12:00:00Z", False)
+
+
+async def test_no_backups(panel: SignedClient) -> None:
+    await panel.refused(404, "POST", "/v1/backups", {"domain_ids": ["gone"]})
+    await panel.refused(400, "POST", "/v1/backups", {"type": "half"})
+    await panel.refused(400, "POST", "/v1/backups", {"domain_ids": []})
+    await panel.refused(400, "POST", "/v1/backups", b"")
+    assert panel.count("backups") == 0
+
+
+async def test_restoring_brings_the_files_back(panel: SignedClient, clock: Clock) -> None:
+    first, second = await two_sites(panel)
+    paths = [f"{site['document_root']}/index.html" for site in (first, second)]
+
+    async def write(text: str) -> None:
+        for path in paths:
+            await panel.ok("PUT", "/v1/files/content", {"path": path, "content": text})
+
+    async def read() -> list[str]:
+        return [(await panel.ok("GET", f"/v1/files/content?path={path}"))["content"] for path in paths]
+
+    await write("old")
+    backup = await panel.ok("POST", "/v1/backups", {})
+    without_files = await panel.ok("POST", "/v1/backups", {"include_web": False})
+    await write("new")
+    later = f"{first['document_root']}/later.html"
+    await panel.ok("PUT", "/v1/files/content", {"path": later, "content": "later"})
+    clock.advance(60)
+
+    await panel.ok("POST", f"/v1/backups/{without_files['id']}/restore")
+    path = f"/v1/backups/{backup['id']}/restore"
+    await panel.ok("POST", path, {"include_web": False})
+    assert await read() == ["new", "new"]
+    await panel.ok("POST", path, {"domain_ids": [first["id"]], "conflict_action": "overwrite"})
+    assert await read() == ["old", "new"]
+    await panel.refused(404, "GET", f"/v1/files/content?path={later}")
+    await panel.ok("POST", path, {"create_pre_restore_backup": True})
+    assert await read() == ["old", "old"]
+    (*_, before) = await panel.ok("GET", "/v1/backups")
+    assert (before["name"], before["domains_count"]) == ("pre-restore-2026-03-07T12:01:00Z", 2)
+
+    await panel.refused(400, "POST", path, {"domain_ids": ["gone"]})
+    await panel.refused(400, "POST", path, {"conflict_action": "pray"})
+
+    # A site that is gone stays gone; the archive does not need it.
+    await panel.ok("DELETE", f"/v1/domains/{second['id']}")
+    await panel.ok("POST", path)
+    assert panel.count("domains") == 1

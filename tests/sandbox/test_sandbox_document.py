@@ -1,0 +1,254 @@
+"""Routing and validation by the specification, also of operations that nobody has written a behaviour for."""
+
+import copy
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.behaviour import BEHAVIOURS
+from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.examples import instance
+from panelica_async.sandbox.router import Router
+from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
+
+ROUTER = Router(shipped_document().endpoints)
+
+
+def test_every_operation_has_a_behaviour() -> None:
+    operations = {endpoint.operation for endpoint in shipped_document().endpoints}
+    assert set(BEHAVIOURS) == operations
+    assert len(operations) == 63
+
+
+@pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
+def test_every_path_leads_to_its_operation(endpoint) -> None:
+    path = endpoint.path.replace("{", "<").replace("}", ">")
+    found = ROUTER.find(endpoint.method, path)
+    assert found is not None
+    assert found[0] is endpoint
+    assert all(value == f"<{name}>" for name, value in found[1].items())
+    assert len(found[1]) == endpoint.path.count("{")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", ""),
+        ("GET", "/v1"),
+        ("GET", "/v1/domains/"),
+        ("GET", "//v1/domains"),
+        ("GET", "/v1/domains/a/b"),
+        ("PUT", "/v1/domains"),
+        ("OPTIONS", "/v1/domains"),
+        ("GET", "/v1/accounts/events/logs"),
+        ("GET", "/v2/domains"),
+    ],
+)
+def test_paths_that_lead_nowhere(method: str, path: str) -> None:
+    assert ROUTER.find(method, path) is None
+
+
+def test_words_win_over_parameters() -> None:
+    for path, operation in [
+        ("events", "webhooks.events"),
+        ("stats", "webhooks.stats"),
+        ("events/logs", "webhooks.logs"),
+    ]:
+        found = ROUTER.find("GET", f"/v1/webhooks/{path}")
+        assert found is not None
+        assert found[0].operation == operation
+
+
+async def test_an_unknown_endpoint(panel: SignedClient, box: Sandbox) -> None:
+    answer = await panel.call("GET", "/v1/nothing", headers={"X-API-Key": None})
+    assert (answer.status, answer.code) == (404, "NOT_FOUND")
+    assert box.requests[-1].operation is None
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "details"),
+    [
+        (b"{", "Invalid JSON", "not valid JSON near character 1"),
+        (b'"text"', "Invalid request", "the body: must be an object"),
+        (b"", "Invalid request", "the body: must be an object"),
+        (b"[]", "Invalid request", None),
+        (b'{"username": NaN}', "Invalid JSON", None),
+        (b"\xff", "Invalid JSON", None),
+        (b"[" * 100_000, "Invalid JSON", None),
+        (b'{"username": "\\ud800", "email": "a@b", "password": "correct horse"}', "Invalid JSON", None),
+    ],
+)
+async def test_bodies_that_are_none(panel: SignedClient, body: bytes, error: str, details: str | None) -> None:
+    refusal = await panel.refused(400, "POST", "/v1/accounts", body)
+    assert (refusal["error"], refusal["code"]) == (error, "BAD_REQUEST")
+    assert details is None or refusal["details"] == details
+
+
+@pytest.mark.parametrize(
+    ("body", "details"),
+    [
+        ({}, "is required"),
+        ({"username": "a", "email": "b"}, "password is required"),
+        ({"username": 1, "email": "b", "password": PASSWORD}, "username: must be a text"),
+        ({"username": "a", "email": "b", "password": None}, "password: must be a text"),
+        ({"username": "a", "email": "", "password": PASSWORD}, "email: must not be empty"),
+    ],
+)
+async def test_bodies_that_do_not_fit(panel: SignedClient, body: object, details: str) -> None:
+    refusal = await panel.refused(400, "POST", "/v1/accounts", body)
+    assert refusal["details"].endswith(details)
+
+
+async def test_a_refusal_does_not_repeat_the_body(panel: SignedClient) -> None:
+    for password in (12345678901, ["sesame-open"], {"a": "sesame-open"}, "sesame"):
+        body = {"username": "a", "email": "a@b.example", "password": password}
+        text = json.dumps(await panel.refused(400, "POST", "/v1/accounts", body))
+        assert "sesame" not in text
+        assert "1234" not in text
+
+
+async def test_unknown_fields_pass(panel: SignedClient) -> None:
+    assert (await panel.account(colour="red"))["username"] == "john"
+
+
+@pytest.mark.parametrize("number", [2**31, 10**30, -1, 1.5, True])
+async def test_numbers_that_cannot_be(panel: SignedClient, number: float) -> None:
+    domain = await panel.domain()
+    record = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": number}
+    await panel.refused(400, "POST", f"/v1/dns/zones/{domain['id']}/records", record)
+
+
+async def test_a_number_too_large_to_store(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    mailbox = {"local_part": "info", "domain_id": domain["id"], "password": PASSWORD, "quota_mb": 2**63}
+    refusal = await panel.refused(400, "POST", "/v1/email/accounts", mailbox)
+    assert refusal["details"] == "a value cannot be stored"
+
+
+async def test_bytes_in_a_path_that_are_no_text(panel: SignedClient) -> None:
+    answer = await panel.call("GET", "/v1/domains/%ff")
+    assert answer.status in {400, 401, 404}
+
+
+# ---- an endpoint that somebody has just added to the specification
+
+
+GADGETS = {
+    "/v1/gadgets": {
+        "get": {
+            "operationId": "gadgets.list",
+            "summary": "List gadgets",
+            "tags": ["Gadgets"],
+            "x-scope": "gadgets:read",
+            "parameters": [{"$ref": "#/components/parameters/Limit"}],
+            "responses": {
+                "200": {
+                    "description": "The gadgets.",
+                    "content": {
+                        "application/json": {
+                            "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Gadget"}},
+                            "example": [{"id": "g1", "size": 3}],
+                        }
+                    },
+                }
+            },
+        },
+        "post": {
+            "operationId": "gadgets.create",
+            "summary": "Create a gadget",
+            "tags": ["Gadgets"],
+            "x-scope": "domains:write",
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["part"],
+                            "properties": {"part": {"$ref": "#/components/schemas/Part"}},
+                        }
+                    }
+                },
+            },
+            "responses": {
+                "201": {
+                    "description": "The gadget.",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Gadget"}}},
+                }
+            },
+        },
+    },
+    "/v1/gadgets/{id}": {
+        "delete": {
+            "operationId": "gadgets.delete",
+            "summary": "Delete a gadget",
+            "x-scope": "domains:delete",
+            "responses": {"204": {"description": "Gone."}},
+        }
+    },
+}
+SCHEMAS = {
+    "Gadget": {
+        "type": "object",
+        "required": ["id", "size", "made_at", "parts", "state", "spare"],
+        "properties": {
+            "id": {"type": "string", "minLength": 3},
+            "size": {"type": ["integer", "null"], "minimum": 2},
+            "made_at": {"type": "string", "format": "date-time"},
+            "parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Part"}},
+            "state": {"type": "string", "x-known-values": ["new"]},
+            "spare": {"oneOf": [{"$ref": "#/components/schemas/Part"}, {"type": "null"}]},
+            "note": {"type": "string"},
+        },
+    },
+    "Part": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "example": "wheel"}}},
+}
+
+
+@pytest.fixture
+async def gadgets(session, clock: Clock) -> AsyncIterator[SignedClient]:
+    content = copy.deepcopy(dict(shipped_document().content))
+    content["paths"].update(GADGETS)
+    content["components"]["schemas"].update(SCHEMAS)
+    async with Sandbox(tier="enterprise", clock=clock, document=content) as box:
+        yield SignedClient(box, session, clock)
+
+
+async def test_an_endpoint_without_behaviour_answers_its_example(gadgets: SignedClient) -> None:
+    assert await gadgets.ok("GET", "/v1/gadgets") == [{"id": "g1", "size": 3}]
+    assert gadgets.box.requests[-1].operation == "gadgets.list"
+
+
+async def test_or_the_smallest_value_of_its_schema(gadgets: SignedClient) -> None:
+    reply = await gadgets.ok("POST", "/v1/gadgets", {"part": {"name": "x"}})
+    assert reply == {
+        "id": "xxx",
+        "size": 2,
+        "made_at": "1970-01-01T00:00:00Z",
+        "parts": [{"name": "wheel"}],
+        "state": "new",
+        "spare": {"name": "wheel"},
+    }
+    assert (await gadgets.call("DELETE", "/v1/gadgets/1")).status == 204
+
+
+async def test_and_is_checked_like_every_other(gadgets: SignedClient) -> None:
+    refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
+    assert refusal["details"] == "part.name: must be a text"
+    await gadgets.refused(400, "GET", "/v1/gadgets?limit=0")
+    assert (await gadgets.call("GET", "/v1/gadgets", headers={"X-Signature": "0"})).code == "INVALID_SIGNATURE"
+    credentials = gadgets.box.add_key(scopes=["domains:read"])
+    user = gadgets.with_key(credentials.api_key, credentials.api_secret)
+    assert (await user.refused(403, "GET", "/v1/gadgets"))["required_scope"] == "gadgets:read"
+    requests = await gadgets.ok("GET", "/v1/postman-collection")
+    assert "Gadgets" in {folder["name"] for folder in requests["item"]}
+
+
+@pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
+def test_a_smallest_value_fits_its_schema(endpoint) -> None:
+    if endpoint.reply is not None:
+        document = shipped_document()
+        document.validator(endpoint.reply).validate(instance(document, endpoint.reply))

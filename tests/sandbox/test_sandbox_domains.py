@@ -1,0 +1,155 @@
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from tests.sandbox.signed_client import Clock, SignedClient
+from tests.sandbox.test_sandbox_accounts import TABLES, fill
+
+
+async def test_a_domain_from_creation_to_deletion(panel: SignedClient) -> None:
+    owner = await panel.account("john")
+    created = await panel.domain("Example.COM", owner["id"], php_version="8.4", web_server="apache")
+    assert created == {
+        "id": created["id"],
+        "domain": "example.com",
+        "user_id": owner["id"],
+        "status": "active",
+        "php_version": "8.4",
+        "web_server": "apache",
+        "document_root": "/home/john/example.com/public_html",
+        "ssl_enabled": False,
+        "disk_usage_mb": 0,
+        "bandwidth_mb": 0,
+        "created_at": "2026-03-07T12:00:00Z",
+    }
+    path = f"/v1/domains/{created['id']}"
+    assert await panel.ok("GET", path) == created
+    changed = await panel.ok("PATCH", path, {"php_version": "8.3"})
+    assert changed == {**created, "php_version": "8.3"}
+    await panel.ok("DELETE", path)
+    await panel.refused(404, "GET", path)
+    await panel.refused(404, "DELETE", path)
+
+
+async def test_defaults(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    assert (domain["php_version"], domain["web_server"], domain["ssl_enabled"]) == ("8.3", "nginx", False)
+
+
+async def test_a_domain_brings_its_zone_and_directories(panel: SignedClient) -> None:
+    domain = await panel.domain("example.com")
+    records = await panel.ok("GET", f"/v1/dns/zones/{domain['id']}/records")
+    assert {(row["name"], row["type"], row["zone_id"]) for row in records} == {("@", "NS", domain["id"])}
+    (entry,) = await panel.ok("GET", "/v1/files?path=/home/john/example.com")
+    assert (entry["name"], entry["type"], entry["owner"]) == ("public_html", "directory", "john")
+
+
+async def test_a_domain_is_there_once(panel: SignedClient) -> None:
+    await panel.domain("example.com")
+    jane = await panel.account("jane")
+    refusal = await panel.refused(409, "POST", "/v1/domains", {"domain": "EXAMPLE.com", "user_id": jane["id"]})
+    assert (refusal["code"], refusal["details"]) == ("CONFLICT", "domain=example.com")
+    assert panel.count("domains") == 1
+
+
+async def test_an_owner_that_is_not_there(panel: SignedClient) -> None:
+    refusal = await panel.refused(404, "POST", "/v1/domains", {"domain": "example.com", "user_id": "gone"})
+    assert refusal["error"] == "Account not found"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["example", "-a.example", "a-.example", "a..example", ".example", "a b.example", "a_b.example", "a/b.example",
+     "x" * 64 + ".example", "a." * 130 + "example", "..", "example.com/"],
+)  # fmt: skip
+async def test_no_domain_names(panel: SignedClient, name: str) -> None:
+    owner = await panel.account()
+    refusal = await panel.refused(400, "POST", "/v1/domains", {"domain": name, "user_id": owner["id"]})
+    assert refusal["details"] == "domain: such as example.com"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.example", "xn--mnchen-3ya.example", "münchen.example", "a-b.c-d.example", "1.example"]
+)
+async def test_domain_names(panel: SignedClient, name: str) -> None:
+    assert (await panel.domain(name))["domain"] == name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("php_version", "4.0"), ("web_server", "iis"), ("ssl_type", "golden"), ("user_id", "")]
+)
+async def test_values_that_cannot_be(panel: SignedClient, field: str, value: str) -> None:
+    owner = await panel.account()
+    body = {"domain": "example.com", "user_id": owner["id"], field: value}
+    refusal = await panel.refused(400, "POST", "/v1/domains", body)
+    assert refusal["details"].startswith(f"{field}: ")
+    assert panel.count("domains") == 0
+
+
+async def test_the_plan_says_which_php_there_is(panel: SignedClient) -> None:
+    await panel.ok("POST", "/v1/plans", {"name": "Old", "php_versions": ["7.4", "8.1"]})
+    owner = await panel.account("john", "Old")
+    await panel.refused(
+        400, "POST", "/v1/domains", {"domain": "a.example", "user_id": owner["id"], "php_version": "8.3"}
+    )
+    domain = await panel.domain("a.example", owner["id"])
+    assert domain["php_version"] == "8.1"
+    await panel.refused(400, "PATCH", f"/v1/domains/{domain['id']}", {"php_version": "8.2"})
+
+
+async def test_suspending_a_domain(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    await fill(panel, domain)
+    path = f"/v1/domains/{domain['id']}"
+    for _ in range(2):
+        assert await panel.ok("POST", f"{path}/suspend") == {"message": "Domain suspended"}
+    assert (await panel.ok("GET", path))["status"] == "suspended"
+    for listing in ("/v1/email/accounts", "/v1/ftp/accounts"):
+        assert [row["status"] for row in await panel.ok("GET", listing)] == ["suspended"]
+    refusal = await panel.refused(403, "POST", "/v1/databases", {"name": "late", "domain_id": domain["id"]})
+    assert refusal["error"] == "Domain suspended"
+    await panel.ok("POST", f"{path}/unsuspend")
+    assert (await panel.ok("GET", path))["status"] == "active"
+    await panel.refused(404, "POST", "/v1/domains/gone/suspend")
+    await panel.refused(404, "POST", "/v1/domains/gone/unsuspend")
+
+
+async def test_deleting_a_domain_takes_its_own_with_it(panel: SignedClient) -> None:
+    john = await panel.account("john")
+    kept = await panel.domain("kept.example", john["id"])
+    before = {table: panel.count(table) for table in TABLES}
+    gone = await panel.domain("gone.example", john["id"], ssl_type="self_signed")
+    await fill(panel, gone)
+    await panel.ok("DELETE", f"/v1/domains/{gone['id']}")
+    assert {table: panel.count(table) for table in TABLES} == before
+    assert [row["id"] for row in await panel.ok("GET", "/v1/domains")] == [kept["id"]]
+    # The name is free again.
+    await panel.domain("gone.example", john["id"])
+
+
+async def test_traffic_grows_with_the_clock_and_is_the_same_everywhere(panel: SignedClient, clock: Clock) -> None:
+    domain = await panel.domain("example.com")
+    assert (await panel.ok("GET", "/v1/bandwidth"))["total_bytes_in"] == 0
+    clock.advance(86400)
+    usage = await panel.ok("GET", "/v1/bandwidth?period=monthly&month=2026-03")
+    assert usage == await panel.ok("GET", "/v1/bandwidth")
+    (row,) = usage["domains"]
+    assert (usage["period"], row["domain"]) == ("2026-03", "example.com")
+    assert (usage["total_bytes_in"], usage["total_bytes_out"]) == (row["bytes_in"], row["bytes_out"])
+    assert row["bytes_in"] >= 86400 * 100
+    megabytes = (row["bytes_in"] + row["bytes_out"]) // 1024**2
+    assert (await panel.ok("GET", f"/v1/domains/{domain['id']}"))["bandwidth_mb"] == megabytes
+    assert (await panel.ok("GET", f"/v1/accounts/{domain['user_id']}"))["bandwidth_mb"] == megabytes
+    for month in ("2026-02", "2026-04", "2027-03"):
+        assert (await panel.ok("GET", f"/v1/bandwidth?month={month}"))["total_bytes_out"] == 0
+    clock.advance(30 * 86400)
+    assert (await panel.ok("GET", "/v1/bandwidth"))["period"] == "2026-04"
+    await panel.refused(400, "GET", "/v1/bandwidth?month=2026-13")
+    await panel.refused(400, "GET", "/v1/bandwidth?period=weekly")
+
+
+async def test_disk_usage_counts_the_files(panel: SignedClient, box: Sandbox) -> None:
+    domain = await panel.domain()
+    body = {"path": f"{domain['document_root']}/big.txt", "content": "x" * (3 * 1024**2 + 1)}
+    await panel.ok("PUT", "/v1/files/content", body)
+    assert (await panel.ok("GET", f"/v1/domains/{domain['id']}"))["disk_usage_mb"] == 4
+    assert (await panel.ok("GET", f"/v1/accounts/{domain['user_id']}"))["disk_usage_mb"] == 4

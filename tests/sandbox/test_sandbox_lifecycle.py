@@ -1,0 +1,206 @@
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.command import main
+from panelica_async.sandbox.store import SCHEMA_VERSION
+from tests.sandbox.signed_client import PREFIX, Clock, SignedClient
+
+
+async def test_a_file_goes_on_where_it_stopped(tmp_path: Path, session, clock: Clock) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db, clock=clock) as box:
+        first = SignedClient(box, session, clock)
+        domain = await first.domain("example.com")
+        added = box.add_key()
+    clock.advance(3600)
+    async with Sandbox("starter", db=db, clock=clock, scopes=["domains:read"]) as box:
+        second = SignedClient(box, session, clock)
+        assert (second.api_key, second.api_secret) == (first.api_key, first.api_secret)
+        listed = await second.ok("GET", "/v1/domains")
+        assert [row["id"] for row in listed] == [domain["id"]]
+        # The rights of the root key are those asked for last.
+        me = await second.ok("GET", "/v1/me")
+        assert (me["rate_limit_tier"], me["scopes"]) == ("starter", ["domains:read"])
+        other = second.with_key(added.api_key, added.api_secret)
+        assert len(await other.ok("GET", "/v1/accounts")) == 2
+        assert len(await other.ok("GET", "/v1/plans")) == 3
+        secret = (await other.ok("POST", f"/v1/api-keys/{me['key_id']}/regenerate"))["api_secret"]
+    async with Sandbox(db=db, clock=clock) as box:
+        assert box.api_secret == secret
+
+
+async def test_every_reply_is_committed(tmp_path: Path, session, clock: Clock) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db, clock=clock) as box:
+        panel = SignedClient(box, session, clock)
+        await panel.account("john")
+        with contextlib.closing(sqlite3.connect(db)) as other:
+            assert other.execute("SELECT username FROM accounts ORDER BY rowid").fetchall() == [("root",), ("john",)]
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        await panel.refused(409, "POST", "/v1/plans", {"name": "Starter"})
+        assert not box.database.in_transaction
+
+
+async def test_a_given_key(session, clock: Clock, tmp_path: Path) -> None:
+    keys = {"api_key": "pk_test_0123", "api_secret": "sk_test_4567"}
+    async with Sandbox(clock=clock, db=tmp_path / "panel.db", **keys) as box:
+        assert (box.api_key, box.api_secret) == ("pk_test_0123", "sk_test_4567")
+        await SignedClient(box, session, clock).ok("GET", "/v1/me")
+    async with Sandbox(clock=clock, db=tmp_path / "panel.db", api_secret="sk_test_89ab") as box:
+        assert (box.api_key, box.api_secret) == ("pk_test_0123", "sk_test_89ab")
+        await SignedClient(box, session, clock).ok("GET", "/v1/me")
+
+
+async def test_memory_forgets(session, clock: Clock) -> None:
+    async with Sandbox(clock=clock) as box:
+        first = box.api_key
+        await SignedClient(box, session, clock).account("john")
+    async with Sandbox(clock=clock) as box:
+        assert box.api_key != first
+        assert len(await SignedClient(box, session, clock).ok("GET", "/v1/accounts")) == 1
+
+
+async def test_start_and_stop() -> None:
+    box = Sandbox()
+    for name in ("base_url", "api_key", "api_secret", "database"):
+        with pytest.raises(RuntimeError, match="not running"):
+            getattr(box, name)
+    await box.stop()
+    await box.start()
+    with pytest.raises(RuntimeError, match="running already"):
+        await box.start()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/external", box.base_url)
+    await box.stop()
+    await box.stop()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = box.base_url
+    await box.start()
+    await box.stop()
+
+
+async def test_a_port_that_is_taken() -> None:
+    async with Sandbox() as box:
+        port = int(box.base_url.split(":")[2].split("/")[0])
+        other = Sandbox(port=port)
+        with pytest.raises(OSError, match="address already in use"):
+            await other.start()
+        with pytest.raises(RuntimeError, match="not running"):
+            _ = other.base_url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tier": "golden"}, "tier is 'golden'"),
+        ({"api_key": "golden"}, "api_key does not look like a key"),
+        ({"latency": -1}, "latency is -1"),
+    ],
+)
+def test_arguments_that_cannot_be(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sandbox(**arguments)
+
+
+async def test_rights_that_cannot_be() -> None:
+    for arguments in ({"scopes": ["x"]}, {"ip_whitelist": ["x"]}):
+        with pytest.raises(ValueError, match="'x' is n"):
+            await Sandbox(**arguments).start()
+
+
+async def test_a_file_of_another_version(tmp_path: Path) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db) as box:
+        box.database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(ValueError, match="schema 2 of another version: use a new file"):
+        await Sandbox(db=db).start()
+
+
+async def test_requests_are_recorded(panel: SignedClient, box: Sandbox) -> None:
+    await panel.ok("GET", "/v1/domains?limit=5")
+    await panel.call("POST", "/v1/nothing")
+    shown = [(row.method, row.path, row.status, row.operation) for row in box.requests]
+    assert shown == [
+        ("GET", f"{PREFIX}/v1/domains", 200, "domains.list"),
+        ("POST", f"{PREFIX}/v1/nothing", 404, None),
+    ]
+    assert box.requests.maxlen == 10_000
+
+
+async def test_latency_holds_answers_back(monkeypatch: pytest.MonkeyPatch, session, clock: Clock) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def recorded(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async with Sandbox(clock=clock, latency=12.5) as box:
+        monkeypatch.setattr("panelica_async.sandbox.server.asyncio.sleep", recorded)
+        await SignedClient(box, session, clock).ok("GET", "/v1/me")
+        monkeypatch.undo()
+    assert waits == [12.5]
+
+
+async def test_a_failure_of_the_sandbox_is_500(
+    panel: SignedClient, box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.database.execute("DROP TABLE webhook_deliveries")
+    refusal = await panel.refused(500, "GET", "/v1/webhooks/stats")
+    assert refusal == {"error": "Internal error", "code": "INTERNAL_ERROR"}
+    assert "the sandbox failed at GET /api/external/v1/webhooks/stats" in caplog.text
+
+
+async def test_many_at_once(panel: SignedClient) -> None:
+    """Each name is asked for twice at the same time; the box answers in any order, so the records are of no use here."""
+    john = await panel.account()
+
+    async def create(number: int) -> int:
+        body = json.dumps({"domain": f"d{number // 2}.example", "user_id": john["id"]}).encode()
+        headers = panel.headers("POST", f"{PREFIX}/v1/domains", body)
+        async with panel.session.post(f"{panel.box.base_url}/v1/domains", data=body, headers=headers) as response:
+            return response.status
+
+    statuses = await asyncio.gather(*(create(number) for number in range(40)))
+    assert sorted(statuses) == [201] * 20 + [409] * 20
+    assert (await panel.ok("GET", f"/v1/accounts/{john['id']}"))["domain_count"] == 20
+
+
+async def test_the_command(tmp_path: Path) -> None:
+    db = tmp_path / "panel.db"
+    command = [sys.executable, "-m", "panelica_async.sandbox", "--port", "0", "--db", str(db), "--tier", "business"]
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=os.environ.copy())
+        assert process.stdout is not None
+        lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
+        (*_, url), (*_, key), (*_, secret), export = lines
+        assert export == [
+            "export",
+            f"PANELICA_BASE_URL={url}",
+            f"PANELICA_API_KEY={key}",
+            f"PANELICA_API_SECRET={secret}",
+        ]
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/health") as response:
+            assert (await response.json())["status"] == "healthy"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    with contextlib.closing(sqlite3.connect(db)) as database:
+        assert database.execute("SELECT api_key, rate_limit_tier FROM api_keys").fetchall() == [(key, "business")]
+
+
+def test_the_command_says_why_it_cannot_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = tmp_path / "panel.db"
+    with contextlib.closing(sqlite3.connect(db)) as database:
+        database.execute("PRAGMA user_version = 99")
+    assert main(["--port", "0", "--db", str(db)]) == 1
+    assert "the sandbox cannot start" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.sandbox.calls import Call
+from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.pages import select
+from panelica_async.sandbox.seed import root_id, seed
+from panelica_async.sandbox.store import Store
+from tests.sandbox.signed_client import Clock, SignedClient
+
+
+async def names(panel: SignedClient, query: str) -> list[str]:
+    return [row["domain"] for row in await panel.ok("GET", f"/v1/domains?{query}".rstrip("?"))]
+
+
+@pytest.fixture
+async def domains(panel: SignedClient, clock: Clock) -> None:
+    john, jane = await panel.account("john"), await panel.account("jane")
+    for name, owner in [("c.example", john), ("a.example", jane), ("b.example", john), ("d.example", john)]:
+        await panel.domain(name, owner["id"])
+        clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "cabd"),
+        ("order=desc", "dbac"),
+        ("sort=domain", "abcd"),
+        ("sort=domain&order=desc", "dcba"),
+        ("sort=created_at", "cabd"),
+        ("sort=status&order=desc", "dbac"),
+        ("limit=2", "ca"),
+        ("page=2&limit=2", "bd"),
+        ("page=2&limit=3", "d"),
+        ("page=3&limit=2", ""),
+        ("page=1", "cabd"),
+        ("page=2", ""),
+        ("status=active", "cabd"),
+        ("status=suspended", ""),
+        ("colour=red&limit=1", "c"),
+        ("limit=1&limit=2", "ca"),
+        ("page=999999999999&limit=999999", ""),
+    ],
+)
+@pytest.mark.usefixtures("domains")
+async def test_order_and_pages(panel: SignedClient, query: str, expected: str) -> None:
+    assert await names(panel, query) == [f"{letter}.example" for letter in expected]
+
+
+@pytest.mark.usefixtures("domains")
+async def test_filters_and_pages_together(panel: SignedClient) -> None:
+    (john,) = [row for row in await panel.ok("GET", "/v1/accounts") if row["username"] == "john"]
+    query = f"user_id={john['id']}&sort=domain&limit=2"
+    assert await names(panel, query) == ["b.example", "c.example"]
+    assert await names(panel, f"{query}&page=2") == ["d.example"]
+    assert await names(panel, f"{query}&status=suspended") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "details"),
+    [
+        ("page=0", "page: must be at least 1"),
+        ("limit=0", "limit: must be at least 1"),
+        ("limit=ten", "limit: must be a whole number"),
+        ("limit=", "limit: must be a whole number"),
+        ("limit=1.5", "limit: must be a whole number"),
+        ("order=up", "order: must be one of asc, desc"),
+        ("sort=", "sort: must not be empty"),
+        ("sort=colour", "sort: there is no such field"),
+        ("sort=_position", "sort: there is no such field"),
+        ("sort=domain;drop", "sort: there is no such field"),
+    ],
+)
+async def test_no_pages(panel: SignedClient, query: str, details: str) -> None:
+    assert (await panel.refused(400, "GET", f"/v1/domains?{query}"))["details"] == details
+
+
+async def test_every_field_of_a_list_can_be_sorted_by(panel: SignedClient) -> None:
+    await panel.domain()
+    for endpoint in shipped_document().endpoints:
+        if any(parameter["name"] == "sort" for parameter in endpoint.query) and "{" not in endpoint.path:
+            for row in await panel.ok(endpoint.method, endpoint.path):
+                for field in row:
+                    await panel.ok(endpoint.method, f"{endpoint.path}?sort={field}&order=desc")
+
+
+@given(total=st.integers(0, 12), limit=st.integers(1, 5), order=st.sampled_from(["asc", "desc"]))
+def test_pages_together_are_the_whole_list(total: int, limit: int, order: str) -> None:
+    store = Store(":memory:", Clock(), seed)
+    (endpoint,) = [endpoint for endpoint in shipped_document().endpoints if endpoint.operation == "domains.list"]
+    for number in range(total):
+        row = {"id": str(number), "domain": f"d{number % 4}-{number}.example", "user_id": root_id(store)}
+        rest = {"php_version": f"8.{number % 3}", "web_server": "nginx", "document_root": "/", "created_at": 0}
+        store.insert("domain", {**row, **rest})
+
+    def page(**query: object) -> list[dict]:
+        asked = {"sort": "php_version", "order": order, **query}
+        document = shipped_document()
+        call = Call(endpoint=endpoint, path={}, query=asked, body={}, store=store, document=document, signer=None)
+        return select(call, "domain").rows
+
+    pages = [page(page=number, limit=limit) for number in range(1, total // limit + 2)]
+    assert [row for rows in pages for row in rows] == page()
+    assert all(len(rows) == limit for rows in pages[:-1])
+    assert len(page()) == total
+    store.close()

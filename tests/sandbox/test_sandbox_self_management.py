@@ -1,0 +1,260 @@
+"""Plans, API keys, webhooks, services and what the API says about itself."""
+
+import pytest
+
+from panelica_async.facts import SERVICES, WEBHOOK_EVENTS
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.document import shipped_document
+from tests.sandbox.signed_client import Clock, SignedClient
+
+HTTP = {
+    "name": "Domain Alerts",
+    "destination_type": "http",
+    "destination_config": {"url": "https://example.com/webhook", "method": "POST"},
+    "events": ["domain.created", "domain.deleted"],
+}
+
+
+async def test_plans(panel: SignedClient) -> None:
+    assert [plan["name"] for plan in await panel.ok("GET", "/v1/plans")] == ["Starter", "Standard", "Business"]
+    created = await panel.ok("POST", "/v1/plans", {"name": "Très Grand Plan!", "max_domains": 0})
+    assert created == {
+        "id": created["id"],
+        "name": "Très Grand Plan!",
+        "slug": "très-grand-plan",
+        "max_domains": 0,
+        "max_databases": None,
+        "max_email_accounts": None,
+        "max_ftp_accounts": None,
+        "disk_space_mb": None,
+        "bandwidth_mb": None,
+        "php_versions": created["php_versions"],
+        "user_count": 0,
+    }
+    await panel.refused(409, "POST", "/v1/plans", {"name": "très grand plan!".title()})
+    path = f"/v1/plans/{created['id']}"
+    changed = await panel.ok("PATCH", path, {"max_domains": -1, "slug": "big", "php_versions": ["8.4"]})
+    assert changed == {**created, "max_domains": -1, "slug": "big", "php_versions": ["8.4"]}
+    await panel.refused(409, "PATCH", path, {"name": "starter"})
+    await panel.refused(400, "PATCH", path, {})
+    await panel.refused(404, "PATCH", "/v1/plans/gone", {"max_domains": 1})
+    await panel.account("john", "Starter")
+    counts = {plan["name"]: plan["user_count"] for plan in await panel.ok("GET", "/v1/plans")}
+    assert (counts["Starter"], counts["Standard"]) == (1, 0)
+
+
+async def test_an_api_key_from_creation_on(panel: SignedClient, clock: Clock) -> None:
+    body = {
+        "name": "New Key",
+        "scopes": ["domains:read", "plans:*"],
+        "rate_limit_tier": "business",
+        "ip_whitelist": ["127.0.0.1"],
+        "expires_in": 90,
+        "environment": "test",
+    }
+    created = await panel.ok("POST", "/v1/api-keys", body)
+    assert created["api_key"].startswith(f"{created['key_prefix']}")
+    assert created["key_prefix"].startswith("pk_test_")
+    assert len(created["key_prefix"]) == 16
+    assert created["api_secret"].startswith("sk_test_")
+    assert created["expires_at"] == "2026-06-05T12:00:00Z"
+
+    listed = (await panel.ok("GET", "/v1/api-keys"))[-1]
+    assert not {"api_key", "api_secret"} & set(listed)
+    assert (listed["name"], listed["status"], listed["ip_whitelist"]) == ("New Key", "active", ["127.0.0.1"])
+
+    user = panel.with_key(created["api_key"], created["api_secret"])
+    me = await user.ok("GET", "/v1/me")
+    assert me == {
+        "key_id": created["id"],
+        "key_prefix": created["key_prefix"],
+        "name": "New Key",
+        "scopes": ["domains:read", "plans:*"],
+        "rate_limit_tier": "business",
+        "user": {**me["user"], "username": "root", "role": "ROOT"},
+        "status": "active",
+        "expires_at": "2026-06-05T12:00:00Z",
+    }
+
+    secret = (await panel.ok("POST", f"/v1/api-keys/{created['id']}/regenerate"))["api_secret"]
+    assert (await user.call("GET", "/v1/me")).code == "INVALID_SIGNATURE"
+    assert (await panel.with_key(created["api_key"], secret).ok("GET", "/v1/me"))["key_id"] == created["id"]
+    await panel.refused(404, "POST", "/v1/api-keys/gone/regenerate")
+
+
+async def test_a_key_with_defaults(panel: SignedClient) -> None:
+    created = await panel.ok("POST", "/v1/api-keys", {"name": "Plain", "scopes": ["*:*"]})
+    assert (created["rate_limit_tier"], created["expires_at"]) == ("starter", None)
+    assert created["api_key"].startswith("pk_live_")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scopes", []),
+        ("scopes", ["domains:fly"]),
+        ("rate_limit_tier", "golden"),
+        ("ip_whitelist", ["localhost"]),
+        ("expires_in", 0),
+        ("environment", "dream"),
+    ],
+)
+async def test_no_keys(panel: SignedClient, field: str, value: object) -> None:
+    body = {"name": "Key", "scopes": ["*:*"], field: value}
+    assert (await panel.refused(400, "POST", "/v1/api-keys", body))["details"].startswith(f"{field}: ")
+
+
+async def test_webhooks_log_what_happens(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+    created = await panel.ok("POST", "/v1/webhooks", HTTP)
+    assert created == {
+        "id": created["id"],
+        **HTTP,
+        "retry_count": 3,
+        "retry_delay_seconds": 60,
+        "timeout_seconds": 30,
+        "active": True,
+        "created_at": "2026-03-07T12:00:00Z",
+    }
+    users = await panel.ok("POST", "/v1/webhooks", {**HTTP, "events": ["user.created", "user.deleted"]})
+    john = await panel.account()
+    await panel.domain("one.example", john["id"])
+    await panel.domain("two.example", john["id"])
+    await panel.refused(409, "POST", "/v1/domains", {"domain": "two.example", "user_id": john["id"]})
+    clock.advance(10)
+    await panel.ok("DELETE", f"/v1/accounts/{john['id']}")
+    assert await panel.ok("POST", f"/v1/webhooks/{created['id']}/test") == {"message": "Test event sent"}
+
+    async def log(webhook: dict) -> list[str]:
+        return [row["event_type"] for row in (await panel.ok("GET", f"/v1/webhooks/{webhook['id']}/logs"))["data"]]
+
+    assert await log(users) == ["user.created", "user.deleted"]
+    assert await log(created) == ["domain.created"] * 2 + ["domain.deleted"] * 2 + ["webhook.test"]
+
+    page = await panel.ok("GET", f"/v1/webhooks/{created['id']}/logs?page=2&limit=2")
+    assert (page["total"], page["page"], page["limit"]) == (5, 2, 2)
+    assert [row["event_type"] for row in page["data"]] == ["domain.deleted"] * 2
+    (row, _) = page["data"]
+    assert row["event_id"].startswith("evt_")
+    assert (row["status"], row["status_code"], row["retry_count"]) == ("success", 200, 0)
+    assert row["created_at"] == "2026-03-07T12:00:10Z"
+
+    stats = await panel.ok("GET", "/v1/webhooks/stats")
+    assert (stats["total_webhooks"], stats["active_webhooks"]) == (2, 2)
+    assert (stats["total_deliveries_24h"], stats["failed_deliveries_24h"], stats["success_rate_24h"]) == (7, 0, 100)
+    box.database.execute("UPDATE webhook_deliveries SET status = 'failed' WHERE event_type = 'webhook.test'")
+    box.database.execute("UPDATE webhooks SET active = 0 WHERE id = ?", (users["id"],))
+    stats = await panel.ok("GET", "/v1/webhooks/stats")
+    assert (stats["active_webhooks"], stats["successful_deliveries_24h"]) == (1, 6)
+    assert stats["success_rate_24h"] == pytest.approx(600 / 7)
+    await panel.account("jane")
+    assert await log(users) == ["user.created", "user.deleted"]
+    clock.advance(86400)
+    assert (await panel.ok("GET", "/v1/webhooks/stats"))["total_deliveries_24h"] == 0
+    assert [row["id"] for row in await panel.ok("GET", "/v1/webhooks")] == [created["id"], users["id"]]
+
+
+async def test_stats_without_deliveries(panel: SignedClient) -> None:
+    stats = await panel.ok("GET", "/v1/webhooks/stats")
+    assert (stats["total_deliveries_24h"], stats["avg_response_time_ms"], stats["success_rate_24h"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("example", ["http", "telegram", "slack", "discord"])
+async def test_destinations_of_the_reference(panel: SignedClient, example: str) -> None:
+    examples = shipped_document().content["paths"]["/v1/webhooks"]["post"]["requestBody"]["content"]
+    body = examples["application/json"]["examples"][example]["value"]
+    created = await panel.ok("POST", "/v1/webhooks", body)
+    assert {name: created[name] for name in body} == body
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("destination_type", "pigeon"),
+        ("destination_type", "telegram"),
+        ("destination_config", {}),
+        ("events", []),
+        ("events", ["domain created"]),
+        ("retry_count", -1),
+    ],
+)
+async def test_no_webhooks(panel: SignedClient, field: str, value: object) -> None:
+    await panel.refused(400, "POST", "/v1/webhooks", {**HTTP, field: value})
+    assert panel.count("webhooks") == 0
+
+
+async def test_unknown_webhooks(panel: SignedClient) -> None:
+    await panel.refused(404, "GET", "/v1/webhooks/gone/logs")
+    await panel.refused(404, "POST", "/v1/webhooks/gone/test")
+
+
+async def test_the_events_there_are(panel: SignedClient) -> None:
+    categories = (await panel.ok("GET", "/v1/webhooks/events"))["categories"]
+    assert categories[0] == {
+        "name": "User Events",
+        "events": [
+            {"type": "user.created", "description": "Triggered when a new user is created"},
+            {"type": "user.deleted", "description": "Triggered when a user is deleted"},
+        ],
+    }
+    assert {event["type"] for category in categories for event in category["events"]} == set(WEBHOOK_EVENTS)
+
+
+async def test_services_start_and_stop(panel: SignedClient, clock: Clock) -> None:
+    services = await panel.ok("GET", "/v1/server/services")
+    assert {row["name"]: row["display_name"] for row in services} == dict(SERVICES)
+    path = "/v1/server/services/nginx"
+
+    async def nginx() -> tuple[str, int | None, int | None]:
+        (row,) = [row for row in await panel.ok("GET", "/v1/server/services") if row["name"] == "nginx"]
+        return row["status"], row["pid"], row["uptime_seconds"]
+
+    first = await nginx()
+    assert first == ("running", 1000, 883_800)
+    await panel.ok("POST", f"{path}/start")
+    assert await nginx() == first
+    for _ in range(2):
+        await panel.ok("POST", f"{path}/stop", b"[]")
+        assert await nginx() == ("stopped", None, None)
+    await panel.ok("POST", f"{path}/start")
+    clock.advance(5)
+    assert await nginx() == ("running", 2001, 5)
+    assert await panel.ok("POST", f"{path}/restart") == {"message": "Nginx restarted"}
+    assert await nginx() == ("running", 2002, 0)
+    for action in ("start", "stop", "restart"):
+        await panel.refused(404, "POST", f"/v1/server/services/gone/{action}")
+
+
+async def test_the_server(panel: SignedClient, clock: Clock) -> None:
+    before = await panel.ok("GET", "/v1/server/status")
+    assert (before["status"], before["hostname"]) == ("online", "server1.example.com")
+    clock.advance(60)
+    await panel.ok("POST", "/v1/server/services/mysql/stop")
+    after = await panel.ok("GET", "/v1/server/status")
+    assert after["uptime_seconds"] == before["uptime_seconds"] + 60
+    assert after["memory"]["used_mb"] < before["memory"]["used_mb"]
+
+
+async def test_cloudflare_zones(panel: SignedClient) -> None:
+    zones = await panel.ok("GET", "/v1/cloudflare/zones")
+    assert [zone["name"] for zone in zones] == ["example.com", "example.org"]
+    await panel.domain("example.com")
+    path = f"/v1/cloudflare/zones/{zones[0]['id']}/sync"
+    assert await panel.ok("POST", path) == {"message": "2 records of example.com are in sync"}
+    await panel.refused(404, "POST", "/v1/cloudflare/zones/gone/sync")
+
+
+async def test_the_postman_collection(panel: SignedClient) -> None:
+    collection = await panel.ok("GET", "/v1/postman-collection")
+    assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
+    requests = [item["request"] for folder in collection["item"] for item in folder["item"]]
+    shown = {(request["method"], request["url"]["raw"].removeprefix("{{base_url}}")) for request in requests}
+    documented = {
+        (endpoint.method, endpoint.path.replace("{", ":").replace("}", "")) for endpoint in shipped_document().endpoints
+    }
+    assert shown == documented
+    assert any("CryptoJS.HmacSHA256" in line for line in collection["event"][0]["script"]["exec"])
+
+
+async def test_health_tells_the_uptime(panel: SignedClient, clock: Clock) -> None:
+    clock.advance(2 * 86400 + 3600)
+    assert (await panel.ok("GET", "/v1/health"))["uptime"] == "12d 6h 30m"

@@ -1,0 +1,174 @@
+import pytest
+
+from panelica_async.facts import TIERS, Tier
+from panelica_async.sandbox import Sandbox, ServerLimits
+from tests.sandbox.signed_client import Clock, SignedClient
+
+SMALL = Tier(name="small", requests_per_minute=6, requests_per_hour=20, burst=None, unlimited=False)
+BURSTY = Tier(name="bursty", requests_per_minute=60, requests_per_hour=None, burst=5, unlimited=False)
+
+
+def admitted(limits: ServerLimits, most: int = 10_000) -> int:
+    """Count the requests that pass at this moment."""
+    return next((count for count in range(most) if not limits.admit().admitted), most)
+
+
+def test_a_fixed_minute_starts_anew_at_the_full_minute() -> None:
+    clock = Clock(60_000 * 60 + 59.0)
+    limits = ServerLimits(SMALL, clock)
+    assert admitted(limits) == 6
+    refused = limits.admit()
+    assert (refused.admitted, refused.window, refused.limit, refused.retry_after) == (False, "minute", 6, 1)
+    clock.advance(1)
+    assert admitted(limits) == 6
+
+
+def test_a_sliding_minute_frees_what_is_60_seconds_old() -> None:
+    clock = Clock(60_000 * 60 + 59.0)
+    limits = ServerLimits(SMALL, clock, window="sliding")
+    assert [limits.admit().admitted for _ in range(2)] == [True, True]
+    clock.advance(30)
+    assert admitted(limits) == 4
+    assert limits.admit().retry_after == 30
+    clock.advance(29.5)
+    assert limits.admit().retry_after == 1
+    clock.advance(0.5)
+    assert admitted(limits) == 2
+    clock.advance(30)
+    assert admitted(limits) == 4
+
+
+def test_a_bucket_comes_back_evenly() -> None:
+    clock = Clock()
+    limits = ServerLimits(BURSTY, clock, window="bucket")
+    assert admitted(limits) == 5
+    refused = limits.admit()
+    assert (refused.window, refused.limit, refused.retry_after) == ("minute", 5, 1)
+    clock.advance(3)
+    assert admitted(limits) == 3
+    clock.advance(3600)
+    assert admitted(limits) == 5
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
+def test_the_burst_limits_besides_the_minute(window) -> None:
+    clock = Clock(60_000 * 60)
+    limits = ServerLimits(BURSTY, clock, window=window)
+    assert admitted(limits) == 5
+    assert limits.admit().window == "burst"
+    count = 5
+    while limits.usage("minute").remaining:
+        clock.advance(1)
+        count += admitted(limits)
+    assert count == 60
+    clock.advance(0.5)
+    assert limits.admit().window == "minute"
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+def test_the_hour_limits_besides_the_minute(window) -> None:
+    clock = Clock(1000 * 3600)
+    limits = ServerLimits(SMALL, clock, window=window)
+    count = 0
+    for _ in range(30):
+        count += admitted(limits)
+        clock.advance(60)
+    assert count == 20
+    refused = limits.admit()
+    assert (refused.window, refused.limit) == ("hour", 20)
+    clock.advance(refused.retry_after)
+    assert limits.admit().admitted
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+@pytest.mark.parametrize("tier", TIERS.values(), ids=lambda tier: tier.name)
+def test_waiting_as_told_is_enough(tier: Tier, window) -> None:
+    clock = Clock()
+    limits = ServerLimits(tier, clock, window=window)
+    for _ in range(20):
+        passed = admitted(limits, most=2000)
+        assert passed
+        clock.advance(limits.admit().retry_after)
+
+
+def test_a_refused_request_does_not_count() -> None:
+    clock = Clock()
+    limits = ServerLimits(SMALL, clock)
+    admitted(limits)
+    for _ in range(100):
+        limits.admit()
+    assert limits.usage("minute").used == 6
+    assert limits.usage("hour").used == 6
+
+
+def test_enterprise_has_no_limit() -> None:
+    limits = ServerLimits(TIERS["enterprise"], Clock())
+    assert admitted(limits) == 10_000
+    assert limits.headers() == {}
+    usage = limits.usage("minute")
+    assert (usage.limit, usage.used, usage.remaining) == (None, 10_000, None)
+
+
+def test_there_is_no_other_way_to_count() -> None:
+    with pytest.raises(ValueError, match="take one of fixed, sliding, bucket"):
+        ServerLimits(SMALL, Clock(), window="leaky")
+
+
+async def test_a_full_minute_is_429(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+    credentials = box.add_key(tier="starter")
+    user = panel.with_key(credentials.api_key, credentials.api_secret)
+    clock.advance(-clock() % 60 + 20)
+    for left in reversed(range(60)):
+        answer = await user.call("GET", "/v1/me")
+        assert answer.headers["X-RateLimit-Limit-Minute"] == "60"
+        assert answer.headers["X-RateLimit-Remaining-Minute"] == str(left)
+        assert answer.headers["X-RateLimit-Reset-Minute"] == str(int(clock()) + 40)
+    answer = await user.call("POST", "/v1/plans", {"name": "Refused"})
+    assert answer.status == 429
+    assert answer.data == {
+        "error": "Rate limit exceeded for this API key (minute window)",
+        "code": "RATE_LIMIT_EXCEEDED",
+        "details": "retry after 40 s",
+        "limit": 60,
+        "retry_after": 40,
+        "window": "minute",
+    }
+    assert answer.headers["Retry-After"] == "40"
+    assert answer.headers["X-RateLimit-Remaining-Minute"] == "0"
+    # Another key has a count of its own, and nothing happened.
+    assert "Refused" not in {plan["name"] for plan in await panel.ok("GET", "/v1/plans")}
+    clock.advance(40)
+    assert (await user.call("GET", "/v1/me")).status == 200
+
+
+async def test_usage_of_a_key(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+    credentials = box.add_key(tier="professional")
+    user = panel.with_key(credentials.api_key, credentials.api_secret)
+    await user.ok("GET", "/v1/me")
+    clock.advance(60)
+    await user.call("GET", "/v1/domains/unknown")
+    assert await user.ok("GET", "/v1/rate-limit") == {
+        "tier": "professional",
+        "requests_per_minute": 300,
+        "requests_per_hour": 10000,
+        "burst_size": 50,
+        "current_minute_usage": 2,
+        "current_hour_usage": 3,
+        "reset_at": "2026-03-07T12:02:00Z",
+    }
+
+
+async def test_what_does_not_count(panel: SignedClient, box: Sandbox) -> None:
+    credentials = box.add_key(tier="starter")
+    user = panel.with_key(credentials.api_key, credentials.api_secret)
+    await user.call("GET", "/v1/health")
+    await user.call("GET", "/v1/nothing/there")
+    await user.with_key(credentials.api_key, "sk_live_wrong").call("GET", "/v1/me")
+    assert (await user.ok("GET", "/v1/rate-limit"))["current_minute_usage"] == 1
+
+
+async def test_a_sandbox_counts_as_told(session, clock: Clock) -> None:
+    async with Sandbox("professional", clock=clock, window="bucket") as box:
+        user = SignedClient(box, session, clock)
+        answers = [(await user.call("GET", "/v1/me")).status for _ in range(51)]
+    assert answers == [200] * 50 + [429]
