@@ -1,1 +1,68 @@
-"""Bulk provisioning."""
+"""Bulk provisioning: many sites from one manifest, with a plan before and a truthful report after.
+
+```python
+manifest = Manifest.load("launch.csv")
+plan = await Plan.build(panel, manifest)  # only reads
+print(plan.counts, plan.calls, plan.estimate(RateLimit.for_tier("professional")))
+async for site in apply(panel, plan, journal="launch.journal", credentials="launch.passwords.csv"):
+    print(site.domain, site.status, site.reason or "")
+```
+
+After a crash or a stop, `resume(panel, "launch.journal")` goes on without doing anything twice.
+
+How it works: `manifest` is what is asked for; `steps` turns it into single objects, each of which knows how it is
+recognised and how it is made; `snapshot` reads what exists; `plan` compares the two; `engine` takes the steps of
+several sites at a time with `execution`, which notes each call in the `journal` before and after it and finds out what
+became of a call without a reply.
+"""
+
+from panelica_async.provision.engine import apply, resume
+from panelica_async.provision.journal import Journal, Record, Run, State
+from panelica_async.provision.manifest import (
+    Database,
+    DatabaseUser,
+    DnsRecord,
+    FtpUser,
+    Mailbox,
+    Manifest,
+    ManifestError,
+    Owner,
+    Problem,
+    Site,
+)
+from panelica_async.provision.outcome import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.provision.passwords import CredentialsFile, generate_password
+from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
+from panelica_async.provision.steps import Step, StepKind
+
+__all__ = [
+    "CredentialsFile",
+    "Database",
+    "DatabaseUser",
+    "DnsRecord",
+    "Event",
+    "FtpUser",
+    "Journal",
+    "Mailbox",
+    "Manifest",
+    "ManifestError",
+    "Owner",
+    "Plan",
+    "PlannedStep",
+    "Problem",
+    "Record",
+    "Run",
+    "Site",
+    "SiteOutcome",
+    "SitePlan",
+    "SiteStatus",
+    "State",
+    "Step",
+    "StepKind",
+    "StepOutcome",
+    "StepStatus",
+    "Verdict",
+    "apply",
+    "generate_password",
+    "resume",
+]

@@ -1,0 +1,216 @@
+"""Takes single steps: sends the call, keeps the journal, and finds out what became of a call without a reply."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConflictError,
+    ConnectError,
+    DecodeError,
+    MissingScopeError,
+    OutcomeUnknownError,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ResponseError,
+    ServerError,
+    UnsupportedOperationError,
+)
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.outcome import StepOutcome, StepStatus, reason_of
+from panelica_async.provision.passwords import CredentialsFile
+from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.snapshot import Inventory, Listing
+from panelica_async.provision.steps import Likeness, Match, Step, StepKind, View
+
+_FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
+"""Errors that every further call would meet too."""
+_OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
+"""Errors that every further call of the same kind would meet too."""
+_SENDS: Final = 2
+"""How often a call is sent when there is no reply and its object is surely not there."""
+
+
+class Execution:
+    """Takes the steps of a plan, one at a time, in whatever order it is asked to.
+
+    Args:
+        panel: The panel.
+        plan: The plan, decided with what the journal knows.
+        journal: Where every call is noted before and after it.
+        credentials: Where generated passwords are kept; None when none are needed.
+        settle: Seconds to wait between a lost reply and looking what became of the call, which the panel may still be
+            working on.
+        on_list: Called after each list call that is made to find out what became of a call.
+
+    Attributes:
+        fatal: The error that makes it pointless to go on, once there is one.
+    """
+
+    def __init__(
+        self,
+        panel: PanelicaClient,
+        plan: Plan,
+        journal: Journal,
+        credentials: CredentialsFile | None,
+        *,
+        settle: float,
+        on_list: Callable[[], None],
+    ) -> None:
+        self.fatal: PanelicaError | None = None
+        self._panel = panel
+        self._journal = journal
+        self._credentials = credentials
+        self._settle = settle
+        self._inventory = Inventory(panel, plan.snapshot, on_list)
+        self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
+        self._refused: dict[StepKind, PanelicaError] = {}
+
+    async def take(self, planned: PlannedStep) -> StepOutcome:
+        """Take a step and return what became of it."""
+        step, reason = planned.step, planned.reason
+        match planned.verdict:
+            case Verdict.EXISTS if self._is_doubtful(step):
+                return self._created(step, planned.object_id, "sent by an earlier run; found by looking")
+            case Verdict.EXISTS:
+                return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=reason)
+            case Verdict.CONFLICT:
+                return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
+            case Verdict.UNKNOWN:
+                return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
+        missing = next((parent for parent in step.parents if parent.id not in self._ids), None)
+        if missing is not None:
+            reason = f"builds on the {missing.kind} {missing.key}, which is not there"
+            return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
+        if error := self._refused.get(step.kind):
+            return _failure(step, error)
+        return await self._create(step)
+
+    async def _create(self, step: Step) -> StepOutcome:
+        password = self._password(step)
+        for sends in range(1, _SENDS + 1):
+            outcome = await self._send(step, password)
+            if outcome is not None:
+                return attrs.evolve(outcome, calls=sends)
+        reason = f"sent {_SENDS} times without a reply, and not there when looked for"
+        return attrs.evolve(self._in_doubt(step, reason), calls=_SENDS)
+
+    async def _send(self, step: Step, password: str) -> StepOutcome | None:
+        """Send the call once; None when there was no reply and the object is surely not there."""
+        was_doubtful = self._is_doubtful(step)
+        parent_id = self._ids[step.parents[0].id] if step.parents else None
+        self._journal.sent(step, parent_id=parent_id)
+        try:
+            object_id = await step.create(self._panel, self._view(), password)
+        except asyncio.CancelledError:
+            self._journal.unknown(step, "cancelled on its way")
+            raise
+        except (OutcomeUnknownError, DecodeError, ServerError) as error:
+            self._journal.unknown(step, reason_of(error))
+            await asyncio.sleep(self._settle)
+            return self._after_silence(step, error, await self._look(step))
+        except step.duplicate_errors as error:
+            return self._after_refusal(step, error, await self._look(step), was_doubtful=was_doubtful)
+        except PanelicaError as error:
+            if isinstance(error, _FATAL):
+                self.fatal = error
+            if isinstance(error, _OF_THE_KIND):
+                self._refused[step.kind] = error
+            return self._failed(step, error)
+        except ValueError as error:  # The client refuses an argument before it sends anything.
+            return self._failed(step, ConfigurationError(str(error)))
+        return self._created(step, object_id)
+
+    async def _look(self, step: Step) -> Match:
+        """Read the list that shows the step's object, and compare."""
+        zone_id = self._ids[step.parents[0].id] if step.listing is Listing.ZONES else None
+        try:
+            snapshot = await self._inventory.refresh(step.listing, zone_id)
+            if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
+                await self._inventory.refresh(Listing.DOMAINS)
+        except PanelicaError as error:
+            if isinstance(error, _FATAL):
+                self.fatal = error
+            return Match(Likeness.UNSURE, reason=f"it could not be looked for: {reason_of(error)}")
+        return step.match(self._view())
+
+    def _after_silence(self, step: Step, error: PanelicaError, found: Match) -> StepOutcome | None:
+        match found.likeness:
+            case Likeness.EQUAL:
+                return self._created(step, found.object_id, "there was no proper reply; found by looking")
+            case Likeness.ABSENT if not isinstance(error, ServerError):
+                return None
+            case Likeness.UNSURE:
+                return self._in_doubt(step, f"{reason_of(error)}; {found.reason}")
+            case _:
+                return self._failed(step, error, found.reason)
+
+    def _after_refusal(self, step: Step, error: ResponseError, found: Match, *, was_doubtful: bool) -> StepOutcome:
+        # "409: exists, in use, integration not configured" (panel-facts B.5): only the list tells which.
+        is_there = found.likeness is Likeness.EQUAL or (
+            found.likeness is Likeness.UNSURE and isinstance(error, ConflictError)
+        )
+        if not is_there:
+            return self._failed(step, error, found.reason)
+        if was_doubtful:
+            return self._created(step, found.object_id, "sent by an earlier run")
+        if self._credentials is not None:
+            self._credentials.take_back(step)
+        self._ids[step.id] = found.object_id
+        self._journal.found(step, found.object_id, reason_of(error))
+        return StepOutcome(
+            step=step, status=StepStatus.EXISTS, object_id=found.object_id, reason="it was there already"
+        )
+
+    def _created(self, step: Step, object_id: str | None, reason: str | None = None) -> StepOutcome:
+        self._ids[step.id] = object_id
+        self._journal.done(step, object_id, reason)
+        return StepOutcome(step=step, status=StepStatus.CREATED, object_id=object_id, reason=reason)
+
+    def _failed(self, step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
+        outcome = _failure(step, error, found)
+        self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
+        return outcome
+
+    def _in_doubt(self, step: Step, reason: str) -> StepOutcome:
+        self._journal.unknown(step, reason)
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
+
+    def _password(self, step: Step) -> str:
+        if not step.password_needed:
+            return ""
+        if step.password is not None:
+            return step.password
+        if self._credentials is None:
+            raise ConfigurationError(f"a password is to be generated for {step.id}, and there is no file to keep it in")
+        return self._credentials.password_for(step)
+
+    def _is_doubtful(self, step: Step) -> bool:
+        record = self._journal.records.get(step.id)
+        return record is not None and record.is_doubtful
+
+    def _view(self) -> View:
+        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
+        return View(snapshot=self._inventory.snapshot, ids=self._ids, doubtful=doubtful)
+
+
+_CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
+_UNKNOWN_HINT = "Look in the panel whether it is there; `resume` looks again."
+
+
+def _failure(step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
+    reason = reason_of(error) if found is None else f"{reason_of(error)}; {found}"
+    return StepOutcome(
+        step=step,
+        status=StepStatus.FAILED,
+        reason=reason,
+        hint=error.hint,
+        code=error.code if isinstance(error, ResponseError) else None,
+        request_id=error.request_id if isinstance(error, ResponseError) else None,
+    )

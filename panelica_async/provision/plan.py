@@ -1,0 +1,235 @@
+"""The plan: what would be created, what exists and what stands in the way, without a single write."""
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.provision.journal import Journal, Record
+from panelica_async.provision.manifest import Manifest, Site
+from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
+from panelica_async.ratelimit import RateLimit
+from panelica_async.ratelimit.quota import Quota
+
+
+class Verdict(enum.StrEnum):
+    """What is to become of a step."""
+
+    CREATE = "create"
+    EXISTS = "exists"
+    """The object is there, as wanted."""
+    CONFLICT = "conflict"
+    """Something stands in the way; the step is not taken."""
+    BLOCKED = "blocked"
+    """The step builds on one with a conflict, and is not taken."""
+    UNKNOWN = "unknown"
+    """The step was sent by an earlier run, and the panel's lists cannot tell what became of it."""
+
+
+@attrs.frozen(kw_only=True)
+class PlannedStep:
+    """A step and what is to become of it."""
+
+    step: Step
+    verdict: Verdict
+    reason: str | None = None
+    """In words, for conflicts and whatever else needs one."""
+    object_id: str | None = None
+    """Id of the object that exists, if it has one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as JSON-like data, without secrets."""
+        step = self.step
+        return {
+            "kind": step.kind.value,
+            "name": step.key,
+            "operation": step.operation,
+            "arguments": step.arguments,
+            "depends_on": [parent.id for parent in step.parents],
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class SitePlan:
+    """The steps of one site, in the order they are taken."""
+
+    site: Site
+    steps: tuple[PlannedStep, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What applying a manifest would do. Making one only reads; it holds no secrets but those of its manifest."""
+
+    manifest: Manifest
+    snapshot: Snapshot = attrs.field(repr=False)
+    """What the panel had when the plan was made."""
+    sites: tuple[SitePlan, ...] = attrs.field(repr=False)
+    """The sites in the order of the manifest."""
+    list_calls: int = 0
+    """Number of calls it took to make the plan."""
+
+    @classmethod
+    async def build(cls, panel: PanelicaClient, manifest: Manifest, *, journal: Journal | None = None) -> Self:
+        """Read what exists and decide what is to be done.
+
+        Only lists are read, each once, and only those the manifest needs: of DNS records, one list for each domain
+        that exists and is to get records.
+
+        Args:
+            panel: The panel; the key needs the read scopes of what the manifest asks for.
+            manifest: What is wanted.
+            journal: Journal of an earlier run of the same manifest; what it did is not looked for again.
+
+        Raises:
+            PanelicaError: A list could not be read.
+        """
+        records = journal.records if journal else {}
+        inventory = Inventory(panel)
+        steps = [step for _, site_steps in steps_of(manifest) for step in site_steps]
+        for listing in _needed(manifest, steps):
+            await inventory.refresh(listing)
+        zones = _zones(cls.decide(manifest, inventory.snapshot, records))
+        await inventory.refresh_zones(zones)
+        return attrs.evolve(cls.decide(manifest, inventory.snapshot, records), list_calls=inventory.calls)
+
+    @classmethod
+    def decide(cls, manifest: Manifest, snapshot: Snapshot, records: Mapping[str, Record]) -> Self:
+        """Decide what is to be done, given what exists and what earlier runs did.
+
+        Args:
+            manifest: What is wanted.
+            snapshot: What exists.
+            records: What a journal knows of each step, by id of the step.
+        """
+        ids: dict[str, str | None] = {}
+        doubtful = {record.id for record in records.values() if record.is_doubtful}
+        view = View(snapshot=snapshot, ids=ids, doubtful=doubtful)
+        decided: dict[str, PlannedStep] = {}
+        sites = []
+        for site, steps in steps_of(manifest):
+            for step in steps:
+                if step.id not in decided:
+                    planned = decided[step.id] = _decide(step, view, records.get(step.id), decided)
+                    if planned.verdict is Verdict.EXISTS:
+                        ids[step.id] = planned.object_id
+            sites.append(SitePlan(site=site, steps=tuple(decided[step.id] for step in steps)))
+        return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites))
+
+    def updated(self, journal: Journal) -> Self:
+        """Return the plan as it is with what a journal knows, without another call."""
+        plan = self.decide(self.manifest, self.snapshot, journal.records)
+        return attrs.evolve(plan, list_calls=self.list_calls)
+
+    @property
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """Every step once, in the order of the sites; sites of one owner share a step."""
+        unique = {planned.step.id: planned for site in self.sites for planned in site.steps}
+        return tuple(unique.values())
+
+    @property
+    def counts(self) -> Mapping[StepKind, Mapping[Verdict, int]]:
+        """Number of steps by kind and verdict."""
+        counts: dict[StepKind, Counter[Verdict]] = {}
+        for planned in self.steps:
+            counts.setdefault(planned.step.kind, Counter())[planned.verdict] += 1
+        return counts
+
+    @property
+    def writes(self) -> int:
+        """Number of calls that are still to be made, one for each step to create."""
+        return sum(planned.verdict is Verdict.CREATE for planned in self.steps)
+
+    @property
+    def calls(self) -> int:
+        """Number of calls altogether: the lists that were read, and the writes to come."""
+        return self.list_calls + self.writes
+
+    @property
+    def conflicts(self) -> tuple[PlannedStep, ...]:
+        """Steps that something stands in the way of."""
+        return tuple(planned for planned in self.steps if planned.verdict is Verdict.CONFLICT)
+
+    def estimate(self, limit: RateLimit) -> timedelta:
+        """Return how long the writes take at least under a rate limit, when nobody else uses the key.
+
+        Args:
+            limit: The limit, such as `RateLimit.for_tier("professional")`.
+        """
+        quota = Quota(limit)
+        now = 0.0
+        for _ in range(self.writes):
+            now = quota.ready_at(now)
+            quota.take(now)
+        return timedelta(seconds=now)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-like data, without secrets."""
+        return {
+            "manifest": str(self.manifest.source) if self.manifest.source else None,
+            "digest": self.manifest.digest,
+            "calls": {"lists": self.list_calls, "writes": self.writes},
+            "counts": {
+                kind.value: {verdict.value: count for verdict, count in verdicts.items()}
+                for kind, verdicts in self.counts.items()
+            },
+            "sites": [
+                {
+                    "domain": site.site.domain,
+                    "line": site.site.line,
+                    "owner": site.site.owner.username,
+                    "steps": [planned.to_dict() for planned in site.steps],
+                }
+                for site in self.sites
+            ],
+        }
+
+
+def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
+    if record is not None and record.is_settled:
+        return PlannedStep(
+            step=step, verdict=Verdict.EXISTS, object_id=record.object_id, reason="done by an earlier run"
+        )
+    for parent in step.parents:
+        if decided[parent.id].verdict not in {Verdict.CREATE, Verdict.EXISTS}:
+            return PlannedStep(step=step, verdict=Verdict.BLOCKED, reason=f"builds on {parent.id}")
+    match = step.match(view)
+    verdict = _VERDICTS[match.likeness]
+    if match.likeness is Likeness.UNSURE and step.id in view.doubtful:
+        verdict = Verdict.UNKNOWN
+    return PlannedStep(step=step, verdict=verdict, object_id=match.object_id, reason=match.reason)
+
+
+_VERDICTS = {
+    Likeness.ABSENT: Verdict.CREATE,
+    Likeness.EQUAL: Verdict.EXISTS,
+    Likeness.DIFFERENT: Verdict.CONFLICT,
+    # Never sent by us: if it should be there, the panel refuses a second one.
+    Likeness.UNSURE: Verdict.CREATE,
+}
+
+
+def _needed(manifest: Manifest, steps: Iterable[Step]) -> list[Listing]:
+    """Return the lists that show whether the objects of the steps exist, accounts first."""
+    listings = {step.listing for step in steps} - {Listing.ZONES}
+    if any(site.owner.plan for site in manifest.sites):
+        listings.add(Listing.PLANS)
+    return [listing for listing in Listing if listing in listings]
+
+
+def _zones(plan: Plan) -> Iterator[str]:
+    """Yield the zones that exist and are to get records that no earlier run has settled."""
+    ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
+    unread = {
+        ids.get(planned.step.parents[0].id)
+        for planned in plan.steps
+        if planned.step.listing is Listing.ZONES and planned.verdict is not Verdict.EXISTS
+    }
+    yield from sorted(zone_id for zone_id in unread if zone_id is not None)

@@ -1,0 +1,169 @@
+"""What a step is: one object to bring into being with one call."""
+
+import abc
+import enum
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar, TypeVar
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.core.unset import UNSET, Unset
+from panelica_async.errors import ConflictError, ResponseError
+from panelica_async.provision.snapshot import Listing, Snapshot
+
+_T = TypeVar("_T")
+
+
+class StepKind(enum.StrEnum):
+    """What kind of object a step makes, in the order they depend on each other."""
+
+    ACCOUNT = "account"
+    DOMAIN = "domain"
+    DNS_RECORD = "dns_record"
+    CERTIFICATE = "certificate"
+    DATABASE = "database"
+    DATABASE_USER = "database_user"
+    MAILBOX = "mailbox"
+    FTP_USER = "ftp_user"
+
+
+class Likeness(enum.Enum):
+    """How what exists compares with what a step wants."""
+
+    ABSENT = "absent"
+    """Nothing of that name is there."""
+    EQUAL = "equal"
+    """It is there, is the owner's, and is as wanted."""
+    DIFFERENT = "different"
+    """Something of that name is there, but another's, or not as wanted."""
+    UNSURE = "unsure"
+    """The panel's lists cannot tell."""
+
+
+@attrs.frozen
+class Match:
+    """What a step found when it looked for its object."""
+
+    likeness: Likeness
+    object_id: str | None = None
+    """Id of the equal object, if it has one."""
+    reason: str | None = None
+    """In words: what differs, or why the lists cannot tell."""
+
+
+ABSENT = Match(Likeness.ABSENT)
+
+
+def equal(object_id: str | None, reason: str | None = None) -> Match:
+    """Return the match of an object that is as wanted."""
+    return Match(Likeness.EQUAL, object_id, reason)
+
+
+def different(reason: str) -> Match:
+    """Return the match of an object that stands in the way."""
+    return Match(Likeness.DIFFERENT, reason=reason)
+
+
+def unsure(reason: str) -> Match:
+    """Return the match for lists that cannot tell."""
+    return Match(Likeness.UNSURE, reason=reason)
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What a step looks at to tell whether its object exists."""
+
+    snapshot: Snapshot
+    """What the panel's lists say."""
+    ids: Mapping[str, str | None]
+    """Object ids of the steps whose object is known to exist, by id of the step."""
+    doubtful: AbstractSet[str] = frozenset()
+    """Ids of steps that were sent and whose outcome is not known."""
+
+    def id_of(self, step: "Step") -> str:
+        """Return the object id of a step that others build on.
+
+        Raises:
+            KeyError: If its object is not known to exist.
+        """
+        object_id = self.ids[step.id]
+        if object_id is None:
+            raise KeyError(step.id)
+        return object_id
+
+
+@attrs.frozen(kw_only=True)
+class Step(abc.ABC):
+    """One object to bring into being. Equal steps make the same object."""
+
+    site: str
+    """Domain of the first site that needs it."""
+
+    kind: ClassVar[StepKind]
+    operation: ClassVar[str]
+    """Name of the operation that makes the object, such as `domains.create`."""
+    listing: ClassVar[Listing]
+    """The list that shows whether the object exists."""
+    password_needed: ClassVar[bool] = False
+    """Whether the object has a password."""
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError,)
+    """How the panel refuses a second object of the same name."""
+
+    @property
+    def id(self) -> str:
+        """Kind and natural key, such as `mailbox:info@example.com`; no two steps of a plan share it."""
+        return f"{self.kind}:{self.key}"
+
+    @property
+    @abc.abstractmethod
+    def key(self) -> str:
+        """Natural key: what identifies the object on the panel, in words an operator knows."""
+
+    @property
+    def password(self) -> str | None:
+        """The password the manifest gives, if any."""
+        return None
+
+    @property
+    def parents(self) -> tuple["Step", ...]:
+        """Steps whose objects must exist first, nearest first."""
+        return ()
+
+    @property
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the operation that are known beforehand and are not secret."""
+
+    @abc.abstractmethod
+    def match(self, view: View) -> Match:
+        """Compare what exists with what is wanted."""
+
+    @abc.abstractmethod
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+        """Make the object with one call and return its id, if the panel gives it one.
+
+        Args:
+            panel: The panel.
+            view: What is known; holds the ids of the parents.
+            password: The password; empty for kinds without one.
+        """
+
+
+def given(value: _T | None) -> _T | Unset:
+    """Return the value, or `UNSET` for None: the panel's default."""
+    return UNSET if value is None else value
+
+
+def without_none(**arguments: Any) -> dict[str, Any]:
+    """Return the arguments that are given."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def same_name(have: str, want: str, owner: str) -> bool:
+    """Whether a name on the panel is the one asked for; the panel may have put the owner's before it.
+
+    Guess: the prefix is the account's user name and an underscore; that there is one is in panel-facts D.7 and D.9.
+    """
+    return have.lower() in {want.lower(), f"{owner}_{want}".lower()}

@@ -1,0 +1,67 @@
+"""The certificate of a site."""
+
+from typing import Any, Literal, cast
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.steps.base import ABSENT, Match, Step, StepKind, View, different, equal, unsure
+from panelica_async.provision.steps.domain import DomainStep
+
+# One in these states is as good as none: it may be ordered anew.
+_SPENT = frozenset({"failed", "expired"})
+
+
+@attrs.frozen(kw_only=True)
+class CertificateStep(Step):
+    """Orders the certificate of a domain; the panel goes on issuing it for about a minute (panel-facts D.11)."""
+
+    kind = StepKind.CERTIFICATE
+    operation = "ssl.certificates.issue"
+    listing = Listing.CERTIFICATES
+
+    domain: DomainStep
+    type: str
+
+    @property
+    def key(self) -> str:
+        """The domain."""
+        return self.site
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Type and renewal."""
+        return {"type": self.type, "auto_renew": True}
+
+    def match(self, view: View) -> Match:
+        """Find a certificate of the domain that is in place or on its way."""
+        domain_id = view.ids.get(self.domain.id)
+        if domain_id is None:
+            return ABSENT
+        if view.snapshot.certificates is None:
+            # "There is no list of certificates" (panel-facts D.11): all there is, is whether the site has one.
+            if any(domain.id == domain_id and domain.ssl_enabled for domain in view.snapshot.domains):
+                return equal(None, "the domain has a certificate")
+            return unsure("this panel does not list certificates, and an order takes about a minute")
+        for certificate in view.snapshot.certificates:
+            is_spent = certificate.status is not None and certificate.status.lower() in _SPENT
+            if certificate.domain_id == domain_id and not is_spent:
+                if certificate.type is not None and certificate.type != self.type:
+                    return different(f"the domain has a certificate of type {certificate.type}, not {self.type}")
+                return equal(certificate.id)
+        return ABSENT
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+        """Order the certificate."""
+        certificate = await panel.ssl.certificates.issue(
+            domain_id=view.id_of(self.domain),
+            type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
+            auto_renew=True,
+        )
+        return certificate.id

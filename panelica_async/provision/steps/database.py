@@ -1,0 +1,137 @@
+"""The databases of a site and their users."""
+
+from typing import Any, Literal, cast
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.provision.manifest import Database, DatabaseUser
+from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.steps.base import (
+    ABSENT,
+    Match,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    same_name,
+    unsure,
+)
+from panelica_async.provision.steps.domain import DomainStep
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseStep(Step):
+    """Creates a database, without users."""
+
+    kind = StepKind.DATABASE
+    operation = "databases.create"
+    listing = Listing.DATABASES
+
+    domain: DomainStep
+    database: Database
+
+    @property
+    def key(self) -> str:
+        """Type and name."""
+        return f"{self.database.type}/{self.database.name}"
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Name and type."""
+        return {"name": self.database.name, "type": self.database.type}
+
+    def match(self, view: View) -> Match:
+        """Find the database by type and name and compare whose it is."""
+        owner = self.domain.account.owner.username
+        for database in view.snapshot.databases:
+            is_same_type = database.type is None or database.type == self.database.type
+            if is_same_type and same_name(database.name, self.database.name, owner):
+                if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
+                    return different("a database of that name belongs to another site")
+                return equal(database.id)
+        return ABSENT
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+        """Create the database."""
+        database = await panel.databases.create(
+            name=self.database.name,
+            type=cast("Literal['mysql', 'postgresql']", self.database.type),
+            domain_id=view.id_of(self.domain),
+        )
+        return database.id
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseUserStep(Step):
+    """Creates a user of a database. Panels count the users of a database, but do not list them by name."""
+
+    kind = StepKind.DATABASE_USER
+    operation = "databases.users.create"
+    listing = Listing.DATABASES
+    password_needed = True
+
+    database: DatabaseStep
+    user: DatabaseUser
+
+    @property
+    def key(self) -> str:
+        """Type and name of the database and name of the user."""
+        return self._key(self.user)
+
+    @property
+    def password(self) -> str | None:
+        """The user's password, if the manifest gives one."""
+        return self.user.password
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The database and what it needs."""
+        return (self.database, *self.database.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Name and privileges."""
+        return {"username": self.user.username, "privileges": self.user.privileges}
+
+    def match(self, view: View) -> Match:
+        """Tell from the number of users of the database, which is all that panels say."""
+        database_id = view.ids.get(self.database.id)
+        if database_id is None:
+            return ABSENT
+        row = next((each for each in view.snapshot.databases if each.id == database_id), None)
+        count = row.user_count if row else None
+        wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
+        open_steps = wanted - view.ids.keys()
+        if count is not None:
+            unexplained = count - len(wanted - open_steps)
+            doubtful = open_steps & view.doubtful
+            if unexplained >= len(open_steps):
+                return equal(None, f"told by the number of users, {count}; the panel does not list their names")
+            if unexplained <= 0:
+                return ABSENT
+            if unexplained == len(doubtful):
+                return equal(None, "told by the number of users") if self.id in doubtful else ABSENT
+            if unexplained < len(doubtful) and self.id not in doubtful:
+                return ABSENT
+        return unsure("the panel does not list the users of a database by name")
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+        """Create the user."""
+        user = await panel.databases.users.create(
+            view.id_of(self.database),
+            username=self.user.username,
+            password=password,
+            privileges=self.user.privileges,
+            domain_id=view.id_of(self.database.domain),
+        )
+        return user.id
+
+    def _key(self, user: DatabaseUser) -> str:
+        return f"{self.database.key}:{user.username}"

@@ -1,0 +1,83 @@
+"""The domain of a site."""
+
+from typing import Any
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.provision.manifest import Site
+from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.steps.account import AccountStep
+from panelica_async.provision.steps.base import (
+    ABSENT,
+    Match,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    given,
+    without_none,
+)
+
+# The reference and current panels name the web servers differently (panel-facts E.3), so that `nginx` and
+# `nginx_only` may be the same: only names of one vocabulary are compared.
+_VOCABULARIES = (frozenset({"nginx", "apache"}), frozenset({"nginx_only", "nginx_apache"}))
+
+
+@attrs.frozen(kw_only=True)
+class DomainStep(Step):
+    """Creates the domain of a site; its DNS zone comes with it."""
+
+    kind = StepKind.DOMAIN
+    operation = "domains.create"
+    listing = Listing.DOMAINS
+
+    account: AccountStep
+    php_version: str | None = None
+    web_server: str | None = None
+
+    @classmethod
+    def of(cls, site: Site, account: AccountStep) -> "DomainStep":
+        """Return the step of a site."""
+        return cls(site=site.domain, account=account, php_version=site.php_version, web_server=site.web_server)
+
+    @property
+    def key(self) -> str:
+        """The domain."""
+        return self.site
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The account."""
+        return (self.account,)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Domain, PHP version and web server."""
+        return without_none(domain=self.site, php_version=self.php_version, web_server=self.web_server)
+
+    def match(self, view: View) -> Match:
+        """Find the domain by its name and compare owner, PHP version and web server."""
+        domain = next((each for each in view.snapshot.domains if each.domain.lower() == self.site), None)
+        if domain is None:
+            return ABSENT
+        if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
+            holder = next((each for each in view.snapshot.accounts if each.id == domain.user_id), None)
+            return different(f"the domain belongs to {repr(holder.username) if holder else 'another account'}")
+        if self.php_version and domain.php_version and domain.php_version != self.php_version:
+            return different(f"the domain runs PHP {domain.php_version}, not {self.php_version}")
+        is_comparable = any({self.web_server, domain.web_server} <= words for words in _VOCABULARIES)
+        if is_comparable and domain.web_server != self.web_server:
+            return different(f"the domain is served by {domain.web_server}, not {self.web_server}")
+        return equal(domain.id)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+        """Create the domain."""
+        domain = await panel.domains.create(
+            domain=self.site,
+            user_id=view.id_of(self.account),
+            php_version=given(self.php_version),
+            web_server=given(self.web_server),
+        )
+        return domain.id

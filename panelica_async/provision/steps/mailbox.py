@@ -1,0 +1,78 @@
+"""The mailboxes of a site."""
+
+from typing import Any
+
+import attrs
+
+from panelica_async.client.client import PanelicaClient
+from panelica_async.errors import BadRequestError, ConflictError
+from panelica_async.provision.manifest import Mailbox
+from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.steps.base import (
+    ABSENT,
+    Match,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    given,
+    without_none,
+)
+from panelica_async.provision.steps.domain import DomainStep
+
+
+@attrs.frozen(kw_only=True)
+class MailboxStep(Step):
+    """Creates a mailbox under the domain."""
+
+    kind = StepKind.MAILBOX
+    operation = "email.accounts.create"
+    listing = Listing.MAILBOXES
+    password_needed = True
+    duplicate_errors = (ConflictError, BadRequestError)  # A taken address is answered with 400 (panel-facts D.8).
+
+    domain: DomainStep
+    mailbox: Mailbox
+
+    @property
+    def key(self) -> str:
+        """The address."""
+        return f"{self.mailbox.local_part}@{self.site}"
+
+    @property
+    def password(self) -> str | None:
+        """The mailbox's password, if the manifest gives one."""
+        return self.mailbox.password
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Local part and quota."""
+        return without_none(local_part=self.mailbox.local_part, quota_mb=self.mailbox.quota_mb)
+
+    def match(self, view: View) -> Match:
+        """Find the mailbox by its address and compare domain and quota."""
+        mailbox = next((each for each in view.snapshot.mailboxes if each.email.lower() == self.key), None)
+        if mailbox is None:
+            return ABSENT
+        if mailbox.domain_id is not None and mailbox.domain_id != view.ids.get(self.domain.id):
+            return different("the mailbox belongs to another domain")
+        wanted = self.mailbox.quota_mb
+        if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
+            return different(f"the mailbox has a quota of {mailbox.quota_mb} MB, not {wanted}")
+        return equal(mailbox.id)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+        """Create the mailbox."""
+        mailbox = await panel.email.accounts.create(
+            local_part=self.mailbox.local_part,
+            domain_id=view.id_of(self.domain),
+            password=password,
+            quota_mb=given(self.mailbox.quota_mb),
+        )
+        return mailbox.id
