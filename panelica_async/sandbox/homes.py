@@ -68,7 +68,7 @@ def owner_of(store: Store, path: str) -> Row:
         ApiError: 403, it is in nobody's home: "a path outside the account's home answers 403" (panel-facts D.13).
     """
     _, top, username, *_ = [*path.split("/"), "", ""]
-    account = store.find("account", username, key="username") if top == "home" else None
-    if account is None:
+    owner = store.find("owner", username, key="username") if top == "home" else None
+    if owner is None:
         raise forbidden("the path is outside the homes of the accounts", message="Path outside home")
-    return account
+    return owner

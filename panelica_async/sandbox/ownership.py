@@ -3,7 +3,7 @@
 Guesses: a suspended account or domain takes nothing new; disk space and traffic of a plan are not enforced.
 """
 
-from panelica_async.sandbox.errors import forbidden
+from panelica_async.sandbox.errors import forbidden, not_found
 from panelica_async.sandbox.store import Row, Store
 
 _UNLIMITED = -1
@@ -21,6 +21,30 @@ _USED = {
 }
 
 
+def owner(store: Store, user_id: str) -> Row:
+    """Return an account as the view `owner` shows it.
+
+    Raises:
+        ApiError: 404, there is no such account.
+    """
+    found = store.find("owner", user_id)
+    if found is None:
+        raise not_found("account", user_id)
+    return found
+
+
+def active_owner(store: Store, user_id: str) -> Row:
+    """Return an account that is not suspended.
+
+    Raises:
+        ApiError: 404, there is no such account; 403, it is suspended.
+    """
+    found = owner(store, user_id)
+    if found["suspended"]:
+        raise forbidden(f"the account {found['username']} is suspended", message="Account suspended")
+    return found
+
+
 def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
     """Return an account that may have one more of something.
 
@@ -32,14 +56,11 @@ def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
     Raises:
         ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
     """
-    account = store.get("account", user_id)
-    if account["status"] == "suspended":
-        raise forbidden(f"the account {account['username']} is suspended", message="Account suspended")
-    if account["plan_id"] is not None:
-        allowed = store.get("plan", account["plan_id"])[limit]
-        if allowed not in {None, _UNLIMITED} and store.value(_USED[limit], user_id) >= allowed:
-            raise forbidden(f"{limit} is {allowed} in the plan {account['plan_name']}", message="Plan limit reached")
-    return account
+    found = active_owner(store, user_id)
+    allowed = found[limit]
+    if allowed not in {None, _UNLIMITED} and store.value(_USED[limit], user_id) >= allowed:
+        raise forbidden(f"{limit} is {allowed} in the plan {found['plan_name']}", message="Plan limit reached")
+    return found
 
 
 def domain_with_room(store: Store, domain_id: str, limit: str) -> Row:

@@ -5,9 +5,11 @@ Guess: a site receives between 100 and 999 bytes a second and sends four times a
 
 from calendar import monthrange
 from datetime import UTC, datetime
+from functools import lru_cache
 from zlib import crc32
 
 _MB = 1024 * 1024
+_DAY = 86400
 
 
 def traffic(domain: str, created_at: int, month: str, now: int) -> tuple[int, int]:
@@ -25,10 +27,16 @@ def traffic_mb(domain: str, created_at: int, now: int) -> int:
 
 def month_of(now: int) -> str:
     """Return the month of a time, as `YYYY-MM` in UTC."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+    return _month_of_day(now // _DAY)
 
 
+@lru_cache
+def _month_of_day(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY, UTC).strftime("%Y-%m")
+
+
+@lru_cache
 def _bounds(month: str) -> tuple[int, int]:
     start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     days = monthrange(start.year, start.month)[1]
-    return int(start.timestamp()), int(start.timestamp()) + days * 86400
+    return int(start.timestamp()), int(start.timestamp()) + days * _DAY

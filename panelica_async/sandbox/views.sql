@@ -21,6 +21,13 @@ SELECT
     a.created_at, a.rowid AS _position
 FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
 
+-- An account with its plan, for the checks of other kinds: without the figures that take time.
+CREATE TEMP VIEW owner AS
+SELECT
+    a.id, a.username, a.suspended, p.name AS plan_name, p.max_domains, p.max_databases, p.max_email_accounts,
+    p.max_ftp_accounts, p.php_versions
+FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
+
 -- Suspended is a domain that was suspended itself or whose account is.
 CREATE TEMP VIEW domain AS
 SELECT

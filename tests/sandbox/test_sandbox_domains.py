@@ -143,6 +143,8 @@ async def test_traffic_grows_with_the_clock_and_is_the_same_everywhere(panel: Si
         assert (await panel.ok("GET", f"/v1/bandwidth?month={month}"))["total_bytes_out"] == 0
     clock.advance(30 * 86400)
     assert (await panel.ok("GET", "/v1/bandwidth"))["period"] == "2026-04"
+    assert (await panel.ok("GET", "/v1/bandwidth?month=9999-12"))["total_bytes_out"] == 0
+    await panel.refused(400, "GET", "/v1/bandwidth?month=0000-12")
     await panel.refused(400, "GET", "/v1/bandwidth?month=2026-13")
     await panel.refused(400, "GET", "/v1/bandwidth?period=weekly")
 

@@ -162,7 +162,7 @@ async def test_a_failure_of_the_sandbox_is_500(
 
 
 async def test_many_at_once(panel: SignedClient) -> None:
-    """Each name is asked for twice at the same time; the box answers in any order, so the records are of no use here."""
+    """Each name is asked for twice at the same time: one of the two is refused."""
     john = await panel.account()
 
     async def create(number: int) -> int:

@@ -2,7 +2,11 @@
 
 from panelica_async.sandbox import checks
 from panelica_async.sandbox.calls import Call, Reply, handles
+from panelica_async.sandbox.errors import bad_request
 from panelica_async.sandbox.traffic import month_of, traffic
+
+# The calendar of the standard library begins here.
+_FIRST_MONTH = "0001-01"
 
 
 @handles("bandwidth.get")
@@ -10,6 +14,8 @@ def get(call: Call) -> Reply:
     """Traffic of every site in a month, the present one unless given."""
     checks.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
     month = call.query.get("month", month_of(call.now))
+    if month < _FIRST_MONTH:
+        raise bad_request(f"month: must be {_FIRST_MONTH} or later")
     domains = []
     for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
         received, sent = traffic(row["domain"], row["created_at"], month, call.now)

@@ -6,10 +6,9 @@ from panelica_async.sandbox import checks
 from panelica_async.sandbox.behaviour.dns import add_default_records
 from panelica_async.sandbox.behaviour.ssl import TYPES, order_certificate
 from panelica_async.sandbox.calls import Call, Reply, accepted, handles
-from panelica_async.sandbox.errors import bad_request, forbidden
 from panelica_async.sandbox.events import emit
 from panelica_async.sandbox.homes import document_root_of, make_site
-from panelica_async.sandbox.ownership import owner_with_room
+from panelica_async.sandbox.ownership import active_owner, owner, owner_with_room
 from panelica_async.sandbox.pages import rows
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id
@@ -37,22 +36,22 @@ def create(call: Call) -> Reply:
     """Adds the domain, its directories, its zone and, if asked for, its certificate."""
     store = call.store
     name = checks.domain_name(call.body["domain"])
-    owner = owner_with_room(store, call.body["user_id"], "max_domains")
+    account = owner_with_room(store, call.body["user_id"], "max_domains")
     ssl_type = checks.one_of(call.body.get("ssl_type", _NO_CERTIFICATE), (*TYPES, _NO_CERTIFICATE), "ssl_type")
     domain_id = new_id()
-    document_root = document_root_of(owner["username"], name)
+    document_root = document_root_of(account["username"], name)
     row = {
         "id": domain_id,
         "domain": name,
-        "user_id": owner["id"],
-        "php_version": _default_php_version(call, owner),
+        "user_id": account["id"],
+        "php_version": _default_php_version(account),
         "web_server": "nginx",
         "document_root": document_root,
         "created_at": call.now,
-        **_changes(call, owner),
+        **_changes(call, account),
     }
     store.insert("domain", row)
-    make_site(store, owner["id"], domain_id, document_root)
+    make_site(store, account["id"], domain_id, document_root)
     add_default_records(store, domain_id)
     if ssl_type != _NO_CERTIFICATE:
         order_certificate(store, domain_id, ssl_type, auto_renew=True)
@@ -64,8 +63,7 @@ def create(call: Call) -> Reply:
 def update(call: Call) -> Reply:
     """Changes PHP version and web server."""
     domain = call.store.get("domain", call.path["id"])
-    owner = call.store.get("account", domain["user_id"])
-    call.store.update("domain", domain["id"], _changes(call, owner))
+    call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
     return Reply(call.store.get("domain", domain["id"]))
 
 
@@ -89,30 +87,26 @@ def suspend(call: Call) -> Reply:
 def unsuspend(call: Call) -> Reply:
     """Not while its account is suspended."""
     domain = call.store.get("domain", call.path["id"])
-    owner = call.store.get("account", domain["user_id"])
-    if owner["status"] == "suspended":
-        raise forbidden(f"the account {owner['username']} is suspended", message="Account suspended")
+    active_owner(call.store, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": 0})
     return accepted("Domain unsuspended")
 
 
-def _changes(call: Call, owner: Row) -> dict[str, Any]:
+def _changes(call: Call, account: Row) -> dict[str, Any]:
     """Return the columns that create and update have in common."""
     changes = call.given("php_version", "web_server")
     if "web_server" in changes:
         checks.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
-    if "php_version" in changes and changes["php_version"] not in _php_versions(call, owner):
-        raise bad_request(f"php_version: must be one of {', '.join(_php_versions(call, owner))}")
+    if "php_version" in changes:
+        checks.one_of(changes["php_version"], _php_versions(account), "php_version")
     return changes
 
 
-def _php_versions(call: Call, owner: Row) -> list[str]:
+def _php_versions(account: Row) -> tuple[str, ...]:
     """Return the versions the plan offers; the server's where it names none."""
-    plan = call.store.find("plan", owner["plan_id"] or "")
-    versions: list[str] = plan["php_versions"] if plan else []
-    return versions or list(PHP_VERSIONS)
+    return tuple(account["php_versions"] or PHP_VERSIONS)
 
 
-def _default_php_version(call: Call, owner: Row) -> str:
-    versions = _php_versions(call, owner)
+def _default_php_version(account: Row) -> str:
+    versions = _php_versions(account)
     return _DEFAULT_PHP_VERSION if _DEFAULT_PHP_VERSION in versions else versions[-1]
