@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 from jsonschema import Draft202012Validator
@@ -54,8 +54,8 @@ class Document:
 
     def __init__(self, content: Json) -> None:
         self.content = content
-        resource = DRAFT202012.create_resource(content)
-        self._registry: Registry[Any] = Registry().with_resource(_URI, resource)
+        registry: Registry[Any] = Registry()
+        self._registry = registry.with_resource(_URI, DRAFT202012.create_resource(content))
         self.endpoints = tuple(self._endpoints())
 
     @property
@@ -131,10 +131,9 @@ def _example(content: Json) -> Any:
 def _absolute(node: Any) -> Any:
     """Copy a part of the document with references that hold outside it."""
     if isinstance(node, Mapping):
-        return {
-            key: f"{_URI}{value}" if key == "$ref" and isinstance(value, str) else _absolute(value)
-            for key, value in node.items()
-        }
+        fields = cast("Json", node).items()
+        return {key: f"{_URI}{value}" if key == "$ref" else _absolute(value) for key, value in fields}
     if isinstance(node, list):
-        return [_absolute(item) for item in node]
+        items: list[Any] = node
+        return [_absolute(item) for item in items]
     return node

@@ -24,8 +24,8 @@ def instance(document: Document, schema: Json) -> Any:
     for alternatives in ("oneOf", "anyOf"):
         if alternatives in schema:
             return instance(document, schema[alternatives][0])
-    kind = schema.get("type", "object")
-    return _smallest(document, kind[0] if isinstance(kind, list) else kind, schema)
+    kinds: Any = schema.get("type", "object")
+    return _smallest(document, kinds if isinstance(kinds, str) else kinds[0], schema)
 
 
 def _smallest(document: Document, kind: str, schema: Json) -> Any:

@@ -14,7 +14,7 @@ class Request:
     raw_path: str
     """Percent-encoded, with the public prefix if it came with one."""
     raw_query: str = ""
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     """Looked up in any case when the mapping does so."""
     body: bytes = attrs.field(default=b"", repr=False)
     remote: str | None = None
@@ -28,6 +28,6 @@ class Response:
     status: int
     data: Any = attrs.field(default=None, repr=False)
     """Body as JSON-like data; a 204 has none."""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     operation: str | None = None
     """Operation that was called, such as `domains.create`; None when the path names none."""

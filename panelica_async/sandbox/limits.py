@@ -15,9 +15,10 @@ Guesses: numbers that are not known do not limit; requests that are refused do n
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -30,25 +31,29 @@ _MINUTE = 60.0
 _HOUR = 3600.0
 
 
-class _Window(Protocol):
+class _Window(ABC):
     """One limit."""
 
     limit: float
 
+    @abstractmethod
     def wait(self, now: float) -> float:
         """Return the seconds until a request is admitted; 0 for at once."""
 
+    @abstractmethod
     def take(self, now: float) -> None:
         """Count a request."""
 
+    @abstractmethod
     def used(self, now: float) -> int:
         """Return the requests that count at present."""
 
+    @abstractmethod
     def reset_at(self, now: float) -> float:
         """Return when nothing counts any more, if no request follows."""
 
 
-class _FixedWindow:
+class _FixedWindow(_Window):
     """At most `limit` requests between two multiples of `period` seconds."""
 
     def __init__(self, limit: float, period: float) -> None:
@@ -71,7 +76,7 @@ class _FixedWindow:
         return now - now % self._period + self._period
 
 
-class _SlidingWindow:
+class _SlidingWindow(_Window):
     """At most `limit` requests in any `period` seconds."""
 
     def __init__(self, limit: float, period: float) -> None:
@@ -94,7 +99,7 @@ class _SlidingWindow:
         return self._taken[-1] + self._period if self.used(now) else now
 
 
-class _TokenBucket:
+class _TokenBucket(_Window):
     """At most `limit` requests at once, which come back at `rate` a second."""
 
     def __init__(self, limit: float, rate: float) -> None:

@@ -55,7 +55,7 @@ class Panel:
         self._store = store
         self._document = document
         self._clock = clock
-        self._window = window
+        self._window: Counting = window
         self._error_form = error_form
         self._router = Router(document.endpoints)
         self._validation = Validation(document)
@@ -128,4 +128,4 @@ class _Progress:
     """What is known about a request even when it is refused."""
 
     operation: str | None = None
-    headers: dict[str, str] = attrs.field(factory=dict)
+    headers: dict[str, str] = attrs.field(factory=dict[str, str])

@@ -98,7 +98,7 @@ class Sandbox:
         self._wanted_key = api_key
         self._wanted_secret = api_secret
         self._latency = latency
-        self._window = window
+        self._window: Counting = window
         self._document = shipped_document() if document is None else Document(document)
         self._running: _Running | None = None
         self.requests: deque[RecordedRequest] = deque(maxlen=_RECORDED_REQUESTS)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -40,9 +40,7 @@ class Store:
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
         self.connection.create_function("uuid", 0, new_id)
-        self.connection.create_function(
-            "traffic_mb", 2, lambda domain, created_at: traffic_mb(domain, created_at, self.now())
-        )
+        self.connection.create_function("traffic_mb", 2, self._traffic_mb)
         # WAL with synchronous=NORMAL keeps every commit through a crash of the process.
         self.connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
@@ -72,7 +70,7 @@ class Store:
         self.connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """Keep all changes of the block, or none when it raises."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
@@ -158,6 +156,9 @@ class Store:
     def set_setting(self, name: str, value: str) -> None:
         """Keep a setting of the sandbox itself."""
         self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
+
+    def _traffic_mb(self, domain: str, created_at: int) -> int:
+        return traffic_mb(domain, created_at, self.now())
 
     def _write(self, kind: str, sql: str, row: Mapping[str, object], *identity: str) -> None:
         values = [_encoded(value) for value in row.values()]

@@ -29,16 +29,16 @@ def get(call: Call) -> Reply:
 def create(call: Call) -> Reply:
     """Adds the account and its home."""
     checks.password(call.body["password"])
-    account_id = new_id()
+    account_id, username = new_id(), checks.username(call.body["username"])
     row = {
         "id": account_id,
-        "username": checks.username(call.body["username"]),
+        "username": username,
         "role": "USER",
         "created_at": call.now,
         **_changes(call),
     }
     call.store.insert("account", row)
-    make_home(call.store, account_id, row["username"])
+    make_home(call.store, account_id, username)
     emit(call.store, "user.created")
     return Reply(call.store.get("account", account_id))
 

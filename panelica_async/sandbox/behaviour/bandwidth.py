@@ -1,5 +1,7 @@
 """Traffic of the sites. Guess: months are the only period there is."""
 
+from typing import Any
+
 from panelica_async.sandbox import checks
 from panelica_async.sandbox.calls import Call, Reply, handles
 from panelica_async.sandbox.errors import bad_request
@@ -16,7 +18,7 @@ def get(call: Call) -> Reply:
     month = call.query.get("month", month_of(call.now))
     if month < _FIRST_MONTH:
         raise bad_request(f"month: must be {_FIRST_MONTH} or later")
-    domains = []
+    domains: list[dict[str, Any]] = []
     for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
         received, sent = traffic(row["domain"], row["created_at"], month, call.now)
         domains.append({"domain": row["domain"], "bytes_in": received, "bytes_out": sent})
