@@ -143,7 +143,7 @@ RECORDS = [
 @pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
 def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
     read = {"ttl": None, "priority": None, **cells.dns_record(entry)}
-    record = records.record(**read, domain="example.com")  # type: ignore[arg-type]  # the reader returns objects
+    record = records.record(**read, domain="example.com")
 
     assert (record.name, record.type, record.content, record.ttl, record.priority) == expected
     assert records.identity(record.name, record.type, record.content, "example.com") == expected[:3]

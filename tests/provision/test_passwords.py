@@ -1,0 +1,133 @@
+import os
+import string
+from pathlib import Path
+
+import pytest
+
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision import CredentialsFile, Manifest, Step, generate_password
+from panelica_async.provision.steps import steps_of
+
+STEPS: tuple[Step, ...] = steps_of(
+    Manifest.from_data([{"domain": "alder.example", "owner": "alder", "mailboxes": "info, sales"}])
+)[0][1]
+INFO, SALES = STEPS[2:4]
+
+
+def test_generated_passwords() -> None:
+    passwords = [generate_password() for _ in range(500)]
+
+    assert len(set(passwords)) == 500
+    for password in passwords:
+        assert len(password) == 20
+        assert password[0] in string.ascii_letters
+        assert set(password) & set(string.ascii_lowercase)
+        assert set(password) & set(string.ascii_uppercase)
+        assert set(password) & set(string.digits)
+        assert set(password) & set("-_.!")
+        assert not set(password) & set("0O1lI|,;:+\"'\\ $@/=")
+
+
+def test_a_password_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    with CredentialsFile(path) as credentials:
+        password = credentials.password_for(INFO)
+        assert path.read_text() == f"kind,site,name,password\nmailbox,alder.example,info@alder.example,{password}\n"
+        assert credentials.password_for(INFO) == password
+        assert credentials.password_for(SALES) != password
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_object_keeps_its_password(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    with CredentialsFile(path) as credentials:
+        password = credentials.password_for(INFO)
+    with CredentialsFile(path) as credentials:
+        assert credentials.password_for(INFO) == password
+        credentials.take_back(INFO)
+        credentials.take_back(SALES)
+        other = credentials.password_for(INFO)
+        assert other != password
+    assert [row.split(",")[2:] for row in path.read_text().splitlines()[1:]] == [
+        ["info@alder.example", password],
+        ["info@alder.example", ""],
+        ["info@alder.example", other],
+    ]
+    with CredentialsFile(path) as credentials:
+        assert credentials.password_for(INFO) == other
+
+
+@pytest.mark.parametrize("length", [1, 2, 20, 21, 40, 63])
+def test_a_row_that_was_cut_off_is_made_anew(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "passwords.csv"
+    with CredentialsFile(path) as credentials:
+        info, sales = credentials.password_for(INFO), credentials.password_for(SALES)
+    path.write_bytes(path.read_bytes()[:-length])
+
+    with CredentialsFile(path) as credentials:
+        assert credentials.password_for(INFO) == info
+        other = credentials.password_for(SALES)
+    assert other != sales
+    assert [row.split(",")[3] for row in path.read_text().splitlines()] == ["password", info, other]
+
+
+def test_an_interrupted_first_line_is_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    path.write_text("kind,site,na")
+    path.chmod(0o600)
+    with CredentialsFile(path):
+        assert path.read_text() == "kind,site,name,password\n"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604])
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "passwords.csv"
+    path.touch()
+    path.chmod(mode)
+
+    with pytest.raises(ConfigurationError, match=rf"others than you may read or write it \(mode {mode:o}\)"):
+        CredentialsFile(path)
+    assert path.read_bytes() == b""
+
+
+def test_a_lax_umask_does_not_show_the_file(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        CredentialsFile(tmp_path / "passwords.csv").close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "passwords.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("user,word\nme,secret")
+    path.chmod(0o600)
+
+    with pytest.raises(ConfigurationError, match=r"notes\.csv is no file of generated passwords"):
+        CredentialsFile(path)
+    assert path.read_text() == "user,word\nme,secret"
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.csv").touch(mode=0o600)
+    (tmp_path / "passwords.csv").symlink_to(tmp_path / "elsewhere.csv")
+
+    with pytest.raises(ConfigurationError, match="cannot keep passwords in"):
+        CredentialsFile(tmp_path / "passwords.csv")
+
+
+def test_a_broken_row_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    path.write_text("kind,site,name,password\nmailbox,alder.example\n")
+    path.chmod(0o600)
+
+    with pytest.raises(ConfigurationError, match="line 2: expected kind,site,name,password"):
+        CredentialsFile(path)
+
+
+def test_no_password_in_the_repr(tmp_path: Path) -> None:
+    with CredentialsFile(tmp_path / "passwords.csv") as credentials:
+        password = credentials.password_for(INFO)
+        assert password not in repr(credentials)
+        assert repr(credentials) == f"<CredentialsFile {tmp_path / 'passwords.csv'} passwords=1>"

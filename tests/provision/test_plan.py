@@ -1,0 +1,422 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from panelica_async.models.accounts import Account
+from panelica_async.models.databases import Database
+from panelica_async.models.dns import DnsRecord
+from panelica_async.models.domains import Domain
+from panelica_async.models.email import EmailAccount
+from panelica_async.models.ftp import FtpAccount
+from panelica_async.models.plans import Plan as HostingPlan
+from panelica_async.models.ssl import Certificate
+from panelica_async.provision import Manifest, Plan, Record, State, StepKind, Verdict
+from panelica_async.provision.snapshot import Snapshot
+from panelica_async.ratelimit import RateLimit
+
+SITE = {
+    "domain": "alder.example",
+    "owner": {"username": "alder", "email": "Office@alder.example", "plan": "Starter"},
+    "php_version": "8.4",
+    "web_server": "nginx",
+    "ssl": "yes",
+    "dns": ["www A 192.0.2.10", "@ MX 10 mail.alder.example", "blog 600 CNAME alder.example"],
+    "databases": ["shop:reader+writer"],
+    "mailboxes": ["info::1024"],
+    "ftp_users": ["deploy::/htdocs:500"],
+}
+ACCOUNT = Account(
+    id="a1", username="alder", email="office@alder.example", role="USER", plan_id="p1", plan_name="Starter"
+)
+DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1", php_version="8.4", web_server="nginx")
+PLAN = HostingPlan(id="p1", name="Starter")
+EXISTING = {
+    "accounts": (ACCOUNT,),
+    "plans": (PLAN, HostingPlan(id="p2", name="Business")),
+    "domains": (DOMAIN,),
+    "certificates": (Certificate(id="c1", domain_id="d1", type="lets_encrypt", status="active"),),
+    "databases": (Database(id="b1", name="shop", type="mysql", user_count=2, domain_id="d1"),),
+    "mailboxes": (EmailAccount(id="m1", email="info@alder.example", domain_id="d1", quota_mb=1024),),
+    "ftp_users": (
+        FtpAccount(id="f1", username="deploy", domain_id="d1", home_directory="/home/alder/htdocs", quota_mb=500),
+    ),
+    "zones": {
+        "d1": (
+            DnsRecord(id="r1", name="www", type="A", content="192.0.2.10", ttl=3600),
+            DnsRecord(id="r2", name="@", type="MX", content="mail.alder.example.", ttl=3600, priority=10),
+            DnsRecord(id="r3", name="blog.alder.example.", type="CNAME", content="alder.example", ttl=600),
+        )
+    },
+}
+NOTHING: dict[str, Any] = {"plans": EXISTING["plans"]}
+
+
+def decide(
+    existing: dict[str, Any], site: dict[str, Any] | None = None, **records: State
+) -> dict[str, tuple[str, str]]:
+    """Return verdict and reason by id of the step."""
+    manifest = Manifest.from_data([{**SITE, **(site or {})}])
+    plan = Plan.decide(manifest, Snapshot(**existing), {})
+    if records:
+        ids = {planned.step.key.rpartition(":")[2]: planned.step for planned in plan.steps}
+        known = {
+            ids[name].id: Record(id=ids[name].id, kind=ids[name].kind, site="", state=state, at=datetime.now(UTC))
+            for name, state in records.items()
+        }
+        plan = Plan.decide(manifest, Snapshot(**existing), known)
+    return {planned.step.id: (planned.verdict.value, planned.reason or "") for planned in plan.steps}
+
+
+STEPS = [
+    "account:alder",
+    "domain:alder.example",
+    "dns_record:alder.example www A 192.0.2.10",
+    "dns_record:alder.example @ MX mail.alder.example",
+    "dns_record:alder.example blog CNAME alder.example",
+    "certificate:alder.example",
+    "database:mysql/shop",
+    "database_user:mysql/shop:reader",
+    "database_user:mysql/shop:writer",
+    "mailbox:info@alder.example",
+    "ftp_user:deploy",
+]
+
+
+def test_on_an_empty_panel_everything_is_created_in_dependency_order() -> None:
+    decided = decide(NOTHING)
+
+    assert list(decided) == STEPS
+    assert {verdict for verdict, _ in decided.values()} == {"create"}
+
+
+def test_what_exists_as_wanted_is_left_alone() -> None:
+    assert {verdict for verdict, _ in decide(EXISTING).values()} == {"exists"}
+
+
+def test_an_owner_without_an_address_must_exist() -> None:
+    site = {"owner": "alder"}
+    assert decide(EXISTING, site)["account:alder"][0] == "exists"
+
+    decided = decide(NOTHING, site)
+    assert decided["account:alder"] == (
+        "conflict",
+        "there is no account 'alder'; give an e-mail address to have it created",
+    )
+    assert decided["domain:alder.example"] == ("blocked", "builds on account:alder")
+    assert {verdict for step, (verdict, _) in decided.items() if step != "account:alder"} == {"blocked"}
+
+
+def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
+    """Return what exists with one row changed."""
+    import attrs
+
+    rows = list(EXISTING[kind] if kind != "zones" else EXISTING[kind]["d1"])
+    rows[index] = attrs.evolve(rows[index], **changes)
+    return {**EXISTING, kind: {"d1": tuple(rows)} if kind == "zones" else tuple(rows)}
+
+
+@pytest.mark.parametrize(
+    ("existing", "step", "reason"),
+    [
+        pytest.param(
+            changed("accounts", role="ROOT"),
+            "account:alder",
+            "the account 'alder' is no hosting account, but ROOT",
+            id="an administrator is never adopted",
+        ),
+        pytest.param(
+            changed("accounts", username="ALDER", role="reseller"),
+            "account:alder",
+            "the account 'ALDER' is no hosting account, but RESELLER",
+            id="nor a reseller, in any case",
+        ),
+        pytest.param(
+            changed("accounts", email="x@alder.example"),
+            "account:alder",
+            "the account 'alder' has the e-mail address x@alder.example",
+            id="account with another address",
+        ),
+        pytest.param(
+            changed("accounts", plan_id="p2", plan_name="Business"),
+            "account:alder",
+            "the account 'alder' has the plan Business, not Starter",
+            id="account with another plan",
+        ),
+        pytest.param(
+            changed("accounts", username="beech"),
+            "account:alder",
+            "the e-mail address Office@alder.example belongs to the account 'beech'",
+            id="address of somebody else",
+        ),
+        pytest.param(
+            changed("accounts", username="root", role="ROOT", email="OFFICE@ALDER.EXAMPLE"),
+            "account:alder",
+            "the e-mail address Office@alder.example belongs to the account 'root'",
+            id="address of an administrator, in any case",
+        ),
+        pytest.param(
+            {**NOTHING, "plans": (HostingPlan(id="p3", name="Gold"), HostingPlan(id="p2", name="Business"))},
+            "account:alder",
+            "there is no plan 'Starter'; the panel has Business, Gold",
+            id="unknown plan",
+        ),
+        pytest.param(
+            {**changed("domains", user_id="a2"), "accounts": (ACCOUNT, Account(id="a2", username="beech"))},
+            "domain:alder.example",
+            "the domain belongs to 'beech'",
+            id="domain of another account",
+        ),
+        pytest.param(
+            changed("domains", user_id="a3"),
+            "domain:alder.example",
+            "the domain belongs to another account",
+            id="domain of an account out of sight",
+        ),
+        pytest.param(
+            changed("domains", php_version="8.2"),
+            "domain:alder.example",
+            "the domain runs PHP 8.2, not 8.4",
+            id="PHP version",
+        ),
+        pytest.param(
+            changed("domains", web_server="apache"),
+            "domain:alder.example",
+            "the domain is served by apache, not nginx",
+            id="web server",
+        ),
+        pytest.param(
+            changed("zones", 1, priority=20),
+            "dns_record:alder.example @ MX mail.alder.example",
+            "the record has priority 20, not 10",
+            id="priority of a record",
+        ),
+        pytest.param(
+            changed("zones", 2, ttl=60),
+            "dns_record:alder.example blog CNAME alder.example",
+            "the record has ttl 60, not 600",
+            id="time to live of a record",
+        ),
+        pytest.param(
+            changed("zones", 2, content="other.example"),
+            "dns_record:alder.example blog CNAME alder.example",
+            "the name is an alias of other.example already, and a name can have one CNAME",
+            id="second alias",
+        ),
+        pytest.param(
+            changed("certificates", type="self_signed"),
+            "certificate:alder.example",
+            "the domain has a certificate of type self_signed, not lets_encrypt",
+            id="certificate of another type",
+        ),
+        pytest.param(
+            changed("databases", domain_id="d2"),
+            "database:mysql/shop",
+            "a database of that name belongs to another site",
+            id="database of another site",
+        ),
+        pytest.param(
+            changed("mailboxes", domain_id="d2"),
+            "mailbox:info@alder.example",
+            "the mailbox belongs to another domain",
+            id="mailbox of another domain",
+        ),
+        pytest.param(
+            changed("mailboxes", quota_mb=512),
+            "mailbox:info@alder.example",
+            "the mailbox has a quota of 512 MB, not 1024",
+            id="quota of a mailbox",
+        ),
+        pytest.param(
+            changed("ftp_users", domain_id="d2"),
+            "ftp_user:deploy",
+            "an FTP user of that name belongs to another site",
+            id="FTP user of another site",
+        ),
+        pytest.param(
+            changed("ftp_users", domain_id=None, user_id="a2"),
+            "ftp_user:deploy",
+            "an FTP user of that name belongs to another site",
+            id="FTP user of another account",
+        ),
+        pytest.param(
+            changed("ftp_users", home_directory="/home/alder"),
+            "ftp_user:deploy",
+            "the FTP user is confined to /home/alder, not /htdocs",
+            id="directory of an FTP user",
+        ),
+        pytest.param(
+            changed("ftp_users", quota_mb=0),
+            "ftp_user:deploy",
+            "the FTP user has a quota of 0 MB, not 500",
+            id="quota of an FTP user",
+        ),
+    ],
+)
+def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
+    decided = decide(existing)
+
+    assert decided[step] == ("conflict", reason)
+    others = {
+        verdict for other, (verdict, _) in decided.items() if other != step and STEPS.index(other) > STEPS.index(step)
+    }
+    assert "conflict" not in others
+    if step.startswith(("account", "domain")):
+        assert others == {"blocked"}
+
+
+@pytest.mark.parametrize(
+    ("existing", "step", "verdict"),
+    [
+        pytest.param(changed("accounts", username="Alder", role="user"), "account:alder", "exists", id="any case"),
+        pytest.param(changed("accounts", role=None), "account:alder", "exists", id="no role on old panels"),
+        pytest.param(changed("accounts", plan_id=None, plan_name=None), "account:alder", "exists", id="no plan shown"),
+        pytest.param(changed("accounts", plan_name=None), "account:alder", "exists", id="plan by id"),
+        pytest.param(changed("domains", php_version=None), "domain:alder.example", "exists", id="no version shown"),
+        pytest.param(
+            changed("domains", web_server="nginx_only"), "domain:alder.example", "exists", id="other vocabulary"
+        ),
+        pytest.param(
+            changed("certificates", status="failed"), "certificate:alder.example", "create", id="failed certificate"
+        ),
+        pytest.param(
+            changed("certificates", status="pending"),
+            "certificate:alder.example",
+            "exists",
+            id="certificate on its way",
+        ),
+        pytest.param(changed("databases", type="postgresql"), "database:mysql/shop", "create", id="other type"),
+        pytest.param(changed("databases", name="alder_shop"), "database:mysql/shop", "exists", id="prefixed name"),
+        pytest.param(changed("databases", name="beech_shop"), "database:mysql/shop", "create", id="prefix of another"),
+        pytest.param(changed("ftp_users", username="alder_deploy"), "ftp_user:deploy", "exists", id="prefixed login"),
+        pytest.param(
+            changed("ftp_users", domain_id=None, user_id="a1"), "ftp_user:deploy", "exists", id="owner by account"
+        ),
+        pytest.param(
+            changed("mailboxes", email="Info@Alder.example"), "mailbox:info@alder.example", "exists", id="case"
+        ),
+        pytest.param(
+            {**EXISTING, "certificates": None, "domains": (DOMAIN,)},
+            "certificate:alder.example",
+            "create",
+            id="no list of certificates",
+        ),
+        pytest.param(
+            {**changed("domains", ssl_enabled=True), "certificates": None},
+            "certificate:alder.example",
+            "exists",
+            id="no list of certificates, but the domain says it has one",
+        ),
+    ],
+)
+def test_equal_enough(existing: dict[str, Any], step: str, verdict: str) -> None:
+    assert decide(existing)[step][0] == verdict
+
+
+READER, WRITER = "database_user:mysql/shop:reader", "database_user:mysql/shop:writer"
+
+
+@pytest.mark.parametrize(
+    ("count", "known", "reader", "writer"),
+    [
+        (0, {}, "create", "create"),
+        (2, {}, "exists", "exists"),
+        (3, {}, "exists", "exists"),
+        (1, {}, "create", "create"),
+        (None, {}, "create", "create"),
+        (1, {"reader": State.DONE}, "exists", "create"),
+        (1, {"reader": State.SENT}, "exists", "create"),
+        (0, {"reader": State.SENT}, "create", "create"),
+        (2, {"reader": State.DONE, "writer": State.UNKNOWN}, "exists", "exists"),
+        (1, {"reader": State.DONE, "writer": State.UNKNOWN}, "exists", "create"),
+        (1, {"reader": State.SENT, "writer": State.SENT}, "unknown", "unknown"),
+        (None, {"reader": State.SENT}, "unknown", "create"),
+        (None, {"reader": State.DONE, "writer": State.FAILED}, "exists", "create"),
+    ],
+)
+def test_database_users_are_told_by_their_number(
+    count: int | None, known: dict[str, State], reader: str, writer: str
+) -> None:
+    decided = decide(changed("databases", user_count=count), **known)
+
+    assert (decided[READER][0], decided[WRITER][0]) == (reader, writer)
+
+
+def test_what_an_earlier_run_did_is_not_looked_for() -> None:
+    decided = decide(NOTHING, alder=State.DONE)
+
+    assert decided["account:alder"] == ("exists", "done by an earlier run")
+
+
+def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
+    assert decide(NOTHING, alder=State.UNKNOWN)["account:alder"] == ("create", "")
+    assert decide(EXISTING, alder=State.UNKNOWN)["account:alder"] == ("exists", "")
+
+
+def test_a_certificate_in_doubt_stays_in_doubt_without_a_list() -> None:
+    manifest = Manifest.from_data([SITE])
+    step_id = "certificate:alder.example"
+    record = Record(id=step_id, kind=StepKind.CERTIFICATE, site="", state=State.SENT, at=datetime.now(UTC))
+    plan = Plan.decide(manifest, Snapshot(**{**EXISTING, "certificates": None}), {step_id: record})
+
+    assert {planned.verdict for planned in plan.steps if planned.step.id == step_id} == {Verdict.UNKNOWN}
+
+
+def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:
+    step_id = "dns_record:alder.example www A 192.0.2.10"
+    record = Record(id=step_id, kind=StepKind.DNS_RECORD, site="", state=State.SENT, at=datetime.now(UTC))
+    plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**{**EXISTING, "zones": {}}), {step_id: record})
+
+    assert {planned.verdict for planned in plan.steps if planned.step.id == step_id} == {Verdict.UNKNOWN}
+
+
+def test_sites_of_one_owner_share_its_account() -> None:
+    other = {"domain": "beech.example", "owner": "ALDER"}
+    plan = Plan.decide(Manifest.from_data([SITE, other]), Snapshot(**NOTHING), {})
+
+    assert [len(site.steps) for site in plan.sites] == [11, 2]
+    assert plan.sites[0].steps[0] is plan.sites[1].steps[0]
+    assert plan.writes == len(plan.steps) == 12
+    assert plan.counts[StepKind.DOMAIN] == {Verdict.CREATE: 2}
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (RateLimit.unlimited(), timedelta(0)),
+        (RateLimit(per_minute=60, burst=1), timedelta(minutes=16, seconds=40)),
+        (RateLimit(per_minute=300, per_hour=500, burst=50), timedelta(hours=1)),
+    ],
+)
+def test_the_estimate_follows_the_limit(limit: RateLimit, expected: timedelta) -> None:
+    mailboxes = ",".join(f"m{number}" for number in range(998))
+    site = {"domain": "alder.example", "owner": {"username": "a", "email": "a@a.example"}, "mailboxes": mailboxes}
+    plan = Plan.decide(Manifest.from_data([site]), Snapshot(), {})
+
+    assert plan.writes == 1000
+    assert expected <= plan.estimate(limit) <= expected * 1.1
+
+
+def test_the_plan_as_data_has_no_secrets() -> None:
+    site = {
+        "domain": "alder.example",
+        "owner": {"username": "a", "email": "a@a.example", "password": "hunter22-a"},
+        "databases": "d:u:hunter22-b",
+        "mailboxes": "m:hunter22-c",
+        "ftp_users": "f:hunter22-d",
+    }
+    plan = Plan.decide(Manifest.from_data([site]), Snapshot(), {})
+    data = plan.to_dict()
+
+    assert "hunter22" not in repr(data) + repr(plan) + repr(plan.steps)
+    assert data["calls"] == {"lists": 0, "writes": 6}
+    assert data["counts"]["mailbox"] == {"create": 1}
+    assert data["sites"][0]["steps"][4] == {
+        "kind": "mailbox",
+        "name": "m@alder.example",
+        "operation": "email.accounts.create",
+        "arguments": {"local_part": "m"},
+        "depends_on": ["domain:alder.example", "account:a"],
+        "verdict": "create",
+        "reason": None,
+    }
