@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(files)} generated files are up to date")
         return 0
     sys.stdout.writelines(diff)
-    print(f"\nGenerated files are not up to date. Run `{COMMAND}` and commit what it writes.", file=sys.stderr)
+    command = COMMAND if project == _PROJECT else f"{COMMAND} --project {options.project}"
+    print(f"\nGenerated files are not up to date. Run `{command}` and commit what it writes.", file=sys.stderr)
     return 1
 
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import attrs
 
-from codegen.docstrings import docstring
-from codegen.header import generated_by
+from codegen.header import module_docstring
 from codegen.source import Node
-from codegen.specification import Specification
+from codegen.specification import SHARED_GROUP, Specification
+from codegen.text import docstring
 
-SHARED_GROUP = "shared"
-"""Module of the schemas that the root file defines."""
 _TEMPLATES = Path(__file__).parent / "templates" / "models"
 _OPTIONS = (
     "--input-file-type", "openapi",
@@ -27,7 +25,7 @@ _OPTIONS = (
     "--base-class", "panelica_async.core.model.Model",
     "--additional-imports", "attrs.frozen,attrs.field,panelica_async.core.model.OpenEnum",
     "--import-overrides", json.dumps({"field": "attrs", "UNSET": "panelica_async.core.unset"}),
-    "--use-schema-description", "--use-field-description", "--use-standard-primitive-types", "--use-double-quotes",
+    "--use-standard-primitive-types", "--use-double-quotes",
     "--output-datetime-class", "datetime",
     "--keyword-only", "--no-use-annotated", "--capitalise-enum-members",
     "--disable-timestamp", "--disable-future-imports", "--disable-warnings",
@@ -103,10 +101,8 @@ def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
         return [_plain(item, module, homes) for item in value]
     if not isinstance(value, dict):
         return value
-    plain = {key: _plain(item, module, homes) for key, item in value.items() if key not in {"example", "examples"}}
-    if isinstance(plain.get("description"), str):
-        plain["description"] = docstring(plain["description"])
-    if "x-known-values" in plain:
+    plain = {key: _plain(item, module, homes) for key, item in value.items()}
+    if isinstance(plain.get("x-known-values"), list):
         plain["enum"] = plain.pop("x-known-values")
     if isinstance(plain.get("$ref"), str):
         name = plain["$ref"].rsplit("/", 1)[-1]
@@ -122,6 +118,8 @@ def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
         for name, schema in group.schemas.items():
             properties = schema.get("properties", {})
             data[name] = {
+                "class_docstring": docstring(schema["description"], 4),
+                "field_docstrings": {key: docstring(value["description"], 4) for key, value in properties.items()},
                 "aliases": {key: value["x-aliases"] for key, value in properties.items() if "x-aliases" in value},
                 "secrets": [key for key, value in properties.items() if value.get("x-secret")],
             }
@@ -131,7 +129,7 @@ def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
 def _with_header(text: str, group: ModelGroup) -> str:
     code = re.sub(r"\A(#.*\n|\s*\n)+", "", text)
     summary = group.title if group.module == SHARED_GROUP else f"Models of {group.title}"
-    return f'"""{summary}.\n\n{generated_by(group.source)}\n"""\n\n{code}'
+    return f"{module_docstring(summary, group.source)}\n\n{code}"
 
 
 def _index(groups: tuple[ModelGroup, ...]) -> str:
@@ -141,7 +139,7 @@ def _index(groups: tuple[ModelGroup, ...]) -> str:
 
 def _index_lines(names: list[tuple[str, str]]) -> Iterator[str]:
     summary = "Every model by its name; a module is loaded when one of its models is first touched."
-    yield f'"""{summary}\n\n{generated_by()}\n"""\n'
+    yield module_docstring(summary) + "\n"
     yield "import importlib"
     yield "from typing import TYPE_CHECKING, Any\n"
     yield "if TYPE_CHECKING:"

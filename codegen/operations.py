@@ -1,38 +1,16 @@
 """Turns the operations of the specification into what the templates need: arguments, results, wire forms."""
 
-import keyword
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 
+from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.problems import SpecError
 from codegen.source import Node
 from codegen.specification import ResourceFile, Specification
+from codegen.text import fits, sentence
 from codegen.wires import Wire, panel_wire, reference_wire
-
-_SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-Place = Literal["path", "query", "body"]
-
-
-@attrs.frozen(kw_only=True)
-class Argument:
-    """A parameter of a generated method."""
-
-    name: str
-    wire_name: str
-    place: Place
-    annotation: str
-    required: bool
-    description: str
-    choices: tuple[str, ...] = ()
-    not_empty: bool = False
-    models: frozenset[str] = frozenset()
-    is_list: bool = False
-
-    @property
-    def is_positional(self) -> bool:
-        """Path parameters are positional, everything else is keyword-only."""
-        return self.place == "path"
 
 
 @attrs.frozen
@@ -40,10 +18,16 @@ class Result:
     """What a generated method returns."""
 
     kind: Literal["nothing", "model", "pages", "object"]
-    model: str = ""
-    description: str = ""
+    description: str
+    model: str | None = None
     items: str | None = None
     """Key of the rows in a reply that is an object."""
+
+    @property
+    def annotation(self) -> str:
+        """Type in the signature."""
+        names = {"nothing": "None", "model": f"{self.model}", "pages": f"Paginator[{self.model}]"}
+        return names.get(self.kind, "dict[str, Any]")
 
 
 @attrs.frozen
@@ -53,6 +37,14 @@ class Guard:
     argument: str
     replaces: str
     reason: str
+
+
+@attrs.frozen
+class NaturalKey:
+    """Arguments that identify what a create makes, and the operation that finds it."""
+
+    fields: tuple[str, ...]
+    lookup: str
 
 
 @attrs.frozen(kw_only=True)
@@ -65,15 +57,15 @@ class OperationSource:
     http_method: str
     path: str
     summary: str
+    """First line of the docstring."""
     description: str
     scope: str | None
     signed: bool
     repeat: str
-    natural_key: Node | None
+    natural_key: NaturalKey | None
     destructive: bool
     asynchronous: bool
     errors: tuple[str, ...]
-    inferred: str | None
     arguments: tuple[Argument, ...]
     guard: Guard | None
     result: Result
@@ -96,6 +88,27 @@ class OperationSource:
         rest = [argument for argument in self.arguments if not argument.is_positional]
         return tuple(sorted(rest, key=lambda argument: not argument.required))
 
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Arguments that take one of a closed set of values, and the sets."""
+        return {argument.name: argument.choices for argument in self.arguments if argument.choices}
+
+    @property
+    def not_empty(self) -> list[str]:
+        """Arguments that cannot be right when empty."""
+        return [argument.name for argument in self.arguments if argument.not_empty]
+
+    @property
+    def lists(self) -> list[str]:
+        """Arguments that take several values."""
+        return [argument.name for argument in self.arguments if argument.is_list]
+
+    @property
+    def models(self) -> set[str]:
+        """Every model that the method's signature names."""
+        named = {self.result.model} if self.result.model else set()
+        return named.union(*(argument.models for argument in self.arguments))
+
 
 def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:
     """Return the operations of one resource file in the order they are written."""
@@ -107,131 +120,97 @@ def operations_of(resource: ResourceFile, specification: Specification) -> tuple
 def _operation(path: str, method: str, item: Node, node: Node, specification: Specification) -> OperationSource:
     name: str = node["operationId"]
     *namespace, method_name = name.split(".")
-    arguments = _arguments(path, item, node, specification)
+    arguments = arguments_of(path, item, node, specification)
     result = _result(node, specification)
     reference = reference_wire(method.upper(), path, arguments, result.items)
-    guard = Guard(**node["x-guard"]) if "x-guard" in node else None
     return OperationSource(
         name=name,
         method_name=method_name,
         namespace=tuple(namespace),
         http_method=method.upper(),
         path=path,
-        summary=node["summary"],
+        summary=_summary(method.upper(), path, node),
         description=node.get("description", ""),
         scope=node["x-scope"],
         signed=node.get("security") != [],
         repeat=node["x-repeat"],
-        natural_key=node.get("x-natural-key"),
+        natural_key=_natural_key(node, arguments),
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
-        errors=tuple(str(status) for status in node["responses"] if not str(status).startswith("2")),
-        inferred=node.get("x-inferred"),
+        errors=tuple(status for status in node["responses"] if not status.startswith("2")),
         arguments=arguments,
-        guard=guard,
+        guard=_guard(node, arguments),
         result=result,
         reference=reference,
         panel=panel_wire(reference, node, arguments),
     )
 
 
-def _arguments(path: str, item: Node, node: Node, specification: Specification) -> tuple[Argument, ...]:
-    found: list[Argument] = []
-    for raw in [*item.get("parameters", ()), *node.get("parameters", ())]:
-        parameter = raw
-        if "$ref" in raw:
-            parameter = specification.shared["components"]["parameters"][raw["$ref"].rsplit("/", 1)[-1]]
-        if parameter["in"] not in {"path", "query"}:
-            raise SpecError(parameter.where("in"), f"a parameter in `{parameter['in']}`", "Use path or query")
-        required = parameter.get("required", False)
-        found.append(_argument(parameter["name"], parameter["in"], parameter, parameter["schema"], required))
-    schema = node.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-    for name, value in schema.get("properties", {}).items():
-        if value.get("x-argument", True):
-            found.append(_argument(name, "body", value, value, name in schema.get("required", ())))
-    names = [argument.name for argument in found]
-    if len(set(names)) < len(names):
-        raise SpecError(node.where(), f"two arguments of `{node['operationId']}` have one name", "Rename one of them")
-    in_path = [argument for argument in found if argument.place == "path"]
-    for argument in in_path:
-        if f"{{{argument.wire_name}}}" not in path:
-            raise SpecError(node.where(), f"`{argument.name}` is not in {path}", f"Add {{{argument.name}}} to the path")
-    in_path.sort(key=lambda argument: path.index(f"{{{argument.wire_name}}}"))
-    if len(in_path) != path.count("{"):
-        raise SpecError(node.where(), f"a placeholder of {path} has no parameter", "Add it under `parameters`")
-    return (*in_path, *(argument for argument in found if argument.place != "path"))
+def _summary(method: str, path: str, node: Node) -> str:
+    text = sentence(node["summary"])
+    # An abbreviation keeps its capitals.
+    text = text[0].lower() + text[1:] if text[1:2].islower() else text
+    line = f"{method} {path}: {text}"
+    if not fits(line, 8):
+        where = node.where("summary")
+        raise SpecError(
+            where, "the summary is too long for one line with its path", "Shorten it; details go to `description`"
+        )
+    return line
 
 
-def _argument(name: str, place: Place, described: Node, schema: Node, required: bool) -> Argument:
-    if "description" not in described:
-        raise SpecError(described.where(), f"`{name}` has no description", "Say what it is, with its unit")
-    annotation, models = _annotation(schema)
-    return Argument(
-        name=f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_"),
-        wire_name=name,
-        place=place,
-        annotation=annotation,
-        required=required,
-        description=described["description"],
-        choices=tuple(schema.get("enum", ())),
-        not_empty=place != "path" and schema.get("minLength", 0) > 0,
-        models=frozenset(models),
-        is_list=schema.get("type") == "array",
-    )
+def _natural_key(node: Node, arguments: Sequence[Argument]) -> NaturalKey | None:
+    if "x-natural-key" not in node:
+        return None
+    key: Node = node["x-natural-key"]
+    for name in key["fields"]:
+        require_argument(name, arguments, key.where("fields"), node)
+    return NaturalKey(fields=tuple(key["fields"]), lookup=key["lookup"])
 
 
-def _annotation(schema: Node) -> tuple[str, set[str]]:
-    """Return the type of an argument, and the models it names."""
-    if "$ref" in schema:
-        name = schema["$ref"].rsplit("/", 1)[-1]
-        return f"{name} | Mapping[str, Any]", {name}
-    if "oneOf" in schema:
-        names = [option["$ref"].rsplit("/", 1)[-1] for option in schema["oneOf"]]
-        return " | ".join([*names, "Mapping[str, Any]"]), set(names)
-    if "enum" in schema:
-        return f"Literal[{', '.join(repr(value) for value in schema['enum'])}]", set()
-    kinds = schema.get("type", "object")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    parts, models = [], set()
-    for kind in kinds:
-        if kind == "null":
-            continue
-        if kind == "array":
-            inner, inner_models = _annotation(schema["items"])
-            parts.append(f"Sequence[{inner}]")
-            models |= inner_models
-        else:
-            parts.append(_SCALARS.get(kind, "Mapping[str, Any]"))
-    return " | ".join([*parts, *(["None"] if "null" in kinds else [])]), models
+def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:
+    if "x-guard" not in node:
+        return None
+    guard: Node = node["x-guard"]
+    require_argument(guard["replaces"], arguments, guard.where("replaces"), node)
+    if any(argument.name == guard["argument"] for argument in arguments):
+        problem = f"`{node['operationId']}` has an argument `{guard['argument']}` already"
+        raise SpecError(guard.where("argument"), problem, "Give that of the guard another name")
+    return Guard(**guard)
 
 
 def _result(node: Node, specification: Specification) -> Result:
-    response = next(value for status, value in node["responses"].items() if str(status).startswith("2"))
-    description = response.get("description", "")
-    schema = response.get("content", {}).get("application/json", {}).get("schema")
-    if schema is None:
-        return Result("nothing", description=description)
+    name, (status, *_) = node["operationId"], node["responses"]
+    response, where = node["responses"][status], node["responses"].where(status)
+    description = response["description"]
+    if "content" not in response:
+        return Result("nothing", description)
+    schema = response["content"]["application/json"]["schema"]
     if node.get("x-paginated"):
-        rows, key = _rows(schema, specification)
-        if rows is None or "$ref" not in rows["items"]:
+        model, key = _rows(schema, specification)
+        if model is None:
             raise SpecError(
-                node.where("x-paginated"), "the reply is no list of a model", "Reply with an array of a $ref"
+                where, f"`{name}` is paginated, but replies with no list of a schema", "Reply with an array of a `$ref`"
             )
-        return Result("pages", rows["items"]["$ref"].rsplit("/", 1)[-1], description, key)
-    if "$ref" in schema:
-        return Result("model", schema["$ref"].rsplit("/", 1)[-1], description)
+        return Result("pages", description, model, key)
+    if "$ref" in schema and "properties" in specification.resolve(schema):
+        return Result("model", description, _name(schema))
     if schema.get("type") == "object" and "properties" not in schema:
-        return Result("object", description=description)
-    raise SpecError(
-        node.where("responses"), "the reply is neither a model nor a list", "Name the schema under components"
-    )
-
-
-def _rows(schema: Node, specification: Specification) -> tuple[Any, str | None]:
+        return Result("object", description)
     if schema.get("type") == "array":
-        return schema, None
-    target = specification.schema(schema["$ref"]) if "$ref" in schema else schema
-    for key, value in target.get("properties", {}).items():
-        if value.get("type") == "array":
-            return value, key
+        raise SpecError(where, f"`{name}` replies with a list", "Add `x-paginated: true`")
+    raise SpecError(where, f"`{name}` replies with neither a schema of `components` nor a list", "Reply with a `$ref`")
+
+
+def _rows(schema: Node, specification: Specification) -> tuple[str | None, str | None]:
+    """Return the model of the rows of a list, and the key that holds them in a reply that is an object."""
+    lists = {None: schema, **specification.resolve(schema).get("properties", {})}
+    for key, value in lists.items():
+        if value.get("type") == "array" and "properties" in specification.resolve(value["items"]):
+            return _name(value["items"]), key
     return None, None
+
+
+def _name(schema: Node) -> str:
+    name: str = schema["$ref"].rsplit("/", 1)[-1]
+    return name

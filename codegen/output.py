@@ -27,7 +27,7 @@ def generate(spec: Path) -> dict[Path, str]:
         **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
         **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
     }
-    files = {path: formatted(text, path.as_posix()) for path, text in code.items()}
+    files = formatted(code)
     for path, text in files.items():
         compile(text, path.as_posix(), "exec")
     files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"

@@ -21,3 +21,4 @@ class SpecError(Exception):
 
     def __init__(self, location: Location, problem: str, remedy: str) -> None:
         super().__init__(f"{location}: {problem}. {remedy}.")
+        self.location = location

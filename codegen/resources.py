@@ -1,17 +1,20 @@
 """Renders `panelica_async/resources/`, the accessors of the client and the table of operations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import jinja2
 
-from codegen.docstrings import docstring, method_docstring, sentence
-from codegen.header import generated_by
+from codegen.checks import IMPORTED
+from codegen.docstrings import method_docstring
+from codegen.header import generated_by, module_docstring
 from codegen.models import group_of_schema, model_groups
 from codegen.operations import OperationSource, operations_of
-from codegen.specification import Specification
+from codegen.problems import SpecError
+from codegen.specification import ResourceFile, Specification
+from codegen.text import docstring, sentence
 from codegen.wires import Wire
 
 _TEMPLATES = jinja2.Environment(
@@ -30,7 +33,7 @@ class Namespace:
 
     path: tuple[str, ...]
     class_name: str
-    docstring: str
+    description: str
     operations: tuple[OperationSource, ...]
     children: tuple["Namespace", ...]
 
@@ -46,12 +49,11 @@ class ResourceModule:
 
     name: str
     title: str
-    docstring: str
-    source: str
+    description: str
     operations: tuple[OperationSource, ...]
     namespaces: tuple[Namespace, ...]
     """Top-level namespaces, children within."""
-    client_operations: tuple[OperationSource, ...]
+    client: Namespace | None
     """Operations that are methods of the client itself."""
     imports: tuple[tuple[str, str], ...]
     """Model modules and the names used of them."""
@@ -59,41 +61,44 @@ class ResourceModule:
     @property
     def classes(self) -> tuple[Namespace, ...]:
         """Every class, innermost first, so that each is defined before it is used."""
-        return tuple(namespace for top in self.namespaces for namespace in _innermost_first(top))
-
-    @property
-    def client_class(self) -> str:
-        """Name of the class behind the client's own methods."""
-        return _class_name((self.name,))
+        inner = tuple(namespace for top in self.namespaces for namespace in _innermost_first(top))
+        return (*inner, self.client) if self.client else inner
 
 
 def resource_modules(specification: Specification) -> tuple[ResourceModule, ...]:
     """Return what is to be rendered, one entry a resource file."""
     homes = group_of_schema(model_groups(specification))
-    modules = []
-    for resource in specification.resources:
-        operations = operations_of(resource, specification)
-        tops = list(dict.fromkeys(operation.namespace[0] for operation in operations if operation.namespace))
-        description = sentence(resource.tag.get("description", resource.tag["name"]))
-        modules.append(
-            ResourceModule(
-                name=resource.name,
-                title=resource.tag["name"],
-                docstring=description,
-                source=resource.name,
-                operations=operations,
-                namespaces=tuple(_namespace((top,), operations, description) for top in tops),
-                client_operations=tuple(operation for operation in operations if not operation.namespace),
-                imports=tuple(sorted((homes[model], model) for model in _models(operations))),
-            )
-        )
-    return tuple(modules)
+    return tuple(_module(resource, homes, specification) for resource in specification.resources)
+
+
+def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Specification) -> ResourceModule:
+    operations = operations_of(resource, specification)
+    description = sentence(resource.tag["description"])
+    tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
+    on_client = tuple(operation for operation in operations if not operation.namespace)
+    models = {model for operation in operations for model in operation.models}
+    module = ResourceModule(
+        name=resource.name,
+        title=resource.tag["name"],
+        description=description,
+        operations=operations,
+        namespaces=tuple(_namespace(top, operations, description) for top in tops),
+        client=_client_namespace(resource.name, on_client, description) if on_client else None,
+        imports=tuple(sorted((homes[model], model) for model in models)),
+    )
+    taken = IMPORTED | models
+    for namespace in module.classes:
+        if namespace.class_name in taken:
+            where, name = resource.paths.location, namespace.class_name
+            raise SpecError(where, f"the class of `{'.'.join(namespace.path)}` would be a second `{name}`", "Rename it")
+        taken |= {namespace.class_name}
+    return module
 
 
 def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the resource modules."""
     files = {f"{module.name}.py": _render("resource.py.jinja2", module=module) for module in modules}
-    files["__init__.py"] = f'"""One module a resource, each loaded when it is first touched.\n\n{generated_by()}\n"""\n'
+    files["__init__.py"] = module_docstring("One module a resource, each loaded when it is first touched.") + "\n"
     return files
 
 
@@ -107,7 +112,7 @@ def render_operations_table(modules: tuple[ResourceModule, ...]) -> str:
     return _render("operations.md.jinja2", modules=modules)
 
 
-def _namespace(path: tuple[str, ...], operations: tuple[OperationSource, ...], docstring: str) -> Namespace:
+def _namespace(path: tuple[str, ...], operations: tuple[OperationSource, ...], description: str) -> Namespace:
     below = dict.fromkeys(
         operation.namespace[: len(path) + 1]
         for operation in operations
@@ -116,9 +121,16 @@ def _namespace(path: tuple[str, ...], operations: tuple[OperationSource, ...], d
     return Namespace(
         path=path,
         class_name=_class_name(path),
-        docstring=docstring,
+        description=description,
         operations=tuple(operation for operation in operations if operation.namespace == path),
         children=tuple(_namespace(child, operations, f"Operations of `panel.{'.'.join(child)}`.") for child in below),
+    )
+
+
+def _client_namespace(name: str, operations: tuple[OperationSource, ...], description: str) -> Namespace:
+    path = (name,)
+    return Namespace(
+        path=path, class_name=_class_name(path), description=description, operations=operations, children=()
     )
 
 
@@ -132,13 +144,8 @@ def _class_name(path: tuple[str, ...]) -> str:
     return "".join(word.capitalize() for part in path for word in part.split("_"))
 
 
-def _models(operations: tuple[OperationSource, ...]) -> set[str]:
-    used = {operation.result.model for operation in operations if operation.result.model}
-    return used.union(*(argument.models for operation in operations for argument in operation.arguments))
-
-
 def _render(template: str, **context: Any) -> str:
-    return _TEMPLATES.get_template(template).render(generated_by=generated_by, **context)
+    return _TEMPLATES.get_template(template).render(**context)
 
 
 def _wire_code(wire: Wire) -> str:
@@ -149,7 +156,7 @@ def _wire_code(wire: Wire) -> str:
             renamed = [f"{name}={other!r}" for name, other in mapping.items() if name != other]
             parts.append(f"{place}=names({', '.join([*same, *renamed])})")
     if wire.wrapped:
-        parts.append(f"wrapped=frozenset({set(wire.wrapped)!r})")
+        parts.append(f"wrapped=frozenset({list(wire.wrapped)!r})")
     if wire.items:
         parts.append(f"items={wire.items!r}")
     return f"Wire({', '.join(parts)})"
@@ -163,9 +170,7 @@ def _signature(operation: OperationSource) -> str:
     ]
     if operation.guard:
         keywords.append(f"{operation.guard.argument}: bool = False")
-    if keywords:
-        parts += ["*", *keywords]
-    return ", ".join(parts)
+    return ", ".join([*parts, "*", *keywords] if keywords else parts)
 
 
 def _optional(annotation: str) -> str:
@@ -174,23 +179,20 @@ def _optional(annotation: str) -> str:
 
 
 def _passed(operation: OperationSource) -> str:
+    """Return the arguments of a method as it hands them on, all of them by name."""
     names = [argument.name for argument in (*operation.positional, *operation.keywords)]
     if operation.guard:
         names.append(operation.guard.argument)
-    return "".join(f", {name}={name}" for name in names)
+    return ", ".join(f"{name}={name}" for name in names)
 
 
-def _enum_member(repeat: str) -> str:
-    return repeat.replace("-", "_").upper()
-
-
+_TEMPLATES.globals.update(generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
-    wire=_wire_code,
-    signature=_signature,
+    docstring=docstring,
+    method_docstring=method_docstring,
+    member=lambda repeat: repeat.replace("-", "_").upper(),
     passed=_passed,
-    docstring=method_docstring,
-    sentence=sentence,
-    class_docstring=lambda text: docstring(text).replace("\n", "\n    ").replace("    \n", "\n"),
-    member=_enum_member,
-    keys=lambda natural_key: repr(tuple(natural_key["fields"])),
+    repr=repr,
+    signature=_signature,
+    wire=_wire_code,
 )

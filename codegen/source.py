@@ -1,5 +1,7 @@
 """Reads the YAML files of the specification, remembering the line of every node."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +16,83 @@ class Node(dict[str, Any]):
     def __init__(self, location: Location) -> None:
         super().__init__()
         self.location = location
-        self.lines: dict[str, int] = {}
+        self.places: dict[str, Location] = {}
+
+    @classmethod
+    def like(cls, other: "Node") -> "Node":
+        """Return a copy that may be changed; what it holds is shared."""
+        node = cls(other.location)
+        node.update(other)
+        node.places.update(other.places)
+        return node
+
+    def put(self, key: str, value: Any, where: Location) -> None:
+        """Set a key, and remember where it stands."""
+        self[key] = value
+        self.places[key] = where
 
     def where(self, key: str | None = None) -> Location:
         """Return the place of a key, or of the mapping itself."""
-        line = self.lines.get(key, self.location.line) if key is not None else self.location.line
-        return Location(self.location.file, line)
+        return self.location if key is None else self.places.get(key, self.location)
+
+    def locate(self, path: Iterable[str | int]) -> Location:
+        """Return the place a path of keys and indices leads to, or of the nearest node above it that is known."""
+        where, value = self.where(), self
+        for part in path:
+            try:
+                below = value[part]  # type: ignore[index]  # a path comes from the very document
+            except (KeyError, IndexError, TypeError):
+                break
+            if isinstance(value, Node):
+                where = value.where(str(part))
+            elif isinstance(below, Node):
+                where = below.where()
+            value = below
+        return where
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without implicit timestamps, with mappings as `Node`s and duplicate keys refused."""
+    """Safe YAML with the scalars of JSON, mappings as `Node`s, and duplicate keys refused.
+
+    OpenAPI allows no others (3.1.0, section 4.3), and those of YAML 1.1 surprise: `on` is true there, `0644` is 420.
+    """
 
     file: Path
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as the base class has it
 
     def construct_mapping_node(self, node: yaml.MappingNode) -> Any:
         mapping = Node(Location(self.file, node.start_mark.line + 1))
         yield mapping
         for key_node, value_node in node.value:
-            key = str(self.construct_object(key_node, deep=True))
-            line = key_node.start_mark.line + 1
+            key, where = str(key_node.value), Location(self.file, key_node.start_mark.line + 1)
             if key in mapping:
-                raise SpecError(Location(self.file, line), f"`{key}` stands here twice", "Remove one of the two")
-            mapping[key] = self.construct_object(value_node, deep=True)
-            mapping.lines[key] = line
+                raise SpecError(where, f"`{key}` stands here twice", "Remove one of the two")
+            mapping.put(key, self.construct_object(value_node, deep=True), where)
 
 
+_NUMBER = r"-?(0|[1-9][0-9]*)"
+for _tag, _pattern, _first in (
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("bool", r"true|false", ["t", "f"]),
+    ("int", _NUMBER, [*"-0123456789"]),
+    ("float", _NUMBER + r"(\.[0-9]+)?([eE][-+]?[0-9]+)?", [*"-0123456789"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_mapping_node)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
-def read(path: Path, root: Path) -> Node:
-    """Read one file; locations are relative to the folder that holds `root`."""
-    name = path.relative_to(root.parent)
-    loader = _Loader(path.read_text(encoding="utf-8"))
-    loader.file = name
+def read(path: Path) -> Node:
+    """Read one file; locations name it together with its folder."""
+    name = Path(path.parent.name) / path.name
     try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader.file = name
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(Location(name, line), f"not valid YAML: {error.problem}", "Correct the syntax") from error
-    finally:
-        loader.dispose()
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise SpecError(Location(name, 1), f"not text in UTF-8: {error.reason}", "Save it as such") from error
     if not isinstance(document, Node):
-        raise SpecError(Location(name, 1), "the file holds no mapping", "Start it with `tag`, `paths` and `components`")
+        raise SpecError(Location(name, 1), "the file holds no mapping", "spec/README.md says what it holds")
     return document

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 
+from codegen.arguments import Argument, require_argument
 from codegen.problems import SpecError
 from codegen.source import Node
-
-if TYPE_CHECKING:
-    from codegen.operations import Argument
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +22,7 @@ class Wire:
     items: str | None = None
 
 
-def reference_wire(method: str, path: str, arguments: Sequence["Argument"], items: str | None) -> Wire:
+def reference_wire(method: str, path: str, arguments: Sequence[Argument], items: str | None) -> Wire:
     """Return the wire form of the published reference."""
     for argument in arguments:
         if argument.place == "path":
@@ -40,35 +37,28 @@ def reference_wire(method: str, path: str, arguments: Sequence["Argument"], item
     )
 
 
-def panel_wire(reference: Wire, operation: Node, arguments: Sequence["Argument"]) -> Wire | None:
+def panel_wire(reference: Wire, operation: Node, arguments: Sequence[Argument]) -> Wire | None:
     """Return the wire form of current panels, or None when they do not have the operation."""
-    panel: Node | None = operation.get("x-panel")
-    if panel is None:
+    if "x-panel" not in operation:
         return reference
+    panel: Node = operation["x-panel"]
     if panel.get("absent"):
         return None
-    known = {argument.name for argument in arguments}
-    named = [
-        *panel.get("rename", ()),
-        *panel.get("query", ()),
-        *panel.get("body", ()),
-        *panel.get("omit", ()),
-    ]
     path: str = panel.get("path", reference.path)
     in_path = re.findall(r"\{(\w+)\}", path)
-    for name in [*named, *panel.get("wrap", ()), *in_path]:
-        if name not in known:
-            raise SpecError(
-                panel.where(),
-                f"`x-panel` names the argument `{name}`",
-                f"There are {', '.join(sorted(known))}",
-            )
-    rename = panel.get("rename", {})
+    for field in ("rename", "query", "body", "omit", "wrap"):
+        for name in panel.get(field, ()):
+            require_argument(name, arguments, panel.where(field), operation)
+    for name in in_path:
+        require_argument(name, arguments, panel.where("path"), operation)
     places = dict.fromkeys(reference.query, "query") | dict.fromkeys(reference.body, "body")
     places |= dict.fromkeys(panel.get("query", ()), "query") | dict.fromkeys(panel.get("body", ()), "body")
-    for name in [*panel.get("omit", ()), *in_path]:
-        places.pop(name, None)
-    names = {**reference.query, **reference.body, **rename}
+    places |= dict.fromkeys(panel.get("omit", ()), "nowhere") | dict.fromkeys(in_path, "path")
+    for argument in arguments:
+        if argument.name not in places:
+            problem = f"`x-panel` does not say where `{argument.name}` goes"
+            raise SpecError(operation.where("x-panel"), problem, "Put it into `path`, `query`, `body` or `omit`")
+    names = {**reference.query, **reference.body, **panel.get("rename", {})}
     return Wire(
         method=panel.get("method", reference.method),
         path=path,

@@ -117,7 +117,7 @@ class Accounts(Resource):
         Creates the user and its home directory. The user name and the e-mail address must both be new on the panel; a
         taken address is answered with 400, not 409.
 
-        Scope: `accounts:write`. Not repeated once it may have taken effect; look it up with `accounts.list` by
+        Scope: `accounts:write`. Not repeated once it may have taken effect. Look it up with `accounts.list` by
         `username`.
 
         Args:

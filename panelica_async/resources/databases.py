@@ -170,7 +170,7 @@ class Databases(Resource):
         The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL database
         together with its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Not repeated once it may have taken effect; look it up with `databases.list` by
+        Scope: `databases:write`. Not repeated once it may have taken effect. Look it up with `databases.list` by
         `name`, `domain_id`.
 
         Args:

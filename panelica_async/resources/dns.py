@@ -108,7 +108,7 @@ class DnsRecords(Resource):
         The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and AAAA
         records.
 
-        Scope: `dns:write`. Not repeated once it may have taken effect; look it up with `dns.records.list` by `zone_id`,
+        Scope: `dns:write`. Not repeated once it may have taken effect. Look it up with `dns.records.list` by `zone_id`,
         `name`, `type`, `content`.
 
         Args:

@@ -126,7 +126,7 @@ class Domains(Resource):
 
         Creates the site, its directory and its DNS zone.
 
-        Scope: `domains:write`. Not repeated once it may have taken effect; look it up with `domains.list` by `domain`.
+        Scope: `domains:write`. Not repeated once it may have taken effect. Look it up with `domains.list` by `domain`.
 
         Args:
             domain: Name of the domain, such as `example.com`.

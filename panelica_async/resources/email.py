@@ -92,7 +92,7 @@ class EmailAccounts(Resource):
 
         An address that exists already is answered with 400 by current panels, a full plan with 403.
 
-        Scope: `email:write`. Not repeated once it may have taken effect; look it up with `email.accounts.list` by
+        Scope: `email:write`. Not repeated once it may have taken effect. Look it up with `email.accounts.list` by
         `local_part`, `domain_id`.
 
         Args:

@@ -27,7 +27,7 @@ _FILES_DELETE: Final = Operation(
     destructive=True,
     not_empty=frozenset(["path", "user_id"]),
     reference=Wire(method="DELETE", path="/v1/files", query=names("path", "user_id")),
-    panel=Wire(method="DELETE", path="/v1/files", body=names("user_id", path="paths"), wrapped=frozenset({"path"})),
+    panel=Wire(method="DELETE", path="/v1/files", body=names("user_id", path="paths"), wrapped=frozenset(["path"])),
 )
 _FILES_READ: Final = Operation(
     name="files.read",

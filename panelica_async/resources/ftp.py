@@ -99,7 +99,7 @@ class FtpAccounts(Resource):
 
         The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with 403.
 
-        Scope: `ftp:write`. Not repeated once it may have taken effect; look it up with `ftp.accounts.list` by
+        Scope: `ftp:write`. Not repeated once it may have taken effect. Look it up with `ftp.accounts.list` by
         `username`.
 
         Args:

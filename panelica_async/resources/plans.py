@@ -150,7 +150,7 @@ class Plans(Resource):
         The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit of 0; set
         such a limit with `plans.update` afterwards.
 
-        Scope: `plans:write`. Not repeated once it may have taken effect; look it up with `plans.list` by `name`.
+        Scope: `plans:write`. Not repeated once it may have taken effect. Look it up with `plans.list` by `name`.
 
         Args:
             name: Name of the plan; each owner has it once.

@@ -91,7 +91,7 @@ class SslCertificates(Resource):
         The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
         Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect; look it up with `ssl.certificates.list` by
+        Scope: `ssl:write`. Not repeated once it may have taken effect. Look it up with `ssl.certificates.list` by
         `domain_id`. The reply comes before the work is done.
 
         Args:

@@ -1,0 +1,146 @@
+"""Checks what no single file of the specification shows: references, names, and texts that would not fit."""
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from codegen.problems import Location, SpecError
+from codegen.source import Node
+from codegen.text import fits, opening
+
+_CLIENT_MEMBERS = {"close", "request", "with_options"}
+"""What `PanelicaClient` has of its own."""
+IMPORTED = {
+    "Any", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
+    "Repeat", "Resource", "Sequence", "Unset", "Wire",
+}  # fmt: skip
+"""What generated modules import beside their models."""
+
+
+def check_references(document: Node) -> None:
+    """Check that every reference names something, and no resource the one schema that has no model."""
+    for node in _nodes(document):
+        reference = node.get("$ref")
+        if not isinstance(reference, str):
+            continue
+        try:
+            resolve(document, reference)
+        except (KeyError, TypeError):
+            remedy = "Define it, or correct the name after #/components/"
+            raise SpecError(node.where("$ref"), f"`{reference}` names nothing", remedy) from None
+        if reference == "#/components/schemas/Error" and node.location.file.stem != "openapi":
+            raise SpecError(node.where("$ref"), "`Error` is no model", "Errors are raised; name them in `x-errors`")
+
+
+def resolve(document: Node, reference: str) -> Any:
+    """Return what a reference names; raises `KeyError` or `TypeError` when it names nothing."""
+    value: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        value = value[part]
+    return value
+
+
+def check_paths(document: Node) -> None:
+    """Check that placeholders and path parameters fit."""
+    for path, item in document["paths"].items():
+        placeholders = set(re.findall(r"\{([^}]*)\}", path))
+        for operation in (item[method] for method in item if method != "parameters"):
+            nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
+            parameters = [resolve(document, node["$ref"]) if "$ref" in node else node for node in nodes]
+            named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
+            name, where = operation["operationId"], operation.where("operationId")
+            for missing in sorted(placeholders - named):
+                problem = f"`{name}` has no parameter for the placeholder `{{{missing}}}` of its path"
+                raise SpecError(where, problem, "Add it under `parameters`")
+            for extra in sorted(named - placeholders):
+                problem = f"`{name}` has the path parameter `{extra}`, but its path has no `{{{extra}}}`"
+                raise SpecError(where, problem, "Add the placeholder, or send the parameter `in: query`")
+
+
+def check_schemas(document: Node) -> None:
+    """Check schemas, and the texts that become docstrings of modules and classes."""
+    schemas: Node = document["components"]["schemas"]
+    for tag in document["tags"]:
+        _check_opening(tag, indent=8)
+    for name, schema in schemas.items():
+        if name in IMPORTED:
+            raise SpecError(schemas.where(name), f"generated modules import another `{name}`", "Choose another name")
+        _check_opening(schema, indent=4)
+        _check_properties(name, schema.get("properties", {}))
+    for node in _nodes(document):
+        properties, required = node.get("properties"), node.get("required")
+        if isinstance(properties, Node) and isinstance(required, list):
+            for name in sorted(set(required) - properties.keys()):
+                where = node.where("required")
+                raise SpecError(where, f"`required` names `{name}`, which is not under `properties`", "Define it there")
+
+
+def _check_properties(name: str, properties: Mapping[str, Node]) -> None:
+    for field in properties.values():
+        _check_opening(field, indent=4)
+        for alias in field.get("x-aliases", ()):
+            if alias in properties:
+                where = field.where("x-aliases")
+                raise SpecError(where, f"the alias `{alias}` is a field of `{name}` too", "Remove one of the two")
+
+
+def _check_opening(node: Node, indent: int) -> None:
+    first = opening(node["description"], indent)
+    if not fits(first, indent):
+        problem = f"the first sentence has {len(first)} characters, too many for a line"
+        raise SpecError(node.where("description"), problem, "Shorten it, or make it two sentences")
+
+
+def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
+    """Check the operations of the resource files against each other."""
+    names: dict[str, Location] = {}
+    owners: dict[str, str] = {}
+    for resource, nodes in operations.items():
+        for node in nodes:
+            name, where = node["operationId"], node.where("operationId")
+            if name in names:
+                problem = f"`{name}` is defined at {names[name]} too"
+                raise SpecError(where, problem, "Give one of them another operationId")
+            names[name] = where
+            _check_name(name, where)
+            top = name.partition(".")[0]
+            owner = owners.setdefault(top, resource)
+            if owner != resource:
+                raise SpecError(where, f"`{top}` belongs to {owner}.yaml", f"Move the operation to {owner}.yaml")
+    for name, where in names.items():
+        for other in names:
+            if other.startswith(f"{name}."):
+                problem = f"`{name}` cannot be a method and the namespace of `{other}`"
+                raise SpecError(where, problem, "Give one of them another operationId")
+    for node in (node for nodes in operations.values() for node in nodes):
+        _check_repeat(node, names)
+
+
+def _check_name(name: str, where: Location) -> None:
+    parts = name.split(".")
+    for part in parts:
+        if keyword.iskeyword(part):
+            raise SpecError(where, f"`{part}` is a keyword of Python", "Choose another operationId")
+    if parts[0] in _CLIENT_MEMBERS:
+        raise SpecError(where, f"the client has a `{parts[0]}` of its own", "Choose another operationId")
+
+
+def _check_repeat(operation: Node, names: Mapping[str, Location]) -> None:
+    key: Node | None = operation.get("x-natural-key")
+    if (operation["x-repeat"] == "natural-key") != (key is not None):
+        name = operation["operationId"]
+        problem = f"`{name}` must have both or neither of `x-repeat: natural-key` and `x-natural-key`"
+        remedy = "`x-natural-key` is {fields: [argument, …], lookup: operationId of a list}"
+        raise SpecError(operation.where("x-repeat"), problem, remedy)
+    if key is not None and key["lookup"] not in names:
+        problem = f"there is no operation `{key['lookup']}`"
+        raise SpecError(key.where("lookup"), problem, "Name the list that finds the object")
+
+
+def _nodes(value: Any) -> Iterator[Node]:
+    if isinstance(value, Node):
+        yield value
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _nodes(child)
