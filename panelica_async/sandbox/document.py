@@ -1,7 +1,7 @@
 """The merged OpenAPI document as the sandbox uses it: which endpoints there are and what goes in and out."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias, cast
@@ -134,6 +134,5 @@ def _absolute(node: Any) -> Any:
         fields = cast("Json", node).items()
         return {key: f"{_URI}{value}" if key == "$ref" else _absolute(value) for key, value in fields}
     if isinstance(node, list):
-        items: list[Any] = node
-        return [_absolute(item) for item in items]
+        return [_absolute(item) for item in cast("Sequence[Any]", node)]
     return node

@@ -179,8 +179,9 @@ async def test_many_at_once(panel: SignedClient) -> None:
 async def test_the_command(tmp_path: Path) -> None:
     db = tmp_path / "panel.db"
     command = [sys.executable, "-m", "panelica_async.sandbox", "--port", "0", "--db", str(db), "--tier", "business"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for _ in range(2):
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=os.environ.copy())
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
         assert process.stdout is not None
         lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
         (*_, url), (*_, key), (*_, secret), export = lines
