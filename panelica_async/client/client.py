@@ -90,7 +90,8 @@ class PanelicaClient(Namespaces):
             quota,
             _patience(timeout, deadline, max_retries),
             "panel" if dialect == "panel" else "reference",
-            shown=f"{address} key={signer.api_key[:12]}…",
+            base_url=str(address),
+            shown_key=f"{signer.api_key[:12]}…",
         )
 
     def _bind(
@@ -100,17 +101,24 @@ class PanelicaClient(Namespaces):
         patience: Patience,
         dialect: Dialect,
         *,
-        shown: str,
+        base_url: str,
+        shown_key: str,
         root: "PanelicaClient | None" = None,
     ) -> None:
         self._transport = transport
         self._quota = quota
         self._patience = patience
         self._dialect: Dialect = dialect
-        self._shown = shown
+        self._base_url = base_url
+        self._shown_key = shown_key
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
         self._caller = Caller(transport, patience, dialect, self._learn_tier)
+
+    @property
+    def base_url(self) -> str:
+        """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`."""
+        return self._base_url
 
     def with_options(
         self,
@@ -138,7 +146,13 @@ class PanelicaClient(Namespaces):
         )
         variant = PanelicaClient.__new__(PanelicaClient)
         variant._bind(  # noqa: SLF001 - of the same class
-            self._transport, self._quota, patience, self._dialect, shown=self._shown, root=self._root or self
+            self._transport,
+            self._quota,
+            patience,
+            self._dialect,
+            base_url=self._base_url,
+            shown_key=self._shown_key,
+            root=self._root or self,
         )
         return variant
 
@@ -188,7 +202,7 @@ class PanelicaClient(Namespaces):
             self._transport.warn_if_open(self)
 
     def __repr__(self) -> str:
-        return f"<PanelicaClient {self._shown}>"
+        return f"<PanelicaClient {self._base_url} key={self._shown_key}>"
 
     async def _learn_tier(self) -> None:
         """Ask the panel for the quota, before the first call that counts."""

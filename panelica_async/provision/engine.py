@@ -76,7 +76,7 @@ async def apply(
                 hint="Give a file for the passwords as credentials=, or the passwords in the manifest.",
             )
         journal.begin(
-            base_url=_address(panel),
+            base_url=panel.base_url,
             manifest=plan.manifest,
             credentials_path=credentials.path if credentials else None,
         )
@@ -252,10 +252,6 @@ class _Progress:
                 site=site,
             )
         )
-
-
-def _address(panel: PanelicaClient) -> str:
-    return str(panel._transport._address)  # noqa: SLF001 - the client does not tell its address
 
 
 def _known_credentials(journal: Journal) -> Path | None:
