@@ -74,10 +74,8 @@ def _path(call: Call) -> str:
 
 
 def _holds_document_root(call: Call, path: str) -> bool:
-    sql = (
-        "SELECT count(*) FROM domains WHERE document_root = ?1 OR substr(document_root, 1, length(?1) + 1) = ?1 || '/'"
-    )
-    return bool(call.store.value(sql, path))
+    sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
+    return bool(call.store.value(sql, f"{path}/", f"{path}/"))
 
 
 def _type(call: Call, path: str) -> str:
