@@ -38,8 +38,9 @@ async def apply(
     """Bring the sites of a manifest into being and yield the outcome of each as it is complete.
 
     What exists as wanted is left alone; what stands in the way fails its site and no other. With a journal that has
-    been used before, the run goes on where that one ended, and nothing is done twice. Closing the iterator, or
-    cancelling the task that consumes it, breaks off at once: calls on their way are noted as unknown.
+    been used before, the run goes on where that one ended, and nothing is done twice. Cancelling the task that
+    consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), breaks off at once:
+    calls on their way are noted as unknown.
 
     Args:
         panel: The panel.

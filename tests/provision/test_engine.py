@@ -1,0 +1,410 @@
+import asyncio
+import csv
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from panelica_async.errors import AuthenticationError, ConfigurationError, ConnectError
+from panelica_async.provision import (
+    CredentialsFile,
+    Event,
+    Journal,
+    Manifest,
+    Plan,
+    SiteOutcome,
+    SiteStatus,
+    State,
+    StepKind,
+    StepStatus,
+    apply,
+    resume,
+)
+from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import Fault, FaultyPanel, at
+from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
+
+MANIFEST = Manifest.from_data(SITES)
+DOMAINS = [site.domain for site in MANIFEST.sites]
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(tier="enterprise") as box:
+        yield box
+
+
+async def test_everything_is_created_once(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        assert plan.writes == WRITES
+        before = len(box.requests)
+        outcomes = await collect(apply(panel, plan, credentials=tmp_path / "passwords.csv"))
+
+        assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
+        assert sum(outcome.calls for outcome in outcomes) == WRITES == len(box.requests) - before
+        found = state(box)
+        assert [row[:2] for row in found["accounts"]] == [
+            ("alder", "office@alder.example"),
+            ("beech", "office@beech.example"),
+            ("root", "root@server1.example.com"),
+        ]
+        assert found["mailboxes"] == [
+            ("info@alder.example", "alder.example", found["mailboxes"][0][2]),
+            ("info@beech.example", "beech.example", found["mailboxes"][0][2]),
+            ("sales@alder.example", "alder.example", 2048),
+        ]
+
+        again = await collect(apply(panel, MANIFEST, credentials=tmp_path / "passwords.csv"))
+        assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
+        assert sum(outcome.calls for outcome in again) == 0
+        assert state(box) == found
+
+
+async def test_planning_only_reads(box: Sandbox) -> None:
+    before = state(box)
+    async with client(box) as panel:
+        await Plan.build(panel, MANIFEST)
+        assert {request.method for request in box.requests} == {"GET"}
+        assert [request.operation for request in box.requests] == [
+            "accounts.list",
+            "plans.list",
+            "domains.list",
+            "ssl.certificates.list",
+            "databases.list",
+            "email.accounts.list",
+            "ftp.accounts.list",
+        ]
+    assert state(box) == before
+
+
+async def test_only_what_the_manifest_needs_is_read(box: Sandbox) -> None:
+    async with client(box) as panel:
+        account = await panel.accounts.create(username="alder", email="a@alder.example", password="correct-horse")
+        for domain in ("alder.example", "beech.example"):
+            await panel.domains.create(domain=domain, user_id=account.id)
+        manifest = Manifest.from_data(
+            [
+                {"domain": "alder.example", "owner": "alder", "dns": ["www A 192.0.2.1"]},
+                {"domain": "beech.example", "owner": "alder"},
+            ]
+        )
+        box.requests.clear()
+        plan = await Plan.build(panel, manifest)
+
+    assert [request.operation for request in box.requests] == ["accounts.list", "domains.list", "dns.records.list"]
+    assert (plan.list_calls, plan.writes, plan.calls) == (3, 1, 4)
+
+
+async def test_generated_passwords_are_kept_and_given_ones_are_not(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "passwords.csv"
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=path))
+    with path.open(newline="") as file:
+        rows = {(row["kind"], row["site"], row["name"]): row["password"] for row in csv.DictReader(file)}
+
+    assert sorted(rows) == [
+        ("account", "alder.example", "alder"),
+        ("database_user", "alder.example", "mysql/shop:reader"),
+        ("database_user", "alder.example", "mysql/shop:writer"),
+        ("database_user", "blog.alder.example", "postgresql/blog:author"),
+        ("ftp_user", "alder.example", "deploy"),
+        ("mailbox", "alder.example", "info@alder.example"),
+        ("mailbox", "alder.example", "sales@alder.example"),
+        ("mailbox", "beech.example", "info@beech.example"),
+    ]
+    journal = (tmp_path / "run.journal").read_bytes()
+    assert not any(password.encode() in journal for password in [*rows.values(), "correct-horse"])
+
+
+async def test_without_a_file_no_password_is_generated_and_nothing_sent(box: Sandbox) -> None:
+    async with client(box) as panel:
+        with pytest.raises(ConfigurationError, match="passwords are to be generated for 8 objects"):
+            await collect(apply(panel, MANIFEST))
+    assert {request.method for request in box.requests} == {"GET"}
+
+
+async def test_sites_finish_in_turn_not_all_at_the_end(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data(
+        [
+            {"domain": f"s{number}.example", "owner": f"owner{number}", "mailboxes": "a,b,c,d"}
+            | {"email": f"o@s{number}.example"}
+            for number in range(12)
+        ]
+    )
+    finished_at: list[int] = []
+    order = []
+    async with client(box) as panel:
+        async for outcome in apply(panel, manifest, credentials=tmp_path / "p.csv", concurrency=3):
+            order.append(outcome.domain)
+            finished_at.append(len([request for request in box.requests if request.method == "POST"]))
+
+    assert finished_at[0] <= 3 * 6
+    assert all(abs(order.index(site.domain) - index) <= 3 for index, site in enumerate(manifest.sites))
+
+
+async def test_events_count_up_to_what_was_expected(box: Sandbox, tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", on_event=events.append))
+
+    assert [event.sites_done for event in events if event.site] == [1, 2, 3]
+    assert {event.sites_total for event in events} == {3}
+    assert [event.calls_done for event in events if event.step] == list(range(8, 8 + WRITES))
+    assert (events[-1].calls_done, events[-1].calls_expected) == (7 + WRITES, 7 + WRITES)
+
+
+async def test_one_bad_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
+        await panel.domains.create(domain="alder.example", user_id=other.id)
+        outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv"))
+
+    by_domain = {outcome.domain: outcome for outcome in outcomes}
+    assert statuses(outcomes) == {"alder.example": "failed", "blog.alder.example": "done", "beech.example": "done"}
+    assert by_domain["alder.example"].reason == "domain alder.example: the domain belongs to 'other'"
+    assert by_domain["alder.example"].hint == "Change the manifest, or what is on the panel, and run again."
+    assert [step.status for step in by_domain["alder.example"].steps[1:]] == ["conflict"] + ["skipped"] * 9
+
+
+async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data(
+        [
+            {
+                "domain": f"s{number}.example",
+                "owner": {"username": "alder", "email": "a@alder.example", "plan": "Starter"},
+            }
+            for number in range(12)
+        ]
+    )
+    async with client(box) as panel:
+        outcomes = await collect(apply(panel, manifest, credentials=tmp_path / "p.csv", concurrency=1))
+
+    assert [outcome.status for outcome in outcomes] == ["done"] * 10 + ["failed"] * 2
+    assert outcomes[-1].reason == "domain s11.example: Plan limit reached (max_domains is 10 in the plan Starter)"
+    assert outcomes[-1].hint
+    assert outcomes[-1].steps[-1].code == "FORBIDDEN"
+
+
+async def test_a_failed_account_fails_its_sites_with_one_call(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data(
+        [{"domain": f"s{number}.example", "owner": "Alder.x", "email": "a@alder.example"} for number in range(4)]
+    )
+    async with client(box) as panel:
+        outcomes = await collect(apply(panel, manifest, credentials=tmp_path / "p.csv"))
+
+    assert {outcome.status for outcome in outcomes} == {SiteStatus.FAILED}
+    assert len({outcome.reason for outcome in outcomes}) == 1
+    assert [request.operation for request in box.requests].count("accounts.create") == 1
+    assert [[step.status for step in outcome.steps] for outcome in outcomes] == [["failed", "skipped"]] * 4
+
+
+async def test_a_missing_scope_is_asked_for_once(box: Sandbox, tmp_path: Path) -> None:
+    scopes = [
+        scope
+        for kind in ("accounts", "domains", "dns", "databases", "ftp")
+        for scope in (f"{kind}:read", f"{kind}:write")
+    ]
+    key = box.add_key(scopes=[*scopes, "ssl:read", "ssl:write", "plans:read", "email:read"], tier="enterprise")
+    from panelica_async import PanelicaClient
+
+    async with PanelicaClient(box.base_url, api_key=key.api_key, api_secret=key.api_secret, tier="enterprise") as panel:
+        outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1))
+
+    assert statuses(outcomes) == {"alder.example": "failed", "blog.alder.example": "done", "beech.example": "failed"}
+    assert "email:write" in str(outcomes[0].to_dict())
+    assert [request.operation for request in box.requests].count("email.accounts.create") == 1
+    assert [step.status for step in outcomes[0].steps if step.step.kind is StepKind.FTP_USER] == [StepStatus.CREATED]
+
+
+async def test_a_refused_key_stops_the_run_at_once(box: Sandbox, tmp_path: Path) -> None:
+    outcomes: list[SiteOutcome] = []
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+    from panelica_async import PanelicaClient
+
+    async with PanelicaClient(
+        box.base_url, api_key=box.api_key, api_secret="sk_live_wrong", tier="enterprise"
+    ) as panel:
+        box.requests.clear()
+        with pytest.raises(AuthenticationError):
+            await collect(apply(panel, plan, credentials=tmp_path / "p.csv", concurrency=1), outcomes)
+
+    assert len(box.requests) == 1
+    assert [outcome.status for outcome in outcomes] == ["failed", "skipped", "skipped"]
+    assert outcomes[1].reason is not None
+    assert outcomes[1].reason.startswith("the run was stopped: ")
+
+
+async def test_a_panel_out_of_reach_stops_the_run(box: Sandbox, tmp_path: Path) -> None:
+    outcomes: list[SiteOutcome] = []
+    async with client(box, max_retries=0) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        await box.stop()
+        with pytest.raises(ConnectError):
+            await collect(apply(panel, plan, credentials=tmp_path / "p.csv", concurrency=1, settle=0), outcomes)
+
+    assert [outcome.status for outcome in outcomes][1:] == ["skipped", "skipped"]
+
+
+async def test_stopping_in_order(box: Sandbox, tmp_path: Path) -> None:
+    stop = asyncio.Event()
+
+    def stop_soon(event: Event) -> None:
+        if event.calls_done == 12:
+            stop.set()
+
+    options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv", "concurrency": 1}
+    async with client(box) as panel:
+        outcomes = await collect(apply(panel, MANIFEST, on_event=stop_soon, stop=stop, **options))
+        assert [outcome.status for outcome in outcomes] == ["skipped"] * 3
+        assert outcomes[0].reason == "the run was interrupted"
+        with Journal.open(tmp_path / "run.journal", read_only=True) as journal:
+            assert {record.state for record in journal.records.values()} == {State.DONE}
+            assert journal.runs[0].finished_at is None
+
+        rest = await collect(apply(panel, MANIFEST, **options))
+        assert statuses(rest) == dict.fromkeys(DOMAINS, "done")
+        assert sum(outcome.calls for outcome in rest) == WRITES - 5
+
+
+async def test_resuming_needs_no_more_than_the_journal(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "sites.csv"
+    path.write_text(
+        "domain,owner,email,mailboxes\n"
+        "alder.example,alder,a@alder.example,info;sales\n"
+        "beech.example,beech,b@beech.example,info\n"
+    )
+    journal = tmp_path / "run.journal"
+    async with client(box) as panel:
+        run = apply(panel, Manifest.load(path), journal=journal, credentials=tmp_path / "p.csv", concurrency=1)
+        async with aclosing(run):
+            assert (await anext(run)).domain == "alder.example"
+        outcomes = await collect(resume(panel, journal))
+
+    assert statuses(outcomes) == {"alder.example": "exists", "beech.example": "done"}
+    assert len(state(box)["mailboxes"]) == 3
+
+
+async def test_what_somebody_else_made_meanwhile_is_found(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        account = await panel.accounts.create(username="alder", email="office@alder.example", password="another-one")
+        await panel.accounts.update(account.id, plan_id=plan.snapshot.plans[0].id)
+        domain = await panel.domains.create(domain="alder.example", user_id=account.id, php_version="8.4")
+        await panel.dns.records.create(domain.id, name="www", type="A", content="192.0.2.10")
+        database = await panel.databases.create(name="shop", type="mysql", domain_id=domain.id)
+        await panel.databases.users.create(database.id, username="reader", password="another-one")
+        await panel.email.accounts.create(local_part="info", domain_id=domain.id, password="another-one")
+        outcomes = await collect(apply(panel, plan, credentials=tmp_path / "p.csv", journal=tmp_path / "run.journal"))
+
+    assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
+    (alder,) = (outcome for outcome in outcomes if outcome.domain == "alder.example")
+    there = [step.step.id for step in alder.steps if step.status is StepStatus.EXISTS]
+    assert there == [
+        "account:alder",
+        "domain:alder.example",
+        "dns_record:alder.example www A 192.0.2.10",
+        "database:mysql/shop",
+        "database_user:mysql/shop:reader",
+        "mailbox:info@alder.example",
+    ]
+    with CredentialsFile(tmp_path / "p.csv") as credentials:
+        assert not {"account:alder", "database_user:mysql/shop:reader", "mailbox:info@alder.example"} & set(
+            credentials._passwords
+        )
+    with Journal.open(tmp_path / "run.journal") as journal:
+        assert {journal.records[step_id].state for step_id in there} == {State.FOUND}
+
+
+async def test_a_name_that_somebody_else_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        other = await panel.accounts.create(username="other", email="OFFICE@alder.example", password="another-one")
+        await panel.domains.create(domain="beech.example", user_id=other.id)
+        outcomes = await collect(apply(panel, plan, credentials=tmp_path / "p.csv"))
+
+    by_domain = {outcome.domain: outcome for outcome in outcomes}
+    assert statuses(outcomes) == dict.fromkeys(DOMAINS, "failed")
+    assert by_domain["alder.example"].reason is not None
+    assert by_domain["alder.example"].reason.endswith(
+        "the e-mail address office@alder.example belongs to the account 'other'"
+    )
+    assert by_domain["beech.example"].reason is not None
+    assert by_domain["beech.example"].reason.endswith("the domain belongs to 'other'")
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER])
+async def test_a_fault_of_the_panel(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
+    async with FaultyPanel(box, at(2, fault)) as proxy, client(box, proxy.base_url) as panel:
+        options = {
+            "journal": tmp_path / "run.journal",
+            "credentials": tmp_path / "p.csv",
+            "concurrency": 1,
+            "settle": 0,
+        }
+        outcomes = await collect(apply(panel, MANIFEST, **options))
+        if fault is Fault.SERVER_ERROR_AFTER:
+            assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
+        else:
+            assert [outcome.status for outcome in outcomes] == ["failed", "done", "done"]
+            assert outcomes[0].reason == "domain alder.example: Internal error"
+            assert outcomes[0].steps[1].code == "INTERNAL_ERROR"
+            again = await collect(apply(panel, MANIFEST, **options))
+            assert [outcome.status for outcome in again] == ["done", "exists", "exists"]
+
+
+async def test_what_cannot_be_found_out_is_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+    """Two replies in a row are lost, and the lists do not show the object."""
+
+    def lose_info(_: int, request: object) -> Fault | None:
+        return Fault.LOST_REQUEST if "email" in str(request) else None
+
+    manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "mailboxes": "info"}])
+    journal = tmp_path / "run.journal"
+    async with client(box) as direct, FaultyPanel(box, lose_info) as proxy, client(box, proxy.base_url) as panel:
+        options = {"credentials": tmp_path / "p.csv", "settle": 0}
+        (outcome,) = await collect(apply(panel, manifest, journal=journal, **options))
+        assert outcome.status is SiteStatus.UNKNOWN
+        assert outcome.reason == ("mailbox info@a.example: sent 2 times without a reply, and not there when looked for")
+        assert outcome.calls == 4
+        with Journal.open(journal) as notes:
+            assert notes.records["mailbox:info@a.example"].is_doubtful
+
+    async with client(box) as direct:
+        # The journal belongs to the proxy's address, so a new one is used.
+        (outcome,) = await collect(apply(direct, manifest, **options))
+        assert outcome.status is SiteStatus.DONE
+
+
+async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    async with FaultyPanel(box, at(4, Fault.HANGS_AFTER)) as proxy, client(box, proxy.base_url) as panel:
+        run = apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv", concurrency=1)
+        task = asyncio.create_task(collect(run))
+        await proxy.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with Journal.open(journal) as notes:
+            assert [record.state for record in notes.records.values()] == ["done", "done", "done", "unknown"]
+        outcomes = await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+
+    assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
+    assert proxy.writes == WRITES
+
+
+async def test_concurrency_must_be_positive(box: Sandbox) -> None:
+    async with client(box) as panel:
+        with pytest.raises(ConfigurationError, match="concurrency is 0"):
+            await collect(apply(panel, MANIFEST, concurrency=0))
+
+
+async def test_an_error_of_the_callers_own_reaches_the_caller(box: Sandbox, tmp_path: Path) -> None:
+    def fail(event: Event) -> None:
+        raise RuntimeError("display is gone")
+
+    async with client(box) as panel:
+        with pytest.raises(RuntimeError, match="display is gone"):
+            await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", on_event=fail))
