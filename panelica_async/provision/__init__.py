@@ -8,7 +8,8 @@ async for site in apply(panel, plan, journal="launch.journal", credentials="laun
     print(site.domain, site.status, site.reason or "")
 ```
 
-After a crash or a stop, `resume(panel, "launch.journal")` goes on without doing anything twice.
+After a crash or a stop, `resume(panel, "launch.journal")` goes on without doing anything twice;
+`undo(panel, "launch.journal")` takes back what was created, and nothing else.
 
 How it works: `manifest` is what is asked for; `steps` turns it into single objects, each of which knows how it is
 recognised and how it is made; `snapshot` reads what exists; `plan` compares the two; `engine` takes the steps of
@@ -34,6 +35,7 @@ from panelica_async.provision.outcome import Event, SiteOutcome, SiteStatus, Ste
 from panelica_async.provision.passwords import CredentialsFile, generate_password
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
 from panelica_async.provision.steps import Step, StepKind
+from panelica_async.provision.undo import Removal, RemovalStatus, undo
 
 __all__ = [
     "CredentialsFile",
@@ -51,6 +53,8 @@ __all__ = [
     "PlannedStep",
     "Problem",
     "Record",
+    "Removal",
+    "RemovalStatus",
     "Run",
     "Site",
     "SiteOutcome",
@@ -65,4 +69,5 @@ __all__ = [
     "apply",
     "generate_password",
     "resume",
+    "undo",
 ]

@@ -8,29 +8,23 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.errors import (
-    AuthenticationError,
     ConfigurationError,
     ConflictError,
-    ConnectError,
     DecodeError,
     MissingScopeError,
     OutcomeUnknownError,
     PanelicaError,
-    RateLimitedError,
-    RateLimitWaitError,
     ResponseError,
     ServerError,
     UnsupportedOperationError,
 )
 from panelica_async.provision.journal import Journal
-from panelica_async.provision.outcome import StepOutcome, StepStatus, reason_of
+from panelica_async.provision.outcome import FATAL, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.provision.steps import Likeness, Match, Step, StepKind, View
 
-_FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
-"""Errors that every further call would meet too."""
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call of the same kind would meet too."""
 _SENDS: Final = 2
@@ -118,7 +112,7 @@ class Execution:
         except step.duplicate_errors as error:
             return self._after_refusal(step, error, await self._look(step), was_doubtful=was_doubtful)
         except PanelicaError as error:
-            if isinstance(error, _FATAL):
+            if isinstance(error, FATAL):
                 self.fatal = error
             if isinstance(error, _OF_THE_KIND):
                 self._refused[step.kind] = error
@@ -135,7 +129,7 @@ class Execution:
             if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
                 await self._inventory.refresh(Listing.DOMAINS)
         except PanelicaError as error:
-            if isinstance(error, _FATAL):
+            if isinstance(error, FATAL):
                 self.fatal = error
             return Match(Likeness.UNSURE, reason=f"it could not be looked for: {reason_of(error)}")
         return step.match(self._view())

@@ -128,7 +128,7 @@ class Journal:
         self.path = path
         self._connection = connection
         self._lock = lock
-        self._run: int | None = None
+        self._run: int | None = connection.execute("SELECT max(id) FROM run").fetchone()[0]
         rows = connection.execute("SELECT * FROM step ORDER BY seq")
         self._records = {row["id"]: _record(row) for row in rows}
 
@@ -210,6 +210,19 @@ class Journal:
         self._check(run, manifest)
         return manifest
 
+    def require_panel(self, base_url: str) -> None:
+        """Make sure that the journal is one of this panel, if there was a run.
+
+        Raises:
+            ConfigurationError: It belongs to another panel.
+        """
+        for run in self.runs[-1:]:
+            if run.base_url != base_url:
+                raise ConfigurationError(
+                    f"{self.path} is the journal of {run.base_url}, not of {base_url}",
+                    hint="Use one journal for each panel.",
+                )
+
     def begin(self, *, base_url: str, manifest: Manifest, credentials_path: Path | None) -> None:
         """Note the begin of a run.
 
@@ -221,13 +234,9 @@ class Journal:
         Raises:
             ConfigurationError: The journal belongs to another manifest or another panel.
         """
+        self.require_panel(base_url)
         for run in self.runs[-1:]:
             self._check(run, manifest)
-            if run.base_url != base_url:
-                raise ConfigurationError(
-                    f"{self.path} is the journal of {run.base_url}, not of {base_url}",
-                    hint="Use one journal for each panel.",
-                )
         cursor = self._connection.execute(
             "INSERT INTO run (started_at, base_url, manifest_path, manifest_digest, credentials_path)"
             " VALUES (?, ?, ?, ?, ?)",

@@ -2,12 +2,23 @@
 
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from panelica_async.errors import PanelicaError, ResponseError
+from panelica_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ResponseError,
+)
 from panelica_async.provision.steps import Step
+
+FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
+"""Errors that every further call would meet too."""
 
 
 class StepStatus(enum.StrEnum):
