@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.envelope import Envelope, items, unwrap
 from panelica_async.core.faults import error_from_response
@@ -13,7 +14,6 @@ from panelica_async.core.operation import Dialect, Operation, Wire
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.errors import DecodeError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
-from panelica_async.transport.retrying import leaves_outcome_open
 from panelica_async.transport.transport import Patience, Transport
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Caller:
         transport: Shared by all variants.
         patience: How long a call may take.
         dialect: Which of its wire forms an operation takes.
-        prepare_quota: Awaited before each signed call, to learn the tier; None for calls that do not wait for quota.
+        learn_tier: Awaited before each signed call, to learn the tier; None for the call that asks for it.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Caller:
         transport: Transport,
         patience: Patience,
         dialect: Dialect,
-        prepare_quota: Callable[[], Awaitable[None]] | None,
+        learn_tier: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self.transport = transport
         self.patience = patience
-        self.dialect = dialect
-        self._prepare_quota = prepare_quota
+        self.dialect: Dialect = dialect
+        self._learn_tier = learn_tier
 
     def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
         """Raise what `call` would raise before it sends anything."""
@@ -97,19 +97,17 @@ class Caller:
 
     async def send(self, request: PreparedRequest, call: Call) -> RawReply:
         """Send a request; return the reply of a success, raise the error of anything else."""
-        counted = call.signed and self._prepare_quota is not None
-        if call.signed and self._prepare_quota is not None:
-            await self._prepare_quota()
-        raw = await self.transport.send(request, call, self.patience, counted=counted)
+        before = self._learn_tier if call.signed else None
+        raw = await self.transport.send(request, call, self.patience, before=before)
         if 200 <= raw.status < 300:
             return raw
         if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
-            # The first attempt, whose reply was lost, has deleted it.
+            # An earlier attempt, whose reply was lost, has deleted it.
             return RawReply(status=204, headers=raw.headers, body=b"")
         error = error_from_response(
             raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
         )
-        if leaves_outcome_open(call, raw.status):
+        if call.is_doubtful and not call.repeat.is_safe:
             raise call.outcome_unknown(f"the web server before the panel answered {raw.status}") from error
         raise error
 
@@ -131,9 +129,8 @@ class Caller:
         try:
             payload = loads(raw.body)
         except ValueError as error:
-            raise DecodeError(
-                f"the reply is not JSON: {error}", endpoint=endpoint, json_path="$", body=raw.body
-            ) from error
+            hint = hints.WEB_PAGE if raw.body.lstrip().startswith(b"<") else None
+            raise DecodeError(f"the reply is not JSON: {error}", endpoint=endpoint, body=raw.body, hint=hint) from error
         envelope = unwrap(payload)
         if envelope.failed:
             # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).

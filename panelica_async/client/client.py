@@ -1,20 +1,17 @@
 """The client."""
 
-import os
-import platform
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
 
-from panelica_async._version import __version__
+from panelica_async.client import settings
 from panelica_async.client.caller import Caller
 from panelica_async.client.raw import ApiResponse, send_raw
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.errors import ConfigurationError
 from panelica_async.namespaces import Namespaces
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.quota import AUTO, KeyQuota
@@ -72,8 +69,8 @@ class PanelicaClient(Namespaces):
         app_name: str | None = None,
         limiter: RateLimiter | RateLimit | None = None,
     ) -> None:
-        address = Address.parse(_setting("base_url", base_url))
-        signer = Signer(_setting("api_key", api_key), _setting("api_secret", api_secret))
+        address = Address.parse(settings.setting("base_url", base_url))
+        signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,
@@ -81,15 +78,13 @@ class PanelicaClient(Namespaces):
             signing=SigningMiddleware(signer, address),
             quota=quota,
             ssl=ssl,
-            user_agent=_user_agent(app_name),
+            user_agent=settings.user_agent(app_name),
         )
-        if dialect not in {"auto", "reference", "panel"}:
-            raise ConfigurationError(f"dialect is {dialect!r}; it takes one of auto, reference, panel")
         self._bind(
             transport,
             quota,
-            _patience(timeout, deadline, max_retries),
-            "panel" if dialect == "panel" else "reference",
+            settings.patience(timeout, deadline, max_retries),
+            settings.dialect(dialect),
             base_url=str(address),
             shown_key=f"{signer.api_key[:12]}…",
         )
@@ -126,7 +121,7 @@ class PanelicaClient(Namespaces):
         timeout: float | Unset = UNSET,
         deadline: float | Unset | None = UNSET,
         max_retries: int | Unset = UNSET,
-    ) -> "PanelicaClient":
+    ) -> Self:
         """Return a variant of the client with other options that shares its session and quota.
 
         Cheap: make one for a single call. Closing either closes both.
@@ -139,12 +134,12 @@ class PanelicaClient(Namespaces):
         Raises:
             ConfigurationError: An option cannot be right.
         """
-        patience = _patience(
+        patience = settings.patience(
             self._patience.timeout if isinstance(timeout, Unset) else timeout,
             self._patience.deadline if isinstance(deadline, Unset) else deadline,
             self._patience.max_retries if isinstance(max_retries, Unset) else max_retries,
         )
-        variant = PanelicaClient.__new__(PanelicaClient)
+        variant = type(self).__new__(type(self))
         variant._bind(  # noqa: SLF001 - of the same class
             self._transport,
             self._quota,
@@ -206,7 +201,7 @@ class PanelicaClient(Namespaces):
 
     async def _learn_tier(self) -> None:
         """Ask the panel for the quota, before the first call that counts."""
-        if self._quota.is_known:
+        if not self._quota.is_due():
             return
         from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded when a call is made
 
@@ -216,29 +211,3 @@ class PanelicaClient(Namespaces):
 
 _IMPATIENT = Patience(timeout=10.0, deadline=15.0, max_retries=1)
 """For asking the tier: a panel that does not answer must not hold up the call that waits for it."""
-
-
-def _setting(name: str, given: str | None) -> str:
-    variable = f"PANELICA_{name.upper()}"
-    value = given if given is not None else os.environ.get(variable)
-    if value is None:
-        raise ConfigurationError(f"{name} is missing", hint=f"Pass {name}= or set the environment variable {variable}.")
-    return value
-
-
-def _patience(timeout: float, deadline: float | None, max_retries: int) -> Patience:
-    for name, seconds in (("timeout", timeout), ("deadline", deadline)):
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise ConfigurationError(f"{name} is {seconds!r}; it takes seconds above 0")
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-        raise ConfigurationError(f"max_retries is {max_retries!r}; it takes a whole number from 0")
-    return Patience(timeout=timeout, deadline=deadline, max_retries=max_retries)
-
-
-def _user_agent(app_name: str | None) -> str:
-    own = f"panelica_async/{__version__} Python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
-    if app_name is None:
-        return own
-    if not (app_name.isascii() and app_name.isprintable()) or not app_name.strip():
-        raise ConfigurationError("app_name takes printable ASCII characters")
-    return f"{app_name.strip()} {own}"

@@ -9,6 +9,9 @@ from panelica_async.errors import DecodeError
 
 T = TypeVar("T")
 
+# Guess: a panel that pages without being asked puts at least this many items on a page.
+_SMALLEST_DEFAULT_PAGE = 10
+
 
 @attrs.frozen(kw_only=True)
 class Page(Generic[T]):
@@ -31,7 +34,8 @@ class Paginator(Generic[T]):
     collect()` gives a list of every item. Nothing is sent before that, and each use starts anew.
 
     It ends on a short, empty or repeated page, because some panels ignore `page` and answer with everything every time
-    (panel-facts B.2).
+    (panel-facts B.2). A list of ten items or more that does not say how long a page is, or how many items there are,
+    costs a call to see that no page follows.
 
     Raises:
         DecodeError: The panel says there are more items than it gave; a short list is never passed off as all there is.
@@ -61,25 +65,36 @@ class Paginator(Generic[T]):
         """Fetch and yield page after page."""
         page = await self._fetch(self._first)
         yield page
-        seen = len(page.items)
-        before = (page.page - 1) * page.limit if page.limit else 0
-        while self._may_continue(page, before + seen):
+        # Items up to the end of this page; what lies before a later page of unknown length cannot be told.
+        count = (page.page - 1) * (page.limit or 0) + len(page.items)
+        is_exact = page.page == 1 or page.limit is not None
+        known = _identities(page)
+        while _may_continue(page, count):
             following = await self._fetch(page.page + 1)
-            if not following.items or following.items == page.items:
+            identities = _identities(following)
+            if identities <= known:
                 break
             page = following
-            seen += len(page.items)
+            count += len(page.items)
+            known |= identities
             yield page
-        if page.total is not None and before + seen < page.total:
+        if is_exact and page.total is not None and count < page.total:
             raise DecodeError(
-                f"the panel says there are {page.total} items, but gave {before + seen}",
+                f"the panel says there are {page.total} items, but gave {count}",
                 endpoint=self._endpoint,
                 json_path="$.total",
                 hint="Something changed the list while it was read, or the panel cuts it short; read it again.",
             )
 
-    @staticmethod
-    def _may_continue(page: Page[T], seen: int) -> bool:
-        if page.total is not None:
-            return bool(page.items) and seen < page.total
-        return page.limit is not None and len(page.items) == page.limit
+
+def _may_continue(page: Page[T], count: int) -> bool:
+    if page.total is not None:
+        return bool(page.items) and count < page.total
+    if page.limit is not None:
+        return len(page.items) == page.limit
+    return len(page.items) >= _SMALLEST_DEFAULT_PAGE
+
+
+def _identities(page: Page[T]) -> set[object]:
+    """Return what tells the items of a page from others; figures such as usage change while a list is read."""
+    return {getattr(item, "id", None) or repr(item) for item in page.items}

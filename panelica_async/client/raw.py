@@ -1,5 +1,6 @@
 """The signed escape hatch: any method, any path."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -7,6 +8,7 @@ from urllib.parse import quote
 import attrs
 
 from panelica_async.client.caller import Caller
+from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.encoding import query_string
 from panelica_async.core.json_codec import dumps
@@ -23,6 +25,8 @@ _REPEATS = {
     "POST": Repeat.UNSAFE,
 }
 _UNENCODED = "/:@!$&'()*+,;=~%"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,13 +70,13 @@ async def send_raw(
 def _checked(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError(f"path is {path!r}; it starts with a slash, such as /v1/domains")
-    if path.startswith("/api/external"):
-        raise ValueError("path starts with /api/external; leave it out, the address of the panel has it")
+    if path.startswith(f"{PUBLIC_PREFIX}/"):
+        raise ValueError(f"path starts with {PUBLIC_PREFIX}; leave it out, the address of the panel has it")
     if "?" in path or "#" in path:
         raise ValueError("path holds a query or a fragment; pass query parameters as query=")
     segments = path.split("/")[1:]
-    if any(segment in {".", ".."} or segment.lower() in {"%2e", "%2e%2e", ".%2e", "%2e."} for segment in segments):
+    if any(_DOTS.fullmatch(segment) for segment in segments):
         raise ValueError("path holds . or .. as a segment, which addresses something else")
-    if "" in segments[:-1]:
+    if "" in segments:
         raise ValueError("path holds an empty segment; is an id missing?")
-    return quote(path, safe=_UNENCODED)
+    return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar, cast, get_origin
+from typing import Any, NoReturn, TypeVar, cast, get_origin
+from uuid import UUID
 
 import attrs
 from cattrs import Converter, transform_error
@@ -11,6 +12,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from panelica_async.core.encoding import rfc3339
 from panelica_async.core.model import Model, OpenEnum
+from panelica_async.core.unset import Unset
 from panelica_async.errors import DecodeError
 
 T = TypeVar("T")
@@ -30,7 +32,11 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
 
 
 def to_wire(value: object) -> Any:
-    """Turn arguments, models among them, into plain JSON data."""
+    """Turn arguments, models among them, into plain JSON data.
+
+    Raises:
+        ValueError: A datetime has no time zone, or `UNSET` is inside.
+    """
     return _converter().unstructure(value)
 
 
@@ -44,6 +50,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(datetime, _moment)
     converter.register_unstructure_hook(datetime, rfc3339)
+    converter.register_unstructure_hook(UUID, str)
+    converter.register_unstructure_hook(Unset, _refuse_unset)
     converter.register_structure_hook_func(_is_open_enum, _member)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(_is_model, _model_structure)
@@ -80,6 +88,10 @@ def _moment(value: object, _: object) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
     return moment
+
+
+def _refuse_unset(_: Unset) -> NoReturn:
+    raise ValueError("UNSET stands for an argument that is not given; leave the key out")
 
 
 def _is_open_enum(kind: object) -> bool:

@@ -22,7 +22,9 @@ class PreparedRequest:
     query: str = ""
     """Percent-encoded query without its question mark."""
     body: bytes | None = attrs.field(default=None, repr=False)
-    """JSON, serialised once; None when there is no body."""
+    """Body as sent, serialised once; None when there is none."""
+    content_type: str = "application/json"
+    """Type of the body."""
 
 
 def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:
@@ -70,8 +72,10 @@ def _check(operation: Operation, given: Mapping[str, Any]) -> None:
 
 
 def _check_guard(operation: Operation, guard: Guard, given: Mapping[str, Any]) -> None:
-    value, confirmed = given.get(guard.replaces), given[guard.argument]
-    if value and confirmed:
+    chosen, confirmed = guard.replaces in given, given[guard.argument]
+    if chosen and confirmed:
         raise ValueError(f"{operation.name}: give {guard.replaces} or {guard.argument}=True, not both")
-    if not value and confirmed is not True:
+    if chosen and not given[guard.replaces]:
+        raise ValueError(f"{operation.name}: {guard.replaces} is empty; give at least one")
+    if not chosen and confirmed is not True:
         raise ValueError(f"{operation.name}: give {guard.replaces}, or {guard.argument}=True: {guard.reason}")

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from panelica_async.core.operation import Repeat
-from panelica_async.errors import OutcomeUnknownError, TransportError
+from panelica_async.errors import OutcomeUnknownError
 
 
 @attrs.define(kw_only=True)
@@ -22,12 +22,10 @@ class Call:
     deadline_at: float | None = None
     """Time of the event loop at which the caller gives up."""
     attempts: int = 0
-    in_flight: bool = False
-    """Whether a request is out and no reply has come yet."""
     sent_at: datetime | None = None
     """When the last attempt was sent."""
     may_be_done: bool = False
-    """Whether an attempt was sent whose reply never came."""
+    """Whether an attempt is out, or one was sent whose reply was lost."""
 
     @property
     def time_left(self) -> float | None:
@@ -36,10 +34,10 @@ class Call:
             return None
         return max(0.0, self.deadline_at - asyncio.get_running_loop().time())
 
-    def without_reply(self, error: TransportError) -> TransportError | OutcomeUnknownError:
-        """Return what to raise when no reply came: a write that was sent may have taken effect."""
-        error.attempts = self.attempts
-        return self.outcome_unknown(error.message) if self.may_be_done and self.repeat is not Repeat.READ else error
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something may have changed on the panel without a reply that says so."""
+        return self.may_be_done and self.repeat is not Repeat.READ
 
     def outcome_unknown(self, reason: str) -> OutcomeUnknownError:
         """Return the error for a write whose fate is not known."""

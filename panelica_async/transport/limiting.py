@@ -1,5 +1,7 @@
 """The middleware that waits for quota before each attempt, and tells the limiter of every refusal."""
 
+import asyncio
+
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.ratelimit import RateLimiter
@@ -17,18 +19,22 @@ class LimitingMiddleware:
     Args:
         call: The call this is an attempt of.
         limiter: The limiter of the key.
+        in_flight: Places for attempts that wait for quota or are on their way.
         owner: On whose behalf the attempt waits; a closing client dismisses its own.
     """
 
-    def __init__(self, call: Call, limiter: RateLimiter, owner: object) -> None:
+    def __init__(self, call: Call, limiter: RateLimiter, in_flight: asyncio.Semaphore, owner: object) -> None:
         self._call = call
         self._limiter = limiter
+        self._in_flight = in_flight
         self._owner = owner
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Wait for quota; raises `RateLimitWaitError` at once when the deadline comes first."""
-        await self._limiter.acquire(max_wait=self._call.time_left, owner=self._owner)
-        response = await handler(request)
+        # The place comes first: a request that has its share of the quota never waits for a connection.
+        async with self._in_flight:
+            await self._limiter.acquire(max_wait=self._call.time_left, owner=self._owner)
+            response = await handler(request)
         if response.status == _TOO_MANY_REQUESTS:
             wait = await asked_wait(response)
             # Everybody on the key stops, not only the call that was refused.

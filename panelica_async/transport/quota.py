@@ -2,9 +2,17 @@
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
-from panelica_async.errors import ConfigurationError, PanelicaError
+from panelica_async.errors import (
+    ConfigurationError,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ServerError,
+    TransportError,
+)
 from panelica_async.facts import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
 
@@ -15,11 +23,14 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
+# Failures that say nothing about the next time, and seconds until then.
+_PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError)
+_ASK_AGAIN_AFTER = 60.0
 _log = logging.getLogger("panelica_async")
 
 
 class KeyQuota:
-    """The limiter of one key, made in the running loop on first use and set up once.
+    """The limiter of one key, made in the running loop on first use.
 
     Args:
         origin: Scheme, host and port of the panel.
@@ -28,66 +39,82 @@ class KeyQuota:
         given: A limiter or limit of the caller's, which wins over the tier.
 
     Raises:
-        ConfigurationError: There is no such tier.
+        ConfigurationError: There is no such tier, or `given` is something else.
     """
 
     def __init__(self, origin: str, api_key: str, *, tier: str, given: RateLimiter | RateLimit | None) -> None:
-        if tier != AUTO and tier not in TIERS:
-            raise ConfigurationError(f"tier is {tier!r}; it takes {AUTO}, {', '.join(TIERS)}")
+        if tier not in (AUTO, *TIERS):
+            raise ConfigurationError(f"tier is {tier!r}; it takes one of {AUTO}, {', '.join(TIERS)}")
+        if not isinstance(given, RateLimiter | RateLimit | None):
+            raise ConfigurationError(f"limiter is a {type(given).__name__}; it takes a RateLimiter or a RateLimit")
         self._origin = origin
         self._api_key = api_key
-        self._limit = (
-            given if isinstance(given, RateLimit) else RateLimit.for_tier(_CAUTIOUS_TIER if tier == AUTO else tier)
-        )
         self._limiter = given if isinstance(given, RateLimiter) else None
-        self._known = given is not None or tier != AUTO
-        self._learning = asyncio.Lock()
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there is nothing to learn."""
-        return self._known
+        if isinstance(given, RateLimit):
+            self._limit: RateLimit | None = given
+        else:
+            self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
+        # Time of the event loop from which on the panel is asked.
+        self._ask_at = -inf if given is None and tier == AUTO else inf
+        self._asking = asyncio.Lock()
 
     def limiter(self) -> RateLimiter:
         """Return the limiter of the key."""
         if self._limiter is None:
-            self._limiter = shared_limiter(self._origin, self._api_key, self._limit)
-            if self._known:
+            cautious = RateLimit.for_tier(_CAUTIOUS_TIER)
+            self._limiter = shared_limiter(self._origin, self._api_key, self._limit or cautious)
+            if self._limit is not None:
                 self._limiter.reconfigure(self._limit)
         return self._limiter
 
+    def is_due(self) -> bool:
+        """Tell whether the panel is to be asked for the quota."""
+        return _now() >= self._ask_at
+
     async def learn(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
-        """Set the limiter to what the panel says, once; to the slowest tier when it does not say."""
-        if self._known:
-            return
-        async with self._learning:
-            if self._known:
+        """Set the limiter to what the panel says, if it was not asked yet.
+
+        It stays as it is, at first at the slowest tier, when the panel does not say: for good when it refuses, for a
+        minute when it cannot be reached or is busy.
+        """
+        async with self._asking:
+            if not self.is_due():
                 return
             try:
                 self._apply(await ask())
+                self._ask_at = inf
+            except ConfigurationError:
+                raise
             except PanelicaError as error:
-                _log.info("the panel did not tell the rate limit, assuming %s: %s", _CAUTIOUS_TIER, error)
-            self._known = True
+                _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
+                self._ask_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
 
-    def _apply(self, usage: "RateLimitStatus") -> None:
+    def _apply(self, status: "RateLimitStatus") -> None:
         limiter = self.limiter()
-        if usage.requests_per_minute:
-            limiter.reconfigure(
-                RateLimit(
-                    per_minute=usage.requests_per_minute,
-                    per_hour=usage.requests_per_hour or None,
-                    burst=usage.burst_size or None,
-                )
-            )
-        else:
-            # Guess: what an unlimited key is told is not known (panel-facts C); its tier is believed.
-            limiter.reconfigure(RateLimit.for_tier(usage.tier or _CAUTIOUS_TIER))
+        limiter.reconfigure(_limit_of(status))
         limiter.seed(
-            minute_usage=usage.current_minute_usage or 0,
-            hour_usage=usage.current_hour_usage or 0,
+            minute_usage=status.current_minute_usage or 0,
+            hour_usage=status.current_hour_usage or 0,
         )
 
     def dismiss(self, owner: object) -> None:
         """Refuse what waits on behalf of a closing client."""
         if self._limiter is not None:
             self._limiter.dismiss(owner)
+
+
+def _limit_of(status: "RateLimitStatus") -> RateLimit:
+    per_minute = _count(status.requests_per_minute)
+    if per_minute is None:
+        # Guess: what an unlimited key is told is not known (panel-facts C); its tier is believed.
+        return RateLimit.for_tier(status.tier or _CAUTIOUS_TIER)
+    return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=_count(status.burst_size))
+
+
+def _count(number: int | None) -> int | None:
+    # Guess: 0 and -1 stand for no limit, as they do in plans (panel-facts D.3).
+    return number if number is not None and number > 0 else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

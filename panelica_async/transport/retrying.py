@@ -10,10 +10,9 @@ from typing import cast
 import backoff
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call
-from panelica_async.transport.exchange import asked_wait
+from panelica_async.transport.exchange import GATEWAY_ERRORS, asked_wait
 
 # backoff sends the exception in, but declares that it sends nothing.
 _WaitGenerator = Callable[..., Generator[float, None, None]]
@@ -24,7 +23,6 @@ _FIRST_WAIT = 0.5
 _LONGEST_BACKOFF = 30.0
 _REFUSED = 429
 _UNAVAILABLE = 503
-_GATEWAY = (502, 504)
 
 
 class _Again(Exception):  # noqa: N818 - a signal to backoff, never seen outside
@@ -64,10 +62,11 @@ class RetryMiddleware:
         try:
             response = await handler(request)
         except TransportError as error:
+            error.attempts = self._call.attempts
             wait = self._own_wait()
             if self._may_repeat_after(error) and self._is_allowed(wait):
                 raise _Again(wait) from error
-            raise self._call.without_reply(error) from error
+            raise
         asked = await self._wait_after(response)
         if asked is not None and self._is_allowed(asked):
             raise _Again(asked)
@@ -79,7 +78,7 @@ class RetryMiddleware:
     async def _wait_after(self, response: ClientResponse) -> float | None:
         """Return the wait before the next attempt, or None when the reply is final."""
         status = response.status
-        if status not in {_REFUSED, _UNAVAILABLE, *_GATEWAY}:
+        if status not in {_REFUSED, _UNAVAILABLE, *GATEWAY_ERRORS}:
             return None
         asked = await asked_wait(response)
         if status == _REFUSED or self._call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None):
@@ -94,8 +93,3 @@ class RetryMiddleware:
     def _is_allowed(self, wait: float) -> bool:
         left = self._call.time_left
         return self._call.attempts <= self._max_retries and wait <= LONGEST_WAIT and (left is None or wait < left)
-
-
-def leaves_outcome_open(call: Call, status: int) -> bool:
-    """Whether a gateway's error leaves open what became of a write that is not safe to repeat."""
-    return status in _GATEWAY and call.repeat in {Repeat.NATURAL_KEY, Repeat.UNSAFE}

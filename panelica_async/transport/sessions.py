@@ -20,9 +20,14 @@ class SessionHolder:
 
     Args:
         borrowed: A session of the caller's; it is used and never closed.
+
+    Raises:
+        ConfigurationError: `borrowed` is something else.
     """
 
     def __init__(self, borrowed: aiohttp.ClientSession | None) -> None:
+        if not isinstance(borrowed, aiohttp.ClientSession | None):
+            raise ConfigurationError(f"session is a {type(borrowed).__name__}; it takes an aiohttp.ClientSession")
         self._borrowed = borrowed
         self._session = borrowed
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -32,12 +37,10 @@ class SessionHolder:
     def in_flight_limit(self) -> int:
         """How many requests may be on their way without waiting in the connector."""
         connector = self._borrowed.connector if self._borrowed is not None else None
-        return min(MAX_IN_FLIGHT, (connector.limit if connector else 0) or MAX_IN_FLIGHT)
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+        if connector is None:
+            return MAX_IN_FLIGHT
+        # 0 stands for no limit.
+        return min(limit or MAX_IN_FLIGHT for limit in (MAX_IN_FLIGHT, connector.limit, connector.limit_per_host))
 
     def session(self) -> aiohttp.ClientSession:
         """Return the session, made on first use in the running event loop.
@@ -77,4 +80,5 @@ class SessionHolder:
                 f"{owner!r} was not closed; use `async with` or `await panel.close()`",
                 ResourceWarning,
                 stacklevel=3,
+                source=owner,
             )

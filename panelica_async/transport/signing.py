@@ -34,10 +34,7 @@ class SigningMiddleware:
             raise ConfigurationError(
                 f"refused to sign a request to {url.origin()}, which is not the panel of this client"
             )
-        content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
-        body = b""
-        if isinstance(request.body, Payload) and not content_type.startswith("multipart/"):
-            body = await request.body.as_bytes()
+        body = await request.body.as_bytes() if isinstance(request.body, Payload) else request.body
         # update() replaces the headers of an earlier attempt.
         request.headers.update(
             self._signer.headers(
@@ -47,7 +44,7 @@ class SigningMiddleware:
                 body,
                 prefix=self._prefix,
                 timestamp=int(self._clock()),
-                content_type=content_type,
+                content_type=request.headers.get(hdrs.CONTENT_TYPE, ""),
             )
         )
         return await handler(request)

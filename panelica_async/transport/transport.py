@@ -1,6 +1,8 @@
 """Carries a prepared request to its outcome."""
 
 import asyncio
+import io
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import attrs
@@ -9,7 +11,7 @@ from yarl import URL
 
 from panelica_async.core.address import Address
 from panelica_async.core.request import PreparedRequest
-from panelica_async.errors import RequestTimeoutError
+from panelica_async.errors import ConfigurationError, PanelicaError, RequestTimeoutError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.limiting import LimitingMiddleware
@@ -40,10 +42,13 @@ class Transport:
     Args:
         address: Where the panel is.
         sessions: The aiohttp session.
-        signing: The signer; None for a client without a key, which can only call what needs none.
+        signing: The signer.
         quota: The limiter of the key.
         ssl: How to verify the panel's certificate.
         user_agent: User-Agent header.
+
+    Raises:
+        ConfigurationError: `ssl` is something else.
     """
 
     def __init__(
@@ -60,19 +65,27 @@ class Transport:
         self._sessions = sessions
         self._signing = signing
         self._quota = quota
+        if not isinstance(ssl, TlsSetting):
+            raise ConfigurationError(f"ssl is a {type(ssl).__name__}; it takes an SSLContext or an aiohttp.Fingerprint")
         self._ssl = True if ssl is None else ssl
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
-        # Outside the limiter: a request that has its place in the quota never waits for a connection.
         self._in_flight = asyncio.Semaphore(sessions.in_flight_limit)
 
-    async def send(self, request: PreparedRequest, call: Call, patience: Patience, *, counted: bool) -> RawReply:
+    async def send(
+        self,
+        request: PreparedRequest,
+        call: Call,
+        patience: Patience,
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> RawReply:
         """Send a request and return the reply, whatever its status.
 
         Args:
             request: What to send.
             call: What is known of it.
             patience: How long it may take.
-            counted: Whether it waits for quota.
+            before: Awaited first, within the deadline.
 
         Raises:
             TransportError: Nothing came back, and nothing was done.
@@ -80,54 +93,52 @@ class Transport:
             RateLimitWaitError: The quota is free only after the deadline.
             ConfigurationError: The client is closed, or used from another event loop.
         """
-        session = self._sessions.session()
+        self._sessions.session()
         if patience.deadline is not None:
             call.deadline_at = asyncio.get_running_loop().time() + patience.deadline
         try:
-            async with asyncio.timeout_at(call.deadline_at), self._in_flight:
-                return await self._exchange(session, request, call, patience, counted=counted)
+            async with asyncio.timeout_at(call.deadline_at):
+                if before is not None:
+                    await before()
+                return await self._exchange(request, call, patience)
+        except PanelicaError as error:
+            # An earlier attempt may have taken effect, whatever stopped this one.
+            if call.is_doubtful:
+                raise call.outcome_unknown(error.message) from error
+            raise
         except TimeoutError as error:
-            if isinstance(error, RequestTimeoutError):
-                raise
-            call.may_be_done = call.may_be_done or call.in_flight
-            raise call.without_reply(
-                RequestTimeoutError(
-                    f"the deadline of {patience.deadline:g} s has passed", method=call.method, path=call.path
-                )
-            ) from error
+            reason = f"the deadline of {patience.deadline:g} s has passed"
+            if call.is_doubtful:
+                raise call.outcome_unknown(reason) from error
+            raise RequestTimeoutError(reason, method=call.method, path=call.path, attempts=call.attempts) from error
 
-    async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        request: PreparedRequest,
-        call: Call,
-        patience: Patience,
-        *,
-        counted: bool,
-    ) -> RawReply:
+    async def _exchange(self, request: PreparedRequest, call: Call, patience: Patience) -> RawReply:
         query = f"?{request.query}" if request.query else ""
-        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
-        async with session.request(
+        body = None if request.body is None else io.BytesIO(request.body)
+        headers = self._headers if body is None else {**self._headers, "Content-Type": request.content_type}
+        async with self._sessions.session().request(
             request.method,
             # Already encoded: yarl must not touch what is going to be signed.
             URL(self._address.url(request.path) + query, encoded=True),
-            data=request.body,
+            data=body,
             headers=headers,
             allow_redirects=False,
+            # A borrowed session may raise by itself, and lose the panel's explanation.
+            raise_for_status=False,
             ssl=self._ssl,
             timeout=_connect_within(patience.timeout),
-            middlewares=self._middlewares(call, patience, counted=counted),
+            middlewares=self._middlewares(call, patience),
         ) as response:
             return RawReply(status=response.status, headers=response.headers, body=await response.read())
 
-    def _middlewares(self, call: Call, patience: Patience, *, counted: bool) -> tuple[ClientMiddlewareType, ...]:
+    def _middlewares(self, call: Call, patience: Patience) -> tuple[ClientMiddlewareType, ...]:
         """Return the chain, outermost first."""
-        chain: list[ClientMiddlewareType] = [RetryMiddleware(call, patience.max_retries)]
-        if counted:
-            chain.append(LimitingMiddleware(call, self._quota.limiter(), self))
-        if call.signed:
-            chain.append(self._signing)
-        return *chain, Exchange(call, patience.timeout)
+        retrying = RetryMiddleware(call, patience.max_retries)
+        exchange = Exchange(call, patience.timeout, self._sessions)
+        if not call.signed:
+            return retrying, exchange
+        limiting = LimitingMiddleware(call, self._quota.limiter(), self._in_flight, owner=self)
+        return retrying, limiting, self._signing, exchange
 
     async def close(self) -> None:
         """Refuse what waits for quota, then close the session if it is ours."""
