@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from codegen.checks import check_distinct
 from codegen.problems import Location, SpecError
 from codegen.source import Node
 from codegen.specification import Specification
@@ -43,11 +44,7 @@ def arguments_of(path: str, item: Node, operation: Node, specification: Specific
         *_parameters(operation, specification),
         *_body(operation, specification),
     ]
-    names = [argument.name for argument in found]
-    for name in names:
-        if names.count(name) > 1:
-            problem = f"`{operation['operationId']}` has two arguments `{name}`"
-            raise SpecError(operation.where("operationId"), problem, "Rename one of them")
+    check_distinct([argument.name for argument in found], operation)
     in_path = [argument for argument in found if argument.place == "path"]
     in_path.sort(key=lambda argument: path.index(f"{{{argument.wire_name}}}"))
     return (*in_path, *(argument for argument in found if argument.place != "path"))

@@ -41,6 +41,14 @@ def resolve(document: Node, reference: str) -> Any:
     return value
 
 
+def check_distinct(names: Sequence[str], operation: Node) -> None:
+    """Check that an operation has no two arguments of one name."""
+    for name in names:
+        if names.count(name) > 1:
+            problem = f"`{operation['operationId']}` has two arguments `{name}`"
+            raise SpecError(operation.where("operationId"), problem, "Rename one of them")
+
+
 def check_paths(document: Node) -> None:
     """Check that placeholders and path parameters fit."""
     for path, item in document["paths"].items():
@@ -48,8 +56,9 @@ def check_paths(document: Node) -> None:
         for operation in (item[method] for method in item if method != "parameters"):
             nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
             parameters = [resolve(document, node["$ref"]) if "$ref" in node else node for node in nodes]
-            named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
             name, where = operation["operationId"], operation.where("operationId")
+            check_distinct([parameter["name"] for parameter in parameters], operation)
+            named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
             for missing in sorted(placeholders - named):
                 problem = f"`{name}` has no parameter for the placeholder `{{{missing}}}` of its path"
                 raise SpecError(where, problem, "Add it under `parameters`")

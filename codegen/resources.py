@@ -89,8 +89,8 @@ def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Spe
     taken = IMPORTED | models
     for namespace in module.classes:
         if namespace.class_name in taken:
-            where, name = resource.paths.location, namespace.class_name
-            raise SpecError(where, f"the class of `{'.'.join(namespace.path)}` would be a second `{name}`", "Rename it")
+            problem = f"the class of `{'.'.join(namespace.path)}` would be a second `{namespace.class_name}`"
+            raise SpecError(resource.paths.location, problem, "Rename the namespace or the schema")
         taken |= {namespace.class_name}
     return module
 

@@ -21,7 +21,7 @@ def opening(text: str, indent: int) -> str:
 
 def fits(text: str, indent: int) -> bool:
     """Return whether a text fits on one line of code with the quotes of a docstring around it."""
-    return indent + len(f'"""{text}"""') <= WIDTH
+    return indent + len(quoted(text, 0)) <= WIDTH
 
 
 def wrap(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
@@ -46,9 +46,8 @@ def docstring(text: str, indent: int, *more: str) -> str:
 
 def quoted(text: str, indent: int) -> str:
     """Return a docstring as it stands in code, with its quotes, whatever it says."""
-    raw = "\\" in text and '"""' not in text
-    if not raw:
-        text = text.replace("\\", "\\\\").replace('"""', r"\"\"\"")
     margin = " " * indent
-    text = textwrap.indent(text.strip(), margin).strip()
-    return f'{"r" if raw else ""}"""{text}\n{margin}"""' if "\n" in text else f'{"r" if raw else ""}"""{text}"""'
+    # A docstring cannot hold its own quotes. Raw instead of escaped: the lines are as long as they were measured.
+    text = textwrap.indent(text.strip().replace('"""', "'''"), margin).strip()
+    opening_quotes = 'r"""' if "\\" in text else '"""'
+    return f'{opening_quotes}{text}\n{margin}"""' if "\n" in text else f'{opening_quotes}{text}"""'

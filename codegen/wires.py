@@ -45,7 +45,7 @@ def panel_wire(reference: Wire, operation: Node, arguments: Sequence[Argument]) 
     if panel.get("absent"):
         return None
     path: str = panel.get("path", reference.path)
-    in_path = re.findall(r"\{(\w+)\}", path)
+    in_path = re.findall(r"\{([^}]*)\}", path)
     for field in ("rename", "query", "body", "omit", "wrap"):
         for name in panel.get(field, ()):
             require_argument(name, arguments, panel.where(field), operation)

@@ -1,0 +1,544 @@
+"""Specifications that cannot be right, and the exact messages that say where and what to do."""
+
+import shutil
+from pathlib import Path
+
+import attrs
+import pytest
+
+from codegen.output import generate
+from codegen.problems import SpecError
+
+pytestmark = pytest.mark.development
+GOLDEN = Path(__file__).parent / "golden" / "spec"
+
+
+@attrs.frozen
+class Edit:
+    """An edit of the golden specification that makes it wrong."""
+
+    old: str
+    """Text that occurs in the file once, or several times where the first is meant."""
+    new: str
+    at: str
+    """Text on the line that the message must name, as it is after the edit."""
+    message: str
+    """All that follows the place."""
+    file: str = "parcels.yaml"
+    other: str = ""
+    """Text in parcels.yaml whose line the message names as OTHER."""
+
+
+LIST = "operationId: parcels.list\n"
+UPDATE = "operationId: parcels.update\n"
+NO_SCOPE = "Give the scope the key needs, or null when any key will do."
+OPERATION = "spec/README.md lists the fields of an operation."
+SCHEMA = "spec/README.md says what a schema takes; a nested object is a schema of its own, a default would invent data."
+ONE_SUCCESS = "Give it one success response, 200, 201, 202 or 204; `x-errors` adds the others."
+TYPES = 'It takes string, integer, number, boolean, object and array; with "null" as a list of two.'
+
+EDITS = {
+    # YAML
+    "not YAML": Edit(
+        "summary: List parcels",
+        "summary: {List parcels",
+        "x-scope: parcels:read",
+        "not valid YAML: expected ',' or '}', but got ':'. Correct the syntax.",
+    ),
+    "a tab": Edit(
+        "      summary: List parcels",
+        "\tsummary: List parcels",
+        "summary: List parcels",
+        "not valid YAML: found character '\\t' that cannot start any token. Correct the syntax.",
+    ),
+    "a key twice": Edit(
+        "summary: List parcels",
+        "summary: List parcels\n      summary: List them",
+        "summary: List them",
+        "`summary` stands here twice. Remove one of the two.",
+    ),
+    "not text": Edit(
+        "tag:", "tag: \x07", "tag:", "not text in UTF-8: special characters are not allowed. Save it as such."
+    ),
+    "a comma in a text without quotes": Edit(
+        "description: When it was scanned.",
+        "description: When it was scanned, or so.",
+        "When it was scanned",
+        f"`at` has the unknown field `or so.`. {SCHEMA}",
+    ),
+    # The file
+    "a file without paths": Edit(
+        "paths:",
+        "x-paths:",
+        "tag:",
+        "`parcels.yaml` has no `paths`. Give it its operations by path, as in `/v1/domains: {get: …}`.",
+    ),
+    "an unknown part of a file": Edit(
+        "components:",
+        "examples: {}\ncomponents:",
+        "examples: {}",
+        "`parcels.yaml` has the unknown field `examples`. A resource holds `tag`, `paths` and `components`.",
+    ),
+    "a path without its slash": Edit(
+        "  /v1/parcels/collect:",
+        "  v1/parcels/collect:",
+        "  v1/parcels/collect:",
+        "`v1/parcels/collect` does not belong here. A path begins with a slash, such as `/v1/domains`.",
+    ),
+    "a method that HTTP does not have": Edit(
+        "    post:\n      operationId: parcels.collect",
+        "    push:\n      operationId: parcels.collect",
+        "    push:",
+        "`/v1/parcels/collect` has the unknown field `push`. A path holds `parameters`, `get`, `post`, `put`, `patch` "
+        "and `delete`.",
+    ),
+    # An operation
+    "no operationId": Edit(
+        LIST,
+        "x-inferred: nowhere\n",
+        "    get:",
+        "`get` has no `operationId`. Give it its Python name, such as `dns.records.list`.",
+    ),
+    "an operationId that is no Python name": Edit(
+        LIST,
+        "operationId: listParcels\n",
+        "listParcels",
+        '`operationId` is "listParcels". Give it its Python name, such as `dns.records.list`.',
+    ),
+    "an operationId that is a keyword": Edit(
+        LIST,
+        "operationId: parcels.import\n",
+        "parcels.import",
+        "`import` is a keyword of Python. Choose another operationId.",
+    ),
+    "an operationId that the client has": Edit(
+        "operationId: reindex",
+        "operationId: close",
+        "operationId: close",
+        "the client has a `close` of its own. Choose another operationId.",
+        "utility.yaml",
+    ),
+    "an operationId twice": Edit(
+        UPDATE,
+        LIST,
+        "parcels.list\n      summary: Change",
+        "`parcels.list` is defined at spec/parcels.yaml:OTHER too. Give one of them another operationId.",
+        other=LIST,
+    ),
+    "a namespace in two files": Edit(
+        "operationId: reindex",
+        "operationId: parcels.reindex",
+        "operationId: parcels.reindex",
+        "`parcels` belongs to parcels.yaml. Move the operation to parcels.yaml.",
+        "utility.yaml",
+    ),
+    "a namespace that is a method": Edit(
+        UPDATE,
+        "operationId: parcels.scans\n",
+        "operationId: parcels.scans\n",
+        "`parcels.scans` cannot be a method and the namespace of `parcels.scans.list`. Give one of them another "
+        "operationId.",
+    ),
+    "a class that is imported": Edit(
+        "operationId: reindex",
+        "operationId: finding.reindex",
+        "  /v1/health:",
+        "the class of `finding` would be a second `Finding`. Rename the namespace or the schema.",
+        "utility.yaml",
+    ),
+    "no scope": Edit(
+        "x-scope: parcels:read", "x-async: true", "    get:", f"`parcels.list` has no `x-scope`. {NO_SCOPE}"
+    ),
+    "a scope that is no text": Edit("x-scope: parcels:read", "x-scope: 5", "x-scope: 5", f"`x-scope` is 5. {NO_SCOPE}"),
+    "no x-repeat": Edit(
+        "x-repeat: read",
+        "x-async: true",
+        "    get:",
+        "`parcels.list` has no `x-repeat`. Say how safe it is to send twice: `read`, `idempotent`, `natural-key` or "
+        "`unsafe`.",
+    ),
+    "an x-repeat that nobody knows": Edit(
+        "x-repeat: read",
+        "x-repeat: sometimes",
+        "x-repeat: sometimes",
+        '`x-repeat` is "sometimes". Say how safe it is to send twice: `read`, `idempotent`, `natural-key` or `unsafe`.',
+    ),
+    "a natural key that is not given": Edit(
+        "x-repeat: unsafe",
+        "x-repeat: natural-key",
+        "x-repeat: natural-key\n      x-async",
+        "`parcels.collect` must have both or neither of `x-repeat: natural-key` and `x-natural-key`. `x-natural-key` "
+        "is {fields: [argument, …], lookup: operationId of a list}.",
+    ),
+    "a natural key of an unsafe operation": Edit(
+        "x-repeat: natural-key",
+        "x-repeat: unsafe",
+        "x-repeat: unsafe\n      x-natural-key",
+        "`parcels.create` must have both or neither of `x-repeat: natural-key` and `x-natural-key`. `x-natural-key` "
+        "is {fields: [argument, …], lookup: operationId of a list}.",
+    ),
+    "a natural key that is no argument": Edit(
+        "fields: [reference]",
+        "fields: [ref]",
+        "fields: [ref]",
+        "`parcels.create` has no argument `ref`. It has account, reference, class_, destination, note, weight_g, "
+        "priority, send_at, stamps, labels.",
+    ),
+    "a natural key that nothing finds": Edit(
+        "lookup: parcels.list",
+        "lookup: parcels.find",
+        "lookup: parcels.find",
+        "there is no operation `parcels.find`. Name the list that finds the object.",
+    ),
+    "a natural key without its lookup": Edit(
+        "x-natural-key: {fields: [reference], lookup: parcels.list}",
+        "x-natural-key: {fields: [reference]}",
+        "x-natural-key:",
+        "`x-natural-key` has no `lookup`. Name the list that finds the object.",
+    ),
+    "an unknown x- field": Edit(
+        "x-async: true",
+        "x-asynchronous: true",
+        "x-asynchronous",
+        f"`parcels.collect` has the unknown field `x-asynchronous`. {OPERATION}",
+    ),
+    "a flag that is no": Edit(
+        "x-async: true", "x-async: false", "x-async: false", "`x-async` is false. Write true, or leave it out."
+    ),
+    "a flag of YAML 1.1": Edit(
+        "x-async: true", "x-async: yes", "x-async: yes", '`x-async` is "yes". Write true, or leave it out.'
+    ),
+    "an error that every operation has": Edit(
+        "x-errors: [404]",
+        "x-errors: [404, 500]",
+        "x-errors: [404, 500]",
+        "`x-errors` is 500. It takes 400, 404 and 409; 401, 403, 429 and 500 are added to every signed operation.",
+    ),
+    "security that is not nothing": Edit(
+        "security: []",
+        "security: [{ApiKey: []}]",
+        "security: [{ApiKey: []}]",
+        "`security` is a list. Write `security: []` when the call is not signed, else leave it out.",
+        "utility.yaml",
+    ),
+    "a guard for nothing": Edit(
+        "replaces: ids", "replaces: id", "replaces: id", "`parcels.collect` has no argument `id`. It has ids."
+    ),
+    "a guard that is an argument": Edit(
+        "argument: all_parcels",
+        "argument: ids",
+        "argument: ids",
+        "`parcels.collect` has an argument `ids` already. Give that of the guard another name.",
+    ),
+    "a summary that is too long": Edit(
+        "summary: List parcels",
+        f"summary: List parcels {'and ' * 30}more",
+        "summary: List parcels",
+        "the summary is too long for one line with its path. Shorten it; details go to `description`.",
+    ),
+    # Arguments
+    "a placeholder without parameter": Edit(
+        "  /v1/parcels/{id}/route:",
+        "  /v1/parcels/{id}/route/{leg}:",
+        "operationId: parcels.route",
+        "`parcels.route` has no parameter for the placeholder `{leg}` of its path. Add it under `parameters`.",
+    ),
+    "a path parameter without placeholder": Edit(
+        "  /v1/parcels/{id}/route:",
+        "  /v1/parcels/route:",
+        "operationId: parcels.route",
+        "`parcels.route` has the path parameter `id`, but its path has no `{id}`. Add the placeholder, or send the "
+        "parameter `in: query`.",
+    ),
+    "a header parameter": Edit(
+        "        - name: from\n          in: query",
+        "        - name: from\n          in: header",
+        "in: header",
+        '`in` is "header". Parameters travel in `path` or `query`; headers are the client\'s business.',
+    ),
+    "a parameter without description": Edit(
+        "          description: Only parcels of this sender.\n",
+        "",
+        "        - name: from",
+        "`from` has no `description`. Say what it is, with its unit.",
+    ),
+    "a property of a body without description": Edit(
+        "weight_g: {type: number, exclusiveMinimum: 0, description: Weight in g.}",
+        "weight_g: {type: number}",
+        "weight_g: {type: number}",
+        "`weight_g` has no `description`. Say what it is, with its unit.",
+    ),
+    "an argument that Python cannot have": Edit(
+        "fragile:",
+        "Fragile!:",
+        "Fragile!:",
+        "`Fragile!` does not belong here. An argument is named in small letters, such as `domain_id`, and not `self`.",
+    ),
+    "an argument twice": Edit(
+        "        - name: from\n",
+        "        - name: page\n",
+        LIST,
+        "`parcels.list` has two arguments `page`. Rename one of them.",
+    ),
+    "an object in a query": Edit(
+        "schema: {type: string, minLength: 1}",
+        'schema: {$ref: "#/components/schemas/Street"}',
+        'schema: {$ref: "#/components/schemas/Street"}',
+        "`from_` is an object, which does not fit into a query. Put it into the body.",
+    ),
+    "a body that is a schema of its own": Edit(
+        "schema:\n              type: object\n              minProperties: 1",
+        'schema:\n              $ref: "#/components/schemas/Parcel"\n              minProperties: 1',
+        "            schema:\n              $ref",
+        "`schema` has no `type`. A body is an object: each of its properties becomes an argument of the method.",
+    ),
+    "a body that is a form": Edit(
+        "application/json:\n            schema:\n              type: object\n              minProperties",
+        "multipart/form-data:\n            schema:\n              type: object\n              minProperties",
+        "        content:\n          multipart",
+        "`content` has no `application/json`. Bodies are JSON: give `application/json` its `schema`, and an "
+        "`example` or `examples`.",
+    ),
+    "a required property that is none": Edit(
+        "required: [reference, destination]",
+        "required: [reference, receiver]",
+        "required: [reference, receiver]",
+        "`required` names `receiver`, which is not under `properties`. Define it there.",
+    ),
+    "a list of nothing": Edit(
+        "ids: {type: array, items: {type: string}, ",
+        "ids: {type: array, ",
+        "ids: {type: array",
+        "`ids` has no `items`. Say what the list holds.",
+    ),
+    "a type that JSON does not have": Edit(
+        "fragile: {type: boolean,", "fragile: {type: bool,", "fragile: {type: bool,", f'`type` is "bool". {TYPES}'
+    ),
+    "a limit that is no length": Edit(
+        "schema: {type: string, minLength: 1}",
+        "schema: {type: string, minLength: -1}",
+        "minLength: -1",
+        "`minLength` is -1. Give a whole number from 0.",
+    ),
+    "a path parameter that is not required": Edit(
+        "{name: id, in: path, required: true,",
+        "{name: id, in: path,",
+        "{name: id, in: path,",
+        "`id` has no `required`. Write `required: true`: a path has no optional parts.",
+    ),
+    # Replies
+    "no success response": Edit('"202":', '"404":', '"404":', f"`404` does not belong here. {ONE_SUCCESS}"),
+    "two success responses": Edit(
+        '        "202":',
+        '        "204": {description: Nothing.}\n        "202":',
+        'responses:\n        "204": {description: Nothing',
+        f"`responses` holds more than 1. {ONE_SUCCESS}",
+    ),
+    "no responses": Edit(
+        '      responses:\n        "204": {description: The index is being built.}\n',
+        "",
+        "    post:",
+        f"`reindex` has no `responses`. {ONE_SUCCESS}",
+        "utility.yaml",
+    ),
+    "paginated without a list": Edit(
+        "operationId: parcels.route\n",
+        "operationId: parcels.route\n      x-paginated: true\n",
+        '"200":\n          description: The route',
+        "`parcels.route` is paginated, but replies with no list of a schema. Reply with an array of a `$ref`.",
+    ),
+    "a list that is not paginated": Edit(
+        "      x-paginated: true\n      x-panel:\n        source: the golden test\n        items: parcels\n",
+        "",
+        '        "200":',
+        "`parcels.list` replies with a list. Add `x-paginated: true`.",
+    ),
+    "a reply that is neither model nor list": Edit(
+        "schema: {type: object, additionalProperties: true}",
+        "schema: {type: string}",
+        '"200":\n          description: The route',
+        "`parcels.route` replies with neither a schema of `components` nor a list. Reply with a `$ref`.",
+    ),
+    # Schemas
+    "a reference to nothing": Edit(
+        '$ref: "#/components/schemas/Scan"}\n          description: >-',
+        '$ref: "#/components/schemas/Scam"}\n          description: >-',
+        "#/components/schemas/Scam",
+        "`#/components/schemas/Scam` names nothing. Define it, or correct the name after #/components/.",
+    ),
+    "a reference elsewhere": Edit(
+        '$ref: "#/components/parameters/Page"',
+        "$ref: parameters.yaml#/Page",
+        "$ref: parameters.yaml#/Page",
+        '`$ref` is "parameters.yaml#/Page". Name a parameter under #/components/parameters/.',
+    ),
+    "a schema that has no model": Edit(
+        'schema: {$ref: "#/components/schemas/Acknowledgement"}',
+        'schema: {$ref: "#/components/schemas/Error"}',
+        "#/components/schemas/Error",
+        "`Error` is no model. Errors are raised; name them in `x-errors`.",
+    ),
+    "a schema twice": Edit(
+        "    Finding:\n",
+        "    Scan:\n      type: object\n      description: Another.\n"
+        "      properties: {id: {type: string, description: Id.}}\n"
+        "    Finding:\n",
+        "    Scan:",
+        "`Scan` is defined at spec/parcels.yaml:OTHER too. Keep one of the two.",
+        "utility.yaml",
+        other="    Scan:",
+    ),
+    "a path twice": Edit(
+        "  /v1/reindex:",
+        "  /v1/parcels/collect:",
+        "  /v1/parcels/collect:",
+        "`/v1/parcels/collect` is defined at spec/parcels.yaml:OTHER too. Keep one of the two.",
+        "utility.yaml",
+        other="  /v1/parcels/collect:",
+    ),
+    "a schema with the name of a module": Edit(
+        "    Stamp:",
+        "    stamp:",
+        "    stamp:",
+        "`stamp` does not belong here. A schema is named like a class, such as `DnsRecord`.",
+    ),
+    "a schema with the name of something imported": Edit(
+        "    Finding:\n",
+        "    Operation:\n      type: object\n      description: Another.\n"
+        "      properties: {id: {type: string, description: Id.}}\n"
+        "    Finding:\n",
+        "    Operation:",
+        "generated modules import another `Operation`. Choose another name.",
+        "utility.yaml",
+    ),
+    "a field without description": Edit(
+        'type: {type: [string, "null"], description: Kind of parcel.}',
+        'type: {type: [string, "null"]}',
+        'type: {type: [string, "null"]}',
+        "`type` has no `description`. Say what it is, with its unit.",
+    ),
+    "a misspelt x- field": Edit(
+        "x-secret: true, description: What",
+        "x-secert: true, description: What",
+        "x-secert",
+        f"`pin` has the unknown field `x-secert`. {SCHEMA}",
+    ),
+    "a default": Edit(
+        'pin: {type: [string, "null"],',
+        'pin: {type: [string, "null"], default: "0000",',
+        "default:",
+        f"`pin` has the unknown field `default`. {SCHEMA}",
+    ),
+    "a closed enum in a reply": Edit(
+        'type: {type: [string, "null"], description: Kind',
+        "type: {type: string, enum: [box, roll], description: Kind",
+        "enum: [box, roll]",
+        "`enum` does not belong here. Name a schema with `x-known-values`: enums outside requests are open.",
+    ),
+    "a field that every model has": Edit(
+        "        weight_g: {type: [number,",
+        "        extra: {type: [number,",
+        "        extra:",
+        "`extra` does not belong here. Every model has a field of this name for its own use.",
+    ),
+    "an alias that is a field": Edit(
+        "x-aliases: [sender]",
+        "x-aliases: [type]",
+        "x-aliases: [type]",
+        "the alias `type` is a field of `Parcel` too. Remove one of the two.",
+    ),
+    "a first sentence that is too long": Edit(
+        "description: A locker.",
+        f"description: A locker {'and ' * 30}more.",
+        "description: A locker and",
+        "the first sentence has 134 characters, too many for a line. Shorten it, or make it two sentences.",
+    ),
+    # x-panel
+    "an unknown field of x-panel": Edit(
+        "        wrap: [destination]",
+        "        wraps: [destination]",
+        "wraps:",
+        "`x-panel` has the unknown field `wraps`. spec/README.md lists the fields of `x-panel`.",
+    ),
+    "an x-panel without source": Edit(
+        "x-panel: {source: the golden test, absent: true}",
+        "x-panel: {absent: true}",
+        "x-panel: {absent: true}",
+        "`x-panel` has no `source`. Name the fact that confirms it.",
+    ),
+    "an x-panel that names an unknown argument": Edit(
+        "rename: {reference: ref, note: remark}",
+        "rename: {reference: ref, notes: remark}",
+        "rename: {reference: ref, notes: remark}",
+        "`parcels.create` has no argument `notes`. It has account, reference, class_, destination, note, weight_g, "
+        "priority, send_at, stamps, labels.",
+    ),
+    "an x-panel with a placeholder that is no argument": Edit(
+        "path: /v1/scans/{scan_id}",
+        "path: /v1/scans/{scan-id}",
+        "path: /v1/scans/{scan-id}",
+        "`parcels.scans.get` has no argument `scan-id`. It has id, scan_id.",
+    ),
+    "an x-panel that loses an argument": Edit(
+        "        omit: [id]\n",
+        "",
+        "x-panel:\n        source: the golden test\n        path: /v1/scans",
+        "`x-panel` does not say where `id` goes. Put it into `path`, `query`, `body` or `omit`.",
+    ),
+    # The root, the facts and OpenAPI itself
+    "a root without an error response": Edit(
+        "    Conflict: {description: The object exists already.}\n",
+        "",
+        "  responses:",
+        "`responses` has no `Conflict`. Every error response of the generator must be here.",
+        "openapi.yaml",
+    ),
+    "a tier without its rate": Edit(
+        "requests_per_minute: 60, ",
+        "",
+        "starter:",
+        "`starter` has no `requests_per_minute`. A tier holds `requests_per_minute`, `requests_per_hour`, `burst`, "
+        "`unlimited` and `source`.",
+        "facts.yaml",
+    ),
+    "a limit that is no number": Edit(
+        "requests_per_minute: 60, ",
+        "requests_per_minute: 1_000, ",
+        "starter:",
+        '`requests_per_minute` is "1_000". Give a number from 1, or null when it is not known or not limited.',
+        "facts.yaml",
+    ),
+    "not OpenAPI, in the root": Edit(
+        'info: {title: Tiny API, version: "1"}',
+        "info: {title: Tiny API}",
+        "info:",
+        "not valid OpenAPI 3.1: 'version' is a required property. Correct it by the OpenAPI specification.",
+        "openapi.yaml",
+    ),
+    "not OpenAPI, deep in the root": Edit(
+        "ApiKey: {type: apiKey, in: header, name: X-API-Key}",
+        "ApiKey: {type: apiKey, in: head, name: X-API-Key}",
+        "ApiKey: {type: apiKey",
+        "not valid OpenAPI 3.1: 'head' is not one of ['query', 'header', 'cookie']. Correct it by the OpenAPI "
+        "specification.",
+        "openapi.yaml",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_message(edit: Edit, tmp_path: Path) -> None:
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
+    text = (spec / edit.file).read_text(encoding="utf-8")
+    assert edit.old in text
+    text = text.replace(edit.old, edit.new, 1)
+    (spec / edit.file).write_text(text, encoding="utf-8")
+    other = _line(edit.other, (GOLDEN / "parcels.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(SpecError) as caught:
+        generate(spec)
+    expected = f"spec/{edit.file}:{_line(edit.at, text)}: {edit.message.replace('OTHER', str(other))}"
+    assert str(caught.value) == expected
+
+
+def _line(part: str, text: str) -> int:
+    return text[: text.index(part)].count("\n") + 1

@@ -1,0 +1,113 @@
+"""What the generator writes for a tiny specification that has every feature once.
+
+After a change of the generator: `python -m codegen --project tests/codegen/golden`, and read the difference.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codegen.__main__ import main
+from codegen.output import generate
+
+pytestmark = pytest.mark.development
+REPOSITORY = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[Path, str]:
+    return generate(GOLDEN / "spec")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return shutil.copytree(GOLDEN, tmp_path / "project")
+
+
+def test_texts_are_the_golden_ones(generated: dict[Path, str]) -> None:
+    written = {path.relative_to(GOLDEN) for path in GOLDEN.rglob("*") if path.is_file()}
+    assert generated.keys() == {path for path in written if path.parts[0] in {"panelica_async", "docs"}}
+    for path, text in generated.items():
+        assert text == (GOLDEN / path).read_text(encoding="utf-8"), path
+
+
+def test_nothing_depends_on_the_process() -> None:
+    # Another seed for the hashes of strings, another folder, no environment.
+    done = subprocess.run(
+        [sys.executable, "-m", "codegen", "--check", "--project", str(GOLDEN)],
+        env={"PYTHONHASHSEED": "5", "PYTHONPATH": str(REPOSITORY)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "11 generated files are up to date\n"
+
+
+def test_check_passes_when_nothing_changed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", "--project", str(project)]) == 0
+    assert capsys.readouterr().out == "11 generated files are up to date\n"
+
+
+def test_check_fails_with_a_diff_and_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = project / "spec" / "utility.yaml"
+    spec.write_text(
+        spec.read_text(encoding="utf-8").replace("Id of the thing.", "Id of what was found."), encoding="utf-8"
+    )
+    before = (project / "panelica_async/models/utility.py").read_text(encoding="utf-8")
+
+    assert main(["--check", "--project", str(project)]) == 1
+
+    out, err = capsys.readouterr()
+    assert '-    """Id of the thing."""\n+    """Id of what was found."""\n' in out
+    assert (
+        "--- panelica_async/models/utility.py (as it is)\n+++ panelica_async/models/utility.py (as generated)\n" in out
+    )
+    assert f"Run `python -m codegen --project {project}` and commit what it writes." in err
+    assert (project / "panelica_async/models/utility.py").read_text(encoding="utf-8") == before
+
+    assert main(["--project", str(project)]) == 0
+    assert main(["--check", "--project", str(project)]) == 0
+
+
+def test_what_is_no_longer_generated_is_deleted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stale = project / "panelica_async/models/letters.py"
+    stale.write_text("LETTERS = 1\n", encoding="utf-8")
+    assert main(["--check", "--project", str(project)]) == 1
+    assert "--- panelica_async/models/letters.py (as it is)" in capsys.readouterr().out
+    assert main(["--project", str(project)]) == 0
+    assert not stale.exists()
+
+
+def test_a_file_that_is_missing_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "panelica_async/facts.py").unlink()
+    assert main(["--check", "--project", str(project)]) == 1
+    assert "+++ panelica_async/facts.py (as generated)" in capsys.readouterr().out
+
+
+def test_a_wrong_specification_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "spec/utility.yaml").write_text("tag: 1\n", encoding="utf-8")
+    before = {path: path.read_bytes() for path in project.rglob("*.py")}
+    assert main(["--project", str(project)]) == 2
+    assert capsys.readouterr().err.startswith("spec/utility.yaml:1: `")
+    assert {path: path.read_bytes() for path in project.rglob("*.py")} == before
+
+
+def test_generated_code_keeps_the_rules_of_the_package(tmp_path: Path, generated: dict[Path, str]) -> None:
+    for path, text in generated.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    (tmp_path / "panelica_async/__init__.py").write_text('"""A package."""\n', encoding="utf-8")
+    for command in (["check"], ["format", "--diff"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(REPOSITORY / "pyproject.toml"), "."],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
