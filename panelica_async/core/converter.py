@@ -52,7 +52,8 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook(UUID, str)
     converter.register_unstructure_hook(Unset, _refuse_unset)
-    converter.register_structure_hook_func(_is_open_enum, _member)
+    # By class: the hook for str would be taken for enums of strings before one that goes by a condition.
+    converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(_is_model, _model_structure)
     converter.register_unstructure_hook_factory(_is_model, _model_unstructure)
@@ -92,10 +93,6 @@ def _moment(value: object, _: object) -> datetime:
 
 def _refuse_unset(_: Unset) -> NoReturn:
     raise ValueError("UNSET stands for an argument that is not given; leave the key out")
-
-
-def _is_open_enum(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, OpenEnum)
 
 
 def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
