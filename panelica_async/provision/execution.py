@@ -101,7 +101,7 @@ class Execution:
         parent_id = self._ids[step.parents[0].id] if step.parents else None
         self._journal.sent(step, parent_id=parent_id)
         try:
-            object_id = await step.create(self._panel, self._view(), password)
+            object_id = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except asyncio.CancelledError:
             self._journal.unknown(step, "cancelled on its way")
             raise
@@ -132,7 +132,8 @@ class Execution:
             if isinstance(error, FATAL):
                 self.fatal = error
             return Match(Likeness.UNSURE, reason=f"it could not be looked for: {reason_of(error)}")
-        return step.match(self._view())
+        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
+        return step.match(View(snapshot=self._inventory.snapshot, ids=self._ids, doubtful=doubtful))
 
     def _after_silence(self, step: Step, error: PanelicaError, found: Match) -> StepOutcome | None:
         match found.likeness:
@@ -188,10 +189,6 @@ class Execution:
     def _is_doubtful(self, step: Step) -> bool:
         record = self._journal.records.get(step.id)
         return record is not None and record.is_doubtful
-
-    def _view(self) -> View:
-        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
-        return View(snapshot=self._inventory.snapshot, ids=self._ids, doubtful=doubtful)
 
 
 _CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."

@@ -4,7 +4,8 @@ import asyncio
 import enum
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import attrs
@@ -22,8 +23,17 @@ from panelica_async.models.plans import Plan
 from panelica_async.models.ssl import Certificate
 
 _T = TypeVar("_T")
+_Key = TypeVar("_Key")
 
 _ZONES_AT_ONCE = 8
+
+
+def is_hosting_account(account: Account) -> bool:
+    """Whether an account may be provisioned: administrators are in the same list (panel-facts G.4).
+
+    Rows of old panels have no role (panel-facts D.2), and its case varies (B.3).
+    """
+    return account.role is None or account.role.upper() == "USER"
 
 
 class Listing(enum.Enum):
@@ -52,8 +62,55 @@ class Snapshot:
     databases: tuple[Database, ...] = ()
     mailboxes: tuple[EmailAccount, ...] = ()
     ftp_users: tuple[FtpAccount, ...] = ()
-    zones: Mapping[str, tuple[DnsRecord, ...]] = attrs.field(factory=dict)
+    zones: Mapping[str, tuple[DnsRecord, ...]] = attrs.field(factory=dict[str, tuple[DnsRecord, ...]])
     """Records by zone; a zone that was not read is not there."""
+
+    @cached_property
+    def accounts_by_name(self) -> Mapping[str, Account]:
+        """Accounts by user name in lower case; a hosting account goes before an administrator of the same name."""
+        return {account.username.lower(): account for account in sorted(self.accounts, key=is_hosting_account)}
+
+    @cached_property
+    def accounts_by_email(self) -> Mapping[str, Account]:
+        """Accounts by e-mail address in lower case; those without one are not there."""
+        return {account.email.lower(): account for account in self.accounts if account.email}
+
+    @cached_property
+    def domains_by_name(self) -> Mapping[str, Domain]:
+        """Domains by name in lower case."""
+        return {domain.domain.lower(): domain for domain in self.domains}
+
+    @cached_property
+    def certificates_by_domain(self) -> Mapping[str | None, Sequence[Certificate]]:
+        """Certificates by the id of their domain."""
+        return _grouped(self.certificates or (), lambda certificate: certificate.domain_id)
+
+    @cached_property
+    def databases_by_name(self) -> Mapping[str, Sequence[Database]]:
+        """Databases by name in lower case; one name may be there for each type."""
+        return _grouped(self.databases, lambda database: database.name.lower())
+
+    @cached_property
+    def databases_by_id(self) -> Mapping[str, Database]:
+        """Databases by id."""
+        return {database.id: database for database in self.databases}
+
+    @cached_property
+    def mailboxes_by_address(self) -> Mapping[str, EmailAccount]:
+        """Mailboxes by address in lower case."""
+        return {mailbox.email.lower(): mailbox for mailbox in self.mailboxes}
+
+    @cached_property
+    def ftp_users_by_name(self) -> Mapping[str, FtpAccount]:
+        """FTP users by login name in lower case."""
+        return {user.username.lower(): user for user in self.ftp_users}
+
+
+def _grouped(rows: Iterable[_T], key: Callable[[_T], _Key]) -> dict[_Key, list[_T]]:
+    groups: dict[_Key, list[_T]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 _LISTS: Mapping[Listing, Callable[[PanelicaClient], Paginator[Any]]] = {

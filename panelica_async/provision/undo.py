@@ -68,7 +68,7 @@ async def undo(panel: PanelicaClient, journal: Journal | Path | str) -> AsyncGen
         for listing in _LISTINGS:
             await inventory.refresh(listing)
         kept = _kept(created, inventory.snapshot)
-        going = {record.object_id for record in created if record.id not in kept}
+        going = {record.object_id for record in created if record.id not in kept} - {None}
         failed: dict[str, PanelicaError] = {}
         for record in sorted(created, key=lambda record: _ORDER.index(record.kind)):
             # What its parent takes along needs no call of its own.
@@ -108,7 +108,11 @@ def _kept(created: Collection[Record], snapshot: Snapshot) -> dict[str, str]:
         *(row.domain_id for row in snapshot.mailboxes if row.id not in own),
         *(row.domain_id for row in snapshot.ftp_users if row.id not in own),
     }
-    foreign_of = {domain.user_id for domain in snapshot.domains if domain.id not in own or domain.id in foreign_in}
+    foreign_of = {
+        *(row.user_id for row in snapshot.domains if row.id not in own or row.id in foreign_in),
+        *(row.user_id for row in snapshot.databases if row.id not in own),
+        *(row.user_id for row in snapshot.ftp_users if row.id not in own),
+    }
     kept: dict[str, str] = {}
     for record in created:
         if record.kind is StepKind.DOMAIN and record.object_id in foreign_in:

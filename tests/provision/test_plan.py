@@ -122,13 +122,13 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         pytest.param(
             changed("accounts", role="ROOT"),
             "account:alder",
-            "the account 'alder' is no hosting account, but ROOT",
+            "the account 'alder' is no hosting account, but has the role ROOT",
             id="an administrator is never adopted",
         ),
         pytest.param(
             changed("accounts", username="ALDER", role="reseller"),
             "account:alder",
-            "the account 'ALDER' is no hosting account, but RESELLER",
+            "the account 'ALDER' is no hosting account, but has the role reseller",
             id="nor a reseller, in any case",
         ),
         pytest.param(
@@ -269,6 +269,12 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
     ("existing", "step", "verdict"),
     [
         pytest.param(changed("accounts", username="Alder", role="user"), "account:alder", "exists", id="any case"),
+        pytest.param(
+            {**EXISTING, "accounts": (ACCOUNT, Account(id="a0", username="ALDER", role="ROOT", email="r@x.example"))},
+            "account:alder",
+            "exists",
+            id="an administrator of the same name in other case",
+        ),
         pytest.param(changed("accounts", role=None), "account:alder", "exists", id="no role on old panels"),
         pytest.param(changed("accounts", plan_id=None, plan_name=None), "account:alder", "exists", id="no plan shown"),
         pytest.param(changed("accounts", plan_name=None), "account:alder", "exists", id="plan by id"),

@@ -9,7 +9,7 @@ from panelica_async.errors import BadRequestError, ConflictError
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
-from panelica_async.provision.snapshot import Listing, Snapshot
+from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_account
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
@@ -55,14 +55,13 @@ class AccountStep(Step):
 
     def match(self, view: View) -> Match:
         """Find the account by its user name; administrators are never taken for it."""
-        accounts = view.snapshot.accounts
-        account = next((each for each in accounts if each.username.lower() == self.key), None)
+        account = view.snapshot.accounts_by_name.get(self.key)
         if account is not None:
             return self._compare(account, view.snapshot)
         if self.owner.email is None:
             return different(f"there is no account {self.owner.username!r}; give an e-mail address to have it created")
         # "Email unique across the panel", compared in any case (panel-facts D.2).
-        holder = next((each for each in accounts if _same(each.email, self.owner.email)), None)
+        holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
         if holder is not None:
             return different(f"the e-mail address {self.owner.email} belongs to the account {holder.username!r}")
         if self.owner.plan and _find_plan(self.owner.plan, view.snapshot) is None:
@@ -82,9 +81,8 @@ class AccountStep(Step):
         return account.id
 
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
-        # "Matching GET /v1/accounts by name can hit root" (panel-facts G.4); rows of old panels have no role.
-        if account.role is not None and account.role.upper() != "USER":
-            return different(f"the account {account.username!r} is no hosting account, but {account.role.upper()}")
+        if not is_hosting_account(account):
+            return different(f"the account {account.username!r} is no hosting account, but has the role {account.role}")
         if self.owner.email and account.email and not _same(account.email, self.owner.email):
             return different(f"the account {account.username!r} has the e-mail address {account.email}")
         if self.owner.plan and (account.plan_id or account.plan_name):

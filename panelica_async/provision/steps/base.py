@@ -161,9 +161,10 @@ def without_none(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def same_name(have: str, want: str, owner: str) -> bool:
-    """Whether a name on the panel is the one asked for; the panel may have put the owner's before it.
+def spellings(name: str, owner: str) -> tuple[str, str]:
+    """Return what a panel may call an object that was asked for by a name, in lower case.
 
-    Guess: the prefix is the account's user name and an underscore; that there is one is in panel-facts D.7 and D.9.
+    Guess: what it may put before is the account's user name and an underscore; that there is a prefix is in panel-facts
+    D.7 and D.9.
     """
-    return have.lower() in {want.lower(), f"{owner}_{want}".lower()}
+    return name.lower(), f"{owner}_{name}".lower()

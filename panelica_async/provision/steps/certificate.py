@@ -46,12 +46,12 @@ class CertificateStep(Step):
             return ABSENT
         if view.snapshot.certificates is None:
             # "There is no list of certificates" (panel-facts D.11): all there is, is whether the site has one.
-            if any(domain.id == domain_id and domain.ssl_enabled for domain in view.snapshot.domains):
+            domain = view.snapshot.domains_by_name.get(self.site)
+            if domain is not None and domain.ssl_enabled:
                 return equal(None, "the domain has a certificate")
             return unsure("this panel does not list certificates, and an order takes about a minute")
-        for certificate in view.snapshot.certificates:
-            is_spent = certificate.status is not None and certificate.status.lower() in _SPENT
-            if certificate.domain_id == domain_id and not is_spent:
+        for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
+            if certificate.status is None or certificate.status.lower() not in _SPENT:
                 if certificate.type is not None and certificate.type != self.type:
                     return different(f"the domain has a certificate of type {certificate.type}, not {self.type}")
                 return equal(certificate.id)

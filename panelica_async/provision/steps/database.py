@@ -15,7 +15,7 @@ from panelica_async.provision.steps.base import (
     View,
     different,
     equal,
-    same_name,
+    spellings,
     unsure,
 )
 from panelica_async.provision.steps.domain import DomainStep
@@ -49,10 +49,10 @@ class DatabaseStep(Step):
 
     def match(self, view: View) -> Match:
         """Find the database by type and name and compare whose it is."""
-        owner = self.domain.account.owner.username
-        for database in view.snapshot.databases:
-            is_same_type = database.type is None or database.type == self.database.type
-            if is_same_type and same_name(database.name, self.database.name, owner):
+        for name in spellings(self.database.name, self.domain.account.key):
+            for database in view.snapshot.databases_by_name.get(name, ()):
+                if database.type is not None and database.type != self.database.type:
+                    continue
                 if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
                     return different("a database of that name belongs to another site")
                 return equal(database.id)
@@ -105,7 +105,7 @@ class DatabaseUserStep(Step):
         database_id = view.ids.get(self.database.id)
         if database_id is None:
             return ABSENT
-        row = next((each for each in view.snapshot.databases if each.id == database_id), None)
+        row = view.snapshot.databases_by_id.get(database_id)
         count = row.user_count if row else None
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
         open_steps = wanted - view.ids.keys()

@@ -59,7 +59,7 @@ class DomainStep(Step):
 
     def match(self, view: View) -> Match:
         """Find the domain by its name and compare owner, PHP version and web server."""
-        domain = next((each for each in view.snapshot.domains if each.domain.lower() == self.site), None)
+        domain = view.snapshot.domains_by_name.get(self.site)
         if domain is None:
             return ABSENT
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):

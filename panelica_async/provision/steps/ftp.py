@@ -17,7 +17,7 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
-    same_name,
+    spellings,
     without_none,
 )
 from panelica_async.provision.steps.domain import DomainStep
@@ -59,11 +59,11 @@ class FtpUserStep(Step):
 
     def match(self, view: View) -> Match:
         """Find the user by the login name and compare whose it is, the directory and the quota."""
-        owner = self.domain.account.owner.username
-        for row in view.snapshot.ftp_users:
-            if same_name(row.username, self.user.username, owner):
-                if not self._is_ours(row, view):
-                    return different("an FTP user of that name belongs to another site")
+        for name in spellings(self.user.username, self.domain.account.key):
+            row = view.snapshot.ftp_users_by_name.get(name)
+            if row is not None and not self._is_ours(row, view):
+                return different("an FTP user of that name belongs to another site")
+            if row is not None:
                 return self._compare(row)
         return ABSENT
 

@@ -57,7 +57,7 @@ class MailboxStep(Step):
 
     def match(self, view: View) -> Match:
         """Find the mailbox by its address and compare domain and quota."""
-        mailbox = next((each for each in view.snapshot.mailboxes if each.email.lower() == self.key), None)
+        mailbox = view.snapshot.mailboxes_by_address.get(self.key)
         if mailbox is None:
             return ABSENT
         if mailbox.domain_id is not None and mailbox.domain_id != view.ids.get(self.domain.id):
