@@ -1,12 +1,28 @@
 """Client-side rate limiting: every request waits its turn, so that the panel never has to refuse one.
 
-A limit is a value (`limits`). It becomes rules (`rules`), which together are a quota (`quota`), and a
-limiter lets callers wait for it (`limiter`). The clients of one key in a process share a limiter
-(`registry`).
+A limit is a value (`limits`). It becomes rules (`rules`), which together are a quota (`quota`), and the quota
+gives places (`places`). A limiter lets callers in two lanes (`lanes`) wait for them (`limiter`), and learns from
+replies (`feedback`). The clients of one key in a process share a limiter (`registry`).
+
+Processes and hosts that use one key share a quota (`coordination`, `shared`): through a file (`host`, `ledger`,
+`schedule`) or through Redis (`redis_store`).
 """
 
+from panelica_async.ratelimit.coordination import Claim, Coordinator, Request, Terms
+from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.registry import shared_limiter
 
-__all__ = ["RateLimit", "RateLimiter", "shared_limiter"]
+__all__ = [
+    "Claim",
+    "Coordinator",
+    "HostCoordinator",
+    "Lane",
+    "RateLimit",
+    "RateLimiter",
+    "Request",
+    "Terms",
+    "shared_limiter",
+]

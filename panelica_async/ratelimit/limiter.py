@@ -1,38 +1,64 @@
 """A queue in front of a quota."""
 
 import asyncio
-from collections import OrderedDict
+from collections.abc import Mapping
 from math import isfinite
+from typing import Self
 
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
+from panelica_async.ratelimit.coordination import Coordinator
+from panelica_async.ratelimit.feedback import read_feedback
+from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
+from panelica_async.ratelimit.shared import SharedPlaces
 
 __all__ = ["RateLimiter"]
 
+_NEVER = float("inf")
+
 
 class RateLimiter:
-    """Lets callers pass as fast as a limit allows, first come, first served.
+    """Lets callers pass as fast as a limit allows: the interactive lane before bulk, first come, first served in each.
 
     Waiting costs nothing: one timer is set, for the head of the queue. A place in the quota is taken at
     the moment a caller goes on its way, so one that is cancelled while it waits has taken nothing, and
     the next moves up.
 
+    While both lanes wait, every fifth place goes to bulk. While only bulk waits, it leaves a few places free,
+    so that an interactive call need not wait for the places that bulk work used up.
+
     A limiter belongs to the event loop that first uses it, and takes the time from it. It is not thread-safe.
 
     Args:
         limit: What may be sent.
+        learn: Whether the limit follows what the panel says of it, see `observe`; False keeps it as it is.
+        coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is
+            borrowed: closing the limiter does not close it.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self._quota = Quota(limit)
-        # In order of arrival. A turn ends with None (go) or with the reason for a refusal.
-        self._queue: OrderedDict[asyncio.Future[str | None], object] = OrderedDict()
+    def __init__(self, limit: RateLimit, *, learn: bool = True, coordinator: Coordinator | None = None) -> None:
+        self._places: Places = (
+            LocalPlaces(limit) if coordinator is None else SharedPlaces(limit, coordinator, self._news)
+        )
+        self._learn = learn
+        self._waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._paused_until = float("-inf")
         self._closed: str | None = None
         self._granted = 0
+
+    @classmethod
+    def for_host(cls, limit: RateLimit, *, key: str, learn: bool = True) -> Self:
+        """Return a limiter that shares the quota of a key with all processes of this user on this host.
+
+        Args:
+            limit: What all of them together may send.
+            key: Names the quota: the API key, of which only a digest is kept.
+            learn: Whether the limit follows what the panel says of it.
+        """
+        return cls(limit, learn=learn, coordinator=HostCoordinator(key))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"granted={self.granted} waiting={self.waiting}"
@@ -41,7 +67,7 @@ class RateLimiter:
     @property
     def limit(self) -> RateLimit:
         """What may be sent."""
-        return self._quota.limit
+        return self._places.limit
 
     @property
     def granted(self) -> int:
@@ -51,77 +77,113 @@ class RateLimiter:
     @property
     def waiting(self) -> int:
         """How many callers wait."""
-        return len(self._queue)
+        return len(self._waiters)
 
     @property
     def closed(self) -> bool:
         """Whether the limiter was closed."""
         return self._closed is not None
 
-    async def acquire(self, *, max_wait: float | None = None, owner: object = None) -> None:
+    async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, owner: object = None) -> None:
         """Wait for a place in the quota and take it.
 
         Args:
+            lane: `interactive` for calls that somebody waits for, `bulk` for work in the background.
             max_wait: Seconds the caller is willing to wait, by what is expected at this moment; None for
-                as long as it takes. A pause or a lower limit that comes later can still make the wait
-                longer.
+                as long as it takes. A pause that begins later and ends too late refuses the caller then.
             owner: On whose behalf the caller waits, for `dismiss`.
 
         Raises:
             RateLimitWaitError: The expected wait is longer than `max_wait`; no place was taken.
             ConfigurationError: The limiter is closed, or was closed during the wait; the owner was dismissed;
                 or the limiter belongs to another event loop.
+            ValueError: There is no such lane.
         """
         loop = self._running_loop()
         if self._closed is not None:
             raise ConfigurationError(self._closed)
+        if lane not in LANES:
+            raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
         now = loop.time()
-        if not self._queue and self._ready_at(now) <= now:
-            self._grant(now)
+        if not self._waiters and self._places.ready_at(now, lane) <= now:
+            self._grant(now, lane)
             return
-        if max_wait is not None and (wait := self.expected_wait()) > max_wait:
-            raise RateLimitWaitError(
-                f"The next free place in the quota is {wait:.1f} s away, the call may wait {max_wait:.1f} s.",
-                wait=wait,
-                limit=max_wait,
-            )
-        turn: asyncio.Future[str | None] = loop.create_future()
-        self._queue[turn] = owner
-        if len(self._queue) == 1:
-            self._attend()
+        if max_wait is not None and (wait := self.expected_wait(lane)) > max_wait:
+            raise _wait_error(wait, max_wait)
+        turn = Turn(lane, owner, _NEVER if max_wait is None else now + max_wait, loop.create_future())
+        self._waiters.add(turn)
+        self._attend()
         try:
-            refusal = await turn
+            refusal = await turn.call
             if refusal is not None:
-                raise ConfigurationError(refusal)
-            self._grant(loop.time())
+                raise refusal
+            self._grant(loop.time(), lane)
         finally:
-            del self._queue[turn]
+            self._waiters.remove(turn)
             self._attend()
 
-    def expected_wait(self) -> float:
+    def expected_wait(self, lane: Lane = "interactive") -> float:
         """Return how many seconds a caller who came now would wait behind those already waiting.
 
-        Where several limits take turns in holding up the queue, the wait can become a few per cent longer.
+        Where several limits take turns in holding up the queue, the wait can become a few per cent longer; with a
+        coordinator it is a guess.
         """
         now = self._running_loop().time()
-        return self._ready_at(now, len(self._queue)) - now
+        return self._places.expected_at(now, lane, self._demand()) - now
+
+    def observe(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        retry_after: float | None = None,
+        limit: float | None = None,
+        window: str | None = None,
+    ) -> None:
+        """Learn from a reply of the panel, whatever it says; nothing in it can make this raise.
+
+        The limit follows the X-RateLimit headers, and the body of a refusal. When the panel has counted more
+        than was sent here, the difference is left to whoever sent it. After a refusal (429) nobody passes for
+        the wait it names, at most an hour; then callers pass one by one at half the pace, which is normal
+        again after five minutes.
+
+        Args:
+            status: HTTP status.
+            headers: Headers of the reply, as a mapping that ignores case.
+            retry_after: Seconds to wait, as the reply asks; a minute when a refusal names no wait.
+            limit: `limit` in the body of a refusal.
+            window: `window` in the body of a refusal: `minute` or `hour`.
+        """
+        feedback = read_feedback(status, headers, retry_after=retry_after, limit=limit, window=window)
+        if feedback is None:
+            return
+        now = self._running_loop().time()
+        learnt = feedback.corrected(self.limit)
+        if self._learn and learnt != self.limit:
+            self.reconfigure(learnt)
+        minute_usage, hour_usage = feedback.usage(self.limit)
+        others = self._places.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
+        if feedback.refused:
+            self._hold(now, feedback.wait, refused=True)
+        elif others and feedback.is_used_up:
+            self._hold(now, feedback.wait, refused=False)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody pass for some time, as after a 429. A pause never shortens another.
+        """Let nobody pass for some time, as before planned work on the panel. A pause never shortens another.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
         """
         if not isfinite(seconds) or seconds < 0:
             raise ValueError(f"seconds: must be finite and not negative, not {seconds!r}")
-        self._paused_until = max(self._paused_until, self._running_loop().time() + seconds)
+        self._hold(self._running_loop().time(), seconds, refused=False)
 
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on.
 
         What was sent before counts under the new limit too, and everybody who waits keeps their place.
         """
-        self._quota = Quota(limit, after=self._quota)
+        self._places.reconfigure(limit)
         self._attend()
 
     def seed(self, *, minute_usage: int = 0, hour_usage: int = 0) -> None:
@@ -133,13 +195,14 @@ class RateLimiter:
             minute_usage: Requests in the current minute: `current_minute_usage` of `GET /v1/rate-limit`.
             hour_usage: Requests in the current hour: `current_hour_usage` of the same reply.
         """
-        self._quota.seed(self._running_loop().time(), minute_usage=minute_usage, hour_usage=hour_usage)
+        now = self._running_loop().time()
+        self._places.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
 
     def dismiss(self, owner: object, reason: str = "The client was closed while the call waited.") -> None:
         """Refuse those who wait on behalf of an owner, such as a client that closes while others go on."""
-        for turn, its_owner in self._queue.items():
-            if its_owner is owner and not turn.done():
-                turn.set_result(reason)
+        for turn in self._waiters:
+            if turn.owner is owner:
+                turn.refuse(ConfigurationError(reason))
         self._attend()
 
     def close(self, reason: str = "The rate limiter is closed.") -> None:
@@ -147,9 +210,9 @@ class RateLimiter:
         if self._closed is not None:
             return
         self._closed = reason
-        for turn in self._queue:
-            if not turn.done():
-                turn.set_result(reason)
+        self._places.close()
+        for turn in self._waiters:
+            turn.refuse(ConfigurationError(reason))
         self._attend()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
@@ -160,25 +223,47 @@ class RateLimiter:
             raise ConfigurationError("This rate limiter belongs to another event loop; each loop needs its own.")
         return loop
 
-    def _ready_at(self, now: float, ahead: int = 0) -> float:
-        return self._quota.ready_at(max(now, self._paused_until), ahead)
+    def _demand(self) -> Demand:
+        return {lane: self._waiters.count(lane) for lane in LANES}
 
-    def _grant(self, now: float) -> None:
-        self._quota.take(now)
+    def _grant(self, now: float, lane: Lane) -> None:
+        self._places.take(now, lane)
         self._granted += 1
 
+    def _hold(self, now: float, seconds: float, *, refused: bool) -> None:
+        self._places.pause(now, seconds, refused=refused)
+        self._news(now)
+
+    def _news(self, now: float) -> None:
+        """Send away those who cannot wait for what is now known, and call whom it lets go."""
+        for turn in self._waiters:
+            opens_at = self._places.opens_at(turn.lane)
+            if opens_at > turn.latest:
+                turn.refuse(_wait_error(opens_at - now, max(0.0, turn.latest - now)))
+        self._attend()
+
     def _attend(self) -> None:
-        """Call the head of the queue, or set the timer for when to try again."""
+        """Call whose turn it is, or set the timer for when to try again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        head = next(iter(self._queue), None)
-        if head is None or head.done():  # one that is done goes on in a moment, and then calls this
+        if not self._waiters or self._loop is None:
             return
-        loop = head.get_loop()
-        now = loop.time()
-        ready = self._ready_at(now)
-        if ready <= now:
-            head.set_result(None)
-        else:
-            self._timer = loop.call_at(ready, self._attend)
+        heads = {lane: self._waiters.head(lane) for lane in LANES}
+        if any(head is not None and head.call.done() for head in heads.values()):
+            return  # one that was called goes on in a moment, and then calls this
+        now = self._loop.time()
+        lane, ready = self._places.next(now, self._demand())
+        head = heads[lane]
+        if head is not None and ready <= now:
+            head.call.set_result(None)
+        elif ready < _NEVER:
+            self._timer = self._loop.call_at(ready, self._attend)
+
+
+def _wait_error(wait: float, limit: float) -> RateLimitWaitError:
+    return RateLimitWaitError(
+        f"The next free place in the quota is {wait:.1f} s away, the call may wait {limit:.1f} s.",
+        wait=wait,
+        limit=limit,
+    )

@@ -29,12 +29,18 @@ def _whole(_instance: object, attribute: "attrs.Attribute[Any]", value: object) 
         raise ValueError(f"{attribute.name}: must be a whole number, not {value!r}")
 
 
+def _share(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(f"{attribute.name}: must be above 0 and at most 1, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class RateLimit:
     """What an API key may send. Without arguments: everything.
 
     Raises:
-        ValueError: A number is not positive, `burst` is not whole, or `burst` is given without `per_minute`.
+        ValueError: A number is not positive, `share` is above 1, `burst` is not whole, or `burst` is given
+            without `per_minute`.
     """
 
     per_minute: float | None = attrs.field(default=None, validator=_positive)
@@ -43,6 +49,8 @@ class RateLimit:
     """Requests in any hour; None for no limit."""
     burst: int | None = attrs.field(default=None, validator=[_positive, _whole])
     """Requests at once, before the pace of `per_minute` applies; None when it is not known."""
+    share: float = attrs.field(default=1.0, validator=_share)
+    """The part of all this that may be used here, above 0 and at most 1: 0.5 for each of two processes."""
 
     def __attrs_post_init__(self) -> None:
         if self.burst is not None and self.per_minute is None:
@@ -54,15 +62,19 @@ class RateLimit:
         return cls()
 
     @classmethod
-    def for_tier(cls, name: str) -> Self:
+    def for_tier(cls, name: str, *, share: float = 1.0) -> Self:
         """Return the limit of a tier, such as `professional`; case does not matter.
 
         A name that is not known counts as `starter`, the slowest.
+
+        Args:
+            name: Name of the tier.
+            share: The part of it that may be used here, above 0 and at most 1.
         """
         tier = TIERS.get(name.lower(), TIERS[_FALLBACK_TIER])
         if tier.unlimited:
             return cls.unlimited()
-        return cls(per_minute=tier.requests_per_minute, per_hour=tier.requests_per_hour, burst=tier.burst)
+        return cls(per_minute=tier.requests_per_minute, per_hour=tier.requests_per_hour, burst=tier.burst, share=share)
 
     @property
     def is_unlimited(self) -> bool:

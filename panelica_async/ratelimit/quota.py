@@ -10,10 +10,10 @@ than they left, by as much as their delays differ, so a client that uses a limit
 now and then. The margins below make up for that, at the price of about one per cent of the throughput.
 """
 
-from math import floor
+from math import floor, inf
 
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.rules import Rule, SlidingLog, TokenBucket
+from panelica_async.ratelimit.rules import NORMAL, Recovery, Rule, SlidingLog, TokenBucket
 
 __all__ = ["BURST_SHARE", "DELAY_SPREAD", "Quota"]
 
@@ -32,21 +32,31 @@ _HOUR = 3600.0
 _RECORD = 10_000
 
 
-def _log(limit: float | None, period: float) -> SlidingLog:
+# What the bulk lane leaves to the interactive one: this share of a window, and of the burst, but at least one
+# token. A launch that has used up all it may then still lets web requests pass. It costs the launch less
+# than one per cent, and nothing of a window of fewer than 150.
+_WINDOW_RESERVE = 1 / 150
+_BURST_RESERVE = 1 / 20
+
+
+def _log(limit: float | None, share: float, period: float) -> SlidingLog:
     if limit is None:
         return SlidingLog(_RECORD, period)
     # Less than one request in a period is one in a longer period.
-    return SlidingLog(max(1, floor(limit)), period * max(1.0, 1 / limit) + DELAY_SPREAD)
+    count = max(1, floor(limit * share))
+    period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD
+    return SlidingLog(count, period, reserve=int(count * _WINDOW_RESERVE))
 
 
-def _bucket(limit: RateLimit) -> TokenBucket | None:
-    burst = limit.burst_or_guess
-    if limit.per_minute is None or burst is None:
-        return None
-    rate = limit.per_minute / _MINUTE
+def _bucket(limit: RateLimit, recovery: Recovery) -> TokenBucket:
+    if limit.per_minute is None or limit.burst_or_guess is None:
+        return TokenBucket(inf, 1, recovery=recovery)
+    rate = limit.per_minute * limit.share / _MINUTE
+    burst = limit.burst_or_guess * limit.share
     # A small burst needs more than a tenth: a burst that is held up arrives together with what the pace adds
     # meanwhile.
-    return TokenBucket(rate, max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD))))
+    size = max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD)))
+    return TokenBucket(rate, size, reserve=min(size - 1, max(1, int(size * _BURST_RESERVE))), recovery=recovery)
 
 
 class Quota:
@@ -59,10 +69,10 @@ class Quota:
 
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
         self.limit = limit
-        self.minute = _log(limit.per_minute, _MINUTE)
-        self.hour = _log(limit.per_hour, _HOUR)
-        self.bucket = _bucket(limit)
-        self._rules: list[Rule] = [] if self.bucket is None else [self.bucket]
+        self.minute = _log(limit.per_minute, limit.share, _MINUTE)
+        self.hour = _log(limit.per_hour, limit.share, _HOUR)
+        self.bucket: TokenBucket = _bucket(limit, NORMAL if after is None else after.bucket.recovery)
+        self._rules: list[Rule] = [self.bucket]
         if limit.per_minute is not None:
             self._rules.append(self.minute)
         if limit.per_hour is not None:
@@ -73,15 +83,20 @@ class Quota:
             for instant in after.hour.instants():
                 self.hour.take(instant)
 
-    def ready_at(self, now: float, ahead: int = 0) -> float:
+    def ready_at(self, now: float, ahead: int = 0, *, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request that lets `ahead` others go first.
 
         It is exact for the next request. For later ones it is what the strictest rule says alone, which
         is too early where rules take turns: by a few per cent for up to an hour's worth of requests.
+
+        Args:
+            now: The present instant.
+            ahead: How many go first.
+            leave_reserve: Whether the reserve of the interactive lane must be left untouched.
         """
         ready = now
         for rule in self._rules:
-            ready = max(ready, rule.ready_at(now, ahead))
+            ready = max(ready, rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead))
         return ready
 
     def take(self, now: float) -> None:
@@ -89,17 +104,30 @@ class Quota:
         self._take_minute(now)
         self.hour.take(now)
 
-    def seed(self, now: float, *, minute_usage: int, hour_usage: int) -> None:
+    def seed(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
         """Count requests of the current minute and hour that the panel knows of and this quota does not.
 
-        When they were made is not known, so they count as made just now: the cautious end.
+        When they were made is not known, so they count as made just now: the cautious end. As many as the
+        share of others may be theirs and do not count.
+
+        Returns:
+            Whether there were any.
         """
-        for _ in range(min(minute_usage - self.minute.used(now), self.minute.count)):
+        minute_missing = self._of_ours(minute_usage, self.limit.per_minute) - self.minute.used(now)
+        hour_missing = self._of_ours(hour_usage, self.limit.per_hour) - self.hour.used(now)
+        for _ in range(min(minute_missing, self.minute.count)):
             self._take_minute(now)
-        for _ in range(min(hour_usage - self.hour.used(now), self.hour.count)):
+        for _ in range(min(hour_missing, self.hour.count)):
             self.hour.take(now)
+        return minute_missing > 0 or hour_missing > 0
+
+    def slow_down(self, now: float, instant: float) -> None:
+        """After a refusal, have no token at an instant, then get them at half the pace, which recovers."""
+        self.bucket.slow_down(now, instant)
+
+    def _of_ours(self, usage: int, limit: float | None) -> int:
+        return usage if limit is None else usage - int(limit * (1 - self.limit.share))
 
     def _take_minute(self, now: float) -> None:
         self.minute.take(now)
-        if self.bucket is not None:
-            self.bucket.take(now)
+        self.bucket.take(now)

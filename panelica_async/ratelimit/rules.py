@@ -4,36 +4,95 @@ A rule is pure arithmetic on the instants it is given, in seconds of any clock t
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 
-__all__ = ["Rule", "SlidingLog", "TokenBucket"]
+import attrs
+
+__all__ = ["NORMAL", "RECOVERY", "Recovery", "Rule", "SlidingLog", "TokenBucket"]
+
+# Seconds in which the pace becomes normal again after a refusal.
+RECOVERY = 300.0
+
+# Seconds between two requests that a slowness of 1 adds where no pace is set.
+_UNPACED_INTERVAL = 0.2
+
+# Slowness 1 is half the pace, 2 a third; an eighth is slow enough for whoever else uses the key.
+_MAX_SLOWNESS = 7.0
+
+# Seconds by which sums of intervals may be off; without it the last token of a burst comes an instant too late.
+_ROUNDING = 1e-9
+
+
+@attrs.frozen
+class Recovery:
+    """The pace after a refusal: slow at first, and normal again after `RECOVERY`."""
+
+    since: float = float("-inf")
+    """The instant at which requests may go again."""
+    slowness: float = 0.0
+    """What is added to each interval at that instant, as a multiple of it."""
+
+    def after_refusal(self, now: float, instant: float) -> "Recovery":
+        """Return the recovery from another refusal: it begins with half the pace there would have been.
+
+        Refusals that come before requests may go again are one.
+        """
+        if now < self.since:
+            return Recovery(max(self.since, instant), self.slowness)
+        return Recovery(instant, min(_MAX_SLOWNESS, 1 + 2 * self._slowness_at(instant)))
+
+    def interval(self, now: float, normal: float) -> float:
+        """Return the seconds between two requests, given those between two at the normal pace."""
+        if not self.slowness:
+            return normal
+        return normal + self._slowness_at(now) * (normal or _UNPACED_INTERVAL)
+
+    def _slowness_at(self, now: float) -> float:
+        return self.slowness * max(0.0, min(1.0, 1 - (now - self.since) / RECOVERY))
+
+
+NORMAL = Recovery()
+"""The pace when nothing was refused."""
 
 
 class TokenBucket:
     """Lets `burst` requests go at once and `rate` a second after that.
 
+    It keeps one number: the instant at which the bucket is full. Each token that is missing puts it off by
+    the interval at which tokens come back.
+
     Args:
-        rate: Tokens that come back in a second.
+        rate: Tokens that come back in a second; infinite for a bucket that never runs out.
         burst: Tokens in a full bucket; at least 1.
+        reserve: Tokens that the bulk lane leaves; less than `burst`.
+        recovery: The last refusal. The bucket is empty when it begins, and fills at its pace.
     """
 
-    def __init__(self, rate: float, burst: int) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._level = float(burst)
-        self._level_at = float("-inf")
+    def __init__(self, rate: float, burst: int, *, reserve: int = 0, recovery: Recovery = NORMAL) -> None:
+        self.interval = 1 / rate
+        self.tolerance = (burst - 1) * self.interval + _ROUNDING
+        self.reserve = reserve
+        self.recovery = recovery
+        self._full_at = recovery.since + self.tolerance
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
         """Return when there will be a token after `ahead` others were taken."""
-        return now + max(0.0, ahead + 1 - self._filled(now)) / self.rate
+        ready = max(now, self._full_at) - self.tolerance
+        if ahead:
+            ready += ahead * self.recovery.interval(now, self.interval)
+        return max(now, ready)
 
     def take(self, now: float) -> None:
         """Take a token. A bucket that has none stays empty: it owes nothing."""
-        self._level = max(0.0, self._filled(now) - 1)
-        self._level_at = now
+        interval = self.recovery.interval(now, self.interval)
+        full_at = min(max(self._full_at, now) + interval, now + self.tolerance + interval)
+        self._full_at = max(self._full_at, full_at)
 
-    def _filled(self, now: float) -> float:
-        return min(self.burst, self._level + (now - self._level_at) * self.rate)
+    def slow_down(self, now: float, instant: float) -> None:
+        """After a refusal, be empty at an instant, then fill at half the pace, which recovers."""
+        self.recovery = self.recovery.after_refusal(now, instant)
+        self._full_at = max(self._full_at, self.recovery.since + self.tolerance)
 
 
 class SlidingLog:
@@ -44,11 +103,13 @@ class SlidingLog:
     Args:
         count: Requests in a window; at least 1.
         period: Length of the window in seconds.
+        reserve: Places that the bulk lane leaves; less than `count`.
     """
 
-    def __init__(self, count: int, period: float) -> None:
+    def __init__(self, count: int, period: float, *, reserve: int = 0) -> None:
         self.count = count
         self.period = period
+        self.reserve = reserve
         self._ring = array("d")
         self._oldest = 0
 
@@ -60,8 +121,7 @@ class SlidingLog:
         periods, position = divmod(ahead, self.count)
         leaving = position - (self.count - len(self._ring))
         if leaving >= 0:
-            instant = self._ring[(self._oldest + leaving) % self.count]
-            now = max(now, instant + self.period)
+            now = max(now, self._instant(leaving) + self.period)
         return now + periods * self.period
 
     def take(self, now: float) -> None:
@@ -74,11 +134,15 @@ class SlidingLog:
 
     def used(self, now: float) -> int:
         """Return how many requests lie in the window that ends at `now`."""
-        return sum(instant + self.period > now for instant in self._ring)
+        size = len(self._ring)
+        return size - bisect_right(range(size), now - self.period, key=self._instant)
 
     def instants(self) -> Sequence[float]:
         """Return when the noted requests went, oldest first."""
         return self._ring[self._oldest :] + self._ring[: self._oldest]
+
+    def _instant(self, place: int) -> float:
+        return self._ring[(self._oldest + place) % self.count]
 
 
 Rule = TokenBucket | SlidingLog

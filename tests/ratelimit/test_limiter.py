@@ -176,7 +176,7 @@ class TestCancellation:
             limiter = await spent()
             callers = Callers(limiter)
             await callers.come("abc")
-            called = next(iter(limiter._queue))
+            called = next(iter(limiter._waiters)).call
             # Due together with the limiter's timer: "a" is called, then cancelled before it has gone.
             asyncio.get_running_loop().call_at(limiter._timer.when(), callers.tasks["a"].cancel)
             passed = await callers.all()

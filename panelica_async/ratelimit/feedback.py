@@ -1,0 +1,125 @@
+"""What a reply says about the quota, cleaned of everything that cannot be.
+
+Whether other replies than refusals carry the headers is not known, nor are the names for the hour, which are
+a guess after those for the minute (panel-facts B.6).
+"""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import TypeGuard
+
+import attrs
+
+from panelica_async.core.faults import retry_after as wait_asked_for
+from panelica_async.ratelimit.limits import RateLimit
+
+__all__ = ["MAX_WAIT", "Feedback", "read_feedback"]
+
+_TOO_MANY_REQUESTS = 429
+
+MAX_WAIT = 3600.0
+"""Seconds: the longest window. A wait or reset that is further away is not believed."""
+
+# Guess: a 429 that names no wait is about the minute window, the shortest there is (panel-facts B.6).
+_UNNAMED_WAIT = 60.0
+
+# No panel allows as much; the largest known limit is 10,000 an hour (panel-facts C).
+_MAX_COUNT = 10_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Feedback:
+    """What one reply says."""
+
+    refused: bool
+    """Whether the request was over the limit."""
+    wait: float
+    """Seconds until the panel will have places again; only of use when it has none."""
+    minute_limit: int | None
+    hour_limit: int | None
+    minute_remaining: int | None
+    hour_remaining: int | None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the minute has no places left."""
+        return self.minute_remaining == 0
+
+    def corrected(self, limit: RateLimit) -> RateLimit:
+        """Return a limit with what the panel says put right. A burst belongs to the minute rate it came with."""
+        if self.minute_limit is not None and self.minute_limit != limit.per_minute:
+            limit = attrs.evolve(limit, per_minute=self.minute_limit, burst=None)
+        if self.hour_limit is not None and self.hour_limit != limit.per_hour:
+            limit = attrs.evolve(limit, per_hour=self.hour_limit)
+        return limit
+
+    def usage(self, limit: RateLimit) -> tuple[int, int]:
+        """Return how many requests the panel counted in the current minute and hour, 0 where it does not say."""
+        return (
+            _usage(self.minute_limit or limit.per_minute, self.minute_remaining),
+            _usage(self.hour_limit or limit.per_hour, self.hour_remaining),
+        )
+
+
+def read_feedback(
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    retry_after: float | None = None,
+    limit: float | None = None,
+    window: str | None = None,
+) -> Feedback | None:
+    """Return what a reply says about the quota, None when it says nothing.
+
+    Args:
+        status: HTTP status.
+        headers: Headers of the reply.
+        retry_after: Seconds to wait that the caller found in the reply.
+        limit: `limit` in the body of a refusal.
+        window: `window` in the body of a refusal.
+    """
+    refused = status == _TOO_MANY_REQUESTS
+    minute_limit, hour_limit = _count(headers, "Limit-Minute", 1), _count(headers, "Limit-Hour", 1)
+    minute_remaining, hour_remaining = _count(headers, "Remaining-Minute", 0), _count(headers, "Remaining-Hour", 0)
+    if refused and _is_count(limit, 1):
+        if window == "minute":
+            minute_limit = int(limit)
+        elif window == "hour":
+            hour_limit = int(limit)
+    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == (None, None, None, None):
+        return None
+    return Feedback(
+        refused=refused,
+        wait=_wait(headers, retry_after) if refused or minute_remaining == 0 else 0.0,
+        minute_limit=minute_limit,
+        hour_limit=hour_limit,
+        minute_remaining=minute_remaining,
+        hour_remaining=hour_remaining,
+    )
+
+
+def _usage(limit: float | None, remaining: int | None) -> int:
+    return 0 if limit is None or remaining is None else max(0, int(limit) - remaining)
+
+
+def _wait(headers: Mapping[str, str], retry_after: float | None) -> float:
+    # A reply with no places left names its reset as a refusal does.
+    wait = wait_asked_for(_TOO_MANY_REQUESTS, headers, b"") if retry_after is None else retry_after
+    if wait is None or not isfinite(wait) or wait < 0:
+        return _UNNAMED_WAIT
+    return min(wait, MAX_WAIT)
+
+
+def _count(headers: Mapping[str, str], name: str, least: int) -> int | None:
+    text = headers.get(f"X-RateLimit-{name}")
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if _is_count(number, least) else None
+
+
+def _is_count(number: object, least: int) -> TypeGuard[float]:
+    return isinstance(number, int | float) and not isinstance(number, bool) and least <= number <= _MAX_COUNT

@@ -1,0 +1,321 @@
+import asyncio
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panelica_async.errors import RateLimitWaitError
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from tests.virtual_time import run
+
+STARTER = RateLimit.for_tier("starter")
+PROFESSIONAL = RateLimit.for_tier("professional")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def minute(**values: object) -> dict[str, str]:
+    return {f"X-RateLimit-{name.capitalize()}-Minute": str(value) for name, value in values.items()}
+
+
+async def passing(limiter: RateLimiter, callers: int) -> list[float]:
+    """Seconds from now at which that many callers pass."""
+    started, passed = now(), []
+
+    async def caller() -> None:
+        await limiter.acquire()
+        passed.append(now() - started)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(caller())
+    return passed
+
+
+class TestLimit:
+    def test_it_follows_the_headers_of_any_reply(self):
+        async def main() -> RateLimit:
+            limiter = RateLimiter(STARTER)
+            limiter.observe(200, minute(limit=300, remaining=299) | {"X-RateLimit-Limit-Hour": "10000"})
+            return limiter.limit
+
+        assert run(main()) == RateLimit(per_minute=300, per_hour=10_000)
+
+    @pytest.mark.parametrize(
+        ("window", "limit"),
+        [
+            ("minute", RateLimit(per_minute=40, per_hour=10_000)),
+            ("hour", RateLimit(per_minute=300, per_hour=40, burst=50)),
+            ("fortnight", PROFESSIONAL),
+            (None, PROFESSIONAL),
+        ],
+    )
+    def test_it_follows_the_body_of_a_refusal(self, window, limit):
+        async def main() -> RateLimit:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(429, {}, retry_after=5, limit=40, window=window)
+            return limiter.limit
+
+        assert run(main()) == limit
+
+    def test_an_unlimited_key_gets_the_limit_it_is_refused_by(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(RateLimit.unlimited())
+            await passing(limiter, 100)
+            limiter.observe(429, {}, retry_after=30, limit=60, window="minute")
+            return await passing(limiter, 3)
+
+        assert min(run(main())) >= 60.6  # the hundred count
+
+    def test_the_share_stays(self):
+        async def main() -> RateLimit:
+            limiter = RateLimiter(RateLimit(per_minute=60, share=0.5))
+            limiter.observe(200, minute(limit=300))
+            return limiter.limit
+
+        assert run(main()) == RateLimit(per_minute=300, share=0.5)
+
+    def test_a_fixed_limit_stays_but_refusals_count(self):
+        async def main() -> float:
+            limiter = RateLimiter(STARTER, learn=False)
+            limiter.observe(200, minute(limit=300))
+            limiter.observe(429, minute(limit=10), retry_after=20, limit=10, window="minute")
+            assert limiter.limit == STARTER
+            return limiter.expected_wait()
+
+        assert 20 <= run(main()) <= 21
+
+
+class TestOthers:
+    def test_what_others_sent_is_left_to_them(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(RateLimit(per_minute=60, burst=60))
+            await passing(limiter, 5)
+            limiter.observe(200, minute(limit=60, remaining=60 - 5 - 52))
+            return await passing(limiter, 4)
+
+        passed = run(main())
+        assert passed[2] < 10  # three places are left; the burst is not
+        assert passed[3] >= 60
+
+    def test_own_requests_in_flight_are_nobody_elses(self):
+        async def main() -> float:
+            limiter = RateLimiter(PROFESSIONAL)
+            for counted in range(1, 41):
+                await limiter.acquire()
+                limiter.observe(200, minute(limit=300, remaining=300 - max(1, counted - 10)))
+            return limiter.expected_wait()
+
+        assert run(main()) == 0
+
+    def test_others_that_have_a_share_of_their_own_are_no_news(self):
+        async def main() -> tuple[float, float]:
+            limiter = RateLimiter(RateLimit(per_minute=300, share=0.5))
+            limiter.observe(200, minute(remaining=150))
+            untouched = limiter.expected_wait()
+            limiter.observe(200, minute(remaining=0))
+            return untouched, limiter.expected_wait()
+
+        assert run(main()) == (0, pytest.approx(60, abs=1))
+
+    def test_when_others_used_up_the_window_everybody_waits_for_its_end(self):
+        async def main() -> float:
+            limiter = RateLimiter(PROFESSIONAL)
+            await limiter.acquire()
+            date = {"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}
+            limiter.observe(200, minute(limit=300, remaining=0, reset=1767268800 + 45) | date)
+            started = now()
+            await limiter.acquire()
+            return now() - started
+
+        assert 45 <= run(main()) <= 61
+
+    def test_two_that_do_not_know_of_each_other_share_a_key_in_peace(self):
+        """A server that counts in fixed minutes and tells what remains; each limiter believes to be alone."""
+
+        async def main() -> tuple[int, int]:
+            used, refused, admitted, started = 0, 0, 0, now()
+            window = 0
+
+            async def caller(limiter: RateLimiter) -> None:
+                nonlocal used, refused, admitted, window
+                while now() < started + 1200:
+                    await limiter.acquire()
+                    await asyncio.sleep(0.05)
+                    if int((now() - 990) // 60) != window:
+                        window, used = int((now() - 990) // 60), 0
+                    reset = 60 - (now() - 990) % 60
+                    if used < 300:
+                        used, admitted = used + 1, admitted + 1
+                        limiter.observe(200, minute(limit=300, remaining=300 - used))
+                    else:
+                        refused += 1
+                        limiter.observe(429, minute(limit=300, remaining=0), retry_after=math.ceil(reset))
+
+            async with asyncio.TaskGroup() as group:
+                for limiter in (RateLimiter(PROFESSIONAL), RateLimiter(PROFESSIONAL)):
+                    for _ in range(10):
+                        group.create_task(caller(limiter))
+            return admitted, refused
+
+        admitted, refused = run(main())
+        assert refused <= 20  # two that take no notice have thousands
+        assert admitted >= 0.6 * 300 * 20
+
+
+class TestRefusal:
+    def test_everybody_pauses_once_and_wakes_one_by_one_at_half_the_pace(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(429, {}, retry_after=42)
+            return await passing(limiter, 60)
+
+        passed = run(main())
+        gaps = [later - earlier for earlier, later in itertools.pairwise(passed)]
+        assert 42 <= passed[0] <= 43.01
+        assert gaps[0] == pytest.approx(0.4, rel=0.01)
+        assert all(0.2 < gap <= 0.4 for gap in gaps)
+        assert gaps == sorted(gaps, reverse=True)
+
+    def test_the_pace_becomes_normal_again(self):
+        async def main() -> tuple[float, int]:
+            limiter = RateLimiter(RateLimit(per_minute=300))
+            limiter.observe(429, {}, retry_after=1)
+            passed = await passing(limiter, 1700)
+            return passed[-1] - passed[-2], sum(302 <= instant < 362 for instant in passed)
+
+        gap, in_a_minute = run(main())
+        assert gap == pytest.approx(0.2)
+        assert in_a_minute >= 0.98 * 300
+
+    def test_many_refusals_at_once_are_one(self):
+        async def main() -> tuple[float, float]:
+            limiter = RateLimiter(PROFESSIONAL)
+            for wait in (10, 30, 20):
+                limiter.observe(429, {}, retry_after=wait)
+            first, second = await passing(limiter, 2)
+            return first, second - first
+
+        first, gap = run(main())
+        assert 30 <= first <= 31.01
+        assert gap == pytest.approx(0.4, rel=0.1)
+
+    def test_a_refusal_during_the_recovery_halves_the_pace_again(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(PROFESSIONAL)
+            gaps = []
+            for _ in range(6):
+                limiter.observe(429, {}, retry_after=1)
+                first, second = await passing(limiter, 2)
+                gaps.append(second - first)
+            return gaps
+
+        gaps = run(main())
+        assert [round(gap, 1) for gap in gaps] == sorted(round(gap, 1) for gap in gaps)
+        assert gaps[1] == pytest.approx(0.8, rel=0.05)
+        assert gaps[-1] <= 8 * 0.2 + 0.01
+
+    def test_a_change_of_limit_does_not_end_the_recovery(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(429, {}, retry_after=10, limit=240, window="minute")
+            limiter.reconfigure(PROFESSIONAL)
+            return await passing(limiter, 3)
+
+        passed = run(main())
+        assert passed[0] >= 10
+        assert passed[2] - passed[1] == pytest.approx(0.4, rel=0.01)
+
+    def test_without_a_limit_the_herd_is_staggered_too(self):
+        async def main() -> list[float]:
+            limiter = RateLimiter(RateLimit.unlimited())
+            limiter.observe(429, {}, retry_after=10)
+            return await passing(limiter, 50)
+
+        passed = run(main())
+        assert passed[0] >= 10
+        assert min(later - earlier for earlier, later in itertools.pairwise(passed)) > 0.15
+
+    def test_who_cannot_wait_for_the_end_of_the_pause_is_told_at_once(self):
+        async def main() -> tuple[float, float]:
+            limiter = RateLimiter(RateLimit(per_minute=60, burst=1))
+            await limiter.acquire()
+            patient = asyncio.create_task(limiter.acquire(max_wait=100))
+            hasty = asyncio.create_task(limiter.acquire(max_wait=20))
+            await asyncio.sleep(0.5)
+            limiter.observe(429, {}, retry_after=50)
+            asked = now()
+            with pytest.raises(RateLimitWaitError, match=r"50\.0 s away, the call may wait 19\.5 s"):
+                await hasty
+            told = now()
+            await patient
+            return told - asked, now() - asked
+
+        told, passed = run(main())
+        assert told < 0.001
+        assert 50 <= passed < 52
+
+
+class TestNonsense:
+    numbers = st.one_of(
+        st.sampled_from(
+            ["-1", "0", "", "inf", "-inf", "nan", "1e308", "99999999999999999999", "unlimited", "١٢", "1;2"]
+        ),
+        st.integers().map(str),
+        st.floats().map(str),
+        st.text(max_size=8),
+    )
+    names = st.sampled_from(
+        [f"X-RateLimit-{kind}-{window}" for kind in ("Limit", "Remaining", "Reset") for window in ("Minute", "Hour")]
+        + ["Retry-After", "Date"]
+    )
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        st.sampled_from([200, 404, 429, 500, 0]),
+        st.dictionaries(names, numbers),
+        st.one_of(st.none(), st.floats()),
+        st.one_of(st.none(), st.floats(), st.integers()),
+        st.sampled_from([None, "minute", "hour", "", "eternity"]),
+    )
+    def test_nothing_raises_and_nothing_holds_for_more_than_an_hour_and_a_little(
+        self, status, headers, retry_after, limit, window
+    ):
+        async def main() -> float:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(status, headers, retry_after=retry_after, limit=limit, window=window)
+            return limiter.expected_wait()
+
+        assert 0 <= run(main()) <= MAX_WAIT + 2
+
+    @pytest.mark.parametrize("retry_after", [-5, math.inf, math.nan, None])
+    def test_a_wait_that_cannot_be_is_a_minute(self, retry_after):
+        async def main() -> float:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(429, {}, retry_after=retry_after)
+            return limiter.expected_wait()
+
+        assert 60 <= run(main()) <= 61
+
+    def test_a_reset_years_away_is_an_hour(self):
+        async def main() -> float:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(429, minute(reset=99999999999))
+            return limiter.expected_wait()
+
+        assert 3600 <= run(main()) <= 3601
+
+    def test_replies_without_a_word_about_it_change_nothing(self):
+        async def main() -> None:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(200, {"Content-Type": "application/json"})
+            limiter.observe(500, {})
+            assert limiter.limit == PROFESSIONAL
+            assert limiter.expected_wait() == 0
+
+        run(main())

@@ -1,0 +1,141 @@
+import asyncio
+
+import pytest
+
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from tests.virtual_time import run
+
+STARTER = RateLimit.for_tier("starter")
+PROFESSIONAL = RateLimit.for_tier("professional")
+
+
+async def spent(limit: RateLimit) -> RateLimiter:
+    limiter = RateLimiter(limit)
+    while limiter.expected_wait() == 0:
+        await limiter.acquire()
+    return limiter
+
+
+async def waiting(limiter: RateLimiter, arrivals: str) -> list[str]:
+    """Let callers come, `i` and `b` for their lanes, and return the order in which they pass, numbered."""
+    passed: list[str] = []
+
+    async def caller(lane: str, number: int) -> None:
+        await limiter.acquire(lane="bulk" if lane == "b" else "interactive")
+        passed.append(f"{lane}{number}")
+
+    async with asyncio.TaskGroup() as group:
+        for number, lane in enumerate(arrivals):
+            group.create_task(caller(lane, number))
+    return passed
+
+
+def test_interactive_goes_first_and_each_lane_in_order_of_arrival():
+    async def main() -> list[str]:
+        return await waiting(await spent(RateLimit(per_minute=60)), "bbibii")
+
+    # The spent burst was interactive, so the first turn is bulk's.
+    assert run(main()) == ["b0", "i2", "i4", "i5", "b1", "b3"]
+
+
+def test_a_fifth_is_guaranteed_to_bulk():
+    async def main() -> list[str]:
+        return await waiting(await spent(STARTER), "i" * 40 + "b" * 40)
+
+    order = run(main())
+    for start in range(0, 50, 5):
+        assert sum(name.startswith("b") for name in order[start : start + 5]) == 1
+    assert order[50:] == [f"b{number}" for number in range(50, 80)]
+
+
+@pytest.mark.parametrize("limit", [STARTER, PROFESSIONAL])
+def test_a_web_request_never_waits_behind_a_launch(limit):
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        limiter = RateLimiter(limit)
+        launch = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(3000)]
+        waits = []
+        for _ in range(20):
+            await asyncio.sleep(29.3)
+            asked = loop.time()
+            await limiter.acquire()
+            waits.append(loop.time() - asked)
+        for task in launch:
+            task.cancel()
+        return waits
+
+    waits = run(main())
+    pace = 60 / limit.per_minute
+    if limit == PROFESSIONAL:
+        assert max(waits) <= pace  # also while the launch waits for the window it has used up
+    else:
+        assert sorted(waits)[10] <= 2 * pace  # a small window has no reserve
+        assert max(waits) < 60
+
+
+def test_the_reserve_costs_a_launch_less_than_one_per_cent():
+    async def main(lane: str) -> float:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        limiter = RateLimiter(PROFESSIONAL)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2500):
+                group.create_task(limiter.acquire(lane=lane))
+        return loop.time() - started
+
+    assert run(main("bulk")) <= 1.01 * run(main("interactive"))
+
+
+def test_bulk_leaves_places_of_the_hour():
+    async def main() -> float:
+        limiter = RateLimiter(RateLimit(per_hour=1500))
+        launch = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(2000)]
+        await asyncio.sleep(60)
+        assert limiter.granted == 1490
+        started = asyncio.get_running_loop().time()
+        for _ in range(4):
+            await limiter.acquire()
+        for task in launch:
+            task.cancel()
+        return asyncio.get_running_loop().time() - started
+
+    assert run(main()) < 1e-3
+
+
+def test_bulk_alone_uses_the_smallest_limits_to_the_full():
+    async def main() -> float:
+        limiter = RateLimiter(RateLimit(per_minute=60, burst=1))
+        started = asyncio.get_running_loop().time()
+        for _ in range(30):
+            await limiter.acquire(lane="bulk")
+        return asyncio.get_running_loop().time() - started
+
+    assert run(main()) == pytest.approx(29, abs=1e-3)
+
+
+def test_the_expected_wait_depends_on_the_lane():
+    async def main() -> tuple[float, float, list[float]]:
+        limiter = await spent(STARTER)
+        tasks = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(20)]
+        await asyncio.sleep(0)
+        expected = limiter.expected_wait("interactive"), limiter.expected_wait("bulk")
+        started = asyncio.get_running_loop().time()
+        real = []
+        for lane in ("interactive", "bulk"):
+            tasks.append(asyncio.create_task(limiter.acquire(lane=lane)))
+            tasks[-1].add_done_callback(lambda _: real.append(asyncio.get_running_loop().time() - started))
+        await asyncio.gather(*tasks)
+        return *expected, real
+
+    interactive, bulk, real = run(main())
+    assert interactive == pytest.approx(1, abs=1e-3)
+    assert real[0] == pytest.approx(interactive, abs=1.1)  # bulk may have its fifth first
+    assert real[1] == pytest.approx(bulk, abs=2.1)
+
+
+def test_there_are_two_lanes():
+    async def main() -> None:
+        with pytest.raises(ValueError, match=r"^lane: must be one of interactive, bulk, not 'fast'"):
+            await RateLimiter(STARTER).acquire(lane="fast")  # type: ignore[arg-type]  # the mistake under test
+
+    run(main())
