@@ -10,7 +10,7 @@ import typer
 from panelica_async import UNSET, ApiResponse, ConfigurationError, PanelicaClient, PanelicaError
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.output import Output, results, to_json
+from panelica_async.cli.output import Output, to_json
 from panelica_async.cli.state import StateDirectory
 
 
@@ -39,7 +39,7 @@ async def api(
     parameters = _parameters(query or [])
     body = UNSET if data is None else _body(data)
     async with connection.open(state) as panel:
-        response = await _send(panel, method, path, parameters, body)
+        response = await _send(panel.client, method, path, parameters, body)
     if output.json:
         output.document(
             {"status": response.status, "request_id": response.request_id, "data": _readable(response.data)}
@@ -47,9 +47,8 @@ async def api(
     elif isinstance(response.data, bytes):
         sys.stdout.buffer.write(response.data)
     elif response.data is not None:
-        console = results()
-        if console.is_terminal:
-            console.print_json(to_json(response.data))
+        if output.results.is_terminal:
+            output.results.print_json(to_json(response.data))
         else:
             output.document(response.data)
     return ExitCode.OK

@@ -6,6 +6,7 @@ import typer
 
 from panelica_async._version import __version__
 from panelica_async.cli.api import api
+from panelica_async.cli.provision import provision
 from panelica_async.cli.sandbox import sandbox
 
 app = typer.Typer(
@@ -13,6 +14,7 @@ app = typer.Typer(
     help="Work with a Panelica hosting panel through its External API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: panelica provision apply launch.csv --sandbox",
 )
@@ -38,5 +40,6 @@ def _show_version() -> None:
     raise typer.Exit
 
 
+app.add_typer(provision, name="provision")
 app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

@@ -49,7 +49,7 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
     @wraps(function)
     def run(**given: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in attrs.fields(group)})
+            given[name] = group(**{field: given.pop(field) for field in inspect.signature(group).parameters})
         raise typer.Exit(_run(function(**given), given["output"]))
 
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -60,7 +60,9 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
 def _run(work: Coroutine[Any, Any, ExitCode], output: Output) -> ExitCode:
     try:
         return asyncio.run(work)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        if output.json:
+            output.document({"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}})
         output.say("Interrupted.")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

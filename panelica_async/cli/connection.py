@@ -4,20 +4,40 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 import attrs
 import typer
 
-from panelica_async import ConfigurationError, PanelicaClient
+from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async.cli.embedded import run_sandbox
+from panelica_async.cli.output import ask_secret
 from panelica_async.cli.state import StateDirectory
+from panelica_async.core.address import Address
 from panelica_async.facts import TIERS
+from panelica_async.ratelimit import shared_limiter
 
 _PANEL = "Panel"
 _SANDBOX = "Sandbox"
 _TIERS = ", ".join(TIERS)
+
+
+@attrs.frozen(kw_only=True)
+class Panel:
+    """A panel that can be called."""
+
+    client: PanelicaClient
+    name: str
+    """For people."""
+    api_key: str = attrs.field(repr=False)
+
+    @property
+    def limiter(self) -> RateLimiter:
+        """What the client waits for; its limit is that of the key once a call was made."""
+        origin = Address.parse(self.client.base_url).origin
+        return shared_limiter(origin, self.api_key, RateLimit.for_tier("starter"))
 
 
 @attrs.frozen(kw_only=True)
@@ -89,46 +109,42 @@ class Connection:
     ] = None
 
     @asynccontextmanager
-    async def open(self, state: StateDirectory) -> AsyncIterator[PanelicaClient]:
+    async def open(self, state: StateDirectory) -> AsyncIterator[Panel]:
         """Connect, starting the sandbox first if that is what is meant.
 
         Raises:
             ConfigurationError: A setting is missing or cannot be right.
         """
-        if self.sandbox:
-            async with self._sandbox(state) as panel:
-                yield panel
-            return
-        async with PanelicaClient(
-            _required("base_url", self.base_url),
-            api_key=_required("api_key", self.api_key),
-            api_secret=self._secret(),
-            tier=self.tier,
-            timeout=self.timeout,
-            ssl=self._trust(),
-            app_name="panelica-cli",
-        ) as panel:
-            yield panel
-
-    @asynccontextmanager
-    async def _sandbox(self, state: StateDirectory) -> AsyncIterator[PanelicaClient]:
-        from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
-
-        if self.sandbox_tier not in TIERS:
-            raise ConfigurationError(f"sandbox_tier is {self.sandbox_tier!r}; it takes {_TIERS}")
-        database = self.sandbox_db or state.make() / "sandbox.db"
-        async with (
-            Sandbox(self.sandbox_tier, db=database) as box,
-            PanelicaClient(
-                box.base_url,
-                api_key=box.api_key,
-                api_secret=box.api_secret,
+        async with AsyncExitStack() as resources:
+            if self.sandbox:
+                if self.sandbox_db is None:
+                    state.make()
+                database = self.sandbox_db or state.sandbox_database
+                box = await resources.enter_async_context(run_sandbox(database, self.sandbox_tier))
+                address, key, secret, session = box.base_url, box.api_key, box.api_secret, box.session
+                name = f"the embedded sandbox ({database})"
+            else:
+                address, key = _required("base_url", self.base_url), _required("api_key", self.api_key)
+                secret, session = self._secret(), None
+                name = Address.parse(address).origin
+            client = PanelicaClient(
+                address,
+                api_key=key,
+                api_secret=secret,
                 tier=self.tier,
+                session=session,
                 timeout=self.timeout,
+                ssl=self._trust(),
                 app_name="panelica-cli",
-            ) as panel,
-        ):
-            yield panel
+            )
+            await resources.enter_async_context(client)
+            yield Panel(client=client, name=name, api_key=key)
+
+    def flags(self) -> list[str]:
+        """Return the options that reach the same panel again, without credentials."""
+        if not self.sandbox:
+            return [] if self.base_url in {None, os.environ.get("PANELICA_BASE_URL")} else ["--base-url", self.base_url]
+        return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
 
     def _secret(self) -> str:
         if self.api_secret_file:
@@ -136,7 +152,7 @@ class Connection:
         if secret := os.environ.get("PANELICA_API_SECRET"):
             return secret
         if sys.stdin.isatty():
-            return str(typer.prompt("API secret", hide_input=True, err=True))
+            return ask_secret("API secret")
         raise ConfigurationError(
             "the API secret is missing",
             hint="Set the environment variable PANELICA_API_SECRET, or use --api-secret-file.",

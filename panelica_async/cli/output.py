@@ -5,6 +5,8 @@ import json as json_module
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from panelica_async.errors import PanelicaError
+from panelica_async.cli.signals import interruptible
+from panelica_async.errors import ConfigurationError, PanelicaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,21 +41,56 @@ class Output:
         bool, typer.Option("--debug", help="Show the Python traceback of an error.", rich_help_panel="Output")
     ] = False
 
-    def say(self, text: str, style: str = "") -> None:
+    results: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=False))
+    """For what a command is asked for: standard output."""
+    messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=True))
+    """For everything else: standard error."""
+
+    def say(self, text: str) -> None:
         """Print a line to standard error."""
-        messages().print(Text(text, style), soft_wrap=True)
+        self.messages.print(Text(text), soft_wrap=True)
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Say what is going on, on a terminal with something that moves."""
+        if is_live(self.messages):
+            with self.messages.status(Text(what)):
+                yield
+        else:
+            self.say(what)
+            yield
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal.
+
+        Raises:
+            ConfigurationError: There is no terminal.
+        """
+        if not self.can_ask:
+            raise ConfigurationError("this asks first, and there is no terminal", hint="Use --yes.")
+        with interruptible():
+            return typer.confirm(question, err=True)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a terminal to ask on."""
+        return sys.stdin.isatty() and self.messages.is_terminal
 
     def document(self, data: object) -> None:
         """Print the JSON document that is the result."""
         sys.stdout.write(to_json(data) + "\n")
 
     def show_error(self, error: BaseException) -> None:
-        """Print what went wrong and what to do about it."""
-        if self.debug:
-            traceback.print_exception(error)
+        """Print the error that is the result of the command."""
         if self.json:
             self.document({"error": error_data(error)})
-        console = messages()
+        self.explain(error)
+
+    def explain(self, error: BaseException) -> None:
+        """Print to standard error what went wrong and what to do about it."""
+        if self.debug:
+            traceback.print_exception(error)
+        console = self.messages
         console.print(Text.assemble(("Error: ", "bold red"), _summary(error)), soft_wrap=True)
         if problems := getattr(error, "problems", ()):
             console.print(_table(problems))
@@ -60,14 +98,15 @@ class Output:
             console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
 
 
-def results() -> Console:
-    """Return the console for results: standard output."""
-    return _console(stderr=False)
+def ask_secret(what: str) -> str:
+    """Ask on the terminal, without showing what is typed."""
+    with interruptible():
+        return str(typer.prompt(what, hide_input=True, err=True))
 
 
-def messages() -> Console:
-    """Return the console for everything else: standard error."""
-    return _console(stderr=True)
+def is_live(console: Console) -> bool:
+    """Whether what was printed can be drawn over."""
+    return console.is_terminal and console.is_interactive
 
 
 def to_json(data: object) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM."""
+"""Ctrl-C and SIGTERM, which mean the same."""
 
 import asyncio
 import signal
@@ -19,3 +19,42 @@ def on_stop_signal(call: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt at once: for a question, during which the event loop cannot react."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Interruption:
+    """What stop signals do to the current task: while `rests` the first one asks it to come to rest, others cancel it.
+
+    Args:
+        announce: Called when the task is asked to come to rest.
+
+    Attributes:
+        rest: Set when the task is to come to rest.
+        rests: Whether the task looks at `rest`.
+        cancelled: Whether the task was cancelled.
+    """
+
+    def __init__(self, announce: Callable[[], None] = lambda: None) -> None:
+        self.rest = asyncio.Event()
+        self.rests = False
+        self.cancelled = False
+        self._announce = announce
+        self._task = asyncio.current_task()
+
+    def __call__(self) -> None:
+        """Take notice of a signal."""
+        if self.rests and not self.rest.is_set():
+            self.rest.set()
+            self._announce()
+        elif self._task is not None:
+            self.cancelled = True
+            self._task.cancel()

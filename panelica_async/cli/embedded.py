@@ -1,0 +1,91 @@
+"""The embedded sandbox: a panel in this process, reached under a name that stays the same from run to run."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import attrs
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from panelica_async import ConfigurationError
+from panelica_async.facts import TIERS
+
+# A top-level domain that never leaves the machine (RFC 6761).
+_NAME, _DOMAIN = "sandbox-", ".localhost"
+
+
+@attrs.frozen(kw_only=True)
+class EmbeddedSandbox:
+    """A sandbox that is running."""
+
+    base_url: str
+    """Its address: journals know a panel by it, so it depends on the database and not on the port."""
+    api_key: str
+    api_secret: str = attrs.field(repr=False)
+    session: aiohttp.ClientSession
+    """The session that finds it."""
+
+
+@asynccontextmanager
+async def run_sandbox(database: Path, tier: str) -> AsyncIterator[EmbeddedSandbox]:
+    """Run a sandbox on a database file, made when missing.
+
+    Raises:
+        ConfigurationError: There is no such tier, or the file cannot be used.
+    """
+    from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
+
+    if tier not in TIERS:
+        raise ConfigurationError(f"the sandbox's tier is {tier!r}; it takes {', '.join(TIERS)}")
+    box = Sandbox(tier, db=database)
+    try:
+        await box.start()
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    try:
+        address = URL(box.base_url)
+        connector = aiohttp.TCPConnector(resolver=_Resolver(address.port or 0), limit=0)
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            # The key is made with the database and stays with it.
+            host = f"{_NAME}{box.api_key[-8:]}{_DOMAIN}"
+            yield EmbeddedSandbox(
+                base_url=f"http://{host}", api_key=box.api_key, api_secret=box.api_secret, session=session
+            )
+    finally:
+        await box.stop()
+
+
+def is_sandbox(base_url: str) -> bool:
+    """Whether an address is that of an embedded sandbox."""
+    host = URL(base_url).host or ""
+    return host.startswith(_NAME) and host.endswith(_DOMAIN)
+
+
+class _Resolver(AbstractResolver):
+    """Resolves every name to a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,  # noqa: ARG002 - of the interface
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - of the interface
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=self._port,
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""

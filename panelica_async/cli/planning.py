@@ -1,0 +1,200 @@
+"""What an apply would do: the journal it writes to, the plan, and how a plan is shown."""
+
+import enum
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from panelica_async import RateLimit
+from panelica_async.cli.connection import Panel
+from panelica_async.cli.output import Output
+from panelica_async.cli.state import RunFiles
+from panelica_async.cli.wording import KINDS, duration, moment, number, object_table, quota, several, thing
+from panelica_async.facts import TIERS
+from panelica_async.provision import Journal, Manifest, Plan, Verdict
+
+_OBSTACLES = {Verdict.CONFLICT: ("in the way", "red"), Verdict.UNKNOWN: ("in doubt", "yellow")}
+_IN_THE_WAY = {Verdict.CONFLICT, Verdict.BLOCKED}
+
+
+class Relation(enum.Enum):
+    """What the last run of a journal is to a manifest and a panel."""
+
+    NONE = "there was no run"
+    UNFINISHED = "it was interrupted"
+    FINISHED = "it came to its end"
+    OTHER_MANIFEST = "the manifest was changed since"
+    OTHER_PANEL = "it is of another panel"
+
+    @classmethod
+    def of(cls, journal: Journal, manifest: Manifest, panel: Panel) -> "Relation":
+        """Compare the last run of a journal with a manifest and a panel."""
+        if not journal.runs:
+            return cls.NONE
+        run = journal.runs[-1]
+        if run.base_url != panel.client.base_url:
+            return cls.OTHER_PANEL
+        if run.manifest_digest != manifest.digest:
+            return cls.OTHER_MANIFEST
+        return cls.UNFINISHED if run.finished_at is None else cls.FINISHED
+
+
+Preparation: TypeAlias = Callable[[Panel, Manifest, RunFiles, Output, ExitStack], Awaitable[tuple[Journal, Plan]]]
+"""Opens the journal that a run is to write to, to be closed with the stack, and plans the run."""
+
+
+async def plan_apply(
+    panel: Panel, manifest: Manifest, files: RunFiles, output: Output, resources: ExitStack
+) -> tuple[Journal, Plan]:
+    """Open the journal that a run is to write to, and plan the run.
+
+    An interrupted run of the manifest is continued. After one that came to its end, the panel is looked at afresh, so
+    that what was removed there since is made again. A journal that does not fit is set aside.
+    """
+    journal = resources.enter_context(Journal.open(files.journal))
+    relation = Relation.of(journal, manifest, panel)
+    if relation is Relation.UNFINISHED:
+        return journal, await _continued(panel, manifest, journal, output)
+    if relation in {Relation.OTHER_MANIFEST, Relation.OTHER_PANEL}:
+        journal = _renewed(journal, files, relation.value, output, resources)
+    plan = await _build(panel, manifest, None, output)
+    if _contradicts(plan, journal):
+        journal = _renewed(journal, files, "what it says is there has gone or was changed", output, resources)
+    return journal, plan.updated(journal)
+
+
+async def plan_resume(
+    panel: Panel, manifest: Manifest, files: RunFiles, output: Output, resources: ExitStack
+) -> tuple[Journal, Plan]:
+    """Open the journal of a run, and plan to go on with it.
+
+    Raises:
+        ConfigurationError: The journal is of another panel.
+    """
+    journal = resources.enter_context(Journal.open(files.journal))
+    journal.require_panel(panel.client.base_url)
+    return journal, await _continued(panel, manifest, journal, output)
+
+
+async def look(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
+    """Plan what `plan_apply` would, without writing anything."""
+    if not files.journal.exists():
+        return await _build(panel, manifest, None, output)
+    with Journal.open(files.journal, read_only=True) as journal:
+        continued = journal if Relation.of(journal, manifest, panel) is Relation.UNFINISHED else None
+        return await _build(panel, manifest, continued, output)
+
+
+def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
+    """Return a plan as JSON-like data, with the time it takes."""
+    limit = panel.limiter.limit
+    return {
+        "panel": panel.client.base_url,
+        **plan.to_dict(),
+        "limit": {"per_minute": limit.per_minute, "per_hour": limit.per_hour},
+        "estimated_seconds": round(plan.estimate(limit).total_seconds(), 1),
+    }
+
+
+def plan_line(plan: Plan, panel: Panel) -> str:
+    """Return what a plan comes to, in two sentences."""
+    counts = Counter(planned.verdict for planned in plan.steps)
+    in_the_way = sum(counts[verdict] for verdict in _IN_THE_WAY)
+    doubtful = f", {number(counts[Verdict.UNKNOWN])} in doubt" if counts[Verdict.UNKNOWN] else ""
+    return (
+        f"{several(len(plan.sites), 'site')} with {several(len(plan.steps), 'object')}: "
+        f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
+        f"{number(in_the_way)} in the way{doubtful}. {_time(plan, panel.limiter.limit)}"
+    )
+
+
+def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
+    """Print a plan: how many objects of each kind, what stands in the way, how long it takes."""
+    console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)
+    console.print(_counts(plan))
+    if bad := _obstacles(plan):
+        console.print()
+        console.print(bad)
+    console.print()
+    console.print(Text(plan_line(plan, panel)), soft_wrap=True)
+    if plan.writes:
+        times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
+        console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
+
+
+async def _continued(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
+    output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
+    plan = await _build(panel, manifest, journal, output)
+    return plan.updated(journal)
+
+
+def _renewed(journal: Journal, files: RunFiles, why: str, output: Output, resources: ExitStack) -> Journal:
+    journal.close()
+    aside = files.set_aside()
+    output.say(f"Starting a new journal, because {why}; the old one is kept as {aside}.")
+    return resources.enter_context(Journal.open(files.journal))
+
+
+def _contradicts(plan: Plan, journal: Journal) -> bool:
+    """Whether something is missing or changed on the panel that the journal says is there."""
+    settled = {record.id for record in journal.records.values() if record.is_settled}
+    return any(
+        planned.step.id in settled
+        # With a reason, the lists could not tell: then the journal knows better.
+        and (planned.verdict is Verdict.CONFLICT or (planned.verdict is Verdict.CREATE and planned.reason is None))
+        for planned in plan.steps
+    )
+
+
+async def _build(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
+    with output.busy(f"Reading what is on {panel.name} …"):
+        return await Plan.build(panel.client, manifest, journal=journal)
+
+
+def _counts(plan: Plan) -> Table:
+    table = Table(
+        "", "to create", "already there", "in the way", "in doubt", box=None, header_style="bold", pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for kind, (_, name) in KINDS.items():
+        if counts := plan.counts.get(kind):
+            in_the_way = sum(counts.get(verdict, 0) for verdict in _IN_THE_WAY)
+            cells = (
+                counts.get(Verdict.CREATE, 0),
+                counts.get(Verdict.EXISTS, 0),
+                in_the_way,
+                counts.get(Verdict.UNKNOWN, 0),
+            )
+            table.add_row(name, *(number(cell) if cell else "-" for cell in cells))
+    return table
+
+
+def _obstacles(plan: Plan) -> Table | None:
+    bad = [planned for planned in plan.steps if planned.verdict in _OBSTACLES]
+    if not bad:
+        return None
+    return object_table(
+        (
+            planned.step.site,
+            thing(planned.step.kind, planned.step.key),
+            Text(*_OBSTACLES[planned.verdict]),
+            planned.reason or "",
+        )
+        for planned in bad
+    )
+
+
+def _time(plan: Plan, limit: RateLimit) -> str:
+    if not plan.writes:
+        return "Nothing is to be sent."
+    return f"{several(plan.writes, 'call')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+
+
+def _seconds(plan: Plan, limit: RateLimit) -> float:
+    return plan.estimate(limit).total_seconds()

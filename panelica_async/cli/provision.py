@@ -1,0 +1,129 @@
+"""`panelica provision`: many sites from one manifest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.connection import Connection
+from panelica_async.cli.output import Output
+from panelica_async.cli.state import StateDirectory
+
+# What the commands stand on is imported when one runs: it loads models, which `--help` need not wait for.
+# ruff: noqa: PLC0415
+
+provision = typer.Typer(
+    help="Bring up many sites from one manifest: a CSV, YAML or JSON file.",
+    no_args_is_help=True,
+    epilog="Example: panelica provision plan launch.csv",
+)
+
+ManifestFile = Annotated[Path, typer.Argument(metavar="FILE", help="The manifest: .csv, .yaml, .yml or .json.")]
+RunFile = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="The manifest, or the journal of a run.", show_default=False)
+]
+Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="How many sites to work on at a time.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write.")]
+
+
+@provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
+@command
+async def plan(file: ManifestFile, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
+    """Show what apply would do: what is created, what exists, what stands in the way, and how long it takes.
+
+    Only reads. Exit code 1 means that something stands in the way.
+    """
+    from panelica_async.cli import runs
+
+    return await runs.show_plan(file, connection, state, output)
+
+
+@provision.command(epilog="Example: panelica provision apply launch.csv --sandbox")
+@command
+async def apply(
+    file: ManifestFile,
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    concurrency: Concurrency = 8,
+    yes: Yes = False,
+) -> ExitCode:
+    """Bring the sites of a manifest into being, and report what became of each.
+
+    What exists is left alone, and a run of the manifest that was interrupted is continued. Ctrl-C lets the calls on
+    their way finish and stops; pressed again, it breaks off. Either way, resume goes on without doing anything twice.
+
+    On a terminal it asks before the first write, unless told --yes or --sandbox.
+
+    Exit code 0: every site is done or was there; 1: some failed or are in doubt; 2: nothing was sent, because
+    something is wrong with manifest or options; 130: interrupted.
+    """
+    from panelica_async.cli import runs
+
+    options = runs.RunOptions(
+        connection=connection,
+        state=state,
+        output=output,
+        concurrency=concurrency,
+        assume_yes=yes or connection.sandbox,
+    )
+    return await runs.apply_file(file, options)
+
+
+@provision.command(epilog="Example: panelica provision resume launch.csv --sandbox")
+@command
+async def resume(
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    file: RunFile = None,
+    concurrency: Concurrency = 8,
+    yes: Yes = False,
+) -> ExitCode:
+    """Go on with a run that was interrupted, or try again what failed in it.
+
+    FILE is the manifest or the journal; without it, the only unfinished run in the state directory is meant. Options
+    and exit codes are those of apply.
+    """
+    from panelica_async.cli import runs
+
+    options = runs.RunOptions(
+        connection=connection,
+        state=state,
+        output=output,
+        concurrency=concurrency,
+        assume_yes=yes or connection.sandbox,
+    )
+    return await runs.resume_run(file, options)
+
+
+@provision.command(epilog="Example: panelica provision status launch.csv")
+@command
+async def status(state: StateDirectory, output: Output, file: RunFile = None) -> ExitCode:
+    """Show what the journal of a run knows, without asking the panel.
+
+    FILE is the manifest or the journal; without it, every journal in the state directory is shown.
+    """
+    from panelica_async.cli.status import show_status
+
+    return await show_status(file, state, output)
+
+
+@provision.command(epilog="Example: panelica provision undo launch.csv --sandbox")
+@command
+async def undo(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.")],
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
+) -> ExitCode:
+    """Delete what the runs of a journal created, and nothing else.
+
+    An account or domain that holds anything else by now is kept. Asks first, unless told --yes or --sandbox; without
+    a terminal it needs one of them. Exit code 1 means that something is left over.
+    """
+    from panelica_async.cli.undoing import undo_runs
+
+    return await undo_runs(file, connection, state, output, assume_yes=yes or connection.sandbox)

@@ -1,0 +1,132 @@
+"""What became of a run, for people and as data."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from panelica_async.cli.command import ExitCode
+from panelica_async.cli.output import error_data
+from panelica_async.cli.state import RunFiles
+from panelica_async.cli.wording import (
+    SITES,
+    duration,
+    next_command,
+    object_table,
+    print_labelled,
+    several,
+    thing,
+)
+from panelica_async.provision import SiteOutcome, SiteStatus, StepOutcome, StepStatus
+
+_BAD = {
+    StepStatus.FAILED: ("failed", "red"),
+    StepStatus.CONFLICT: ("in the way", "red"),
+    StepStatus.UNKNOWN: ("in doubt", "yellow"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    outcomes: tuple[SiteOutcome, ...]
+    """One for each site."""
+    calls: int
+    """Calls that were sent, those for the plan and repetitions included."""
+    seconds: float
+    interrupted: bool
+    error: Exception | None
+    """What ended the run before its time, if something did."""
+
+
+@attrs.frozen(kw_only=True)
+class RunReport:
+    """What became of a run."""
+
+    manifest: str
+    panel: str
+    ending: Ending
+    files: RunFiles
+    arguments: tuple[str, ...]
+    """What the next command is given to mean the same run."""
+
+    @property
+    def counts(self) -> Mapping[SiteStatus, int]:
+        """Number of sites by what became of them."""
+        counts = Counter(outcome.status for outcome in self.ending.outcomes)
+        return {status: counts[status] for status in SiteStatus}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.ending.interrupted:
+            return ExitCode.INTERRUPTED
+        missing = sum(self.counts[status] for status in (SiteStatus.FAILED, SiteStatus.UNKNOWN, SiteStatus.SKIPPED))
+        return ExitCode.FAILED if missing or self.ending.error else ExitCode.OK
+
+    @property
+    def passwords(self) -> Path | None:
+        """The generated passwords, if there are any."""
+        return self.files.passwords if self.files.passwords.exists() else None
+
+    @property
+    def next_command(self) -> str:
+        """The command that makes sense now."""
+        command = "undo" if self.exit_code is ExitCode.OK else "resume"
+        return next_command(command, *self.arguments)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-like data."""
+        ending = self.ending
+        return {
+            "manifest": self.manifest,
+            "panel": self.panel,
+            "counts": {"sites": len(ending.outcomes)} | {status.value: count for status, count in self.counts.items()},
+            "calls": ending.calls,
+            "seconds": round(ending.seconds, 1),
+            "interrupted": ending.interrupted,
+            "error": None if ending.error is None else error_data(ending.error),
+            "sites": [outcome.to_dict() for outcome in ending.outcomes],
+            "journal": str(self.files.journal),
+            "passwords": None if self.passwords is None else str(self.passwords),
+            "next_command": self.next_command,
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the report."""
+        console.print()
+        console.print(self._summary(), soft_wrap=True)
+        console.print(f"{several(self.ending.calls, 'call')} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]
+        if bad:
+            console.print()
+            console.print(object_table(_row(outcome, step) for outcome, step in bad))
+            for hint in dict.fromkeys(step.hint for _, step in bad if step.hint):
+                console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        console.print()
+        print_labelled(console, self._places())
+
+    def _summary(self) -> Text:
+        text = Text(f"{several(len(self.ending.outcomes), 'site')}: ")
+        parts = [
+            Text(f"{count} {SITES[status][0]}", SITES[status][1])
+            for status, count in self.counts.items()
+            if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
+        ]
+        return text.append_text(Text(", ").join(parts)).append(".")
+
+    def _places(self) -> Iterator[tuple[str, str]]:
+        yield "Journal", str(self.files.journal)
+        if self.passwords is not None:
+            yield "Passwords", str(self.passwords)
+        yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
+
+
+def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:
+    reference = f" (request {step.request_id})" if step.request_id else ""
+    return outcome.domain, thing(step.step.kind, step.step.key), Text(*_BAD[step.status]), f"{step.reason}{reference}"

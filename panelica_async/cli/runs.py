@@ -1,0 +1,157 @@
+"""Runs of a manifest: plan, apply, resume."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+import attrs
+
+from panelica_async import ConfigurationError, PanelicaError
+from panelica_async.cli.command import ExitCode
+from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.output import Output
+from panelica_async.cli.planning import Preparation, look, plan_apply, plan_data, plan_line, plan_resume, print_plan
+from panelica_async.cli.progress import Meter, Progress
+from panelica_async.cli.report import Ending, RunReport
+from panelica_async.cli.signals import Interruption, on_stop_signal
+from panelica_async.cli.state import RunFiles, StateDirectory
+from panelica_async.cli.wording import several
+from panelica_async.provision import Journal, Manifest, Plan, SiteOutcome, apply
+
+_RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """How to run, from the options of a command."""
+
+    connection: Connection
+    state: StateDirectory
+    output: Output
+    concurrency: int
+    """Sites worked on at a time."""
+    assume_yes: bool
+    """Whether not to ask before the first write."""
+
+
+async def show_plan(file: Path, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
+    """Show what `apply_file` would do."""
+    manifest = Manifest.load(file)
+    async with connection.open(state) as panel:
+        plan = await look(panel, manifest, state.files_of(file), output)
+        if output.json:
+            output.document(plan_data(plan, panel))
+        else:
+            print_plan(plan, panel, output.results)
+    return ExitCode.FAILED if plan.conflicts else ExitCode.OK
+
+
+async def apply_file(file: Path, options: RunOptions) -> ExitCode:
+    """Bring the sites of a manifest into being; goes on where an interrupted run of it ended."""
+    return await _run(plan_apply, Manifest.load(file), str(file), options.state.files_of(file), options)
+
+
+async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
+    """Go on where the run of a journal ended, by the manifest that the journal names."""
+    path = path or _the_unfinished(options.state)
+    files = options.state.files_of(path).existing()
+    with Journal.open(files.journal, read_only=True) as journal:
+        manifest = journal.load_manifest()
+    return await _run(plan_resume, manifest, str(path), files, options)
+
+
+def _the_unfinished(state: StateDirectory) -> Path:
+    unfinished = []
+    for path in state.journals():
+        with Journal.open(path, read_only=True) as journal:
+            if journal.runs and journal.runs[-1].finished_at is None:
+                unfinished.append(path)
+    if len(unfinished) == 1:
+        return unfinished[0]
+    found = ", ".join(map(str, unfinished)) or "none"
+    raise ConfigurationError(
+        f"unfinished runs in {state.state_dir}: {found}", hint="Name the manifest or the journal of the run to resume."
+    )
+
+
+async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFiles, options: RunOptions) -> ExitCode:
+    output = options.output
+    options.state.make()
+    interruption = Interruption(lambda: output.say(_RESTING))
+    with ExitStack() as resources, on_stop_signal(interruption):
+        async with options.connection.open(options.state) as panel:
+            begun = time.monotonic()
+            journal, plan = await prepare(panel, manifest, files, output, resources)
+            planning = time.monotonic() - begun
+            output.say(plan_line(plan, panel))
+            asks = plan.writes and not options.assume_yes and output.can_ask
+            if asks and not output.confirm(f"Create {several(plan.writes, 'object')} on {panel.name}?"):
+                output.say("Nothing was sent.")
+                return ExitCode.INTERRUPTED
+            ending = await _carry_out(panel, plan, journal, files.passwords, options, interruption)
+    report = RunReport(
+        manifest=manifest.name,
+        panel=panel.client.base_url,
+        ending=ending,
+        seconds=planning + ending.seconds,
+        files=files,
+        arguments=(name, *options.connection.flags(), *options.state.flags()),
+    )
+    if output.json:
+        output.document(report.to_dict())
+    else:
+        report.print(output.results)
+    if ending.error is not None:
+        output.explain(ending.error)
+    return report.exit_code
+
+
+async def _carry_out(
+    panel: Panel, plan: Plan, journal: Journal, passwords: Path, options: RunOptions, interruption: Interruption
+) -> Ending:
+    least = plan.estimate(panel.limiter.limit).total_seconds()
+    meter = Meter(panel.limiter, sites=len(plan.sites), calls=plan.calls, least=least)
+    progress = Progress(options.output.messages, meter)
+    run = apply(
+        panel.client,
+        plan,
+        journal=journal,
+        credentials=passwords if _generates_passwords(plan) else None,
+        concurrency=options.concurrency,
+        on_event=progress.note,
+        stop=interruption.rest,
+    )
+    outcomes: list[SiteOutcome] = []
+    fatal: Exception | None = None
+    interruption.rests = True
+    try:
+        async with progress.shown(), aclosing(run):
+            async for outcome in run:
+                outcomes.append(outcome)  # noqa: PERF401 - what was there before an error counts
+    except (PanelicaError, OSError, sqlite3.Error) as error:
+        if isinstance(error, ConfigurationError) and not outcomes:
+            raise
+        fatal = error
+    except asyncio.CancelledError:
+        if not interruption.cancelled:
+            raise
+    return Ending(
+        outcomes=(*outcomes, *_unfinished(plan, outcomes)),
+        calls=panel.limiter.granted,
+        seconds=meter.elapsed,
+        interrupted=interruption.rest.is_set(),
+        error=fatal,
+    )
+
+
+def _generates_passwords(plan: Plan) -> bool:
+    return any(planned.step.password_needed and planned.step.password is None for planned in plan.steps)
+
+
+def _unfinished(plan: Plan, outcomes: Iterable[SiteOutcome]) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none, because the run was broken off."""
+    known = {outcome.domain for outcome in outcomes}
+    domains = [site.site.domain for site in plan.sites if site.site.domain not in known]
+    return [SiteOutcome.of(domain, (), stopped="the run was broken off") for domain in domains]

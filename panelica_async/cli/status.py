@@ -1,0 +1,135 @@
+"""`status`: what journals know, without asking a panel."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from panelica_async.cli.command import ExitCode
+from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.output import Output
+from panelica_async.cli.state import RunFiles, StateDirectory
+from panelica_async.cli.wording import (
+    moment,
+    next_command,
+    number,
+    object_table,
+    print_labelled,
+    record_name,
+    several,
+    thing,
+)
+from panelica_async.provision import Journal, Record, Run, State
+
+_BAD = {
+    State.FAILED: ("failed", "red"),
+    State.UNKNOWN: ("in doubt", "yellow"),
+    State.SENT: ("sent, no reply", "yellow"),
+}
+_WORDS = {State.DONE: "created", State.FOUND: "already there", State.REMOVED: "removed again"} | {
+    state: word for state, (word, _) in _BAD.items()
+}
+
+
+async def show_status(path: Path | None, state: StateDirectory, output: Output) -> ExitCode:
+    """Show a journal, or all in the state directory."""
+    paths = [path] if path else state.journals()
+    journals = [JournalStatus.read(state.files_of(path).existing(), state.flags()) for path in paths]
+    if output.json:
+        output.document({"journals": [journal.to_dict() for journal in journals]})
+        return ExitCode.OK
+    if not journals:
+        output.say(f"There is no journal in {state.state_dir}.")
+    for journal in journals:
+        journal.print(output.results)
+    return ExitCode.OK
+
+
+@attrs.frozen(kw_only=True)
+class JournalStatus:
+    """What a journal knows."""
+
+    files: RunFiles
+    runs: tuple[Run, ...]
+    records: tuple[Record, ...]
+    flags: list[str]
+    """Options that find the journal again."""
+
+    @classmethod
+    def read(cls, files: RunFiles, flags: list[str]) -> "JournalStatus":
+        """Read a journal, which may be in use."""
+        with Journal.open(files.journal, read_only=True) as journal:
+            return cls(files=files, runs=journal.runs, records=tuple(journal.records.values()), flags=flags)
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Number of objects by what is known of them."""
+        counts = Counter(record.state for record in self.records)
+        return {state: counts[state] for state in State}
+
+    @property
+    def bad(self) -> list[Record]:
+        """What failed or is in doubt."""
+        return [record for record in self.records if record.state in _BAD]
+
+    @property
+    def next_command(self) -> str | None:
+        """How to go on, if there is something to go on with."""
+        if not self.runs or (self.runs[-1].finished_at and not self.bad):
+            return None
+        sandbox = ["--sandbox"] if is_sandbox(self.runs[-1].base_url) else []
+        return next_command("resume", str(self.files.journal), *sandbox, *self.flags)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known as JSON-like data."""
+        return {
+            "journal": self.files.journal,
+            "passwords": self.files.passwords if self.files.passwords.exists() else None,
+            "manifest": self.runs[-1].manifest_path if self.runs else None,
+            "panel": self.runs[-1].base_url if self.runs else None,
+            "runs": [{"started_at": run.started_at, "finished_at": run.finished_at} for run in self.runs],
+            "counts": {state.value: count for state, count in self.counts.items()},
+            "bad": [
+                {
+                    "kind": record.kind.value,
+                    "name": record_name(record),
+                    "site": record.site,
+                    "state": record.state.value,
+                    "reason": record.reason,
+                    "code": record.code,
+                    "request_id": record.request_id,
+                }
+                for record in self.bad
+            ],
+            "next_command": self.next_command,
+        }
+
+    def print(self, console: Console) -> None:
+        """Print what is known."""
+        lines = [("Journal", str(self.files.journal))]
+        if self.runs:
+            run = self.runs[-1]
+            ended = f"finished {moment(run.finished_at)}" if run.finished_at else "not finished"
+            lines += [
+                ("Manifest", str(run.manifest_path)),
+                ("Panel", run.base_url),
+                ("Last run", f"begun {moment(run.started_at)}, {ended} ({several(len(self.runs), 'run')})"),
+            ]
+        counts = ", ".join(f"{number(count)} {_WORDS[state]}" for state, count in self.counts.items() if count)
+        lines.append(("Objects", counts or "none yet"))
+        if self.files.passwords.exists():
+            lines.append(("Passwords", str(self.files.passwords)))
+        if self.next_command:
+            lines.append(("Continue", self.next_command))
+        print_labelled(console, lines)
+        if self.bad:
+            console.print()
+            console.print(object_table(_row(record) for record in self.bad))
+
+
+def _row(record: Record) -> tuple[str, str, Text, str]:
+    name = thing(record.kind, record_name(record))
+    return record.site, name, Text(*_BAD[record.state]), record.reason or ""

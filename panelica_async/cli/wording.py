@@ -1,0 +1,99 @@
+"""Words, figures and tables, as people read them."""
+
+import shlex
+from collections.abc import Iterable
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from panelica_async import RateLimit
+from panelica_async.provision import Record, SiteStatus, StepKind
+
+KINDS = {
+    StepKind.ACCOUNT: ("account", "accounts"),
+    StepKind.DOMAIN: ("domain", "domains"),
+    StepKind.DNS_RECORD: ("DNS record", "DNS records"),
+    StepKind.CERTIFICATE: ("certificate", "certificates"),
+    StepKind.DATABASE: ("database", "databases"),
+    StepKind.DATABASE_USER: ("database user", "database users"),
+    StepKind.MAILBOX: ("mailbox", "mailboxes"),
+    StepKind.FTP_USER: ("FTP user", "FTP users"),
+}
+"""Kinds of objects, one and several of them."""
+
+SITES = {
+    SiteStatus.DONE: ("done", "green"),
+    SiteStatus.EXISTS: ("already there", "green"),
+    SiteStatus.FAILED: ("failed", "red"),
+    SiteStatus.UNKNOWN: ("in doubt", "yellow"),
+    SiteStatus.SKIPPED: ("not finished", "yellow"),
+}
+"""What became of a site, and the colour of it."""
+
+
+def number(value: float) -> str:
+    """Write a number with thousands separated, as in `1,000`."""
+    return f"{value:,.0f}"
+
+
+def several(count: int, thing: str) -> str:
+    """Write a number of things, such as `1 site` or `2 sites`."""
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration, such as `41 s`, `3 min 20 s` or `1 h 12 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, seconds = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{number(hours)} h {minutes} min" if minutes else f"{number(hours)} h"
+
+
+def quota(limit: RateLimit) -> str:
+    """Write a rate limit, such as `300 calls a minute and 10,000 an hour`."""
+    if limit.per_minute is None:
+        return "no limit" if limit.per_hour is None else f"{number(limit.per_hour)} calls an hour"
+    hourly = "" if limit.per_hour is None else f" and {number(limit.per_hour)} an hour"
+    return f"{number(limit.per_minute)} calls a minute{hourly}"
+
+
+def moment(at: datetime) -> str:
+    """Write a point in time in the time zone of this machine."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def thing(kind: StepKind, name: str) -> str:
+    """Name an object, such as `DNS record www.example.com A`."""
+    return f"{KINDS[kind][0]} {name}"
+
+
+def record_name(record: Record) -> str:
+    """Return the name of the object a journal's record is about."""
+    return record.id.removeprefix(f"{record.kind}:")
+
+
+def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
+    """Make a table of objects: site, object, what became of it, reason."""
+    table = Table("site", "object", "", "reason", box=None, header_style="bold", pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for site, name, status, reason in rows:
+        table.add_row(Text(site), Text(name), status, Text(reason))
+    return table
+
+
+def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each label and value. Long values are not broken: they are to be copied."""
+    for label, value in lines:
+        console.print(Text.assemble((f"{label:<10} ", "bold"), value), soft_wrap=True)
+
+
+def next_command(command: str, *arguments: str) -> str:
+    """Write a command of `panelica provision` as a shell takes it."""
+    return shlex.join(["panelica", "provision", command, *arguments])
