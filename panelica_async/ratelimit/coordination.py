@@ -22,8 +22,9 @@ __all__ = ["BATCH", "GRACE", "HOLD", "HORIZON", "LATENESS", "Claim", "Coordinato
 BATCH = 4
 """Places in one claim, at most."""
 
-HORIZON = 1.0
-"""Seconds that the places claimed by all members of a lane together reach ahead, if each has but one of them."""
+HORIZON = 0.4
+"""Seconds that the places claimed by all members of a lane together reach ahead, unless each has but one. The
+reserve of the burst is about as much, so interactive claims come before these places."""
 
 HOLD = 5.0
 """Seconds a place may lie ahead. Who would get a later one is told to ask again."""

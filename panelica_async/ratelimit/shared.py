@@ -23,9 +23,9 @@ _NEVER = float("inf")
 # Members to reckon with when the store could never be asked.
 _GUESSED_MEMBERS = 2
 
-# Seconds after which a store that is away is asked again: at first, and at most.
-_FIRST_RETRY = 1.0
-_LAST_RETRY = 30.0
+# Seconds after which a store that is away is asked again. All members that have something to send find it
+# again within this time.
+_RETRY = 3.0
 
 # Seconds for which what the panel says of the current minute is worth passing on.
 _FRESH = 5.0
@@ -82,7 +82,7 @@ class SharedPlaces:
         self._store: str | None = None
         self._away = False
         self._retry_at = float("-inf")
-        self._retry_delay = _FIRST_RETRY
+        self._found_at: float | None = None
         self._unrecorded: deque[float] = deque(maxlen=_RECORD)
         self._usage = (float("-inf"), 0, 0)
 
@@ -93,13 +93,18 @@ class SharedPlaces:
 
     def ready_at(self, now: float, lane: Lane) -> float:
         """Return when a caller may go that comes now, while nobody waits."""
-        return self._local.ready_at(now, lane) if self._away else self._lanes[lane].first(now)
+        if self._away and now <= self._retry_at:
+            return self._local.ready_at(now, lane)
+        return self._lanes[lane].first(now)
 
     def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
         """Return whose turn it is, and when; claim places for those who have none."""
         if self._away:
+            was_idle = now > self._retry_at + _RETRY
             self._ask_again(now)
-            return self._local.next(now, demand)
+            # After some time without a caller nothing is known of the store: its answer decides.
+            lane, ready = self._local.next(now, demand)
+            return lane, _NEVER if was_idle else ready
         turns = [(self._next_of(now, lane, demand[lane]), lane) for lane in LANES if demand[lane]]
         ready, lane = min(turns, key=lambda turn: turn[0])  # interactive, if both may go
         return lane, ready
@@ -220,37 +225,47 @@ class SharedPlaces:
             self._unrecorded.extendleft(reversed(reported))
             self._lose(loop.time(), error)
             return None
-        self._find(claim, reported)
+        self._find(loop.time(), claim, reported)
         return claim
 
     def _lose(self, now: float, error: Exception) -> None:
-        if not self._away:
-            self._away = True
-            self._retry_delay = _FIRST_RETRY
-            for own in self._lanes.values():
-                own.places.clear()
-            self._local.reconfigure(self._local_limit())
-            _log.warning(
-                "the coordinator of the rate limit is away, going on with %.0f %% of the limit: %s: %s",
-                100 * self._local.limit.share,
-                type(error).__name__,
-                error,
-            )
-        self._retry_at = now + self._retry_delay
-        self._retry_delay = min(_LAST_RETRY, 2 * self._retry_delay)
-
-    def _find(self, claim: Claim, reported: list[float]) -> None:
-        self._members = max(1, claim.members)
+        self._retry_at = now + _RETRY
+        self._found_at = None
         if self._away:
-            self._away = False
-            self._local.reconfigure(self._local_limit())
-            _log.info("the coordinator of the rate limit is back")
+            return
+        self._away = True
+        for own in self._lanes.values():
+            own.places.clear()
+        self._local.reconfigure(self._local_limit())
+        _log.warning(
+            "the coordinator of the rate limit is away, going on with %.0f %% of the limit: %s: %s",
+            100 * self._local.limit.share,
+            type(error).__name__,
+            error,
+        )
+
+    def _find(self, now: float, claim: Claim, reported: list[float]) -> None:
+        if self._away:
+            self._return(now, lately=bool(reported))
+        else:
+            self._members = max(1, claim.members)
         if self._store not in {None, claim.store}:
             # It has forgotten everything: tell it what went from here.
             known = set(reported)
             self._unrecorded.extend(went for went in self._local.quota.hour.instants() if went not in known)
             self._start(self._report())
         self._store = claim.store
+
+    def _return(self, now: float, *, lately: bool) -> None:
+        """Leave the share for the store, once the others that send have found it too."""
+        self._found_at = now if self._found_at is None else self._found_at
+        if lately and now < self._found_at + _RETRY:
+            self._retry_at = self._found_at + _RETRY
+            return
+        self._away = False
+        self._found_at = None
+        self._local.reconfigure(self._local_limit())
+        _log.info("the coordinator of the rate limit is back")
 
     def _local_limit(self) -> RateLimit:
         return attrs.evolve(self._limit, share=self._limit.share / self._members) if self._away else self._limit

@@ -1,0 +1,338 @@
+"""Limiters on one quota: a ledger in a file, in virtual time, and servers that count in every way the panel might."""
+
+import asyncio
+import logging
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit.ledger import Ledger
+from tests.ratelimit.servers import SERVERS, Server
+from tests.virtual_time import VirtualLoop, run
+
+PROFESSIONAL = RateLimit.for_tier("professional")
+STARTER = RateLimit.for_tier("starter")
+DELAY = 0.002  # seconds a claim takes
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class LedgerCoordinator:
+    """What HostCoordinator does, but on the clock of the loop and without a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.ledger = Ledger(path, monotonic=now, wall=lambda: 1_767_268_800 + now(), boot=lambda: "one")
+        self.claims: list[Request] = []
+        self.failure: Exception | None = None
+
+    async def claim(self, request: Request) -> Claim:
+        await asyncio.sleep(DELAY / 2)
+        self.claims.append(request)
+        if self.failure is not None:
+            raise self.failure
+        claim = self.ledger.claim(request)
+        await asyncio.sleep(DELAY / 2)
+        return claim
+
+
+@pytest.fixture
+def members(tmp_path):
+    """Make limiters that share a quota."""
+    coordinators = []
+
+    def make(count: int, limit: RateLimit = PROFESSIONAL) -> list[RateLimiter]:
+        own = [LedgerCoordinator(tmp_path / "quota.sqlite3") for _ in range(count)]
+        coordinators.extend(own)
+        return [RateLimiter(limit, coordinator=coordinator) for coordinator in own]
+
+    make.coordinators = coordinators
+    yield make
+    for coordinator in coordinators:
+        coordinator.ledger.close()
+
+
+class Traffic:
+    """Members that send through a network of changing delays to one server."""
+
+    def __init__(self, server: Server, seed: int) -> None:
+        self.server, self.random = server, random.Random(seed)
+        self.admitted: list[float] = []
+        self.refused: list[float] = []
+        self.by_member: dict[RateLimiter, int] = {}
+
+    async def saturate(self, limiter: RateLimiter, seconds: float, lane: str = "interactive") -> None:
+        loop, end = asyncio.get_running_loop(), now() + seconds
+
+        async def caller() -> None:
+            while now() < end:
+                await limiter.acquire(lane=lane)
+                self.by_member[limiter] = self.by_member.get(limiter, 0) + 1
+                delay = min(0.5, 0.015 + self.random.lognormvariate(-3.5, 1.5))
+                loop.call_later(delay, self.arrive, limiter)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(caller())
+
+    def arrive(self, limiter: RateLimiter) -> None:
+        admitted = self.server.admits(now())
+        (self.admitted if admitted else self.refused).append(now())
+        if not admitted:
+            limiter.observe(429, {}, retry_after=30)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_two_members_are_never_refused_and_use_what_there_is(name, members):
+    async def main() -> Traffic:
+        traffic = Traffic(SERVERS[name](random.Random(5)), seed=5)
+        started = now()
+        async with asyncio.TaskGroup() as group:
+            for limiter in members(2):
+                group.create_task(traffic.saturate(limiter, 600))
+        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 600]
+        return traffic
+
+    traffic = run(main())
+    assert traffic.refused == []
+    assert len(traffic.admitted) >= 0.97 * 300 * 10
+    low, high = sorted(traffic.by_member.values())
+    assert low >= 0.9 * high
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_members_that_come_and_go(name, members):
+    async def main() -> Traffic:
+        traffic = Traffic(SERVERS[name](random.Random(6)), seed=6)
+
+        async def member(limiter: RateLimiter) -> None:
+            for _ in range(6):
+                await asyncio.sleep(traffic.random.uniform(0, 60))
+                await traffic.saturate(limiter, traffic.random.uniform(1, 100))
+
+        async with asyncio.TaskGroup() as group:
+            for limiter in members(3):
+                group.create_task(member(limiter))
+        return traffic
+
+    assert run(main()).refused == []
+
+
+def test_members_take_turns_however_slow_the_key(members):
+    async def main() -> list[int]:
+        traffic = Traffic(SERVERS["sliding minute"](random.Random(1)), seed=1)
+        async with asyncio.TaskGroup() as group:
+            for limiter in members(3, STARTER):
+                group.create_task(traffic.saturate(limiter, 600))
+        return sorted(traffic.by_member.values())
+
+    low, _, high = run(main())
+    assert low >= 0.8 * high
+
+
+def test_a_web_request_overtakes_the_launch_of_another_process(members):
+    async def main() -> list[float]:
+        web, launch, other_launch = members(3)
+        tasks = [
+            asyncio.create_task(limiter.acquire(lane="bulk")) for limiter in (launch, other_launch) for _ in range(1000)
+        ]
+        waits = []
+        for _ in range(40):
+            await asyncio.sleep(7.1)
+            asked = now()
+            await web.acquire()
+            waits.append(now() - asked)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return waits
+
+    assert max(run(main())) <= 0.4  # two intervals; the launches have a thousand waiting each
+
+
+def test_bulk_has_its_share_when_others_saturate_the_interactive_lane(members):
+    async def main() -> float:
+        traffic = Traffic(SERVERS["sliding minute"](random.Random(1)), seed=1)
+        web, launch = members(2)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(traffic.saturate(web, 600))
+            group.create_task(traffic.saturate(launch, 600, "bulk"))
+        assert traffic.refused == []
+        return traffic.by_member[launch] / sum(traffic.by_member.values())
+
+    assert 0.15 <= run(main()) <= 0.35
+
+
+def test_first_come_first_served_within_a_member(members):
+    async def main() -> list[int]:
+        (limiter,) = members(1)
+        passed = []
+
+        async def caller(number: int) -> None:
+            await limiter.acquire()
+            passed.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(caller(number))
+        return passed
+
+    assert run(main()) == list(range(200))
+
+
+def test_a_refusal_of_one_is_a_pause_of_all(members):
+    async def main() -> list[float]:
+        one, other = members(2)
+        await one.acquire()
+        await other.acquire()
+        one.observe(429, {}, retry_after=30)
+        await asyncio.sleep(0.1)
+        started, passed = now(), []
+
+        async def caller(limiter: RateLimiter) -> None:
+            await limiter.acquire()
+            passed.append(now() - started)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(caller(one))
+                group.create_task(caller(other))
+        return passed
+
+    passed = run(main())
+    assert passed[0] >= 29.8
+    gaps = [later - earlier for earlier, later in zip(sorted(passed), sorted(passed)[1:], strict=False)]
+    assert min(gaps) > 0.3  # one by one, at half the pace
+
+
+def test_no_polling(members):
+    async def main() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        both = members(2)
+        for limiter in both:
+            await limiter.acquire()
+        both[0].pause(3000)
+        await asyncio.sleep(1)
+        before, turns = sum(len(known.claims) for known in members.coordinators), loop.turns
+        tasks = [asyncio.create_task(limiter.acquire()) for limiter in both for _ in range(500)]
+        await asyncio.sleep(2900)
+        claims = sum(len(known.claims) for known in members.coordinators) - before
+        turns = loop.turns - turns
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return claims, turns
+
+    claims, turns = run(main())
+    assert claims <= 2
+    assert turns <= 30
+
+
+def test_claims_are_few(members):
+    async def main() -> float:
+        (limiter,) = members(1)
+        await asyncio.gather(*(limiter.acquire() for _ in range(600)))
+        (coordinator,) = members.coordinators
+        return len(coordinator.claims) / 600
+
+    assert run(main()) <= 0.55
+
+
+def test_what_others_use_is_noticed_by_all(members):
+    async def main() -> float:
+        one, other = members(2)
+        await one.acquire()
+        one.observe(200, {"X-RateLimit-Limit-Minute": "300", "X-RateLimit-Remaining-Minute": "0"})
+        await asyncio.gather(one.acquire(), return_exceptions=True)
+        started = now()
+        await other.acquire()
+        return now() - started
+
+    assert run(main()) < 70
+
+
+def test_a_killed_member_holds_nothing_for_long(members):
+    async def main() -> float:
+        killed, survivor = members(2)
+        tasks = [asyncio.create_task(killed.acquire()) for _ in range(100)]
+        await asyncio.sleep(2)
+        killed._places.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+        started = now()
+        await asyncio.gather(*(survivor.acquire() for _ in range(100)))
+        return now() - started
+
+    assert run(main()) <= 100 / 5 + 2
+
+
+class TestAway:
+    def test_one_warning_a_share_of_the_limit_and_back(self, members, caplog):
+        caplog.set_level(logging.INFO, "panelica_async")
+
+        async def main() -> Traffic:
+            traffic = Traffic(SERVERS["sliding minute"](random.Random(2)), seed=2)
+            both = members(2)
+
+            async def outage() -> None:
+                await asyncio.sleep(200)
+                for coordinator in members.coordinators:
+                    coordinator.failure = sqlite3.OperationalError("database or disk is full")
+                await asyncio.sleep(200)
+                for coordinator in members.coordinators:
+                    coordinator.failure = None
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(outage())
+                for limiter in both:
+                    group.create_task(traffic.saturate(limiter, 600))
+            return traffic
+
+        traffic = run(main())
+        assert traffic.refused == []
+        assert len(traffic.admitted) >= 0.85 * 3000
+        said = [record.message for record in caplog.records]
+        assert len([message for message in said if "going on with 50 % of the limit" in message]) == 2
+        assert len([message for message in said if message.endswith("is back")]) == 2
+        assert len(said) == 4
+
+    def test_alone_from_the_beginning_it_reckons_with_another(self, members):
+        async def main() -> float:
+            (limiter,) = members(1)
+            members.coordinators[0].failure = OSError("read-only file system")
+            started = now()
+            await asyncio.gather(*(limiter.acquire() for _ in range(300)))
+            return now() - started
+
+        assert 85 <= run(main()) <= 122
+
+    def test_nobody_hangs_whatever_the_coordinator_does(self, members):
+        class Broken:
+            async def claim(self, request: Request) -> Claim:
+                raise ZeroDivisionError
+
+        async def main() -> None:
+            limiter = RateLimiter(STARTER, coordinator=Broken())
+            await asyncio.gather(*(limiter.acquire() for _ in range(10)))
+
+        run(main())
+
+    def test_a_store_that_forgot_everything_is_told(self, members, tmp_path):
+        async def main() -> tuple[int, float]:
+            one, other = members(2)
+            await asyncio.gather(*(limiter.acquire() for limiter in (one, other) for _ in range(140)))
+            for file in tmp_path.iterdir():
+                file.unlink()
+            started = now()
+            await asyncio.gather(*(limiter.acquire() for limiter in (one, other) for _ in range(30)))
+            return len(list(tmp_path.iterdir())), now() - started
+
+        files, took = run(main())
+        assert files >= 1
+        assert took > 15  # 280 of 300 were used within the minute before
