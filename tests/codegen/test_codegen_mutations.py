@@ -1,0 +1,57 @@
+"""Whatever stands in a specification, the generator takes it or says where it is wrong; it never breaks down."""
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codegen.problems import SpecError
+from codegen.resources import resource_modules
+from codegen.source import read
+from codegen.specification import load
+
+pytestmark = pytest.mark.development
+GOLDEN = Path(__file__).parent / "golden" / "spec"
+NOTHING = object()
+REPLACEMENTS = [NOTHING, None, True, 5, "text", [], ["text"], {}, {"key": 1}]
+
+
+def _paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _paths(value[key], (*path, key))
+
+
+DOCUMENTS = {path.name: json.loads(json.dumps(read(path))) for path in sorted(GOLDEN.glob("*.yaml"))}
+PLACES = [(name, path) for name, document in DOCUMENTS.items() for path in _paths(document)]
+
+
+@given(st.sampled_from(PLACES), st.sampled_from(REPLACEMENTS))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_mutated_specification(tmp_path: Path, place: tuple[str, tuple[str | int, ...]], replacement: object) -> None:
+    name, (*above, last) = place
+    document = copy.deepcopy(DOCUMENTS[name])
+    parent = document
+    for key in above:
+        parent = parent[key]
+    if replacement is NOTHING:
+        del parent[last]
+    else:
+        parent[last] = replacement
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec", dirs_exist_ok=True)
+    # JSON is YAML.
+    (spec / name).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    try:
+        modules = resource_modules(load(spec))
+    except SpecError as error:
+        assert str(error).startswith(f"spec/{error.location.file.name}:{error.location.line}: ")
+    else:
+        assert {module.name for module in modules} == {"parcels", "utility"}

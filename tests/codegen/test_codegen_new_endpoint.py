@@ -1,0 +1,119 @@
+"""Adding an endpoint: edit one file, run one command, and method, model, sandbox route and documentation are there."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.codegen.package_copy import PACKAGE, REPOSITORY, run
+
+pytestmark = pytest.mark.development
+
+PATH = """\
+paths:
+  /v1/plans/{id}/forecast:
+    parameters:
+      - {name: id, in: path, required: true, description: Id of the plan., schema: {type: string}}
+    get:
+      operationId: plans.forecast
+      summary: Forecast how many accounts a plan will have
+      x-scope: plans:read
+      x-repeat: read
+      x-errors: [400, 404]
+      parameters:
+        - name: months
+          in: query
+          required: true
+          description: Months to look ahead.
+          schema: {type: integer, minimum: 1}
+      responses:
+        "200":
+          description: The forecast.
+          content:
+            application/json:
+              schema: {$ref: "#/components/schemas/PlanForecast"}
+              example: {months: 3, accounts: 40, trend: growing}
+"""
+SCHEMA = """\
+  schemas:
+    PlanForecast:
+      type: object
+      description: How many accounts a plan will have.
+      required: [months, accounts]
+      properties:
+        months: {type: integer, description: Months from now.}
+        accounts: {type: integer, description: Accounts on the plan by then.}
+        trend: {$ref: "#/components/schemas/PlanTrend", description: Where it goes.}
+    PlanTrend:
+      type: string
+      description: Where the number of accounts goes.
+      x-known-values: [growing, falling]
+"""
+PROGRAM = """\
+import asyncio
+
+from panelica_async import BadRequestError, MissingScopeError, PanelicaClient
+from panelica_async.models import PlanForecast, PlanTrend
+from panelica_async.sandbox import Sandbox
+
+
+async def main():
+    async with (
+        Sandbox() as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as panel,
+    ):
+        forecast = await panel.plans.forecast("p1", months=3)
+        assert forecast == PlanForecast(months=3, accounts=40, trend=PlanTrend.GROWING), forecast
+        try:
+            await panel.plans.forecast("p1", months=0)
+        except BadRequestError as error:
+            assert "months" in str(error.details), error
+        else:
+            raise AssertionError("the sandbox does not hold the call against the specification")
+        key = await panel.api_keys.create(name="narrow", scopes=["domains:read"])
+        async with PanelicaClient(
+            box.base_url, api_key=key.api_key, api_secret=key.api_secret, tier="starter"
+        ) as narrow:
+            try:
+                await narrow.plans.forecast("p1", months=3)
+            except MissingScopeError as error:
+                assert error.required_scope == "plans:read", error
+            else:
+                raise AssertionError("the sandbox does not ask for the scope")
+
+
+asyncio.run(main())
+print("done")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of the repository's specification, of the package, and of what is generated beside it."""
+    project = tmp_path / "project"
+    shutil.copytree(PACKAGE, project / "panelica_async", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "spec", project / "spec")
+    (project / "docs").mkdir()
+    shutil.copy(REPOSITORY / "docs/operations.md", project / "docs")
+    return project
+
+
+def test_one_file_and_one_command(project: Path) -> None:
+    check = ("-m", "codegen", "--check", "--project", project)
+    plans = project / "spec/plans.yaml"
+    text = plans.read_text(encoding="utf-8")
+    plans.write_text(text.replace("paths:\n", PATH, 1).replace("  schemas:\n", SCHEMA, 1), encoding="utf-8")
+
+    outdated = run(*check, project=project)
+    assert outdated.returncode == 1
+    assert "+    async def forecast(self, id: str, *, months: int) -> PlanForecast:\n" in outdated.stdout
+    assert f"Run `python -m codegen --project {project}` and commit what it writes." in outdated.stderr
+
+    written = run("-m", "codegen", "--project", project, project=project)
+    assert written.returncode == 0, written.stderr
+    assert run(*check, project=project).returncode == 0
+
+    done = run("-c", PROGRAM, project=project)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+    table = (project / "docs/operations.md").read_text(encoding="utf-8")
+    assert "| `plans.forecast(id, …)` | `GET /v1/plans/{id}/forecast` | `plans:read` | read | PlanForecast |" in table
