@@ -108,34 +108,23 @@ class Execution:
         except (OutcomeUnknownError, DecodeError, ServerError) as error:
             self._journal.unknown(step, reason_of(error))
             await asyncio.sleep(self._settle)
-            return self._after_silence(step, error, await self._look(step))
+            return await self._after_silence(step, error)
         except step.duplicate_errors as error:
-            return self._after_refusal(step, error, await self._look(step), was_doubtful=was_doubtful)
+            return await self._after_refusal(step, error, was_doubtful=was_doubtful)
         except PanelicaError as error:
-            if isinstance(error, FATAL):
-                self.fatal = error
-            if isinstance(error, _OF_THE_KIND):
-                self._refused[step.kind] = error
+            self._consider(step, error)
             return self._failed(step, error)
         except ValueError as error:  # The client refuses an argument before it sends anything.
             return self._failed(step, ConfigurationError(str(error)))
         return self._created(step, object_id)
 
-    async def _look(self, step: Step) -> Match:
-        """Read the list that shows the step's object, and compare."""
-        zone_id = self._ids[step.parents[0].id] if step.listing is Listing.ZONES else None
+    async def _after_silence(self, step: Step, error: PanelicaError) -> StepOutcome | None:
+        """Find out what became of a call that had no proper reply; None when its object is surely not there."""
         try:
-            snapshot = await self._inventory.refresh(step.listing, zone_id)
-            if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
-                await self._inventory.refresh(Listing.DOMAINS)
-        except PanelicaError as error:
-            if isinstance(error, FATAL):
-                self.fatal = error
-            return Match(Likeness.UNSURE, reason=f"it could not be looked for: {reason_of(error)}")
-        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
-        return step.match(View(snapshot=self._inventory.snapshot, ids=self._ids, doubtful=doubtful))
-
-    def _after_silence(self, step: Step, error: PanelicaError, found: Match) -> StepOutcome | None:
+            found = await self._look(step)
+        except PanelicaError as failure:
+            self._consider(step, failure)
+            return self._in_doubt(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
         match found.likeness:
             case Likeness.EQUAL:
                 return self._created(step, found.object_id, "there was no proper reply; found by looking")
@@ -146,22 +135,40 @@ class Execution:
             case _:
                 return self._failed(step, error, found.reason)
 
-    def _after_refusal(self, step: Step, error: ResponseError, found: Match, *, was_doubtful: bool) -> StepOutcome:
-        # "409: exists, in use, integration not configured" (panel-facts B.5): only the list tells which.
-        is_there = found.likeness is Likeness.EQUAL or (
-            found.likeness is Likeness.UNSURE and isinstance(error, ConflictError)
-        )
-        if not is_there:
+    async def _after_refusal(self, step: Step, error: ResponseError, *, was_doubtful: bool) -> StepOutcome:
+        """Find out whether the panel refused because the object is there already, as wanted."""
+        try:
+            found = await self._look(step)
+        except PanelicaError as failure:
+            self._consider(step, failure)
+            return self._failed(step, error, f"it could not be looked for: {reason_of(failure)}")
+        # "409: exists, in use, integration not configured" (panel-facts B.5). Where no list can tell, it exists.
+        is_conflict = isinstance(error, ConflictError)
+        if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
             return self._failed(step, error, found.reason)
         if was_doubtful:
-            return self._created(step, found.object_id, "sent by an earlier run")
+            return self._created(step, found.object_id, "an earlier call without a reply had created it")
         if self._credentials is not None:
             self._credentials.take_back(step)
         self._ids[step.id] = found.object_id
         self._journal.found(step, found.object_id, reason_of(error))
-        return StepOutcome(
-            step=step, status=StepStatus.EXISTS, object_id=found.object_id, reason="it was there already"
-        )
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=found.object_id, reason="was there already")
+
+    async def _look(self, step: Step) -> Match:
+        """Read the list that shows the step's object, and compare."""
+        zone_id = self._ids[step.parents[0].id] if step.listing is Listing.ZONES else None
+        snapshot = await self._inventory.refresh(step.listing, zone_id)
+        if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
+            snapshot = await self._inventory.refresh(Listing.DOMAINS)
+        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
+        return step.match(View(snapshot=snapshot, ids=self._ids, doubtful=doubtful))
+
+    def _consider(self, step: Step, error: PanelicaError) -> None:
+        """Note an error that others would meet too, so that they need not."""
+        if isinstance(error, FATAL):
+            self.fatal = error
+        if isinstance(error, _OF_THE_KIND):
+            self._refused[step.kind] = error
 
     def _created(self, step: Step, object_id: str | None, reason: str | None = None) -> StepOutcome:
         self._ids[step.id] = object_id

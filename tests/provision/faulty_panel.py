@@ -22,11 +22,12 @@ class Fault(enum.Enum):
     SERVER_ERROR = "500, and the panel has done nothing"
     SERVER_ERROR_AFTER = "500, and the panel has done it"
     GARBLED_REPLY = "201 with a reply that is cut short"
+    LATE = "the connection breaks, and the panel does it only just before the next write"
     HANGS_BEFORE = "nothing ever comes back, and the panel has not seen the request"
     HANGS_AFTER = "nothing ever comes back, and the panel has done it"
 
 
-_UNSEEN = {Fault.LOST_REQUEST, Fault.GATEWAY_BEFORE, Fault.SERVER_ERROR, Fault.HANGS_BEFORE}
+_UNSEEN = {Fault.LATE, Fault.LOST_REQUEST, Fault.GATEWAY_BEFORE, Fault.SERVER_ERROR, Fault.HANGS_BEFORE}
 
 Decide = Callable[[int, web.Request], Fault | None]
 
@@ -48,15 +49,18 @@ class FaultyPanel:
         writes: Writes that came in.
         passwords: Every password that came to the panel.
         reached: Set when a fault happened.
+        forbidden: Paths whose lists are refused, such as `/v1/domains`.
     """
 
     def __init__(self, box: Sandbox, decide: Decide) -> None:
         self.writes = 0
         self.passwords: set[str] = set()
         self.reached = asyncio.Event()
+        self.forbidden: set[str] = set()
         self._target = URL(box.base_url).origin()
         self._decide = decide
         self._hanging = asyncio.Event()
+        self._late: web.Request | None = None
 
     @property
     def base_url(self) -> str:
@@ -83,12 +87,18 @@ class FaultyPanel:
         fault = None
         if request.method != "GET":
             self.writes += 1
+            if self._late is not None:
+                late, self._late = self._late, None
+                await self._forward(late)
             fault = self._decide(self.writes, request)
+        elif any(request.path.endswith(path) for path in self.forbidden):
+            return web.json_response({"error": "Not yours", "code": "FORBIDDEN"}, status=403)
         response = None if fault in _UNSEEN else await self._forward(request)
         if fault is not None:
             self.reached.set()
         match fault:
-            case Fault.LOST_REQUEST | Fault.LOST_REPLY:
+            case Fault.LATE | Fault.LOST_REQUEST | Fault.LOST_REPLY:
+                self._late = request if fault is Fault.LATE else None
                 assert request.transport is not None
                 request.transport.abort()
                 return web.Response()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.errors import AuthenticationError, ConfigurationError, ConnectError
+from panelica_async import PanelicaClient
+from panelica_async.errors import AuthenticationError, ConfigurationError, ConnectError, PermissionDeniedError
 from panelica_async.provision import (
     CredentialsFile,
     Event,
@@ -21,8 +22,11 @@ from panelica_async.provision import (
     apply,
     resume,
 )
+from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.steps import View
+from panelica_async.provision.steps.domain import DomainStep
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import Fault, FaultyPanel, at
+from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 MANIFEST = Manifest.from_data(SITES)
@@ -207,8 +211,6 @@ async def test_a_missing_scope_is_asked_for_once(box: Sandbox, tmp_path: Path) -
         for scope in (f"{kind}:read", f"{kind}:write")
     ]
     key = box.add_key(scopes=[*scopes, "ssl:read", "ssl:write", "plans:read", "email:read"], tier="enterprise")
-    from panelica_async import PanelicaClient
-
     async with PanelicaClient(box.base_url, api_key=key.api_key, api_secret=key.api_secret, tier="enterprise") as panel:
         outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1))
 
@@ -222,8 +224,6 @@ async def test_a_refused_key_stops_the_run_at_once(box: Sandbox, tmp_path: Path)
     outcomes: list[SiteOutcome] = []
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
-    from panelica_async import PanelicaClient
-
     async with PanelicaClient(
         box.base_url, api_key=box.api_key, api_secret="sk_live_wrong", tier="enterprise"
     ) as panel:
@@ -376,6 +376,124 @@ async def test_what_cannot_be_found_out_is_in_doubt(box: Sandbox, tmp_path: Path
         # The journal belongs to the proxy's address, so a new one is used.
         (outcome,) = await collect(apply(direct, manifest, **options))
         assert outcome.status is SiteStatus.DONE
+
+
+async def test_what_cannot_be_looked_for_is_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "mailboxes": "info"}])
+    async with FaultyPanel(box, at(3, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+        plan = await Plan.build(panel, manifest)
+        proxy.forbidden.add("/v1/email/accounts")
+        options = {"credentials": tmp_path / "p.csv", "journal": tmp_path / "run.journal", "settle": 0}
+        (outcome,) = await collect(apply(panel, plan, **options))
+        assert outcome.status is SiteStatus.UNKNOWN
+        assert outcome.reason is not None
+        assert outcome.reason.endswith("; it could not be looked for: Not yours")
+        assert outcome.hint == "Look in the panel whether it is there; `resume` looks again."
+
+        proxy.forbidden.clear()
+        (outcome,) = await collect(apply(panel, manifest, **options))
+        assert outcome.status is SiteStatus.DONE
+        assert outcome.steps[-1].reason == "sent by an earlier run; found by looking"
+        assert proxy.writes == 3
+
+
+async def test_a_refusal_that_cannot_be_looked_into_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example"}])
+    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+        plan = await Plan.build(panel, manifest)
+        await panel.accounts.create(username="a", email="a@a.example", password="correct-horse")
+        proxy.forbidden.add("/v1/accounts")
+        (outcome,) = await collect(apply(panel, plan, credentials=tmp_path / "p.csv"))
+
+    assert outcome.status is SiteStatus.FAILED
+    assert outcome.reason is not None
+    assert outcome.reason.endswith("; it could not be looked for: Not yours")
+
+
+async def test_a_call_that_lands_late_is_not_doubled(box: Sandbox, tmp_path: Path) -> None:
+    """The look finds nothing, because the panel is still at work; the second call is refused."""
+    async with FaultyPanel(box, every(3, Fault.LATE)) as proxy, client(box, proxy.base_url) as panel:
+        outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1, settle=0))
+
+    assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
+    assert [outcome.calls for outcome in outcomes] == [16, 6, 6]
+    assert [request.status for request in box.requests].count(409) == 9
+    assert all(len(rows) == len(set(rows)) for rows in state(box).values())
+
+
+async def test_users_that_cannot_be_told_apart_stay_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "databases": "d:u+v"}])
+    path = tmp_path / "run.journal"
+    async with client(box) as panel:
+        account, domain, database, first, second = (
+            planned.step for planned in (await Plan.build(panel, manifest)).steps
+        )
+        with Journal.open(path) as journal:
+            journal.begin(base_url=panel.base_url, manifest=manifest, credentials_path=None)
+            ids = {}
+            for step in (account, domain, database, first):
+                view = View(snapshot=Snapshot(), ids=ids)
+                ids[step.id] = await step.create(panel, view, "correct-horse")
+            for step in (account, domain, database):
+                journal.sent(step)
+                journal.done(step, ids[step.id])
+            journal.sent(first)
+            journal.sent(second)
+        (outcome,) = await collect(apply(panel, manifest, journal=path, credentials=tmp_path / "p.csv"))
+
+    assert outcome.status is SiteStatus.UNKNOWN
+    assert outcome.calls == 0
+    assert outcome.reason == (
+        "database_user mysql/d:u: the panel does not list the users of a database by name (and 1 more)"
+    )
+
+
+async def test_an_argument_the_client_refuses_fails_one_site_only(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = DomainStep.create
+
+    async def refuse(self: DomainStep, panel: object, view: View, password: str) -> str | None:
+        if self.site == "alder.example":
+            raise ValueError("user_id cannot be empty")
+        return await create(self, panel, view, password)
+
+    monkeypatch.setattr(DomainStep, "create", refuse)
+    async with client(box) as panel:
+        outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv"))
+
+    by_domain = {outcome.domain: outcome for outcome in outcomes}
+    assert by_domain["alder.example"].reason == "domain alder.example: user_id cannot be empty"
+    assert by_domain["blog.alder.example"].status == by_domain["beech.example"].status == "done"
+
+
+async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
+    async with client(box) as panel:
+        account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
+        await panel.domains.create(domain="alder.example", user_id=account.id, php_version="8.4")
+    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+        proxy.forbidden.add("/records")
+        with pytest.raises(PermissionDeniedError, match="Not yours"):
+            await Plan.build(panel, Manifest.from_data([{**SITES[0], "owner": "alder"}]))
+
+
+async def test_a_panel_without_a_list_of_certificates(box: Sandbox, tmp_path: Path) -> None:
+    """Current panels have none (panel-facts D.11): what the domains say is all there is."""
+    async with PanelicaClient(
+        box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", dialect="panel"
+    ) as panel:
+        inventory = Inventory(panel)
+        snapshot = await inventory.refresh(Listing.CERTIFICATES)
+        assert snapshot.certificates is None
+        assert inventory.calls == 0
+
+
+async def test_whoever_asks_while_a_list_is_on_its_way_gets_a_later_one(box: Sandbox) -> None:
+    async with client(box) as panel:
+        inventory = Inventory(panel)
+        await asyncio.gather(*(inventory.refresh(Listing.DOMAINS) for _ in range(10)))
+
+    assert inventory.calls == 2
 
 
 async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_path: Path) -> None:

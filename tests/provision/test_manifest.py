@@ -603,6 +603,14 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
             [(3, "", "not valid YAML: expected the node content, but found '<stream end>'")],
             id="YAML",
         ),
+        pytest.param("s.yaml", "\x00", [(1, "", "not valid YAML")], id="not even text"),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: a\n  dns:\n  - {name: www, type: TXT}\n"
+            "  - {name: www, type: a, content: 192.0.2.1, priority: 5}\n",
+            [(1, "dns", "www: A record has no priority"), (1, "dns", "www: TXT record has no content")],
+            id="records with too little and too much",
+        ),
         pytest.param(
             "s.yaml",
             "- domain: a.example\n  owner: &o {username: a, username: b}\n- {domain: b.example, owner: *o}\n",
