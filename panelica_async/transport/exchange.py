@@ -68,9 +68,7 @@ class Exchange:
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(
-                f"the connection broke before the reply was complete: {_reason(error)}",
-                method=call.method,
-                path=call.path,
+                f"no complete reply came back: {_reason(error)}", method=call.method, path=call.path
             ) from error
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import attrs
-from aiohttp import ClientMiddlewareType
+from aiohttp import ClientMiddlewareType, hdrs
 from yarl import URL
 
 from panelica_async.core.address import Address
@@ -115,13 +115,15 @@ class Transport:
     async def _exchange(self, request: PreparedRequest, call: Call, patience: Patience) -> RawReply:
         query = f"?{request.query}" if request.query else ""
         body = None if request.body is None else io.BytesIO(request.body)
-        headers = self._headers if body is None else {**self._headers, "Content-Type": request.content_type}
+        headers = self._headers if body is None else {**self._headers, hdrs.CONTENT_TYPE: request.content_type}
         async with self._sessions.session().request(
             request.method,
             # Already encoded: yarl must not touch what is going to be signed.
             URL(self._address.url(request.path) + query, encoded=True),
             data=body,
             headers=headers,
+            # aiohttp would call the body of a POST without one application/octet-stream.
+            skip_auto_headers=[hdrs.CONTENT_TYPE],
             allow_redirects=False,
             # A borrowed session may raise by itself, and lose the panel's explanation.
             raise_for_status=False,

@@ -1,0 +1,64 @@
+"""Fixtures for tests that talk to a server: a panel that works (`box`), or one that does as it is told (`server`)."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from panelica_async import PanelicaClient
+from panelica_async.sandbox import Sandbox
+from panelica_async.transport import retrying
+from tests.transport.raw_server import RawServer
+
+API_KEY = "pk_test_0123456789abcdef"
+API_SECRET = "sk_test_0123456789abcdef0123456789abcdef"
+
+Connect = Callable[..., PanelicaClient]
+
+
+@pytest.fixture(autouse=True)
+def _no_panel_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PANELICA_BASE_URL", "PANELICA_API_KEY", "PANELICA_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    """An embedded panel without limits."""
+    async with Sandbox(tier="enterprise") as box:
+        yield box
+
+
+@pytest.fixture
+async def panel(box: Sandbox) -> AsyncIterator[PanelicaClient]:
+    """A client of the embedded panel, with its root key."""
+    async with PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
+        yield panel
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    """A server that answers and fails as scripted."""
+    async with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def connect(server: RawServer) -> AsyncIterator[Connect]:
+    """Makes clients of `server` without a limit, and closes them."""
+    clients: list[PanelicaClient] = []
+
+    def connect(**options: Any) -> PanelicaClient:
+        defaults = {"base_url": server.origin, "api_key": API_KEY, "api_secret": API_SECRET, "tier": "enterprise"}
+        clients.append(PanelicaClient(**{**defaults, **options}))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once, for tests that count attempts and not seconds."""
+    monkeypatch.setattr(retrying, "_FIRST_WAIT", 0.0)

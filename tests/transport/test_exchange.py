@@ -1,0 +1,226 @@
+"""One attempt: its time-out, and that every failure of aiohttp becomes one of ours."""
+
+import asyncio
+import inspect
+import ssl
+from typing import cast
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey, RequestInfo
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from panelica_async.core.operation import Repeat
+from panelica_async.errors import ConfigurationError, ConnectError, PanelicaError, RequestTimeoutError, TransportError
+from panelica_async.transport.call import Call
+from panelica_async.transport.exchange import Exchange
+from panelica_async.transport.sessions import SessionHolder
+from tests.transport.stubs import REQUEST, Network, call, now, response
+from tests.virtual_time import run
+
+KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
+INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())
+OS_ERROR = OSError(111, "Connection refused")
+# What exceptions are made from, by the names of their parameters.
+PARTS = {
+    "connection_key": KEY,
+    "os_error": OS_ERROR,
+    "certificate_error": OS_ERROR,
+    "path": "/run/panel.sock",
+    "request_info": INFO,
+    "history": (),
+    "expected": b"expected",
+    "got": b"got",
+    "host": "panel.example.com",
+    "port": 8443,
+    "url": "https://",
+    "args": "text",
+}
+
+
+class OpenSessions(SessionHolder):
+    """A holder whose session is never asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def session(self) -> aiohttp.ClientSession:
+        return cast("aiohttp.ClientSession", None)
+
+
+def make(kind: type[Exception]) -> Exception:
+    """Make an exception with what it cannot do without."""
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
+    needed = [part for part in parameters if part.kind < part.KEYWORD_ONLY and part.default is part.empty]
+    return kind(*(PARTS[part.name] for part in needed))
+
+
+def client_errors() -> list[type[Exception]]:
+    """Every exception class that aiohttp has for clients, by reflection."""
+    found = [kind for _, kind in inspect.getmembers(aiohttp.client_exceptions, inspect.isclass)]
+    return [kind for kind in found if issubclass(kind, aiohttp.ClientError)]
+
+
+async def attempt(network: Network, of: Call) -> aiohttp.ClientResponse:
+    return await Exchange(of, 30, OpenSessions())(REQUEST, network)
+
+
+def expected(kind: type[Exception]) -> type[PanelicaError]:
+    if issubclass(kind, aiohttp.InvalidURL):
+        return ConfigurationError
+    nothing_sent = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.ServerFingerprintMismatch,
+        aiohttp.ClientHttpProxyError,
+    )
+    if issubclass(kind, nothing_sent):
+        return ConnectError
+    return RequestTimeoutError if issubclass(kind, TimeoutError) else TransportError
+
+
+def test_there_are_exceptions_to_test() -> None:
+    names = {kind.__name__ for kind in client_errors()}
+    assert len(names) > 25
+    assert {"ClientPayloadError", "ServerDisconnectedError", "ClientConnectorDNSError", "TooManyRedirects"} <= names
+
+
+@pytest.mark.parametrize("kind", client_errors(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("repeat", [Repeat.READ, Repeat.UNSAFE])
+def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Repeat) -> None:
+    async def main() -> None:
+        of = call(repeat)
+        cause = make(kind)
+        with pytest.raises(PanelicaError) as caught:
+            await attempt(Network(cause), of)
+        assert type(caught.value) is expected(kind)
+        assert caught.value.__cause__ is cause
+        assert of.may_be_done is (type(caught.value) not in {ConnectError, ConfigurationError})
+        assert of.is_doubtful is (of.may_be_done and repeat is Repeat.UNSAFE)
+        assert of.sent_at is not None
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [OSError(113, "No route to host"), ConnectionResetError(104, "reset"), BrokenPipeError(), ssl.SSLError(1, "TLS")],
+    ids=lambda error: type(error).__name__,
+)
+def test_other_failures_of_the_system_are_mapped(cause: Exception) -> None:
+    async def main() -> None:
+        with pytest.raises(TransportError, match=r"no complete reply came back: .*\w") as caught:
+            await attempt(Network(cause), call())
+        assert type(caught.value) is TransportError
+        assert (caught.value.method, caught.value.path) == ("GET", "/v1/things")
+
+    run(main())
+
+
+def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
+    class Cut:
+        status = 200
+
+        async def read(self) -> bytes:
+            raise aiohttp.ClientPayloadError("Response payload is not completed")
+
+    async def main() -> None:
+        of = call(Repeat.UNSAFE)
+        with pytest.raises(TransportError, match="payload is not completed"):
+            await attempt(Network(cast("aiohttp.ClientResponse", Cut())), of)
+        assert of.may_be_done
+
+    run(main())
+
+
+def test_the_timeout_counts_from_sending() -> None:
+    async def main() -> None:
+        started = now()
+        assert (await attempt(Network(29.9), call())).status == 200
+        of = call(Repeat.UNSAFE)
+        with pytest.raises(RequestTimeoutError, match="no reply within 30 s"):
+            await attempt(Network(31.0), of)
+        assert of.may_be_done
+        assert now() - started == pytest.approx(59.9, abs=0.01)
+
+    run(main())
+
+
+def test_a_deadline_of_the_caller_stays_a_cancellation() -> None:
+    async def main() -> None:
+        of = call(Repeat.UNSAFE)
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(5):
+                await attempt(Network(31.0), of)
+        assert not isinstance(caught.value, RequestTimeoutError)
+        assert of.may_be_done
+
+    run(main())
+
+
+@pytest.mark.parametrize(("status", "lost"), [(200, False), (404, False), (500, False), (503, False)])
+def test_a_reply_settles_the_attempt(status: int, lost: bool) -> None:
+    async def main() -> None:
+        of = call(Repeat.UNSAFE)
+        await attempt(Network(response(status)), of)
+        assert of.may_be_done is lost
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
+    async def main() -> None:
+        of = call(Repeat.UNSAFE)
+        await attempt(Network(response(status)), of)
+        assert of.may_be_done
+        assert not call().is_doubtful
+
+    run(main())
+
+
+def test_an_attempt_that_was_lost_stays_lost() -> None:
+    async def main() -> None:
+        of = call(Repeat.IDEMPOTENT)
+        of.may_be_done = True
+        await attempt(Network(response(503)), of)
+        assert of.may_be_done
+        with pytest.raises(ConnectError):
+            await attempt(Network(make(aiohttp.ClientConnectorError)), of)
+        assert of.may_be_done
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        (aiohttp.ClientConnectorDNSError, "host and port"),
+        (aiohttp.ClientConnectorCertificateError, "self-signed"),
+        (aiohttp.ClientConnectorSSLError, "self-signed"),
+        (aiohttp.ServerFingerprintMismatch, "self-signed"),
+        (aiohttp.ConnectionTimeoutError, "host and port"),
+    ],
+)
+def test_a_failed_connection_says_what_to_check(kind: type[Exception], hint: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectError, match="no connection to the panel") as caught:
+            await attempt(Network(make(kind)), call())
+        assert caught.value.hint is not None
+        assert hint in caught.value.hint
+
+    run(main())
+
+
+def test_nothing_is_sent_once_the_client_is_closed() -> None:
+    async def main() -> None:
+        sessions = SessionHolder(None)
+        await sessions.close()
+        of, network = call(Repeat.UNSAFE), Network(response())
+        with pytest.raises(ConfigurationError, match="the client is closed"):
+            await Exchange(of, 30, sessions)(REQUEST, network)
+        assert network.times == []
+        assert not of.may_be_done
+
+    run(main())

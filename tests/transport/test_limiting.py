@@ -1,0 +1,154 @@
+"""Waiting for quota before each attempt, in virtual time."""
+
+import asyncio
+
+import pytest
+
+from panelica_async.core.operation import Repeat
+from panelica_async.errors import ConfigurationError, RateLimitWaitError
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.transport.limiting import LimitingMiddleware
+from panelica_async.transport.retrying import RetryMiddleware
+from tests.transport.stubs import REQUEST, Network, call, now, response
+from tests.virtual_time import run
+
+OWNER = object()
+PLACES = 100
+
+
+class Chain:
+    """Retry, limiter and a network, as the transport puts them together."""
+
+    def __init__(self, network: Network, limiter: RateLimiter, places: int = PLACES) -> None:
+        self.network = network
+        self.limiter = limiter
+        self.in_flight = asyncio.Semaphore(places)
+
+    async def send(self, *, deadline: float | None = None, max_retries: int = 3) -> int:
+        of = call(Repeat.READ, deadline=deadline)
+        limiting = LimitingMiddleware(of, self.limiter, self.in_flight, OWNER)
+
+        async def limited(request):
+            return await limiting(request, self.network)
+
+        return (await RetryMiddleware(of, max_retries)(REQUEST, limited)).status
+
+
+def refusal(seconds: int | None = None) -> Network:
+    """Refuse once, then answer."""
+    return Network(response(429, headers={} if seconds is None else {"Retry-After": str(seconds)}), response())
+
+
+def test_every_attempt_takes_a_place() -> None:
+    async def main() -> None:
+        chain = Chain(Network(response(503), response(502), response()), RateLimiter(RateLimit(per_minute=60)))
+        assert await chain.send() == 200
+        assert chain.limiter.granted == 3
+
+    run(main())
+
+
+def test_a_refusal_stops_everybody_on_the_key() -> None:
+    async def main() -> None:
+        limiter = RateLimiter(RateLimit.unlimited())
+        refused, other = Chain(refusal(40), limiter), Chain(Network(response()), limiter)
+        task = asyncio.create_task(refused.send())
+        await asyncio.sleep(1)
+        started = now()
+        assert await other.send() == 200
+        assert now() - started >= 38.9
+        assert await task == 200
+        assert refused.network.waits[0] >= 40
+
+    run(main())
+
+
+def test_a_refusal_that_names_no_wait_is_about_a_minute() -> None:
+    async def main() -> None:
+        chain = Chain(refusal(), RateLimiter(RateLimit.unlimited()))
+        assert await chain.send() == 200
+        assert 60 <= chain.network.waits[0] < 61
+
+    run(main())
+
+
+def test_quota_that_frees_after_the_deadline_is_refused_at_once() -> None:
+    async def main() -> None:
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
+        chain.limiter.pause(30)
+        started = now()
+        with pytest.raises(RateLimitWaitError) as caught:
+            await chain.send(deadline=5)
+        assert now() - started < 0.01
+        assert chain.network.times == []
+        assert caught.value.wait == pytest.approx(30, abs=0.01)
+        assert caught.value.limit == pytest.approx(5, abs=0.01)
+
+    run(main())
+
+
+def test_a_dismissed_owner_sends_nothing() -> None:
+    async def main() -> None:
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
+        chain.limiter.pause(30)
+        waiting = [asyncio.create_task(chain.send()) for _ in range(3)]
+        await asyncio.sleep(1)
+        chain.limiter.dismiss(OWNER)
+        for result in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(result, ConfigurationError)
+            assert "closed" in str(result)
+        assert chain.network.times == []
+
+    run(main())
+
+
+def test_no_more_are_on_their_way_than_there_are_places() -> None:
+    async def main() -> None:
+        class Counting(Network):
+            now = most = 0
+
+            async def __call__(self, request):
+                self.now += 1
+                self.most = max(self.most, self.now)
+                try:
+                    return await super().__call__(request)
+                finally:
+                    self.now -= 1
+
+        network = Counting(0.5)
+        chain = Chain(network, RateLimiter(RateLimit.unlimited()), places=10)
+        assert await asyncio.gather(*(chain.send() for _ in range(35))) == [200] * 35
+        assert network.most == 10
+        assert len(network.times) == 35
+
+    run(main())
+
+
+def test_a_call_that_sleeps_before_a_retry_gives_its_place_away() -> None:
+    async def main() -> None:
+        limiter = RateLimiter(RateLimit.unlimited())
+        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, places=1)
+        quick = Chain(Network(response()), limiter)
+        quick.in_flight = busy.in_flight
+        task = asyncio.create_task(busy.send())
+        await asyncio.sleep(1)
+        started = now()
+        assert await quick.send() == 200
+        assert now() - started < 0.01
+        assert await task == 200
+
+    run(main())
+
+
+def test_a_cancelled_call_gives_its_place_away() -> None:
+    async def main() -> None:
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), places=1)
+        chain.limiter.pause(30)
+        waiting = asyncio.create_task(chain.send())
+        await asyncio.sleep(1)
+        waiting.cancel()
+        started = now()
+        assert await chain.send() == 200
+        assert now() - started == pytest.approx(29, abs=0.1)
+
+    run(main())

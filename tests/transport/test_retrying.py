@@ -1,0 +1,208 @@
+"""Which failures are tried again and after how long, in virtual time."""
+
+import pytest
+
+from panelica_async.core.operation import Repeat
+from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
+from panelica_async.transport.call import Call
+from panelica_async.transport.retrying import LONGEST_WAIT, RetryMiddleware
+from tests.transport.stubs import REQUEST, Network, call, now, response
+from tests.virtual_time import run
+
+SAFE = [Repeat.READ, Repeat.IDEMPOTENT]
+CREATES = [Repeat.NATURAL_KEY, Repeat.UNSAFE]
+REFUSED = response(429, headers={"Retry-After": "7"})
+DONE = response(200)
+
+# Sleeping as long as was asked never ends early; the loop's clock moves a little by itself.
+SLACK = 0.01
+
+
+async def attempt(of: Call, network: Network, max_retries: int = 3) -> int:
+    """Run the retry middleware and return the status it ends with."""
+    return (await RetryMiddleware(of, max_retries)(REQUEST, network)).status
+
+
+@pytest.mark.parametrize("repeat", SAFE)
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_safe_calls_are_repeated_on_passing_errors(repeat: Repeat, status: int) -> None:
+    async def main() -> None:
+        of, network = call(repeat), Network(response(status), response(status), DONE)
+        assert await attempt(of, network) == 200
+        assert of.attempts == len(network.times) == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeat", SAFE)
+@pytest.mark.parametrize("kind", [TransportError, ConnectError, RequestTimeoutError])
+def test_safe_calls_are_repeated_without_a_reply(repeat: Repeat, kind: type[TransportError]) -> None:
+    async def main() -> None:
+        of, network = call(repeat), Network(kind("lost"), DONE)
+        assert await attempt(of, network) == 200
+        assert of.attempts == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeat", CREATES)
+@pytest.mark.parametrize(
+    "failure",
+    [ConnectError("refused"), REFUSED, response(429), response(503, headers={"Retry-After": "1"})],
+    ids=["no connection", "429", "429 without a wait", "503 with a wait"],
+)
+def test_creates_are_repeated_when_they_surely_did_not_run(repeat: Repeat, failure) -> None:
+    async def main() -> None:
+        of, network = call(repeat), Network(failure, DONE)
+        assert await attempt(of, network) == 200
+        assert of.attempts == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeat", CREATES)
+@pytest.mark.parametrize("failure", [TransportError("reset"), RequestTimeoutError("late")])
+def test_creates_are_not_repeated_after_a_lost_reply(repeat: Repeat, failure: TransportError) -> None:
+    async def main() -> None:
+        network = Network(failure, DONE)
+        with pytest.raises(TransportError) as caught:
+            await attempt(call(repeat), network)
+        assert caught.value is failure
+        assert len(network.times) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeat", CREATES)
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_creates_are_not_repeated_when_they_may_have_run(repeat: Repeat, status: int) -> None:
+    async def main() -> None:
+        network = Network(response(status), DONE)
+        assert await attempt(call(repeat), network) == status
+        assert len(network.times) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("repeat", Repeat)
+@pytest.mark.parametrize("status", [200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 500, 501])
+def test_other_replies_are_final(repeat: Repeat, status: int) -> None:
+    async def main() -> None:
+        network = Network(response(status), DONE)
+        assert await attempt(call(repeat), network) == status
+        assert len(network.times) == 1
+
+    run(main())
+
+
+def test_other_errors_are_final() -> None:
+    async def main() -> None:
+        network = Network(ConfigurationError("closed"), DONE)
+        with pytest.raises(ConfigurationError):
+            await attempt(call(), network)
+        assert len(network.times) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_after_the_last_retry_the_failure_stands(most: int) -> None:
+    async def main() -> None:
+        of, network = call(), Network(response(503))
+        assert await attempt(of, network, most) == 503
+        assert of.attempts == len(network.times) == most + 1
+
+        of, network = call(), Network(ConnectError("refused"))
+        with pytest.raises(ConnectError) as caught:
+            await attempt(of, network, most)
+        assert caught.value.attempts == of.attempts == most + 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Retry-After": "42"}, b""),
+        ({}, b'{"status": "error", "error": {"code": "RATE_LIMIT_EXCEEDED", "retry_after": 42, "window": "minute"}}'),
+        ({}, b'{"error": "slow down", "retry_after": 42}'),
+        # What the body says is more precise than the header.
+        ({"Retry-After": "60"}, b'{"retry_after": 42}'),
+    ],
+    ids=["header", "nested body", "flat body", "both"],
+)
+def test_the_wait_the_panel_asks_for_is_kept(status: int, headers: dict[str, str], body: bytes) -> None:
+    async def main() -> None:
+        network = Network(response(status, body, headers), DONE)
+        assert await attempt(call(Repeat.UNSAFE), network) == 200
+        [wait] = network.waits
+        assert 42 <= wait <= 42 + SLACK
+
+    run(main())
+
+
+def test_each_wait_is_the_one_just_asked_for() -> None:
+    async def main() -> None:
+        asked = [5.0, 1.0, 30.0]
+        replies = [response(429, headers={"Retry-After": f"{seconds:g}"}) for seconds in asked]
+        network = Network(*replies, DONE)
+        assert await attempt(call(), network) == 200
+        for wait, seconds in zip(network.waits, asked, strict=True):
+            assert seconds <= wait <= seconds + SLACK
+
+    run(main())
+
+
+def test_own_waits_double_and_spread_upwards() -> None:
+    async def main() -> None:
+        first: list[float] = []
+        for _ in range(30):
+            network = Network(TransportError("lost"))
+            with pytest.raises(TransportError):
+                await attempt(call(), network, 8)
+            for wait, least in zip(network.waits, [0.5, 1, 2, 4, 8, 16, 30, 30], strict=True):
+                assert least <= wait <= least * 1.5 + SLACK
+            first.append(network.waits[0])
+        assert len(set(first)) == 30
+
+    run(main())
+
+
+def test_a_wait_at_the_cap_is_slept_and_one_above_is_returned() -> None:
+    async def main() -> None:
+        network = Network(response(429, headers={"Retry-After": f"{LONGEST_WAIT:g}"}), DONE)
+        assert await attempt(call(), network) == 200
+
+        started = now()
+        network = Network(response(429, headers={"Retry-After": f"{LONGEST_WAIT + 1:g}"}), DONE)
+        assert await attempt(call(), network) == 429
+        assert now() - started < SLACK
+
+    run(main())
+
+
+def test_no_wait_reaches_past_the_deadline() -> None:
+    async def main() -> None:
+        started = now()
+        network = Network(REFUSED, DONE)
+        assert await attempt(call(deadline=6), network) == 429
+        network = Network(TransportError("lost"))
+        with pytest.raises(TransportError):
+            await attempt(call(deadline=0.4), network)
+        assert now() - started < SLACK
+
+        network = Network(REFUSED, DONE)
+        assert await attempt(call(deadline=8), network) == 200
+
+    run(main())
+
+
+def test_calls_do_not_share_their_waits() -> None:
+    async def main() -> None:
+        for _ in range(3):
+            network = Network(TransportError("lost"), DONE)
+            await attempt(call(), network)
+            assert network.waits[0] <= 0.75 + SLACK
+
+    run(main())
