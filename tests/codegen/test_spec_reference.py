@@ -1,0 +1,345 @@
+"""The specification against the published API reference, which `reference.json` holds as data, and the promised names.
+
+`reference.json` has one entry an endpoint: method, path, scope, query parameters, examples of the request and of the reply;
+null and empty where the reference shows none. Its addresses of mail are made up: the reference hides them.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from jsonschema import Draft202012Validator
+
+import panelica_async.resources
+from panelica_async import models
+from panelica_async.core.converter import decode
+from panelica_async.core.operation import Operation
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "panelica_async"
+REFERENCE = json.loads((HERE / "reference.json").read_text(encoding="utf-8"))
+DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))
+
+NAMES = {
+    "domains.list": "GET /v1/domains",
+    "domains.get": "GET /v1/domains/{id}",
+    "domains.create": "POST /v1/domains",
+    "domains.update": "PATCH /v1/domains/{id}",
+    "domains.delete": "DELETE /v1/domains/{id}",
+    "domains.suspend": "POST /v1/domains/{id}/suspend",
+    "domains.unsuspend": "POST /v1/domains/{id}/unsuspend",
+    "accounts.list": "GET /v1/accounts",
+    "accounts.get": "GET /v1/accounts/{id}",
+    "accounts.create": "POST /v1/accounts",
+    "accounts.update": "PATCH /v1/accounts/{id}",
+    "accounts.delete": "DELETE /v1/accounts/{id}",
+    "accounts.suspend": "POST /v1/accounts/{id}/suspend",
+    "accounts.unsuspend": "POST /v1/accounts/{id}/unsuspend",
+    "dns.records.list": "GET /v1/dns/zones/{zone_id}/records",
+    "dns.records.create": "POST /v1/dns/zones/{zone_id}/records",
+    "dns.records.update": "PATCH /v1/dns/zones/{zone_id}/records/{record_id}",
+    "dns.records.delete": "DELETE /v1/dns/zones/{zone_id}/records/{record_id}",
+    "ssl.certificates.list": "GET /v1/ssl/certificates",
+    "ssl.certificates.issue": "POST /v1/ssl/certificates",
+    "ssl.certificates.renew": "POST /v1/ssl/certificates/{id}/renew",
+    "databases.list": "GET /v1/databases",
+    "databases.create": "POST /v1/databases",
+    "databases.delete": "DELETE /v1/databases/{id}",
+    "databases.users.create": "POST /v1/databases/{db_id}/users",
+    "email.accounts.list": "GET /v1/email/accounts",
+    "email.accounts.create": "POST /v1/email/accounts",
+    "email.accounts.delete": "DELETE /v1/email/accounts/{id}",
+    "ftp.accounts.list": "GET /v1/ftp/accounts",
+    "ftp.accounts.create": "POST /v1/ftp/accounts",
+    "ftp.accounts.delete": "DELETE /v1/ftp/accounts/{id}",
+    "backups.list": "GET /v1/backups",
+    "backups.create": "POST /v1/backups",
+    "backups.restore": "POST /v1/backups/{id}/restore",
+    "backups.delete": "DELETE /v1/backups/{id}",
+    "server.status": "GET /v1/server/status",
+    "server.services.list": "GET /v1/server/services",
+    "server.services.start": "POST /v1/server/services/{name}/start",
+    "server.services.stop": "POST /v1/server/services/{name}/stop",
+    "server.services.restart": "POST /v1/server/services/{name}/restart",
+    "bandwidth.get": "GET /v1/bandwidth",
+    "plans.list": "GET /v1/plans",
+    "plans.create": "POST /v1/plans",
+    "plans.update": "PATCH /v1/plans/{id}",
+    "files.list": "GET /v1/files",
+    "files.read": "GET /v1/files/content",
+    "files.write": "PUT /v1/files/content",
+    "files.delete": "DELETE /v1/files",
+    "cloudflare.zones.list": "GET /v1/cloudflare/zones",
+    "cloudflare.zones.sync": "POST /v1/cloudflare/zones/{zone_id}/sync",
+    "api_keys.list": "GET /v1/api-keys",
+    "api_keys.create": "POST /v1/api-keys",
+    "api_keys.regenerate": "POST /v1/api-keys/{id}/regenerate",
+    "webhooks.list": "GET /v1/webhooks",
+    "webhooks.create": "POST /v1/webhooks",
+    "webhooks.events": "GET /v1/webhooks/events",
+    "webhooks.stats": "GET /v1/webhooks/stats",
+    "webhooks.logs": "GET /v1/webhooks/{id}/logs",
+    "webhooks.test": "POST /v1/webhooks/{id}/test",
+    "rate_limit": "GET /v1/rate-limit",
+    "health": "GET /v1/health",
+    "me": "GET /v1/me",
+    "postman_collection": "GET /v1/postman-collection",
+}
+"""The promised name of each operation."""
+
+MOVED = {
+    "dns.records.update": "PATCH /v1/dns/records/{record_id}",  # panel-facts E.17
+    "dns.records.delete": "DELETE /v1/dns/records/{record_id}",  # E.18
+    "ssl.certificates.issue": "POST /v1/ssl/domains/{domain_id}/issue",  # E.20
+    "ssl.certificates.renew": "POST /v1/ssl/domains/{id}/renew",  # E.21
+    "databases.create": "POST /v1/domains/{domain_id}/databases",  # E.23
+    "databases.users.create": "POST /v1/mysql-users",  # E.24
+    "email.accounts.list": "GET /v1/email-accounts",  # E.26
+    "email.accounts.create": "POST /v1/email-accounts",  # E.27
+    "email.accounts.delete": "DELETE /v1/email-accounts/{id}",  # E.28
+    "ftp.accounts.list": "GET /v1/ftp-accounts",  # E.29
+    "ftp.accounts.create": "POST /v1/ftp-accounts",  # E.30
+    "ftp.accounts.delete": "DELETE /v1/ftp-accounts/{id}",  # E.31
+    "bandwidth.get": "GET /v1/bandwidth/summary",  # E.41
+    "health": "GET /health",  # E.61
+}
+ABSENT = {
+    "ssl.certificates.list",  # E.19: one domain at a time, no list
+    "cloudflare.zones.sync",  # E.50: sync-ip does something else
+    "webhooks.events",  # E.56
+    "webhooks.stats",  # E.57
+    "webhooks.logs",  # E.58
+}
+RENAMED = {
+    "domains.create": {"domain": "name", "ssl_type": "ssl_provider"},  # E.3
+    "databases.create": {"name": "database_name", "username": "database_user"},  # E.23
+    "email.accounts.create": {"local_part": "username"},  # E.27
+    "ftp.accounts.create": {"username": "ftp_username"},  # E.30
+    "backups.create": {"name": "backup_name"},  # E.33
+    "plans.create": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},  # E.42, E.43
+    "plans.update": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},  # E.42, E.44
+    "files.delete": {"path": "paths"},  # E.48
+}
+OTHER_ID = {"backups.restore", "backups.delete"}
+"""The same on the wire, but the id is a file name there (E.34, E.35)."""
+
+
+@attrs.frozen
+class Endpoint:
+    """An endpoint in the specification and in the reference."""
+
+    name: str
+    operation: Mapping[str, Any]
+    parameters: Mapping[str, Mapping[str, Any]]
+    reference: Mapping[str, Any]
+
+    @property
+    def body(self) -> Mapping[str, Any] | None:
+        """JSON content of the request."""
+        return self.operation.get("requestBody", {}).get("content", {}).get("application/json")
+
+    @property
+    def reply(self) -> Mapping[str, Any] | None:
+        """JSON content of the reply."""
+        response = next(value for status, value in self.operation["responses"].items() if status.startswith("2"))
+        return response.get("content", {}).get("application/json")
+
+
+def _resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in node:
+        return node
+    found = DOCUMENT
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+def _endpoints() -> Iterator[Endpoint]:
+    described = {(entry["method"], entry["path"]): entry for entry in REFERENCE}
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                parameters = [
+                    _resolve(node) for node in (*item.get("parameters", ()), *operation.get("parameters", ()))
+                ]
+                named = {parameter["name"]: parameter for parameter in parameters}
+                yield Endpoint(operation["operationId"], operation, named, described[method.upper(), path])
+
+
+def _operations() -> Iterator[Operation]:
+    for module in pkgutil.iter_modules(panelica_async.resources.__path__):
+        members = vars(importlib.import_module(f"panelica_async.resources.{module.name}")).values()
+        yield from (member for member in members if isinstance(member, Operation))
+
+
+ENDPOINTS = {endpoint.name: endpoint for endpoint in _endpoints()}
+OPERATIONS = {operation.name: operation for operation in _operations()}
+each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
+
+
+def _validate(value: object, schema: Mapping[str, Any]) -> None:
+    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
+
+
+@pytest.mark.development
+def test_the_merged_document_is_valid_openapi() -> None:
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
+
+
+@pytest.mark.development
+def test_generated_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    from codegen.__main__ import main
+
+    code = main(["--check"])
+    assert code == 0, capsys.readouterr().out
+
+
+def test_the_63_endpoints_of_the_reference_by_their_promised_names() -> None:
+    assert len(NAMES) == len(REFERENCE) == 63
+    assert {f"{entry['method']} {entry['path']}" for entry in REFERENCE} == set(NAMES.values())
+    assert {name: f"{e.reference['method']} {e.reference['path']}" for name, e in ENDPOINTS.items()} == NAMES
+    assert {name: f"{o.reference.method} {o.reference.path}" for name, o in OPERATIONS.items()} == NAMES
+
+
+@each_endpoint
+def test_scope(endpoint: Endpoint) -> None:
+    assert endpoint.operation["x-scope"] == endpoint.reference["scope"]
+    assert OPERATIONS[endpoint.name].scope == endpoint.reference["scope"]
+
+
+def test_only_health_needs_no_key() -> None:
+    assert {name for name, operation in OPERATIONS.items() if not operation.signed} == {"health"}
+    assert {name for name, endpoint in ENDPOINTS.items() if endpoint.operation.get("security") == []} == {"health"}
+
+
+@each_endpoint
+def test_query_parameters_of_the_reference(endpoint: Endpoint) -> None:
+    in_query = {name for name, parameter in endpoint.parameters.items() if parameter["in"] == "query"}
+    assert in_query >= set(endpoint.reference["query"])
+    paging = {"page", "limit", "sort", "order"} if endpoint.operation.get("x-paginated") else set()
+    for name in in_query - set(endpoint.reference["query"]) - paging:
+        assert "x-inferred" in endpoint.parameters[name]["schema"], name
+
+
+@each_endpoint
+def test_examples_of_requests(endpoint: Endpoint) -> None:
+    content = endpoint.body or {}
+    ours = [content["example"]] if "example" in content else []
+    ours += [example["value"] for example in content.get("examples", {}).values()]
+    for example in endpoint.reference["requests"]:
+        assert example in ours
+    for example in ours:
+        _validate(example, content["schema"])
+
+
+@each_endpoint
+def test_examples_of_replies(endpoint: Endpoint) -> None:
+    example = endpoint.reference["response"]
+    if example is None:
+        return
+    assert endpoint.reply is not None
+    assert endpoint.reply["example"] == example
+    schema = endpoint.reply["schema"]
+    _validate(example, schema)
+    if "properties" in schema:
+        schema, example = schema["properties"]["data"], example["data"]
+    name = schema.get("$ref", schema.get("items", {}).get("$ref")).rsplit("/", 1)[-1]
+    for item in example if isinstance(example, list) else [example]:
+        assert decode(item, getattr(models, name), endpoint=endpoint.name).extra == {}
+
+
+@each_endpoint
+def test_what_the_reference_does_not_say_is_marked_as_inferred(endpoint: Endpoint) -> None:
+    inferred = "x-inferred" in endpoint.operation
+    if endpoint.reply is not None and endpoint.reference["response"] is None:
+        assert inferred
+    if endpoint.body is None:
+        return
+    schema = endpoint.body["schema"]
+    if not endpoint.reference["requests"]:
+        assert inferred
+        return
+    shown = {name for example in endpoint.reference["requests"] for name in example}
+    for name, value in schema["properties"].items():
+        assert name in shown or "x-inferred" in value, name
+    assert shown <= schema["properties"].keys()
+
+
+def test_fields_that_the_reference_does_not_show_are_marked_as_inferred() -> None:
+    shown: dict[str, set[str]] = {}
+    for endpoint in ENDPOINTS.values():
+        if endpoint.reply is not None:
+            _collect(endpoint.reply["schema"], endpoint.reference["response"], shown)
+        for example in endpoint.reference["requests"]:
+            assert endpoint.body is not None
+            _collect(endpoint.body["schema"], example, shown)
+    unmarked = {
+        f"{name}.{field}"
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        if "x-inferred" not in schema and name != "Error"
+        for field, value in schema.get("properties", {}).items()
+        if field not in shown.get(name, ()) and "x-inferred" not in value
+    }
+    assert unmarked == set()
+
+
+def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]]) -> None:
+    """Note which fields of which schemas an example shows."""
+    for option in schema.get("oneOf", ()):
+        if Draft202012Validator({**option, "components": DOCUMENT["components"]}).is_valid(value):
+            _collect(option, value, shown)
+    resolved = _resolve(schema)
+    if isinstance(value, list):
+        for item in value:
+            _collect(resolved["items"], item, shown)
+    elif isinstance(value, dict):
+        if "$ref" in schema:
+            shown.setdefault(schema["$ref"].rsplit("/", 1)[-1], set()).update(value)
+        for name, child in value.items():
+            _collect(resolved.get("properties", {}).get(name, {}), child, shown)
+
+
+def test_confirmed_differences_of_current_panels() -> None:
+    different = MOVED.keys() | ABSENT | RENAMED.keys() | {"files.list"}
+    marked = {name for name, endpoint in ENDPOINTS.items() if "x-panel" in endpoint.operation}
+    assert marked == different | OTHER_ID
+    for name, operation in OPERATIONS.items():
+        wire = operation.wire("panel")
+        if name in ABSENT:
+            assert wire is None, name
+            continue
+        assert wire is not None
+        assert f"{wire.method} {wire.path}" == MOVED.get(name, NAMES[name])
+        reference = {**operation.reference.query, **operation.reference.body}
+        renamed = {
+            argument: wired for argument, wired in {**wire.query, **wire.body}.items() if wired != reference[argument]
+        }
+        assert renamed == RENAMED.get(name, {}), name
+        assert (wire is operation.reference) == (name not in different), name
+
+
+def test_files_of_current_panels() -> None:
+    listing, deleting = OPERATIONS["files.list"].wire("panel"), OPERATIONS["files.delete"].wire("panel")
+    assert listing is not None
+    assert listing.items == "files"  # E.45
+    assert deleting is not None
+    assert (deleting.query, deleting.body, deleting.wrapped) == (
+        {},
+        {"path": "paths", "user_id": "user_id"},
+        {"path"},
+    )  # E.48
+
+
+def test_every_natural_key_is_found_by_a_list_that_takes_what_it_needs() -> None:
+    for operation in OPERATIONS.values():
+        if operation.natural_key is not None:
+            lookup = OPERATIONS[operation.natural_key.lookup]
+            assert ENDPOINTS[lookup.name].operation.get("x-paginated"), operation.name
+            assert set(lookup.reference.placeholders) <= set(operation.natural_key.fields), operation.name
