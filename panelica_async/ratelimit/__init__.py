@@ -5,7 +5,7 @@ gives places (`places`). A limiter lets callers in two lanes (`lanes`) wait for 
 replies (`feedback`). The clients of one key in a process share a limiter (`registry`).
 
 Processes and hosts that use one key share a quota (`coordination`, `shared`): through a file (`host`, `ledger`,
-`schedule`) or through Redis (`redis_store`).
+`schedule`) or through Redis (`redis`).
 """
 
 from panelica_async.ratelimit.coordination import Claim, Coordinator, Request, Terms

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["NORMAL", "RECOVERY", "Recovery", "Rule", "SlidingLog", "TokenBucket"]
+__all__ = ["MAX_SLOWNESS", "NORMAL", "RECOVERY", "UNPACED_INTERVAL", "Recovery", "Rule", "SlidingLog", "TokenBucket"]
 
 # Seconds in which the pace becomes normal again after a refusal.
 RECOVERY = 300.0
 
 # Seconds between two requests that a slowness of 1 adds where no pace is set.
-_UNPACED_INTERVAL = 0.2
+UNPACED_INTERVAL = 0.2
 
 # Slowness 1 is half the pace, 2 a third; an eighth is slow enough for whoever else uses the key.
-_MAX_SLOWNESS = 7.0
+MAX_SLOWNESS = 7.0
 
 # Seconds by which sums of intervals may be off; without it the last token of a burst comes an instant too late.
 _ROUNDING = 1e-9
@@ -40,13 +40,13 @@ class Recovery:
         """
         if now < self.since:
             return Recovery(max(self.since, instant), self.slowness)
-        return Recovery(instant, min(_MAX_SLOWNESS, 1 + 2 * self._slowness_at(instant)))
+        return Recovery(instant, min(MAX_SLOWNESS, 1 + 2 * self._slowness_at(instant)))
 
     def interval(self, now: float, normal: float) -> float:
         """Return the seconds between two requests, given those between two at the normal pace."""
         if not self.slowness:
             return normal
-        return normal + self._slowness_at(now) * (normal or _UNPACED_INTERVAL)
+        return normal + self._slowness_at(now) * (normal or UNPACED_INTERVAL)
 
     def _slowness_at(self, now: float) -> float:
         return self.slowness * max(0.0, min(1.0, 1 - (now - self.since) / RECOVERY))

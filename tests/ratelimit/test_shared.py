@@ -10,7 +10,8 @@ import pytest
 
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.ratelimit.ledger import Ledger
-from tests.ratelimit.servers import SERVERS, Server
+from tests.ratelimit.servers import SERVERS
+from tests.ratelimit.traffic import Traffic
 from tests.virtual_time import VirtualLoop, run
 
 PROFESSIONAL = RateLimit.for_tier("professional")
@@ -54,36 +55,6 @@ def members(tmp_path):
     yield make
     for coordinator in coordinators:
         coordinator.ledger.close()
-
-
-class Traffic:
-    """Members that send through a network of changing delays to one server."""
-
-    def __init__(self, server: Server, seed: int) -> None:
-        self.server, self.random = server, random.Random(seed)
-        self.admitted: list[float] = []
-        self.refused: list[float] = []
-        self.by_member: dict[RateLimiter, int] = {}
-
-    async def saturate(self, limiter: RateLimiter, seconds: float, lane: str = "interactive") -> None:
-        loop, end = asyncio.get_running_loop(), now() + seconds
-
-        async def caller() -> None:
-            while now() < end:
-                await limiter.acquire(lane=lane)
-                self.by_member[limiter] = self.by_member.get(limiter, 0) + 1
-                delay = min(0.5, 0.015 + self.random.lognormvariate(-3.5, 1.5))
-                loop.call_later(delay, self.arrive, limiter)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(10):
-                group.create_task(caller())
-
-    def arrive(self, limiter: RateLimiter) -> None:
-        admitted = self.server.admits(now())
-        (self.admitted if admitted else self.refused).append(now())
-        if not admitted:
-            limiter.observe(429, {}, retry_after=30)
 
 
 @pytest.mark.parametrize("name", SERVERS)

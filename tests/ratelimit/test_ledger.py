@@ -1,0 +1,284 @@
+"""The file of a host: whatever happens to clocks, disks and processes."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+import attrs
+import pytest
+
+from panelica_async.ratelimit import Claim, HostCoordinator, RateLimit, RateLimiter, Request, Terms
+from panelica_async.ratelimit.coordination import LATENESS
+from panelica_async.ratelimit.ledger import Ledger
+from panelica_async.ratelimit.quota import Quota
+
+LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)
+TERMS = Terms.of(Quota(LIMIT), "interactive")
+BURST_TERMS = attrs.evolve(TERMS, interval=0.0, tolerance=0.0)  # nothing but the windows
+
+
+@attrs.define
+class Machine:
+    """The clocks of a host."""
+
+    monotonic: float = 5000.0
+    wall: float = 1_767_268_800.0
+    boot: str = "first"
+
+    def sleep(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+    def reboot(self, seconds: float, uptime: float = 20.0) -> None:
+        self.wall += seconds
+        self.monotonic = uptime
+        self.boot += "'"
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+@pytest.fixture
+def ledger(tmp_path, machine):
+    ledger = Ledger(
+        tmp_path / "cache" / "quota.sqlite3",
+        monotonic=lambda: machine.monotonic,
+        wall=lambda: machine.wall,
+        boot=lambda: machine.boot,
+    )
+    yield ledger
+    ledger.close()
+
+
+def spend(ledger: Ledger, count: int, terms: Terms = BURST_TERMS) -> int:
+    """Claim places that are free now, and return how many there were."""
+    got = 0
+    while got < count:
+        delays = ledger.claim(Request(member="a", terms=terms, wanted=count - got)).delays
+        now = [delay for delay in delays if delay <= 1e-6]
+        got += len(now)
+        if len(now) < len(delays) or not delays:
+            break
+    return got
+
+
+def opens_in(ledger: Ledger) -> float:
+    return ledger.claim(Request(member="b", terms=BURST_TERMS)).opens_in
+
+
+class TestClocks:
+    def test_a_window_is_as_long_as_it_is(self, ledger, machine):
+        assert spend(ledger, 80) == 60
+        assert opens_in(ledger) == pytest.approx(60.6 + LATENESS)
+        machine.sleep(61)
+        assert spend(ledger, 80) == 40  # the hour
+        assert opens_in(ledger) == pytest.approx(3600.6 + LATENESS - 61)
+
+    @pytest.mark.parametrize("step", [-86_400, -5, 5, 86_400])
+    def test_a_step_of_the_wall_clock_changes_nothing(self, ledger, machine, step):
+        spend(ledger, 60)
+        machine.sleep(30)
+        machine.wall += step
+        assert opens_in(ledger) == pytest.approx(31)
+        machine.sleep(10)
+        assert opens_in(ledger) == pytest.approx(21)
+
+    @pytest.mark.parametrize("uptime", [20, 6000])
+    def test_after_a_reboot_the_time_it_took_counts(self, ledger, machine, uptime):
+        spend(ledger, 60)
+        machine.reboot(40, uptime)
+        assert opens_in(ledger) == pytest.approx(21)
+        machine.sleep(21.1)
+        assert spend(ledger, 80) == 40
+
+    def test_a_reboot_with_the_clock_set_back_starts_the_waits_anew(self, ledger, machine):
+        spend(ledger, 60)
+        machine.reboot(-1_000_000)
+        assert opens_in(ledger) == pytest.approx(61)
+
+    def test_a_machine_without_a_name_for_its_runs(self, ledger, machine):
+        machine.boot = ""
+        spend(ledger, 60)
+        machine.monotonic, machine.wall = 3.0, machine.wall + 40
+        assert opens_in(ledger) == pytest.approx(21)
+
+    def test_a_pause_survives_a_reboot(self, ledger, machine):
+        ledger.claim(Request(member="a", terms=BURST_TERMS, pause=300, refused=True))
+        machine.reboot(100)
+        assert opens_in(ledger) == pytest.approx(200)
+
+
+class TestMembers:
+    def test_they_are_counted_while_they_wait_and_a_little_longer(self, ledger, machine):
+        first = ledger.claim(Request(member="a", terms=TERMS, wanted=1))
+        second = ledger.claim(Request(member="b", lane="bulk", terms=TERMS, wanted=1))
+        assert (first.members, second.members) == (1, 2)
+        machine.sleep(10)
+        assert ledger.claim(Request(member="c", terms=TERMS, wanted=1)).members == 1
+
+    def test_nobody_gets_a_place_far_ahead(self, ledger, machine):
+        spend(ledger, 60)
+        claim = ledger.claim(Request(member="a", terms=BURST_TERMS, wanted=1))
+        assert claim.delays == ()
+        assert claim.opens_in == pytest.approx(61)
+        machine.sleep(claim.retry_in)
+        (delay,) = ledger.claim(Request(member="a", terms=BURST_TERMS, wanted=1)).delays
+        assert delay == pytest.approx(61 - claim.retry_in)
+
+    def test_usage_the_panel_reports_is_counted_once(self, ledger, machine):
+        spend(ledger, 20)
+        for _ in range(3):
+            ledger.claim(Request(member="a", terms=BURST_TERMS, minute_usage=50, hour_usage=50))
+        assert spend(ledger, 80) == 10
+
+    def test_what_went_without_the_store_is_added(self, ledger):
+        spend(ledger, 20)
+        ledger.claim(Request(member="a", terms=BURST_TERMS, minute_unrecorded=25, hour_unrecorded=25))
+        assert spend(ledger, 80) == 15
+
+    def test_no_report_holds_for_longer_than_a_window(self, ledger):
+        ledger.claim(Request(member="a", terms=BURST_TERMS, minute_usage=10**9, hour_usage=10**9))
+        assert opens_in(ledger) == pytest.approx(3601)
+
+
+class TestFile:
+    def test_it_is_for_this_user_alone(self, ledger, tmp_path):
+        spend(ledger, 1)
+        files = list((tmp_path / "cache").iterdir())
+        assert len(files) >= 1
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("garbage", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 8000])
+    def test_one_that_is_broken_is_made_anew(self, ledger, tmp_path, garbage):
+        store = ledger.claim(Request(member="a", terms=TERMS, wanted=1)).store
+        ledger.close()
+        (tmp_path / "cache" / "quota.sqlite3").write_bytes(garbage)
+        claim = ledger.claim(Request(member="a", terms=TERMS, wanted=1))
+        assert len(claim.delays) == 1
+        assert claim.store != store
+
+    def test_one_that_was_removed_is_left_by_all(self, ledger, machine, tmp_path):
+        other = Ledger(
+            tmp_path / "cache" / "quota.sqlite3",
+            monotonic=lambda: machine.monotonic,
+            wall=lambda: machine.wall,
+            boot=lambda: machine.boot,
+        )
+        try:
+            spend(ledger, 30)
+            spend(other, 10)
+            for file in (tmp_path / "cache").iterdir():
+                file.unlink()
+            assert spend(ledger, 40) == 40
+            assert spend(other, 40) == 20
+        finally:
+            other.close()
+
+    def test_a_full_disk_is_an_error_and_over_when_there_is_room(self, ledger):
+        spend(ledger, 1)
+        ledger._database.execute("PRAGMA max_page_count = 1")
+        unlimited = attrs.evolve(BURST_TERMS, minute_count=0, hour_count=0)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            spend(ledger, 5000, unlimited)
+        assert spend(ledger, 1, unlimited) == 1
+
+    def test_an_error_leaves_nothing_half_done(self, ledger):
+        spend(ledger, 10)
+        broken = Request(member="a", terms=BURST_TERMS, minute_unrecorded=5, pause="soon")
+        with pytest.raises(TypeError):
+            ledger.claim(broken)
+        assert spend(ledger, 80) == 50
+
+    def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path):
+        (tmp_path / "cache").write_text("a file")
+        with pytest.raises(OSError, match="cache"):
+            Ledger(tmp_path / "cache" / "quota.sqlite3").claim(Request(member="a", terms=TERMS))
+
+
+class TestHostCoordinator:
+    def test_the_event_loop_goes_on_while_the_file_is_busy(self, tmp_path):
+        async def main() -> Claim:
+            coordinator = HostCoordinator("pk_live_0123456789", directory=tmp_path)
+            await coordinator.claim(Request(member="a", terms=TERMS, wanted=1))
+            (file,) = tmp_path.glob("*.sqlite3")
+            assert "0123456789" not in file.name
+            busy = sqlite3.connect(file, isolation_level=None)
+            busy.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.create_task(coordinator.claim(Request(member="a", terms=TERMS, wanted=1)))
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+            busy.rollback()
+            busy.close()
+            claim = await waiting
+            coordinator.close()
+            return claim
+
+        assert asyncio.run(main()).delays
+
+    def test_the_cache_directory_is_that_of_the_user(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(sys, "platform", "linux")
+
+        async def main() -> None:
+            await RateLimiter.for_host(LIMIT, key="a").acquire()
+
+        asyncio.run(main())
+        assert len(list((tmp_path / "panelica_async").glob("quota-v1-*.sqlite3"))) == 1
+
+    def test_thread_and_file_go_with_the_coordinator(self, tmp_path):
+        before = threading.active_count()
+
+        async def main() -> None:
+            coordinator = HostCoordinator("a", directory=tmp_path)
+            await coordinator.claim(Request(member="a", terms=TERMS))
+            assert threading.active_count() == before + 1
+
+        asyncio.run(main())
+        assert threading.active_count() == before
+
+
+MEMBER = """
+import asyncio, sys, time
+from panelica_async.ratelimit import HostCoordinator, RateLimit, RateLimiter
+
+async def main(directory, seconds):
+    coordinator = HostCoordinator("key", directory=directory)
+    limiter = RateLimiter(RateLimit(per_minute=3000, burst=20), coordinator=coordinator)
+    end = time.monotonic() + seconds
+    async def caller():
+        while time.monotonic() < end:
+            await limiter.acquire()
+            print(time.monotonic(), flush=True)
+    await asyncio.gather(*(caller() for _ in range(3)))
+    coordinator.close()
+
+asyncio.run(main(sys.argv[1], float(sys.argv[2])))
+"""
+
+
+def test_real_processes_one_of_which_is_killed(tmp_path):
+    """50 a second and 20 at once, for three processes together."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEMBER, str(tmp_path), "3"], stdout=subprocess.PIPE, text=True, env={**os.environ}
+        )
+        for _ in range(3)
+    ]
+    assert processes[0].stdout is not None
+    for _ in range(5):
+        processes[0].stdout.readline()
+    processes[0].kill()
+    went = [sorted(map(float, process.communicate()[0].split())) for process in processes]
+    assert [process.returncode for process in processes[1:]] == [0, 0]
+    together = went[1] + went[2]
+    assert min(map(len, went[1:])) >= 10
+    # A place may be used up to LATENESS after its instant, on a machine that is busy.
+    assert len(together) <= 20 + 50 * (max(together) - min(together) + LATENESS)

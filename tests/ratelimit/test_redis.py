@@ -1,0 +1,278 @@
+"""Several hosts share a quota through a real Redis server, which the tests start, kill and start again."""
+
+import asyncio
+import random
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import attrs
+import pytest
+import redis as blocking_redis
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms, shared
+from panelica_async.ratelimit.ledger import Ledger
+from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_claim
+from tests.ratelimit.servers import SERVERS
+from tests.ratelimit.traffic import Traffic
+from tests.virtual_time import run
+
+if shutil.which("redis-server") is None:
+    pytest.skip("redis-server is not installed", allow_module_level=True)
+
+PROFESSIONAL = RateLimit.for_tier("professional")
+STARTER = RateLimit.for_tier("starter")
+PATIENCE = 30.0  # seconds for a server to start, on a slow machine
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class RedisServer:
+    """A server on a free port of this machine, without a disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.directory],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + PATIENCE
+        with blocking_redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except blocking_redis.ConnectionError:
+                    assert self.process.poll() is None, "redis-server has ended"
+                    assert time.monotonic() < deadline, "redis-server does not answer"
+                    time.sleep(0.01)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+class VirtualRedis:
+    """The script on a real server, with the clock of the loop in place of that of the server."""
+
+    def __init__(self, server: RedisServer, key: str) -> None:
+        self.client = blocking_redis.Redis.from_url(server.url)
+        clock = "redis.call('TIME')"
+        assert SCRIPT.count(clock) == 1
+        self.script = self.client.register_script(SCRIPT.replace(clock, "{ARGV[4], '0'}"))
+        self.keys = keys(key)
+
+    async def claim(self, request: Request) -> Claim:
+        await asyncio.sleep(0.002)
+        claim = self.claim_at(request, now())
+        await asyncio.sleep(0.002)
+        return claim
+
+    def claim_at(self, request: Request, instant: float) -> Claim:
+        return read_claim(self.script(keys=self.keys, args=[*arguments(request), f"{instant:.9f}"]))
+
+
+@pytest.fixture
+def hosts(server, request):
+    """Make limiters of several hosts on one quota."""
+    coordinators = []
+
+    def make(count: int, limit: RateLimit = PROFESSIONAL) -> list[RateLimiter]:
+        own = [VirtualRedis(server, request.node.name) for _ in range(count)]
+        coordinators.extend(own)
+        return [RateLimiter(limit, coordinator=coordinator) for coordinator in own]
+
+    yield make
+    for coordinator in coordinators:
+        coordinator.client.close()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_two_hosts_are_never_refused_and_use_what_there_is(name, hosts):
+    async def main() -> Traffic:
+        traffic = Traffic(SERVERS[name](random.Random(7)), seed=7)
+        started = now()
+        async with asyncio.TaskGroup() as group:
+            for limiter in hosts(2):
+                group.create_task(traffic.saturate(limiter, 600))
+        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 600]
+        return traffic
+
+    traffic = run(main())
+    assert traffic.refused == []
+    assert len(traffic.admitted) >= 0.97 * 300 * 10
+    low, high = sorted(traffic.by_member.values())
+    assert low >= 0.9 * high
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_killed_in_the_middle_it_costs_each_host_at_most_one_pause(name, tmp_path, request):
+    server = RedisServer(tmp_path)
+    coordinators = [VirtualRedis(server, request.node.name) for _ in range(2)]
+
+    async def main() -> Traffic:
+        traffic = Traffic(SERVERS[name](random.Random(8)), seed=8)
+
+        async def outage() -> None:
+            await asyncio.sleep(150)
+            server.kill()
+            await asyncio.sleep(150)
+            server.start()  # and has forgotten everything
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(outage())
+            for coordinator in coordinators:
+                group.create_task(traffic.saturate(RateLimiter(PROFESSIONAL, coordinator=coordinator), 600))
+        return traffic
+
+    try:
+        traffic = run(main())
+    finally:
+        for coordinator in coordinators:
+            coordinator.client.close()
+        server.kill()
+    assert traffic.pauses <= 2
+    assert len(traffic.admitted) >= 0.8 * 300 * 10
+
+
+def test_a_web_request_overtakes_the_launch_of_another_host(hosts):
+    async def main() -> float:
+        web, launch = hosts(2)
+        tasks = [asyncio.create_task(launch.acquire(lane="bulk")) for _ in range(1000)]
+        waits = []
+        for _ in range(30):
+            await asyncio.sleep(7.1)
+            asked = now()
+            await web.acquire()
+            waits.append(now() - asked)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return max(waits)
+
+    assert run(main()) <= 0.45
+
+
+def test_nothing_in_redis_tells_the_key_and_everything_expires(server):
+    async def main() -> None:
+        async with RedisCoordinator(server.url, key="pk_live_0123456789") as coordinator:
+            await RateLimiter(STARTER, coordinator=coordinator).acquire()
+
+    asyncio.run(main())
+    with blocking_redis.Redis.from_url(server.url, decode_responses=True) as client:
+        names = [name for name in client.scan_iter() if name in keys("pk_live_0123456789")]
+        assert len(names) == 4
+        assert all(0 < client.ttl(name) <= 7200 for name in names)
+        assert not [name for name in client.scan_iter() if "pk_live" in name]
+
+
+def seldom(usual, *others):
+    return st.one_of(*[st.just(usual)] * 8, *others)
+
+
+requests = st.builds(
+    Request,
+    member=st.sampled_from("abc"),
+    lane=st.sampled_from(["interactive", "bulk"]),
+    terms=st.none(),
+    wanted=st.sampled_from([0, 1, 4, 4, 4, 6]),
+    pause=seldom(0.0, st.integers(1, 40).map(float)),
+    refused=seldom(False, st.just(True)),
+    minute_usage=seldom(0, st.integers(0, 100)),
+    hour_usage=seldom(0, st.integers(0, 400)),
+    minute_unrecorded=seldom(0, st.integers(0, 20)),
+    hour_unrecorded=seldom(0, st.integers(0, 20)),
+)
+steps = st.lists(st.tuples(st.one_of(st.integers(0, 900), st.integers(0, 90_000)), requests), min_size=8, max_size=30)
+limits = st.sampled_from(
+    [STARTER, PROFESSIONAL, RateLimit(per_minute=12, per_hour=20, burst=12), RateLimit(per_hour=50), RateLimit()]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limits, steps, st.uuids())
+def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, name):
+    clock = 1000.0
+    redis = VirtualRedis(server, str(name))
+    ledger = Ledger(tmp_path / f"{name}.sqlite3", monotonic=lambda: clock, wall=lambda: clock, boot=lambda: "one")
+    quota = Quota(limit)
+    try:
+        for milliseconds, request in steps:
+            clock += milliseconds / 1000
+            request = attrs.evolve(request, terms=Terms.of(quota, request.lane))
+            ours, theirs = ledger.claim(request), redis.claim_at(request, clock)
+            assert theirs.delays == pytest.approx(ours.delays, abs=1e-4)
+            assert theirs.opens_in == pytest.approx(ours.opens_in, abs=1e-4)
+            assert theirs.retry_in == pytest.approx(ours.retry_in, abs=1e-4)
+            assert theirs.members == ours.members
+            event(f"places: {len(ours.delays)}")
+    finally:
+        ledger.close()
+        redis.client.close()
+
+
+def test_killed_and_started_again_in_real_time(tmp_path, caplog, monkeypatch):
+    """The whole of it, with redis-py's asyncio client and the clock of the server."""
+    monkeypatch.setattr(shared, "_RETRY", 0.3)
+    server = RedisServer(tmp_path)
+    limit = RateLimit(per_minute=6000, burst=30)
+
+    async def main() -> int:
+        granted = 0
+        async with RedisCoordinator(server.url, key="a") as one, RedisCoordinator(server.url, key="a") as other:
+            limiters = [RateLimiter(limit, coordinator=coordinator) for coordinator in (one, other)]
+            ended = asyncio.Event()
+
+            async def caller(limiter: RateLimiter) -> None:
+                nonlocal granted
+                while not ended.is_set():
+                    await limiter.acquire()
+                    granted += 1
+                    await asyncio.sleep(0.01)
+
+            async with asyncio.TaskGroup() as group:
+                for limiter in limiters:
+                    for _ in range(3):
+                        group.create_task(caller(limiter))
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(server.kill)
+                before = granted
+                await asyncio.sleep(0.5)
+                assert granted > before  # it goes on without Redis
+                await asyncio.to_thread(server.start)
+                async with asyncio.timeout(PATIENCE):
+                    while caplog.text.count("is back") < 2:  # noqa: ASYNC110  a log has no event
+                        await asyncio.sleep(0.05)
+                before = granted
+                await asyncio.sleep(0.3)
+                assert granted > before
+                ended.set()
+        return granted
+
+    caplog.set_level("INFO", "panelica_async")
+    try:
+        asyncio.run(main())
+    finally:
+        server.kill()
+    assert caplog.text.count("is away") == 2
