@@ -1,5 +1,6 @@
-"""The README says what is true: its examples run, its tree is the real one."""
+"""README and docs say what is true: their examples run, the tree of errors is the real one."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -14,40 +15,57 @@ from panelica_async.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
-async def run_against_sandbox(code: str) -> str:
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+FIRST_EXAMPLE = python_blocks(PROJECT / "README.md")[0]
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(python_blocks(page), 1)
+]
+
+
+async def run_against_sandbox(code: str, folder: Path) -> str:
     """Run a program in a fresh interpreter whose environment points at a sandbox; return what it prints."""
-    import asyncio
-
+    program = folder / "test_program.py"
+    program.write_text(code, encoding="utf-8")
+    (folder / "examples").symlink_to(PROJECT / "examples")
+    runner = (
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"] if "import pytest" in code else []
+    )
     async with Sandbox(tier="enterprise") as box:
         environment = os.environ | {
             "PANELICA_BASE_URL": box.base_url,
             "PANELICA_API_KEY": box.api_key,
             "PANELICA_API_SECRET": box.api_secret,
+            "PYTHONPATH": str(PROJECT),
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code,
-            env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            sys.executable, *runner, str(program),
+            env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     return output.decode()
 
 
-@pytest.mark.parametrize("code", PYTHON_BLOCKS, ids=lambda code: code.strip().splitlines()[0])
-async def test_every_python_block_runs(code: str) -> None:
-    await run_against_sandbox(code)
+@pytest.mark.parametrize("code", BLOCKS)
+async def test_every_python_block_runs(code: str, tmp_path: Path) -> None:
+    await run_against_sandbox(code, tmp_path)
 
 
-async def test_first_example_prints_the_site_it_made() -> None:
-    assert await run_against_sandbox(PYTHON_BLOCKS[0]) == "acme.example 0\n"
+async def test_first_example_prints_the_site_it_made(tmp_path: Path) -> None:
+    assert await run_against_sandbox(FIRST_EXAMPLE, tmp_path) == "acme.example 0\n"
 
 
 def test_first_example_is_the_one_in_examples() -> None:
     code = (PROJECT / "examples" / "first_calls.py").read_text(encoding="utf-8")
-    assert code.split('"""\n\n', 1)[1] == PYTHON_BLOCKS[0]
+    assert code.split('"""\n\n', 1)[1] == FIRST_EXAMPLE
 
 
 def test_tree_of_errors_is_that_of_the_module() -> None:
@@ -64,6 +82,7 @@ def test_every_error_is_in_the_tree_and_importable() -> None:
         assert getattr(panelica_async, name) is getattr(errors, name)
 
 
-def test_relative_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
-        assert (PROJECT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
