@@ -7,7 +7,7 @@ when it starts anew is the business of `schedule`.
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Ledger:
             return Schedule(database).claim(request, boot=self._boot(), monotonic=self._monotonic(), wall=self._wall())
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         database = self._open()
         database.execute("BEGIN IMMEDIATE")
         try:

@@ -92,7 +92,7 @@ class RedisCoordinator:
     """
 
     def __init__(self, url: str, *, key: str) -> None:
-        self._redis = Redis.from_url(
+        self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py does not type its options
             url,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,

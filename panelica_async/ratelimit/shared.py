@@ -41,7 +41,7 @@ _RECORD = 10_000
 class _LanePlaces:
     """What one lane has claimed."""
 
-    places: deque[float] = attrs.field(factory=deque)
+    places: deque[float] = attrs.field(factory=deque[float])
     """Instants at which a request may go."""
     claim: "asyncio.Task[None] | None" = None
     """The claim under way."""
@@ -77,12 +77,13 @@ class SharedPlaces:
         self._member = secrets.token_hex(8)
         self._members = _GUESSED_MEMBERS
         self._local = LocalPlaces(limit)  # always counts; decides while the store is away
-        self._lanes = {lane: _LanePlaces() for lane in LANES}
+        self._lanes: dict[Lane, _LanePlaces] = {lane: _LanePlaces() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
         self._store: str | None = None
         self._away = False
         self._retry_at = float("-inf")
         self._found_at: float | None = None
+        self._is_unsure = False  # after some time without a caller: callers wait for what the store answers
         self._unrecorded: deque[float] = deque(maxlen=_RECORD)
         self._usage = (float("-inf"), 0, 0)
 
@@ -93,19 +94,20 @@ class SharedPlaces:
 
     def ready_at(self, now: float, lane: Lane) -> float:
         """Return when a caller may go that comes now, while nobody waits."""
-        if self._away and now <= self._retry_at:
+        if self._away and not self._is_unsure and now <= self._retry_at:
             return self._local.ready_at(now, lane)
         return self._lanes[lane].first(now)
 
     def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
         """Return whose turn it is, and when; claim places for those who have none."""
         if self._away:
-            was_idle = now > self._retry_at + _RETRY
+            self._is_unsure = self._is_unsure or now > self._retry_at + _RETRY
             self._ask_again(now)
-            # After some time without a caller nothing is known of the store: its answer decides.
             lane, ready = self._local.next(now, demand)
-            return lane, _NEVER if was_idle else ready
-        turns = [(self._next_of(now, lane, demand[lane]), lane) for lane in LANES if demand[lane]]
+            return lane, _NEVER if self._is_unsure else ready
+        turns: list[tuple[float, Lane]] = [
+            (self._next_of(now, lane, demand[lane]), lane) for lane in LANES if demand[lane]
+        ]
         ready, lane = min(turns, key=lambda turn: turn[0])  # interactive, if both may go
         return lane, ready
 
@@ -113,7 +115,7 @@ class SharedPlaces:
         """Return when a caller that comes now would go if every member had as many waiting."""
         if self._away:
             return self._local.expected_at(now, lane, demand)
-        everybody = {lane: count * self._members for lane, count in demand.items()}
+        everybody: dict[Lane, int] = {lane: count * self._members for lane, count in demand.items()}
         return max(self._lanes[lane].opens_at, self._local.expected_at(now, lane, everybody))
 
     def opens_at(self, lane: Lane) -> float:
@@ -186,6 +188,7 @@ class SharedPlaces:
 
     async def _report(self, *, pause: float = 0.0, refused: bool = False) -> None:
         await self._ask("interactive", pause=pause, refused=refused)
+        self._is_unsure = False
         self._news(asyncio.get_running_loop().time())
 
     def _ask_again(self, now: float) -> None:
@@ -246,7 +249,7 @@ class SharedPlaces:
 
     def _find(self, now: float, claim: Claim, reported: list[float]) -> None:
         if self._away:
-            self._return(now, lately=bool(reported))
+            self._return(now, sent_lately=any(went > now - _MINUTE for went in reported))
         else:
             self._members = max(1, claim.members)
         if self._store not in {None, claim.store}:
@@ -256,10 +259,10 @@ class SharedPlaces:
             self._start(self._report())
         self._store = claim.store
 
-    def _return(self, now: float, *, lately: bool) -> None:
+    def _return(self, now: float, *, sent_lately: bool) -> None:
         """Leave the share for the store, once the others that send have found it too."""
         self._found_at = now if self._found_at is None else self._found_at
-        if lately and now < self._found_at + _RETRY:
+        if sent_lately and now < self._found_at + _RETRY:
             self._retry_at = self._found_at + _RETRY
             return
         self._away = False

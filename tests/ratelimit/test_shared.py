@@ -283,6 +283,23 @@ class TestAway:
 
         assert 85 <= run(main()) <= 122
 
+    def test_who_was_idle_asks_the_store_before_it_goes_on_alone(self, members):
+        async def main() -> None:
+            (limiter,) = members(1)
+            (coordinator,) = members.coordinators
+            coordinator.failure = OSError("read-only file system")
+            await limiter.acquire()
+            await asyncio.sleep(3600)
+            coordinator.failure = None
+            asked = len(coordinator.claims)
+            await asyncio.gather(*(limiter.acquire() for _ in range(20)))
+            assert limiter.granted == 21
+            places = [request for request in coordinator.claims[asked:] if request.wanted]
+            assert len(places) >= 5  # all of them came from the store
+            assert not any(request.minute_unrecorded for request in places)
+
+        run(main())
+
     def test_nobody_hangs_whatever_the_coordinator_does(self, members):
         class Broken:
             async def claim(self, request: Request) -> Claim:
