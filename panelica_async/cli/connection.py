@@ -125,8 +125,8 @@ class Connection:
                 name = f"the embedded sandbox ({database})"
             else:
                 address, key = _required("base_url", self.base_url), _required("api_key", self.api_key)
-                secret, session = self._secret(), None
                 name = Address.parse(address).origin
+                secret, session = self._secret(), None
             client = PanelicaClient(
                 address,
                 api_key=key,

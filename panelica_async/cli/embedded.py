@@ -1,6 +1,7 @@
 """The embedded sandbox: a panel in this process, reached under a name that stays the same from run to run."""
 
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,8 +44,8 @@ async def run_sandbox(database: Path, tier: str) -> AsyncIterator[EmbeddedSandbo
     box = Sandbox(tier, db=database)
     try:
         await box.start()
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
+    except (ValueError, sqlite3.Error) as error:
+        raise ConfigurationError(f"{database} cannot be used as a sandbox: {error}") from error
     try:
         address = URL(box.base_url)
         connector = aiohttp.TCPConnector(resolver=_Resolver(address.port or 0), limit=0)

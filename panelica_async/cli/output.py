@@ -69,7 +69,11 @@ class Output:
         if not self.can_ask:
             raise ConfigurationError("this asks first, and there is no terminal", hint="Use --yes.")
         with interruptible():
-            return typer.confirm(question, err=True)
+            try:
+                return typer.confirm(question, err=True)
+            except typer.Abort:
+                self.say("")  # Ctrl-C leaves the cursor behind the question
+                raise
 
     @property
     def can_ask(self) -> bool:

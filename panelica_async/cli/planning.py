@@ -96,20 +96,23 @@ def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
     return {
         "panel": panel.client.base_url,
         **plan.to_dict(),
+        "ignored_columns": plan.manifest.ignored_columns,
         "limit": {"per_minute": limit.per_minute, "per_hour": limit.per_hour},
         "estimated_seconds": round(plan.estimate(limit).total_seconds(), 1),
     }
 
 
-def plan_line(plan: Plan, panel: Panel) -> str:
-    """Return what a plan comes to, in two sentences."""
+def plan_summary(plan: Plan, panel: Panel) -> str:
+    """Return what a plan comes to, in a few lines."""
     counts = Counter(planned.verdict for planned in plan.steps)
     in_the_way = sum(counts[verdict] for verdict in _IN_THE_WAY)
     doubtful = f", {number(counts[Verdict.UNKNOWN])} in doubt" if counts[Verdict.UNKNOWN] else ""
+    ignored = ", ".join(plan.manifest.ignored_columns)
     return (
         f"{several(len(plan.sites), 'site')} with {several(len(plan.steps), 'object')}: "
         f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
-        f"{number(in_the_way)} in the way{doubtful}. {_time(plan, panel.limiter.limit)}"
+        f"{number(in_the_way)} in the way{doubtful}.\n{_time(plan, panel.limiter.limit)}"
+        + (f"\nColumns that were ignored: {ignored}." if ignored else "")
     )
 
 
@@ -121,7 +124,7 @@ def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
         console.print()
         console.print(bad)
     console.print()
-    console.print(Text(plan_line(plan, panel)), soft_wrap=True)
+    console.print(Text(plan_summary(plan, panel)), soft_wrap=True)
     if plan.writes:
         times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
         console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
@@ -193,6 +196,8 @@ def _obstacles(plan: Plan) -> Table | None:
 def _time(plan: Plan, limit: RateLimit) -> str:
     if not plan.writes:
         return "Nothing is to be sent."
+    if limit.is_unlimited:
+        return f"{several(plan.writes, 'call')} to come, without a rate limit."
     return f"{several(plan.writes, 'call')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
 
 

@@ -53,10 +53,11 @@ class Meter:
 
     def note(self, event: Event) -> None:
         """Take over what an event says."""
-        self.sites_done = event.sites_done
+        if event.site is not None and event.site.status is not SiteStatus.SKIPPED:
+            self.sites_done += 1
+            self.last = event.site
         self.calls_done = event.calls_done
         self.calls_expected = event.calls_expected
-        self.last = event.site or self.last
         now = self._clock()
         self._granted.append((now, self._limiter.granted))
         while self._granted[0][0] < now - _MINUTE:
@@ -98,7 +99,7 @@ class Meter:
 
 
 class Progress:
-    """Shows how far a run is: bars on a terminal, elsewhere a line every few seconds without control characters.
+    """Shows how far a run is: bars on a terminal; elsewhere a line every five seconds, without control characters.
 
     Args:
         console: Where to show it.
@@ -108,6 +109,7 @@ class Progress:
     def __init__(self, console: Console, meter: Meter) -> None:
         self._console = console
         self._meter = meter
+        self._is_over = False
 
     def note(self, event: Event) -> None:
         """Take over what an event says; a site that failed or is in doubt is shown at once."""
@@ -125,8 +127,11 @@ class Progress:
         """Show it while the block runs."""
         if is_live(self._console):
             with Live(get_renderable=self._bars, console=self._console, auto_refresh=False) as live:
-                async with _repeated(_DRAW_EVERY, live.refresh):
-                    yield
+                try:
+                    async with _repeated(_DRAW_EVERY, live.refresh):
+                        yield
+                finally:
+                    self._is_over = True
         else:
             async with _repeated(_LINE_EVERY, lambda: self.say(self._line())):
                 yield
@@ -139,8 +144,9 @@ class Progress:
         grid.add_column(no_wrap=True, justify="right")
         grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
         last = "" if meter.last is None else f"{meter.last.domain} {SITES[meter.last.status][0]}"
+        rates = meter.pace if self._is_over else _joined(meter.time_left, meter.pace)
         grid.add_row("Sites", *_bar(meter.sites_done, meter.sites_total), Text(last))
-        grid.add_row("Calls", *_bar(meter.calls_done, meter.calls_expected), Text(_joined(meter.time_left, meter.pace)))
+        grid.add_row("Calls", *_bar(meter.calls_done, meter.calls_expected), Text(rates))
         return grid
 
     def _line(self) -> Text:

@@ -83,8 +83,8 @@ async def resume(
 ) -> ExitCode:
     """Go on with a run that was interrupted, or try again what failed in it.
 
-    FILE is the manifest or the journal; without it, the only unfinished run in the state directory is meant. Options
-    and exit codes are those of apply.
+    FILE is the manifest or the journal; it may be left out when only one run in the state directory has something
+    left to do. Exit codes are those of apply.
     """
     from panelica_async.cli import runs
 

@@ -39,6 +39,7 @@ class Ending:
     calls: int
     """Calls that were sent, those for the plan and repetitions included."""
     seconds: float
+    """Time it took, with making the plan."""
     interrupted: bool
     error: Exception | None
     """What ended the run before its time, if something did."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -12,11 +13,12 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.output import Output
-from panelica_async.cli.planning import Preparation, look, plan_apply, plan_data, plan_line, plan_resume, print_plan
+from panelica_async.cli.planning import Preparation, look, plan_apply, plan_data, plan_resume, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
 from panelica_async.cli.report import Ending, RunReport
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import RunFiles, StateDirectory
+from panelica_async.cli.status import JournalStatus
 from panelica_async.cli.wording import several
 from panelica_async.provision import Journal, Manifest, Plan, SiteOutcome, apply
 
@@ -55,24 +57,23 @@ async def apply_file(file: Path, options: RunOptions) -> ExitCode:
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Go on where the run of a journal ended, by the manifest that the journal names."""
-    path = path or _the_unfinished(options.state)
+    path = path or _the_only_one(options.state)
     files = options.state.files_of(path).existing()
     with Journal.open(files.journal, read_only=True) as journal:
         manifest = journal.load_manifest()
     return await _run(plan_resume, manifest, str(path), files, options)
 
 
-def _the_unfinished(state: StateDirectory) -> Path:
-    unfinished = []
-    for path in state.journals():
-        with Journal.open(path, read_only=True) as journal:
-            if journal.runs and journal.runs[-1].finished_at is None:
-                unfinished.append(path)
-    if len(unfinished) == 1:
-        return unfinished[0]
-    found = ", ".join(map(str, unfinished)) or "none"
+def _the_only_one(state: StateDirectory) -> Path:
+    """Return the journal that is meant when none is named: the only one with something left to do, or the only one."""
+    journals = state.journals()
+    unfinished = [path for path in journals if JournalStatus.read(state.files_of(path), []).is_open]
+    candidates = unfinished or journals
+    if len(candidates) == 1:
+        return candidates[0]
     raise ConfigurationError(
-        f"unfinished runs in {state.state_dir}: {found}", hint="Name the manifest or the journal of the run to resume."
+        f"{several(len(candidates), 'run')} to resume in {state.state_dir}",
+        hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
     )
 
 
@@ -85,7 +86,7 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
             begun = time.monotonic()
             journal, plan = await prepare(panel, manifest, files, output, resources)
             planning = time.monotonic() - begun
-            output.say(plan_line(plan, panel))
+            output.say(plan_summary(plan, panel))
             asks = plan.writes and not options.assume_yes and output.can_ask
             if asks and not output.confirm(f"Create {several(plan.writes, 'object')} on {panel.name}?"):
                 output.say("Nothing was sent.")
@@ -94,8 +95,7 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
     report = RunReport(
         manifest=manifest.name,
         panel=panel.client.base_url,
-        ending=ending,
-        seconds=planning + ending.seconds,
+        ending=attrs.evolve(ending, seconds=planning + ending.seconds),
         files=files,
         arguments=(name, *options.connection.flags(), *options.state.flags()),
     )

@@ -76,9 +76,14 @@ class JournalStatus:
         return [record for record in self.records if record.state in _BAD]
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is something to resume: a run that did not finish, or what failed or is in doubt."""
+        return bool(self.runs) and (self.runs[-1].finished_at is None or bool(self.bad))
+
+    @property
     def next_command(self) -> str | None:
         """How to go on, if there is something to go on with."""
-        if not self.runs or (self.runs[-1].finished_at and not self.bad):
+        if not self.is_open:
             return None
         sandbox = ["--sandbox"] if is_sandbox(self.runs[-1].base_url) else []
         return next_command("resume", str(self.files.journal), *sandbox, *self.flags)

@@ -56,11 +56,9 @@ def duration(seconds: float) -> str:
 
 
 def quota(limit: RateLimit) -> str:
-    """Write a rate limit, such as `300 calls a minute and 10,000 an hour`."""
-    if limit.per_minute is None:
-        return "no limit" if limit.per_hour is None else f"{number(limit.per_hour)} calls an hour"
-    hourly = "" if limit.per_hour is None else f" and {number(limit.per_hour)} an hour"
-    return f"{number(limit.per_minute)} calls a minute{hourly}"
+    """Write a rate limit, such as `300 calls a minute and 10,000 calls an hour`."""
+    rates = [(limit.per_minute, "a minute"), (limit.per_hour, "an hour")]
+    return " and ".join(f"{number(calls)} calls {period}" for calls, period in rates if calls is not None)
 
 
 def moment(at: datetime) -> str:

@@ -1,0 +1,132 @@
+"""Runs the command in this process or in one of its own, and looks at what it left behind."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from typer.testing import CliRunner
+
+from panelica_async.cli.app import app
+from tests.provision.launching import state
+
+PROJECT = Path(__file__).parents[2]
+_MAIN = "from panelica_async.cli import main; main()"
+
+
+class Command:
+    """The command in this process, in an empty directory."""
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> "Outcome":
+        result = CliRunner().invoke(app, arguments, input=stdin, prog_name="panelica")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+class Outcome:
+    """What a command left behind."""
+
+    def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        self.code = code
+        self.stdout = stdout
+        self.stderr = stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+class Process:
+    """The command in a process of its own."""
+
+    def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
+        kept = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "COLUMNS"}}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _MAIN, *arguments],
+            cwd=directory,
+            env=kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def read_line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> Outcome:
+        stdout, stderr = self._process.communicate(timeout=60)
+        return Outcome(self._process.returncode, stdout, stderr)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+
+def write_manifest(path: Path, sites: int, **changed: str) -> Path:
+    """Write a manifest: nine objects a site, and one more for the first."""
+    rows = [
+        {
+            "domain": f"site{number}.example",
+            "owner": f"owner{number}",
+            "email": f"owner{number}@mail.example",
+            "ssl": "yes",
+            "dns": f"www A 192.0.2.{number} | @ MX 10 mail.site{number}.example",
+            "databases": f"shop{number}:reader{number}",
+            "mailboxes": "info, sales" if number == 1 else "info",
+            "ftp": f"ftp{number}",
+        }
+        | changed
+        for number in range(1, sites + 1)
+    ]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def objects(database: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return every object in the database of a sandbox, doubles included."""
+    with sqlite3.connect(database) as connection:
+        found = state(SimpleNamespace(database=connection))  # type: ignore[arg-type] # it only looks at that
+    connection.close()
+    return found
+
+
+def created(journal: Path) -> int:
+    """Return how many objects a journal, which may be in use, notes as created."""
+    if not journal.exists():
+        return 0
+    connection = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM step WHERE state = 'done'").fetchone()[0])
+    except sqlite3.OperationalError:  # its tables are being made
+        return 0
+    finally:
+        connection.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something another process does."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command
+
+ACCOUNT = {"username": "acme", "email": "office@acme.example", "password": "correct horse 9"}
+
+
+def test_prints_the_data_of_the_reply(panelica: Command) -> None:
+    outcome = panelica("api", "GET", "/v1/accounts", "--sandbox")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert [account["username"] for account in outcome.json] == ["root"]
+
+
+def test_json_adds_status_and_request_id(panelica: Command) -> None:
+    reply = panelica("api", "get", "/v1/accounts", "--sandbox", "--json").json
+    assert reply["status"] == 200
+    assert reply["request_id"].startswith("req_")
+    assert reply["data"][0]["username"] == "root"
+
+
+def test_what_was_made_is_there_the_next_time(panelica: Command) -> None:
+    made = panelica("api", "POST", "/v1/accounts", "--data", json.dumps(ACCOUNT), "--sandbox")
+    assert made.code == 0
+    found = panelica("api", "GET", f"/v1/accounts/{made.json['id']}", "--sandbox")
+    assert found.json["email"] == "office@acme.example"
+    gone = panelica("api", "DELETE", f"/v1/accounts/{made.json['id']}", "--sandbox")
+    assert gone.code == 0
+    assert panelica("api", "GET", f"/v1/accounts/{made.json['id']}", "--sandbox").code == 1
+
+
+def test_query_parameters_may_be_repeated(panelica: Command) -> None:
+    outcome = panelica("api", "GET", "/v1/accounts", "-q", "limit=1", "--query", "page=2", "--sandbox")
+    assert (outcome.code, outcome.json) == (0, [])
+
+
+def test_body_from_a_file_and_from_standard_input(panelica: Command, tmp_path: Path) -> None:
+    (tmp_path / "account.json").write_text(json.dumps(ACCOUNT))
+    assert panelica("api", "POST", "/v1/accounts", "-d", "@account.json", "--sandbox").json["username"] == "acme"
+    other = json.dumps(ACCOUNT | {"username": "other", "email": "other@acme.example"})
+    assert panelica("api", "POST", "/v1/accounts", "-d", "-", "--sandbox", stdin=other).json["username"] == "other"
+
+
+def test_refusal_of_the_panel_is_1_with_reason_and_hint(panelica: Command) -> None:
+    outcome = panelica("api", "GET", "/v1/domains/none", "--sandbox")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr.startswith("Error: GET /v1/domains/none: 404 NOT_FOUND")
+    assert "\nHint: " in outcome.stderr
+
+
+def test_refusal_as_json(panelica: Command) -> None:
+    error = panelica("api", "GET", "/v1/domains/none", "--sandbox", "--json").json["error"]
+    assert (error["type"], error["status"], error["code"]) == ("NotFoundError", 404, "NOT_FOUND")
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["GET", "v1/domains"], "it starts with a slash"),
+        (["GET", "/v1/domains?page=2"], "holds a query"),
+        (["FETCH", "/v1/domains"], "method is 'FETCH'"),
+        (["GET", "/v1/domains", "-q", "page"], "--query page: write NAME=VALUE"),
+        (["POST", "/v1/domains", "-d", "{"], "--data is not JSON"),
+        (["POST", "/v1/domains", "-d", "@missing.json"], "missing.json: No such file"),
+    ],
+)
+def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str], message: str) -> None:
+    outcome = panelica("api", *arguments, "--sandbox")
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
+
+
+def test_debug_shows_the_traceback(panelica: Command) -> None:
+    assert "Traceback" not in panelica("api", "GET", "/v1/domains/none", "--sandbox").stderr
+    assert "Traceback" in panelica("api", "GET", "/v1/domains/none", "--sandbox", "--debug").stderr

@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+
+from panelica_async import __version__
+from tests.cli.commands import PROJECT, Command
+
+COMMANDS = [
+    [], ["api"], ["sandbox"], ["provision"],
+    *(["provision", name] for name in ("plan", "apply", "resume", "status", "undo")),
+]  # fmt: skip
+
+
+def run_python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_shows_an_example(panelica: Command, command: list[str]) -> None:
+    outcome = panelica(*command, "--help")
+    assert outcome.code == 0
+    assert "Example: panelica" in outcome.stdout
+    assert " ".join(["panelica", *command]) in outcome.stdout
+
+
+def test_help_loads_no_models_and_no_sandbox() -> None:
+    code = """if True:
+        import sys
+        from panelica_async.cli import main
+        try:
+            main()
+        except SystemExit:
+            pass
+        loaded = [name for name in sys.modules if name.startswith("panelica_async.")]
+        print([name for name in loaded if name.split(".")[1] in {"models", "resources", "sandbox", "provision"}])
+    """
+    assert run_python(code, "provision", "--help").stdout.splitlines()[-1] == "[]"
+
+
+def test_version(panelica: Command) -> None:
+    outcome = panelica("--version")
+    assert (outcome.code, outcome.stdout) == (0, f"panelica_async {__version__}\n")
+
+
+def test_no_command_shows_the_commands(panelica: Command) -> None:
+    outcome = panelica()
+    assert outcome.code == 2
+    assert "provision" in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["api", "GET"], ["provision", "apply"], ["sandbox", "--port", "x"]]
+)
+def test_wrong_usage_is_2(panelica: Command, arguments: list[str]) -> None:
+    outcome = panelica(*arguments)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert "Usage: panelica" in outcome.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from panelica_async.cli import main; main()"
+    ended = run_python(code, "--help")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == 'The command panelica needs more packages: pip install "panelica_async[cli]"\n'

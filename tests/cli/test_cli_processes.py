@@ -1,0 +1,149 @@
+"""The command in a process of its own: signals, pipes, a real server."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command, Process, created, objects, wait_until, write_manifest
+
+Start = Callable[..., Process]
+
+# Its quota is spent after 50 calls, and comes back with 5 a second: a run of 136 calls takes 17 s on any machine.
+SLOW = ("--sandbox", "--sandbox-tier", "professional")
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+SITES = 15
+JOURNAL = Path(".panelica/launch.journal.db")
+DATABASE = Path(".panelica/sandbox.db")
+
+
+@pytest.fixture
+def run_in_the_middle(panelica: Command, start: Start, tmp_path: Path) -> Process:
+    """An apply that has created some of its 136 objects and waits for its quota."""
+    write_manifest(tmp_path / "launch.csv", SITES)
+    process = start("provision", "apply", "launch.csv", *SLOW)
+    wait_until(lambda: created(JOURNAL) >= 45)
+    assert process.is_running
+    return process
+
+
+@pytest.fixture
+def undisturbed(panelica: Command, tmp_path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """What a run that nothing disturbs makes of the same manifest."""
+    write_manifest(tmp_path / "launch.csv", SITES)
+    assert panelica("provision", "apply", "launch.csv", *FAST, "--state-dir", "undisturbed").code == 0
+    return objects(Path("undisturbed/sandbox.db"))
+
+
+def test_killed_and_resumed_everything_is_there_once(
+    panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
+) -> None:
+    run_in_the_middle.kill()
+    assert objects(DATABASE) != undisturbed
+    outcome = panelica("provision", "resume", *FAST)
+    assert outcome.code == 0
+    assert f"{SITES} sites: " in outcome.stdout
+    assert objects(DATABASE) == undisturbed
+
+
+def test_killed_and_applied_again_it_continues(
+    panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
+) -> None:
+    run_in_the_middle.kill()
+    assert "not finished" in panelica("provision", "status").stdout
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert "Continuing the run of " in outcome.stderr
+    assert objects(DATABASE) == undisturbed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_lets_the_calls_on_their_way_finish(
+    panelica: Command, run_in_the_middle: Process, number: signal.Signals
+) -> None:
+    run_in_the_middle.send(number)
+    outcome = run_in_the_middle.end()
+    assert outcome.code == 130
+    assert "Stopping: calls on their way are finished" in outcome.stderr
+    assert "not finished" in outcome.stdout
+    assert "Continue   panelica provision resume launch.csv --sandbox" in outcome.stdout
+    [journal] = panelica("provision", "status", "--json").json["journals"]
+    assert (journal["bad"], journal["counts"]["unknown"], journal["counts"]["sent"]) == ([], 0, 0)
+
+
+def test_two_signals_break_off(
+    panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
+) -> None:
+    run_in_the_middle.send(signal.SIGINT)
+    run_in_the_middle.send(signal.SIGTERM)
+    outcome = run_in_the_middle.end()
+    assert outcome.code == 130
+    assert "panelica provision resume launch.csv --sandbox" in outcome.stdout
+    [journal] = panelica("provision", "status", "--json").json["journals"]
+    assert journal["counts"]["unknown"] > 0
+    assert panelica("provision", "resume", "launch.csv", *FAST).code == 0
+    assert objects(DATABASE) == undisturbed
+
+
+def test_second_writer_is_turned_away(panelica: Command, run_in_the_middle: Process) -> None:
+    outcome = panelica("provision", "resume", "launch.csv", *FAST)
+    assert outcome.code == 2
+    assert "in use by another process" in outcome.stderr
+
+
+def test_without_a_terminal_there_are_no_control_characters(start: Start, manifest: Path) -> None:
+    for command in (
+        ["--help"],
+        ["provision", "apply", "launch.csv", *FAST],
+        ["provision", "plan", "launch.csv", *FAST],
+    ):
+        outcome = start(*command).end()
+        assert outcome.code == 0
+        text = outcome.stdout + outcome.stderr
+        assert text.replace("\n", "").isprintable()
+
+
+def test_sandbox_serves_until_it_is_stopped(
+    panelica: Command, start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise")
+    printed = [server.read_line() for _ in range(9)]
+    for line in printed:
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            monkeypatch.setenv(name, value)
+    # Nobody is asked before the first write where there is no terminal, but before the first delete it needs --yes.
+    assert panelica("provision", "apply", "launch.csv").code == 0
+    outcome = panelica("provision", "undo", "launch.csv")
+    assert outcome.code == 2
+    assert "Hint: Use --yes." in outcome.stderr
+    assert panelica("provision", "undo", "launch.csv", "--yes").code == 0
+    server.send(signal.SIGINT)
+    outcome = server.end()
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "Stopped.\n")
+
+
+def test_sandbox_announces_itself_as_json_and_keeps_its_key(start: Start, tmp_path: Path) -> None:
+    def announced() -> dict[str, str]:
+        server = start("sandbox", "--port", "0", "--db", "panel.db", "--json")
+        document = "".join(iter(server.read_line, "}\n")) + "}"
+        server.send(signal.SIGTERM)
+        assert server.end().code == 0
+        access: dict[str, str] = json.loads(document)
+        return access
+
+    first, second = announced(), announced()
+    assert first["base_url"].startswith("http://127.0.0.1:")
+    assert (first["api_key"], first["api_secret"]) == (second["api_key"], second["api_secret"])
+
+
+def test_sandbox_that_cannot_start(panelica: Command, start: Start) -> None:
+    server = start("sandbox", "--port", "0", "--json")
+    document = "".join(iter(server.read_line, "}\n")) + "}"
+    port = json.loads(document)["base_url"].split(":")[2].split("/")[0]
+    outcome = panelica("sandbox", "--port", port)
+    assert outcome.code == 2
+    assert "Error: " in outcome.stderr
+    assert panelica("sandbox", "--tier", "gold").code == 2

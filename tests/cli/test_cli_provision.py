@@ -1,0 +1,269 @@
+import csv
+import json
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command, created, objects, write_manifest
+
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+
+
+@pytest.fixture
+def applied(panelica: Command, manifest: Path) -> Path:
+    """A manifest that is on the sandbox."""
+    assert panelica("provision", "apply", manifest.name, *FAST).code == 0
+    return manifest
+
+
+def change_panel(sql: str) -> None:
+    connection = sqlite3.connect(".panelica/sandbox.db")
+    with connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        assert connection.execute(sql).rowcount
+    connection.close()
+
+
+def test_apply_makes_everything_and_reports_it(panelica: Command, manifest: Path) -> None:
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert "3 sites with 28 objects: 28 to create, 0 already there, 0 in the way." in outcome.stderr
+    assert "3 sites: 3 done, 0 failed." in outcome.stdout
+    assert "Journal    .panelica/launch.journal.db" in outcome.stdout
+    assert "Passwords  .panelica/launch.passwords.csv" in outcome.stdout
+    assert "panelica provision undo launch.csv --sandbox" in outcome.stdout
+    there = objects(Path(".panelica/sandbox.db"))
+    assert [domain for domain, *_ in there["domains"]] == ["site1.example", "site2.example", "site3.example"]
+    assert len(there["mailboxes"]) == 4
+
+
+def test_files_are_for_their_owner_alone(applied: Path) -> None:
+    assert stat.S_IMODE(Path(".panelica").stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(".panelica/launch.passwords.csv").stat().st_mode) == 0o600
+
+
+def test_applied_again_it_makes_nothing(panelica: Command, applied: Path) -> None:
+    before = objects(Path(".panelica/sandbox.db"))
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert "0 to create, 28 already there" in outcome.stderr
+    assert "3 sites: 0 done, 3 already there, 0 failed." in outcome.stdout
+    assert objects(Path(".panelica/sandbox.db")) == before
+    assert not Path(".panelica/launch.journal.1.db").exists()
+
+
+def test_applied_again_it_makes_what_was_removed_on_the_panel(panelica: Command, applied: Path) -> None:
+    before = objects(Path(".panelica/sandbox.db"))
+    change_panel("DELETE FROM email_accounts WHERE email = 'info@site2.example'")
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert "3 sites: 1 done, 2 already there, 0 failed." in outcome.stdout
+    assert "the old one is kept as .panelica/launch.journal.1.db" in outcome.stderr
+    assert objects(Path(".panelica/sandbox.db")) == before
+
+
+def test_changed_manifest_begins_a_new_journal(panelica: Command, applied: Path) -> None:
+    write_manifest(applied, 4)
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert (
+        "because the manifest was changed since; the old one is kept as .panelica/launch.journal.1.db" in outcome.stderr
+    )
+    assert "4 sites: 1 done, 3 already there, 0 failed." in outcome.stdout
+    write_manifest(applied, 5)
+    assert ".panelica/launch.journal.2.db" in panelica("provision", "apply", "launch.csv", *FAST).stderr
+
+
+def test_trial_on_one_panel_says_nothing_of_another(panelica: Command, applied: Path) -> None:
+    outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
+    assert outcome.code == 0
+    assert "because it is of another panel" in outcome.stderr
+    assert "3 sites: 3 done, 0 failed." in outcome.stdout
+    assert objects(Path("other.db")) == objects(Path(".panelica/sandbox.db"))
+
+
+def test_bad_rows_are_listed_all_and_nothing_is_sent(panelica: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(
+        "domain,owner,email,ssl,php\n"
+        "good.example,good,good@mail.example,yes,8.4\n"
+        "not a domain,second,second@mail.example,yes,8.4\n"
+        "third.example,third,no address,maybe,8.4\n"
+        "good.example,good,good@mail.example,yes,eight\n"
+    )
+    outcome = panelica("provision", "apply", "bad.csv", *FAST)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    lines = outcome.stderr.splitlines()
+    places = [line.split()[:2] for line in lines if line.split()[0].isdigit()]
+    assert places == [["3", "domain"], ["4", "email"], ["4", "ssl"], ["5", "domain"], ["5", "php"]]
+    assert lines[0] == "Error: bad.csv: 5 problems"
+    assert lines[-1].startswith("Hint: ")
+    assert not Path(".panelica").exists()
+
+
+def test_bad_rows_as_json(panelica: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("domain,owner\nnot a domain,second\n")
+    error = panelica("provision", "apply", "bad.csv", *FAST, "--json").json["error"]
+    assert error["type"] == "ManifestError"
+    assert [(problem["line"], problem["column"]) for problem in error["problems"]] == [(2, "domain")]
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "launch.txt"])
+def test_manifest_that_cannot_be_read(panelica: Command, name: str, tmp_path: Path) -> None:
+    (tmp_path / "launch.txt").touch()
+    outcome = panelica("provision", "apply", name, *FAST)
+    assert outcome.code == 2
+    assert name in outcome.stderr
+
+
+def test_bad_site_fails_alone_and_is_tried_again(panelica: Command, manifest: Path) -> None:
+    panelica("api", "POST", "/v1/accounts", *FAST, "--data", json.dumps(
+        {"username": "other", "email": "owner2@mail.example", "password": "correct horse 9"}
+    ))  # fmt: skip
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 1
+    assert "3 sites: 2 done, 1 failed." in outcome.stdout
+    assert "site2.example" in outcome.stdout
+    assert "Hint: " in outcome.stdout
+    assert "panelica provision resume launch.csv --sandbox" in outcome.stdout
+    assert "failed site2.example: account owner2" in outcome.stderr
+
+    change_panel("UPDATE accounts SET email = 'other@mail.example' WHERE username = 'other'")
+    outcome = panelica("provision", "resume", *FAST)
+    assert outcome.code == 0
+    assert "3 sites: 1 done, 2 already there, 0 failed." in outcome.stdout
+
+
+def test_report_as_json_is_the_only_thing_on_standard_output(panelica: Command, manifest: Path) -> None:
+    outcome = panelica("provision", "apply", "launch.csv", *FAST, "--json")
+    report = outcome.json
+    assert outcome.code == 0
+    assert report["counts"] == {"sites": 3, "done": 3, "exists": 0, "failed": 0, "unknown": 0, "skipped": 0}
+    assert {site["status"] for site in report["sites"]} == {"done"}
+    assert report["calls"] >= 28
+    assert report["journal"] == ".panelica/launch.journal.db"
+    assert report["error"] is None
+    assert report["interrupted"] is False
+    assert report["next_command"] == "panelica provision undo launch.csv --sandbox"
+    assert "28 to create" in outcome.stderr
+
+
+def test_passwords_are_in_their_file_and_nowhere_else(panelica: Command, manifest: Path) -> None:
+    outcomes = [
+        panelica("provision", *command, *FAST)
+        for command in (["plan", "launch.csv", "--json"], ["apply", "launch.csv", "--json"], ["apply", "launch.csv"])
+    ]
+    outcomes.append(panelica("provision", "status", "--json"))
+    with Path(".panelica/launch.passwords.csv").open(newline="") as file:
+        passwords = [row["password"] for row in csv.DictReader(file)]
+    connection = sqlite3.connect(".panelica/sandbox.db")
+    secrets = [*passwords, connection.execute("SELECT api_secret FROM api_keys").fetchone()[0]]
+    connection.close()
+    assert len(passwords) == 3 + 3 + 4 + 3  # accounts, database users, mailboxes, FTP users
+    shown = "".join(outcome.stdout + outcome.stderr for outcome in outcomes)
+    shown += Path(".panelica/launch.journal.db").read_bytes().decode("latin-1")
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def test_plan_shows_what_would_be_done_and_does_nothing(panelica: Command, manifest: Path) -> None:
+    outcome = panelica("provision", "plan", "launch.csv", "--sandbox", "--sandbox-tier", "professional")
+    assert outcome.code == 0
+    rows = {line.rpartition("  ")[0].split("  ")[0]: line.split()[-4:] for line in outcome.stdout.splitlines()}
+    assert rows["mailboxes"] == ["4", "-", "-", "-"]
+    assert rows["DNS records"] == ["6", "-", "-", "-"]
+    assert "28 calls to come, at least 0 s at 300 calls a minute and 10,000 calls an hour." in outcome.stdout
+    assert "starter 19 s" in outcome.stdout
+    assert objects(Path(".panelica/sandbox.db"))["domains"] == []
+    assert not Path(".panelica/launch.journal.db").exists()
+
+
+def test_plan_with_something_in_the_way_is_1(panelica: Command, applied: Path) -> None:
+    change_panel("UPDATE accounts SET email = 'new@mail.example' WHERE username = 'owner1'")
+    outcome = panelica("provision", "plan", "launch.csv", *FAST)
+    assert outcome.code == 1
+    assert "account owner1" in outcome.stdout
+    plan = panelica("provision", "plan", "launch.csv", *FAST, "--json").json
+    assert plan["counts"]["account"] == {"conflict": 1, "exists": 2}
+    assert plan["estimated_seconds"] == 0
+
+
+def test_ignored_columns_are_named(panelica: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("Customer No,domain,owner,email\n7,own.example,own,own@mail.example\n")
+    assert "Columns that were ignored: Customer No." in panelica("provision", "plan", "own.csv", *FAST).stdout
+
+
+def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
+    Path(".panelica/sandbox.db").unlink()
+    outcome = panelica("provision", "status")
+    assert outcome.code == 0
+    assert "28 created" in outcome.stdout
+    assert "finished" in outcome.stdout
+    [journal] = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert journal["counts"]["done"] == 28
+    assert journal["next_command"] is None
+    assert len(journal["runs"]) == 1
+
+
+def test_status_without_journals(panelica: Command) -> None:
+    assert panelica("provision", "status").stderr == "There is no journal in .panelica.\n"
+    assert panelica("provision", "status", "--json").json == {"journals": []}
+    outcome = panelica("provision", "status", "launch.csv")
+    assert outcome.code == 2
+    assert "there is no journal .panelica/launch.journal.db" in outcome.stderr
+
+
+def test_undo_removes_what_was_made_and_nothing_else(panelica: Command, manifest: Path) -> None:
+    panelica("api", "GET", "/v1/me", *FAST)
+    before = objects(Path(".panelica/sandbox.db"))
+    panelica("provision", "apply", "launch.csv", *FAST)
+    outcome = panelica("provision", "undo", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert outcome.stdout.startswith("28 objects removed, 0 objects left over; ")
+    assert objects(Path(".panelica/sandbox.db")) == before
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+
+
+def test_undo_names_what_it_leaves(panelica: Command, applied: Path) -> None:
+    change_panel(
+        "INSERT INTO email_accounts SELECT 'foreign', 'boss@site1.example', domain_id, 100, 0, 0 FROM email_accounts"
+        " WHERE email = 'info@site1.example'"
+    )
+    outcome = panelica("provision", "undo", "launch.csv", *FAST)
+    assert outcome.code == 1
+    assert "domain site1.example" in outcome.stdout
+    report = panelica("provision", "undo", "launch.csv", *FAST, "--json").json
+    assert report["counts"]["removed"] == 0
+    assert {entry["site"] for entry in report["objects"]} == {"site1.example"}
+
+
+@pytest.mark.parametrize("command", ["resume", "undo"])
+def test_journal_is_used_on_its_own_panel_only(panelica: Command, applied: Path, command: str) -> None:
+    outcome = panelica("provision", command, "launch.csv", *FAST, "--sandbox-db", "other.db")
+    assert outcome.code == 2
+    assert "is the journal of" in outcome.stderr
+    assert created(Path(".panelica/launch.journal.db")) == 28
+
+
+def test_resume_of_what_is_not_there(panelica: Command) -> None:
+    outcome = panelica("provision", "resume", *FAST)
+    assert outcome.code == 2
+    assert "0 runs to resume in .panelica" in outcome.stderr
+    assert panelica("provision", "resume", "launch.csv", *FAST).code == 2
+
+
+def test_state_directory_may_be_another(panelica: Command, manifest: Path) -> None:
+    outcome = panelica("provision", "apply", "launch.csv", *FAST, "--state-dir", "runs/first")
+    assert outcome.code == 0
+    assert "panelica provision undo launch.csv --sandbox --state-dir runs/first" in outcome.stdout
+    assert Path("runs/first/sandbox.db").exists()
+    assert not Path(".panelica").exists()
+
+
+def test_refused_key_ends_the_run_with_one_error(panelica: Command, applied: Path) -> None:
+    write_manifest(applied, 5)
+    change_panel("UPDATE api_keys SET revoked = 1")
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert outcome.code == 1
+    assert outcome.stderr.count("Error: ") == 1
+    assert "401" in outcome.stderr

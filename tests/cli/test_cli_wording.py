@@ -1,0 +1,78 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from panelica_async import RateLimit
+from panelica_async.cli.output import error_data, to_json
+from panelica_async.cli.state import StateDirectory
+from panelica_async.cli.wording import KINDS, SITES, duration, next_command, quota, several
+from panelica_async.errors import NotFoundError, OutcomeUnknownError
+from panelica_async.provision import SiteStatus, StepKind
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (41.4, "41 s"), (59.6, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (4320, "1 h 12 min")],
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_several() -> None:
+    assert [several(count, "site") for count in (0, 1, 2, 1000)] == ["0 sites", "1 site", "2 sites", "1,000 sites"]
+
+
+def test_quota() -> None:
+    assert quota(RateLimit(per_minute=60)) == "60 calls a minute"
+    assert quota(RateLimit(per_minute=300, per_hour=10000)) == "300 calls a minute and 10,000 calls an hour"
+
+
+def test_everything_has_a_word() -> None:
+    assert set(KINDS) == set(StepKind)
+    assert set(SITES) == set(SiteStatus)
+
+
+def test_next_command_can_be_pasted() -> None:
+    assert next_command("resume", "my launch.csv") == "panelica provision resume 'my launch.csv'"
+
+
+def test_errors_as_data() -> None:
+    error = NotFoundError("no such domain", status=404, method="GET", path="/v1/domains/x", hint="Look.")
+    error.add_note("not for data")
+    data = error_data(error)
+    assert (data["type"], data["message"], data["status"], data["hint"]) == (
+        "NotFoundError",
+        "no such domain",
+        404,
+        "Look.",
+    )
+    assert not [name for name in data if name.startswith("_")]
+    sent_at = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
+    unknown = OutcomeUnknownError(
+        "lost", operation="domains.create", method="POST", path="/v1/domains", sent_at=sent_at
+    )
+    assert '"sent_at": "2026-01-02T03:04:05+00:00"' in to_json(error_data(unknown))
+    assert error_data(OSError(28, "No space left", "a.db")) == {
+        "type": "OSError", "message": "a.db: No space left", "hint": None,
+    }  # fmt: skip
+
+
+def test_files_of_a_manifest_and_of_its_journal_are_the_same(tmp_path: Path) -> None:
+    state = StateDirectory(state_dir=tmp_path)
+    files = state.files_of(Path("sites/launch.csv"))
+    assert files.journal == tmp_path / "launch.journal.db"
+    assert files.passwords == tmp_path / "launch.passwords.csv"
+    assert state.files_of(files.journal) == files
+    assert state.files_of(tmp_path / "launch.journal.3.db").passwords == files.passwords
+
+
+def test_journals_are_set_aside_under_the_first_free_number(tmp_path: Path) -> None:
+    state = StateDirectory(state_dir=tmp_path)
+    files = state.files_of(Path("launch.csv"))
+    for name in ("launch.journal.1.db", "launch.journal.2.db"):
+        files.journal.write_text(name)
+        assert files.set_aside() == tmp_path / name
+    files.journal.touch()
+    assert state.journals() == [files.journal]
+    assert (tmp_path / "launch.journal.2.db").read_text() == "launch.journal.2.db"
