@@ -87,6 +87,7 @@ def render_models(specification: Specification) -> dict[str, str]:
                 sys.executable, "-m", "datamodel_code_generator",
                 "--input", str(source), "--output", str(output), "--extra-template-data", str(extra), *_OPTIONS,
             ],
+            cwd=folder,  # away from a pyproject.toml that might configure it
             check=True,
         )  # fmt: skip
         texts = {f"{group.module}.py": (output / f"{group.module}.py").read_text("utf-8") for group in groups}

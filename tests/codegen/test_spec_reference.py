@@ -1,12 +1,10 @@
 """The specification against the published API reference, which `reference.json` holds as data, and the promised names.
 
-`reference.json` has one entry an endpoint: method, path, scope, query parameters, examples of the request and of the reply;
-null and empty where the reference shows none. Its addresses of mail are made up: the reference hides them.
+`reference.json` has one entry an endpoint: method, path, scope, query parameters, examples of the request and of the
+reply; null and empty where the reference shows none. Its addresses of mail are made up: the reference hides them.
 """
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,11 @@ import attrs
 import pytest
 from jsonschema import Draft202012Validator
 
-import panelica_async.resources
 from panelica_async import models
 from panelica_async.core.converter import decode
-from panelica_async.core.operation import Operation
+from tests.codegen.shipped import DOCUMENT, OPERATIONS, endpoints, resolve
 
-HERE = Path(__file__).parent
-PACKAGE = HERE.parents[1] / "panelica_async"
-REFERENCE = json.loads((HERE / "reference.json").read_text(encoding="utf-8"))
-DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))
+REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text(encoding="utf-8"))
 
 NAMES = {
     "domains.list": "GET /v1/domains",
@@ -150,35 +144,13 @@ class Endpoint:
         return response.get("content", {}).get("application/json")
 
 
-def _resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "$ref" not in node:
-        return node
-    found = DOCUMENT
-    for part in node["$ref"].removeprefix("#/").split("/"):
-        found = found[part]
-    return found
-
-
 def _endpoints() -> Iterator[Endpoint]:
     described = {(entry["method"], entry["path"]): entry for entry in REFERENCE}
-    for path, item in DOCUMENT["paths"].items():
-        for method, operation in item.items():
-            if method != "parameters":
-                parameters = [
-                    _resolve(node) for node in (*item.get("parameters", ()), *operation.get("parameters", ()))
-                ]
-                named = {parameter["name"]: parameter for parameter in parameters}
-                yield Endpoint(operation["operationId"], operation, named, described[method.upper(), path])
-
-
-def _operations() -> Iterator[Operation]:
-    for module in pkgutil.iter_modules(panelica_async.resources.__path__):
-        members = vars(importlib.import_module(f"panelica_async.resources.{module.name}")).values()
-        yield from (member for member in members if isinstance(member, Operation))
+    for method, path, operation, parameters in endpoints():
+        yield Endpoint(operation["operationId"], operation, parameters, described[method, path])
 
 
 ENDPOINTS = {endpoint.name: endpoint for endpoint in _endpoints()}
-OPERATIONS = {operation.name: operation for operation in _operations()}
 each_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 
 
@@ -295,7 +267,7 @@ def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]
     for option in schema.get("oneOf", ()):
         if Draft202012Validator({**option, "components": DOCUMENT["components"]}).is_valid(value):
             _collect(option, value, shown)
-    resolved = _resolve(schema)
+    resolved = resolve(schema)
     if isinstance(value, list):
         for item in value:
             _collect(resolved["items"], item, shown)

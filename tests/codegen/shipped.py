@@ -1,0 +1,42 @@
+"""What the package ships that was generated: the merged document and the operations."""
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from panelica_async.core.operation import Operation
+
+PACKAGE = Path(__file__).parents[2] / "panelica_async"
+DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))
+RESOURCES = sorted(path.stem for path in PACKAGE.glob("resources/[a-z]*.py"))
+
+
+def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a node of the document refers to, or the node itself."""
+    if "$ref" not in node:
+        return node
+    found = DOCUMENT
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+def endpoints() -> Iterator[tuple[str, str, Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]:
+    """Yield method, path, operation and its parameters by name."""
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
+                parameters = [resolve(node) for node in nodes]
+                yield method.upper(), path, operation, {parameter["name"]: parameter for parameter in parameters}
+
+
+def _operations() -> Iterator[Operation]:
+    for name in RESOURCES:
+        module = importlib.import_module(f"panelica_async.resources.{name}")
+        yield from (member for member in vars(module).values() if isinstance(member, Operation))
+
+
+OPERATIONS = {operation.name: operation for operation in _operations()}
