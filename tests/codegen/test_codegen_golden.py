@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codegen.__main__ import main
-from codegen.output import generate
+from codegen.output import differences, generate, write
 
 pytestmark = pytest.mark.development
 REPOSITORY = Path(__file__).parents[2]
@@ -48,45 +48,36 @@ def test_nothing_depends_on_the_process() -> None:
     assert done.stdout == "11 generated files are up to date\n"
 
 
-def test_check_passes_when_nothing_changed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--check", "--project", str(project)]) == 0
-    assert capsys.readouterr().out == "11 generated files are up to date\n"
-
-
 def test_check_fails_with_a_diff_and_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = project / "spec" / "utility.yaml"
-    spec.write_text(
-        spec.read_text(encoding="utf-8").replace("Id of the thing.", "Id of what was found."), encoding="utf-8"
-    )
-    before = (project / "panelica_async/models/utility.py").read_text(encoding="utf-8")
+    model = project / "panelica_async/models/utility.py"
+    edited = model.read_text(encoding="utf-8").replace("Id of the thing.", "Id of what was found.")
+    model.write_text(edited, encoding="utf-8")
 
     assert main(["--check", "--project", str(project)]) == 1
 
     out, err = capsys.readouterr()
-    assert '-    """Id of the thing."""\n+    """Id of what was found."""\n' in out
-    assert (
-        "--- panelica_async/models/utility.py (as it is)\n+++ panelica_async/models/utility.py (as generated)\n" in out
-    )
+    name = "panelica_async/models/utility.py"
+    assert out.startswith(f"--- {name} (as it is)\n+++ {name} (as generated)\n")
+    assert '-    """Id of what was found."""\n+    """Id of the thing."""\n' in out
     assert f"Run `python -m codegen --project {project}` and commit what it writes." in err
-    assert (project / "panelica_async/models/utility.py").read_text(encoding="utf-8") == before
-
-    assert main(["--project", str(project)]) == 0
-    assert main(["--check", "--project", str(project)]) == 0
+    assert model.read_text(encoding="utf-8") == edited
 
 
-def test_what_is_no_longer_generated_is_deleted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_longer_generated_is_deleted(project: Path, generated: dict[Path, str]) -> None:
     stale = project / "panelica_async/models/letters.py"
     stale.write_text("LETTERS = 1\n", encoding="utf-8")
-    assert main(["--check", "--project", str(project)]) == 1
-    assert "--- panelica_async/models/letters.py (as it is)" in capsys.readouterr().out
-    assert main(["--project", str(project)]) == 0
+    assert "--- panelica_async/models/letters.py (as it is)\n" in list(differences(generated, project))
+    write(generated, project)
     assert not stale.exists()
+    assert list(differences(generated, project)) == []
 
 
-def test_a_file_that_is_missing_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "panelica_async/facts.py").unlink()
-    assert main(["--check", "--project", str(project)]) == 1
-    assert "+++ panelica_async/facts.py (as generated)" in capsys.readouterr().out
+def test_what_is_missing_is_written(project: Path, generated: dict[Path, str]) -> None:
+    missing = project / "panelica_async/facts.py"
+    missing.unlink()
+    assert "+++ panelica_async/facts.py (as generated)\n" in list(differences(generated, project))
+    write(generated, project)
+    assert missing.is_file()
 
 
 def test_a_wrong_specification_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
