@@ -79,20 +79,21 @@ class LocalPlaces:
         """What may be sent."""
         return self.quota.limit
 
-    def ready_at(self, now: float, lane: Lane) -> float:
-        """Return when a caller may go that comes now, while nobody waits."""
-        return self._ready_at(now, lane)
+    def ready_at(self, now: float, lane: Lane, ahead: int = 0) -> float:
+        """Return when a caller may go that comes now and lets `ahead` others go first."""
+        leave_reserve = lane == "bulk" and not self._bulk_is_due
+        return self.quota.ready_at(max(now, self._paused_until), ahead, leave_reserve=leave_reserve)
 
     def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
         """Return whose turn it is among those who wait, and when."""
         lane: Lane = "bulk" if demand["bulk"] and (self._bulk_is_due or not demand["interactive"]) else "interactive"
-        return lane, self._ready_at(now, lane)
+        return lane, self.ready_at(now, lane)
 
     def expected_at(self, now: float, lane: Lane, demand: Demand) -> float:
         """Return when a caller will go that comes now, if nobody comes later and overtakes it."""
         ahead = demand["interactive"]
         ahead += demand["bulk"] if lane == "bulk" else min(demand["bulk"], ahead // INTERACTIVE_RUN)
-        return self._ready_at(now, lane, ahead)
+        return self.ready_at(now, lane, ahead)
 
     def opens_at(self, lane: Lane) -> float:  # noqa: ARG002  a pause holds both lanes
         """Return the end of the pause."""
@@ -125,7 +126,3 @@ class LocalPlaces:
     @property
     def _bulk_is_due(self) -> bool:
         return self._interactive_run >= INTERACTIVE_RUN
-
-    def _ready_at(self, now: float, lane: Lane, ahead: int = 0) -> float:
-        start = max(now, self._paused_until)
-        return self.quota.ready_at(start, ahead, leave_reserve=lane == "bulk" and not self._bulk_is_due)
