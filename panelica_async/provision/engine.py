@@ -44,7 +44,7 @@ async def apply(
 
     Args:
         panel: The panel.
-        source: What to apply. For a manifest, a plan is made first; that a plan was made before is not needed.
+        source: What to apply. For a manifest, a plan is made first.
         journal: Where each call is noted before and after it, or the path; needed for `resume`. None forgets.
         credentials: Where generated passwords are kept, or the path. None is fine when none are needed, or when the
             journal knows the file of an earlier run.
@@ -66,14 +66,15 @@ async def apply(
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
             journal = resources.enter_context(Journal.open(journal) if journal else Journal.in_memory())
-        plan = source if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
-        plan = plan.updated(journal)
+        journal.require_panel(panel.base_url)
+        journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
+        plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
         credentials = credentials or _known_credentials(journal)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
             credentials = resources.enter_context(CredentialsFile(credentials))
-        if credentials is None and (nameless := _without_password(plan)):
+        if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
-                f"passwords are to be generated for {nameless} objects, and there is no file to keep them in",
+                f"passwords are to be generated for {number} objects, and there is no file to keep them in",
                 hint="Give a file for the passwords as credentials=, or the passwords in the manifest.",
             )
         journal.begin(

@@ -207,7 +207,7 @@ class Journal:
         if run.manifest_path is None:
             raise ConfigurationError("the manifest of the journal has no file", hint="Apply it with the same journal.")
         manifest = Manifest.load(run.manifest_path)
-        self._check(run, manifest)
+        self.require_manifest(manifest)
         return manifest
 
     def require_panel(self, base_url: str) -> None:
@@ -216,12 +216,23 @@ class Journal:
         Raises:
             ConfigurationError: It belongs to another panel.
         """
-        for run in self.runs[-1:]:
-            if run.base_url != base_url:
-                raise ConfigurationError(
-                    f"{self.path} is the journal of {run.base_url}, not of {base_url}",
-                    hint="Use one journal for each panel.",
-                )
+        if self.runs and self.runs[-1].base_url != base_url:
+            raise ConfigurationError(
+                f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",
+                hint="Use one journal for each panel.",
+            )
+
+    def require_manifest(self, manifest: Manifest) -> None:
+        """Make sure that the journal is one of this manifest, if there was a run.
+
+        Raises:
+            ConfigurationError: It belongs to another manifest, or the manifest was changed since.
+        """
+        if self.runs and self.runs[-1].manifest_digest != manifest.digest:
+            raise ConfigurationError(
+                f"{self.path} is the journal of another manifest, or {manifest.name} was changed since",
+                hint="Use a new journal: what exists already is found and left alone.",
+            )
 
     def begin(self, *, base_url: str, manifest: Manifest, credentials_path: Path | None) -> None:
         """Note the begin of a run.
@@ -235,8 +246,7 @@ class Journal:
             ConfigurationError: The journal belongs to another manifest or another panel.
         """
         self.require_panel(base_url)
-        for run in self.runs[-1:]:
-            self._check(run, manifest)
+        self.require_manifest(manifest)
         cursor = self._connection.execute(
             "INSERT INTO run (started_at, base_url, manifest_path, manifest_digest, credentials_path)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -283,13 +293,6 @@ class Journal:
         """Note that the outcome of a call is not known."""
         self._append(step, State.UNKNOWN, reason=reason)
 
-    def _check(self, run: Run, manifest: Manifest) -> None:
-        if run.manifest_digest != manifest.digest:
-            raise ConfigurationError(
-                f"{self.path} is the journal of another manifest, or {manifest.name} was changed since",
-                hint="Use a new journal: what exists already is found and left alone.",
-            )
-
     def _append(self, step: Step, state: State, *, parent_id: str | None = None, **facts: str | None) -> None:
         before = self._records.get(step.id)
         self._insert(
@@ -316,13 +319,15 @@ def _lock(path: Path) -> sqlite3.Connection:
     """Lock a journal against other writers. SQLite's own lock works everywhere and does not outlive its process."""
     try:
         connection = sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0)
-        connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise ConfigurationError(
-                f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
-            ) from None
         raise ConfigurationError(f"cannot use {path} as a journal: {error}") from error
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise ConfigurationError(
+            f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
+        ) from None
     return connection
 
 

@@ -113,7 +113,7 @@ class Plan:
         doubtful = {record.id for record in records.values() if record.is_doubtful}
         view = View(snapshot=snapshot, ids=ids, doubtful=doubtful)
         decided: dict[str, PlannedStep] = {}
-        sites = []
+        sites: list[SitePlan] = []
         for site, steps in steps_of(manifest):
             for step in steps:
                 if step.id not in decided:

@@ -513,6 +513,22 @@ async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_
     assert proxy.writes == WRITES
 
 
+async def test_a_journal_that_does_not_fit_is_refused_before_any_call(box: Sandbox, tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+        box.requests.clear()
+        other = Manifest.from_data([{"domain": "other.example", "owner": "alder"}])
+        with pytest.raises(ConfigurationError, match="is the journal of another manifest"):
+            await collect(apply(panel, other, journal=journal))
+        with pytest.raises(ConfigurationError, match="the manifest of the journal has no file"):
+            await collect(resume(panel, journal))
+    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+        with pytest.raises(ConfigurationError, match="is the journal of http"):
+            await collect(apply(panel, MANIFEST, journal=journal))
+    assert not box.requests
+
+
 async def test_concurrency_must_be_positive(box: Sandbox) -> None:
     async with client(box) as panel:
         with pytest.raises(ConfigurationError, match="concurrency is 0"):

@@ -41,7 +41,7 @@ def read_csv(text: str, name: str) -> Source:
     if any(field not in columns.fields.values() for field in REQUIRED):
         raise ManifestError(name, columns.problems or _missing(columns, header_line))
     problems = list(columns.problems)
-    rows = []
+    rows: list[Row] = []
     for line, cells in lines[1:]:
         if any(cells[len(header) :]):
             problems.append(Problem(line, "", f"has {len(cells)} cells, the header {len(header)}; is a quote missing?"))

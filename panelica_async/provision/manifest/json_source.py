@@ -19,7 +19,9 @@ def read_json(text: str, name: str) -> Source:
     except json.JSONDecodeError as error:
         raise ManifestError(name, [Problem(error.lineno, "", f"not valid JSON: {error.msg}")]) from None
     decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
-    sites, lines, problems = [], [], []
+    sites: list[object] = []
+    lines: list[int] = []
+    problems: list[Problem] = []
     for start in _starts(text):
         line = text.count("\n", 0, start) + 1
         try:

@@ -59,7 +59,7 @@ class DnsRecordStep(Step):
         if zone_id not in view.snapshot.zones:
             return unsure("the zone was not read")
         wanted = self.record
-        same_name = []
+        same_name: list[str] = []
         for record in view.snapshot.zones[zone_id]:
             name, kind, content = identity(record.name, record.type, record.content, self.site)
             if (name, kind) == (wanted.name, wanted.type):
