@@ -15,38 +15,9 @@ from typing import Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
+from panelica_async.provision.journal_file import lock_journal, prepare
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.steps import Step, StepKind
-
-VERSION = 1
-"""Version of the tables. A journal of another version is refused."""
-
-_APPLICATION_ID = 0x706E6C61
-_SCHEMA = """
-CREATE TABLE run (
-    id INTEGER PRIMARY KEY,
-    started_at TEXT NOT NULL,
-    finished_at TEXT,
-    base_url TEXT NOT NULL,
-    manifest_path TEXT,
-    manifest_digest TEXT NOT NULL,
-    credentials_path TEXT
-);
-CREATE TABLE step (
-    seq INTEGER PRIMARY KEY,
-    run INTEGER NOT NULL REFERENCES run (id),
-    at TEXT NOT NULL,
-    id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    site TEXT NOT NULL,
-    state TEXT NOT NULL,
-    parent_id TEXT,
-    object_id TEXT,
-    reason TEXT,
-    code TEXT,
-    request_id TEXT
-);
-"""
 
 
 class State(enum.StrEnum):
@@ -145,11 +116,11 @@ class Journal:
                 another version.
         """
         path = Path(path).absolute()
-        lock = None if read_only else _lock(path)
+        lock = None if read_only else lock_journal(path)
         try:
             connection = sqlite3.connect(f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}", uri=True)
             try:
-                _prepare(connection, path, read_only=read_only)
+                prepare(connection, path, read_only=read_only)
                 return cls(connection, path, lock)
             except BaseException:
                 connection.close()
@@ -165,7 +136,7 @@ class Journal:
     def in_memory(cls) -> Self:
         """Make a journal that is forgotten at the end, for runs that are not to be resumed."""
         connection = sqlite3.connect(":memory:")
-        _prepare(connection, Path(":memory:"), read_only=False)
+        prepare(connection, Path(":memory:"), read_only=False)
         return cls(connection, None, None)
 
     def __repr__(self) -> str:
@@ -313,44 +284,6 @@ class Journal:
         marks = ", ".join(f":{column}" for column in values)
         self._connection.execute(f"INSERT INTO step ({columns}) VALUES ({marks})", values)  # noqa: S608 - own names
         self._records[record.id] = record
-
-
-def _lock(path: Path) -> sqlite3.Connection:
-    """Lock a journal against other writers. SQLite's own lock works everywhere and does not outlive its process."""
-    try:
-        connection = sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0)
-    except sqlite3.OperationalError as error:
-        raise ConfigurationError(f"cannot use {path} as a journal: {error}") from error
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        connection.close()
-        raise ConfigurationError(
-            f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
-        ) from None
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-    connection.isolation_level = None
-    connection.row_factory = sqlite3.Row
-    application, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if not is_empty and application != _APPLICATION_ID:
-        raise ConfigurationError(f"{path} is a database, but no journal")
-    if not is_empty and version != VERSION:
-        raise ConfigurationError(f"{path} is a journal of version {version}; this package reads version {VERSION}")
-    if read_only:
-        return
-    # Readers do not wait for the writer, and what was written survives a power cut.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    if is_empty:
-        connection.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-        )
 
 
 def _record(row: sqlite3.Row) -> Record:
