@@ -1,5 +1,6 @@
 """Fixtures for tests that talk to a server: a panel that works (`box`), or one that does as it is told (`server`)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,6 +15,13 @@ API_KEY = "pk_test_0123456789abcdef"
 API_SECRET = "sk_test_0123456789abcdef0123456789abcdef"
 
 Connect = Callable[..., PanelicaClient]
+Advance = Callable[[float], None]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    while not condition():  # noqa: ASYNC110 - conditions of any kind, and no code of ours is made to tell
+        await asyncio.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +64,21 @@ async def connect(server: RawServer) -> AsyncIterator[Connect]:
     yield connect
     for client in clients:
         await client.close()
+
+
+@pytest.fixture
+async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
+    """Moves the loop's clock forward: timers that are due fire at once, whatever the machine's speed."""
+    loop = asyncio.get_running_loop()
+    machine_time = loop.time
+    ahead = 0.0
+
+    def advance(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: machine_time() + ahead)
+    return advance
 
 
 @pytest.fixture

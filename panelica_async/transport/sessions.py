@@ -1,8 +1,10 @@
-"""The aiohttp session: made in the running loop on first use, or borrowed and never closed."""
+"""The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its places."""
 
 import asyncio
 import ssl as ssl_module
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 
@@ -32,15 +34,18 @@ class SessionHolder:
         self._session = borrowed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._places = asyncio.Semaphore(_places(borrowed))
 
-    @property
-    def in_flight_limit(self) -> int:
-        """How many requests may be on their way without waiting in the connector."""
-        connector = self._borrowed.connector if self._borrowed is not None else None
-        if connector is None:
-            return MAX_IN_FLIGHT
-        # 0 stands for no limit.
-        return min(limit or MAX_IN_FLIGHT for limit in (MAX_IN_FLIGHT, connector.limit, connector.limit_per_host))
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place among the requests on their way, and hold it.
+
+        Raises:
+            ConfigurationError: The client was closed meanwhile.
+        """
+        async with self._places:
+            self.session()
+            yield
 
     def session(self) -> aiohttp.ClientSession:
         """Return the session, made on first use in the running event loop.
@@ -82,3 +87,12 @@ class SessionHolder:
                 stacklevel=3,
                 source=owner,
             )
+
+
+def _places(borrowed: aiohttp.ClientSession | None) -> int:
+    """Return how many requests a session lets go at one time."""
+    connector = borrowed.connector if borrowed is not None else None
+    if connector is None:
+        return MAX_IN_FLIGHT
+    # 0 stands for no limit.
+    return min(limit or MAX_IN_FLIGHT for limit in (MAX_IN_FLIGHT, connector.limit, connector.limit_per_host))

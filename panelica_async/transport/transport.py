@@ -37,7 +37,7 @@ class Patience:
 
 
 class Transport:
-    """Shared by a client and its variants: session, limiter, signer and the bound on requests in flight.
+    """Shared by a client and its variants: session, limiter and signer.
 
     Args:
         address: Where the panel is.
@@ -69,7 +69,6 @@ class Transport:
             raise ConfigurationError(f"ssl is a {type(ssl).__name__}; it takes an SSLContext or an aiohttp.Fingerprint")
         self._ssl = True if ssl is None else ssl
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
-        self._in_flight = asyncio.Semaphore(sessions.in_flight_limit)
 
     async def send(
         self,
@@ -139,7 +138,7 @@ class Transport:
         exchange = Exchange(call, patience.timeout, self._sessions)
         if not call.signed:
             return retrying, exchange
-        limiting = LimitingMiddleware(call, self._quota.limiter(), self._in_flight, owner=self)
+        limiting = LimitingMiddleware(call, self._quota.limiter(), self._sessions, owner=self)
         return retrying, limiting, self._signing, exchange
 
     async def close(self) -> None:

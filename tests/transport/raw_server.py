@@ -77,7 +77,7 @@ def truncated(status: int = 200, *, body: bytes = b'{"id": "1"', of: int = 100) 
     return Step(head.encode() + body, ends="close")
 
 
-RESET_UNREAD = Step(reads=False, ends="reset")
+RESET_EARLY = Step(reads=False, ends="reset")
 RESET = Step(ends="reset")
 CLOSE = Step(ends="close")
 HANG = Step(ends="hang")

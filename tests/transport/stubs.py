@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
-from aiohttp import ClientRequest, ClientResponse
+from aiohttp import ClientRequest, ClientResponse, ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.core.operation import Repeat
 from panelica_async.transport.call import Call
+from panelica_async.transport.sessions import SessionHolder
 
 REQUEST = cast("ClientRequest", None)
 """Only the signer looks at the request."""
@@ -54,6 +55,17 @@ class Network:
     def waits(self) -> list[float]:
         """Seconds between one call and the next."""
         return [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
+
+
+class OpenSessions(SessionHolder):
+    """Sessions that are never needed, with so many places."""
+
+    def __init__(self, places: int = 100) -> None:
+        super().__init__(None)
+        self._places = asyncio.Semaphore(places)
+
+    def session(self) -> ClientSession:
+        return cast("ClientSession", None)
 
 
 def now() -> float:

@@ -16,7 +16,7 @@ from panelica_async.errors import ConfigurationError, ConnectError, PanelicaErro
 from panelica_async.transport.call import Call
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.sessions import SessionHolder
-from tests.transport.stubs import REQUEST, Network, call, now, response
+from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
 from tests.virtual_time import run
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
@@ -37,16 +37,6 @@ PARTS = {
     "url": "https://",
     "args": "text",
 }
-
-
-class OpenSessions(SessionHolder):
-    """A holder whose session is never asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-
-    def session(self) -> aiohttp.ClientSession:
-        return cast("aiohttp.ClientSession", None)
 
 
 def make(kind: type[Exception]) -> Exception:

@@ -9,24 +9,23 @@ from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.limiting import LimitingMiddleware
 from panelica_async.transport.retrying import RetryMiddleware
-from tests.transport.stubs import REQUEST, Network, call, now, response
+from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
 from tests.virtual_time import run
 
 OWNER = object()
-PLACES = 100
 
 
 class Chain:
     """Retry, limiter and a network, as the transport puts them together."""
 
-    def __init__(self, network: Network, limiter: RateLimiter, places: int = PLACES) -> None:
+    def __init__(self, network: Network, limiter: RateLimiter, sessions: OpenSessions | None = None) -> None:
         self.network = network
         self.limiter = limiter
-        self.in_flight = asyncio.Semaphore(places)
+        self.sessions = sessions or OpenSessions()
 
     async def send(self, *, deadline: float | None = None, max_retries: int = 3) -> int:
         of = call(Repeat.READ, deadline=deadline)
-        limiting = LimitingMiddleware(of, self.limiter, self.in_flight, OWNER)
+        limiting = LimitingMiddleware(of, self.limiter, self.sessions, OWNER)
 
         async def limited(request):
             return await limiting(request, self.network)
@@ -116,7 +115,7 @@ def test_no_more_are_on_their_way_than_there_are_places() -> None:
                     self.now -= 1
 
         network = Counting(0.5)
-        chain = Chain(network, RateLimiter(RateLimit.unlimited()), places=10)
+        chain = Chain(network, RateLimiter(RateLimit.unlimited()), OpenSessions(places=10))
         assert await asyncio.gather(*(chain.send() for _ in range(35))) == [200] * 35
         assert network.most == 10
         assert len(network.times) == 35
@@ -127,9 +126,9 @@ def test_no_more_are_on_their_way_than_there_are_places() -> None:
 def test_a_call_that_sleeps_before_a_retry_gives_its_place_away() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
-        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, places=1)
-        quick = Chain(Network(response()), limiter)
-        quick.in_flight = busy.in_flight
+        one_place = OpenSessions(places=1)
+        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, one_place)
+        quick = Chain(Network(response()), limiter, one_place)
         task = asyncio.create_task(busy.send())
         await asyncio.sleep(1)
         started = now()
@@ -142,7 +141,7 @@ def test_a_call_that_sleeps_before_a_retry_gives_its_place_away() -> None:
 
 def test_a_cancelled_call_gives_its_place_away() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), places=1)
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), OpenSessions(places=1))
         chain.limiter.pause(30)
         waiting = asyncio.create_task(chain.send())
         await asyncio.sleep(1)

@@ -1,0 +1,227 @@
+"""tier="auto": the panel is asked once for the limit of the key, and what it says is kept to."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from panelica_async import PanelicaClient
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.sandbox import Sandbox
+from tests.conftest import API_KEY, Advance, Connect, until
+from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
+
+ASKING = "/api/external/v1/rate-limit"
+STARTER = RateLimit.for_tier("starter")
+PROFESSIONAL = {
+    "tier": "professional",
+    "requests_per_minute": 300,
+    "requests_per_hour": 10000,
+    "burst_size": 50,
+    "current_minute_usage": 1,
+    "current_hour_usage": 1,
+}
+
+
+def limit_of(panel: PanelicaClient) -> RateLimit:
+    return panel._quota.limiter().limit
+
+
+def asked(server: RawServer) -> int:
+    return [sent.target for sent in server.requests].count(ASKING)
+
+
+async def use(panel: PanelicaClient) -> None:
+    await panel.request("POST", "/v1/x")
+
+
+async def test_the_panel_is_asked_before_the_first_call(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json=PROFESSIONAL))
+    panel = connect(tier="auto")
+    await use(panel)
+    await use(panel)
+    assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/x", "/api/external/v1/x"]
+    assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
+    assert panel._quota.limiter().granted == 3
+
+
+async def test_fifty_first_calls_ask_once(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={**PROFESSIONAL, "tier": "enterprise", "requests_per_minute": None}))
+    panel = connect(tier="auto")
+    await asyncio.gather(*(use(panel) for _ in range(50)))
+    assert asked(server) == 1
+    assert len(server.requests) == 51
+
+
+async def test_variants_ask_once(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json=PROFESSIONAL))
+    panel = connect(tier="auto")
+    await asyncio.gather(use(panel), use(panel.with_options(timeout=1)), use(panel.with_options()))
+    assert asked(server) == 1
+
+
+async def test_what_the_panel_counted_is_counted(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={**PROFESSIONAL, "current_minute_usage": 300}))
+    panel = connect(tier="auto", deadline=20)
+    with pytest.raises(Exception, match="next free place in the quota"):
+        await use(panel)
+    assert asked(server) == len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        ({"tier": "enterprise", "requests_per_minute": None}, RateLimit.unlimited()),
+        ({"tier": "enterprise", "requests_per_minute": 0}, RateLimit.unlimited()),
+        ({"tier": "enterprise", "requests_per_minute": -1, "burst_size": -1}, RateLimit.unlimited()),
+        ({"tier": "business"}, RateLimit.for_tier("business")),
+        ({"tier": "platinum"}, STARTER),
+        ({"tier": "platinum", "requests_per_minute": 5000}, RateLimit(per_minute=5000)),
+        ({"requests_per_minute": 120, "requests_per_hour": 0, "burst_size": 0}, RateLimit(per_minute=120)),
+        ({}, STARTER),
+    ],
+)
+async def test_what_the_panel_may_say(
+    server: RawServer, connect: Connect, said: dict[str, Any], limit: RateLimit
+) -> None:
+    server.script(reply(json=said))
+    panel = connect(tier="auto")
+    await use(panel)
+    assert limit_of(panel) == limit
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        reply(403, json={"error": {"code": "apiErrors.external.insufficientScope", "required_scope": "*:*"}}),
+        reply(404, json={"error": "not found"}),
+        reply(401, json={"error": "invalid API key"}),
+        reply(body="<html></html>", content_type="text/html"),
+        reply(json={"requests_per_minute": "many"}),
+    ],
+    ids=["403", "404", "401", "a web page", "nonsense"],
+)
+async def test_a_panel_that_refuses_to_say_is_asked_once(
+    server: RawServer, connect: Connect, advance: Advance, refusal: Step
+) -> None:
+    server.script(refusal)
+    panel = connect(tier="auto")
+    for _ in range(3):
+        await use(panel)
+        advance(61)
+    assert asked(server) == 1
+    assert limit_of(panel) == STARTER
+
+
+@pytest.mark.parametrize("failures", [[reply(500)], [CLOSE, CLOSE]], ids=["500", "closed"])
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_panel_that_cannot_say_now_is_asked_again_in_a_minute(
+    server: RawServer, connect: Connect, advance: Advance, failures: list[Step]
+) -> None:
+    server.script(*failures)
+    panel = connect(tier="auto")
+    await use(panel)
+    advance(59)
+    await use(panel)
+    assert asked(server) == len(failures)
+    assert limit_of(panel) == STARTER
+    advance(2)
+    server.script(reply(json=PROFESSIONAL))
+    await use(panel)
+    advance(61)
+    await use(panel)
+    assert asked(server) == len(failures) + 1
+    assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
+
+
+async def test_a_process_that_starts_in_a_full_minute_asks_again(
+    server: RawServer, connect: Connect, advance: Advance
+) -> None:
+    server.script(reply(429, headers={"Retry-After": "40"}))
+    panel = connect(tier="auto")
+    first = asyncio.create_task(use(panel))
+    await until(lambda: panel._quota.limiter().waiting == 1)
+    assert asked(server) == len(server.requests) == 1
+    advance(61)
+    await first
+    server.script(reply(json=PROFESSIONAL))
+    await use(panel)
+    assert limit_of(panel).per_minute == 300
+
+
+async def test_asking_does_not_outlast_the_deadline(server: RawServer, connect: Connect, advance: Advance) -> None:
+    server.script(HANG)
+    task = asyncio.create_task(use(connect(tier="auto", deadline=5)))
+    await server.received(1)
+    advance(6)
+    with pytest.raises(TimeoutError, match="the deadline of 5 s has passed"):
+        await task
+    assert asked(server) == len(server.requests) == 1
+
+
+async def test_a_cancelled_first_call_leaves_the_question_to_the_next(server: RawServer, connect: Connect) -> None:
+    server.script(HANG, reply(json=PROFESSIONAL))
+    panel = connect(tier="auto")
+    first = asyncio.create_task(use(panel))
+    await server.received(1)
+    first.cancel()
+    await use(panel)
+    assert limit_of(panel).per_minute == 300
+
+
+async def test_a_tier_that_is_given_is_not_asked_for(server: RawServer, connect: Connect) -> None:
+    panel = connect(tier="business")
+    await use(panel)
+    assert asked(server) == 0
+    assert limit_of(panel) == RateLimit.for_tier("business")
+
+
+async def test_a_limit_that_is_given_wins(server: RawServer, connect: Connect) -> None:
+    panel = connect(tier="auto", limiter=RateLimit(per_minute=7))
+    await use(panel)
+    assert asked(server) == 0
+    assert limit_of(panel) == RateLimit(per_minute=7)
+
+
+async def test_a_limiter_that_is_given_is_used(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    await use(connect(tier="auto", limiter=limiter))
+    await use(connect(limiter=limiter, api_key="pk_live_other"))
+    assert limiter.granted == 2
+    assert asked(server) == 0
+
+
+async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Connect) -> None:
+    one, two = connect(tier="starter"), connect(tier="starter")
+    other_key = connect(tier="starter", api_key="pk_live_other")
+    for panel in (one, two, other_key):
+        await use(panel)
+    assert one._quota.limiter() is two._quota.limiter()
+    assert one._quota.limiter().granted == 2
+    assert other_key._quota.limiter().granted == 1
+
+
+async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
+    one, two = connect(tier="starter"), connect(tier="starter", deadline=60)
+    server.script(reply(429, json={"error": {"retry_after": 3000, "window": "hour"}}))
+    with pytest.raises(Exception, match="429"):
+        await use(one)
+    with pytest.raises(Exception, match="next free place in the quota"):
+        await use(two)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("tier", ["starter", "professional", "business"])
+async def test_the_embedded_panel_says_its_tier(tier: str) -> None:
+    async with (
+        Sandbox(tier) as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel,
+    ):
+        await panel.me()
+        assert limit_of(panel) == RateLimit.for_tier(tier)
+        assert [request.operation for request in box.requests] == ["rate_limit", "me"]
+
+
+def test_nothing_is_known_of_the_key_beyond_its_digest() -> None:
+    panel = PanelicaClient("panel.example.com", api_key=API_KEY, api_secret="sk_test_x")
+    assert API_KEY not in repr(panel._quota)

@@ -1,0 +1,214 @@
+"""Sessions, loops, closing, variants: who owns what, and what is said to a client that is used wrongly."""
+
+import asyncio
+import gc
+import re
+import warnings
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from panelica_async import ConfigurationError, NotFoundError, PanelicaClient
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from tests.conftest import API_KEY, API_SECRET, Connect, until
+from tests.transport.raw_server import HANG, RawServer, reply
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClient:
+    return PanelicaClient(base_url, api_key=API_KEY, api_secret=API_SECRET, tier="enterprise", **options)
+
+
+async def test_closing_closes_the_own_session(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    await panel.request("GET", "/v1/me")
+    session = panel._transport._sessions.session()
+    await panel.close()
+    assert session.closed
+    await panel.close()
+
+
+async def test_a_borrowed_session_stays_open(
+    server: RawServer, connect: Connect, session: aiohttp.ClientSession
+) -> None:
+    async with connect(session=session) as panel:
+        await panel.request("GET", "/v1/me")
+    assert not session.closed
+    async with session.get(server.origin) as response:
+        assert response.status == 200
+    with pytest.raises(ConfigurationError, match="the client is closed"):
+        await panel.request("GET", "/v1/me")
+
+
+async def test_a_borrowed_session_cannot_turn_errors_into_its_own(server: RawServer, connect: Connect) -> None:
+    async with aiohttp.ClientSession(raise_for_status=True) as strict:
+        server.script(reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
+        with pytest.raises(NotFoundError, match="Domain not found"):
+            await connect(session=strict).domains.get("d1")
+
+
+async def test_a_borrowed_session_with_a_base_url_of_its_own(server: RawServer, connect: Connect) -> None:
+    async with aiohttp.ClientSession("https://www.example.com") as other:
+        await connect(session=other).request("GET", "/v1/me")
+    assert server.requests[0].target == "/api/external/v1/me"
+
+
+async def test_a_borrowed_session_that_is_closed(connect: Connect, session: aiohttp.ClientSession) -> None:
+    await session.close()
+    with pytest.raises(ConfigurationError, match="session= is closed; pass an open one"):
+        await connect(session=session).me()
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({}, 100), ({"limit": 7}, 7), ({"limit": 0}, 100), ({"limit": 0, "limit_per_host": 5}, 5), ({"limit": 900}, 100)],
+)
+async def test_no_more_in_flight_than_a_borrowed_connector_lets(limits: dict[str, int], expected: int) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
+        assert make(session=session)._transport._sessions._places._value == expected
+
+
+async def test_a_closed_client_says_so(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    await panel.close()
+    for use in (panel.me(), panel.health(), panel.domains.list(), panel.request("GET", "/v1/me")):
+        with pytest.raises(ConfigurationError, match=r"^the client is closed; make a new PanelicaClient$"):
+            await use
+    assert server.requests == []
+
+
+async def test_a_closed_client_says_so_before_asking_for_the_tier(server: RawServer, connect: Connect) -> None:
+    panel = connect(tier="auto")
+    await panel.close()
+    with pytest.raises(ConfigurationError, match=r"^the client is closed"):
+        await panel.me()
+
+
+async def test_closing_refuses_whoever_waits_for_quota(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    limiter.pause(3600)
+    panel, other = connect(limiter=limiter), connect(limiter=limiter)
+    waiting = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(150)]
+    patient = asyncio.create_task(other.request("POST", "/v1/x"))
+    await until(lambda: limiter.waiting == 101)
+    await panel.close()
+    for result in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(result, ConfigurationError)
+        assert "closed" in str(result)
+    assert limiter.waiting == 1
+    assert server.requests == []
+    patient.cancel()
+
+
+def test_a_client_belongs_to_one_loop() -> None:
+    async def use(panel: PanelicaClient) -> None:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - compared below
+            await panel.health()
+        errors.append(caught.value)
+
+    errors: list[Exception] = []
+    panel = make("http://127.0.0.1:9", max_retries=0)
+    asyncio.run(use(panel))
+    asyncio.run(use(panel))
+    assert type(errors[1]) is ConfigurationError
+    assert str(errors[1]) == "the client belongs to another event loop; make one PanelicaClient for each loop"
+    asyncio.run(panel.close())
+
+
+async def test_an_abandoned_client_warns_and_closes_nothing(server: RawServer) -> None:
+    panel = make(server.origin)
+    await panel.request("GET", "/v1/me")
+    session = panel._transport._sessions.session()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del panel
+        gc.collect()
+    [warning] = caught
+    assert warning.category is ResourceWarning
+    assert re.match("<PanelicaClient .*> was not closed; use `async with`", str(warning.message))
+    assert not session.closed
+    await session.close()
+
+
+async def test_nothing_is_said_of_clients_that_opened_nothing(
+    server: RawServer, connect: Connect, session: aiohttp.ClientSession
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unused = make()
+        borrowing = make(server.origin, session=session)
+        await borrowing.request("GET", "/v1/me")
+        variant = connect().with_options(timeout=1)
+        await variant.request("GET", "/v1/me")
+        with pytest.raises(ConfigurationError):
+            make(timeout=0)
+        del unused, borrowing, variant
+        gc.collect()
+
+
+async def test_variants_share_session_and_limiter(server: RawServer, connect: Connect) -> None:
+    panel = connect(limiter=RateLimiter(RateLimit(per_minute=600)))
+    variant = panel.with_options(timeout=5, deadline=60, max_retries=0)
+    await panel.request("POST", "/v1/x")
+    await variant.request("POST", "/v1/x")
+    assert server.connections == 1
+    assert panel._quota.limiter().granted == 2
+    await variant.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await panel.me()
+
+
+async def test_variants_keep_what_is_not_given() -> None:
+    panel = make(timeout=5, deadline=60, max_retries=7)
+    variant = panel.with_options(max_retries=0).with_options(deadline=None)
+    patience = variant._patience
+    assert (patience.timeout, patience.deadline, patience.max_retries) == (5, None, 0)
+    assert panel._patience.max_retries == 7
+    assert variant.domains is not panel.domains
+
+
+async def test_a_variant_keeps_its_client_alive(server: RawServer, connect: Connect) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        variant = make(server.origin).with_options(max_retries=0)
+        gc.collect()
+        await variant.request("GET", "/v1/me")
+        await variant.close()
+
+
+async def test_variants_of_a_subclass_are_of_the_subclass() -> None:
+    class Panel(PanelicaClient):
+        pass
+
+    assert type(Panel("panel.example.com", api_key=API_KEY, api_secret=API_SECRET).with_options()) is Panel
+
+
+async def test_a_client_can_be_made_outside_a_loop_and_used_in_one(server: RawServer) -> None:
+    panel = await asyncio.to_thread(make, server.origin)
+    async with panel:
+        await panel.request("GET", "/v1/me")
+    assert len(server.requests) == 1
+
+
+async def test_health_does_not_wait_for_quota(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    limiter.pause(3600)
+    server.script(reply(json={"status": "ok"}))
+    assert (await connect(limiter=limiter).health()).status == "ok"
+    assert limiter.granted == 0
+
+
+async def test_close_during_a_request_ends_it(server: RawServer, connect: Connect) -> None:
+    server.script(HANG)
+    panel = connect(max_retries=0)
+    task = asyncio.create_task(panel.request("GET", "/v1/me"))
+    await server.received(1)
+    await panel.close()
+    with pytest.raises(Exception, match=r"closed|complete reply"):
+        await task

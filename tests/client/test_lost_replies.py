@@ -1,0 +1,324 @@
+"""What a caller is told when a reply is lost or refused, over real sockets: nothing doubled, nothing guessed."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from panelica_async import (
+    ConfigurationError,
+    ConnectError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PanelicaClient,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    RequestTimeoutError,
+    ServerError,
+    TransportError,
+)
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from tests.conftest import Advance, Connect
+from tests.transport.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
+
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
+LOST = {
+    "reset while it was read": RESET_EARLY,
+    "reset": RESET,
+    "closed": CLOSE,
+    "truncated": truncated(),
+    "garbage": GARBAGE,
+    "truncated refusal": truncated(404),
+}
+COME_BACK = {"Retry-After": "0"}
+NEVER = 1000
+"""More requests than any call makes."""
+
+Send = Callable[[PanelicaClient], Awaitable[Any]]
+
+
+async def read(panel: PanelicaClient) -> None:
+    await panel.domains.get("d1")
+
+
+async def put(panel: PanelicaClient) -> None:
+    await panel.files.write(path="/home/a/x", content="x")
+
+
+async def patch(panel: PanelicaClient) -> None:
+    await panel.domains.update("d1", php_version="8.4")
+
+
+async def delete(panel: PanelicaClient) -> None:
+    await panel.domains.delete("d1")
+
+
+async def create(panel: PanelicaClient) -> None:
+    await panel.dns.records.create("z1", name="www", type="A", content="192.0.2.1")
+
+
+async def restart(panel: PanelicaClient) -> None:
+    await panel.server.services.restart("nginx")
+
+
+async def raw_post(panel: PanelicaClient) -> None:
+    await panel.request("POST", "/v1/cron-jobs", json={})
+
+
+async def raw_patch(panel: PanelicaClient) -> None:
+    await panel.request("PATCH", "/v1/cron-jobs/1", json={})
+
+
+SAFE_WRITES = [put, patch, delete]
+CREATES = [create, restart, raw_post, raw_patch]
+
+
+async def failure(send: Send, panel: PanelicaClient) -> PanelicaError:
+    with pytest.raises(PanelicaError) as caught:
+        await send(panel)
+    return caught.value
+
+
+@pytest.mark.parametrize("step", LOST.values(), ids=LOST)
+async def test_a_read_is_repeated(server: RawServer, connect: Connect, step: Step) -> None:
+    server.script(step, step, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
+    domain = await connect().domains.get("d1")
+    assert domain.domain == "example.com"
+
+
+@pytest.mark.parametrize("step", LOST.values(), ids=LOST)
+async def test_a_read_that_never_gets_a_reply(server: RawServer, connect: Connect, step: Step) -> None:
+    server.script(*[step] * NEVER)
+    error = await failure(read, connect(max_retries=2))
+    assert type(error) is TransportError
+    assert (error.method, error.path, error.attempts) == ("GET", "/v1/domains/d1", 3)
+
+
+@pytest.mark.parametrize("send", SAFE_WRITES)
+@pytest.mark.parametrize("step", LOST.values(), ids=LOST)
+async def test_a_safe_write_is_repeated(server: RawServer, connect: Connect, step: Step, send: Send) -> None:
+    server.script(step, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
+    await send(connect())
+    assert len(server.requests) == (1 if step is RESET_EARLY else 2)
+
+
+@pytest.mark.parametrize("send", SAFE_WRITES)
+@pytest.mark.parametrize("step", LOST.values(), ids=LOST)
+async def test_the_fate_of_a_safe_write_without_any_reply(
+    server: RawServer, connect: Connect, step: Step, send: Send
+) -> None:
+    server.script(*[step] * NEVER)
+    error = await failure(send, connect(max_retries=2))
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.attempts == 3
+
+
+@pytest.mark.parametrize("send", CREATES)
+@pytest.mark.parametrize("step", LOST.values(), ids=LOST)
+async def test_a_create_is_never_repeated_once_it_was_sent(
+    server: RawServer, connect: Connect, step: Step, send: Send
+) -> None:
+    server.script(step)
+    before = datetime.now(UTC)
+    error = await failure(send, connect())
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.attempts == 1
+    assert len(server.requests) == (0 if step is RESET_EARLY else 1)
+    assert error.sent_at is not None
+    assert before <= error.sent_at <= before + timedelta(minutes=1)
+    assert isinstance(error.__cause__, TransportError)
+    assert error.hint
+
+
+async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect) -> None:
+    server.script(CLOSE)
+    error = await failure(create, connect())
+    assert isinstance(error, OutcomeUnknownError)
+    assert (error.operation, error.method, error.path) == (
+        "dns.records.create",
+        "POST",
+        "/v1/dns/zones/z1/records",
+    )
+    assert str(error).startswith("POST /v1/dns/zones/z1/records: The request was sent, and whether the panel carried")
+    assert "Hint: Look whether the change is there before you send it again." in str(error)
+
+
+@pytest.mark.parametrize("send", [read, *SAFE_WRITES, *CREATES])
+async def test_without_a_connection_everything_is_repeated_and_nothing_doubtful(connect: Connect, send: Send) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = await failure(send, connect(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", max_retries=2))
+    assert isinstance(error, ConnectError)
+    assert error.attempts == 3
+    assert error.hint is not None
+    assert "base_url" in error.hint
+
+
+@pytest.mark.parametrize("send", [read, *SAFE_WRITES])
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_safe_calls_outlast_passing_errors(server: RawServer, connect: Connect, status: int, send: Send) -> None:
+    busy = reply(status, headers=COME_BACK)
+    server.script(busy, busy, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
+    await send(connect())
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("send", CREATES)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_creates_outlast_refusals(server: RawServer, connect: Connect, status: int, send: Send) -> None:
+    record = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
+    server.script(reply(status, headers=COME_BACK), reply(json=record))
+    await send(connect())
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("send", CREATES)
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_gateway_error_leaves_the_fate_of_a_create_open(
+    server: RawServer, connect: Connect, status: int, send: Send
+) -> None:
+    server.script(reply(status, body="<html><title>Bad Gateway</title></html>", content_type="text/html"))
+    error = await failure(send, connect())
+    assert isinstance(error, OutcomeUnknownError)
+    assert len(server.requests) == 1
+    assert str(status) in error.message
+    assert isinstance(error.__cause__, ServerError)
+
+
+@pytest.mark.parametrize("send", CREATES)
+async def test_unavailable_without_a_time_to_come_back(server: RawServer, connect: Connect, send: Send) -> None:
+    server.script(reply(503))
+    error = await failure(send, connect())
+    assert isinstance(error, ServerError)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_the_last_reply_is_the_error(server: RawServer, connect: Connect, status: int) -> None:
+    server.script(*[reply(status, headers=COME_BACK)] * NEVER)
+    error = await failure(patch, connect(max_retries=1))
+    assert isinstance(error, RateLimitedError if status == 429 else ServerError)
+    assert (error.status, error.attempts) == (status, 2)
+
+
+async def test_a_wait_above_the_cap_is_returned(server: RawServer, connect: Connect) -> None:
+    server.script(
+        reply(429, json={"status": "error", "error": {"retry_after": 1800, "limit": 10000, "window": "hour"}})
+    )
+    error = await failure(create, connect())
+    assert isinstance(error, RateLimitedError)
+    assert (error.retry_after, error.limit, error.window, error.attempts) == (1800, 10000, "hour", 1)
+
+
+@pytest.mark.parametrize("first", [RESET, truncated(204), reply(502), reply(504)])
+async def test_a_deletion_whose_reply_was_lost_is_done(server: RawServer, connect: Connect, first: Step) -> None:
+    server.script(first, reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
+    await delete(connect())
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("first", [reply(503), reply(429, headers=COME_BACK), None])
+async def test_a_deletion_of_what_is_not_there_is_an_error(
+    server: RawServer, connect: Connect, first: Step | None
+) -> None:
+    server.script(*[first] if first else [], reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
+    assert isinstance(await failure(delete, connect()), NotFoundError)
+
+
+async def test_only_deletions_take_404_for_done(server: RawServer, connect: Connect) -> None:
+    server.script(RESET, reply(404, json={"error": "Domain not found"}))
+    assert isinstance(await failure(patch, connect()), NotFoundError)
+
+
+async def test_a_timed_out_read(server: RawServer, connect: Connect, advance: Advance) -> None:
+    server.script(HANG, HANG)
+    task = asyncio.create_task(failure(read, connect(max_retries=1)))
+    for attempt in (1, 2):
+        await server.received(attempt)
+        advance(31)
+    error = await task
+    assert isinstance(error, RequestTimeoutError)
+    assert isinstance(error, TimeoutError)
+    assert "no reply within 30 s" in error.message
+    assert error.attempts == 2
+
+
+async def test_a_timed_out_create(server: RawServer, connect: Connect, advance: Advance) -> None:
+    server.script(HANG)
+    task = asyncio.create_task(failure(create, connect(timeout=5)))
+    await server.received(1)
+    advance(6)
+    error = await task
+    assert isinstance(error, OutcomeUnknownError)
+    assert "no reply within 5 s" in error.message
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("send", "kind"), [(read, RequestTimeoutError), (put, OutcomeUnknownError)])
+async def test_the_deadline_ends_a_call_in_flight(
+    server: RawServer, connect: Connect, advance: Advance, send: Send, kind: type[PanelicaError]
+) -> None:
+    server.script(HANG)
+    task = asyncio.create_task(failure(send, connect(deadline=20)))
+    await server.received(1)
+    advance(21)
+    error = await task
+    assert type(error) is kind
+    assert "the deadline of 20 s has passed" in error.message
+
+
+async def test_the_deadline_counts_what_was_lost_before(server: RawServer, connect: Connect, advance: Advance) -> None:
+    server.script(RESET, HANG)
+    task = asyncio.create_task(failure(patch, connect(deadline=20)))
+    await server.received(2)
+    advance(21)
+    error = await task
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.attempts == 2
+
+
+async def test_quota_after_the_deadline_is_refused_at_once(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    limiter.pause(3600)
+    error = await failure(create, connect(limiter=limiter, deadline=60))
+    assert isinstance(error, RateLimitWaitError)
+    assert error.wait == pytest.approx(3600, abs=60)
+    assert error.limit <= 60
+    assert server.requests == []
+
+
+async def test_no_quota_for_the_retry_of_a_lost_write(server: RawServer, connect: Connect) -> None:
+    """An error that says nothing was sent would be a lie: the first attempt was."""
+    server.script(RESET)
+    error = await failure(put, connect(limiter=RateLimit(per_minute=1), deadline=30))
+    assert isinstance(error, OutcomeUnknownError)
+    assert isinstance(error.__cause__, RateLimitWaitError)
+    assert len(server.requests) == 1
+
+
+async def test_a_client_closed_over_a_write(server: RawServer, connect: Connect) -> None:
+    server.script(HANG, HANG)
+    panel = connect()
+    writing, reading = asyncio.create_task(failure(put, panel)), asyncio.create_task(failure(read, panel))
+    await server.received(2)
+    await panel.close()
+    assert isinstance(await writing, OutcomeUnknownError)
+    assert isinstance(await reading, ConfigurationError | TransportError)
+    assert len(server.requests) == 2
+
+
+async def test_a_cancelled_call_leaves_the_client_usable(server: RawServer, connect: Connect) -> None:
+    server.script(HANG)
+    panel = connect()
+    task = asyncio.create_task(create(panel))
+    await server.received(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await panel.request("GET", "/v1/me")
+    assert len(server.requests) == 2
