@@ -103,7 +103,7 @@ def _argument(
         required=required,
         description=description,
         choices=tuple(schema.get("enum", ())),
-        not_empty=place != "path" and schema.get("minLength", 0) > 0,
+        not_empty=place != "path" and (schema.get("minLength", 0) > 0 or schema.get("minItems", 0) > 0),
         is_list="array" in _kinds(schema),
         models=frozenset(models),
     )

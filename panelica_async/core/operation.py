@@ -98,7 +98,7 @@ class Operation:
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()
-    """Text arguments that cannot be right when empty."""
+    """Texts and lists that cannot be right when empty."""
     lists: frozenset[str] = frozenset()
     """Arguments that take several values."""
     guard: Guard | None = None

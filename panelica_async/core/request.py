@@ -1,7 +1,7 @@
 """From an operation and its arguments to what goes on the wire. Pure: nothing is sent here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -36,7 +36,7 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     given = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
         _check_guard(operation, operation.guard, given)
-    _check(operation, given)
+    _check(operation, wire, given)
     query = {name: given[argument] for argument, name in wire.query.items() if argument in given}
     body = {
         name: [given[argument]] if argument in wire.wrapped else given[argument]
@@ -53,22 +53,34 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     )
 
 
-def _check(operation: Operation, given: Mapping[str, Any]) -> None:
-    for name, choices in operation.choices.items():
-        if name in given and given[name] not in choices:
-            raise ValueError(f"{operation.name}: {name} is {given[name]!r}; it takes one of {', '.join(choices)}")
-    for name in operation.not_empty:
-        value = given.get(name, UNSET)
-        if isinstance(value, str) and not value.strip():
-            raise ValueError(f"{operation.name}: {name} is empty")
-    for name in operation.lists:
-        value = given.get(name, UNSET)
-        if (
-            value is not UNSET
-            and value is not None
-            and (isinstance(value, str | bytes) or not isinstance(value, Sequence))
-        ):
+def _check(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> None:
+    for name in wire.placeholders:
+        if given.get(name) is None:
+            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
+    for name, value in given.items():
+        choices = operation.choices.get(name)
+        if choices is not None and value not in choices:
+            raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
+        if name in operation.lists and value is not None and not _is_list(value):
             raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
+        if name in operation.not_empty:
+            _check_not_empty(f"{operation.name}: {name}", value)
+
+
+def _check_not_empty(argument: str, value: object) -> None:
+    if _is_blank(value) or (_is_list(value) and not value):
+        raise ValueError(f"{argument} is empty")
+    for item in value if _is_list(value) else ():
+        if item is None or _is_blank(item):
+            raise ValueError(f"{argument} holds {item!r}")
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _check_guard(operation: Operation, guard: Guard, given: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ _BACKUPS_CREATE: Final = Operation(
     scope="backups:write",
     repeat=Repeat.UNSAFE,
     asynchronous=True,
-    not_empty=frozenset(["name"]),
+    not_empty=frozenset(["name", "domain_ids"]),
     lists=frozenset(["domain_ids"]),
     guard=Guard(
         "all_domains",
@@ -72,6 +72,7 @@ _BACKUPS_RESTORE: Final = Operation(
     repeat=Repeat.UNSAFE,
     destructive=True,
     asynchronous=True,
+    not_empty=frozenset(["domain_ids"]),
     lists=frozenset(["domain_ids"]),
     reference=Wire(
         method="POST",
