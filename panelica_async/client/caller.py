@@ -12,7 +12,7 @@ from panelica_async.core.faults import error_from_response
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Operation, Wire
 from panelica_async.core.request import PreparedRequest, prepare
-from panelica_async.errors import DecodeError, UnsupportedOperationError
+from panelica_async.errors import DecodeError, ResponseError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.transport import Patience, Transport
 
@@ -67,10 +67,6 @@ class Caller:
         self.dialect: Dialect = dialect
         self._learn_tier = learn_tier
 
-    def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
-        """Raise what `call` would raise before it sends anything."""
-        prepare(operation, self._wire(operation), arguments)
-
     async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Reply:
         """Call an operation.
 
@@ -78,7 +74,7 @@ class Caller:
             ValueError: An argument cannot be right; nothing was sent.
             PanelicaError: The call failed; the tree of errors says how.
         """
-        wire = self._wire(operation)
+        wire = self.wire(operation)
         request = prepare(operation, wire, arguments)
         call = Call(
             operation=operation.name,
@@ -104,14 +100,13 @@ class Caller:
         if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
             # An earlier attempt, whose reply was lost, has deleted it.
             return RawReply(status=204, headers=raw.headers, body=b"")
-        error = error_from_response(
-            raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
-        )
+        error = _error(raw, call)
         if call.is_doubtful and not call.repeat.is_safe:
             raise call.outcome_unknown(f"the web server before the panel answered {raw.status}") from error
         raise error
 
-    def _wire(self, operation: Operation) -> Wire:
+    def wire(self, operation: Operation) -> Wire:
+        """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it."""
         wire = operation.wire(self.dialect)
         if wire is None:
             raise UnsupportedOperationError(
@@ -134,7 +129,11 @@ class Caller:
         envelope = unwrap(payload)
         if envelope.failed:
             # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
-            raise error_from_response(
-                raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
-            )
+            raise _error(raw, call)
         return envelope
+
+
+def _error(raw: RawReply, call: Call) -> ResponseError:
+    return error_from_response(
+        raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
+    )

@@ -41,10 +41,18 @@ class Paginator(Generic[T]):
         DecodeError: The panel says there are more items than it gave; a short list is never passed off as all there is.
     """
 
-    def __init__(self, fetch: Callable[[int | None], Awaitable[Page[T]]], endpoint: str, first: int | None) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[int | None], Awaitable[Page[T]]],
+        endpoint: str,
+        *,
+        first: int | None = None,
+        has_pages: bool = True,
+    ) -> None:
         self._fetch = fetch
         self._endpoint = endpoint
         self._first = first
+        self._has_pages = has_pages
 
     def __repr__(self) -> str:
         return f"<Paginator {self._endpoint}>"
@@ -69,7 +77,7 @@ class Paginator(Generic[T]):
         count = (page.page - 1) * (page.limit or 0) + len(page.items)
         is_exact = page.page == 1 or page.limit is not None
         known = _identities(page)
-        while _may_continue(page, count):
+        while self._has_pages and _may_continue(page, count):
             following = await self._fetch(page.page + 1)
             identities = _identities(following)
             if identities <= known:

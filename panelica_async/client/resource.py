@@ -6,6 +6,7 @@ from panelica_async.client.caller import Caller
 from panelica_async.client.paginator import Page, Paginator
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Operation
+from panelica_async.core.request import prepare
 from panelica_async.core.unset import UNSET
 
 M = TypeVar("M", bound=Model)
@@ -47,6 +48,12 @@ class Resource:
                 limit=reply.envelope.limit or asked,
             )
 
-        wire = operation.reference
-        self._caller.check(operation, arguments)
-        return Paginator(fetch, f"{wire.method} {wire.path}", first if isinstance(first, int) else None)
+        wire = self._caller.wire(operation)
+        # What cannot be right is refused here, and not when the list is used.
+        prepare(operation, wire, arguments)
+        return Paginator(
+            fetch,
+            f"{wire.method} {wire.path}",
+            first=first if isinstance(first, int) else None,
+            has_pages="page" in wire.query,
+        )

@@ -3,7 +3,7 @@
 import asyncio
 import ssl as ssl_module
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -37,7 +37,7 @@ class SessionHolder:
         self._places = asyncio.Semaphore(_places(borrowed))
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def place(self) -> AsyncGenerator[None, None]:
         """Wait for a place among the requests on their way, and hold it.
 
         Raises:

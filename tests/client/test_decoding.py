@@ -1,0 +1,344 @@
+"""Replies of any kind become models, or an error that says where they do not fit."""
+
+import pickle
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import attrs
+import pytest
+
+import panelica_async.models
+from panelica_async import (
+    UNSET,
+    BadRequestError,
+    DecodeError,
+    NotFoundError,
+    PanelicaClient,
+    PanelicaError,
+    RateLimitedError,
+    ResponseError,
+)
+from panelica_async.core.model import Model, OpenEnum
+from panelica_async.models import Account, Domain, DomainStatus
+from tests.conftest import Connect
+from tests.transport.raw_server import RawServer, Step, reply
+
+DOMAIN = {
+    "id": "d1",
+    "domain": "example.com",
+    "user_id": "u1",
+    "status": "active",
+    "php_version": "8.4",
+    "ssl_enabled": True,
+    "disk_usage_mb": 256,
+    "created_at": "2026-03-07T12:00:00Z",
+}
+
+Send = Callable[[PanelicaClient], Awaitable[Any]]
+
+
+async def get(panel: PanelicaClient) -> Domain:
+    return await panel.domains.get("d1")
+
+
+async def fetch(server: RawServer, connect: Connect, step: Step, send: Send = get) -> Any:
+    server.script(step)
+    return await send(connect())
+
+
+async def decode_error(server: RawServer, connect: Connect, step: Step, send: Send = get) -> DecodeError:
+    with pytest.raises(DecodeError) as caught:
+        await fetch(server, connect, step, send)
+    return caught.value
+
+
+async def test_a_reply_becomes_a_model(server: RawServer, connect: Connect) -> None:
+    domain = await fetch(server, connect, reply(json=DOMAIN))
+    assert domain == Domain(
+        id="d1",
+        domain="example.com",
+        user_id="u1",
+        status=DomainStatus.ACTIVE,
+        php_version="8.4",
+        ssl_enabled=True,
+        disk_usage_mb=256,
+        created_at=datetime(2026, 3, 7, 12, tzinfo=UTC),
+    )
+    assert domain.status is DomainStatus.ACTIVE
+
+
+@pytest.mark.parametrize("field", ["domain", "domain_name", "name"])
+@pytest.mark.parametrize("envelope", [lambda data: data, lambda data: {"status": "success", "data": data}])
+async def test_both_dialects(server: RawServer, connect: Connect, field: str, envelope: Callable[[Any], Any]) -> None:
+    data = {"id": "d1", "user_id": "u1", field: "example.com"}
+    assert (await fetch(server, connect, reply(json=envelope(data)))).domain == "example.com"
+
+
+async def test_what_is_new_is_kept(server: RawServer, connect: Connect) -> None:
+    step = reply(json={**DOMAIN, "status": "parked", "extra": 1, "shiny": {"a": [1]}})
+    domain = await fetch(server, connect, step)
+    assert domain.extra == {"extra": 1, "shiny": {"a": [1]}}
+    assert domain.status == "parked"
+    assert isinstance(domain.status, DomainStatus)
+    assert "shiny" not in repr(domain)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "json_path"),
+    [
+        ({"id": 5}, "expected str, got int", "$.id"),
+        ({"id": None}, "expected str, got null", "$.id"),
+        ({"user_id": ["u1"]}, "expected str, got list", "$.user_id"),
+        ({"status": 1}, "expected str, got int", "$.status"),
+        ({"ssl_enabled": "true"}, "expected bool, got str", "$.ssl_enabled"),
+        ({"ssl_enabled": 1}, "expected bool, got int", "$.ssl_enabled"),
+        ({"disk_usage_mb": "256"}, "expected int, got str", "$.disk_usage_mb"),
+        ({"disk_usage_mb": 256.5}, "expected int, got float", "$.disk_usage_mb"),
+        ({"disk_usage_mb": True}, "expected int, got bool", "$.disk_usage_mb"),
+        ({"created_at": 1709827200}, "expected date-time, got int", "$.created_at"),
+        ({"created_at": "yesterday"}, "Invalid isoformat string: 'yesterday'", "$.created_at"),
+        ({"created_at": "2026-03-07T12:00:00"}, "'2026-03-07T12:00:00' has no time zone", "$.created_at"),
+    ],
+)
+async def test_a_wrong_type_is_never_converted(
+    server: RawServer, connect: Connect, change: dict[str, Any], problem: str, json_path: str
+) -> None:
+    error = await decode_error(server, connect, reply(json={**DOMAIN, **change}))
+    assert (error.message, error.json_path, error.endpoint) == (problem, json_path, "GET /v1/domains/{id}")
+    assert '"id"' in error.body
+
+
+async def test_a_missing_field_is_named(server: RawServer, connect: Connect) -> None:
+    error = await decode_error(server, connect, reply(json={"id": "d1", "user_id": "u1"}))
+    assert (error.message, error.json_path) == ("required field 'domain' is missing", "$.domain")
+
+
+async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Connect) -> None:
+    step = reply(json={"status": "success", "data": [DOMAIN, {**DOMAIN, "created_at": 1}]})
+    error = await decode_error(server, connect, step, lambda panel: panel.domains.list().collect())
+    assert error.json_path == "$[1].created_at"
+    assert error.endpoint == "GET /v1/domains"
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"domains": []}, "an object with domains"),
+        ("text", "a str"),
+        (7, "a int"),
+        ({"status": "success", "data": {"items": []}}, "an object with items"),
+    ],
+)
+async def test_a_list_that_is_none(server: RawServer, connect: Connect, data: Any, found: str) -> None:
+    error = await decode_error(server, connect, reply(json=data), lambda panel: panel.domains.list().collect())
+    assert error.message == f"expected a list, found {found}"
+
+
+@pytest.mark.parametrize("row", [None, "d1", ["d1"], 5])
+async def test_a_row_that_is_no_object(server: RawServer, connect: Connect, row: Any) -> None:
+    error = await decode_error(server, connect, reply(json=[row]), lambda panel: panel.domains.list().collect())
+    assert error.json_path == "$[0]"
+    assert error.message.startswith("expected object, got")
+
+
+@pytest.mark.parametrize("data", [[DOMAIN], "text", 5, True])
+async def test_an_object_that_is_none(server: RawServer, connect: Connect, data: Any) -> None:
+    error = await decode_error(server, connect, reply(json=data))
+    assert error.message.startswith("expected object, got")
+
+
+@pytest.mark.parametrize("step", [reply(204), reply(200), reply(200, body="null"), reply(json={"status": "success"})])
+async def test_nothing_where_an_object_was_promised(server: RawServer, connect: Connect, step: Step) -> None:
+    error = await decode_error(server, connect, step)
+    assert error.message.startswith("required field")
+
+
+@pytest.mark.parametrize("cut", [1, 20, -1])
+async def test_json_that_breaks_off(server: RawServer, connect: Connect, cut: int) -> None:
+    whole = b'{"id": "d1", "domain": "example.com", "user_id": "u1"}'
+    error = await decode_error(server, connect, reply(body=whole[:cut]))
+    assert error.message.startswith("the reply is not JSON: not valid JSON")
+    assert (error.endpoint, error.json_path) == ("GET /v1/domains/d1", "$")
+    assert error.hint is None
+
+
+async def test_a_web_page_with_200(server: RawServer, connect: Connect) -> None:
+    page = "<!doctype html>\n<html><head><title>Panel</title></head></html>"
+    error = await decode_error(server, connect, reply(body=page, content_type="text/html"))
+    assert "the reply is not JSON" in error.message
+    assert error.hint is not None
+    assert "check base_url" in error.hint
+    assert error.body.startswith("<!doctype html> <html>")
+
+
+async def test_a_long_reply_is_cut_and_its_secrets_hidden(server: RawServer, connect: Connect) -> None:
+    step = reply(json={"api_secret": "sk_live_hush", "padding": "x" * 10_000})
+    error = await decode_error(server, connect, step)
+    assert len(error.body) <= 200
+    assert "sk_live_hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"status": "error", "error": "Domain not found", "code": "NOT_FOUND"}, ResponseError),
+        ({"status": "error", "message": "plan has accounts"}, ResponseError),
+        ({"status": "error"}, ResponseError),
+        ({"status": "error", "data": None, "error": {"code": "X", "message": "no"}}, ResponseError),
+    ],
+)
+async def test_an_error_with_200_is_an_error(
+    server: RawServer, connect: Connect, body: Any, kind: type[ResponseError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        await fetch(server, connect, reply(json=body))
+    assert caught.value.status == 200
+    with pytest.raises(kind):
+        await fetch(server, connect, reply(json=body), lambda panel: panel.domains.delete("d1"))
+
+
+@pytest.mark.parametrize("step", [reply(204), reply(200), reply(json={"status": "success"}), reply(json=[])])
+async def test_calls_that_return_nothing_take_any_success(server: RawServer, connect: Connect, step: Step) -> None:
+    assert await fetch(server, connect, step, lambda panel: panel.domains.delete("d1")) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (reply(204), None),
+        (reply(json={"message": "Domain suspended"}), "Domain suspended"),
+        (reply(json={"status": "success", "message": "Domain suspended"}), "Domain suspended"),
+        (reply(json={"status": "success", "data": {"message": "Domain suspended"}}), "Domain suspended"),
+        (reply(json={"status": "success"}), None),
+    ],
+)
+async def test_actions_answer_with_a_message_or_nothing(
+    server: RawServer, connect: Connect, step: Step, message: str | None
+) -> None:
+    done = await fetch(server, connect, step, lambda panel: panel.domains.suspend("d1"))
+    assert done.message == message
+
+
+@pytest.mark.parametrize("data", [[], "text", 5])
+async def test_free_form_json_is_an_object(server: RawServer, connect: Connect, data: Any) -> None:
+    async def collection(panel: PanelicaClient) -> Any:
+        return await panel.postman_collection()
+
+    assert await fetch(server, connect, reply(json={"info": {"a": None}}), collection) == {"info": {"a": None}}
+    await decode_error(server, connect, reply(json=data), collection)
+
+
+async def test_what_is_sent(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    server.script(*[reply(json=DOMAIN)] * 3)
+    owner = UUID("2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+    await panel.domains.create(domain="example.com", user_id=owner, php_version=None)  # type: ignore[arg-type]
+    await panel.domains.create(domain="example.com", user_id="u1", php_version=UNSET)
+    assert [sent.body for sent in server.requests] == [
+        b'{"domain":"example.com","user_id":"2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d","php_version":null}',
+        b'{"domain":"example.com","user_id":"u1"}',
+    ]
+
+
+async def test_models_travel_as_they_came(server: RawServer, connect: Connect) -> None:
+    destination = panelica_async.models.HttpDestination(url="https://example.com/hook", extra={"secret": "s"})
+    server.script(reply(json={"id": "w1", "name": "hook"}))
+    await connect().webhooks.create(
+        name="hook", destination_type="http", destination_config=destination, events=("domain.created",)
+    )
+    assert b'"destination_config":{"url":"https://example.com/hook","secret":"s"}' in server.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"a": UNSET}, "UNSET"),
+        ({"at": datetime(2026, 3, 7)}, "time zone"),  # noqa: DTZ001 - the mistake
+        ({"a": float("nan")}, "nan"),
+        ({"a": {1, 2}}, "set"),
+        ({"a": b"x"}, "bytes"),
+        ({1: "a"}, "key"),
+    ],
+)
+async def test_what_json_cannot_say_is_refused(server: RawServer, connect: Connect, value: Any, reason: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=reason):
+        await connect().request("POST", "/v1/x", json=value)
+    assert server.requests == []
+
+
+def models() -> list[type[Model]]:
+    found = [getattr(panelica_async.models, name) for name in panelica_async.models.__all__]
+    return [model for model in found if issubclass(model, Model)]
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
+def test_models_are_frozen_slotted_and_documented(model: type[Model]) -> None:
+    assert model.__doc__
+    assert "__dict__" not in dir(model)
+    for field in attrs.fields(model):
+        assert field.kw_only
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        model.__new__(model).extra = {}  # type: ignore[misc]
+
+
+def test_secrets_of_models_are_not_shown() -> None:
+    created = panelica_async.models.CreatedApiKey(
+        id="k1", name="key", api_key="pk_live_shown", api_secret="sk_live_hush"
+    )
+    assert "sk_live_hush" not in repr(created)
+    telegram = panelica_async.models.TelegramDestination(bot_token="hush", chat_id="1")
+    assert "hush" not in repr(telegram)
+
+
+def enums() -> list[type[OpenEnum]]:
+    found = [getattr(panelica_async.models, name) for name in panelica_async.models.__all__]
+    return [kind for kind in found if issubclass(kind, OpenEnum)]
+
+
+@pytest.mark.parametrize("kind", enums(), ids=lambda kind: kind.__name__)
+def test_enums_are_open(kind: type[OpenEnum]) -> None:
+    new = kind("brand-new")
+    assert (new, new.value, new.name) == ("brand-new", "brand-new", "brand-new")
+    assert new == kind("brand-new")
+    assert hash(new) == hash(kind("brand-new"))
+    assert new not in list(kind)
+    for member in (new, *kind):
+        assert pickle.loads(pickle.dumps(member)) == member
+        assert type(pickle.loads(pickle.dumps(member))) is kind
+    assert pickle.loads(pickle.dumps(next(iter(kind)))) is next(iter(kind))
+    with pytest.raises(ValueError, match="5 is not a valid"):
+        kind(5)
+
+
+async def test_models_and_errors_survive_a_pickle(server: RawServer, connect: Connect) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "shiny": 1, "status": "parked"}))
+    copy = pickle.loads(pickle.dumps(domain))
+    assert copy == domain
+    assert copy.extra == {"shiny": 1}
+    assert isinstance(copy.status, DomainStatus)
+
+    errors: list[PanelicaError] = [await decode_error(server, connect, reply(body="{"))]
+    for step in (
+        reply(400, json={"error": "bad", "code": "BAD_REQUEST", "details": {"field": "domain"}}),
+        reply(404, json={"error": "no", "code": "NOT_FOUND"}, headers={"X-Request-Id": "req_1"}),
+        reply(
+            429, json={"error": {"code": "RATE_LIMIT_EXCEEDED", "retry_after": 100, "limit": 60, "window": "minute"}}
+        ),
+    ):
+        with pytest.raises(ResponseError) as caught:
+            await fetch(server, connect, step)
+        errors.append(caught.value)
+    kinds = [DecodeError, BadRequestError, NotFoundError, RateLimitedError]
+    for error, kind in zip(errors, kinds, strict=True):
+        copied = pickle.loads(pickle.dumps(error))
+        assert type(copied) is type(error) is kind
+        assert vars(copied) == vars(error)
+        assert str(copied) == str(error)
+
+
+async def test_ids_are_text(server: RawServer, connect: Connect) -> None:
+    step = reply(json={"id": "", "username": "root", "email": "root@example.com", "role": "Root"})
+    account: Account = await fetch(server, connect, step, lambda panel: panel.accounts.get("a1"))
+    assert (account.id, account.role) == ("", "Root")
