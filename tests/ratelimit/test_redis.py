@@ -199,14 +199,18 @@ requests = st.builds(
     wanted=st.sampled_from([0, 1, 4, 4, 4, 6]),
     pause=seldom(0.0, st.integers(1, 40).map(float)),
     refused=seldom(False, st.just(True)),
-    minute_usage=seldom(0, st.integers(0, 100)),
-    hour_usage=seldom(0, st.integers(0, 400)),
+    minute_usage=st.one_of(st.just(0), st.integers(0, 20)),
+    hour_usage=st.one_of(st.just(0), st.integers(0, 60)),
     minute_unrecorded=seldom(0, st.integers(0, 20)),
     hour_unrecorded=seldom(0, st.integers(0, 20)),
 )
-steps = st.lists(st.tuples(st.one_of(st.integers(0, 900), st.integers(0, 90_000)), requests), min_size=8, max_size=30)
+steps = st.lists(
+    st.tuples(st.one_of(st.integers(0, 90), st.integers(0, 900), st.integers(0, 90_000)), requests),
+    min_size=8,
+    max_size=30,
+)
 limits = st.sampled_from(
-    [STARTER, PROFESSIONAL, RateLimit(per_minute=12, per_hour=20, burst=12), RateLimit(per_hour=50), RateLimit()]
+    [STARTER, RateLimit(per_minute=12, per_hour=30, burst=12), RateLimit(per_minute=20, burst=20), RateLimit()]
 )
 
 

@@ -285,6 +285,26 @@ class TestAway:
 
         assert 85 <= run(main()) <= 122
 
+    def test_it_keeps_to_its_share_until_all_others_have_found_the_store(self, members):
+        async def main() -> tuple[float, int]:
+            traffic = Traffic(SERVERS["sliding minute"](random.Random(3)), seed=3)
+            (limiter,) = members(1)
+            (coordinator,) = members.coordinators
+            coordinator.failure = OSError("read-only file system")
+            sending = asyncio.create_task(traffic.saturate(limiter, 60))
+            await asyncio.sleep(30)
+            coordinator.failure = None
+            asked, back = len(coordinator.claims), now()
+            while not any(request.wanted for request in coordinator.claims[asked:]):  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.1)
+            took = now() - back
+            await sending
+            return took, sum(request.minute_unrecorded for request in coordinator.claims[asked:])
+
+        took, unrecorded = run(main())
+        assert 3 <= took <= 7
+        assert unrecorded >= 60  # all that went before
+
     def test_who_was_idle_asks_the_store_before_it_goes_on_alone(self, members):
         async def main() -> None:
             (limiter,) = members(1)
