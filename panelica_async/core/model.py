@@ -11,7 +11,7 @@ import attrs
 class Model:
     """Base of all models: frozen, slotted, keyword-only, with room for fields the specification does not know yet."""
 
-    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, hash=False)
     """Fields the panel sent that this version of the package does not know, under their names on the wire."""
 
 
