@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport import retrying
 from tests.transport.raw_server import RawServer
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 API_KEY = "pk_test_0123456789abcdef"
 API_SECRET = "sk_test_0123456789abcdef0123456789abcdef"
