@@ -75,7 +75,10 @@ class Connection:
     tier: Annotated[
         str,
         typer.Option(
-            metavar="TIER", help=f"Rate limit of the key: {_TIERS}; auto asks the panel.", rich_help_panel=_PANEL
+            "--tier",
+            metavar="TIER",
+            help=f"Rate limit of the key: {_TIERS}; auto asks the panel.",
+            rich_help_panel=_PANEL,
         ),
     ] = "auto"
     timeout: Annotated[

@@ -21,7 +21,7 @@ async def sandbox(
     db: Annotated[
         str, typer.Option(metavar="FILE", help="Database, kept from run to run; :memory: forgets everything.")
     ] = ":memory:",
-    tier: Annotated[str, typer.Option(metavar="TIER", help=f"Rate limit of its key: {', '.join(TIERS)}.")] = (
+    tier: Annotated[str, typer.Option("--tier", metavar="TIER", help=f"Rate limit of its key: {', '.join(TIERS)}.")] = (
         "professional"
     ),
 ) -> ExitCode:
