@@ -9,7 +9,6 @@ Processes and hosts that use one key share a quota (`coordination`, `shared`): t
 """
 
 from panelica_async.ratelimit.coordination import Claim, Coordinator, Request, Terms
-from panelica_async.ratelimit.host import HostCoordinator
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.limits import RateLimit
@@ -18,7 +17,6 @@ from panelica_async.ratelimit.registry import shared_limiter
 __all__ = [
     "Claim",
     "Coordinator",
-    "HostCoordinator",
     "Lane",
     "RateLimit",
     "RateLimiter",

@@ -8,7 +8,6 @@ from typing import Self
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit.coordination import Coordinator
 from panelica_async.ratelimit.feedback import read_feedback
-from panelica_async.ratelimit.host import HostCoordinator
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
@@ -58,6 +57,8 @@ class RateLimiter:
             key: Names the quota: the API key, of which only a digest is kept.
             learn: Whether the limit follows what the panel says of it.
         """
+        from panelica_async.ratelimit.host import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
+
         return cls(limit, learn=learn, coordinator=HostCoordinator(key))
 
     def __repr__(self) -> str:

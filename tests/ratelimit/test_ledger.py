@@ -11,8 +11,9 @@ import threading
 import attrs
 import pytest
 
-from panelica_async.ratelimit import Claim, HostCoordinator, RateLimit, RateLimiter, Request, Terms
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms
 from panelica_async.ratelimit.coordination import LATENESS
+from panelica_async.ratelimit.host import HostCoordinator
 from panelica_async.ratelimit.ledger import Ledger
 from panelica_async.ratelimit.quota import Quota
 
@@ -247,7 +248,8 @@ class TestHostCoordinator:
 
 MEMBER = """
 import asyncio, sys, time
-from panelica_async.ratelimit import HostCoordinator, RateLimit, RateLimiter
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit.host import HostCoordinator
 
 async def main(directory, seconds):
     coordinator = HostCoordinator("key", directory=directory)
