@@ -99,7 +99,8 @@ def _may_continue(page: Page[T], count: int) -> bool:
     if page.total is not None:
         return bool(page.items) and count < page.total
     if page.limit is not None:
-        return len(page.items) == page.limit
+        # A page longer than asked for comes from a panel with a length of its own.
+        return len(page.items) >= page.limit
     return len(page.items) >= _SMALLEST_DEFAULT_PAGE
 
 

@@ -1,0 +1,16 @@
+"""A panel with pages of its own length does not hide what follows the first."""
+
+from panelica_async import Page, Paginator
+
+ITEMS = list(range(250))
+PAGE = 100
+
+
+async def fetch(number: int | None) -> Page[int]:
+    """Answer a caller who asked for 25 items with a page of 100, and say nothing of it."""
+    number = number or 1
+    return Page(items=ITEMS[(number - 1) * PAGE : number * PAGE], total=None, page=number, limit=25)
+
+
+async def test_every_item_of_longer_pages() -> None:
+    assert await Paginator(fetch, "GET /v1/domains").collect() == ITEMS
