@@ -1,5 +1,6 @@
 """The client."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -156,7 +157,7 @@ class PanelicaClient(Namespaces):
         method: str,
         path: str,
         *,
-        query: dict[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         json: Any = UNSET,
     ) -> ApiResponse:
         """Send a signed request to any path: the way to an endpoint this package does not know.

@@ -11,6 +11,7 @@ from panelica_async.client.caller import Caller
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.encoding import query_string
+from panelica_async.core.envelope import Envelope
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
@@ -51,9 +52,7 @@ async def send_raw(
     json: Any,
 ) -> ApiResponse:
     """Send a request; see `PanelicaClient.request`."""
-    method = method.upper()
-    if method not in _REPEATS:
-        raise ValueError(f"method is {method!r}; it takes one of {', '.join(_REPEATS)}")
+    method = _checked_method(method)
     request = PreparedRequest(
         method=method,
         path=_checked(path),
@@ -63,8 +62,20 @@ async def send_raw(
     call = Call(operation=f"{method} {path}", method=method, path=request.path, repeat=_REPEATS[method])
     raw = await caller.send(request, call)
     is_json = "json" in raw.headers.get("Content-Type", "").lower()
-    data = caller.open(raw, call).data if is_json or not raw.body else raw.body
-    return ApiResponse(status=raw.status, headers=raw.headers, data=data, request_id=raw.headers.get("X-Request-Id"))
+    envelope = caller.open(raw, call) if is_json or not raw.body else Envelope(data=raw.body)
+    return ApiResponse(
+        status=raw.status,
+        headers=raw.headers,
+        data=envelope.data,
+        request_id=envelope.request_id or raw.headers.get("X-Request-Id"),
+    )
+
+
+def _checked_method(method: object) -> str:
+    name = method.upper() if isinstance(method, str) else None
+    if name not in _REPEATS:
+        raise ValueError(f"method is {method!r}; it takes one of {', '.join(_REPEATS)}")
+    return name
 
 
 def _checked(path: str) -> str:

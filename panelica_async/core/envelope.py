@@ -37,6 +37,7 @@ class Envelope:
         page: Number of this page, from 1, if the panel says.
         limit: Items on a page, if the panel says.
         failed: Whether the body reports an error, whatever the HTTP status.
+        request_id: Id to quote to the panel's support, if the envelope has one.
     """
 
     data: Any
@@ -45,13 +46,14 @@ class Envelope:
     page: int | None = None
     limit: int | None = None
     failed: bool = False
+    request_id: str | None = None
 
 
 def unwrap(payload: JsonValue) -> Envelope:
     """Take the envelope off a decoded reply, if it has one; the module says how that is told."""
     if not isinstance(payload, Mapping) or not _is_envelope(payload):
         return Envelope(data=payload)
-    message = payload.get("message")
+    message, request_id = payload.get("message"), payload.get("request_id")
     return Envelope(
         data=payload.get("data"),
         message=message if isinstance(message, str) else None,
@@ -60,6 +62,7 @@ def unwrap(payload: JsonValue) -> Envelope:
         limit=_count(payload.get("limit")),
         # "An HTTP 200 whose JSON says "status":"error" is an error" (panel-facts B.1).
         failed=payload.get("status") == "error",
+        request_id=request_id if isinstance(request_id, str) else None,
     )
 
 

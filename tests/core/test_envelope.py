@@ -40,7 +40,7 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
         ({"status": "error", "message": "no"}, Envelope(None, message="no", failed=True)),
         (
             {"status": "error", "error": {"code": "X"}, "details": "y", "request_id": "r"},
-            Envelope(None, failed=True),
+            Envelope(None, failed=True, request_id="r"),
         ),
         ({"status": "error", "data": None, "error": "no"}, Envelope(None, failed=True)),
         ({"status": "error", "error": "no", "limit": 60, "retry_after": 9}, Envelope(None, limit=60, failed=True)),
