@@ -4,10 +4,10 @@ Start at `PanelicaClient`; `panelica_async.errors` draws the tree of errors, mod
 `panelica_async.sandbox` is a whole panel for tests and demos, `panelica_async.provision` brings up many sites at once.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from panelica_async._version import __version__
-from panelica_async.client.client import PanelicaClient
-from panelica_async.client.paginator import Page, Paginator
-from panelica_async.client.raw import ApiResponse
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import (
     AuthenticationError,
@@ -29,7 +29,12 @@ from panelica_async.errors import (
     TransportError,
     UnsupportedOperationError,
 )
-from panelica_async.ratelimit import RateLimit, RateLimiter
+
+if TYPE_CHECKING:
+    from panelica_async.client.client import PanelicaClient
+    from panelica_async.client.paginator import Page, Paginator
+    from panelica_async.client.raw import ApiResponse
+    from panelica_async.ratelimit import RateLimit, RateLimiter
 
 __all__ = [
     "UNSET",
@@ -60,3 +65,25 @@ __all__ = [
     "UnsupportedOperationError",
     "__version__",
 ]
+
+# What stands on aiohttp is loaded when it is first touched: neither the help of the command nor a program that only
+# catches errors waits for it.
+_HOMES = {
+    "ApiResponse": "panelica_async.client.raw",
+    "Page": "panelica_async.client.paginator",
+    "Paginator": "panelica_async.client.paginator",
+    "PanelicaClient": "panelica_async.client.client",
+    "RateLimit": "panelica_async.ratelimit",
+    "RateLimiter": "panelica_async.ratelimit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,91 @@
+"""What an import loads, and what it leaves for later; `benchmarks/import_time.py` has the milliseconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+
+# Everybody who uses the client has loaded these anyway.
+FLOOR = "import aiohttp, attrs, cattrs"
+CLIENT = 'panel = PanelicaClient("panel.example.com", api_key="pk_test_a", api_secret="sk_test_a")'
+HEAVY = {"jsonschema", "yaml", "rich", "typer", "click", "sqlite3", "redis", "pydantic", "multiprocessing"}
+
+
+def loaded_by(*statements: str, after: str = "") -> set[str]:
+    """Return the modules that statements load in a fresh interpreter which has run `after`."""
+    program = "\n".join(
+        [
+            after,
+            "import json, sys",
+            "before = set(sys.modules)",
+            *statements,
+            "print(json.dumps(sorted(set(sys.modules) - before)))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] == "panelica_async"}
+
+
+def strangers(modules: set[str]) -> set[str]:
+    """The packages among modules that are neither ours nor of the standard library."""
+    packages = {name.partition(".")[0] for name in modules}
+    return packages - sys.stdlib_module_names - {"panelica_async"}
+
+
+def test_the_package_alone_loads_errors_and_nothing_that_takes_time() -> None:
+    modules = loaded_by("import panelica_async")
+    assert strangers(modules) <= {"orjson"}
+    assert ours(modules) == {
+        "panelica_async",
+        "panelica_async._version",
+        "panelica_async.core",
+        "panelica_async.core.json_codec",
+        "panelica_async.core.redaction",
+        "panelica_async.core.unset",
+        "panelica_async.errors",
+    }
+
+
+def test_a_client_loads_no_model_no_resource_and_no_heavy_package() -> None:
+    modules = loaded_by("from panelica_async import PanelicaClient", CLIENT, after=FLOOR)
+    # backoff repeats requests, orjson reads replies.
+    assert strangers(modules) <= {"backoff", "orjson"}
+    assert not HEAVY & {name.partition(".")[0] for name in modules}
+    outer = ("models", "resources", "sandbox", "provision", "cli")
+    assert not [name for name in ours(modules) if name.split(".")[1:2] and name.split(".")[1] in outer]
+
+
+def test_a_namespace_loads_its_own_modules_alone() -> None:
+    modules = loaded_by("panel.dns.records.list", after=f"{FLOOR}\nfrom panelica_async import PanelicaClient\n{CLIENT}")
+    assert {name for name in ours(modules) if name.split(".")[1] != "client"} == {
+        "panelica_async.models",
+        "panelica_async.models.dns",
+        "panelica_async.resources",
+        "panelica_async.resources.dns",
+    }
+
+
+def test_a_model_loads_its_own_module_alone() -> None:
+    modules = loaded_by("from panelica_async.models import Domain")
+    assert {name for name in ours(modules) if ".models" in name} == {
+        "panelica_async.models",
+        "panelica_async.models.domains",
+    }
+    assert "aiohttp" not in modules
+
+
+def test_optional_packages_are_optional() -> None:
+    """The plain client works where nothing but its dependencies is installed."""
+    blocked = [*HEAVY - {"sqlite3", "multiprocessing"}, "orjson"]
+    loaded_by(
+        "from panelica_async import PanelicaClient",
+        CLIENT,
+        "panel.domains; panel.accounts",
+        after=f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))",
+    )
