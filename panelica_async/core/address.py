@@ -76,7 +76,9 @@ class Address:
 
 
 def _split(text: object) -> SplitResult:
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise ConfigurationError(f"base_url is a {type(text).__name__}; it takes text", hint=_EXAMPLE)
+    if not text.strip():
         raise ConfigurationError("base_url is empty", hint=_EXAMPLE)
     text = text.strip()
     if not text.isascii():

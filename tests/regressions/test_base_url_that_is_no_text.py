@@ -1,0 +1,14 @@
+"""A base_url of another type is told from an empty one."""
+
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from panelica_async import ConfigurationError, PanelicaClient
+
+
+def test_base_url_that_is_no_text() -> None:
+    url: Any = URL("https://panel.example.com")
+    with pytest.raises(ConfigurationError, match="base_url is a URL; it takes text"):
+        PanelicaClient(url, api_key="pk_x", api_secret="sk_x")
