@@ -192,7 +192,7 @@ class DecodeError(PanelicaError):
         super().__init__(message, hint=hint)
         self.endpoint = endpoint
         self.json_path = json_path
-        self.body = excerpt(body)
+        self.body: str = excerpt(body)
 
     def _summary(self) -> str:
         shown = f": {self.body}" if self.body else ""
@@ -200,7 +200,9 @@ class DecodeError(PanelicaError):
 
 
 class UnsupportedOperationError(PanelicaError):
-    """This panel does not serve this operation; nothing was sent, or it answered that there is no such path.
+    """Current panels do not serve this operation; nothing was sent.
+
+    A panel that is too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
 
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.
@@ -297,7 +299,7 @@ class MissingScopeError(PermissionDeniedError):
     ) -> None:
         super().__init__(message, **response)
         self.required_scope = required_scope
-        self.available_scopes = tuple(available_scopes)
+        self.available_scopes: tuple[str, ...] = tuple(available_scopes)
 
 
 class NotFoundError(ResponseError):
