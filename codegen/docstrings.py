@@ -88,7 +88,8 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
         yield "MissingScopeError", "the key lacks the scope."
     for status in operation.errors:
         yield _ERRORS[status]
-    if operation.repeat in {"natural-key", "unsafe"}:
+    yield "DecodeError", "the panel answered with success, but not in the form promised here."
+    if operation.repeat != "read":
         yield "OutcomeUnknownError", "the call was sent and its fate is not known."
     yield "TransportError", "nothing came back."
 

@@ -98,6 +98,7 @@ class Accounts(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(_ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
@@ -141,6 +142,7 @@ class Accounts(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
@@ -174,6 +176,7 @@ class Accounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_ACCOUNTS_GET, Account, id=id)
@@ -213,6 +216,8 @@ class Accounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(
@@ -237,6 +242,8 @@ class Accounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         await self._run(_ACCOUNTS_DELETE, id=id)
@@ -263,6 +270,8 @@ class Accounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
@@ -286,6 +295,8 @@ class Accounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)

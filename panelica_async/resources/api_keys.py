@@ -74,6 +74,7 @@ class ApiKeys(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(_API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
@@ -115,6 +116,7 @@ class ApiKeys(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
@@ -152,6 +154,7 @@ class ApiKeys(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """

@@ -43,6 +43,7 @@ class Bandwidth(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

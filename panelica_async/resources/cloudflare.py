@@ -47,6 +47,7 @@ class CloudflareZones(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(_CLOUDFLARE_ZONES_LIST, CloudflareZone)
@@ -71,6 +72,8 @@ class CloudflareZones(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)

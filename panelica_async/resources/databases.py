@@ -95,6 +95,7 @@ class DatabasesUsers(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
@@ -150,6 +151,7 @@ class Databases(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(
@@ -194,6 +196,7 @@ class Databases(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
@@ -219,6 +222,8 @@ class Databases(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         await self._run(_DATABASES_DELETE, id=id)

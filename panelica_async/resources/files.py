@@ -72,6 +72,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(_FILES_LIST, FileEntry, path=path, user_id=user_id)
@@ -95,6 +96,8 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         await self._run(_FILES_DELETE, path=path, user_id=user_id)
@@ -121,6 +124,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_FILES_READ, FileContent, path=path, user_id=user_id)
@@ -149,6 +153,8 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)

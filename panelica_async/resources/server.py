@@ -63,6 +63,7 @@ class ServerServices(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return self._pages(_SERVER_SERVICES_LIST, Service)
@@ -88,6 +89,8 @@ class ServerServices(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_SERVER_SERVICES_START, Acknowledgement, name=name)
@@ -114,6 +117,8 @@ class ServerServices(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
+            OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
         return await self._one(_SERVER_SERVICES_STOP, Acknowledgement, name=name)
@@ -140,6 +145,7 @@ class ServerServices(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
         """
@@ -170,6 +176,7 @@ class Server(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_SERVER_STATUS, ServerStatus)

@@ -55,6 +55,7 @@ class Utility(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_RATE_LIMIT, RateLimitStatus)
@@ -70,6 +71,7 @@ class Utility(Resource):
             The API is up.
 
         Raises:
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_HEALTH, Health)
@@ -89,6 +91,7 @@ class Utility(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._one(_ME, CurrentKey)
@@ -108,6 +111,7 @@ class Utility(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
         return await self._object(_POSTMAN_COLLECTION)
