@@ -49,7 +49,8 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         method=wire.method,
         path=build_path(wire.path, {name: given[name] for name in wire.placeholders}),
         query=query_string(query.items()),
-        body=dumps(to_wire(body)) if body else None,
+        # An operation that takes a body always sends one: what decodes it may not accept nothing.
+        body=dumps(to_wire(body)) if wire.body else None,
     )
 
 
@@ -61,7 +62,7 @@ def _check(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> None:
         choices = operation.choices.get(name)
         if choices is not None and value not in choices:
             raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
-        if name in operation.lists and value is not None and not _is_list(value):
+        if name in operation.lists and not _is_list(value):
             raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
         if name in operation.not_empty:
             _check_not_empty(f"{operation.name}: {name}", value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async import PanelicaClient
+from panelica_async import PanelicaClient, RateLimitedError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, Advance, Connect, until
@@ -63,7 +63,7 @@ async def test_variants_ask_once(server: RawServer, connect: Connect) -> None:
 async def test_what_the_panel_counted_is_counted(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={**PROFESSIONAL, "current_minute_usage": 300}))
     panel = connect(tier="auto", deadline=20)
-    with pytest.raises(Exception, match="next free place in the quota"):
+    with pytest.raises(RateLimitWaitError):
         await use(panel)
     assert asked(server) == len(server.requests) == 1
 
@@ -204,9 +204,9 @@ async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Conn
 async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
     one, two = connect(tier="starter"), connect(tier="starter", deadline=60)
     server.script(reply(429, json={"error": {"retry_after": 3000, "window": "hour"}}))
-    with pytest.raises(Exception, match="429"):
+    with pytest.raises(RateLimitedError):
         await use(one)
-    with pytest.raises(Exception, match="next free place in the quota"):
+    with pytest.raises(RateLimitWaitError):
         await use(two)
     assert len(server.requests) == 1
 

@@ -339,4 +339,4 @@ def test_absent_and_null_differ_on_the_wire(name: str) -> None:
         assert sent is not None
         assert json.loads(sent) == {wire.body[argument]: None}
     if wire.method != "PATCH":
-        assert prepare(operation, wire, {**path, **unset, **guard}).body is None
+        assert prepare(operation, wire, {**path, **unset, **guard}).body == b"{}"
