@@ -1,7 +1,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panelica_async.provision.manifest import cells, fields, records
@@ -226,6 +226,9 @@ def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str 
 
 
 @given(st.text(max_size=60), st.sampled_from(sorted(cells.READERS)))
+@example(":", "databases")
+@example("/shop", "databases")
+@example("/:+", "databases")
 def test_no_cell_breaks_a_reader(cell: str, column: str) -> None:
     for entry in cells.split(column, cell):
         try:

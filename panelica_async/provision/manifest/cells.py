@@ -49,10 +49,9 @@ def ftp_user(entry: str) -> Entry:
 def database(entry: str) -> Entry:
     """Read `[type/]name[:user[:password][+user[:password]]...]`."""
     place, _, users = entry.partition(":")
-    kind, slash, name = place.rpartition("/")
-    database: dict[str, object] = {"name": name.strip()}
-    if slash:
-        database["type"] = kind.strip()
+    kind, _, name = place.rpartition("/")
+    parts = {"name": name.strip(), "type": kind.strip()}
+    database: dict[str, object] = {key: part for key, part in parts.items() if part}
     if users.strip():
         database["users"] = [_fields(user, ("username", "password")) for user in users.split("+")]
     return database
