@@ -76,7 +76,7 @@ class Signer:
     def __init__(self, api_key: str, api_secret: str) -> None:
         _check_credential("api_key", api_key, foreign=_SECRET_PREFIXES)
         _check_credential("api_secret", api_secret, foreign=_KEY_PREFIXES)
-        self.api_key = api_key
+        self.api_key: str = api_key
         # Copying a prepared HMAC costs two thirds of making a new one.
         self._template = hmac.new(api_secret.encode("ascii"), digestmod=hashlib.sha256)
 

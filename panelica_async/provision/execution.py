@@ -78,15 +78,20 @@ class Execution:
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Verdict.UNKNOWN:
                 return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
+            case Verdict.CREATE | Verdict.BLOCKED:
+                return await self._create(step)
+
+    async def _create(self, step: Step) -> StepOutcome:
+        """Create the object, unless one it builds on is missing or its kind is refused."""
         missing = next((parent for parent in step.parents if parent.id not in self._ids), None)
         if missing is not None:
             reason = f"builds on the {missing.kind} {missing.key}, which is not there"
             return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
         if error := self._refused.get(step.kind):
             return _failure(step, error)
-        return await self._create(step)
+        return await self._send_until_clear(step)
 
-    async def _create(self, step: Step) -> StepOutcome:
+    async def _send_until_clear(self, step: Step) -> StepOutcome:
         password = self._password(step)
         for sends in range(1, _SENDS + 1):
             outcome = await self._send(step, password)

@@ -57,7 +57,7 @@ class CredentialsFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+        self.path: Path = Path(path).absolute()
         self._file = _open_private(self.path)
         try:
             self._passwords = self._load()

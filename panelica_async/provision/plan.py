@@ -91,7 +91,7 @@ class Plan:
         Raises:
             PanelicaError: A list could not be read.
         """
-        records = journal.records if journal else {}
+        records: Mapping[str, Record] = journal.records if journal else {}
         inventory = Inventory(panel)
         steps = [step for _, site_steps in steps_of(manifest) for step in site_steps]
         for listing in _needed(manifest, steps):

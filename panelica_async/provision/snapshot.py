@@ -143,8 +143,8 @@ class Inventory:
         snapshot: Snapshot | None = None,
         on_call: Callable[[], None] = lambda: None,
     ) -> None:
-        self.snapshot = snapshot or Snapshot()
-        self.calls = 0
+        self.snapshot: Snapshot = snapshot or Snapshot()
+        self.calls: int = 0
         self._panel = panel
         self._on_call = on_call
         self._locks: defaultdict[tuple[Listing, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)

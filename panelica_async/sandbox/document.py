@@ -56,7 +56,7 @@ class Document:
         self.content = content
         registry: Registry[Any] = Registry()
         self._registry = registry.with_resource(_URI, DRAFT202012.create_resource(content))
-        self.endpoints = tuple(self._endpoints())
+        self.endpoints: tuple[Endpoint, ...] = tuple(self._endpoints())
 
     @property
     def facts(self) -> Json:

@@ -33,8 +33,8 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.details = details
-        self.fields = fields or {}
-        self.headers = headers or {}
+        self.fields: Mapping[str, Any] = fields or {}
+        self.headers: Mapping[str, str] = headers or {}
 
 
 ErrorForm: TypeAlias = Callable[[ApiError], Mapping[str, Any]]

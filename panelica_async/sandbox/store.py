@@ -36,7 +36,7 @@ class Store:
     def __init__(self, path: str, clock: Callable[[], float], seed: "Callable[[Store], None]") -> None:
         self._clock = clock
         self._columns: dict[str, frozenset[str]] = {}
-        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
         self.connection.create_function("uuid", 0, new_id)

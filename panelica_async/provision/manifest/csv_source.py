@@ -69,7 +69,7 @@ def _lines(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, li
 
 def _known_names(text: str, delimiter: str) -> int:
     try:
-        _, header = next(_lines(text, delimiter, 1), (1, []))
+        header = next((cells for _, cells in _lines(text, delimiter, 1)), ())
     except csv.Error:
         return 0
     return len(understand(header, line=1).fields)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from panelica_async.provision.manifest.columns import understand
 from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.source import Row, Source
 
 _OWNER_KEYS = ("username", "email", "plan", "password")
@@ -26,10 +27,11 @@ def read_data(sites: Iterable[object], lines: Sequence[int] | None = None) -> So
     problems: list[Problem] = []
     for index, site in enumerate(sites):
         line = lines[index] if lines else index + 1
-        if not isinstance(site, Mapping):
+        mapping = as_mapping(site)
+        if mapping is None:
             problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))
             continue
-        values = _with_flat_owner({str(key): value for key, value in site.items()})
+        values = _with_flat_owner(mapping)
         columns = understand(values, line=line)
         problems += columns.problems
         ignored |= dict.fromkeys(columns.ignored)
@@ -44,16 +46,17 @@ def sites_of(document: object, name: str) -> Sequence[object]:
     Raises:
         ManifestError: If there is none.
     """
-    sites = document.get("sites") if isinstance(document, Mapping) else document
-    if not isinstance(sites, list | tuple):
+    mapping = as_mapping(document)
+    sites = document if mapping is None else mapping.get("sites")
+    if not is_list(sites):
         message = "must be a list of sites, or a mapping with the list under 'sites'"
         raise ManifestError(name, [Problem(1, "", message)])
     return sites
 
 
-def _with_flat_owner(site: Mapping[str, object]) -> dict[str, object]:
-    owner = site.get("owner")
-    if not isinstance(owner, Mapping):
-        return dict(site)
+def _with_flat_owner(site: Mapping[str, object]) -> Mapping[str, object]:
+    owner = as_mapping(site.get("owner"))
+    if owner is None:
+        return site
     flat = {key: value for key, value in site.items() if key != "owner"}
     return flat | {key if key in _OWNER_KEYS else f"owner.{key}": value for key, value in owner.items()}

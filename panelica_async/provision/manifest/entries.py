@@ -3,12 +3,13 @@
 Every function raises `InvalidValueError` when the entry is not right.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from panelica_async.provision.manifest import cells, fields
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import record
+from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
 
 # Guess: what fits the integer column of any panel.
@@ -40,8 +41,8 @@ def database(entry: cells.Entry, _domain: str) -> Database:
     _expect(entry, ("name", "type", "users"))
     name = fields.database_name(fields.text(entry.get("name")))
     with _about(name):
-        users = entry.get("users") or []
-        if not isinstance(users, list | tuple):
+        users = entry.get("users") or ()
+        if not is_list(users):
             raise InvalidValueError("users must be a list")
         return Database(
             name=name,
@@ -100,9 +101,10 @@ def _distinct(users: Iterable[DatabaseUser]) -> tuple[DatabaseUser, ...]:
 
 
 def _mapping(raw: object) -> cells.Entry:
-    if not isinstance(raw, Mapping):
+    mapping = as_mapping(raw)
+    if mapping is None:
         raise InvalidValueError("an entry must be text or a mapping; put numbers and words such as yes in quotes")
-    return {str(key): value for key, value in raw.items()}
+    return mapping
 
 
 def _expect(entry: cells.Entry, keys: Collection[str]) -> None:
@@ -112,7 +114,7 @@ def _expect(entry: cells.Entry, keys: Collection[str]) -> None:
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
+def _about(name: str) -> Generator[None]:
     """Put the name of the entry before what is wrong with it."""
     try:
         yield

@@ -37,7 +37,7 @@ class ManifestError(ConfigurationError):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(set(problems)))
+        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
         super().__init__(
             f"{source}: {len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}",
             hint="Correct the manifest and run again; nothing was sent.",

@@ -7,6 +7,7 @@ import attrs
 
 from panelica_async.provision.manifest import cells, entries, fields
 from panelica_async.provision.manifest.problems import InvalidValueError, Problem
+from panelica_async.provision.manifest.shapes import is_list
 from panelica_async.provision.manifest.sites import Owner, Site
 from panelica_async.provision.manifest.source import Row
 
@@ -76,7 +77,7 @@ class _RowCheck:
         value = self.row.values.get(field) or ()
         if isinstance(value, str):
             value = cells.split(field, value)
-        if not isinstance(value, list | tuple):
+        if not is_list(value):
             self._note(field, "must be a list")
             return ()
         found: dict[str, _T] = {}

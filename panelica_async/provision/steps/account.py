@@ -1,11 +1,11 @@
 """The account that owns a site."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from panelica_async.client.client import PanelicaClient
-from panelica_async.errors import BadRequestError, ConflictError
+from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
@@ -31,10 +31,8 @@ class AccountStep(Step):
     operation = "accounts.create"
     listing = Listing.ACCOUNTS
     password_needed = True
-    duplicate_errors = (
-        ConflictError,
-        BadRequestError,
-    )  # A taken e-mail address is answered with 400 (panel-facts D.2).
+    # A taken e-mail address is answered with 400 (panel-facts D.2).
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     owner: Owner
 

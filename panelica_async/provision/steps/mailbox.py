@@ -1,11 +1,11 @@
 """The mailboxes of a site."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from panelica_async.client.client import PanelicaClient
-from panelica_async.errors import BadRequestError, ConflictError
+from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.provision.manifest import Mailbox
 from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
@@ -30,7 +30,8 @@ class MailboxStep(Step):
     operation = "email.accounts.create"
     listing = Listing.MAILBOXES
     password_needed = True
-    duplicate_errors = (ConflictError, BadRequestError)  # A taken address is answered with 400 (panel-facts D.8).
+    # A taken address is answered with 400 (panel-facts D.8).
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     domain: DomainStep
     mailbox: Mailbox
