@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
-from panelica_async.cli.embedded import run_sandbox
+from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.output import ask_secret
 from panelica_async.cli.state import StateDirectory
 from panelica_async.core.address import Address
@@ -123,7 +123,7 @@ class Connection:
                 if self.sandbox_db is None:
                     state.make()
                 database = self.sandbox_db or state.sandbox_database
-                box = await resources.enter_async_context(run_sandbox(database, self.sandbox_tier))
+                box = await resources.enter_async_context(embed_sandbox(database, self.sandbox_tier))
                 address, key, secret, session = box.base_url, box.api_key, box.api_secret, box.session
                 name = f"the embedded sandbox ({database})"
             else:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import attrs
@@ -13,6 +14,9 @@ from yarl import URL
 
 from panelica_async import ConfigurationError
 from panelica_async.facts import TIERS
+
+if TYPE_CHECKING:
+    from panelica_async.sandbox import Sandbox
 
 # A top-level domain that never leaves the machine (RFC 6761).
 _NAME, _DOMAIN = "sandbox-", ".localhost"
@@ -31,32 +35,43 @@ class EmbeddedSandbox:
 
 
 @asynccontextmanager
-async def run_sandbox(database: Path, tier: str) -> AsyncIterator[EmbeddedSandbox]:
-    """Run a sandbox on a database file, made when missing.
+async def serve_sandbox(
+    database: Path | str, tier: str, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator["Sandbox"]:
+    """Serve a sandbox on a database file, made when missing, or on `:memory:`.
 
     Raises:
         ConfigurationError: There is no such tier, or the file cannot be used.
+        OSError: The address cannot be listened on.
     """
     from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
 
     if tier not in TIERS:
         raise ConfigurationError(f"the sandbox's tier is {tier!r}; it takes {', '.join(TIERS)}")
-    box = Sandbox(tier, db=database)
+    box = Sandbox(tier, db=database, host=host, port=port)
     try:
         await box.start()
     except (ValueError, sqlite3.Error) as error:
         raise ConfigurationError(f"{database} cannot be used as a sandbox: {error}") from error
     try:
-        address = URL(box.base_url)
-        connector = aiohttp.TCPConnector(resolver=_Resolver(address.port or 0), limit=0)
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            # The key is made with the database and stays with it.
-            host = f"{_NAME}{box.api_key[-8:]}{_DOMAIN}"
-            yield EmbeddedSandbox(
-                base_url=f"http://{host}", api_key=box.api_key, api_secret=box.api_secret, session=session
-            )
+        yield box
     finally:
         await box.stop()
+
+
+@asynccontextmanager
+async def embed_sandbox(database: Path, tier: str) -> AsyncIterator[EmbeddedSandbox]:
+    """Serve a sandbox under the name that its database has; errors are those of `serve_sandbox`."""
+    async with serve_sandbox(database, tier) as box:
+        connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield EmbeddedSandbox(
+                # The key is made with the database and stays with it.
+                base_url=f"http://{_NAME}{box.api_key[-8:]}{_DOMAIN}",
+                api_key=box.api_key,
+                api_secret=box.api_secret,
+                session=session,
+            )
 
 
 def is_sandbox(base_url: str) -> bool:

@@ -116,6 +116,11 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
     )
 
 
+def has_obstacles(plan: Plan) -> bool:
+    """Whether something stands in the way or is in doubt."""
+    return any(planned.verdict in _OBSTACLES for planned in plan.steps)
+
+
 def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
     """Print a plan: how many objects of each kind, what stands in the way, how long it takes."""
     console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)

@@ -13,7 +13,16 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.output import Output
-from panelica_async.cli.planning import Preparation, look, plan_apply, plan_data, plan_resume, plan_summary, print_plan
+from panelica_async.cli.planning import (
+    Preparation,
+    has_obstacles,
+    look,
+    plan_apply,
+    plan_data,
+    plan_resume,
+    plan_summary,
+    print_plan,
+)
 from panelica_async.cli.progress import Meter, Progress
 from panelica_async.cli.report import Ending, RunReport
 from panelica_async.cli.signals import Interruption, on_stop_signal
@@ -47,7 +56,7 @@ async def show_plan(file: Path, connection: Connection, state: StateDirectory, o
             output.document(plan_data(plan, panel))
         else:
             print_plan(plan, panel, output.results)
-    return ExitCode.FAILED if plan.conflicts else ExitCode.OK
+    return ExitCode.FAILED if has_obstacles(plan) else ExitCode.OK
 
 
 async def apply_file(file: Path, options: RunOptions) -> ExitCode:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.embedded import serve_sandbox
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import on_stop_signal
 from panelica_async.facts import TIERS
@@ -29,13 +29,9 @@ async def sandbox(
 
     It answers every operation of the API with real state and really checks signatures, scopes and rate limits.
     """
-    from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
-
-    if tier not in TIERS:
-        raise ConfigurationError(f"tier is {tier!r}; it takes {', '.join(TIERS)}")
     stopped = asyncio.Event()
     with on_stop_signal(stopped.set):
-        async with Sandbox(tier, db=db, host=host, port=port) as box:
+        async with serve_sandbox(db, tier, host=host, port=port) as box:
             access = {"base_url": box.base_url, "api_key": box.api_key, "api_secret": box.api_secret}
             if output.json:
                 output.document(access)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,8 @@ from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
 _MAIN = "from panelica_async.cli import main; main()"
+# Takes the terminal it has as its controlling one, so that Ctrl-C reaches it.
+_MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {_MAIN}"
 
 
 class Command:
@@ -45,15 +48,19 @@ class Outcome:
         return json.loads(self.stdout)
 
 
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "NO_COLOR", "COLUMNS"}}
+    return kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"} | more
+
+
 class Process:
-    """The command in a process of its own."""
+    """The command in a process of its own, without a terminal."""
 
     def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
-        kept = {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "COLUMNS"}}
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _MAIN, *arguments],
             cwd=directory,
-            env=kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,6 +85,46 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+
+class Terminal:
+    """The command in a process of its own, on a terminal of 100 columns."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._screen, its_end = os.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _MAIN_ON_TERMINAL, *arguments],
+            cwd=directory,
+            env=environment(TERM="xterm-256color", COLUMNS="100"),
+            stdin=its_end,
+            stdout=its_end,
+            stderr=its_end,
+            start_new_session=True,
+        )
+        os.close(its_end)
+        self.text = ""
+
+    def read_until(self, awaited: str) -> None:
+        while awaited not in self.text:
+            assert self._read(), self.text
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        os.close(self._screen)
+        return self._process.wait(timeout=60)
+
+    def _read(self) -> bool:
+        assert select.select([self._screen], [], [], 60)[0], self.text
+        try:
+            text = os.read(self._screen, 65536).decode()
+        except OSError:  # how Linux tells that the other end is closed
+            text = ""
+        self.text += text
+        return bool(text)
 
 
 def write_manifest(path: Path, sites: int, **changed: str) -> Path:

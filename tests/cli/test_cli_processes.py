@@ -2,12 +2,14 @@
 
 import json
 import signal
+import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, Process, created, objects, wait_until, write_manifest
+from tests.cli.commands import Command, Process, Terminal, created, objects, wait_until, write_manifest
 
 Start = Callable[..., Process]
 
@@ -17,6 +19,12 @@ FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 SITES = 15
 JOURNAL = Path(".panelica/launch.journal.db")
 DATABASE = Path(".panelica/sandbox.db")
+
+
+def read_document(process: Process) -> dict[str, str]:
+    """Read the JSON document that a process begins with."""
+    access: dict[str, str] = json.loads("".join(iter(process.read_line, "}\n")) + "}")
+    return access
 
 
 @pytest.fixture
@@ -91,6 +99,7 @@ def test_second_writer_is_turned_away(panelica: Command, run_in_the_middle: Proc
     outcome = panelica("provision", "resume", "launch.csv", *FAST)
     assert outcome.code == 2
     assert "in use by another process" in outcome.stderr
+    assert "not finished" in panelica("provision", "status").stdout
 
 
 def test_without_a_terminal_there_are_no_control_characters(start: Start, manifest: Path) -> None:
@@ -103,6 +112,53 @@ def test_without_a_terminal_there_are_no_control_characters(start: Start, manife
         assert outcome.code == 0
         text = outcome.stdout + outcome.stderr
         assert text.replace("\n", "").isprintable()
+
+
+def test_on_a_terminal_there_are_bars(manifest: Path) -> None:
+    terminal = Terminal(manifest.parent, "provision", "apply", "launch.csv", *FAST)
+    assert terminal.end() == 0
+    assert "━" in terminal.text
+    assert "3/3" in terminal.text
+    assert "3 sites: " in terminal.text
+    assert "[y/N]" not in terminal.text
+
+
+def test_on_a_terminal_it_asks_before_it_writes(
+    panelica: Command, start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start("sandbox", "--port", "0", "--tier", "enterprise", "--json")
+    for name, value in read_document(server).items():
+        monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
+
+    def answer(text: str) -> int:
+        terminal = Terminal(manifest.parent, "provision", "apply", "launch.csv")
+        terminal.read_until("Create 28 objects on http://127.0.0.1")
+        terminal.type(text)
+        return terminal.end()
+
+    assert answer("n\n") == 130
+    assert answer("\x03") == 130
+    assert panelica("api", "GET", "/v1/domains").json == []
+    assert answer("y\n") == 0
+    assert len(panelica("api", "GET", "/v1/domains").json) == 3
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_interrupted_before_anything_is_sent(
+    start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_0123456789abcdef")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = ("--base-url", address, "--api-key", "pk_live_0123456789abcdef", "--json")
+        process = start("provision", command, "launch.csv", *options)
+        connection, _ = silent.accept()
+        process.send(signal.SIGINT)
+        outcome = process.end()
+        connection.close()
+    assert outcome.code == 130
+    assert outcome.json == {"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}}
+    assert outcome.stderr.splitlines()[-1] == "Interrupted."
 
 
 def test_sandbox_serves_until_it_is_stopped(
@@ -128,10 +184,9 @@ def test_sandbox_serves_until_it_is_stopped(
 def test_sandbox_announces_itself_as_json_and_keeps_its_key(start: Start, tmp_path: Path) -> None:
     def announced() -> dict[str, str]:
         server = start("sandbox", "--port", "0", "--db", "panel.db", "--json")
-        document = "".join(iter(server.read_line, "}\n")) + "}"
+        access = read_document(server)
         server.send(signal.SIGTERM)
         assert server.end().code == 0
-        access: dict[str, str] = json.loads(document)
         return access
 
     first, second = announced(), announced()
@@ -140,10 +195,12 @@ def test_sandbox_announces_itself_as_json_and_keeps_its_key(start: Start, tmp_pa
 
 
 def test_sandbox_that_cannot_start(panelica: Command, start: Start) -> None:
-    server = start("sandbox", "--port", "0", "--json")
-    document = "".join(iter(server.read_line, "}\n")) + "}"
-    port = json.loads(document)["base_url"].split(":")[2].split("/")[0]
+    port = read_document(start("sandbox", "--port", "0", "--json"))["base_url"].split(":")[2].split("/")[0]
     outcome = panelica("sandbox", "--port", port)
     assert outcome.code == 2
-    assert "Error: " in outcome.stderr
+    assert "address already in use" in outcome.stderr
     assert panelica("sandbox", "--tier", "gold").code == 2
+    sqlite3.connect("other.db").execute("PRAGMA user_version = 99").connection.close()
+    outcome = panelica("sandbox", "--db", "other.db")
+    assert outcome.code == 2
+    assert "other.db cannot be used as a sandbox" in outcome.stderr
