@@ -121,9 +121,23 @@ def _annotation(schema: Node, specification: Specification, models: set[str]) ->
         models.update(names)
         return " | ".join([*names, "Mapping[str, Any]"])
     if "enum" in schema:
-        return f"Literal[{', '.join(repr(value) for value in schema['enum'])}]"
+        literal = f"Literal[{', '.join(repr(value) for value in schema['enum'])}]"
+        if "x-enum" not in schema:
+            return literal
+        models.add(_open_enum(schema, specification))
+        return f"{schema['x-enum']} | {literal}"
     types = [_type(kind, schema, specification, models) for kind in _kinds(schema) if kind != "null"]
     return " | ".join([*types, "None"] if "null" in _kinds(schema) else types)
+
+
+def _open_enum(schema: Node, specification: Specification) -> str:
+    """Return the open enum of the replies that a closed one of a request goes with."""
+    name: str = schema["x-enum"]
+    known = specification.document["components"]["schemas"].get(name, {}).get("x-known-values", ())
+    if missing := [value for value in schema["enum"] if value not in known]:
+        remedy = f"Add it to the `x-known-values` of `{name}`, or name another open enum"
+        raise SpecError(schema.where("x-enum"), f"`{name}` does not know the value `{missing[0]}`", remedy)
+    return name
 
 
 def _type(kind: str, schema: Node, specification: Specification, models: set[str]) -> str:

@@ -11,8 +11,8 @@ from panelica_async import ConflictError, PanelicaClient
 async def main() -> None:
     # Address and key come from PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET, or are passed in.
     async with PanelicaClient(app_name="shop-setup") as panel:
-        account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
         try:
+            account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
             domain = await panel.domains.create(domain="acme.example", user_id=account.id, php_version="8.4")
         except ConflictError as error:
             raise SystemExit(f"{error.message} ({error.hint})") from error

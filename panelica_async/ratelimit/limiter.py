@@ -109,8 +109,8 @@ class RateLimiter:
         if not self._waiters and self._places.ready_at(now, lane) <= now:
             self._grant(now, lane)
             return
-        if max_wait is not None and (wait := self.expected_wait(lane)) > max_wait:
-            raise _wait_error(wait, max_wait)
+        if max_wait is not None:
+            self.require_within(max_wait, lane)
         turn = Turn(lane, owner, _NEVER if max_wait is None else now + max_wait, loop.create_future())
         self._waiters.add(turn)
         self._attend()
@@ -122,6 +122,11 @@ class RateLimiter:
         finally:
             self._waiters.remove(turn)
             self._attend()
+
+    def require_within(self, max_wait: float, lane: Lane = "interactive") -> None:
+        """Raise `RateLimitWaitError` if a caller who came now is expected to wait longer than `max_wait` seconds."""
+        if (wait := self.expected_wait(lane)) > max_wait:
+            raise _wait_error(wait, max_wait)
 
     def expected_wait(self, lane: Lane = "interactive") -> float:
         """Return how many seconds a caller who came now would wait behind those already waiting.

@@ -13,7 +13,7 @@ __all__ = ["shared_limiter"]
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
 
 
-def shared_limiter(origin: str, api_key: str, limit: RateLimit) -> RateLimiter:
+def shared_limiter(origin: str, api_key: str, limit: RateLimit, *, learn: bool = True) -> RateLimiter:
     """Return the limiter of an API key in the running event loop.
 
     Hold on to it: it goes away with the last client that does.
@@ -22,6 +22,7 @@ def shared_limiter(origin: str, api_key: str, limit: RateLimit) -> RateLimiter:
         origin: Scheme, host and port of the panel, such as `https://panel.example.com:8443`.
         api_key: The key; only a digest of it is kept.
         limit: What a new limiter allows. One that exists keeps its limit, which may have come from the panel.
+        learn: Whether a new limiter follows the limits that the panel's replies name.
 
     Raises:
         RuntimeError: No event loop is running.
@@ -30,5 +31,5 @@ def shared_limiter(origin: str, api_key: str, limit: RateLimit) -> RateLimiter:
     digest = hashlib.sha256(f"{origin}\n{api_key}".encode()).digest()
     limiter = limiters.get(digest)
     if limiter is None or limiter.closed:
-        limiter = limiters[digest] = RateLimiter(limit)
+        limiter = limiters[digest] = RateLimiter(limit, learn=learn)
     return limiter

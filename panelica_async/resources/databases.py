@@ -10,7 +10,7 @@ from panelica_async.client.paginator import Paginator
 from panelica_async.client.resource import Resource
 from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.models.databases import Database, DatabaseUser
+from panelica_async.models.databases import Database, DatabaseType, DatabaseUser
 
 _DATABASES_LIST: Final = Operation(
     name="databases.list",
@@ -163,7 +163,7 @@ class Databases(Resource):
         *,
         name: str,
         domain_id: str,
-        type: Literal["mysql", "postgresql"] | Unset = UNSET,
+        type: DatabaseType | Literal["mysql", "postgresql"] | Unset = UNSET,
         username: str | Unset = UNSET,
         password: str | Unset = UNSET,
     ) -> Database:

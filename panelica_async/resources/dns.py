@@ -10,7 +10,7 @@ from panelica_async.client.paginator import Paginator
 from panelica_async.client.resource import Resource
 from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.models.dns import DnsRecord
+from panelica_async.models.dns import DnsRecord, RecordType
 
 _DNS_RECORDS_LIST: Final = Operation(
     name="dns.records.list",
@@ -99,7 +99,7 @@ class DnsRecords(Resource):
         zone_id: str,
         *,
         name: str,
-        type: Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR"],
+        type: RecordType | Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR"],
         content: str,
         ttl: int | Unset = UNSET,
         priority: int | Unset = UNSET,

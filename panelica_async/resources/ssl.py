@@ -10,7 +10,7 @@ from panelica_async.client.paginator import Paginator
 from panelica_async.client.resource import Resource
 from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.models.ssl import Certificate
+from panelica_async.models.ssl import Certificate, CertificateType
 
 _SSL_CERTIFICATES_LIST: Final = Operation(
     name="ssl.certificates.list",
@@ -84,7 +84,7 @@ class SslCertificates(Resource):
         self,
         *,
         domain_id: str,
-        type: Literal["lets_encrypt", "self_signed", "custom"] | Unset = UNSET,
+        type: CertificateType | Literal["lets_encrypt", "self_signed", "custom"] | Unset = UNSET,
         auto_renew: bool | Unset = UNSET,
     ) -> Certificate:
         """POST /v1/ssl/certificates: issue a certificate for a domain.

@@ -91,5 +91,10 @@ async def asked_wait(response: ClientResponse) -> float | None:
     return retry_after(response.status, response.headers, await response.read(), time.time())
 
 
+def is_certificate_problem(error: TransportError) -> bool:
+    """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
+    return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
+
+
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__

@@ -50,6 +50,8 @@ class KeyQuota:
         self._origin = origin
         self._api_key = api_key
         self._limiter = given if isinstance(given, RateLimiter) else None
+        # A limit that the caller chose is not the panel's to change.
+        self._is_fixed = isinstance(given, RateLimit)
         if isinstance(given, RateLimit):
             self._limit: RateLimit | None = given
         else:
@@ -62,7 +64,9 @@ class KeyQuota:
         """Return the limiter of the key."""
         if self._limiter is None:
             cautious = RateLimit.for_tier(_CAUTIOUS_TIER)
-            self._limiter = shared_limiter(self._origin, self._api_key, self._limit or cautious)
+            self._limiter = shared_limiter(
+                self._origin, self._api_key, self._limit or cautious, learn=not self._is_fixed
+            )
             if self._limit is not None:
                 self._limiter.reconfigure(self._limit)
         return self._limiter

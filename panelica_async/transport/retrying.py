@@ -12,7 +12,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call
-from panelica_async.transport.exchange import GATEWAY_ERRORS, asked_wait
+from panelica_async.transport.exchange import GATEWAY_ERRORS, asked_wait, is_certificate_problem
 
 # backoff sends the exception in, but declares that it sends nothing.
 _WaitGenerator = Callable[..., Generator[float, None, None]]
@@ -73,6 +73,8 @@ class RetryMiddleware:
         return response
 
     def _may_repeat_after(self, error: TransportError) -> bool:
+        if is_certificate_problem(error):
+            return False
         return self._call.repeat.is_safe or isinstance(error, ConnectError)
 
     async def _wait_after(self, response: ClientResponse) -> float | None:

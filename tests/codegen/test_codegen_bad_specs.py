@@ -38,6 +38,14 @@ ONE_SUCCESS = "Give it one success response, 200, 201, 202 or 204; `x-errors` ad
 TYPES = 'It takes string, integer, number, boolean, object and array; with "null" as a list of two.'
 
 EDITS = {
+    # closed and open enums
+    "a closed enum beside an open one without its values": Edit(
+        "enum: [slow, ",
+        "x-enum: Priority, enum: [slow, ",
+        "x-enum: Priority",
+        "`Priority` does not know the value `slow`. Add it to the `x-known-values` of `Priority`, or name another "
+        "open enum.",
+    ),
     # YAML
     "not YAML": Edit(
         "summary: List parcels",
