@@ -13,7 +13,7 @@ from panelica_async.transport import retrying
 from tests.transport.raw_server import RawServer
 
 # How long an example takes says something about the machine, not about the code.
-hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
 API_KEY = "pk_test_0123456789abcdef"

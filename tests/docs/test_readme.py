@@ -1,5 +1,6 @@
 """README and docs say what is true: their examples run, the tree of errors is the real one."""
 
+import ast
 import asyncio
 import os
 import re
@@ -52,6 +53,13 @@ async def run_against_sandbox(code: str, folder: Path) -> str:
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     return output.decode()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_fragment_is_python(page: Path) -> None:
+    """A fragment, a block marked `py`, is no whole program: it may await outside a function and use names of others."""
+    for fragment in re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        compile(fragment, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize("code", BLOCKS)
