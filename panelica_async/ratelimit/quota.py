@@ -69,8 +69,8 @@ class Quota:
 
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
         self.limit = limit
-        self.minute = _log(limit.per_minute, limit.share, _MINUTE)
-        self.hour = _log(limit.per_hour, limit.share, _HOUR)
+        self.minute: SlidingLog = _log(limit.per_minute, limit.share, _MINUTE)
+        self.hour: SlidingLog = _log(limit.per_hour, limit.share, _HOUR)
         self.bucket: TokenBucket = _bucket(limit, NORMAL if after is None else after.bucket.recovery)
         self._rules: list[Rule] = [self.bucket]
         if limit.per_minute is not None:

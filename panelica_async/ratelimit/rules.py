@@ -70,10 +70,10 @@ class TokenBucket:
     """
 
     def __init__(self, rate: float, burst: int, *, reserve: int = 0, recovery: Recovery = NORMAL) -> None:
-        self.interval = 1 / rate
-        self.tolerance = (burst - 1) * self.interval + _ROUNDING
+        self.interval: float = 1 / rate
+        self.tolerance: float = (burst - 1) * self.interval + _ROUNDING
         self.reserve = reserve
-        self.recovery = recovery
+        self.recovery: Recovery = recovery
         self._full_at = recovery.since + self.tolerance
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
