@@ -198,12 +198,15 @@ class ServerLimits:
         return Usage(limit=limit, used=state.used(now), reset_at=state.reset_at(now))
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that tell a client about the minute; none without a limit.
+        """Return the headers that tell a client about the minute; none without a limit, and none of a bucket.
+
+        What is left in a bucket is not what is left of a minute: a client that took it for that would wait for no
+        reason.
 
         Guess: ordinary replies carry them too; clients are only known to read them on failure (panel-facts B.6).
         """
         minute = self.usage("minute")
-        if minute.limit is None:
+        if minute.limit is None or isinstance(self._windows["minute"], _TokenBucket):
             return {}
         return {
             "X-RateLimit-Limit-Minute": str(minute.limit),

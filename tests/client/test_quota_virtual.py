@@ -1,0 +1,109 @@
+"""2,000 calls of a professional key in virtual time, through retry and limiter, against the sandbox's own limits."""
+
+import asyncio
+import random
+
+import pytest
+from aiohttp import ClientRequest, ClientResponse
+
+from panelica_async.facts import TIERS
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.sandbox import ServerLimits
+from panelica_async.sandbox.limits import Counting
+from panelica_async.transport.limiting import LimitingMiddleware
+from panelica_async.transport.retrying import RetryMiddleware
+from tests.transport.stubs import REQUEST, OpenSessions, call, now, response
+from tests.virtual_time import run
+
+PROFESSIONAL = TIERS["professional"]
+CALLS = 2000
+SHARE = 0.97
+
+# The panel's minute does not begin when the client does.
+PHASES = [0.0, 17.3, 59.9]
+
+
+class Panel:
+    """The panel's side: requests arrive after a delay that differs from one to the next, and are counted."""
+
+    def __init__(self, window: Counting, phase: float, seed: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.limits = ServerLimits(PROFESSIONAL, lambda: loop.time() + phase, window)
+        self.delays = random.Random(seed)
+        self.admitted: list[float] = []
+        self.refused = 0
+
+    async def __call__(self, request: ClientRequest) -> ClientResponse:
+        there, back = self._delay(), self._delay()
+        await asyncio.sleep(there)
+        verdict = self.limits.admit()
+        headers = self.limits.headers()
+        await asyncio.sleep(back)
+        if verdict.admitted:
+            self.admitted.append(now() - back)
+            return response(headers=headers)
+        self.refused += 1
+        return response(429, headers={**headers, "Retry-After": str(verdict.retry_after)})
+
+    def _delay(self) -> float:
+        """Seconds on the way; half above 0.045, a tenth above 0.2."""
+        return min(0.5, 0.015 + self.delays.lognormvariate(-3.5, 1.5))
+
+
+async def send(panel: Panel, limiter: RateLimiter, sessions: OpenSessions) -> int:
+    of = call()
+    limiting = LimitingMiddleware(of, limiter, sessions, owner=panel)
+
+    async def limited(request: ClientRequest) -> ClientResponse:
+        return await limiting(request, panel)
+
+    status = (await RetryMiddleware(of, 3)(REQUEST, limited)).status
+    assert of.attempts == 1
+    return status
+
+
+def possible(window: Counting, start: float, seconds: float) -> int:
+    """Return how many requests the panel would admit from somebody who always sends at the right moment."""
+    moment = start
+    limits = ServerLimits(PROFESSIONAL, lambda: moment, window)
+    count = 0
+    while moment <= start + seconds:
+        if limits.admit().admitted:
+            count += 1
+        else:
+            moment += 0.01
+    return count
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+def test_2000_calls_are_never_refused_and_waste_nothing(window: Counting, phase: float) -> None:
+    async def main() -> tuple[Panel, float, float]:
+        panel = Panel(window, phase, seed=2000)
+        limiter, sessions = RateLimiter(RateLimit.for_tier("professional")), OpenSessions()
+        started = now()
+        statuses = await asyncio.gather(*(send(panel, limiter, sessions) for _ in range(CALLS)))
+        assert statuses == [200] * CALLS
+        return panel, started, max(panel.admitted) - started
+
+    panel, started, seconds = run(main())
+    assert panel.refused == 0
+    assert len(panel.admitted) == CALLS
+    assert len(panel.admitted) / possible(window, started + phase, seconds) >= SHARE
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+def test_without_the_limiter_calls_would_be_refused(window: Counting) -> None:
+    """The panel is strict enough to tell."""
+
+    async def main() -> int:
+        panel = Panel(window, 0.0, seed=1)
+
+        async def sent(number: int) -> None:
+            await asyncio.sleep(number / (1.1 * 300 / 60))  # a tenth too fast
+            await panel(REQUEST)
+
+        await asyncio.gather(*(sent(number) for number in range(CALLS)))
+        return panel.refused
+
+    assert run(main()) > 0
