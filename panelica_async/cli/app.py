@@ -9,6 +9,13 @@ from panelica_async.cli.api import api
 from panelica_async.cli.provision import provision
 from panelica_async.cli.sandbox import sandbox
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"panelica_async {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="panelica",
     help="Work with a Panelica hosting panel through its External API.",
@@ -27,17 +34,12 @@ def root(
         typer.Option(
             "--version",
             is_eager=True,
-            callback=lambda shown: _show_version() if shown else None,
+            callback=_show_version,
             help="Show the version.",
         ),
     ] = False,
 ) -> None:
     """Work with a Panelica hosting panel through its External API."""
-
-
-def _show_version() -> None:
-    typer.echo(f"panelica_async {__version__}")
-    raise typer.Exit
 
 
 app.add_typer(provision, name="provision")

@@ -3,7 +3,7 @@
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -112,7 +112,7 @@ class Connection:
     ] = None
 
     @asynccontextmanager
-    async def open(self, state: StateDirectory) -> AsyncIterator[Panel]:
+    async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
         """Connect, starting the sandbox first if that is what is meant.
 
         Raises:
@@ -145,9 +145,11 @@ class Connection:
 
     def flags(self) -> list[str]:
         """Return the options that reach the same panel again, without credentials."""
-        if not self.sandbox:
-            return [] if self.base_url in {None, os.environ.get("PANELICA_BASE_URL")} else ["--base-url", self.base_url]
-        return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
+        if self.sandbox:
+            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
+        if self.base_url is None or self.base_url == os.environ.get("PANELICA_BASE_URL"):
+            return []
+        return ["--base-url", self.base_url]
 
     def _secret(self) -> str:
         if self.api_secret_file:

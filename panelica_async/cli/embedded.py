@@ -2,7 +2,7 @@
 
 import socket
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ class EmbeddedSandbox:
 @asynccontextmanager
 async def serve_sandbox(
     database: Path | str, tier: str, *, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator["Sandbox"]:
+) -> AsyncGenerator["Sandbox", None]:
     """Serve a sandbox on a database file, made when missing, or on `:memory:`.
 
     Raises:
@@ -60,7 +60,7 @@ async def serve_sandbox(
 
 
 @asynccontextmanager
-async def embed_sandbox(database: Path, tier: str) -> AsyncIterator[EmbeddedSandbox]:
+async def embed_sandbox(database: Path, tier: str) -> AsyncGenerator[EmbeddedSandbox, None]:
     """Serve a sandbox under the name that its database has; errors are those of `serve_sandbox`."""
     async with serve_sandbox(database, tier) as box:
         connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)

@@ -5,7 +5,7 @@ import json as json_module
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -51,7 +51,7 @@ class Output:
         self.messages.print(Text(text), soft_wrap=True)
 
     @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
+    def busy(self, what: str) -> Generator[None, None, None]:
         """Say what is going on, on a terminal with something that moves."""
         if is_live(self.messages):
             with self.messages.status(Text(what)):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from rich.console import Console, RenderableType
@@ -123,7 +123,7 @@ class Progress:
         self._console.print(text, soft_wrap=True)
 
     @asynccontextmanager
-    async def shown(self) -> AsyncIterator[None]:
+    async def shown(self) -> AsyncGenerator[None, None]:
         """Show it while the block runs."""
         if is_live(self._console):
             with Live(get_renderable=self._bars, console=self._console, auto_refresh=False) as live:
@@ -157,7 +157,7 @@ class Progress:
 
 
 @asynccontextmanager
-async def _repeated(seconds: float, call: Callable[[], object]) -> AsyncIterator[None]:
+async def _repeated(seconds: float, call: Callable[[], object]) -> AsyncGenerator[None, None]:
     """Call a function every so many seconds while the block runs."""
 
     async def repeat() -> None:

@@ -61,14 +61,7 @@ async def apply(
     """
     from panelica_async.cli import runs
 
-    options = runs.RunOptions(
-        connection=connection,
-        state=state,
-        output=output,
-        concurrency=concurrency,
-        assume_yes=yes or connection.sandbox,
-    )
-    return await runs.apply_file(file, options)
+    return await runs.apply_file(file, runs.RunOptions(connection, state, output, concurrency, yes))
 
 
 @provision.command(epilog="Example: panelica provision resume launch.csv --sandbox")
@@ -88,14 +81,7 @@ async def resume(
     """
     from panelica_async.cli import runs
 
-    options = runs.RunOptions(
-        connection=connection,
-        state=state,
-        output=output,
-        concurrency=concurrency,
-        assume_yes=yes or connection.sandbox,
-    )
-    return await runs.resume_run(file, options)
+    return await runs.resume_run(file, runs.RunOptions(connection, state, output, concurrency, yes))
 
 
 @provision.command(epilog="Example: panelica provision status launch.csv")
@@ -126,4 +112,4 @@ async def undo(
     """
     from panelica_async.cli.undoing import undo_runs
 
-    return await undo_runs(file, connection, state, output, assume_yes=yes or connection.sandbox)
+    return await undo_runs(file, connection, state, output, yes=yes)

@@ -34,17 +34,21 @@ from panelica_async.provision import Journal, Manifest, Plan, SiteOutcome, apply
 _RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class RunOptions:
-    """How to run, from the options of a command."""
+    """How to run: the options of a command."""
 
     connection: Connection
     state: StateDirectory
     output: Output
     concurrency: int
     """Sites worked on at a time."""
-    assume_yes: bool
-    """Whether not to ask before the first write."""
+    yes: bool
+    """Whether not to ask before the first write; for the sandbox nobody is asked anyway."""
+
+    def asks(self, plan: Plan) -> bool:
+        """Whether to ask before the first write."""
+        return plan.writes > 0 and not (self.yes or self.connection.sandbox) and self.output.can_ask
 
 
 async def show_plan(file: Path, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
@@ -96,8 +100,7 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
             journal, plan = await prepare(panel, manifest, files, output, resources)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
-            asks = plan.writes and not options.assume_yes and output.can_ask
-            if asks and not output.confirm(f"Create {several(plan.writes, 'object')} on {panel.name}?"):
+            if options.asks(plan) and not output.confirm(f"Create {several(plan.writes, 'object')} on {panel.name}?"):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             ending = await _carry_out(panel, plan, journal, files.passwords, options, interruption)

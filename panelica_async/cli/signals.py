@@ -2,18 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import FrameType
 
 
 @contextmanager
-def on_stop_signal(call: Callable[[], object]) -> Iterator[None]:
+def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
     """Call a function in the event loop for each SIGINT and SIGTERM, in place of what they usually do."""
     loop = asyncio.get_running_loop()
-    before = {
-        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(call)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -22,7 +24,7 @@ def on_stop_signal(call: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> Generator[None, None, None]:
     """Let SIGINT raise KeyboardInterrupt at once: for a question, during which the event loop cannot react."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

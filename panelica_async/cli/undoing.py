@@ -69,7 +69,7 @@ class UndoReport:
 
 
 async def undo_runs(
-    path: Path, connection: Connection, state: StateDirectory, output: Output, *, assume_yes: bool
+    path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
     """Take back what the runs of a journal created."""
     files = state.files_of(path).existing()
@@ -78,7 +78,8 @@ async def undo_runs(
         async with connection.open(state) as panel:
             journal.require_panel(panel.client.base_url)
             question = f"Delete {several(created, 'object')} on {panel.name}, with all that is in them?"
-            if created and not assume_yes and not output.confirm(question):
+            asks = created and not (yes or connection.sandbox)
+            if asks and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             with output.busy(f"Removing {several(created, 'object')} from {panel.name} …"):
