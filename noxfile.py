@@ -1,6 +1,7 @@
 """The only door to every check and chore: `nox` runs all checks, `nox -s NAME` one of them, `nox -l` lists them."""
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -19,6 +20,8 @@ for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
+SHARED = ".nox/development"
+"""Environment of the sessions that need one Python only."""
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
@@ -30,7 +33,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]), *CODE)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def types(session: nox.Session) -> None:
     """Check types: mypy --strict over the code, pyright over the package, its public API without any Unknown."""
     _install(session)
@@ -39,14 +42,14 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "panelica_async", "--ignoreexternal")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def codegen(session: nox.Session) -> None:
     """Generate models, resources, facts, openapi.json and docs/operations.md from spec/."""
     _install(session)
     session.run("python", "-m", "codegen")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def drift(session: nox.Session) -> None:
     """Fail with a diff when a generated file is not what spec/ gives."""
     _install(session)
@@ -75,7 +78,7 @@ def demo(session: nox.Session) -> None:
     session.run("panelica", "provision", "apply", "examples/launch.csv", "--sandbox", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; figures are ratios to a baseline measured in the same run."""
     _install(session)
@@ -93,7 +96,7 @@ def _pinned(name: str) -> list[str]:
 def _floors() -> list[str]:
     """Return every run-time requirement at the lower end of its range."""
     project = PYPROJECT["project"]
-    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     return [
         requirement.split(",")[0].replace(">=", "==")
         for requirement in requirements

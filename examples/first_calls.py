@@ -1,6 +1,6 @@
 """The example of the README: an account, a domain, a record, and every active site.
 
-    PANELICA_BASE_URL=… PANELICA_API_KEY=… PANELICA_API_SECRET=… python examples/first_calls.py
+Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A web backend: one client for the life of the application, shared by every request.
 
-    PANELICA_BASE_URL=… PANELICA_API_KEY=… PANELICA_API_SECRET=… python examples/web_backend.py
+Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment.
 """
 
 from collections.abc import AsyncIterator
