@@ -78,10 +78,11 @@ def demo(session: nox.Session) -> None:
     session.run("panelica", "provision", "apply", "examples/launch.csv", "--sandbox", *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; figures are ratios to a baseline measured in the same run."""
     _install(session)
+    session.install(*nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
