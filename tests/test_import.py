@@ -34,7 +34,7 @@ def ours(modules: set[str]) -> set[str]:
 
 def strangers(modules: set[str]) -> set[str]:
     """The packages among modules that are neither ours nor of the standard library."""
-    packages = {name.partition(".")[0] for name in modules}
+    packages = {name.partition(".")[0] for name in modules if not name.startswith("_sysconfigdata")}
     return packages - sys.stdlib_module_names - {"panelica_async"}
 
 
