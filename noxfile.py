@@ -20,8 +20,6 @@ for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
-SHARED = ".nox/development"
-"""Environment of the sessions that need one Python only."""
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
@@ -33,7 +31,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]), *CODE)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types: mypy --strict over the code, pyright over the package, its public API without any Unknown."""
     _install(session)
@@ -42,17 +40,17 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "panelica_async", "--ignoreexternal")
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def codegen(session: nox.Session) -> None:
     """Generate models, resources, facts, openapi.json and docs/operations.md from spec/."""
-    _install(session)
+    _install_generator(session)
     session.run("python", "-m", "codegen")
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def drift(session: nox.Session) -> None:
     """Fail with a diff when a generated file is not what spec/ gives."""
-    _install(session)
+    _install_generator(session)
     session.run("python", "-m", "codegen", "--check")
 
 
@@ -90,8 +88,13 @@ def _install(session: nox.Session) -> None:
     session.install("-e", ".[cli]", *DEVELOPMENT)
 
 
-def _pinned(name: str) -> list[str]:
-    return [requirement for requirement in DEVELOPMENT if requirement.startswith(name)]
+def _pinned(*names: str) -> list[str]:
+    return [requirement for requirement in DEVELOPMENT if requirement.startswith(names)]
+
+
+def _install_generator(session: nox.Session) -> None:
+    tools = _pinned("datamodel-code-generator", "jinja2", "openapi-spec-validator", "ruff")
+    session.install("-e", ".[sandbox,yaml]", *tools)
 
 
 def _floors() -> list[str]:
