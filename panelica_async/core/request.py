@@ -62,7 +62,9 @@ def _check(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> None:
         choices = operation.choices.get(name)
         if choices is not None and value not in choices:
             raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
-        if name in operation.lists and not _is_list(value):
+        # Null clears a setting, but where a list must not be empty it would stand for everything.
+        may_be_null = name not in operation.not_empty
+        if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
             raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
         if name in operation.not_empty:
             _check_not_empty(f"{operation.name}: {name}", value)
