@@ -16,7 +16,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="panelica",
     help="Work with a Panelica hosting panel through its External API.",
     no_args_is_help=True,

@@ -41,9 +41,9 @@ class Meter:
         self, limiter: RateLimiter, *, sites: int, calls: int, least: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.sites_total = sites
-        self.sites_done = 0
-        self.calls_done = 0
-        self.calls_expected = calls
+        self.sites_done: int = 0
+        self.calls_done: int = 0
+        self.calls_expected: int = calls
         self.last: SiteOutcome | None = None
         self._limiter = limiter
         self._least = least

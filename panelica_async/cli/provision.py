@@ -13,7 +13,7 @@ from panelica_async.cli.state import StateDirectory
 # What the commands stand on is imported when one runs: it loads models, which `--help` need not wait for.
 # ruff: noqa: PLC0415
 
-provision = typer.Typer(
+provision: typer.Typer = typer.Typer(
     help="Bring up many sites from one manifest: a CSV, YAML or JSON file.",
     no_args_is_help=True,
     epilog="Example: panelica provision plan launch.csv",

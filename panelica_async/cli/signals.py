@@ -47,8 +47,8 @@ class Interruption:
 
     def __init__(self, announce: Callable[[], None] = lambda: None) -> None:
         self.rest = asyncio.Event()
-        self.rests = False
-        self.cancelled = False
+        self.rests: bool = False
+        self.cancelled: bool = False
         self._announce = announce
         self._task = asyncio.current_task()
 

@@ -70,7 +70,7 @@ class LocalPlaces:
     """
 
     def __init__(self, limit: RateLimit) -> None:
-        self.quota = Quota(limit)
+        self.quota: Quota = Quota(limit)
         self._paused_until = float("-inf")
         self._interactive_run = 0
 

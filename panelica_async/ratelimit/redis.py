@@ -18,10 +18,10 @@ try:
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-except ImportError as error:
+except ImportError as _missing:
     raise ConfigurationError(
         "The Redis coordinator needs redis-py", hint="pip install 'panelica_async[redis]'"
-    ) from error
+    ) from _missing
 
 __all__ = ["RedisCoordinator"]
 
