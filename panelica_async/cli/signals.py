@@ -46,7 +46,7 @@ class Interruption:
     """
 
     def __init__(self, announce: Callable[[], None] = lambda: None) -> None:
-        self.rest = asyncio.Event()
+        self.rest: asyncio.Event = asyncio.Event()
         self.rests: bool = False
         self.cancelled: bool = False
         self._announce = announce
