@@ -98,7 +98,9 @@ async def test_closing_refuses_whoever_waits_for_quota(server: RawServer, connec
     patient = asyncio.create_task(other.request("POST", "/v1/x"))
     await until(lambda: limiter.waiting == 101)
     await panel.close()
-    for result in await asyncio.gather(*waiting, return_exceptions=True):
+    done, pending = await asyncio.wait(waiting, timeout=60)
+    assert not pending
+    for result in (task.exception() for task in done):
         assert isinstance(result, ConfigurationError)
         assert "closed" in str(result)
     assert limiter.waiting == 1

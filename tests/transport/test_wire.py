@@ -1,5 +1,6 @@
 """What leaves the socket, byte for byte: the signing vectors, headers, and where requests never go."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -16,12 +17,13 @@ from panelica_async.core.address import Address
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
+from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
 from panelica_async.transport.transport import Patience, Transport
-from tests.conftest import API_KEY, Connect
+from tests.conftest import API_KEY, Advance, Connect, until
 from tests.transport.raw_server import RawRequest, RawServer, reply
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
@@ -241,6 +243,21 @@ async def test_each_attempt_is_signed_afresh(
     assert len({sent.signature for sent in server.requests}) == 3
     assert all(len(sent.headers.getall("X-Signature")) == 1 for sent in server.requests)
     assert server.requests[0].signature == VECTORS[0]["signature"]
+
+
+async def test_a_call_that_waited_for_quota_is_signed_with_the_time_it_leaves(
+    server: RawServer, connect: Connect, advance: Advance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    limiter.pause(600)
+    panel = connect(limiter=limiter)
+    started = asyncio.get_running_loop().time()
+    monkeypatch.setattr(panel._transport._signing, "_clock", asyncio.get_running_loop().time)
+    task = asyncio.create_task(panel.request("POST", "/v1/x"))
+    await until(lambda: limiter.waiting == 1)
+    advance(601)
+    await task
+    assert int(server.requests[0].timestamp) >= started + 600
 
 
 async def test_paths_that_are_encoded_already_stay(server: RawServer, connect: Connect) -> None:
