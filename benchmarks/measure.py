@@ -91,8 +91,8 @@ async def _warm_up(fetch: Fetch, in_flight: int, seconds: float) -> int:
     name = domain["domain"] if isinstance(domain, dict) else getattr(domain, "domain", None)
     if name != DOMAIN:
         raise RuntimeError(f"expected {DOMAIN}, a client returned {domain!r}")
-    await _turn(fetch, in_flight, 2 * in_flight)
-    sample = await _turn(fetch, in_flight, 2 * in_flight + 50)
+    await _turn(fetch, in_flight, in_flight)
+    sample = await _turn(fetch, in_flight, in_flight + 50)
     return max(2 * in_flight, round(seconds / sample.wall))
 
 

@@ -29,7 +29,7 @@ from benchmarks.report import Comparison, as_data, as_table, targets
 from benchmarks.server import LOOPS, loop_factory, running_server
 
 _FULL = Effort(rounds=64, seconds=0.1, every=4)
-_QUICK = Effort(rounds=12, seconds=0.06, every=6)
+_QUICK = Effort(rounds=12, seconds=0.05, every=6)
 _PACKAGES = (
     *("panelica_async", "aiohttp", "orjson", "attrs", "cattrs", "uvloop"),
     *("httpx", "openapi-generator-cli", "pydantic", "openapi-python-client"),
@@ -39,7 +39,7 @@ _PACKAGES = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description="What a call costs.")
-    parser.add_argument("--quick", action="store_true", help="about 20 s instead of 2 min; the ratios are less sure")
+    parser.add_argument("--quick", action="store_true", help="about 25 s instead of 2 min; the ratios are less sure")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     # Some clients would send the requests through a proxy of the environment.
