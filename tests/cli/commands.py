@@ -90,7 +90,7 @@ class Process:
 class Terminal:
     """The command in a process of its own, on a terminal of 100 columns."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
         self._screen, its_end = os.openpty()
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _MAIN_ON_TERMINAL, *arguments],
@@ -111,14 +111,28 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C until it is noticed: Python misses it in the instant before it begins to wait for a key."""
+        while "Interrupted." not in self.text:
+            self.type("\x03")
+            while self._read(within=3):
+                pass
+
     def end(self) -> int:
         while self._read():
             pass
-        os.close(self._screen)
         return self._process.wait(timeout=60)
 
-    def _read(self) -> bool:
-        assert select.select([self._screen], [], [], 60)[0], self.text
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._screen)
+
+    def _read(self, *, within: float = 60) -> bool:
+        """Read what there is; tell whether there was anything, and fail when a minute brings nothing at all."""
+        if not select.select([self._screen], [], [], within)[0]:
+            assert within < 60, self.text
+            return False
         try:
             text = os.read(self._screen, 65536).decode()
         except OSError:  # how Linux tells that the other end is closed

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, Process, write_manifest
+from tests.cli.commands import Command, Process, Terminal, write_manifest
 
 
 @pytest.fixture
@@ -24,6 +24,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def terminal(*arguments: str) -> Terminal:
+        opened.append(Terminal(tmp_path, arguments))
+        return opened[-1]
+
+    yield terminal
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.commands import Command, Process, Terminal, created, objects, wait_until, write_manifest
 
 Start = Callable[..., Process]
+OpenTerminal = Callable[..., Terminal]
 
 # Its quota is spent after 50 calls, and comes back with 5 a second: a run of 136 calls takes 17 s on any machine.
 SLOW = ("--sandbox", "--sandbox-tier", "professional")
@@ -114,32 +115,37 @@ def test_without_a_terminal_there_are_no_control_characters(start: Start, manife
         assert text.replace("\n", "").isprintable()
 
 
-def test_on_a_terminal_there_are_bars(manifest: Path) -> None:
-    terminal = Terminal(manifest.parent, "provision", "apply", "launch.csv", *FAST)
-    assert terminal.end() == 0
-    assert "━" in terminal.text
-    assert "3/3" in terminal.text
-    assert "3 sites: " in terminal.text
-    assert "[y/N]" not in terminal.text
+def test_on_a_terminal_there_are_bars(terminal: OpenTerminal, manifest: Path) -> None:
+    run = terminal("provision", "apply", "launch.csv", *FAST)
+    assert run.end() == 0
+    assert "━" in run.text
+    assert "3/3" in run.text
+    assert "3 sites: " in run.text
+    assert "[y/N]" not in run.text
 
 
 def test_on_a_terminal_it_asks_before_it_writes(
-    panelica: Command, start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch
+    panelica: Command, start: Start, terminal: OpenTerminal, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start("sandbox", "--port", "0", "--tier", "enterprise", "--json")
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
 
-    def answer(text: str) -> int:
-        terminal = Terminal(manifest.parent, "provision", "apply", "launch.csv")
-        terminal.read_until("Create 28 objects on http://127.0.0.1")
-        terminal.type(text)
-        return terminal.end()
+    def asked() -> Terminal:
+        run = terminal("provision", "apply", "launch.csv")
+        run.read_until("Create 28 objects on http://127.0.0.1")
+        return run
 
-    assert answer("n\n") == 130
-    assert answer("\x03") == 130
+    refused = asked()
+    refused.type("n\n")
+    assert refused.end() == 130
+    interrupted = asked()
+    interrupted.interrupt()
+    assert interrupted.end() == 130
     assert panelica("api", "GET", "/v1/domains").json == []
-    assert answer("y\n") == 0
+    accepted = asked()
+    accepted.type("y\n")
+    assert accepted.end() == 0
     assert len(panelica("api", "GET", "/v1/domains").json) == 3
 
 
