@@ -1,8 +1,10 @@
 """The one place where JSON becomes models and models become JSON, with cattrs."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Any, NoReturn, TypeVar, cast, get_origin
+from types import NoneType, UnionType
+from typing import Any, NoReturn, TypeAlias, TypeVar, Union, cast, get_args, get_origin
 from uuid import UUID
 
 import attrs
@@ -16,6 +18,7 @@ from panelica_async.core.unset import Unset
 from panelica_async.errors import DecodeError
 
 T = TypeVar("T")
+_Hook: TypeAlias = Callable[[object, Any], Any]
 
 
 def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:
@@ -25,7 +28,7 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
         DecodeError: A field is missing or has another type than promised; the error names its JSON path.
     """
     try:
-        return _converter().structure(data, result)
+        return cast("T", _structure_hook(result)(data, result))
     except Exception as error:
         problem, json_path = _first_problem(error)
         raise DecodeError(problem, endpoint=endpoint, json_path=json_path, body=body) from error
@@ -54,13 +57,19 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(Unset, _refuse_unset)
     # By class: the hook for str would be taken for enums of strings before one that goes by a condition.
     converter.register_structure_hook(OpenEnum, _member)
+    converter.register_structure_hook_factory(_is_optional, _optional_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
     converter.register_structure_hook_factory(_is_model, _model_structure)
     converter.register_unstructure_hook_factory(_is_model, _model_unstructure)
     return converter
 
 
-def _exactly(kind: type[T]) -> Any:
+@cache
+def _structure_hook(kind: type) -> _Hook:
+    return _converter().get_structure_hook(kind)
+
+
+def _exactly(kind: type[T]) -> _Hook:
     def check(value: object, _: object) -> T:
         if type(value) is not kind:
             raise _mismatch(value, kind.__name__)
@@ -101,11 +110,26 @@ def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
     return kind(value)
 
 
+def _is_optional(kind: object) -> bool:
+    return get_origin(kind) in {Union, UnionType} and NoneType in get_args(kind) and len(get_args(kind)) == 2
+
+
+def _optional_hook(kind: Any, converter: Converter) -> _Hook:
+    # cattrs has one for all, which looks up the other type for each value: a third of the time of a model.
+    [inner] = [member for member in get_args(kind) if member is not NoneType]
+    hook = cast("_Hook", converter.get_structure_hook(inner))
+
+    def structure(value: object, _: object) -> Any:
+        return None if value is None else hook(value, inner)
+
+    return structure
+
+
 def _is_list(kind: object) -> bool:
     return get_origin(kind) is list
 
 
-def _list_hook(kind: Any, converter: Converter) -> Any:
+def _list_hook(kind: Any, converter: Converter) -> _Hook:
     build = list_structure_factory(kind, converter)
 
     def structure(value: object, _: object) -> Any:
@@ -125,7 +149,7 @@ def _wire_name(field: "attrs.Attribute[Any]") -> str:
     return cast("str", field.metadata.get("json", field.name))
 
 
-def _model_structure(kind: type[Model], converter: Converter) -> Any:
+def _model_structure(kind: type[Model], converter: Converter) -> _Hook:
     fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
     aliases = [(_wire_name(field), field.metadata["aliases"]) for field in fields if "aliases" in field.metadata]
     known = frozenset(_wire_name(field) for field in fields)

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import TypeAlias
 from urllib.parse import quote
 from uuid import UUID
@@ -12,6 +13,8 @@ QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...]
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# Most ids and names: nothing to encode, nothing to refuse.
+_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -28,6 +31,8 @@ def path_segment(value: object, name: str) -> str:
             `a%2Fb` and `a/b` are the same (panel-facts A.2).
         TypeError: It is of another type.
     """
+    if type(value) is str and _PLAIN.fullmatch(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise TypeError(f"{name} must be a string, an integer or a UUID, not {type(value).__name__}")
     text = value if isinstance(value, str) else str(value)
@@ -42,6 +47,12 @@ def path_segment(value: object, name: str) -> str:
     return _quote(text, name)
 
 
+@cache
+def placeholders(template: str) -> tuple[str, ...]:
+    """Return the names in a path template, such as `id` in `/v1/domains/{id}`."""
+    return tuple(_PLACEHOLDER.findall(template))
+
+
 def build_path(template: str, arguments: Mapping[str, object]) -> str:
     """Fill the placeholders of a path template, such as `/v1/domains/{id}`.
 
@@ -49,10 +60,11 @@ def build_path(template: str, arguments: Mapping[str, object]) -> str:
         ValueError: An argument is missing, has no placeholder, or cannot be right; see `path_segment`.
         TypeError: An argument is neither text nor a whole number nor a UUID.
     """
-    names = _PLACEHOLDER.findall(template)
-    if unmatched := set(names).symmetric_difference(arguments):
-        raise ValueError(f"{template} takes {names}, which does not fit {', '.join(sorted(unmatched))}")
-    return _PLACEHOLDER.sub(lambda match: path_segment(arguments[match[1]], match[1]), template)
+    names = placeholders(template)
+    if arguments.keys() != set(names):
+        unmatched = ", ".join(sorted(arguments.keys() ^ set(names)))
+        raise ValueError(f"{template} takes {list(names)}, which does not fit {unmatched}")
+    return template.format_map({name: path_segment(arguments[name], name) for name in names})
 
 
 def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:

@@ -7,11 +7,15 @@ from typing import Any, Self
 import attrs
 
 
+def _no_fields() -> dict[str, Any]:
+    return {}
+
+
 @attrs.frozen(kw_only=True)
 class Model:
     """Base of all models: frozen, slotted, keyword-only, with room for fields the specification does not know yet."""
 
-    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, hash=False)
+    extra: Mapping[str, Any] = attrs.field(factory=_no_fields, repr=False, hash=False)
     """Fields the panel sent that this version of the package does not know, under their names on the wire."""
 
 

@@ -1,13 +1,13 @@
 """An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
 
 import enum
-import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import attrs
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+from panelica_async.core.encoding import placeholders
 
 Dialect = Literal["reference", "panel"]
 """`reference` is the published API reference; `panel` is what current panels serve."""
@@ -65,9 +65,9 @@ class Wire:
     """Key that holds the rows of a list reply; None when the reply is the list."""
 
     @property
-    def placeholders(self) -> list[str]:
+    def placeholders(self) -> tuple[str, ...]:
         """Arguments that travel in the path."""
-        return _PLACEHOLDER.findall(self.path)
+        return placeholders(self.path)
 
 
 def names(*same: str, **renamed: str) -> dict[str, str]:
@@ -102,6 +102,11 @@ class Operation:
     lists: frozenset[str] = frozenset()
     """Arguments that take several values."""
     guard: Guard | None = None
+
+    @cached_property
+    def constrained(self) -> frozenset[str]:
+        """Arguments whose values are checked before anything is sent."""
+        return self.not_empty | self.lists | self.choices.keys()
 
     def wire(self, dialect: Dialect) -> Wire | None:
         """Return the wire form in a dialect, or None when it does not have the operation."""

@@ -36,38 +36,46 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     given = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
         _check_guard(operation, operation.guard, given)
-    _check(operation, wire, given)
-    query = {name: given[argument] for argument, name in wire.query.items() if argument in given}
+    for name in wire.placeholders:
+        if given.get(name) is None:
+            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
+    for name, value in given.items():
+        if name in operation.constrained:
+            _check(operation, name, value)
+    return PreparedRequest(
+        method=wire.method,
+        path=build_path(wire.path, {name: given[name] for name in wire.placeholders}),
+        query=_query(wire, given) if wire.query else "",
+        body=_body(operation, wire, given) if wire.body else None,
+    )
+
+
+def _query(wire: Wire, given: Mapping[str, Any]) -> str:
+    return query_string((name, given[argument]) for argument, name in wire.query.items() if argument in given)
+
+
+def _body(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> bytes:
     body = {
         name: [given[argument]] if argument in wire.wrapped else given[argument]
         for argument, name in wire.body.items()
         if argument in given
     }
-    if wire.method == "PATCH" and wire.body and not body:
+    if wire.method == "PATCH" and not body:
         raise ValueError(f"{operation.name}: nothing to change; give at least one of {', '.join(wire.body)}")
-    return PreparedRequest(
-        method=wire.method,
-        path=build_path(wire.path, {name: given[name] for name in wire.placeholders}),
-        query=query_string(query.items()),
-        # An operation that takes a body always sends one: what decodes it may not accept nothing.
-        body=dumps(to_wire(body)) if wire.body else None,
-    )
+    # An operation that takes a body always sends one: what decodes it may not accept nothing.
+    return dumps(to_wire(body))
 
 
-def _check(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> None:
-    for name in wire.placeholders:
-        if given.get(name) is None:
-            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
-    for name, value in given.items():
-        choices = operation.choices.get(name)
-        if choices is not None and value not in choices:
-            raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
-        # Null clears a setting, but where a list must not be empty it would stand for everything.
-        may_be_null = name not in operation.not_empty
-        if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
-            raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
-        if name in operation.not_empty:
-            _check_not_empty(f"{operation.name}: {name}", value)
+def _check(operation: Operation, name: str, value: object) -> None:
+    choices = operation.choices.get(name)
+    if choices is not None and value not in choices:
+        raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
+    # Null clears a setting, but where a list must not be empty it would stand for everything.
+    may_be_null = name not in operation.not_empty
+    if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
+        raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
+    if name in operation.not_empty:
+        _check_not_empty(f"{operation.name}: {name}", value)
 
 
 def _check_not_empty(argument: str, value: object) -> None:
