@@ -3,13 +3,14 @@
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from codegen.problems import Location, SpecError
 from codegen.source import Node
 from codegen.text import fits, opening
 
-_CLIENT_MEMBERS = {"close", "request", "with_options"}
+_CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subscribe", "with_options"}
 """What `PanelicaClient` has of its own."""
 IMPORTED = {
     "Any", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
@@ -122,8 +123,11 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
             if other.startswith(f"{name}."):
                 problem = f"`{name}` cannot be a method and the namespace of `{other}`"
                 raise SpecError(where, problem, "Give one of them another operationId")
-    for node in (node for nodes in operations.values() for node in nodes):
-        _check_repeat(node, names)
+    for nodes in operations.values():
+        before: set[str] = set()
+        for node in nodes:
+            _check_repeat(node, before)
+            before.add(node["operationId"])
 
 
 def _check_name(name: str, where: Location) -> None:
@@ -135,16 +139,17 @@ def _check_name(name: str, where: Location) -> None:
         raise SpecError(where, f"the client has a `{parts[0]}` of its own", "Choose another operationId")
 
 
-def _check_repeat(operation: Node, names: Mapping[str, Location]) -> None:
+def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
+    """Check how safe an operation is to repeat, given those that stand before it in its file."""
     key: Node | None = operation.get("x-natural-key")
     if (operation["x-repeat"] == "natural-key") != (key is not None):
         name = operation["operationId"]
         problem = f"`{name}` must have both or neither of `x-repeat: natural-key` and `x-natural-key`"
-        remedy = "`x-natural-key` is {fields: [argument, …], lookup: operationId of a list}"
+        remedy = "`x-natural-key` is {lookup: operationId of a list, fields: {argument: field of a row, …}}"
         raise SpecError(operation.where("x-repeat"), problem, remedy)
-    if key is not None and key["lookup"] not in names:
-        problem = f"there is no operation `{key['lookup']}`"
-        raise SpecError(key.where("lookup"), problem, "Name the list that finds the object")
+    if key is not None and key["lookup"] not in before:
+        problem = f"no operation `{key['lookup']}` stands before `{operation['operationId']}` in its file"
+        raise SpecError(key.where("lookup"), problem, "Name the list that finds the object, and put it there")
 
 
 def _nodes(value: Any) -> Iterator[Node]:

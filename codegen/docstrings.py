@@ -18,7 +18,7 @@ _ERRORS = {
 _REPEATS = {
     "read": "Changes nothing; retried on any transient failure.",
     "idempotent": "Safe to repeat; retried on any transient failure.",
-    "natural-key": "Not repeated once it may have taken effect.",
+    "natural-key": "Not repeated once it may have taken effect; when the reply is lost, it is looked up.",
     "unsafe": "Not repeated once it may have taken effect.",
 }
 
@@ -59,7 +59,7 @@ def _facts(operation: OperationSource) -> str:
     parts = [scope, _REPEATS[operation.repeat]]
     if operation.natural_key:
         fields = ", ".join(f"`{name}`" for name in operation.natural_key.fields)
-        parts.append(f"Look it up with `{operation.natural_key.lookup}` by {fields}.")
+        parts.append(f"`{operation.natural_key.lookup}` finds it by {fields}.")
     if operation.destructive:
         parts.append("Destructive.")
     if operation.asynchronous:

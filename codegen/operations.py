@@ -41,10 +41,15 @@ class Guard:
 
 @attrs.frozen
 class NaturalKey:
-    """Arguments that identify what a create makes, and the operation that finds it."""
+    """Arguments that identify what a create makes, and the list that finds it."""
 
-    fields: tuple[str, ...]
     lookup: str
+    fields: dict[str, str]
+    """Argument to field of a row."""
+    prefixed: tuple[str, ...]
+    """Arguments before which the panel may put a prefix."""
+    local: tuple[str, ...]
+    """Arguments that are the part of an address before the @."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +80,7 @@ class OperationSource:
     @property
     def constant(self) -> str:
         """Name of the module constant that holds the operation."""
-        return "_" + self.name.replace(".", "_").upper()
+        return constant_of(self.name)
 
     @property
     def positional(self) -> tuple[Argument, ...]:
@@ -110,11 +115,21 @@ class OperationSource:
         return named.union(*(argument.models for argument in self.arguments))
 
 
+def constant_of(operation: str) -> str:
+    """Return the name of the module constant that holds an operation."""
+    return "_" + operation.replace(".", "_").upper()
+
+
 def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:
     """Return the operations of one resource file in the order they are written."""
-    return tuple(
-        _operation(path, method, item, node, specification) for path, method, item, node in resource.operations()
-    )
+    operations: dict[str, OperationSource] = {}
+    for path, method, item, node in resource.operations():
+        operation = operations[node["operationId"]] = _operation(path, method, item, node, specification)
+        key = operation.natural_key
+        if key is not None and operations[key.lookup].result.kind != "pages":
+            where = node["x-natural-key"].where("lookup")
+            raise SpecError(where, f"`{key.lookup}` is no list", "Name the list that finds the object")
+    return tuple(operations.values())
 
 
 def _operation(path: str, method: str, item: Node, node: Node, specification: Specification) -> OperationSource:
@@ -134,7 +149,7 @@ def _operation(path: str, method: str, item: Node, node: Node, specification: Sp
         scope=node["x-scope"],
         signed=node.get("security") != [],
         repeat=node["x-repeat"],
-        natural_key=_natural_key(node, arguments),
+        natural_key=_natural_key(node, arguments, result, specification),
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
         errors=tuple(status for status in node["responses"] if not status.startswith("2")),
@@ -159,13 +174,26 @@ def _summary(method: str, path: str, node: Node) -> str:
     return line
 
 
-def _natural_key(node: Node, arguments: Sequence[Argument]) -> NaturalKey | None:
+def _natural_key(
+    node: Node, arguments: Sequence[Argument], result: Result, specification: Specification
+) -> NaturalKey | None:
     if "x-natural-key" not in node:
         return None
     key: Node = node["x-natural-key"]
-    for name in key["fields"]:
+    fields: Node = key["fields"]
+    row = specification.document["components"]["schemas"].get(result.model, {}).get("properties", {})
+    for name, field in fields.items():
         require_argument(name, arguments, key.where("fields"), node)
-    return NaturalKey(fields=tuple(key["fields"]), lookup=key["lookup"])
+        if field not in row:
+            problem = f"`{node['operationId']}` replies with no `{field}`, so rows of its list have none either"
+            raise SpecError(fields.where(name), problem, "Name a field of what it creates")
+    special = {place: tuple(key.get(place, ())) for place in ("prefixed", "local")}
+    for place, names in special.items():
+        for name in names:
+            if name not in fields:
+                problem = f"`{place}` names `{name}`, which is not under `fields`"
+                raise SpecError(key.where(place), problem, "Name it there, or correct the name")
+    return NaturalKey(lookup=key["lookup"], fields=dict(fields), **special)
 
 
 def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:

@@ -11,7 +11,7 @@ from codegen.checks import IMPORTED
 from codegen.docstrings import method_docstring
 from codegen.header import generated_by, module_docstring
 from codegen.models import group_of_schema, model_groups
-from codegen.operations import OperationSource, operations_of
+from codegen.operations import NaturalKey, OperationSource, constant_of, operations_of
 from codegen.problems import SpecError
 from codegen.specification import ResourceFile, Specification
 from codegen.text import docstring, sentence
@@ -152,14 +152,26 @@ def _wire_code(wire: Wire) -> str:
     parts = [f"method={wire.method!r}", f"path={wire.path!r}"]
     for place, mapping in (("query", wire.query), ("body", wire.body)):
         if mapping:
-            same = [repr(name) for name, other in mapping.items() if name == other]
-            renamed = [f"{name}={other!r}" for name, other in mapping.items() if name != other]
-            parts.append(f"{place}=names({', '.join([*same, *renamed])})")
+            parts.append(f"{place}={_names_code(mapping)}")
     if wire.wrapped:
         parts.append(f"wrapped=frozenset({list(wire.wrapped)!r})")
     if wire.items:
         parts.append(f"items={wire.items!r}")
     return f"Wire({', '.join(parts)})"
+
+
+def _natural_key_code(key: NaturalKey) -> str:
+    parts = [f"lookup={constant_of(key.lookup)}", f"fields={_names_code(key.fields)}"]
+    for place, names in (("prefixed", key.prefixed), ("local", key.local)):
+        if names:
+            parts.append(f"{place}=frozenset({list(names)!r})")
+    return f"NaturalKey({', '.join(parts)})"
+
+
+def _names_code(mapping: Mapping[str, str]) -> str:
+    same = [repr(name) for name, other in mapping.items() if name == other]
+    renamed = [f"{name}={other!r}" for name, other in mapping.items() if name != other]
+    return f"names({', '.join([*same, *renamed])})"
 
 
 def _signature(operation: OperationSource) -> str:
@@ -191,6 +203,7 @@ _TEMPLATES.filters.update(
     docstring=docstring,
     method_docstring=method_docstring,
     member=lambda repeat: repeat.replace("-", "_").upper(),
+    natural_key=_natural_key_code,
     passed=_passed,
     repr=repr,
     signature=_signature,

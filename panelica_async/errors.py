@@ -130,6 +130,7 @@ class OutcomeUnknownError(PanelicaError):
         operation: Name of the operation, such as `domains.create`.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
+        sent: Body that was sent, as data without secrets; None when there was none.
         sent_at: When the last attempt left, as an aware datetime, if known.
         attempts: How many times the request was tried, from 1.
     """
@@ -141,6 +142,7 @@ class OutcomeUnknownError(PanelicaError):
         operation: str,
         method: str,
         path: str,
+        sent: Any = None,
         sent_at: datetime | None = None,
         attempts: int = 1,
         hint: str | None = None,
@@ -149,6 +151,7 @@ class OutcomeUnknownError(PanelicaError):
         self.operation = operation
         self.method = method
         self.path = path
+        self.sent = sent
         self.sent_at = sent_at
         self.attempts = attempts
 

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
+from panelica_async.client import lookup, resource
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport import retrying
 from tests.transport.raw_server import RawServer
@@ -88,5 +89,7 @@ async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow at once, for tests that count attempts and not seconds."""
+    """Retries and look-ups follow at once, for tests that count attempts and not seconds."""
     monkeypatch.setattr(retrying, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr(lookup, "SETTLE", 0.0)
+    monkeypatch.setattr(resource, "SETTLE", 0.0)

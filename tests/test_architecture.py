@@ -17,11 +17,12 @@ PACKAGE = PROJECT / "panelica_async"
 RINGS = {
     "core": set(),
     "ratelimit": {"core"},
-    "transport": {"core", "ratelimit"},
-    "client": {"core", "ratelimit", "transport"},
-    "sandbox": {"core", "ratelimit", "transport", "client"},
-    "provision": {"core", "ratelimit", "transport", "client"},
-    "cli": {"core", "ratelimit", "transport", "client", "sandbox", "provision"},
+    "telemetry": {"core", "ratelimit"},
+    "transport": {"core", "ratelimit", "telemetry"},
+    "client": {"core", "ratelimit", "telemetry", "transport"},
+    "sandbox": {"core", "ratelimit", "telemetry", "transport", "client"},
+    "provision": {"core", "ratelimit", "telemetry", "transport", "client"},
+    "cli": {"core", "ratelimit", "telemetry", "transport", "client", "sandbox", "provision"},
 }
 MEMBERS = {
     "_version": "core",

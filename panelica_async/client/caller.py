@@ -1,4 +1,4 @@
-"""Turns a call of an operation into a request, and its reply into data or an error."""
+"""Turns a call of an operation into a request, and its reply into a result or an error."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -11,22 +11,32 @@ from panelica_async.core.envelope import Envelope, items, unwrap
 from panelica_async.core.faults import error_from_response
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Operation, Wire
-from panelica_async.core.request import PreparedRequest, prepare
-from panelica_async.errors import DecodeError, ResponseError, UnsupportedOperationError
+from panelica_async.core.request import prepare
+from panelica_async.errors import DecodeError, OutcomeUnknownError, ResponseError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
-from panelica_async.transport.transport import Patience, Transport
+from panelica_async.transport.lost import outcome_unknown
+from panelica_async.transport.options import CallOptions
+from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.transport import Transport
 
 T = TypeVar("T")
 
+Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
+"""Finds out what became of a write without a reply; returns its result, or raises the error."""
 
-@attrs.frozen(kw_only=True)
+
+@attrs.define(kw_only=True)
 class Reply:
     """A successful reply, out of its envelope."""
 
-    raw: RawReply
     envelope: Envelope
-    endpoint: str
-    rows_key: str | None = None
+    wire: Wire
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """Method and path, as in the API reference."""
+        return f"{self.wire.method} {self.wire.path}"
 
     @property
     def data(self) -> Any:
@@ -35,14 +45,14 @@ class Reply:
 
     def rows(self) -> list[Any]:
         """Return the rows of a list."""
-        if not self.raw.body.strip():
+        if not self.body.strip():
             # A reply cut short must never be taken for an empty list.
             raise DecodeError("expected a list, found an empty reply", endpoint=self.endpoint)
-        return items(self.data, self.rows_key, endpoint=self.endpoint)
+        return items(self.data, self.wire.items, endpoint=self.endpoint)
 
     def decode(self, data: object, result: type[T]) -> T:
         """Turn data into a model, or raise `DecodeError`."""
-        return decode(data, result, endpoint=self.endpoint, body=self.raw.body)
+        return decode(data, result, endpoint=self.endpoint, body=self.body)
 
 
 class Caller:
@@ -50,7 +60,7 @@ class Caller:
 
     Args:
         transport: Shared by all variants.
-        patience: How long a call may take.
+        options: How calls are made.
         dialect: Which of its wire forms an operation takes.
         learn_tier: Awaited before each signed call, to learn the tier; None for the call that asks for it.
     """
@@ -58,43 +68,75 @@ class Caller:
     def __init__(
         self,
         transport: Transport,
-        patience: Patience,
+        options: CallOptions,
         dialect: Dialect,
         learn_tier: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self.transport = transport
-        self.patience = patience
+        self.options = options
         self.dialect: Dialect = dialect
         self._learn_tier = learn_tier
+        self._timeouts = AttemptTimeouts(options.timeout)
 
-    async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Reply:
+    def with_deadline(self, seconds: float | None) -> "Caller":
+        """Return a caller like this one for calls that may take so long."""
+        options = attrs.evolve(self.options, deadline=seconds)
+        return Caller(self.transport, options, self.dialect, self._learn_tier)
+
+    def call(
+        self,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        read: Callable[[Reply], T],
+        recover: Recover[T] | None = None,
+    ) -> Awaitable[T]:
         """Call an operation.
+
+        Args:
+            operation: What to call.
+            arguments: Its arguments, by their Python names.
+            read: Turns the reply into the result.
+            recover: Awaited when a write has no reply.
 
         Raises:
             ValueError: An argument cannot be right; nothing was sent.
             PanelicaError: The call failed; the tree of errors says how.
         """
         wire = self.wire(operation)
-        request = prepare(operation, wire, arguments)
         call = Call(
             operation=operation.name,
-            method=request.method,
-            path=request.path,
+            request=prepare(operation, wire, arguments),
             repeat=operation.repeat,
             signed=operation.signed,
-        )
-        raw = await self.send(request, call)
-        return Reply(
-            raw=raw,
-            envelope=self.open(raw, call),
-            endpoint=f"{wire.method} {wire.path}",
-            rows_key=wire.items,
+            options=self.options,
         )
 
-    async def send(self, request: PreparedRequest, call: Call) -> RawReply:
-        """Send a request; return the reply of a success, raise the error of anything else."""
-        before = self._learn_tier if call.signed else None
-        raw = await self.transport.send(request, call, self.patience, before=before)
+        def read_reply(raw: RawReply) -> T:
+            return read(Reply(envelope=self.open(raw, call), wire=wire, body=raw.body))
+
+        return self.send(call, read_reply, recover)
+
+    async def send(self, call: Call, read: Callable[[RawReply], T], recover: Recover[T] | None = None) -> T:
+        """Send a call; return what is read from the reply of a success, raise the error of anything else."""
+        monitor = self.transport.monitor
+        monitor.queued(call)
+        try:
+            try:
+                await self.transport.send(call, self._timeouts, self._learn_tier if call.signed else None)
+                result = read(self._success(call))
+            except OutcomeUnknownError as error:
+                if recover is None:
+                    raise
+                result = await recover(call, error)
+        except BaseException as error:
+            monitor.done(call, error)
+            raise
+        monitor.done(call)
+        return result
+
+    def _success(self, call: Call) -> RawReply:
+        """Return the reply of a call that succeeded, or raise the error that it is."""
+        raw = call.reply
         if 200 <= raw.status < 300:
             return raw
         if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
@@ -102,7 +144,8 @@ class Caller:
             return RawReply(status=204, headers=raw.headers, body=b"")
         error = _error(raw, call)
         if call.is_doubtful and not call.repeat.is_safe:
-            raise call.outcome_unknown(f"the web server before the panel answered {raw.status}") from error
+            reason = f"the web server before the panel answered {raw.status}"
+            raise outcome_unknown(call, self.transport.clock, reason) from error
         raise error
 
     def wire(self, operation: Operation) -> Wire:
@@ -118,9 +161,11 @@ class Caller:
 
     def open(self, raw: RawReply, call: Call) -> Envelope:
         """Take a successful reply out of its envelope; raises what it turns out to be."""
-        endpoint = f"{call.method} {call.path}"
         if not raw.body.strip():
             return unwrap(None)
+        endpoint = f"{call.method} {call.path}"
+        if raw.is_cut:
+            raise DecodeError(f"the reply is longer than {len(raw.body):,} bytes", endpoint=endpoint, body=raw.body)
         try:
             payload = loads(raw.body)
         except ValueError as error:

@@ -1,10 +1,11 @@
 """The client."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
+import attrs
 
 from panelica_async.client import settings
 from panelica_async.client.caller import Caller
@@ -14,11 +15,16 @@ from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.namespaces import Namespaces
-from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
+from panelica_async.telemetry.events import Listener
+from panelica_async.telemetry.statistics import Statistics
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.options import CallOptions
 from panelica_async.transport.quota import AUTO, KeyQuota
-from panelica_async.transport.sessions import SessionHolder, TlsSetting
-from panelica_async.transport.signing import SigningMiddleware
-from panelica_async.transport.transport import Patience, Transport
+from panelica_async.transport.sessions import SessionHolder, proxy_of_environment
+from panelica_async.transport.tls import TlsSetting
+from panelica_async.transport.transport import Transport
 
 
 class PanelicaClient(Namespaces):
@@ -43,12 +49,16 @@ class PanelicaClient(Namespaces):
         timeout: Seconds for one attempt, from sending to the last byte of the reply.
         deadline: Seconds for a whole call with its waits for quota and its retries; None for no end.
         max_retries: How often an attempt that may be repeated is repeated, from 0.
-        ssl: How to verify the panel's certificate: an `ssl.SSLContext`, or an `aiohttp.Fingerprint` of a
-            self-signed one. False does not verify at all, which lets anybody on the way read and change everything.
+        ssl: How to verify the panel's certificate: path of a PEM file with the certificates to trust, `sha256:…` with
+            the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
+            authorities that the system trusts. False does not verify at all, which lets anybody on the way read and
+            change everything.
         dialect: Wire form: `reference` is the published API reference, `panel` what current panels serve. `auto` is
             `reference` for now.
         app_name: Name of your program, put before that of this package in the User-Agent.
         limiter: A `RateLimit` or `RateLimiter` to use instead of the tier's.
+        trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names. A session that is passed in
+            has its own settings.
 
     Raises:
         ConfigurationError: A setting is missing or cannot be right; the message names it.
@@ -69,47 +79,38 @@ class PanelicaClient(Namespaces):
         dialect: Dialect | Literal["auto"] = "auto",
         app_name: str | None = None,
         limiter: RateLimiter | RateLimit | None = None,
+        trust_env: bool = False,
     ) -> None:
         address = Address.parse(settings.setting("base_url", base_url))
         signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,
-            sessions=SessionHolder(session),
-            signing=SigningMiddleware(signer, address),
-            quota=quota,
+            sessions=SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None),
+            keys=KeyHolder(ApiKey(signer, quota)),
+            clock=PanelClock(),
             ssl=ssl,
             user_agent=settings.user_agent(app_name),
         )
-        self._bind(
-            transport,
-            quota,
-            settings.patience(timeout, deadline, max_retries),
-            settings.dialect(dialect),
-            base_url=str(address),
-            shown_key=f"{signer.api_key[:12]}…",
-        )
+        options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
+        self._bind(transport, options, settings.dialect(dialect), base_url=str(address))
 
     def _bind(
         self,
         transport: Transport,
-        quota: KeyQuota,
-        patience: Patience,
+        options: CallOptions,
         dialect: Dialect,
         *,
         base_url: str,
-        shown_key: str,
         root: "PanelicaClient | None" = None,
     ) -> None:
         self._transport = transport
-        self._quota = quota
-        self._patience = patience
+        self._options = options
         self._dialect: Dialect = dialect
         self._base_url = base_url
-        self._shown_key = shown_key
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
-        self._caller = Caller(transport, patience, dialect, self._learn_tier)
+        self._caller = Caller(transport, options, dialect, self._learn_tier)
 
     @property
     def base_url(self) -> str:
@@ -121,36 +122,80 @@ class PanelicaClient(Namespaces):
         *,
         timeout: float | Unset = UNSET,
         deadline: float | Unset | None = UNSET,
+        max_wait: float | Unset | None = UNSET,
         max_retries: int | Unset = UNSET,
+        lane: Lane | Unset = UNSET,
+        look_up_lost: bool | Unset = UNSET,
     ) -> Self:
-        """Return a variant of the client with other options that shares its session and quota.
+        """Return a variant of the client with other options that shares its session, key and quota.
 
         Cheap: make one for a single call. Closing either closes both.
 
         Args:
             timeout: Seconds for one attempt.
             deadline: Seconds for a whole call; None for no end.
+            max_wait: Seconds a call may wait for quota: one that would wait longer raises `RateLimitWaitError` at once.
+                None, as at first, for as long as it takes.
             max_retries: How often an attempt that may be repeated is repeated.
+            lane: `interactive`, as at first, for calls that somebody waits for; `bulk` for work in the background,
+                which lets the others go first.
+            look_up_lost: Whether a create whose reply was lost is looked up on the panel, as at first, and returned
+                when this call made it. False raises `OutcomeUnknownError` at once.
 
         Raises:
             ConfigurationError: An option cannot be right.
         """
-        patience = settings.patience(
-            self._patience.timeout if isinstance(timeout, Unset) else timeout,
-            self._patience.deadline if isinstance(deadline, Unset) else deadline,
-            self._patience.max_retries if isinstance(max_retries, Unset) else max_retries,
-        )
+        given = {
+            "timeout": timeout,
+            "deadline": deadline,
+            "max_wait": max_wait,
+            "max_retries": max_retries,
+            "lane": lane,
+            "look_up_lost": look_up_lost,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
+        options = settings.checked(attrs.evolve(self._options, **changes))
         variant = type(self).__new__(type(self))
         variant._bind(  # noqa: SLF001 - of the same class
-            self._transport,
-            self._quota,
-            patience,
-            self._dialect,
-            base_url=self._base_url,
-            shown_key=self._shown_key,
-            root=self._root or self,
+            self._transport, options, self._dialect, base_url=self._base_url, root=self._root or self
         )
         return variant
+
+    def rotate_key(self, *, api_key: str, api_secret: str) -> None:
+        """Use another API key from now on, in the client and its variants, without a call being lost.
+
+        Calls on their way keep the key they were signed with; those that wait or are repeated use the new one, and its
+        quota.
+
+        Args:
+            api_key: Public half of the new key.
+            api_secret: Secret half of the new key.
+
+        Raises:
+            ConfigurationError: One of them cannot be right; the old key stays.
+        """
+        signer = Signer(api_key, api_secret)
+        keys = self._transport.keys
+        keys.current = ApiKey(signer, keys.current.quota.of_key(signer.api_key))
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Send what happens to the calls of the client and its variants to a listener.
+
+        Args:
+            listener: Called with each event of `panelica_async.telemetry`, in the event loop: it must not block.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self._transport.monitor.subscribe(listener)
+
+    def stats(self) -> Statistics:
+        """Return what the client and its variants did so far, and what is left of the quota.
+
+        Raises:
+            RuntimeError: No event loop is running.
+        """
+        return self._transport.monitor.tally.summary(self._transport.keys.current.quota.limiter().left)
 
     async def request(
         self,
@@ -159,6 +204,7 @@ class PanelicaClient(Namespaces):
         *,
         query: Mapping[str, Any] | None = None,
         json: Any = UNSET,
+        form: aiohttp.FormData | None = None,
     ) -> ApiResponse:
         """Send a signed request to any path: the way to an endpoint this package does not know.
 
@@ -170,6 +216,8 @@ class PanelicaClient(Namespaces):
                 What needs percent-encoding is encoded; what is encoded already stays.
             query: Query parameters; lists repeat their name, booleans are `true` and `false`.
             json: Body; left out unless given. None sends null.
+            form: Body with files, which are streamed; the panel's signature leaves multipart bodies out. It is used up
+                by the call.
 
         Raises:
             ValueError: Method or path cannot be right; nothing was sent.
@@ -178,7 +226,7 @@ class PanelicaClient(Namespaces):
             OutcomeUnknownError: A write was sent and its fate is not known.
             TransportError: Nothing came back.
         """
-        return await send_raw(self._caller, method, path, query, json)
+        return await send_raw(self._caller, method, path, query, json, form)
 
     async def close(self) -> None:
         """Close the client: calls that wait for quota fail, its own session is closed. May be called again."""
@@ -198,17 +246,18 @@ class PanelicaClient(Namespaces):
             self._transport.warn_if_open(self)
 
     def __repr__(self) -> str:
-        return f"<PanelicaClient {self._base_url} key={self._shown_key}>"
+        return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
 
     async def _learn_tier(self) -> None:
         """Ask the panel for the quota, before the first call that counts."""
-        if not self._quota.is_due():
+        quota = self._transport.keys.current.quota
+        if not quota.is_due():
             return
         from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded when a call is made
 
         asking = Caller(self._transport, _IMPATIENT, self._dialect, None)
-        await self._quota.learn(Utility(asking).rate_limit)
+        await quota.learn(Utility(asking).rate_limit)
 
 
-_IMPATIENT = Patience(timeout=10.0, deadline=15.0, max_retries=1)
+_IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)
 """For asking the tier: a panel that does not answer must not hold up the call that waits for it."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import attrs
 
 from panelica_async.client.caller import Caller
@@ -16,7 +17,7 @@ from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.unset import UNSET
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, RawReply
 
 _REPEATS = {
     "GET": Repeat.READ,
@@ -50,25 +51,42 @@ async def send_raw(
     path: str,
     query: Mapping[str, Any] | None,
     json: Any,
+    form: aiohttp.FormData | None,
 ) -> ApiResponse:
     """Send a request; see `PanelicaClient.request`."""
     method = _checked_method(method)
-    request = PreparedRequest(
-        method=method,
-        path=_checked(path),
-        query=query_string((query or {}).items()),
-        body=None if json is UNSET else dumps(to_wire(json)),
+    if form is not None and json is not UNSET:
+        raise ValueError("give json or form, not both")
+    call = Call(
+        operation=f"{method} {path}",
+        request=PreparedRequest(
+            method=method,
+            path=_checked(path),
+            query=query_string((query or {}).items()),
+            body=None if json is UNSET else dumps(to_wire(json)),
+        ),
+        upload=None if form is None else _payload(form),
+        repeat=_REPEATS[method],
+        options=caller.options,
     )
-    call = Call(operation=f"{method} {path}", method=method, path=request.path, repeat=_REPEATS[method])
-    raw = await caller.send(request, call)
-    is_json = "json" in raw.headers.get("Content-Type", "").lower()
-    envelope = caller.open(raw, call) if is_json or not raw.body else Envelope(data=raw.body)
-    return ApiResponse(
-        status=raw.status,
-        headers=raw.headers,
-        data=envelope.data,
-        request_id=envelope.request_id or raw.headers.get("X-Request-Id"),
-    )
+
+    def read(raw: RawReply) -> ApiResponse:
+        is_json = "json" in raw.headers.get("Content-Type", "").lower()
+        envelope = caller.open(raw, call) if is_json or raw.is_cut or not raw.body else Envelope(data=raw.body)
+        return ApiResponse(
+            status=raw.status,
+            headers=raw.headers,
+            data=envelope.data,
+            request_id=envelope.request_id or raw.headers.get("X-Request-Id"),
+        )
+
+    return await caller.send(call, read)
+
+
+def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
+    if not isinstance(form, aiohttp.FormData):
+        raise TypeError(f"form is a {type(form).__name__}; it takes an aiohttp.FormData")
+    return form()
 
 
 def _checked_method(method: object) -> str:

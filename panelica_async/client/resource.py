@@ -1,13 +1,17 @@
 """What every generated resource stands on."""
 
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from panelica_async.client.caller import Caller
+from panelica_async.client.caller import Caller, Reply
+from panelica_async.client.lookup import SETTLE, LostCreate, given, look_up
 from panelica_async.client.paginator import Page, Paginator
 from panelica_async.core.model import Model
-from panelica_async.core.operation import Operation
+from panelica_async.core.operation import NaturalKey, Operation
 from panelica_async.core.request import prepare
 from panelica_async.core.unset import UNSET
+from panelica_async.errors import OutcomeUnknownError
+from panelica_async.transport.call import Call
 
 M = TypeVar("M", bound=Model)
 
@@ -18,35 +22,46 @@ class Resource:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> M:
+    def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
-        reply = await self._caller.call(operation, arguments)
-        # An action may answer with a message alone.
-        return reply.decode({"message": reply.envelope.message} if reply.data is None else reply.data, result)
 
-    async def _object(self, operation: Operation, /, **arguments: object) -> dict[str, Any]:
+        def read(reply: Reply) -> M:
+            # An action may answer with a message alone.
+            return reply.decode({"message": reply.envelope.message} if reply.data is None else reply.data, result)
+
+        key = operation.natural_key
+        if key is None or not self._caller.options.look_up_lost:
+            return self._caller.call(operation, arguments, read)
+
+        def recover(call: Call, error: OutcomeUnknownError) -> Awaitable[M]:
+            return self._recover(key, result, arguments, call, error)
+
+        return self._caller.call(operation, arguments, read, recover)
+
+    def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        reply = await self._caller.call(operation, arguments)
-        return reply.decode(reply.data, dict[str, Any])
+        return self._caller.call(operation, arguments, lambda reply: reply.decode(reply.data, dict[str, Any]))
 
-    async def _run(self, operation: Operation, /, **arguments: object) -> None:
+    def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
-        await self._caller.call(operation, arguments)
+        return self._caller.call(operation, arguments, lambda _: None)
 
     def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
         """Return a list that is fetched when it is used."""
         first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
 
         async def fetch(number: int | None) -> Page[M]:
+            def read(reply: Reply) -> Page[M]:
+                asked = limit if isinstance(limit, int) else None
+                return Page(
+                    items=reply.decode(reply.rows(), list[item]),  # type: ignore[valid-type]  # a type argument known at run time only
+                    total=reply.envelope.total,
+                    page=reply.envelope.page or number or 1,
+                    limit=reply.envelope.limit or asked,
+                )
+
             paged = arguments if number is None else {**arguments, "page": number}
-            reply = await self._caller.call(operation, paged)
-            asked = limit if isinstance(limit, int) else None
-            return Page(
-                items=reply.decode(reply.rows(), list[item]),  # type: ignore[valid-type]  # a type argument known at run time only
-                total=reply.envelope.total,
-                page=reply.envelope.page or number or 1,
-                limit=reply.envelope.limit or asked,
-            )
+            return await self._caller.call(operation, paged, read)
 
         wire = self._caller.wire(operation)
         # What cannot be right is refused here, and not when the list is used.
@@ -57,3 +72,19 @@ class Resource:
             first=first if isinstance(first, int) else None,
             has_pages="page" in wire.query,
         )
+
+    async def _recover(
+        self,
+        key: NaturalKey,
+        result: type[M],
+        arguments: dict[str, object],
+        call: Call,
+        error: OutcomeUnknownError,
+    ) -> M:
+        """Find what a create made whose reply was lost, or raise its error."""
+        left, sent_at = call.time_left, call.first_sent_at
+        if sent_at is None or (left is not None and left <= SETTLE):
+            raise error
+        lost = LostCreate(key=key, given=given(arguments), sent_at=self._caller.transport.clock.panel_time(sent_at))
+        looking = Resource(self._caller.with_deadline(None if left is None else left - SETTLE))
+        return await look_up(lost, looking._pages(key.lookup, result, **lost.filters), error)

@@ -9,7 +9,8 @@ import aiohttp
 from panelica_async._version import __version__
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError
-from panelica_async.transport.transport import Patience
+from panelica_async.ratelimit.lanes import LANES
+from panelica_async.transport.options import CallOptions
 
 _DIALECTS: Final = ("auto", "reference", "panel")
 
@@ -27,19 +28,22 @@ def setting(name: str, given: str | None) -> str:
     return value
 
 
-def patience(timeout: float, deadline: float | None, max_retries: int) -> Patience:
-    """Return how long a call may take.
+def checked(options: CallOptions) -> CallOptions:
+    """Return options as they are.
 
     Raises:
         ConfigurationError: One of them cannot be right.
     """
-    if not _is_duration(timeout):
-        raise ConfigurationError(f"timeout is {timeout!r}; it takes seconds above 0")
-    if deadline is not None and not _is_duration(deadline):
-        raise ConfigurationError(f"deadline is {deadline!r}; it takes seconds above 0, or None for no end")
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-        raise ConfigurationError(f"max_retries is {max_retries!r}; it takes a whole number from 0")
-    return Patience(timeout=timeout, deadline=deadline, max_retries=max_retries)
+    if not _is_duration(options.timeout):
+        raise ConfigurationError(f"timeout is {options.timeout!r}; it takes seconds above 0")
+    for name, seconds in (("deadline", options.deadline), ("max_wait", options.max_wait)):
+        if seconds is not None and not _is_duration(seconds):
+            raise ConfigurationError(f"{name} is {seconds!r}; it takes seconds above 0, or None for no end")
+    if isinstance(options.max_retries, bool) or not isinstance(options.max_retries, int) or options.max_retries < 0:
+        raise ConfigurationError(f"max_retries is {options.max_retries!r}; it takes a whole number from 0")
+    if options.lane not in LANES:
+        raise ConfigurationError(f"lane is {options.lane!r}; it takes one of {', '.join(LANES)}")
+    return options
 
 
 def dialect(name: str) -> Dialect:

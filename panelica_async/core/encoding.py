@@ -61,10 +61,10 @@ def build_path(template: str, arguments: Mapping[str, object]) -> str:
         TypeError: An argument is neither text nor a whole number nor a UUID.
     """
     names = placeholders(template)
-    if arguments.keys() != set(names):
+    if len(arguments) != len(names) or not all(name in arguments for name in names):
         unmatched = ", ".join(sorted(arguments.keys() ^ set(names)))
         raise ValueError(f"{template} takes {list(names)}, which does not fit {unmatched}")
-    return template.format_map({name: path_segment(arguments[name], name) for name in names})
+    return template.format_map({name: path_segment(value, name) for name, value in arguments.items()})
 
 
 def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:

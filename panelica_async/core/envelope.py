@@ -15,7 +15,7 @@ a delivery `{"id": …, "status": "success"}` and an object with other fields be
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.errors import DecodeError
@@ -26,7 +26,7 @@ _ERROR_KEYS = frozenset(
 )
 
 
-@frozen
+@define
 class Envelope:
     """A reply taken apart.
 
@@ -51,8 +51,8 @@ class Envelope:
 
 def unwrap(payload: JsonValue) -> Envelope:
     """Take the envelope off a decoded reply, if it has one; the module says how that is told."""
-    if not isinstance(payload, Mapping) or not _is_envelope(payload):
-        return Envelope(data=payload)
+    if not isinstance(payload, dict) or not _is_envelope(payload):
+        return Envelope(payload)
     message, request_id = payload.get("message"), payload.get("request_id")
     return Envelope(
         data=payload.get("data"),
@@ -96,10 +96,10 @@ def items(data: JsonValue, key: str | None = None, *, endpoint: str = "") -> lis
 
 
 def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
-    keys = payload.keys()
-    if payload.get("status") in ("success", "error"):
-        return "data" in keys or keys <= _ENVELOPE_KEYS | _ERROR_KEYS
-    return "status" not in keys and "data" in keys and keys <= _ENVELOPE_KEYS
+    status = payload.get("status")
+    if status == "success" or status == "error":
+        return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
+    return "data" in payload and "status" not in payload and payload.keys() <= _ENVELOPE_KEYS
 
 
 def _count(value: JsonValue) -> int | None:

@@ -121,6 +121,17 @@ def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float
     return _wait(status, headers, _read(status, headers, body), time.time() if now is None else now)
 
 
+def blames_timestamp(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Tell whether a reply refuses a request because of its timestamp (panel-facts A.5 has two codes for that).
+
+    Args:
+        status: HTTP status.
+        headers: Headers of the reply; names are matched in any case.
+        body: Body of the reply.
+    """
+    return status == HTTPStatus.UNAUTHORIZED and _read(status, headers, body).blames_timestamp
+
+
 @frozen
 class _Report:
     """What a reply says about the failure."""
@@ -144,6 +155,10 @@ class _Report:
     def required_scope(self) -> str | None:
         # Guess: where one of several scopes will do (panel-facts C.1), they would be named in a list.
         return " or ".join(_scopes(self.first("required_scope"))) or None
+
+    @property
+    def blames_timestamp(self) -> bool:
+        return "timestamp" in f"{self.code} {self.message}".lower()
 
     @property
     def lacks_scope(self) -> bool:
@@ -229,7 +244,7 @@ def _hint(status: int, headers: Mapping[str, str], report: _Report, now: float) 
     if invalid := _VALIDATION.findall(said):
         fields = [f"{_WORD_START.sub('_', field).lower()} ({tag})" for field, tag in dict.fromkeys(invalid)]
         return hints.INVALID_FIELDS.format(fields=", ".join(fields))
-    if status == 401 and "TIMESTAMP" in (report.code or "") and (skew := _skew(headers, now)):
+    if status == 401 and report.blames_timestamp and (skew := _skew(headers, now)):
         return hints.CLOCK.format(skew=abs(skew), direction="ahead of" if skew > 0 else "behind")
     if status == 400 and _ALREADY_THERE.search(said):
         # "Duplicate email is 400, not 409" (panel-facts G.15).

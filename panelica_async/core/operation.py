@@ -31,12 +31,17 @@ class Repeat(enum.Enum):
         return self in {Repeat.READ, Repeat.IDEMPOTENT}
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class NaturalKey:
-    """Arguments that identify what a create makes, and the operation that finds it."""
+    """Arguments that identify what a create makes, and the list that finds it."""
 
-    fields: tuple[str, ...]
-    lookup: str
+    lookup: "Operation"
+    fields: Mapping[str, str]
+    """Argument to field of a row."""
+    prefixed: frozenset[str] = frozenset()
+    """Arguments before which the panel may put a prefix."""
+    local: frozenset[str] = frozenset()
+    """Arguments that are the part of an address before the @."""
 
 
 @attrs.frozen

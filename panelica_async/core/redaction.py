@@ -50,9 +50,14 @@ def redact(value: JsonValue) -> JsonValue:
     return _redact(value, MAX_DEPTH)
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether what stands under a name is a secret."""
+    return _SENSITIVE_KEY.search(name) is not None
+
+
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Copy headers with credentials (key, signature, authorization, cookies) replaced by `[redacted]`."""
-    return {name: REDACTED if _SENSITIVE_KEY.search(name) else redact_text(text) for name, text in headers.items()}
+    return {name: REDACTED if is_secret(name) else redact_text(text) for name, text in headers.items()}
 
 
 def redact_text(text: str) -> str:
@@ -83,7 +88,7 @@ def _redact(value: JsonValue, depth: int) -> JsonValue:
         return REDACTED
     if isinstance(value, Mapping):
         return {
-            key: REDACTED if entry is not None and _SENSITIVE_KEY.search(key) else _redact(entry, depth - 1)
+            key: REDACTED if entry is not None and is_secret(key) else _redact(entry, depth - 1)
             for key, entry in value.items()
         }
     if isinstance(value, list | tuple):

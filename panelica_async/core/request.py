@@ -12,7 +12,7 @@ from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.unset import UNSET
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class PreparedRequest:
     """A request as it travels, up to the address of the panel and the signature."""
 
@@ -22,9 +22,7 @@ class PreparedRequest:
     query: str = ""
     """Percent-encoded query without its question mark."""
     body: bytes | None = attrs.field(default=None, repr=False)
-    """Body as sent, serialised once; None when there is none."""
-    content_type: str = "application/json"
-    """Type of the body."""
+    """JSON as sent, serialised once; None when there is none."""
 
 
 def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:
@@ -33,21 +31,30 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     Raises:
         ValueError: An argument cannot be right; the message names it and says what to do.
     """
-    given = {name: value for name, value in arguments.items() if value is not UNSET}
+    given = arguments
+    if UNSET in arguments.values():
+        given = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
         _check_guard(operation, operation.guard, given)
-    for name in wire.placeholders:
-        if given.get(name) is None:
-            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
-    for name, value in given.items():
-        if name in operation.constrained:
-            _check(operation, name, value)
+    if operation.constrained:
+        for name, value in given.items():
+            if name in operation.constrained:
+                _check(operation, name, value)
     return PreparedRequest(
         method=wire.method,
-        path=build_path(wire.path, {name: given[name] for name in wire.placeholders}),
+        path=_path(operation, wire, given) if wire.placeholders else wire.path,
         query=_query(wire, given) if wire.query else "",
         body=_body(operation, wire, given) if wire.body else None,
     )
+
+
+def _path(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> str:
+    values: dict[str, object] = {}
+    for name in wire.placeholders:
+        values[name] = given.get(name)
+        if values[name] is None:
+            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
+    return build_path(wire.path, values)
 
 
 def _query(wire: Wire, given: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def signed_path(raw_path: str, prefix: str) -> str:
     if prefix and raw_path.startswith(f"{prefix}/"):
         raw_path = raw_path[len(prefix) :]
     # "A client must send %20 but sign a space": the Go backend reads r.URL.Path (panel-facts A.2).
-    return unquote(raw_path, errors="surrogateescape")
+    return unquote(raw_path, errors="surrogateescape") if "%" in raw_path else raw_path
 
 
 def string_to_sign(
@@ -51,13 +51,17 @@ def string_to_sign(
         body: Body as sent.
         content_type: Content-Type header of the request, if it has one.
     """
-    method = method.upper()
     query = f"?{raw_query}" if raw_query else ""
-    target = f"{method}{path}{query}{timestamp}".encode("utf-8", "surrogateescape")
-    # "body left out of the string" for DELETE and multipart, though it is sent (panel-facts A.2).
-    if method == "DELETE" or content_type.lower().startswith("multipart/"):
-        return target
-    return target + body
+    target = f"{method.upper()}{path}{query}{timestamp}".encode("utf-8", "surrogateescape")
+    return target + body if body and signs_body(method, content_type) else target
+
+
+def signs_body(method: str, content_type: str) -> bool:
+    """Tell whether the body of a request is part of what is signed.
+
+    "Body left out of the string" for DELETE and multipart, though it is sent (panel-facts A.2).
+    """
+    return method.upper() != "DELETE" and not content_type.lower().startswith("multipart/")
 
 
 class Signer:

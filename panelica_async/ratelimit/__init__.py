@@ -12,12 +12,14 @@ from panelica_async.ratelimit.coordination import Claim, Coordinator, Request, T
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.registry import shared_limiter
 
 __all__ = [
     "Claim",
     "Coordinator",
     "Lane",
+    "QuotaLeft",
     "RateLimit",
     "RateLimiter",
     "Request",

@@ -16,6 +16,8 @@ from panelica_async.ratelimit.limits import RateLimit
 __all__ = ["MAX_WAIT", "Feedback", "read_feedback"]
 
 _TOO_MANY_REQUESTS = 429
+_MINUTE_LIMIT, _HOUR_LIMIT = "X-RateLimit-Limit-Minute", "X-RateLimit-Limit-Hour"
+_MINUTE_LEFT, _HOUR_LEFT = "X-RateLimit-Remaining-Minute", "X-RateLimit-Remaining-Hour"
 
 MAX_WAIT = 3600.0
 """Seconds: the longest window. A wait or reset that is further away is not believed."""
@@ -79,8 +81,8 @@ def read_feedback(
         window: `window` in the body of a refusal.
     """
     refused = status == _TOO_MANY_REQUESTS
-    minute_limit, hour_limit = _count(headers, "Limit-Minute", 1), _count(headers, "Limit-Hour", 1)
-    minute_remaining, hour_remaining = _count(headers, "Remaining-Minute", 0), _count(headers, "Remaining-Hour", 0)
+    minute_limit, hour_limit = _count(headers.get(_MINUTE_LIMIT), 1), _count(headers.get(_HOUR_LIMIT), 1)
+    minute_remaining, hour_remaining = _count(headers.get(_MINUTE_LEFT), 0), _count(headers.get(_HOUR_LEFT), 0)
     if refused and _is_count(limit, 1):
         if window == "minute":
             minute_limit = int(limit)
@@ -110,8 +112,7 @@ def _wait(headers: Mapping[str, str], retry_after: float | None) -> float:
     return min(wait, MAX_WAIT)
 
 
-def _count(headers: Mapping[str, str], name: str, least: int) -> int | None:
-    text = headers.get(f"X-RateLimit-{name}")
+def _count(text: str | None, least: int) -> int | None:
     if text is None:
         return None
     try:

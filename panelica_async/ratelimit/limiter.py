@@ -11,6 +11,7 @@ from panelica_async.ratelimit.feedback import read_feedback
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
+from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.shared import SharedPlaces
 
 __all__ = ["RateLimiter"]
@@ -81,9 +82,34 @@ class RateLimiter:
         return len(self._waiters)
 
     @property
+    def left(self) -> QuotaLeft:
+        """What may still be sent in the windows that end now, with a coordinator as far as is known here."""
+        return self._places.left(self._running_loop().time())
+
+    @property
     def closed(self) -> bool:
         """Whether the limiter was closed."""
         return self._closed is not None
+
+    def try_acquire(self, *, lane: Lane = "interactive") -> bool:
+        """Take a place in the quota if there is one now and nobody waits; tell whether it was taken.
+
+        Args:
+            lane: `interactive` for calls that somebody waits for, `bulk` for work in the background.
+
+        Raises:
+            ConfigurationError: The limiter is closed, or belongs to another event loop.
+            ValueError: There is no such lane.
+        """
+        if self._closed is not None:
+            raise ConfigurationError(self._closed)
+        if lane not in LANES:
+            raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
+        now = self._running_loop().time()
+        if self._waiters or self._places.ready_at(now, lane) > now:
+            return False
+        self._grant(now, lane)
+        return True
 
     async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, owner: object = None) -> None:
         """Wait for a place in the quota and take it.
@@ -100,15 +126,10 @@ class RateLimiter:
                 or the limiter belongs to another event loop.
             ValueError: There is no such lane.
         """
-        loop = self._running_loop()
-        if self._closed is not None:
-            raise ConfigurationError(self._closed)
-        if lane not in LANES:
-            raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
-        now = loop.time()
-        if not self._waiters and self._places.ready_at(now, lane) <= now:
-            self._grant(now, lane)
+        if self.try_acquire(lane=lane):
             return
+        loop = self._running_loop()
+        now = loop.time()
         if max_wait is not None:
             self.require_within(max_wait, lane)
         turn = Turn(lane, owner, _NEVER if max_wait is None else now + max_wait, loop.create_future())

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.quota import Quota, QuotaLeft
 
 __all__ = ["Demand", "LocalPlaces", "Places"]
 
@@ -39,6 +39,10 @@ class Places(Protocol):
 
     def opens_at(self, lane: Lane) -> float:
         """Return the instant before which surely nobody of a lane goes, as after a refusal."""
+        ...
+
+    def left(self, now: float) -> QuotaLeft:
+        """Return what may still be sent in the windows that end now, as far as is known here."""
         ...
 
     def take(self, now: float, lane: Lane) -> None:
@@ -98,6 +102,10 @@ class LocalPlaces:
     def opens_at(self, lane: Lane) -> float:  # noqa: ARG002  a pause holds both lanes
         """Return the end of the pause."""
         return self._paused_until
+
+    def left(self, now: float) -> QuotaLeft:
+        """Return what may still be sent in the windows that end now."""
+        return self.quota.left(now)
 
     def take(self, now: float, lane: Lane) -> None:
         """Count a request that goes now."""

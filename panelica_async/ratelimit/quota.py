@@ -12,10 +12,12 @@ now and then. The margins below make up for that, at the price of about one per 
 
 from math import floor, inf
 
+import attrs
+
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.rules import NORMAL, Recovery, Rule, SlidingLog, TokenBucket
 
-__all__ = ["BURST_SHARE", "DELAY_SPREAD", "Quota"]
+__all__ = ["BURST_SHARE", "DELAY_SPREAD", "Quota", "QuotaLeft"]
 
 # Seconds by which the delays on the way to the panel may differ. Windows are longer by this. In
 # simulations with delays of up to 0.5 s, nothing was refused.
@@ -59,6 +61,14 @@ def _bucket(limit: RateLimit, recovery: Recovery) -> TokenBucket:
     return TokenBucket(rate, size, reserve=min(size - 1, max(1, int(size * _BURST_RESERVE))), recovery=recovery)
 
 
+@attrs.frozen(kw_only=True)
+class QuotaLeft:
+    """How many requests may still be sent in the windows that end now; None where nothing is limited."""
+
+    minute: int | None
+    hour: int | None
+
+
 class Quota:
     """The rules of a limit, all of which must agree.
 
@@ -99,9 +109,17 @@ class Quota:
             ready = max(ready, rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead))
         return ready
 
+    def left(self, now: float) -> QuotaLeft:
+        """Return what is left in the windows that end at `now`."""
+        return QuotaLeft(
+            minute=None if self.limit.per_minute is None else self.minute.count - self.minute.used(now),
+            hour=None if self.limit.per_hour is None else self.hour.count - self.hour.used(now),
+        )
+
     def take(self, now: float) -> None:
         """Count a request that goes at `now`."""
-        self._take_minute(now)
+        self.minute.take(now)
+        self.bucket.take(now)
         self.hour.take(now)
 
     def seed(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:

@@ -85,7 +85,7 @@ class TokenBucket:
 
     def take(self, now: float) -> None:
         """Take a token. A bucket that has none stays empty: it owes nothing."""
-        interval = self.recovery.interval(now, self.interval)
+        interval = self.recovery.interval(now, self.interval) if self.recovery.slowness else self.interval
         full_at = min(max(self._full_at, now) + interval, now + self.tolerance + interval)
         self._full_at = max(self._full_at, full_at)
 

@@ -12,7 +12,7 @@ from panelica_async.ratelimit.coordination import BATCH, LATENESS, Claim, Coordi
 from panelica_async.ratelimit.lanes import LANES, Lane
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import Demand, LocalPlaces
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.quota import Quota, QuotaLeft
 
 __all__ = ["SharedPlaces"]
 
@@ -121,6 +121,10 @@ class SharedPlaces:
     def opens_at(self, lane: Lane) -> float:
         """Return the instant before which surely nobody of a lane goes."""
         return max(self._local.opens_at(lane), self._lanes[lane].opens_at)
+
+    def left(self, now: float) -> QuotaLeft:
+        """Return what may still be sent in the windows that end now; what others sent is not known here."""
+        return self._local.left(now)
 
     def take(self, now: float, lane: Lane) -> None:
         """Count a request that goes now."""

@@ -24,7 +24,7 @@ _ACCOUNTS_CREATE: Final = Operation(
     name="accounts.create",
     scope="accounts:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("username",), lookup="accounts.list"),
+    natural_key=NaturalKey(lookup=_ACCOUNTS_LIST, fields=names("username")),
     not_empty=frozenset(["username", "email", "password", "plan_id"]),
     reference=Wire(
         method="POST", path="/v1/accounts", body=names("username", "email", "password", "role", "plan_id", "full_name")
@@ -118,8 +118,8 @@ class Accounts(Resource):
         Creates the user and its home directory. The user name and the e-mail address must both be new on the panel; a
         taken address is answered with 400, not 409.
 
-        Scope: `accounts:write`. Not repeated once it may have taken effect. Look it up with `accounts.list` by
-        `username`.
+        Scope: `accounts:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `accounts.list` finds it by `username`.
 
         Args:
             username: Login and system user name, such as `john`.

@@ -24,7 +24,7 @@ _DATABASES_CREATE: Final = Operation(
     name="databases.create",
     scope="databases:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("name", "domain_id"), lookup="databases.list"),
+    natural_key=NaturalKey(lookup=_DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
     choices={"type": ("mysql", "postgresql")},
     not_empty=frozenset(["name", "domain_id", "username", "password"]),
     reference=Wire(
@@ -172,8 +172,8 @@ class Databases(Resource):
         The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL database
         together with its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Not repeated once it may have taken effect. Look it up with `databases.list` by
-        `name`, `domain_id`.
+        Scope: `databases:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `databases.list` finds it by `name`, `domain_id`.
 
         Args:
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current

@@ -24,7 +24,7 @@ _DNS_RECORDS_CREATE: Final = Operation(
     name="dns.records.create",
     scope="dns:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("zone_id", "name", "type", "content"), lookup="dns.records.list"),
+    natural_key=NaturalKey(lookup=_DNS_RECORDS_LIST, fields=names("zone_id", "name", "type", "content")),
     choices={"type": ("A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR")},
     not_empty=frozenset(["name", "content"]),
     reference=Wire(
@@ -109,8 +109,8 @@ class DnsRecords(Resource):
         The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and AAAA
         records.
 
-        Scope: `dns:write`. Not repeated once it may have taken effect. Look it up with `dns.records.list` by `zone_id`,
-        `name`, `type`, `content`.
+        Scope: `dns:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `dns.records.list` finds it by `zone_id`, `name`, `type`, `content`.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.

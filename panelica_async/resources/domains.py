@@ -26,7 +26,7 @@ _DOMAINS_CREATE: Final = Operation(
     name="domains.create",
     scope="domains:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("domain",), lookup="domains.list"),
+    natural_key=NaturalKey(lookup=_DOMAINS_LIST, fields=names("domain")),
     not_empty=frozenset(["domain", "user_id"]),
     reference=Wire(
         method="POST", path="/v1/domains", body=names("domain", "user_id", "php_version", "web_server", "ssl_type")
@@ -127,7 +127,8 @@ class Domains(Resource):
 
         Creates the site, its directory and its DNS zone.
 
-        Scope: `domains:write`. Not repeated once it may have taken effect. Look it up with `domains.list` by `domain`.
+        Scope: `domains:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `domains.list` finds it by `domain`.
 
         Args:
             domain: Name of the domain, such as `example.com`.

@@ -25,7 +25,9 @@ _EMAIL_ACCOUNTS_CREATE: Final = Operation(
     name="email.accounts.create",
     scope="email:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("local_part", "domain_id"), lookup="email.accounts.list"),
+    natural_key=NaturalKey(
+        lookup=_EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
+    ),
     not_empty=frozenset(["local_part", "domain_id", "password"]),
     reference=Wire(
         method="POST", path="/v1/email/accounts", body=names("local_part", "domain_id", "password", "quota_mb")
@@ -93,8 +95,8 @@ class EmailAccounts(Resource):
 
         An address that exists already is answered with 400 by current panels, a full plan with 403.
 
-        Scope: `email:write`. Not repeated once it may have taken effect. Look it up with `email.accounts.list` by
-        `local_part`, `domain_id`.
+        Scope: `email:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `email.accounts.list` finds it by `local_part`, `domain_id`.
 
         Args:
             local_part: Part of the address before the `@`, such as `info`.

@@ -25,7 +25,7 @@ _FTP_ACCOUNTS_CREATE: Final = Operation(
     name="ftp.accounts.create",
     scope="ftp:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("username",), lookup="ftp.accounts.list"),
+    natural_key=NaturalKey(lookup=_FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
     not_empty=frozenset(["username", "password", "domain_id", "home_directory", "user_id"]),
     reference=Wire(
         method="POST",
@@ -100,8 +100,8 @@ class FtpAccounts(Resource):
 
         The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with 403.
 
-        Scope: `ftp:write`. Not repeated once it may have taken effect. Look it up with `ftp.accounts.list` by
-        `username`.
+        Scope: `ftp:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `ftp.accounts.list` finds it by `username`.
 
         Args:
             username: Login name, such as `ftp_user`.

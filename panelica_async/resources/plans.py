@@ -24,7 +24,7 @@ _PLANS_CREATE: Final = Operation(
     name="plans.create",
     scope="plans:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("name",), lookup="plans.list"),
+    natural_key=NaturalKey(lookup=_PLANS_LIST, fields=names("name")),
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
     reference=Wire(
@@ -151,7 +151,8 @@ class Plans(Resource):
         The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit of 0; set
         such a limit with `plans.update` afterwards.
 
-        Scope: `plans:write`. Not repeated once it may have taken effect. Look it up with `plans.list` by `name`.
+        Scope: `plans:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `plans.list` finds it by `name`.
 
         Args:
             name: Name of the plan; each owner has it once.

@@ -25,7 +25,7 @@ _SSL_CERTIFICATES_ISSUE: Final = Operation(
     name="ssl.certificates.issue",
     scope="ssl:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("domain_id",), lookup="ssl.certificates.list"),
+    natural_key=NaturalKey(lookup=_SSL_CERTIFICATES_LIST, fields=names("domain_id")),
     asynchronous=True,
     choices={"type": ("lets_encrypt", "self_signed", "custom")},
     not_empty=frozenset(["domain_id"]),
@@ -92,8 +92,8 @@ class SslCertificates(Resource):
         The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
         Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect. Look it up with `ssl.certificates.list` by
-        `domain_id`. The reply comes before the work is done.
+        Scope: `ssl:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `ssl.certificates.list` finds it by `domain_id`. The reply comes before the work is done.
 
         Args:
             domain_id: Id of the domain the certificate is for.

@@ -2,30 +2,75 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 
+import aiohttp
 import attrs
 
 from panelica_async.core.operation import Repeat
-from panelica_async.errors import OutcomeUnknownError
+from panelica_async.core.request import PreparedRequest
+from panelica_async.transport.options import CallOptions
 
 
 @attrs.define(kw_only=True)
+class RawReply:
+    """A reply of any status, read to its end."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    is_cut: bool = False
+    """Whether the body was longer than a reply may be, and is only its beginning."""
+
+
+NO_REPLY = RawReply(status=0, headers={}, body=b"")
+"""Stands for the reply before there is one."""
+
+
+@attrs.define(kw_only=True, eq=False)
 class Call:
-    """A call from its first attempt to its outcome."""
+    """A call from its first attempt to its outcome. Instants are of the event loop's clock, but for `sent_at`."""
 
     operation: str
-    method: str
-    path: str
+    request: PreparedRequest
     repeat: Repeat
     signed: bool = True
+    upload: aiohttp.Payload | None = attrs.field(default=None, repr=False)
+    """A body that is streamed, and not signed when it is multipart."""
+    options: CallOptions
+
+    number: int = 0
+    """Number of the call in its client."""
+    began_at: float = 0.0
     deadline_at: float | None = None
-    """Time of the event loop at which the caller gives up."""
+    """When the caller gives up."""
+    waited: float = 0.0
+    """Seconds all attempts together waited for their places in the quota."""
     attempts: int = 0
-    sent_at: datetime | None = None
-    """When the last attempt was sent."""
+    """Attempts that were begun, whether or not anything was sent."""
+    first_sent_at: float | None = None
+    """Instant of the monotonic clock at which the first attempt left."""
+    sent_at: float | None = None
+    """Instant of the monotonic clock at which the last attempt left."""
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
+    correction: float = 0.0
+    """Correction of the clock with which the last attempt was signed."""
+    was_signed_anew: bool = False
+    """Whether an attempt was repeated because of its timestamp."""
+    queued_for: float = 0.0
+    """Seconds the attempt that goes next waited for its place in the quota."""
+    reply: RawReply = NO_REPLY
+    """The last reply."""
+
+    @property
+    def method(self) -> str:
+        """HTTP method."""
+        return self.request.method
+
+    @property
+    def path(self) -> str:
+        """Path as sent, from `/v1` on, without query."""
+        return self.request.path
 
     @property
     def time_left(self) -> float | None:
@@ -35,27 +80,12 @@ class Call:
         return max(0.0, self.deadline_at - asyncio.get_running_loop().time())
 
     @property
+    def longest_wait(self) -> float | None:
+        """Seconds the call may still wait in one place: until the deadline, and no longer than it is willing to."""
+        left, cap = self.time_left, self.options.max_wait
+        return left if cap is None else cap if left is None else min(left, cap)
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
         return self.may_be_done and self.repeat is not Repeat.READ
-
-    def outcome_unknown(self, reason: str) -> OutcomeUnknownError:
-        """Return the error for a write whose fate is not known."""
-        return OutcomeUnknownError(
-            f"The request was sent, and whether the panel carried it out is not known: {reason}",
-            operation=self.operation,
-            method=self.method,
-            path=self.path,
-            sent_at=self.sent_at,
-            attempts=self.attempts,
-            hint="Look whether the change is there before you send it again.",
-        )
-
-
-@attrs.frozen(kw_only=True)
-class RawReply:
-    """A reply of any status, read to its end."""
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)

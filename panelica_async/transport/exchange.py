@@ -1,19 +1,19 @@
 """The innermost middleware: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
 
-import asyncio
-import time
-from datetime import UTC, datetime
-
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
-from panelica_async.core.faults import retry_after
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.timeouts import AttemptTimeouts
 
 GATEWAY_ERRORS = (502, 504)
 """The web server before the panel has lost the panel's reply."""
+LONGEST_BODY = 64 * 1024 * 1024
+"""Bytes of a reply that are read, uncompressed: a few kilobytes can claim to be gigabytes."""
 
 # Nothing was sent: the connection, its TLS handshake or a proxy failed first.
 _BEFORE_SENDING = (
@@ -24,8 +24,8 @@ _BEFORE_SENDING = (
 )
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 _CERTIFICATE_HINT = (
-    "A fresh panel has a self-signed certificate: pass as ssl= an ssl.SSLContext that trusts it or its "
-    "aiohttp.Fingerprint, or install a real one."
+    "A fresh panel has a self-signed certificate: pass its file or its fingerprint (sha256:…, which `panelica doctor` "
+    "shows) as ssl=, or install a real one."
 )
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
@@ -34,28 +34,39 @@ class Exchange:
     """Sends one attempt and reads the whole reply within the time-out.
 
     Args:
-        call: The call this is an attempt of.
-        timeout: Seconds from sending to the last byte of the reply. Waiting for quota does not count.
-        sessions: Whose session is used; nothing more is sent once it is closed.
+        call: The call this is an attempt of; it gets the reply.
+        timeouts: Ends attempts that take too long. Waiting for quota does not count.
+        sessions: Nothing more is sent once it is closed.
+        clock: Learns from the reply what time it is on the panel.
+        monitor: Is told what leaves.
     """
 
-    def __init__(self, call: Call, timeout: float, sessions: SessionHolder) -> None:
+    __slots__ = ("_call", "_clock", "_monitor", "_sessions", "_timeouts")
+
+    def __init__(
+        self, call: Call, timeouts: AttemptTimeouts, sessions: SessionHolder, clock: PanelClock, monitor: Monitor
+    ) -> None:
         self._call = call
-        self._timeout = timeout
+        self._timeouts = timeouts
         self._sessions = sessions
+        self._clock = clock
+        self._monitor = monitor
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request; raises `ConnectError`, `RequestTimeoutError` or `TransportError`."""
         # The client may have been closed while this attempt waited for its turn.
-        self._sessions.session()
-        call = self._call
+        self._sessions.require_open()
+        call, clock = self._call, self._clock
         lost_before = call.may_be_done
-        call.sent_at = datetime.now(UTC)
+        call.sent_at = clock.monotonic()
+        if call.first_sent_at is None:
+            call.first_sent_at = call.sent_at
         call.may_be_done = True
+        self._monitor.sent(call, request.headers)
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._timeouts.limit():
                 response = await handler(request)
-                await response.read()
+                call.reply = await _read(response)
         except _BEFORE_SENDING as error:
             call.may_be_done = lost_before
             raise self._not_connected(error) from error
@@ -64,12 +75,13 @@ class Exchange:
             raise ConfigurationError("base_url does not make a valid URL") from error
         except TimeoutError as error:
             raise RequestTimeoutError(
-                f"no reply within {self._timeout:g} s", method=call.method, path=call.path
+                f"no reply within {self._timeouts.seconds:g} s", method=call.method, path=call.path
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(
                 f"no complete reply came back: {_reason(error)}", method=call.method, path=call.path
             ) from error
+        clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
 
@@ -86,14 +98,34 @@ class Exchange:
         )
 
 
-async def asked_wait(response: ClientResponse) -> float | None:
-    """Return the seconds the panel asks to wait, or None when it does not say."""
-    return retry_after(response.status, response.headers, await response.read(), time.time())
-
-
 def is_certificate_problem(error: TransportError) -> bool:
     """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
+
+
+async def _read(response: ClientResponse) -> RawReply:
+    headers, length = response.headers, response.content_length
+    if length is not None and length <= LONGEST_BODY and hdrs.CONTENT_ENCODING not in headers:
+        return RawReply(status=response.status, headers=headers, body=await response.read())
+    # It may be longer than it says.
+    try:
+        body = await _beginning(response)
+    except BaseException:
+        response.close()
+        raise
+    is_cut = len(body) > LONGEST_BODY
+    return RawReply(status=response.status, headers=headers, body=body[:LONGEST_BODY], is_cut=is_cut)
+
+
+async def _beginning(response: ClientResponse) -> bytes:
+    """Read a body to its end, or until it is longer than it may be."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            response.close()
+            break
+    return bytes(body)
 
 
 def _reason(error: Exception) -> str:

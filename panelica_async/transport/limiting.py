@@ -1,57 +1,90 @@
 """The middleware that waits for quota before each attempt, and lets the limiter learn from each reply."""
 
+import asyncio
+
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.core.faults import error_from_response
 from panelica_async.errors import RateLimitedError
-from panelica_async.ratelimit import RateLimiter
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
 
 _TOO_MANY_REQUESTS = 429
 
 
 class LimitingMiddleware:
-    """Lets an attempt pass when the limiter does.
+    """Lets an attempt pass when the limiter of the key does.
 
     Args:
         call: The call this is an attempt of.
-        limiter: The limiter of the key.
+        keys: Has the key; one that is replaced while the attempt waits is not used any more.
         sessions: Has the places for attempts that wait for quota or are on their way.
+        monitor: Is told of refusals.
         owner: On whose behalf the attempt waits; a closing client dismisses its own.
     """
 
-    def __init__(self, call: Call, limiter: RateLimiter, sessions: SessionHolder, owner: object) -> None:
+    __slots__ = ("_call", "_keys", "_monitor", "_owner", "_sessions")
+
+    def __init__(self, call: Call, keys: KeyHolder, sessions: SessionHolder, monitor: Monitor, owner: object) -> None:
         self._call = call
-        self._limiter = limiter
+        self._keys = keys
         self._sessions = sessions
+        self._monitor = monitor
         self._owner = owner
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Wait for quota; raises `RateLimitWaitError` at once when the deadline comes first."""
-        left = self._call.time_left
-        if left is not None:
+        """Wait for quota; raises `RateLimitWaitError` at once when it comes too late for the call."""
+        call, sessions, lane = self._call, self._sessions, self._call.options.lane
+        queued_at = _now()
+        max_wait = call.longest_wait
+        if max_wait is not None:
             # Before waiting for a place behind all those who have one and wait for quota.
-            self._limiter.require_within(left)
+            self._keys.current.quota.limiter().require_within(max_wait, lane)
         # The place comes first: a request that has its share of the quota never waits for a connection.
-        async with self._sessions.place():
-            await self._limiter.acquire(max_wait=self._call.time_left, owner=self._owner)
+        await sessions.take_place(lane)
+        try:
+            sessions.require_open()
+            key = self._keys.current
+            if not key.quota.limiter().try_acquire(lane=lane):
+                key = await self._wait(key)
+            call.queued_for = _now() - queued_at
             response = await handler(request)
-        await self._learn(response)
+        finally:
+            sessions.give_back(lane)
+        self._learn(key)
         return response
 
-    async def _learn(self, response: ClientResponse) -> None:
+    async def _wait(self, key: ApiKey) -> ApiKey:
+        """Wait for a place in the quota of a key; return the key, or the one that took its place meanwhile."""
+        call = self._call
+        while True:
+            limiter = key.quota.limiter()
+            await limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
+            if key is self._keys.current:
+                return key
+            key = self._keys.current
+
+    def _learn(self, key: ApiKey) -> None:
         """Tell the limiter what the reply says about the quota; after a refusal everybody on the key pauses."""
-        status, headers = response.status, response.headers
-        error = None
-        if status == _TOO_MANY_REQUESTS:
-            body = await response.read()
-            error = error_from_response(
-                status, headers, body, method=self._call.method, path=self._call.path, attempts=self._call.attempts
-            )
-        if isinstance(error, RateLimitedError):
-            self._limiter.observe(
-                status, headers, retry_after=error.retry_after, limit=error.limit, window=error.window
-            )
+        reply = self._call.reply
+        if reply.status == _TOO_MANY_REQUESTS:
+            self._learn_refusal(key, reply)
         else:
-            self._limiter.observe(status, headers)
+            key.quota.limiter().observe(reply.status, reply.headers)
+
+    def _learn_refusal(self, key: ApiKey, reply: RawReply) -> None:
+        call = self._call
+        error = error_from_response(
+            reply.status, reply.headers, reply.body, method=call.method, path=call.path, attempts=call.attempts
+        )
+        assert isinstance(error, RateLimitedError)  # noqa: S101 - what a 429 becomes
+        key.quota.limiter().observe(
+            reply.status, reply.headers, retry_after=error.retry_after, limit=error.limit, window=error.window
+        )
+        self._monitor.throttled(call, error)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

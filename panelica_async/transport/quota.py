@@ -49,6 +49,8 @@ class KeyQuota:
             raise ConfigurationError(f"limiter is a {type(given).__name__}; it takes a RateLimiter or a RateLimit")
         self._origin = origin
         self._api_key = api_key
+        self._tier = tier
+        self._given = given
         self._limiter = given if isinstance(given, RateLimiter) else None
         # A limit that the caller chose is not the panel's to change.
         self._is_fixed = isinstance(given, RateLimit)
@@ -59,6 +61,10 @@ class KeyQuota:
         # Time of the event loop from which on the panel is asked.
         self._ask_at = -inf if given is None and tier == AUTO else inf
         self._asking = asyncio.Lock()
+
+    def of_key(self, api_key: str) -> "KeyQuota":
+        """Return the quota of another key of the same panel, under the same settings."""
+        return KeyQuota(self._origin, api_key, tier=self._tier, given=self._given)
 
     def limiter(self) -> RateLimiter:
         """Return the limiter of the key."""

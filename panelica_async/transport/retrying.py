@@ -10,9 +10,12 @@ from typing import cast
 import backoff
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
+from panelica_async.core.faults import blames_timestamp, retry_after
 from panelica_async.errors import ConnectError, TransportError
-from panelica_async.transport.call import Call
-from panelica_async.transport.exchange import GATEWAY_ERRORS, asked_wait, is_certificate_problem
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.exchange import GATEWAY_ERRORS, is_certificate_problem
+from panelica_async.transport.monitor import Monitor
 
 # backoff sends the exception in, but declares that it sends nothing.
 _WaitGenerator = Callable[..., Generator[float, None, None]]
@@ -21,8 +24,36 @@ LONGEST_WAIT = 90.0
 """Seconds: a panel that asks for a longer wait gets an error instead of a sleeping client."""
 _FIRST_WAIT = 0.5
 _LONGEST_BACKOFF = 30.0
+_UNAUTHORIZED = 401
 _REFUSED = 429
 _UNAVAILABLE = 503
+_REPEATED = {_UNAUTHORIZED, _REFUSED, _UNAVAILABLE, *GATEWAY_ERRORS}
+
+
+class RetryBudget:
+    """What keeps a client from storming a panel that is down: retries are paid for by calls that succeed at once.
+
+    It begins full. A retry costs one; a call that needs none earns a fifth, so in the long run at most every sixth
+    request is a retry. Retries after a 429 are free: the limiter paces them.
+    """
+
+    CAPACITY = 100.0
+    _EARNED = 0.2
+
+    def __init__(self) -> None:
+        self._left = self.CAPACITY
+
+    def earn(self) -> None:
+        """Note a call that succeeded at once."""
+        if self._left < self.CAPACITY:
+            self._left = min(self.CAPACITY, self._left + self._EARNED)
+
+    def spend(self) -> bool:
+        """Pay for a retry; tell whether there was enough."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class _Again(Exception):  # noqa: N818 - a signal to backoff, never seen outside
@@ -44,32 +75,61 @@ class RetryMiddleware:
     """Repeats attempts that may be repeated.
 
     Reads and idempotent writes: on connection errors, time-outs, 429, 502, 503 and 504. Other writes: only when they
-    surely did not run: no connection was made, the panel refused them (429), or said when to come back (503).
+    surely did not run: no connection was made, the panel refused them (429), or said when to come back (503). A call
+    whose timestamp was refused is signed anew, once, when the reply has shown that the clocks differ.
 
     Args:
         call: The call to carry to its outcome.
-        max_retries: How often it is tried again.
+        budget: What the client has left for retries.
+        clock: Has learnt the panel's time from the replies.
+        monitor: Is told of each retry.
     """
 
-    def __init__(self, call: Call, max_retries: int) -> None:
+    __slots__ = ("_budget", "_call", "_clock", "_failure", "_monitor")
+
+    def __init__(self, call: Call, budget: RetryBudget, clock: PanelClock, monitor: Monitor) -> None:
         self._call = call
-        self._max_retries = max_retries
+        self._budget = budget
+        self._clock = clock
+        self._monitor = monitor
+        self._failure: _Again | None = None
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Make an attempt, and as many more as it takes and is allowed."""
+        try:
+            response = await self._attempt(request, handler)
+        except _Again as failure:
+            # backoff comes in here and not before: most calls never need it, and each would pay for it.
+            self._failure = failure
+            return await self._repeat(request, handler)
+        self._budget.earn()
+        return response
 
     @backoff.on_exception(cast("_WaitGenerator", _waits), _Again, jitter=None, logger=None)
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Make an attempt; asking backoff for another is a matter of `_Again`."""
-        self._call.attempts += 1
+    async def _repeat(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return await self._attempt(request, handler)
+
+    async def _attempt(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Make one attempt; asking for another is a matter of `_Again`."""
+        call = self._call
+        call.attempts += 1
         try:
             response = await handler(request)
         except TransportError as error:
-            error.attempts = self._call.attempts
+            error.attempts = call.attempts
             wait = self._own_wait()
-            if self._may_repeat_after(error) and self._is_allowed(wait):
+            if self._may_repeat_after(error) and self._is_allowed(wait, error):
+                self._monitor.retried(call, wait, error.message)
                 raise _Again(wait) from error
             raise
-        asked = await self._wait_after(response)
-        if asked is not None and self._is_allowed(asked):
-            raise _Again(asked)
+        if call.reply.status in _REPEATED:
+            asked = self._wait_after(call.reply)
+            if asked is not None:
+                self._monitor.retried(call, asked, f"the panel answered {call.reply.status}")
+                raise _Again(asked)
         return response
 
     def _may_repeat_after(self, error: TransportError) -> bool:
@@ -77,21 +137,38 @@ class RetryMiddleware:
             return False
         return self._call.repeat.is_safe or isinstance(error, ConnectError)
 
-    async def _wait_after(self, response: ClientResponse) -> float | None:
+    def _wait_after(self, reply: RawReply) -> float | None:
         """Return the wait before the next attempt, or None when the reply is final."""
-        status = response.status
-        if status not in {_REFUSED, _UNAVAILABLE, *GATEWAY_ERRORS}:
+        call, status = self._call, reply.status
+        if status == _UNAUTHORIZED:
+            return self._wait_to_sign_anew(reply)
+        asked = retry_after(status, reply.headers, reply.body)
+        if not (status == _REFUSED or call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None)):
             return None
-        asked = await asked_wait(response)
-        if status == _REFUSED or self._call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None):
-            return self._own_wait() if asked is None else asked
-        return None
+        wait = self._own_wait() if asked is None else asked
+        return wait if self._is_allowed(wait, reply) else None
+
+    def _wait_to_sign_anew(self, reply: RawReply) -> float | None:
+        call = self._call
+        if call.was_signed_anew or call.correction == self._clock.correction:
+            return None
+        if not blames_timestamp(reply.status, reply.headers, reply.body):
+            return None
+        call.was_signed_anew = True
+        return 0.0
 
     def _own_wait(self) -> float:
         wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2.0 ** (self._call.attempts - 1))
         # Upwards only, so that many clients do not come back together.
         return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
 
-    def _is_allowed(self, wait: float) -> bool:
-        left = self._call.time_left
-        return self._call.attempts <= self._max_retries and wait <= LONGEST_WAIT and (left is None or wait < left)
+    def _is_allowed(self, wait: float, failure: TransportError | RawReply) -> bool:
+        """Tell whether another attempt may follow after a wait, and pay for it."""
+        call = self._call
+        left, cap = call.time_left, call.options.max_wait
+        if call.attempts - call.was_signed_anew > call.options.max_retries:
+            return False
+        if wait > (LONGEST_WAIT if cap is None else min(cap, LONGEST_WAIT)) or (left is not None and wait >= left):
+            return False
+        is_refusal = isinstance(failure, RawReply) and failure.status == _REFUSED
+        return is_refusal or self._budget.spend()

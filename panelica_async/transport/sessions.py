@@ -1,20 +1,20 @@
 """The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its places."""
 
 import asyncio
-import ssl as ssl_module
+import os
+import urllib.request
 import warnings
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import aiohttp
+from yarl import URL
 
 from panelica_async.errors import ConfigurationError
+from panelica_async.ratelimit.lanes import Lane
 
 MAX_IN_FLIGHT = 100
 """Requests on their way at one time. More would wait in the connector, after they were signed."""
-
-TlsSetting = ssl_module.SSLContext | aiohttp.Fingerprint | bool | None
-"""None verifies against the system's authorities; False does not verify at all."""
+_BULK_SHARE = 0.8
+"""Part of the places that bulk calls can take together: a web request must not wait for one behind a launch."""
 
 
 class SessionHolder:
@@ -22,44 +22,57 @@ class SessionHolder:
 
     Args:
         borrowed: A session of the caller's; it is used and never closed.
+        proxy: Proxy for a session of its own; None for none.
 
     Raises:
         ConfigurationError: `borrowed` is something else.
     """
 
-    def __init__(self, borrowed: aiohttp.ClientSession | None) -> None:
+    def __init__(self, borrowed: aiohttp.ClientSession | None, *, proxy: URL | None = None) -> None:
         if not isinstance(borrowed, aiohttp.ClientSession | None):
             raise ConfigurationError(f"session is a {type(borrowed).__name__}; it takes an aiohttp.ClientSession")
         self._borrowed = borrowed
+        self._proxy = proxy
         self._session = borrowed
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process: int | None = None
         self._closed = False
-        self._places = asyncio.Semaphore(_places(borrowed))
+        places = _places(borrowed)
+        self._places = asyncio.Semaphore(places)
+        self._bulk_places = asyncio.Semaphore(max(1, int(places * _BULK_SHARE)))
 
-    @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None, None]:
-        """Wait for a place among the requests on their way, and hold it.
+    async def take_place(self, lane: Lane) -> None:
+        """Wait for a place among the requests that wait for quota or are on their way; `give_back` returns it."""
+        if lane == "bulk":
+            await self._bulk_places.acquire()
+        try:
+            await self._places.acquire()
+        except BaseException:
+            if lane == "bulk":
+                self._bulk_places.release()
+            raise
 
-        Raises:
-            ConfigurationError: The client was closed meanwhile.
-        """
-        async with self._places:
-            self.session()
-            yield
+    def give_back(self, lane: Lane) -> None:
+        """Give a place back."""
+        self._places.release()
+        if lane == "bulk":
+            self._bulk_places.release()
+
+    def require_open(self) -> None:
+        """Raise `ConfigurationError` once the client is closed."""
+        if self._closed:
+            raise ConfigurationError("the client is closed; make a new PanelicaClient")
 
     def session(self) -> aiohttp.ClientSession:
         """Return the session, made on first use in the running event loop.
 
         Raises:
-            ConfigurationError: The client is closed, or used from another event loop.
+            ConfigurationError: The client is closed, or used from another event loop or process.
         """
+        self.require_open()
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ConfigurationError("the client is closed; make a new PanelicaClient")
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is not loop:
-            raise ConfigurationError("the client belongs to another event loop; make one PanelicaClient for each loop")
+        if self._loop is not loop or self._process != os.getpid():
+            self._bind(loop)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT),
@@ -67,14 +80,30 @@ class SessionHolder:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Time-outs are ours: aiohttp's total would run while a call waits for quota.
                 timeout=aiohttp.ClientTimeout(total=None),
+                proxy=self._proxy,
             )
         if self._session.closed:
             raise ConfigurationError("the session passed in as session= is closed; pass an open one")
         return self._session
 
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to the event loop and the process of the first call, and to no other."""
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        elif self._process != os.getpid():
+            raise ConfigurationError(
+                "the client was made before this process was forked; make one PanelicaClient in each process"
+            )
+        else:
+            raise ConfigurationError("the client belongs to another event loop; make one PanelicaClient for each loop")
+
+    def stop(self) -> None:
+        """Let no more requests go."""
+        self._closed = True
+
     async def close(self) -> None:
         """Close the session if it is ours. Closing again changes nothing."""
-        self._closed = True
+        self.stop()
         if self._session is not None and self._borrowed is None:
             await self._session.close()
 
@@ -87,6 +116,15 @@ class SessionHolder:
                 stacklevel=3,
                 source=owner,
             )
+
+
+def proxy_of_environment(origin: str) -> URL | None:
+    """Return the proxy that the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) names for an origin, if any."""
+    url = URL(origin)
+    if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    proxy = urllib.request.getproxies().get(url.scheme)
+    return None if proxy is None else URL(proxy)
 
 
 def _places(borrowed: aiohttp.ClientSession | None) -> int:

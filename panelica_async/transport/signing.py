@@ -1,54 +1,65 @@
-"""The middleware that signs each attempt, and only requests to the panel it was made for."""
-
-import time
-from collections.abc import Callable
+"""The middleware that signs each attempt, and only requests to the panel the client was made for."""
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.payload import Payload
 from yarl import URL
 
 from panelica_async.core.address import Address
-from panelica_async.core.signing import Signer
+from panelica_async.core.signing import signs_body
 from panelica_async.errors import ConfigurationError
+from panelica_async.transport.call import Call
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import KeyHolder
 
 
 class SigningMiddleware:
     """Adds the signature headers.
 
     Args:
-        signer: Holds the key.
+        call: The call this is an attempt of.
+        keys: Has the key. It signs with the one of this moment, whatever was in use when the attempt began to wait.
         address: The panel the key belongs to; a request to any other origin is refused, not signed.
-        clock: Returns Unix time in seconds.
+        clock: Has the panel's time.
     """
 
-    def __init__(self, signer: Signer, address: Address, clock: Callable[[], float] = time.time) -> None:
-        self._signer = signer
-        self._origin = _origin(URL(address.origin))
-        self._prefix = address.prefix
+    __slots__ = ("_address", "_call", "_clock", "_keys")
+
+    def __init__(self, call: Call, keys: KeyHolder, address: Address, clock: PanelClock) -> None:
+        self._call = call
+        self._keys = keys
+        self._address = address
         self._clock = clock
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sign what is about to be sent: `raw_path` and `raw_query_string` are the bytes on the wire."""
         url = request.url
-        if _origin(url) != self._origin:
+        if not _is_at(url, self._address.origin):
             raise ConfigurationError(
                 f"refused to sign a request to {url.origin()}, which is not the panel of this client"
             )
-        body = await request.body.as_bytes() if isinstance(request.body, Payload) else request.body
+        content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+        body = await _bytes_of(request) if request.body and signs_body(request.method, content_type) else b""
         # update() replaces the headers of an earlier attempt.
         request.headers.update(
-            self._signer.headers(
+            self._keys.current.signer.headers(
                 request.method,
                 url.raw_path,
                 url.raw_query_string,
                 body,
-                prefix=self._prefix,
-                timestamp=int(self._clock()),
-                content_type=request.headers.get(hdrs.CONTENT_TYPE, ""),
+                prefix=self._address.prefix,
+                timestamp=int(self._clock.now()),
+                content_type=content_type,
             )
         )
+        self._call.correction = self._clock.correction
         return await handler(request)
 
 
-def _origin(url: URL) -> tuple[str, str | None, int | None]:
-    return url.scheme, url.raw_host, url.port
+async def _bytes_of(request: ClientRequest) -> bytes:
+    body = request.body
+    return await body.as_bytes() if isinstance(body, Payload) else body
+
+
+def _is_at(url: URL, origin: str) -> bool:
+    scheme, _, authority = origin.partition("://")
+    return url.scheme == scheme and url.raw_authority == authority

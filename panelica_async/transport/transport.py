@@ -3,49 +3,44 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import aiohttp
-import attrs
 from aiohttp import ClientMiddlewareType, hdrs
 from yarl import URL
 
 from panelica_async.core.address import Address
 from panelica_async.core.request import PreparedRequest
-from panelica_async.errors import ConfigurationError, PanelicaError, RequestTimeoutError
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.errors import PanelicaError, RequestTimeoutError
+from panelica_async.transport.call import Call
+from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
+from panelica_async.transport.keys import KeyHolder
 from panelica_async.transport.limiting import LimitingMiddleware
-from panelica_async.transport.quota import KeyQuota
-from panelica_async.transport.retrying import RetryMiddleware
-from panelica_async.transport.sessions import SessionHolder, TlsSetting
+from panelica_async.transport.lost import outcome_unknown
+from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
+from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
+from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.tls import TlsSetting, verification
 
 _CONNECT_TIMEOUT = 10.0
 """Seconds to make a connection, TLS included."""
-
-
-@attrs.frozen(kw_only=True)
-class Patience:
-    """How long a call may take."""
-
-    timeout: float
-    """Seconds for one attempt, from sending to the last byte of the reply."""
-    deadline: float | None
-    """Seconds for the whole call with its waits and retries; None for no end."""
-    max_retries: int
-    """How often a failed attempt is tried again."""
+_JSON = "application/json"
+_CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
 
 
 class Transport:
-    """Shared by a client and its variants: session, limiter and signer.
+    """Shared by a client and its variants: session, key, clock, figures, and what is left for retries.
 
     Args:
         address: Where the panel is.
         sessions: The aiohttp session.
-        signing: The signer.
-        quota: The limiter of the key.
+        keys: Has the API key.
         ssl: How to verify the panel's certificate.
         user_agent: User-Agent header.
+        clock: The panel's time.
 
     Raises:
         ConfigurationError: `ssl` is something else.
@@ -56,94 +51,107 @@ class Transport:
         *,
         address: Address,
         sessions: SessionHolder,
-        signing: SigningMiddleware,
-        quota: KeyQuota,
+        keys: KeyHolder,
         ssl: TlsSetting,
         user_agent: str,
+        clock: PanelClock,
     ) -> None:
+        self.keys = keys
+        self.clock = clock
+        self.monitor = Monitor()
         self._address = address
+        self._base = str(address)
         self._sessions = sessions
-        self._signing = signing
-        self._quota = quota
-        if not isinstance(ssl, TlsSetting):
-            raise ConfigurationError(f"ssl is a {type(ssl).__name__}; it takes an SSLContext or an aiohttp.Fingerprint")
-        self._ssl = True if ssl is None else ssl
-        self._headers = {"Accept": "application/json", "User-Agent": user_agent}
+        self._budget = RetryBudget()
+        self._ssl = verification(ssl)
+        self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
+        self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
 
     async def send(
-        self,
-        request: PreparedRequest,
-        call: Call,
-        patience: Patience,
-        *,
-        before: Callable[[], Awaitable[None]] | None = None,
-    ) -> RawReply:
-        """Send a request and return the reply, whatever its status.
+        self, call: Call, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Send a request; the call has the reply then, whatever its status.
 
         Args:
-            request: What to send.
-            call: What is known of it.
-            patience: How long it may take.
+            call: What to send, and how.
+            timeouts: Ends attempts that take too long.
             before: Awaited first, within the deadline.
 
         Raises:
             TransportError: Nothing came back, and nothing was done.
             OutcomeUnknownError: A write was sent and no reply came.
-            RateLimitWaitError: The quota is free only after the deadline.
+            RateLimitWaitError: The quota is free only after the deadline, or later than the call may wait.
             ConfigurationError: The client is closed, or used from another event loop.
         """
-        self._sessions.session()
-        if patience.deadline is not None:
-            call.deadline_at = asyncio.get_running_loop().time() + patience.deadline
         try:
-            async with asyncio.timeout_at(call.deadline_at):
-                if before is not None:
-                    await before()
-                return await self._exchange(request, call, patience)
+            if call.options.deadline is None:
+                await self._send(call, timeouts, before)
+            else:
+                await self._send_in_time(call, call.options.deadline, timeouts, before)
         except PanelicaError as error:
             # An earlier attempt may have taken effect, whatever stopped this one.
             if call.is_doubtful:
-                raise call.outcome_unknown(error.message) from error
+                raise outcome_unknown(call, self.clock, error.message) from error
+            raise
+        except asyncio.CancelledError as error:
+            if call.is_doubtful:
+                # It stays a cancellation, but says what it interrupted.
+                raise error from outcome_unknown(call, self.clock, "it was cancelled on its way")
+            raise
+
+    async def _send_in_time(
+        self, call: Call, deadline: float, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        call.deadline_at = asyncio.get_running_loop().time() + deadline
+        try:
+            async with asyncio.timeout_at(call.deadline_at):
+                await self._send(call, timeouts, before)
+        except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            reason = f"the deadline of {patience.deadline:g} s has passed"
-            if call.is_doubtful:
-                raise call.outcome_unknown(reason) from error
+            reason = f"the deadline of {deadline:g} s has passed"
             raise RequestTimeoutError(reason, method=call.method, path=call.path, attempts=call.attempts) from error
 
-    async def _exchange(self, request: PreparedRequest, call: Call, patience: Patience) -> RawReply:
-        query = f"?{request.query}" if request.query else ""
-        body = None if request.body is None else io.BytesIO(request.body)
-        headers = self._headers if body is None else {**self._headers, hdrs.CONTENT_TYPE: request.content_type}
-        async with self._sessions.session().request(
+    async def _send(self, call: Call, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None) -> None:
+        session = self._sessions.session()
+        if before is not None:
+            await before()
+        request = call.request
+        has_body = request.body is not None or call.upload is not None
+        # Not `async with`: the reply was read to its end, or closed, when this returns.
+        await session.request(
             request.method,
-            # Already encoded: yarl must not touch what is going to be signed.
-            URL(self._address.url(request.path) + query, encoded=True),
-            data=body,
-            headers=headers,
+            self._url(request),
+            data=io.BytesIO(request.body) if request.body is not None else call.upload,
+            headers=self._headers if request.body is None else self._json_headers,
             # aiohttp would call the body of a POST without one application/octet-stream.
-            skip_auto_headers=[hdrs.CONTENT_TYPE],
+            skip_auto_headers=None if has_body or request.method == hdrs.METH_GET else _CONTENT_TYPE,
             allow_redirects=False,
             # A borrowed session may raise by itself, and lose the panel's explanation.
             raise_for_status=False,
             ssl=self._ssl,
-            timeout=_connect_within(patience.timeout),
-            middlewares=self._middlewares(call, patience),
-        ) as response:
-            return RawReply(status=response.status, headers=response.headers, body=await response.read())
+            timeout=_connect_within(call.options.timeout),
+            middlewares=self._middlewares(call, timeouts),
+        )
 
-    def _middlewares(self, call: Call, patience: Patience) -> tuple[ClientMiddlewareType, ...]:
+    def _url(self, request: PreparedRequest) -> URL:
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        # Already encoded: yarl must not touch what is going to be signed.
+        return URL(self._base + target, encoded=True)
+
+    def _middlewares(self, call: Call, timeouts: AttemptTimeouts) -> tuple[ClientMiddlewareType, ...]:
         """Return the chain, outermost first."""
-        retrying = RetryMiddleware(call, patience.max_retries)
-        exchange = Exchange(call, patience.timeout, self._sessions)
+        retrying = RetryMiddleware(call, self._budget, self.clock, self.monitor)
+        exchange = Exchange(call, timeouts, self._sessions, self.clock, self.monitor)
         if not call.signed:
             return retrying, exchange
-        limiting = LimitingMiddleware(call, self._quota.limiter(), self._sessions, owner=self)
-        return retrying, limiting, self._signing, exchange
+        limiting = LimitingMiddleware(call, self.keys, self._sessions, self.monitor, owner=self)
+        return retrying, limiting, SigningMiddleware(call, self.keys, self._address, self.clock), exchange
 
     async def close(self) -> None:
         """Refuse what waits for quota, then close the session if it is ours."""
-        self._quota.dismiss(self)
+        self._sessions.stop()
+        self.keys.current.quota.dismiss(self)
         await self._sessions.close()
 
     def warn_if_open(self, owner: object) -> None:
@@ -151,6 +159,7 @@ class Transport:
         self._sessions.warn_if_open(owner)
 
 
+@lru_cache(maxsize=64)
 def _connect_within(timeout: float) -> aiohttp.ClientTimeout:
     # Shorter than the attempt's, so that a host that does not answer is told from one that took the request.
     return aiohttp.ClientTimeout(total=None, connect=min(_CONNECT_TIMEOUT, timeout / 2))

@@ -24,7 +24,7 @@ PROFESSIONAL = {
 
 
 def limit_of(panel: PanelicaClient) -> RateLimit:
-    return panel._quota.limiter().limit
+    return panel._transport.keys.current.quota.limiter().limit
 
 
 def asked(server: RawServer) -> int:
@@ -42,7 +42,7 @@ async def test_the_panel_is_asked_before_the_first_call(server: RawServer, conne
     await use(panel)
     assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/x", "/api/external/v1/x"]
     assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
-    assert panel._quota.limiter().granted == 3
+    assert panel._transport.keys.current.quota.limiter().granted == 3
 
 
 async def test_fifty_first_calls_ask_once(server: RawServer, connect: Connect) -> None:
@@ -140,7 +140,7 @@ async def test_a_process_that_starts_in_a_full_minute_asks_again(
     server.script(reply(429, headers={"Retry-After": "40"}))
     panel = connect(tier="auto")
     first = asyncio.create_task(use(panel))
-    await until(lambda: panel._quota.limiter().waiting == 1)
+    await until(lambda: panel._transport.keys.current.quota.limiter().waiting == 1)
     assert asked(server) == len(server.requests) == 1
     advance(61)
     await first
@@ -196,9 +196,9 @@ async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Conn
     other_key = connect(tier="starter", api_key="pk_live_other")
     for panel in (one, two, other_key):
         await use(panel)
-    assert one._quota.limiter() is two._quota.limiter()
-    assert one._quota.limiter().granted == 2
-    assert other_key._quota.limiter().granted == 1
+    assert one._transport.keys.current.quota.limiter() is two._transport.keys.current.quota.limiter()
+    assert one._transport.keys.current.quota.limiter().granted == 2
+    assert other_key._transport.keys.current.quota.limiter().granted == 1
 
 
 async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
@@ -224,4 +224,4 @@ async def test_the_embedded_panel_says_its_tier(tier: str) -> None:
 
 def test_nothing_is_known_of_the_key_beyond_its_digest() -> None:
     panel = PanelicaClient("panel.example.com", api_key=API_KEY, api_secret="sk_test_x")
-    assert API_KEY not in repr(panel._quota)
+    assert API_KEY not in repr(panel._transport.keys.current.quota)

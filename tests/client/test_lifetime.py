@@ -160,7 +160,7 @@ async def test_variants_share_session_and_limiter(server: RawServer, connect: Co
     await panel.request("POST", "/v1/x")
     await variant.request("POST", "/v1/x")
     assert server.connections == 1
-    assert panel._quota.limiter().granted == 2
+    assert panel._transport.keys.current.quota.limiter().granted == 2
     await variant.close()
     with pytest.raises(ConfigurationError, match="closed"):
         await panel.me()
@@ -169,9 +169,9 @@ async def test_variants_share_session_and_limiter(server: RawServer, connect: Co
 async def test_variants_keep_what_is_not_given() -> None:
     panel = make(timeout=5, deadline=60, max_retries=7)
     variant = panel.with_options(max_retries=0).with_options(deadline=None)
-    patience = variant._patience
-    assert (patience.timeout, patience.deadline, patience.max_retries) == (5, None, 0)
-    assert panel._patience.max_retries == 7
+    options = variant._options
+    assert (options.timeout, options.deadline, options.max_retries) == (5, None, 0)
+    assert panel._options.max_retries == 7
     assert variant.domains is not panel.domains
 
 

@@ -59,7 +59,7 @@ async def delete(panel: PanelicaClient) -> None:
 
 
 async def create(panel: PanelicaClient) -> None:
-    await panel.dns.records.create("z1", name="www", type="A", content="192.0.2.1")
+    await panel.with_options(look_up_lost=False).dns.records.create("z1", name="www", type="A", content="192.0.2.1")
 
 
 async def restart(panel: PanelicaClient) -> None:

@@ -10,9 +10,7 @@ from panelica_async.facts import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import Counting
-from panelica_async.transport.limiting import LimitingMiddleware
-from panelica_async.transport.retrying import RetryMiddleware
-from tests.transport.stubs import REQUEST, OpenSessions, call, now, response
+from tests.transport.stubs import REQUEST, OpenSessions, call, limited, now, response
 from tests.virtual_time import run
 
 PROFESSIONAL = TIERS["professional"]
@@ -52,12 +50,7 @@ class Panel:
 
 async def send(panel: Panel, limiter: RateLimiter, sessions: OpenSessions) -> int:
     of = call()
-    limiting = LimitingMiddleware(of, limiter, sessions, owner=panel)
-
-    async def limited(request: ClientRequest) -> ClientResponse:
-        return await limiting(request, panel)
-
-    status = (await RetryMiddleware(of, 3)(REQUEST, limited)).status
+    status = await limited(of, panel, limiter, sessions, owner=panel)
     assert of.attempts == 1
     return status
 

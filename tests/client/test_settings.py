@@ -123,7 +123,8 @@ def test_no_secret_is_shown() -> None:
     panel = PanelicaClient(**GOOD)
     assert repr(panel) == "<PanelicaClient https://panel.example.com:8443/api/external key=pk_test_0123…>"
     assert repr(panel.with_options(timeout=1)) == repr(panel)
-    parts = [panel._transport, panel._transport._signing, panel._transport._signing._signer, panel._quota]
+    key = panel._transport.keys.current
+    parts = [panel._transport, key, key.signer, key.quota]
     shown = " ".join(map(repr, [*parts, panel._caller, panel.domains, panel.domains.list()]))
     assert API_SECRET not in shown
     assert API_KEY not in shown

@@ -176,19 +176,19 @@ EDITS = {
         "x-repeat: natural-key",
         "x-repeat: natural-key\n      x-async",
         "`parcels.collect` must have both or neither of `x-repeat: natural-key` and `x-natural-key`. `x-natural-key` "
-        "is {fields: [argument, …], lookup: operationId of a list}.",
+        "is {lookup: operationId of a list, fields: {argument: field of a row, …}}.",
     ),
     "a natural key of an unsafe operation": Edit(
         "x-repeat: natural-key",
         "x-repeat: unsafe",
         "x-repeat: unsafe\n      x-natural-key",
         "`parcels.create` must have both or neither of `x-repeat: natural-key` and `x-natural-key`. `x-natural-key` "
-        "is {fields: [argument, …], lookup: operationId of a list}.",
+        "is {lookup: operationId of a list, fields: {argument: field of a row, …}}.",
     ),
     "a natural key that is no argument": Edit(
-        "fields: [reference]",
-        "fields: [ref]",
-        "fields: [ref]",
+        "fields: {reference: id}, prefixed: [reference]",
+        "fields: {ref: id}",
+        "fields: {ref",
         "`parcels.create` has no argument `ref`. It has account, reference, class_, destination, note, weight_g, "
         "priority, send_at, stamps, labels.",
     ),
@@ -196,11 +196,31 @@ EDITS = {
         "lookup: parcels.list",
         "lookup: parcels.find",
         "lookup: parcels.find",
-        "there is no operation `parcels.find`. Name the list that finds the object.",
+        "no operation `parcels.find` stands before `parcels.create` in its file. Name the list that finds the object, "
+        "and put it there.",
+    ),
+    "a natural key that is looked up in no list": Edit(
+        "x-repeat: idempotent\n      x-errors: [400, 404]",
+        "x-repeat: natural-key\n      x-natural-key: {lookup: parcels.create, fields: {id: id}}\n      x-errors: [400, 404]",
+        "lookup: parcels.create",
+        "`parcels.create` is no list. Name the list that finds the object.",
+    ),
+    "a natural key that is in no row": Edit(
+        "fields: {reference: id}",
+        "fields: {reference: name}",
+        "reference: name",
+        "`parcels.create` replies with no `name`, so rows of its list have none either. Name a field of what it "
+        "creates.",
+    ),
+    "a prefix of what is no natural key": Edit(
+        "prefixed: [reference]",
+        "prefixed: [note]",
+        "prefixed: [note]",
+        "`prefixed` names `note`, which is not under `fields`. Name it there, or correct the name.",
     ),
     "a natural key without its lookup": Edit(
-        "x-natural-key: {fields: [reference], lookup: parcels.list}",
-        "x-natural-key: {fields: [reference]}",
+        "x-natural-key: {lookup: parcels.list, fields",
+        "x-natural-key: {fields",
         "x-natural-key:",
         "`x-natural-key` has no `lookup`. Name the list that finds the object.",
     ),

@@ -312,6 +312,6 @@ def test_files_of_current_panels() -> None:
 def test_every_natural_key_is_found_by_a_list_that_takes_what_it_needs() -> None:
     for operation in OPERATIONS.values():
         if operation.natural_key is not None:
-            lookup = OPERATIONS[operation.natural_key.lookup]
+            lookup = operation.natural_key.lookup
             assert ENDPOINTS[lookup.name].operation.get("x-paginated"), operation.name
             assert set(lookup.reference.placeholders) <= set(operation.natural_key.fields), operation.name

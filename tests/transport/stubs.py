@@ -5,15 +5,31 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
-from aiohttp import ClientRequest, ClientResponse, ClientSession
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.core.operation import Repeat
-from panelica_async.transport.call import Call
+from panelica_async.core.request import PreparedRequest
+from panelica_async.core.signing import Signer
+from panelica_async.ratelimit import RateLimiter
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.limiting import LimitingMiddleware
+from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.options import CallOptions
+from panelica_async.transport.quota import KeyQuota
+from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
 
-REQUEST = cast("ClientRequest", None)
-"""Only the signer looks at the request."""
+
+class StubRequest:
+    """What the middlewares use of a request; the signer needs a real one."""
+
+    headers = CIMultiDict[str]()
+
+
+REQUEST = cast("ClientRequest", StubRequest())
 
 
 @attrs.frozen
@@ -23,6 +39,10 @@ class StubResponse:
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes = b""
+
+    @property
+    def content_length(self) -> int:
+        return len(self.body)
 
     async def read(self) -> bytes:
         return self.body
@@ -73,8 +93,54 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def call(repeat: Repeat = Repeat.READ, *, deadline: float | None = None) -> Call:
+def call(repeat: Repeat = Repeat.READ, *, deadline: float | None = None, **options: Any) -> Call:
     """Make a call whose deadline is so many seconds away."""
-    method = "GET" if repeat is Repeat.READ else "POST"
-    deadline_at = None if deadline is None else now() + deadline
-    return Call(operation="things.do", method=method, path="/v1/things", repeat=repeat, deadline_at=deadline_at)
+    return Call(
+        operation="things.do",
+        request=PreparedRequest(method="GET" if repeat is Repeat.READ else "POST", path="/v1/things"),
+        repeat=repeat,
+        options=CallOptions(deadline=deadline, **options),
+        deadline_at=None if deadline is None else now() + deadline,
+    )
+
+
+def holder(limiter: RateLimiter) -> KeyHolder:
+    """Return the key of a client whose limiter is given."""
+    quota = KeyQuota("https://panel.example.com", "pk_test_0123", tier="starter", given=limiter)
+    return KeyHolder(ApiKey(Signer("pk_test_0123", "sk_test_0123"), quota))
+
+
+def exchange(of: Call, network: ClientHandlerType) -> ClientHandlerType:
+    """Return a handler that leaves the reply in the call, as the innermost middleware does."""
+
+    async def handle(request: ClientRequest) -> ClientResponse:
+        reply = await network(request)
+        of.reply = RawReply(status=reply.status, headers=reply.headers, body=await reply.read())
+        return reply
+
+    return handle
+
+
+async def retried(of: Call, handler: ClientHandlerType, **parts: Any) -> int:
+    """Run the retry middleware and return the status it ends with.
+
+    Args:
+        of: The call.
+        handler: What it makes attempts with.
+        parts: Budget or clock, where they matter.
+    """
+    given = {"budget": RetryBudget(), "clock": PanelClock(), "monitor": Monitor(), **parts}
+    return (await RetryMiddleware(of, **given)(REQUEST, handler)).status
+
+
+async def limited(
+    of: Call, network: ClientHandlerType, limiter: RateLimiter, sessions: SessionHolder, owner: object
+) -> int:
+    """Run retry and limiter before a network, as the transport puts them together."""
+    limiting = LimitingMiddleware(of, holder(limiter), sessions, Monitor(), owner)
+    handler = exchange(of, network)
+
+    async def attempt(request: ClientRequest) -> ClientResponse:
+        return await limiting(request, handler)
+
+    return await retried(of, attempt)

@@ -14,8 +14,11 @@ from yarl import URL
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, PanelicaError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import Call
+from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
+from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
 from tests.virtual_time import run
 
@@ -53,7 +56,11 @@ def client_errors() -> list[type[Exception]]:
 
 
 async def attempt(network: Network, of: Call) -> aiohttp.ClientResponse:
-    return await Exchange(of, 30, OpenSessions())(REQUEST, network)
+    return await exchange_of(of)(REQUEST, network)
+
+
+def exchange_of(of: Call, sessions: SessionHolder | None = None) -> Exchange:
+    return Exchange(of, AttemptTimeouts(30), sessions or OpenSessions(), PanelClock(), Monitor())
 
 
 def expected(kind: type[Exception]) -> type[PanelicaError]:
@@ -111,6 +118,8 @@ def test_other_failures_of_the_system_are_mapped(cause: Exception) -> None:
 def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
     class Cut:
         status = 200
+        headers = CIMultiDictProxy(CIMultiDict({"Content-Length": "100"}))
+        content_length = 100
 
         async def read(self) -> bytes:
             raise aiohttp.ClientPayloadError("Response payload is not completed")
@@ -209,7 +218,7 @@ def test_nothing_is_sent_once_the_client_is_closed() -> None:
         await sessions.close()
         of, network = call(Repeat.UNSAFE), Network(response())
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            await Exchange(of, 30, sessions)(REQUEST, network)
+            await exchange_of(of, sessions)(REQUEST, network)
         assert network.times == []
         assert not of.may_be_done
 

@@ -1,15 +1,14 @@
 """Waiting for quota before each attempt, in virtual time."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.transport.limiting import LimitingMiddleware
-from panelica_async.transport.retrying import RetryMiddleware
-from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
+from tests.transport.stubs import Network, OpenSessions, call, limited, now, response
 from tests.virtual_time import run
 
 OWNER = object()
@@ -23,14 +22,9 @@ class Chain:
         self.limiter = limiter
         self.sessions = sessions or OpenSessions()
 
-    async def send(self, *, deadline: float | None = None, max_retries: int = 3) -> int:
-        of = call(Repeat.READ, deadline=deadline)
-        limiting = LimitingMiddleware(of, self.limiter, self.sessions, OWNER)
-
-        async def limited(request):
-            return await limiting(request, self.network)
-
-        return (await RetryMiddleware(of, max_retries)(REQUEST, limited)).status
+    async def send(self, *, deadline: float | None = None, **options: Any) -> int:
+        of = call(Repeat.READ, deadline=deadline, **options)
+        return await limited(of, self.network, self.limiter, self.sessions, OWNER)
 
 
 def refusal(seconds: int | None = None) -> Network:

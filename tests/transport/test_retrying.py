@@ -5,8 +5,8 @@ import pytest
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import Call
-from panelica_async.transport.retrying import LONGEST_WAIT, RetryMiddleware
-from tests.transport.stubs import REQUEST, Network, call, now, response
+from panelica_async.transport.retrying import LONGEST_WAIT
+from tests.transport.stubs import Network, call, exchange, now, response, retried
 from tests.virtual_time import run
 
 SAFE = [Repeat.READ, Repeat.IDEMPOTENT]
@@ -18,9 +18,9 @@ DONE = response(200)
 SLACK = 0.01
 
 
-async def attempt(of: Call, network: Network, max_retries: int = 3) -> int:
+async def attempt(of: Call, network: Network) -> int:
     """Run the retry middleware and return the status it ends with."""
-    return (await RetryMiddleware(of, max_retries)(REQUEST, network)).status
+    return await retried(of, exchange(of, network))
 
 
 @pytest.mark.parametrize("repeat", SAFE)
@@ -108,13 +108,13 @@ def test_other_errors_are_final() -> None:
 @pytest.mark.parametrize("most", [0, 1, 5])
 def test_after_the_last_retry_the_failure_stands(most: int) -> None:
     async def main() -> None:
-        of, network = call(), Network(response(503))
-        assert await attempt(of, network, most) == 503
+        of, network = call(max_retries=most), Network(response(503))
+        assert await attempt(of, network) == 503
         assert of.attempts == len(network.times) == most + 1
 
-        of, network = call(), Network(ConnectError("refused"))
+        of, network = call(max_retries=most), Network(ConnectError("refused"))
         with pytest.raises(ConnectError) as caught:
-            await attempt(of, network, most)
+            await attempt(of, network)
         assert caught.value.attempts == of.attempts == most + 1
 
     run(main())
@@ -160,7 +160,7 @@ def test_own_waits_double_and_spread_upwards() -> None:
         for _ in range(30):
             network = Network(TransportError("lost"))
             with pytest.raises(TransportError):
-                await attempt(call(), network, 8)
+                await attempt(call(max_retries=8), network)
             for wait, least in zip(network.waits, [0.5, 1, 2, 4, 8, 16, 30, 30], strict=True):
                 assert least <= wait <= least * 1.5 + SLACK
             first.append(network.waits[0])

@@ -19,12 +19,17 @@ from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.options import CallOptions
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
-from panelica_async.transport.transport import Patience, Transport
+from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.transport import Transport
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.transport.raw_server import RawRequest, RawServer, reply
+from tests.transport.stubs import call as stub_call
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
 VECTORS: list[dict[str, Any]] = FILE["vectors"]
@@ -73,30 +78,47 @@ def number(vector: dict[str, Any]) -> str:
     return by_name(vector)[:2]
 
 
+def holder(address: Address, secret: str) -> KeyHolder:
+    quota = KeyQuota(address.origin, API_KEY, tier="enterprise", given=None)
+    return KeyHolder(ApiKey(Signer(API_KEY, secret), quota))
+
+
+class Multipart(aiohttp.BytesPayload):
+    """A body of exactly these bytes that says it is a form with files."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="multipart/form-data; boundary=b")
+
+
 async def send_vector(server: RawServer, vector: dict[str, Any], secret: str = SECRET) -> RawRequest:
     """Send a vector through the transport at the vector's time, and return what the socket saw."""
     target, _, query = vector["wire_target"].partition("?")
     address = Address(origin=server.origin, prefix=PREFIX if target.startswith(PREFIX) else "")
-    content_type = "multipart/form-data; boundary=b" if number(vector) == "12" else "application/json"
+    is_upload = number(vector) == "12"
     request = PreparedRequest(
         method=vector["method"],
         path=target.removeprefix(address.prefix),
         query=query,
-        body=vector["wire_body"].encode() or None,
-        content_type=content_type,
+        body=None if is_upload else vector["wire_body"].encode() or None,
     )
-    sessions = SessionHolder(None)
+    clock = PanelClock(wall=lambda: float(FILE["timestamp"]) + 0.9, monotonic=lambda: 0.0)
     transport = Transport(
         address=address,
-        sessions=sessions,
-        signing=SigningMiddleware(Signer(API_KEY, secret), address, clock=lambda: float(FILE["timestamp"]) + 0.9),
-        quota=KeyQuota(address.origin, API_KEY, tier="enterprise", given=None),
+        sessions=SessionHolder(None),
+        keys=holder(address, secret),
+        clock=clock,
         ssl=None,
         user_agent="test",
     )
-    call = Call(operation="vector", method=request.method, path=request.path, repeat=Repeat.UNSAFE)
+    call = Call(
+        operation="vector",
+        request=request,
+        upload=Multipart(vector["wire_body"].encode()) if is_upload else None,
+        repeat=Repeat.UNSAFE,
+        options=CallOptions(max_retries=0),
+    )
     try:
-        await transport.send(request, call, Patience(timeout=10, deadline=None, max_retries=0))
+        await transport.send(call, AttemptTimeouts(10))
     finally:
         await transport.close()
     return server.requests[-1]
@@ -204,7 +226,8 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
     ],
 )
 async def test_the_signer_refuses_another_origin(url: str) -> None:
-    sign = SigningMiddleware(Signer(API_KEY, SECRET), Address.parse("panel.example.com"))
+    address = Address.parse("panel.example.com")
+    sign = SigningMiddleware(stub_call(Repeat.READ), holder(address, SECRET), address, PanelClock())
 
     async def network(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
         raise AssertionError("sent")
@@ -236,7 +259,7 @@ async def test_each_attempt_is_signed_afresh(
 ) -> None:
     panel = connect()
     times = iter([1709827200.0, 1709827201.0, 1709827260.0])
-    monkeypatch.setattr(panel._transport._signing, "_clock", lambda: next(times))
+    monkeypatch.setattr(panel._transport.clock, "now", lambda: next(times))
     server.script(reply(503), reply(502), reply(json={}))
     await panel.request("GET", "/v1/me")
     assert [sent.timestamp for sent in server.requests] == ["1709827200", "1709827201", "1709827260"]
@@ -252,7 +275,7 @@ async def test_a_call_that_waited_for_quota_is_signed_with_the_time_it_leaves(
     limiter.pause(600)
     panel = connect(limiter=limiter)
     started = asyncio.get_running_loop().time()
-    monkeypatch.setattr(panel._transport._signing, "_clock", asyncio.get_running_loop().time)
+    monkeypatch.setattr(panel._transport.clock, "now", asyncio.get_running_loop().time)
     task = asyncio.create_task(panel.request("POST", "/v1/x"))
     await until(lambda: limiter.waiting == 1)
     advance(601)

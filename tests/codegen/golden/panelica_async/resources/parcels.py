@@ -31,7 +31,7 @@ _PARCELS_CREATE: Final = Operation(
     name="parcels.create",
     scope="parcels:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(("reference",), lookup="parcels.list"),
+    natural_key=NaturalKey(lookup=_PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
     choices={"class_": ("slow", 'fast & "furious"')},
     not_empty=frozenset(["account", "reference"]),
     lists=frozenset(["stamps"]),
@@ -223,8 +223,8 @@ class Parcels(Resource):
         Quotes "like these", a backslash \n and ``three ''' quotes`` survive in a docstring, and so does a text that is
         much longer than a line of code may be. It is wrapped.
 
-        Scope: `parcels:write`. Not repeated once it may have taken effect. Look it up with `parcels.list` by
-        `reference`.
+        Scope: `parcels:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
+        `parcels.list` finds it by `reference`.
 
         Args:
             reference: Your own name for it, such as `2026\17`.

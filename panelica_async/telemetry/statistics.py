@@ -1,0 +1,82 @@
+"""Figures that sum up what a client did."""
+
+from collections import deque
+
+import attrs
+
+from panelica_async.ratelimit.quota import QuotaLeft
+
+_KEPT = 1000
+"""Calls whose durations count in the percentiles."""
+
+
+@attrs.frozen(kw_only=True)
+class Percentiles:
+    """How long calls took, in seconds; half of them took at most `p50`."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """What a client and its variants did since they were made, and what the quota of the key allows now."""
+
+    calls: int
+    """Calls that have ended."""
+    succeeded: int
+    failed: int
+    unknown: int
+    """Writes whose fate is not known."""
+    cancelled: int
+    in_flight: int
+    """Calls that have not ended, those that wait among them."""
+    attempts: int
+    """Requests that were sent."""
+    retries: int
+    """Attempts that were repeated."""
+    throttled: int
+    """Attempts that the panel refused with 429."""
+    waited: float
+    """Seconds all calls together waited for quota."""
+    duration: Percentiles | None
+    """Durations of the last 1,000 calls, waits included; None before the first has ended."""
+    quota: QuotaLeft
+
+
+class Tally:
+    """Counts while a client works; each count is that of `Statistics`."""
+
+    __slots__ = ("attempts", "durations", "in_flight", "outcomes", "retries", "throttled", "waited")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.attempts = 0
+        self.retries = 0
+        self.throttled = 0
+        self.waited = 0.0
+        self.outcomes: dict[str, int] = dict.fromkeys(("succeeded", "failed", "unknown", "cancelled"), 0)
+        self.durations: deque[float] = deque(maxlen=_KEPT)
+
+    def summary(self, quota: QuotaLeft) -> Statistics:
+        """Return the figures as they are now."""
+        return Statistics(
+            calls=sum(self.outcomes.values()),
+            **self.outcomes,
+            in_flight=self.in_flight,
+            attempts=self.attempts,
+            retries=self.retries,
+            throttled=self.throttled,
+            waited=self.waited,
+            duration=_percentiles(sorted(self.durations)),
+            quota=quota,
+        )
+
+
+def _percentiles(ordered: list[float]) -> Percentiles | None:
+    if not ordered:
+        return None
+    last = len(ordered) - 1
+    p50, p90, p99 = (ordered[round(last * part)] for part in (0.5, 0.9, 0.99))
+    return Percentiles(p50=p50, p90=p90, p99=p99)

@@ -1,0 +1,78 @@
+"""Time-outs of attempts: one timer for all that are on their way."""
+
+import asyncio
+from types import TracebackType
+
+
+class AttemptTimeouts:
+    """Ends blocks of code that take longer than a number of seconds.
+
+    `asyncio.timeout` sets a timer for each block, which costs a call a tenth of its processor time. Attempts of a
+    client have the same time to run, so the one that began first ends first, and one timer, for that one, is enough.
+
+    Args:
+        seconds: How long a block may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._running: dict[_Limit, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def limit(self) -> "_Limit":
+        """Return a context manager that raises `TimeoutError` when its block takes too long."""
+        return _Limit(self)
+
+    def begin(self, limit: "_Limit", loop: asyncio.AbstractEventLoop) -> None:
+        """Watch a block."""
+        self._running[limit] = None
+        if self._timer is None:
+            self._timer = loop.call_at(limit.ends_at, self._expire, loop)
+
+    def end(self, limit: "_Limit") -> None:
+        """Watch a block no more. The timer stays: setting it anew each time is what costs."""
+        self._running.pop(limit, None)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._running:
+            first = next(iter(self._running))
+            if first.ends_at > now:
+                self._timer = loop.call_at(first.ends_at, self._expire, loop)
+                return
+            del self._running[first]
+            first.expire()
+
+
+class _Limit:
+    """One block, with the semantics of `asyncio.timeout`."""
+
+    __slots__ = ("_cancelling", "_expired", "_task", "_timeouts", "ends_at")
+
+    def __init__(self, timeouts: AttemptTimeouts) -> None:
+        self._timeouts = timeouts
+        self._expired = False
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a time-out needs a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self.ends_at: float = loop.time() + self._timeouts.seconds
+        self._timeouts.begin(self, loop)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timeouts.end(self)
+        # Others may have cancelled the task too: then it is their cancellation that goes on.
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def expire(self) -> None:
+        """Cancel the block."""
+        self._expired = True
+        self._task.cancel()

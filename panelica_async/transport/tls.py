@@ -1,0 +1,63 @@
+"""How the panel's certificate is verified: always, unless the caller says otherwise in so many words."""
+
+import hashlib
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import TypeAlias
+
+import aiohttp
+
+from panelica_async.errors import ConfigurationError
+
+TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
+"""None and True verify against the system's authorities; a path is a file of certificates to trust instead, `sha256:…`
+the fingerprint of the only one that is accepted; False does not verify at all."""
+
+_SHA256 = re.compile(r"(?i)sha256:(?P<digest>(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})")
+_FORMS = (
+    "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
+)
+
+
+def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
+    """Return a setting in the form aiohttp takes.
+
+    Raises:
+        ConfigurationError: It is something else, or names a file without certificates.
+    """
+    match setting:
+        case None:
+            return True
+        case bool() | ssl.SSLContext() | aiohttp.Fingerprint():
+            return setting
+        case str() if setting.lower().startswith("sha256:"):
+            return _fingerprint(setting)
+        case str() | os.PathLike():
+            return _trusting(Path(setting))
+        case _:
+            raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
+
+
+def fingerprint_of(certificate: bytes) -> str:
+    """Return the fingerprint of a certificate in DER form, as the setting takes it."""
+    return f"sha256:{hashlib.sha256(certificate).digest().hex(':').upper()}"
+
+
+def _fingerprint(setting: str) -> aiohttp.Fingerprint:
+    match = _SHA256.fullmatch(setting)
+    if match is None:
+        raise ConfigurationError(f"ssl is {setting!r}; a SHA-256 fingerprint has 64 hexadecimal digits", hint=_FORMS)
+    return aiohttp.Fingerprint(bytes.fromhex(match["digest"].replace(":", "")))
+
+
+def _trusting(path: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"{path} holds no certificate in PEM form", hint=_FORMS) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"ssl names the file {path}, which cannot be read: {error.strerror}", hint=_FORMS
+        ) from error
