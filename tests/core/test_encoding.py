@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panelica_async.core.encoding import build_path, path_segment, query_string, rfc3339
@@ -145,10 +145,14 @@ def test_a_query_decodes_to_what_was_given(pairs):
 
 
 @given(st.datetimes(timezones=st.timezones()))
+@example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+@example(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))))
 def test_times_read_back_as_the_same_moment(moment):
     try:
         moment.astimezone(UTC)
     except OverflowError:
+        with pytest.raises(ValueError, match="years 1 to 9999 of UTC"):
+            rfc3339(moment)
         return
     text = rfc3339(moment)
     assert text.endswith("Z")
