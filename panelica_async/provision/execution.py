@@ -58,7 +58,8 @@ class Execution:
         on_list: Callable[[], None],
     ) -> None:
         self.fatal: PanelicaError | None = None
-        self._panel = panel
+        # It looks for lost objects itself, and knows what was there before.
+        self._panel = panel.with_options(lane="bulk", look_up_lost=False)
         self._journal = journal
         self._credentials = credentials
         self._settle = settle

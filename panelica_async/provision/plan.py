@@ -166,7 +166,7 @@ class Plan:
         quota = Quota(limit)
         now = 0.0
         for _ in range(self.writes):
-            now = quota.ready_at(now)
+            now = quota.ready_at(now, leave_reserve=True)
             quota.take(now)
         return timedelta(seconds=now)
 

@@ -145,7 +145,8 @@ class Inventory:
     ) -> None:
         self.snapshot: Snapshot = snapshot or Snapshot()
         self.calls: int = 0
-        self._panel = panel
+        # Whoever waits for an answer, such as a web request on the same key, goes first.
+        self._panel = panel.with_options(lane="bulk")
         self._on_call = on_call
         self._locks: defaultdict[tuple[Listing, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tickets = itertools.count()

@@ -17,6 +17,7 @@ __all__ = ["MAX_WAIT", "Feedback", "read_feedback"]
 
 _TOO_MANY_REQUESTS = 429
 _MINUTE_LIMIT, _HOUR_LIMIT = "X-RateLimit-Limit-Minute", "X-RateLimit-Limit-Hour"
+_NOTHING_SAID = (None, None, None, None)
 _MINUTE_LEFT, _HOUR_LEFT = "X-RateLimit-Remaining-Minute", "X-RateLimit-Remaining-Hour"
 
 MAX_WAIT = 3600.0
@@ -81,14 +82,17 @@ def read_feedback(
         window: `window` in the body of a refusal.
     """
     refused = status == _TOO_MANY_REQUESTS
-    minute_limit, hour_limit = _count(headers.get(_MINUTE_LIMIT), 1), _count(headers.get(_HOUR_LIMIT), 1)
-    minute_remaining, hour_remaining = _count(headers.get(_MINUTE_LEFT), 0), _count(headers.get(_HOUR_LEFT), 0)
+    texts = headers.get(_MINUTE_LIMIT), headers.get(_HOUR_LIMIT), headers.get(_MINUTE_LEFT), headers.get(_HOUR_LEFT)
+    if not refused and texts == _NOTHING_SAID:
+        return None
+    minute_limit, hour_limit = _count(texts[0], 1), _count(texts[1], 1)
+    minute_remaining, hour_remaining = _count(texts[2], 0), _count(texts[3], 0)
     if refused and _is_count(limit, 1):
         if window == "minute":
             minute_limit = int(limit)
         elif window == "hour":
             hour_limit = int(limit)
-    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == (None, None, None, None):
+    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == _NOTHING_SAID:
         return None
     return Feedback(
         refused=refused,

@@ -106,9 +106,10 @@ class RateLimiter:
         if lane not in LANES:
             raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
         now = self._running_loop().time()
-        if self._waiters or self._places.ready_at(now, lane) > now:
+        if len(self._waiters) or self._places.ready_at(now, lane) > now:
             return False
-        self._grant(now, lane)
+        self._places.take(now, lane)
+        self._granted += 1
         return True
 
     async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, owner: object = None) -> None:

@@ -78,9 +78,9 @@ class TokenBucket:
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
         """Return when there will be a token after `ahead` others were taken."""
-        ready = max(now, self._full_at) - self.tolerance
-        if ahead:
-            ready += ahead * self.recovery.interval(now, self.interval)
+        if self._full_at <= now and not ahead:
+            return now
+        ready = max(now, self._full_at) - self.tolerance + ahead * self.recovery.interval(now, self.interval)
         return max(now, ready)
 
     def take(self, now: float) -> None:

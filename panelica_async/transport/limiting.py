@@ -6,6 +6,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.core.faults import error_from_response
 from panelica_async.errors import RateLimitedError
+from panelica_async.ratelimit import Lane
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.monitor import Monitor
@@ -36,33 +37,38 @@ class LimitingMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Wait for quota; raises `RateLimitWaitError` at once when it comes too late for the call."""
-        call, sessions, lane = self._call, self._sessions, self._call.options.lane
-        queued_at = _now()
-        max_wait = call.longest_wait
-        if max_wait is not None:
-            # Before waiting for a place behind all those who have one and wait for quota.
-            self._keys.current.quota.limiter().require_within(max_wait, lane)
+        lane, places = self._call.options.lane, self._sessions.places
         # The place comes first: a request that has its share of the quota never waits for a connection.
-        await sessions.take_place(lane)
+        if not places.try_take(lane):
+            await self._wait_for_place(lane)
         try:
-            sessions.require_open()
             key = self._keys.current
             if not key.quota.limiter().try_acquire(lane=lane):
-                key = await self._wait(key)
-            call.queued_for = _now() - queued_at
+                key = await self._wait_for_quota(key)
             response = await handler(request)
         finally:
-            sessions.give_back(lane)
+            places.give_back(lane)
         self._learn(key)
         return response
 
-    async def _wait(self, key: ApiKey) -> ApiKey:
-        """Wait for a place in the quota of a key; return the key, or the one that took its place meanwhile."""
-        call = self._call
+    async def _wait_for_place(self, lane: Lane) -> None:
+        call, queued_at = self._call, _now()
+        max_wait = call.longest_wait
+        if max_wait is not None:
+            # Those who have a place and wait for quota go first.
+            self._keys.current.quota.limiter().require_within(max_wait, lane)
+        await self._sessions.places.take(lane)
+        call.queued_for += _now() - queued_at
+
+    async def _wait_for_quota(self, key: ApiKey) -> ApiKey:
+        """Wait for quota of a key; return the key, or the one that took its place meanwhile."""
+        call, queued_at = self._call, _now()
         while True:
+            self._sessions.require_open()
             limiter = key.quota.limiter()
             await limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
             if key is self._keys.current:
+                call.queued_for += _now() - queued_at
                 return key
             key = self._keys.current
 

@@ -9,12 +9,10 @@ import aiohttp
 from yarl import URL
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.lanes import Lane
+from panelica_async.transport.places import Places
 
 MAX_IN_FLIGHT = 100
 """Requests on their way at one time. More would wait in the connector, after they were signed."""
-_BULK_SHARE = 0.8
-"""Part of the places that bulk calls can take together: a web request must not wait for one behind a launch."""
 
 
 class SessionHolder:
@@ -37,26 +35,8 @@ class SessionHolder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._closed = False
-        places = _places(borrowed)
-        self._places = asyncio.Semaphore(places)
-        self._bulk_places = asyncio.Semaphore(max(1, int(places * _BULK_SHARE)))
-
-    async def take_place(self, lane: Lane) -> None:
-        """Wait for a place among the requests that wait for quota or are on their way; `give_back` returns it."""
-        if lane == "bulk":
-            await self._bulk_places.acquire()
-        try:
-            await self._places.acquire()
-        except BaseException:
-            if lane == "bulk":
-                self._bulk_places.release()
-            raise
-
-    def give_back(self, lane: Lane) -> None:
-        """Give a place back."""
-        self._places.release()
-        if lane == "bulk":
-            self._bulk_places.release()
+        self.places: Places = Places(_places(borrowed))
+        """Places for requests that wait for quota or are on their way."""
 
     def require_open(self) -> None:
         """Raise `ConfigurationError` once the client is closed."""

@@ -18,6 +18,7 @@ from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.limiting import LimitingMiddleware
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.options import CallOptions
+from panelica_async.transport.places import Places
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
@@ -82,7 +83,7 @@ class OpenSessions(SessionHolder):
 
     def __init__(self, places: int = 100) -> None:
         super().__init__(None)
-        self._places = asyncio.Semaphore(places)
+        self.places = Places(places)
 
     def session(self) -> ClientSession:
         return cast("ClientSession", None)

@@ -1,0 +1,69 @@
+"""Places for requests that wait for quota or are on their way: so many of a client, and not all of them for bulk."""
+
+import asyncio
+from collections import deque
+
+from panelica_async.ratelimit.lanes import LANES, Lane
+
+_BULK_SHARE = 0.8
+"""Part of the places that bulk calls can have together: a web request must not wait for one behind a launch."""
+
+
+class Places:
+    """Hands out places: the interactive lane before bulk, first come, first served in each.
+
+    Args:
+        count: How many there are, at least 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._free_for_bulk = max(1, int(count * _BULK_SHARE))
+        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
+
+    @property
+    def free(self) -> int:
+        """How many are free."""
+        return self._free
+
+    def try_take(self, lane: Lane) -> bool:
+        """Take a place if there is one and nobody of the lane waits, to be given back; tell whether it was taken."""
+        if not self._has_one(lane) or self._waiting[lane]:
+            return False
+        self._take(lane)
+        return True
+
+    async def take(self, lane: Lane) -> None:
+        """Wait for a place and take it, to be given back."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[lane].append(turn)
+        self._call()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give_back(lane)
+            raise
+
+    def give_back(self, lane: Lane) -> None:
+        """Return a place, and call who waits for one."""
+        self._free += 1
+        if lane == "bulk":
+            self._free_for_bulk += 1
+        self._call()
+
+    def _call(self) -> None:
+        for lane, turns in self._waiting.items():
+            while turns and self._has_one(lane):
+                turn = turns.popleft()
+                if not turn.cancelled():
+                    self._take(lane)
+                    turn.set_result(None)
+
+    def _has_one(self, lane: Lane) -> bool:
+        return self._free > 0 and (lane != "bulk" or self._free_for_bulk > 0)
+
+    def _take(self, lane: Lane) -> None:
+        self._free -= 1
+        if lane == "bulk":
+            self._free_for_bulk -= 1
