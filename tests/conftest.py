@@ -11,6 +11,7 @@ from panelica_async import PanelicaClient
 from panelica_async.client import lookup, resource
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport import retrying
+from tests.certificates import Certificate, self_signed
 from tests.transport.raw_server import RawServer
 
 # How long an example takes says something about the machine, not about the code.
@@ -48,6 +49,12 @@ async def panel(box: Sandbox) -> AsyncIterator[PanelicaClient]:
     """A client of the embedded panel, with its root key."""
     async with PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
         yield panel
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A self-signed certificate for this machine's own names."""
+    return self_signed(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

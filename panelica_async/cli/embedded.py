@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import attrs
@@ -35,23 +35,28 @@ class EmbeddedSandbox:
 
 
 @asynccontextmanager
-async def serve_sandbox(
-    database: Path | str, tier: str, *, host: str = "127.0.0.1", port: int = 0
-) -> AsyncGenerator["Sandbox", None]:
+async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> AsyncGenerator["Sandbox", None]:
     """Serve a sandbox on a database file, made when missing, or on `:memory:`.
 
+    Args:
+        database: The file.
+        tier: Rate limit of its key.
+        options: What else `Sandbox` takes.
+
     Raises:
-        ConfigurationError: There is no such tier, or the file cannot be used.
+        ConfigurationError: There is no such tier, an option cannot be right, or the file cannot be used.
         OSError: The address cannot be listened on.
     """
     from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
 
     if tier not in TIERS:
         raise ConfigurationError(f"the sandbox's tier is {tier!r}; it takes {', '.join(TIERS)}")
-    box = Sandbox(tier, db=database, host=host, port=port)
     try:
+        box = Sandbox(tier, db=database, **options)
         await box.start()
-    except (ValueError, sqlite3.Error) as error:
+    except ValueError as error:
+        raise ConfigurationError(f"the sandbox cannot start: {error}") from error
+    except sqlite3.Error as error:
         raise ConfigurationError(f"{database} cannot be used as a sandbox: {error}") from error
     try:
         yield box

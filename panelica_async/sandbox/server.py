@@ -6,12 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from email.utils import formatdate
 from pathlib import Path
+from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
 import attrs
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from panelica_async.core.json_codec import dumps
 from panelica_async.facts import TIERS
@@ -55,7 +57,8 @@ class Sandbox:
         port: Port to listen on; 0 takes a free one.
         scopes: Scopes of the root key.
         ip_whitelist: Addresses or networks the root key may be used from; any when empty.
-        clock: Returns the panel's time in Unix seconds.
+        ssl: Certificate and private key to serve https with; http when left out.
+        clock: Returns the panel's time in Unix seconds, which its replies tell in their `Date`.
         api_key: Public half of the root key, such as `pk_test_0123`; made up when left out.
         api_secret: Secret half of the root key; made up when left out.
         latency: Seconds every answer is held back, at least 0.
@@ -75,6 +78,7 @@ class Sandbox:
         port: int = 0,
         scopes: Iterable[str] = ("*:*",),
         ip_whitelist: Iterable[str] = (),
+        ssl: SSLContext | None = None,
         clock: Callable[[], float] = time.time,
         api_key: str | None = None,
         api_secret: str | None = None,
@@ -94,6 +98,7 @@ class Sandbox:
         self._port = port
         self._scopes = tuple(scopes)
         self._ip_whitelist = tuple(ip_whitelist)
+        self._ssl = ssl
         self._clock = clock
         self._wanted_key = api_key
         self._wanted_secret = api_secret
@@ -132,7 +137,7 @@ class Sandbox:
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
             await runner.setup()
             try:
-                await web.TCPSite(runner, self._host, self._port).start()
+                await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl).start()
             except BaseException:
                 await runner.cleanup()
                 raise
@@ -153,7 +158,8 @@ class Sandbox:
     def base_url(self) -> str:
         """Address for clients, such as `http://127.0.0.1:3002/api/external`; it is served without the prefix too."""
         host, port, *_ = self._now().runner.addresses[0]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"
+        scheme = "http" if self._ssl is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"
 
     @property
     def api_key(self) -> str:
@@ -240,10 +246,11 @@ class Sandbox:
             )
         )
         self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
+        headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:
-            return web.Response(status=answer.status, headers=answer.headers)
+            return web.Response(status=answer.status, headers=headers)
         return web.Response(
-            status=answer.status, headers=answer.headers, body=dumps(answer.data), content_type="application/json"
+            status=answer.status, headers=headers, body=dumps(answer.data), content_type="application/json"
         )
 
 

@@ -87,6 +87,12 @@ class Process:
         return self._process.poll() is None
 
 
+def read_document(process: Process) -> dict[str, str]:
+    """Read the JSON document that a process begins with."""
+    access: dict[str, str] = json.loads("".join(iter(process.read_line, "}\n")) + "}")
+    return access
+
+
 class Terminal:
     """The command in a process of its own, on a terminal of 100 columns."""
 

@@ -1,6 +1,5 @@
 """The command in a process of its own: signals, pipes, a real server."""
 
-import json
 import signal
 import socket
 import sqlite3
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, Process, Terminal, created, objects, wait_until, write_manifest
+from tests.cli.commands import Command, Process, Terminal, created, objects, read_document, wait_until, write_manifest
 
 Start = Callable[..., Process]
 OpenTerminal = Callable[..., Terminal]
@@ -20,12 +19,6 @@ FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 SITES = 15
 JOURNAL = Path(".panelica/launch.journal.db")
 DATABASE = Path(".panelica/sandbox.db")
-
-
-def read_document(process: Process) -> dict[str, str]:
-    """Read the JSON document that a process begins with."""
-    access: dict[str, str] = json.loads("".join(iter(process.read_line, "}\n")) + "}")
-    return access
 
 
 @pytest.fixture
@@ -209,4 +202,4 @@ def test_sandbox_that_cannot_start(panelica: Command, start: Start) -> None:
     sqlite3.connect("other.db").execute("PRAGMA user_version = 99").connection.close()
     outcome = panelica("sandbox", "--db", "other.db")
     assert outcome.code == 2
-    assert "other.db cannot be used as a sandbox" in outcome.stderr
+    assert "the sandbox cannot start: other.db has the schema 99" in outcome.stderr

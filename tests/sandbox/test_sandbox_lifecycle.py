@@ -1,18 +1,13 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
-import signal
 import sqlite3
-import sys
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.command import main
 from panelica_async.sandbox.store import SCHEMA_VERSION
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient
 
@@ -174,34 +169,3 @@ async def test_many_at_once(panel: SignedClient) -> None:
     statuses = await asyncio.gather(*(create(number) for number in range(40)))
     assert sorted(statuses) == [201] * 20 + [409] * 20
     assert (await panel.ok("GET", f"/v1/accounts/{john['id']}"))["domain_count"] == 20
-
-
-async def test_the_command(tmp_path: Path) -> None:
-    db = tmp_path / "panel.db"
-    command = [sys.executable, "-m", "panelica_async.sandbox", "--port", "0", "--db", str(db), "--tier", "business"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    for _ in range(2):
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
-        assert process.stdout is not None
-        lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
-        (*_, url), (*_, key), (*_, secret), export = lines
-        assert export == [
-            "export",
-            f"PANELICA_BASE_URL={url}",
-            f"PANELICA_API_KEY={key}",
-            f"PANELICA_API_SECRET={secret}",
-        ]
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/health") as response:
-            assert (await response.json())["status"] == "healthy"
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
-    with contextlib.closing(sqlite3.connect(db)) as database:
-        assert database.execute("SELECT api_key, rate_limit_tier FROM api_keys").fetchall() == [(key, "business")]
-
-
-def test_the_command_says_why_it_cannot_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    db = tmp_path / "panel.db"
-    with contextlib.closing(sqlite3.connect(db)) as database:
-        database.execute("PRAGMA user_version = 99")
-    assert main(["--port", "0", "--db", str(db)]) == 1
-    assert "the sandbox cannot start" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""`panelica sandbox` with options for a panel that something is wrong with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from panelica_async import MissingScopeError, PanelicaClient
+from tests.certificates import Certificate
+from tests.cli.commands import Command, Process, read_document
+
+
+async def test_scopes_clock_and_certificate(start: Callable[..., Process], certificate: Certificate) -> None:
+    options = ("--scopes", "domains:read, dns:*", "--clock-skew", "-1200", "--port", "0", "--json")
+    tls = ("--certificate", str(certificate.path), "--private-key", str(certificate.key_path))
+    access = read_document(start("sandbox", *options, *tls))
+    assert access["base_url"].startswith("https://127.0.0.1:")
+    retried = []
+    async with PanelicaClient(**access, tier="enterprise", ssl=certificate.path) as panel:
+        panel.subscribe(lambda event: retried.append(event) if type(event).__name__ == "Retried" else None)
+        assert (await panel.me()).scopes == ["domains:read", "dns:*"]
+        assert len(retried) == 1, "the clock is 20 minutes behind"
+        with pytest.raises(MissingScopeError):
+            await panel.accounts.list()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scopes", "domains:fly"], "the sandbox cannot start: scopes: 'domains:fly' is not a scope"),
+        (["--certificate", "cert.pem"], "--certificate and --private-key need each other"),
+        (["--private-key", "cert.pem"], "--certificate and --private-key need each other"),
+        (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are no certificate and its private key"),
+    ],
+)
+def test_options_that_cannot_be_right(
+    panelica: Command, tmp_path: Path, certificate: Certificate, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "cert.pem").write_bytes(certificate.path.read_bytes())
+    outcome = panelica("sandbox", "--port", "0", *arguments)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
+
+
+def test_latency_is_not_negative(panelica: Command) -> None:
+    outcome = panelica("sandbox", "--latency", "-1")
+    assert outcome.code == 2
+    assert "--latency" in outcome.stderr
