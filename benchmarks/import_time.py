@@ -1,7 +1,8 @@
-"""What importing costs: `python -m benchmarks.import_time [--quick] [--json]`.
+"""What importing and the first call cost: `python -m benchmarks.import_time [--quick] [--json]`.
 
-In fresh interpreters, one after another: aiohttp, attrs and cattrs first, which is the floor, then the package on top
-of them, as `import panelica_async` and with the client, which is loaded when it is first touched.
+In fresh interpreters, in turns: aiohttp, attrs and cattrs, which are the floor, then the package on top of them, as
+`import panelica_async`, and with the client, which is loaded when it is first touched. Then everything up to the reply
+of a first call, imports included, against raw aiohttp and orjson. Memory is the most the process ever held.
 """
 
 import argparse
@@ -10,25 +11,68 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
+
+import attrs
 
 from benchmarks import machine
+from benchmarks.server import DOMAIN_ID, running_server
 
 _PROMISE = 60.0
 """Milliseconds that `import panelica_async` may add."""
 
+
+@attrs.frozen
+class Subject:
+    """What is measured: a program, and the one it is compared with."""
+
+    name: str
+    floor: str
+    program: str
+    is_on_top: bool
+    """Whether the program runs after its floor in the same interpreter, rather than instead of it."""
+
+
 _FLOOR = "import aiohttp, attrs, cattrs"
-_SUBJECTS = {
-    "import panelica_async": "import panelica_async",
-    "from panelica_async import PanelicaClient": "from panelica_async import PanelicaClient",
-}
-_PROGRAM = """
-import time
-started = time.perf_counter()
-{floor}
-between = time.perf_counter()
-{subject}
-print(between - started, time.perf_counter() - between)
+_RAW_CALL = """
+import asyncio, aiohttp, orjson
+async def main():
+    async with aiohttp.ClientSession() as session, session.get("{base_url}/v1/domains/{domain}") as response:
+        return orjson.loads(await response.read())
+asyncio.run(main())
 """
+_CALL = """
+import asyncio
+from panelica_async import PanelicaClient
+async def main():
+    key = dict(api_key="pk_live_bench", api_secret="sk_live_bench", tier="enterprise")
+    async with PanelicaClient("{base_url}", **key) as panel:
+        return await panel.domains.get("{domain}")
+asyncio.run(main())
+"""
+_SUBJECTS = (
+    Subject("import panelica_async", _FLOOR, "import panelica_async", is_on_top=True),
+    Subject(
+        "from panelica_async import PanelicaClient", _FLOOR, "from panelica_async import PanelicaClient", is_on_top=True
+    ),
+    Subject("imports and a first call", _RAW_CALL, _CALL, is_on_top=False),
+)
+# Linux keeps the peak of the process before exec in getrusage, and that of this one in /proc.
+_HARNESS = """
+import resource, sys, time
+def peak():
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+def run(program):
+    began, held = time.perf_counter(), peak()
+    exec(program, {{"__name__": "measured"}})
+    return time.perf_counter() - began, peak() - held
+print(*[figure for program in {programs!r} for figure in run(program)])
+"""
+# Kilobytes on Linux, bytes on macOS.
+_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,39 +81,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    figures = measure(5 if options.quick else 25)
+    with running_server(machine.cores()[0]) as base_url:
+        rows = [_measure(subject, base_url, 5 if options.quick else 25) for subject in _SUBJECTS]
     if options.json:
-        print(json.dumps({"machine": machine.describe(["aiohttp", "attrs", "cattrs"]), "results": figures}, indent=2))
+        print(json.dumps({"machine": machine.describe(["aiohttp", "attrs", "cattrs"]), "results": rows}, indent=2))
         return
-    print(f"{'milliseconds, medians':<46}{'floor':>8}{'added':>8}{'ratio':>8}")
-    for row in figures:
-        print(f"{row['subject']:<46}{row['floor_ms']:>8.0f}{row['added_ms']:>8.0f}{row['ratio']:>8.2f}")
-    added = figures[0]["added_ms"]
+    print(f"{'medians':<44}{'floor ms':>10}{'added':>8}{'ratio':>8}{'floor MiB':>12}{'added':>8}")
+    for row in rows:
+        print(
+            f"{row['subject']:<44}{row['floor_ms']:>10.0f}{row['added_ms']:>8.0f}{row['ratio']:>8.2f}"
+            f"{row['floor_mib']:>12.1f}{row['added_mib']:>8.1f}"
+        )
+    added = rows[0]["added_ms"]
     print(f"{'met' if added <= _PROMISE else 'missed'}: import panelica_async adds at most {_PROMISE:.0f} ms")
 
 
-def measure(rounds: int) -> list[dict[str, float | str]]:
-    """Return floor and addition of each subject, and the ratio of both together to the floor."""
-    _run("import panelica_async.client.client")  # so that no round compiles
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in _SUBJECTS}
+def _measure(subject: Subject, base_url: str, rounds: int) -> dict[str, Any]:
+    """Return the floor of a subject and what it adds, as medians over fresh interpreters."""
+    floor, program = (text.format(base_url=base_url, domain=DOMAIN_ID) for text in (subject.floor, subject.program))
+    samples: list[tuple[float, float, float, float]] = []
     for _ in range(rounds):
-        for name, subject in _SUBJECTS.items():
-            floor, added = map(float, _run(_PROGRAM.format(floor=_FLOOR, subject=subject)).split())
-            samples[name].append((floor * 1000, added * 1000))
-    return [
-        {
-            "subject": name,
-            "floor_ms": median(floor for floor, _ in taken),
-            "added_ms": median(added for _, added in taken),
-            "ratio": median((floor + added) / floor for floor, added in taken),
-        }
-        for name, taken in samples.items()
-    ]
+        if subject.is_on_top:
+            samples.append(_figures(floor, program))
+        else:
+            (floor_ms, floor_mib), (ms, mib) = _figures(floor), _figures(program)
+            samples.append((floor_ms, floor_mib, ms - floor_ms, mib - floor_mib))
+    floor_ms, floor_mib, added_ms, added_mib = (median(column) for column in zip(*samples, strict=True))
+    return {
+        "subject": subject.name,
+        "floor_ms": floor_ms,
+        "added_ms": added_ms,
+        "ratio": 1 + added_ms / floor_ms,
+        "floor_mib": floor_mib,
+        "added_mib": added_mib,
+    }
 
 
-def _run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    return done.stdout
+def _figures(*programs: str) -> tuple[Any, ...]:
+    """Return milliseconds and MiB of each program, run one after another in a fresh interpreter."""
+    done = subprocess.run(  # noqa: S603 - the programs above
+        [sys.executable, "-c", _HARNESS.format(programs=programs)], capture_output=True, text=True, check=True
+    )
+    figures = [float(text) for text in done.stdout.split()]
+    scales = (1e3, _MEMORY_UNIT / 2**20)
+    return tuple(figure * scales[index % 2] for index, figure in enumerate(figures))
 
 
 if __name__ == "__main__":
