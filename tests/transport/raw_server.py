@@ -149,7 +149,7 @@ class RawServer:
             if step.ends == "hang":
                 await asyncio.Event().wait()
             if step.ends == "reset":
-                _reset(writer)
+                reset(writer.transport)
             if step.ends:
                 return
 
@@ -165,8 +165,9 @@ async def _read_request(start: bytes, reader: asyncio.StreamReader) -> RawReques
     return RawRequest(head + body, method, target, headers, body)
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(transport: asyncio.BaseTransport | None) -> None:
     """Close so that the peer sees a reset instead of an end."""
-    sock: socket.socket = writer.get_extra_info("socket")
+    assert isinstance(transport, asyncio.Transport)
+    sock: socket.socket = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    transport.abort()
