@@ -210,7 +210,7 @@ def _read_text(status: int, text: str) -> _Report:
         return _Report(f"{shown}, a web page instead of JSON", details=excerpt(text), is_web_page=True)
     if text.startswith(("{", "[")):
         return _Report(f"{_phrase(status)}, with broken JSON", details=excerpt(text))
-    return _Report(excerpt(text))
+    return _Report(excerpt(text) or f"{_phrase(status)}, with a reply that is not text")
 
 
 def _message(said: list[str]) -> str:
