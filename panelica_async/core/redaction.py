@@ -5,6 +5,7 @@ Data is judged by the names of its keys, free text by what stands around a value
 
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote_plus
 
 from panelica_async.core.json_codec import JsonValue
 
@@ -14,11 +15,11 @@ EXCERPT_LENGTH = 200
 MAX_DEPTH = 50
 """Levels of nesting that `redact` looks into; what lies deeper is hidden whole."""
 
-# Slack and Discord destinations carry their credential in the URL (reference, "Create Webhook"); sign-in and
+# Webhook destinations carry their credential in the URL (reference, "Create Webhook"; panel-facts F); sign-in and
 # download links work for whoever holds them (panel-facts D.2).
 _SENSITIVE = (
-    r"passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|signature|authorization|cookie|credential"
-    r"|ticket|webhook_url|(?:sso|login|download|backup|restore)_(?:url|link)"
+    r"passw(?:or)?d|passphrase|secret|token|(?:api|private|access|encryption|license)[_-]?key|signature|authorization"
+    r"|cookie|credential|ticket|destination_config|(?:webhook|sso|login|download|backup|restore)[_-]?(?:url|link)"
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
 
@@ -35,6 +36,12 @@ _ASSIGNMENT = re.compile(
         (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
     )""",
 )
+# Lists and objects under such a name, in JSON that is cut off: where they end cannot be told, so all that follows goes.
+_CONTAINER = re.compile(
+    rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
+)
+_PRIVATE_KEY = re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)")
+_USER_INFO = re.compile(r"(?i)(\bhttps?://)[^\s/?#@\"'<>]+@")
 _API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w+")
 _HOOK_URL = re.compile(
     r"(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks)/)[^\s\"'<>]+"
@@ -45,7 +52,7 @@ def redact(value: JsonValue) -> JsonValue:
     """Copy JSON-like data with every secret replaced by `[redacted]`.
 
     A value is secret when its key says so (password, secret, token, api_key, signature, sign-in and download
-    links); other strings go through `redact_text`. Absent (null) secrets stay null.
+    links, webhook destinations); other strings go through `redact_text`. Absent (null) secrets stay null.
     """
     return _redact(value, MAX_DEPTH)
 
@@ -60,11 +67,19 @@ def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: REDACTED if is_secret(name) else redact_text(text) for name, text in headers.items()}
 
 
+def redact_query(query: str) -> str:
+    """Copy the query of a URL with every secret replaced by `[redacted]`, under nested names (`filter[token]`) too."""
+    return "&".join(map(_redact_parameter, query.split("&")))
+
+
 def redact_text(text: str) -> str:
-    """Replace what looks like a secret inside free text: `password=…`, API credentials, links with tokens."""
+    """Replace what looks like a secret inside free text: `password=…`, API credentials, links with tokens, keys."""
     text = _HEADER_LINE.sub(rf"\1\2{REDACTED}", text)
+    text = _PRIVATE_KEY.sub(rf"\1{REDACTED}", text)
+    text = _CONTAINER.sub(rf"\1{REDACTED}", text)
     text = _ASSIGNMENT.sub(_hide_assignment, text)
     text = _HOOK_URL.sub(rf"\1{REDACTED}", text)
+    text = _USER_INFO.sub(rf"\1{REDACTED}@", text)
     return _API_CREDENTIAL.sub(rf"\1{REDACTED}", text)
 
 
@@ -94,6 +109,15 @@ def _redact(value: JsonValue, depth: int) -> JsonValue:
     if isinstance(value, list | tuple):
         return [_redact(item, depth - 1) for item in value]
     return value
+
+
+def _redact_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if equals and is_secret(unquote_plus(name)):
+        return f"{name}={REDACTED}"
+    text = unquote_plus(value)
+    shown = redact_text(text)
+    return parameter if shown == text else f"{name}={shown}"
 
 
 def _hide_assignment(match: re.Match[str]) -> str:

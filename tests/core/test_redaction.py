@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.core.redaction import MAX_DEPTH, REDACTED, excerpt, redact, redact_headers, redact_text, shorten
+from panelica_async.core.redaction import (
+    MAX_DEPTH,
+    REDACTED,
+    excerpt,
+    is_secret,
+    redact,
+    redact_headers,
+    redact_query,
+    redact_text,
+    shorten,
+)
+from panelica_async.sandbox.document import shipped_document
 
 SECRET = "hunter2-x9y8z7"
 
@@ -38,6 +49,12 @@ SECRET = "hunter2-x9y8z7"
         "sso_url",
         "download_url",
         "backup_link",
+        "downloadUrl",
+        "loginLink",
+        "webhookUrl",
+        "destination_config",
+        "access_key",
+        "encryption_key",
     ],
 )
 def test_values_of_secret_keys_are_hidden_at_any_depth(key):
@@ -58,6 +75,24 @@ def test_what_is_no_secret_stays():
         "password": None,
     }
     assert redact(data) == data
+
+
+def test_every_field_that_the_specification_calls_secret_is_one():
+    secret = {name for name, schema in properties(shipped_document().content) if schema.get("x-secret")}
+    assert secret >= {"api_secret", "bot_token", "webhook_url", "destination_config"}
+    assert [name for name in secret if not is_secret(name)] == []
+
+
+def properties(node):
+    """Yield every property of every schema in a document, with its name."""
+    if isinstance(node, dict):
+        for name, schema in node.get("properties", {}).items():
+            if isinstance(schema, dict):
+                yield name, schema
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from properties(child)
 
 
 def test_redact_copies():
@@ -98,7 +133,19 @@ def test_what_lies_too_deep_is_hidden():
         ),
         (f"https://hooks.slack.com/services/T0/B0/{SECRET} ok", f"https://hooks.slack.com/services/{REDACTED} ok"),
         (f"https://discord.com/api/webhooks/123/{SECRET}", f"https://discord.com/api/webhooks/{REDACTED}"),
+        # lists and objects that are cut off
+        (f'{{"tokens": ["{SECRET}", "b", {{"a": "{SECRET}', f'{{"tokens": {REDACTED}'),
+        (f'{{"a": 1, "credentials": {{"user": "x", "pass": "{SECRET}', f'{{"a": 1, "credentials": {REDACTED}'),
+        (f'{{\\"tokens\\":[\\"{SECRET}', f'{{\\"tokens\\":{REDACTED}'),
+        # names and passwords in addresses
+        (f"git clone https://oauth2:{SECRET}@example.com/a.git", f"git clone https://{REDACTED}@example.com/a.git"),
+        ("https://example.com/?to=a@b.example", "https://example.com/?to=a@b.example"),
         # credentials by their look
+        (
+            f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----\nx",
+            f"-----BEGIN RSA PRIVATE KEY-----{REDACTED}-----END RSA PRIVATE KEY-----\nx",
+        ),
+        (f"-----BEGIN PRIVATE KEY-----\\n{SECRET}", f"-----BEGIN PRIVATE KEY-----{REDACTED}"),
         ("sk_live_x9y8z7w6 is wrong", f"sk_live_{REDACTED} is wrong"),
         ("pk_live_a1b2c3d4", f"pk_live_{REDACTED}"),
         ("mk_a1b2c3d4e5", f"mk_{REDACTED}"),
@@ -118,6 +165,22 @@ def test_what_lies_too_deep_is_hidden():
 )
 def test_text(text, expected):
     assert redact_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ""),
+        ("page=2&limit=50", "page=2&limit=50"),
+        (f"password={SECRET}%2C%27x&page=1", f"password={REDACTED}&page=1"),
+        (f"a=1&filter%5Btoken%5D={SECRET}&b", f"a=1&filter%5Btoken%5D={REDACTED}&b"),
+        (f"api%5Fkey={SECRET}", f"api%5Fkey={REDACTED}"),
+        (f"next=https%3A%2F%2Fexample.com%2F%3Ftoken%3D{SECRET}", f"next=https://example.com/?token={REDACTED}"),
+        ("path=%2Fhome%2Fmy%20site", "path=%2Fhome%2Fmy%20site"),
+    ],
+)
+def test_queries(query, expected):
+    assert redact_query(query) == expected
 
 
 def test_headers():
@@ -170,6 +233,9 @@ def test_any_text_can_be_redacted(text):
         "sk_",
         "\\'",
         "a_token ",
+        '"token":[',
+        "https://",
+        "-----BEGIN PRIVATE KEY-----",
     ],
 )
 def test_redaction_takes_linear_time(piece):
