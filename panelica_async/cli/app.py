@@ -8,6 +8,7 @@ from panelica_async._version import __version__
 from panelica_async.cli.api import api
 from panelica_async.cli.provision import provision
 from panelica_async.cli.sandbox import sandbox
+from panelica_async.cli.sign import sign
 
 
 def _show_version(wanted: bool) -> None:
@@ -44,4 +45,5 @@ def root(
 
 app.add_typer(provision, name="provision")
 app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
+app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

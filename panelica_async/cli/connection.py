@@ -1,27 +1,39 @@
 """Which panel a command talks to: a server, or the embedded sandbox."""
 
 import os
-import ssl
-import sys
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
+import aiohttp
 import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async.cli.credentials import PANEL, Credentials
 from panelica_async.cli.embedded import embed_sandbox
-from panelica_async.cli.output import ask_secret
 from panelica_async.cli.state import StateDirectory
 from panelica_async.core.address import Address
 from panelica_async.facts import TIERS
 from panelica_async.ratelimit import shared_limiter
+from panelica_async.transport.tls import TlsSetting
 
-_PANEL = "Panel"
 _SANDBOX = "Sandbox"
 _TIERS = ", ".join(TIERS)
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """Where a panel is, and the key for it."""
+
+    base_url: str
+    name: str
+    """For people."""
+    api_key: str = attrs.field(repr=False)
+    api_secret: str = attrs.field(repr=False)
+    session: aiohttp.ClientSession | None = None
+    """The session that finds the embedded sandbox."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,48 +53,20 @@ class Panel:
 
 
 @attrs.frozen(kw_only=True)
-class Connection:
-    """How to reach the panel; its fields are options of every command that does."""
+class Connection(Credentials):
+    """How to reach the panel; its fields are options of every command that calls it."""
 
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PANELICA_BASE_URL",
-            metavar="URL",
-            help="Address of the panel, such as https://panel.example.com:8443.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PANELICA_API_KEY",
-            metavar="KEY",
-            help="Public half of the API key, pk_live_…; the secret half comes from PANELICA_API_SECRET.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    api_secret_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="File that holds the secret half, in place of the variable.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
     tier: Annotated[
         str,
         typer.Option(
             "--tier",
             metavar="TIER",
             help=f"Rate limit of the key: {_TIERS}; auto asks the panel.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=PANEL,
         ),
     ] = "auto"
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long one attempt may take.", rich_help_panel=_PANEL)
+        float, typer.Option(metavar="SECONDS", help="How long one attempt may take.", rich_help_panel=PANEL)
     ] = 30.0
     ca_file: Annotated[
         Path | None,
@@ -91,7 +75,15 @@ class Connection:
             exists=True,
             dir_okay=False,
             help="Certificate to trust, in PEM form, for panels with their own.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sha256:…",
+            help="Fingerprint of the only certificate to accept, as `panelica doctor` shows it.",
+            rich_help_panel=PANEL,
         ),
     ] = None
     sandbox: Annotated[
@@ -113,71 +105,64 @@ class Connection:
 
     @asynccontextmanager
     async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
-        """Connect, starting the sandbox first if that is what is meant.
+        """Connect, starting the sandbox first if that is what is meant; errors are those of `reach`."""
+        async with (
+            self.reach(state) as access,
+            PanelicaClient(
+                access.base_url,
+                api_key=access.api_key,
+                api_secret=access.api_secret,
+                tier=self.tier,
+                session=access.session,
+                timeout=self.timeout,
+                ssl=self.trust(),
+                app_name="panelica-cli",
+            ) as client,
+        ):
+            yield Panel(client=client, name=access.name, api_key=access.api_key)
+
+    @asynccontextmanager
+    async def reach(self, state: StateDirectory) -> AsyncGenerator[Access, None]:
+        """Find out where the panel is and with which key, starting the sandbox first if that is what is meant.
 
         Raises:
             ConfigurationError: A setting is missing or cannot be right.
         """
-        async with AsyncExitStack() as resources:
-            if self.sandbox:
-                if self.sandbox_db is None:
-                    state.make()
-                database = self.sandbox_db or state.sandbox_database
-                box = await resources.enter_async_context(embed_sandbox(database, self.sandbox_tier))
-                address, key, secret, session = box.base_url, box.api_key, box.api_secret, box.session
-                name = f"the embedded sandbox ({database})"
-            else:
-                address, key = _required("base_url", self.base_url), _required("api_key", self.api_key)
-                name = Address.parse(address).origin
-                secret, session = self._secret(), None
-            client = PanelicaClient(
-                address,
-                api_key=key,
-                api_secret=secret,
-                tier=self.tier,
-                session=session,
-                timeout=self.timeout,
-                ssl=self._trust(),
-                app_name="panelica-cli",
+        if not self.sandbox:
+            address, key = self.address(), self.key()
+            name = Address.parse(address).origin
+            yield Access(base_url=address, name=name, api_key=key, api_secret=self.secret())
+            return
+        if self.sandbox_db is None:
+            state.make()
+        database = self.sandbox_db or state.sandbox_database
+        async with embed_sandbox(database, self.sandbox_tier) as box:
+            yield Access(
+                base_url=box.base_url,
+                name=f"the embedded sandbox ({database})",
+                api_key=box.api_key,
+                api_secret=box.api_secret,
+                session=box.session,
             )
-            await resources.enter_async_context(client)
-            yield Panel(client=client, name=name, api_key=key)
+
+    def trust(self) -> TlsSetting:
+        """Return how to verify the panel's certificate.
+
+        Raises:
+            ConfigurationError: There are two ways, or the fingerprint is none.
+        """
+        if self.fingerprint is None:
+            return self.ca_file
+        if self.ca_file is not None:
+            raise ConfigurationError("--ca-file and --fingerprint are two ways to trust a certificate; give one")
+        if not self.fingerprint.lower().startswith("sha256:"):
+            raise ConfigurationError(f"--fingerprint {self.fingerprint}: write sha256: before the digits")
+        return self.fingerprint
 
     def flags(self) -> list[str]:
         """Return the options that reach the same panel again, without credentials."""
         if self.sandbox:
             return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
-        if self.base_url is None or self.base_url == os.environ.get("PANELICA_BASE_URL"):
-            return []
-        return ["--base-url", self.base_url]
-
-    def _secret(self) -> str:
-        if self.api_secret_file:
-            return self.api_secret_file.read_text("utf-8").strip()
-        if secret := os.environ.get("PANELICA_API_SECRET"):
-            return secret
-        if sys.stdin.isatty():
-            return ask_secret("API secret")
-        raise ConfigurationError(
-            "the API secret is missing",
-            hint="Set the environment variable PANELICA_API_SECRET, or use --api-secret-file.",
-        )
-
-    def _trust(self) -> ssl.SSLContext | None:
-        if self.ca_file is None:
-            return None
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except ssl.SSLError as error:
-            raise ConfigurationError(f"{self.ca_file} holds no certificate in PEM form") from error
-
-
-def _required(name: str, value: str | None) -> str:
-    if value is None:
-        option = name.replace("_", "-")
-        raise ConfigurationError(
-            f"{name} is missing",
-            hint=f"Use --{option}, or set the environment variable PANELICA_{name.upper()}; "
-            "--sandbox needs no panel at all.",
-        )
-    return value
+        address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
+        given = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
+        return [text for option, value in given.items() if value is not None for text in (option, str(value))]

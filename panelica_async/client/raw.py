@@ -45,6 +45,20 @@ class ApiResponse:
     """Id to quote to the panel's support, if the panel gave one."""
 
 
+def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: Any) -> PreparedRequest:
+    """Check a request and write it as it travels; see `PanelicaClient.request`.
+
+    Raises:
+        ValueError: Method, path, query or body cannot be right.
+    """
+    return PreparedRequest(
+        method=_checked_method(method),
+        path=_checked(path),
+        query=query_string((query or {}).items()),
+        body=None if json is UNSET else dumps(to_wire(json)),
+    )
+
+
 async def send_raw(
     caller: Caller,
     method: str,
@@ -54,19 +68,14 @@ async def send_raw(
     form: aiohttp.FormData | None,
 ) -> ApiResponse:
     """Send a request; see `PanelicaClient.request`."""
-    method = _checked_method(method)
+    request = prepare_raw(method, path, query, json)
     if form is not None and json is not UNSET:
         raise ValueError("give json or form, not both")
     call = Call(
-        operation=f"{method} {path}",
-        request=PreparedRequest(
-            method=method,
-            path=_checked(path),
-            query=query_string((query or {}).items()),
-            body=None if json is UNSET else dumps(to_wire(json)),
-        ),
+        operation=f"{request.method} {path}",
+        request=request,
         upload=None if form is None else _payload(form),
-        repeat=_REPEATS[method],
+        repeat=_REPEATS[request.method],
         options=caller.options,
     )
 

@@ -1,4 +1,4 @@
-import ssl
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -6,7 +6,8 @@ import pytest
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.state import StateDirectory
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command
+from tests.certificates import Certificate
+from tests.cli.commands import Command, Outcome
 
 KEY, SECRET = "pk_live_0123456789abcdef", "sk_live_0123456789abcdef"
 SERVER = ("--base-url", "127.0.0.1:1", "--api-key", KEY)
@@ -98,16 +99,46 @@ def test_flags_name_the_panel_again_without_credentials(monkeypatch: pytest.Monk
     assert Connection(sandbox=True).flags() == ["--sandbox"]
     assert Connection(sandbox=True, sandbox_db=Path("my.db")).flags() == ["--sandbox", "--sandbox-db", "my.db"]
     assert Connection(base_url="panel.example.com", api_key=KEY).flags() == ["--base-url", "panel.example.com"]
+    pinned = Connection(base_url="panel.example.com", api_key=KEY, fingerprint="sha256:AB")
+    assert pinned.flags() == ["--base-url", "panel.example.com", "--fingerprint", "sha256:AB"]
     monkeypatch.setenv("PANELICA_BASE_URL", "panel.example.com")
     assert Connection(base_url="panel.example.com", api_key=KEY).flags() == []
+    trusted = Connection(base_url="panel.example.com", api_key=KEY, ca_file=Path("ca.pem"))
+    assert trusted.flags() == ["--ca-file", "ca.pem"]
 
 
-def test_ca_file_is_what_is_trusted(tmp_path: Path) -> None:
-    certificate = ssl.create_default_context().get_ca_certs(binary_form=True)
-    if not certificate:
-        pytest.skip("this machine has no authorities to borrow one of")
-    (tmp_path / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(certificate[0]))
-    context = Connection(ca_file=tmp_path / "ca.pem")._trust()
-    assert context is not None
-    assert context.get_ca_certs(binary_form=True) == certificate[:1]
-    assert context.verify_mode is ssl.CERT_REQUIRED
+async def test_certificate_is_trusted_by_file_or_by_fingerprint(
+    panelica: Command, monkeypatch: pytest.MonkeyPatch, certificate: Certificate, no_backoff: None
+) -> None:
+    async with Sandbox(ssl=certificate.server_context) as box:
+        for name in ("base_url", "api_key", "api_secret"):
+            monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
+
+        async def call(*options: str) -> Outcome:
+            return await asyncio.to_thread(panelica, "api", "GET", "/v1/me", *options)
+
+        assert (await call("--ca-file", str(certificate.path))).code == 0
+        assert (await call("--fingerprint", certificate.fingerprint)).code == 0
+        before = len(box.requests)
+        for options in ((), ("--fingerprint", f"sha256:{'00:' * 31}00")):
+            outcome = await call(*options)
+            assert outcome.code == 1
+            assert "no connection to the panel" in outcome.stderr
+        assert len(box.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fingerprint", "AB:CD"), "--fingerprint AB:CD: write sha256: before the digits"),
+        (("--fingerprint", "sha256:AB:CD"), "a SHA-256 fingerprint has 64 hexadecimal digits"),
+        (("--fingerprint", "sha256:AB", "--ca-file", "ca.pem"), "two ways to trust a certificate"),
+    ],
+)
+def test_ways_to_trust_that_cannot_be_right(
+    panelica: Command, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    outcome = panelica("api", "GET", "/v1/me", "--sandbox", *options)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr

@@ -1,0 +1,151 @@
+"""`panelica sign`: the signing vectors, what is shown, and that nothing else is."""
+
+import asyncio
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from tests.cli.commands import Command
+
+FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
+VECTORS: dict[str, dict[str, Any]] = {vector["name"][:2]: vector for vector in FILE["vectors"]}
+SECRET = FILE["secret"]
+KEY = "pk_test_0123456789abcdef"
+# A `+` for a space and `\u` for a letter are spellings the command does not use: it signs the same with its own.
+SPELLED = {number: number for number in VECTORS} | {"04": "03", "08": "07"}
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANELICA_API_KEY", KEY)
+    monkeypatch.setenv("PANELICA_API_SECRET", SECRET)
+
+
+def arguments(vector: dict[str, Any]) -> list[str]:
+    """Say a vector on the command line."""
+    path, _, query = vector["wire_target"].removeprefix("/api/external").partition("?")
+    parameters = [text for name, value in parse_qsl(query) for text in ("--query", f"{name}={value}")]
+    is_json = vector["wire_body"].startswith("{")
+    return [vector["method"], path, *parameters, *(["--data", vector["wire_body"]] if is_json else [])]
+
+
+@pytest.mark.parametrize("number", VECTORS)
+def test_signing_vectors(panelica: Command, number: str) -> None:
+    expected = VECTORS[SPELLED[number]]
+    command = ("sign", *arguments(VECTORS[number]), "--timestamp", FILE["timestamp"])
+    signed = panelica(*command, "--json").json
+    assert signed["string_to_sign"] == expected["string_to_sign"]
+    assert signed["signature"] == expected["signature"]
+    assert signed["headers"] == {
+        "X-API-Key": KEY,
+        "X-Timestamp": FILE["timestamp"],
+        "X-Signature": expected["signature"],
+    }
+    shown = panelica(*command)
+    assert shown.code == 0
+    assert f"\nString     {expected['string_to_sign']}\n" in shown.stdout
+    assert shown.stdout.endswith(f"\nX-Signature: {expected['signature']}\n")
+
+
+def test_what_is_shown(panelica: Command) -> None:
+    outcome = panelica("sign", "post", "/v1/accounts", "-d", '{"name": "Ayşe"}', "--timestamp", "1709827200")
+    assert outcome.stdout.splitlines()[:7] == [
+        "Method     POST",
+        "Path       /v1/accounts",
+        "Query      none",
+        "Timestamp  1709827200",
+        'Body       {"name":"Ayşe"}',
+        'String     POST/v1/accounts1709827200{"name":"Ayşe"}',
+        "           42 bytes",
+    ]
+
+
+def test_line_breaks_and_bytes_that_are_no_text_can_be_seen(panelica: Command) -> None:
+    command = ("sign", "DELETE", "/v1/backups/a%0Ab%00%FF", "--timestamp", "7")
+    lines = panelica(*command).stdout.splitlines()
+    assert "String     DELETE/v1/backups/a␊b␀\\xff7" in lines
+    assert "           24 bytes; ␊ stands for a line break, other pictures for other control characters" in lines
+    assert panelica(*command, "--json").json["string_to_sign"] == "DELETE/v1/backups/a\nb\0\\xff7"
+
+
+def test_body_of_a_delete_is_sent_and_not_signed(panelica: Command) -> None:
+    lines = panelica("sign", "DELETE", "/v1/files", "-d", '{"paths":[]}', "--timestamp", "7").stdout.splitlines()
+    assert 'Body       {"paths":[]} (sent, not signed)' in lines
+    assert "String     DELETE/v1/files7" in lines
+
+
+def test_body_from_standard_input(panelica: Command) -> None:
+    assert panelica("sign", "POST", "/v1/x", "-d", "-", "--json", stdin="[1, 2]").json["body"] == "[1,2]"
+
+
+async def test_curl_command_is_accepted_by_a_panel(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("the command curl is not there")
+    body = json.dumps({"username": "it's", "email": "a@b.example", "password": "p' \"w\\\n"})
+    async with Sandbox() as box:
+        for name in ("base_url", "api_key", "api_secret"):
+            monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
+        for request, status in (
+            (["GET", "/v1/accounts", "-q", "status=active", "-q", "limit=5"], 200),
+            (["POST", "/v1/accounts", "-d", body], 400),
+            (["DELETE", "/v1/backups/a b.tar.gz", "-d", "{}"], 404),
+        ):
+            printed = await asyncio.to_thread(panelica, "sign", *request, "--curl")
+            assert box.api_secret not in printed.stdout
+            process = await asyncio.create_subprocess_exec(
+                *shlex.split(printed.stdout), "--silent", "--fail-with-body", stdout=-3
+            )
+            await process.wait()
+            assert box.requests[-1].status == status
+
+
+def test_curl_command_as_json(panelica: Command) -> None:
+    signed = panelica("sign", "GET", "/v1/me", "--curl", "--base-url", "panel.example.com", "--json").json
+    assert shlex.split(signed["curl"])[:4] == [
+        "curl",
+        "--request",
+        "GET",
+        "https://panel.example.com:8443/api/external/v1/me",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["GET", "v1/domains"], "it starts with a slash"),
+        (["GET", "/api/external/v1/me"], "path starts with /api/external"),
+        (["GET", "/v1/domains?page=2"], "holds a query"),
+        (["GET", "/v1//me"], "holds an empty segment"),
+        (["FETCH", "/v1/domains"], "method is 'FETCH'"),
+        (["GET", "/v1/domains", "-q", "page"], "--query page: write NAME=VALUE"),
+        (["POST", "/v1/domains", "-d", "{"], "--data is not JSON"),
+        (["GET", "/v1/me", "--curl"], "base_url is missing"),
+        (["GET", "/v1/me", "--api-key", SECRET], "swapped"),
+        (["GET", "/v1/me", "--timestamp", "-1"], "--timestamp"),
+    ],
+)
+def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str], message: str) -> None:
+    outcome = panelica("sign", *arguments)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
+    assert SECRET not in outcome.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--debug"], ["--curl", "--base-url", "panel.example.com"]])
+def test_the_secret_is_never_shown(panelica: Command, options: list[str]) -> None:
+    outcome = panelica("sign", "GET", "/v1/me", *options)
+    assert outcome.code == 0
+    assert SECRET not in outcome.stdout + outcome.stderr
+
+
+def test_without_a_secret_nothing_is_signed(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PANELICA_API_SECRET")
+    outcome = panelica("sign", "GET", "/v1/me")
+    assert outcome.code == 2
+    assert "the API secret is missing" in outcome.stderr
