@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
+from panelica_async.errors import PanelicaError
 from panelica_async.ratelimit.lanes import Lane
 
 
@@ -17,7 +18,7 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
     """The panel refused, nothing was sent, or the call only read."""
     UNKNOWN = "unknown"
-    """A write was sent, and whether the panel carried it out is not known."""
+    """A write was sent, and whether the panel carried it out is not known, or what it made of it cannot be read."""
     CANCELLED = "cancelled"
     """The caller gave it up before anything could have been done."""
 
@@ -55,6 +56,7 @@ class Sent(CallEvent):
     """Query as sent, without its `?`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes | None = attrs.field(repr=False)
+    """None when there was none, or when it is streamed, as files are."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,8 +80,15 @@ class Retried(CallEvent):
     """Number of the attempt that failed."""
     wait: float
     """Seconds until the call queues again."""
-    reason: str
-    """Why, in words: the status, or what became of the connection."""
+    status: int | None
+    """HTTP status of the reply; None when there was none."""
+    error: PanelicaError | None = attrs.field(repr=False)
+    """What became of the connection; None when there was a reply."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in words: the status, or what became of the connection."""
+        return f"the panel answered {self.status}" if self.error is None else self.error.message
 
 
 @attrs.frozen(kw_only=True)
@@ -88,9 +97,9 @@ class Done(CallEvent):
 
     outcome: Outcome
     status: int | None
-    """HTTP status of the last reply; None when there was none."""
+    """HTTP status of the reply to the last attempt; None when there was none."""
     attempts: int
-    """How many attempts were made; 0 when nothing was sent."""
+    """How many attempts were sent; 0 when nothing was."""
     waited: float
     """Seconds all attempts together waited for their places in the quota."""
     duration: float
@@ -98,7 +107,7 @@ class Done(CallEvent):
     request_id: str | None
     """Id to quote to the panel's support, if the panel gave one."""
     body: bytes = attrs.field(repr=False)
-    """Body of the last reply; empty when there was none."""
+    """Body of that reply; empty when there was none."""
     error: BaseException | None = attrs.field(repr=False)
     """What the caller gets instead of a result."""
 
@@ -107,4 +116,5 @@ Event: TypeAlias = Queued | Sent | Throttled | Retried | Done
 """Every event there is."""
 
 Listener: TypeAlias = Callable[[Event], object]
-"""Called with each event, in the event loop: it must not block. What it raises is logged and goes no further."""
+"""Called with each event, in the event loop: it must not block, and nothing awaits what it returns. What it raises goes
+no further: type and place are logged, without the message, which may quote the event and its secrets."""

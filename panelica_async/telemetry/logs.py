@@ -2,36 +2,46 @@
 
 import json
 import logging
+from collections.abc import Mapping
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.redaction import excerpt, redact, redact_headers, redact_text, shorten
+from panelica_async.core.redaction import redact, redact_headers, redact_query, redact_text, shorten
+from panelica_async.errors import PanelicaError
 from panelica_async.telemetry.events import Done, Event, Outcome, Queued, Retried, Sent, Throttled
 
 LOGGER = logging.getLogger("panelica_async")
 """Where every client logs; set its level to `DEBUG` to see each request and reply."""
 
-_BODY_LENGTH = 2000
-"""Characters of a body that a line shows."""
-_FILES = "/v1/files"
-"""What is in a customer's file may be anything, a password too, and nothing says where."""
-_DONE_LEVELS = {
+LEVELS: Mapping[type[Event], int] = {
+    Queued: logging.DEBUG,
+    Sent: logging.DEBUG,
+    Throttled: logging.WARNING,
+    Retried: logging.INFO,
+}
+DONE_LEVELS: Mapping[Outcome, int] = {
     Outcome.SUCCEEDED: logging.DEBUG,
     Outcome.CANCELLED: logging.DEBUG,
     Outcome.FAILED: logging.INFO,
     Outcome.UNKNOWN: logging.WARNING,
 }
 
+_LENGTH = 2000
+"""Characters of a body, or of a reason, that a line shows."""
+_FILES = "/v1/files"
+"""What is in a customer's file may be anything, a password too, and nothing says where."""
+
 
 class CallLog:
-    """Writes each event to a logger.
+    """Writes each event to a logger, one line for each.
 
     Requests and replies are `DEBUG`, retries and failures `INFO`, refusals by the rate limit and writes whose fate is
     not known `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links are replaced by
-    `[redacted]`, in headers, queries and bodies alike; the contents of files are left out.
+    `[redacted]`, in headers, queries and bodies alike; the contents of files, and of replies that are not JSON, are
+    left out. A line shows the first 2,000 characters of a body.
 
     Args:
         logger: Where to write; by default the logger `panelica_async`, to which every client writes by itself.
-        redact: Whether secrets are taken out. Without, the log is as secret as the key.
+        redact: Whether secrets are taken out. Without, nothing is, and the log is as secret as the key.
     """
 
     def __init__(self, logger: logging.Logger = LOGGER, *, redact: bool = True) -> None:
@@ -40,68 +50,65 @@ class CallLog:
 
     def __call__(self, event: Event) -> None:
         """Write a line, if the logger wants it."""
-        level = _level(event)
+        level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else LEVELS[type(event)]
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", self._line(event))
+            self._logger.log(level, "call %d %s: %s", event.call, self._text(event.operation), self._what(event))
 
-    def _line(self, event: Event) -> str:
-        what = f"call {event.call} {event.operation}"
+    def _what(self, event: Event) -> str:
         match event:
             case Queued():
-                return f"{what}: waits for its turn in the {event.lane} lane"
+                return f"waits for its turn in the {event.lane} lane"
             case Sent():
-                return f"{what}: attempt {event.attempt} after {event.waited:.3f} s: {self._request(event)}"
+                return f"attempt {event.attempt} after {event.waited:.3f} s: {self._request(event)}"
             case Throttled():
                 asks = "" if event.retry_after is None else f", asks to wait {event.retry_after:g} s"
-                window = "" if event.window is None else f" of the {event.window}"
+                window = "" if event.window is None else f" of the {self._text(event.window)}"
                 limit = "" if event.limit is None else f" of {event.limit}"
-                return f"{what}: attempt {event.attempt} was over the limit{limit}{window}{asks}"
+                return f"attempt {event.attempt} was over the limit{limit}{window}{asks}"
             case Retried():
-                return (
-                    f"{what}: attempt {event.attempt} failed, again in {event.wait:.1f} s: {self._text(event.reason)}"
-                )
+                return f"attempt {event.attempt} failed, again in {event.wait:.1f} s: {self._text(event.reason)}"
             case Done():
-                return f"{what}: {self._end(event)}"
+                return self._end(event)
 
     def _request(self, event: Sent) -> str:
-        target = f"{event.path}?{self._text(event.query)}" if event.query else event.path
-        headers = redact_headers(event.headers) if self._redact else dict(event.headers)
+        query, headers = event.query, dict(event.headers)
+        if self._redact:
+            query, headers = redact_query(query), redact_headers(headers)
+        target = f"{self._text(event.path)}?{query}" if query else self._text(event.path)
         body = "" if event.body is None else f" {self._body(event.body, event.path)}"
         return f"{event.method} {target} {headers}{body}"
 
     def _end(self, event: Done) -> str:
         status = "" if event.status is None else f" with {event.status}"
-        facts = f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"
-        attempts = f", {event.attempts} attempts" if event.attempts > 1 else ""
-        request_id = f", request id {event.request_id}" if event.request_id else ""
+        facts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
+        if event.attempts > 1:
+            facts.append(f"{event.attempts} attempts")
+        if event.request_id:
+            facts.append(f"request id {self._text(event.request_id)}")
+        said = [", ".join(facts)]
         if event.error is not None:
-            # The body is the panel's own words for the error, which has them without secrets.
-            reason = str(event.error) or type(event.error).__name__
-            return f"{facts}{attempts}{request_id}: {self._text(reason)}"
-        return f"{facts}{attempts}{request_id}: {self._body(event.body, event.path)}"
+            said.append(self._reason(event.error, event.path))
+        # The error has the panel's own words, without secrets.
+        if event.body and (event.error is None or not self._redact):
+            said.append(self._body(event.body, event.path))
+        return ": ".join(said)
+
+    def _reason(self, error: BaseException, path: str) -> str:
+        if self._redact and path.startswith(_FILES) and isinstance(error, PanelicaError):
+            # Without the beginning of a reply that could not be read.
+            return self._text(f"{type(error).__name__}: {error.message}")
+        return self._text(str(error) or type(error).__name__)
 
     def _body(self, body: bytes, path: str) -> str:
         if not self._redact:
-            return shorten(body.decode("utf-8", "replace"), _BODY_LENGTH)
+            return shorten(body.decode("utf-8", "replace"), _LENGTH)
         if path.startswith(_FILES):
             return f"[{len(body)} bytes]"
         try:
             data = loads(body)
         except ValueError:
-            return excerpt(body, _BODY_LENGTH)
-        return shorten(json.dumps(redact(data), ensure_ascii=False), _BODY_LENGTH)
+            return f"[{len(body)} bytes that are not JSON]"
+        return shorten(json.dumps(redact(data), ensure_ascii=False), _LENGTH)
 
     def _text(self, text: str) -> str:
-        return redact_text(text) if self._redact else text
-
-
-def _level(event: Event) -> int:
-    match event:
-        case Throttled():
-            return logging.WARNING
-        case Retried():
-            return logging.INFO
-        case Done():
-            return _DONE_LEVELS[event.outcome]
-        case _:
-            return logging.DEBUG
+        return shorten(redact_text(text) if self._redact else text, _LENGTH)

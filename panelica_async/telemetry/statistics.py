@@ -12,7 +12,7 @@ _KEPT = 1000
 
 @attrs.frozen(kw_only=True)
 class Percentiles:
-    """How long calls took, in seconds; half of them took at most `p50`."""
+    """How long calls took, in seconds; half of them took at most `p50`, 90 % at most `p90`, 99 % at most `p99`."""
 
     p50: float
     p90: float
@@ -77,6 +77,6 @@ class Tally:
 def _percentiles(ordered: list[float]) -> Percentiles | None:
     if not ordered:
         return None
-    last = len(ordered) - 1
-    p50, p90, p99 = (ordered[round(last * part)] for part in (0.5, 0.9, 0.99))
+    # The nearest rank: the least value that so many do not exceed.
+    p50, p90, p99 = (ordered[-(-len(ordered) * percent // 100) - 1] for percent in (50, 90, 99))
     return Percentiles(p50=p50, p90=p90, p99=p99)

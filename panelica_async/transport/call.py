@@ -47,6 +47,8 @@ class Call:
     """Seconds all attempts together waited for their places in the quota."""
     attempts: int = 0
     """Attempts that were begun, whether or not anything was sent."""
+    sends: int = 0
+    """Attempts that left."""
     first_sent_at: float | None = None
     """Instant of the monotonic clock at which the first attempt left."""
     sent_at: float | None = None
@@ -60,7 +62,7 @@ class Call:
     queued_for: float = 0.0
     """Seconds the attempt that goes next waited for its place in the quota."""
     reply: RawReply = NO_REPLY
-    """The last reply."""
+    """The reply to the last attempt that left."""
 
     @property
     def method(self) -> str:

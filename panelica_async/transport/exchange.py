@@ -4,7 +4,7 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
@@ -62,6 +62,7 @@ class Exchange:
         if call.first_sent_at is None:
             call.first_sent_at = call.sent_at
         call.may_be_done = True
+        call.reply = NO_REPLY
         self._monitor.sent(call, request.headers)
         try:
             with self._timeouts.limit():

@@ -57,20 +57,24 @@ class LimitingMiddleware:
         if max_wait is not None:
             # Those who have a place and wait for quota go first.
             self._keys.current.quota.limiter().require_within(max_wait, lane)
-        await self._sessions.places.take(lane)
-        call.queued_for += _now() - queued_at
+        try:
+            await self._sessions.places.take(lane)
+        finally:
+            call.queued_for += _now() - queued_at
 
     async def _wait_for_quota(self, key: ApiKey) -> ApiKey:
         """Wait for quota of a key; return the key, or the one that took its place meanwhile."""
         call, queued_at = self._call, _now()
-        while True:
-            self._sessions.require_open()
-            limiter = key.quota.limiter()
-            await limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
-            if key is self._keys.current:
-                call.queued_for += _now() - queued_at
-                return key
-            key = self._keys.current
+        try:
+            while True:
+                self._sessions.require_open()
+                limiter = key.quota.limiter()
+                await limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
+                if key is self._keys.current:
+                    return key
+                key = self._keys.current
+        finally:
+            call.queued_for += _now() - queued_at
 
     def _learn(self, key: ApiKey) -> None:
         """Tell the limiter what the reply says about the quota; after a refusal everybody on the key pauses."""

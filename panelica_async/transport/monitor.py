@@ -1,18 +1,24 @@
 """Watches the calls of a client: counts them, and tells those who listen."""
 
 import asyncio
-import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import Any
 
-from panelica_async.errors import OutcomeUnknownError, RateLimitedError
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from panelica_async.core.operation import Repeat
+from panelica_async.core.redaction import redact_text
+from panelica_async.errors import DecodeError, OutcomeUnknownError, RateLimitedError, TransportError
 from panelica_async.telemetry.events import Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
-from panelica_async.telemetry.logs import LOGGER, CallLog
+from panelica_async.telemetry.logs import DONE_LEVELS, LEVELS, LOGGER, CallLog
 from panelica_async.telemetry.statistics import Tally
 from panelica_async.transport.call import Call
 
 _log = CallLog()
+_is_logged = LOGGER.isEnabledFor
 
 
 class Monitor:
@@ -20,15 +26,23 @@ class Monitor:
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
-        self._listeners: tuple[Listener, ...] = ()
+        # Replaced and never changed: those who are told of an event may come and go meanwhile.
+        self._listeners: Mapping[object, Listener] = {}
         self._calls = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send events to a listener from now on; call what is returned to end it."""
-        self._listeners = (*self._listeners, listener)
+        """Send events to a listener from now on; call what is returned to end it.
+
+        Raises:
+            TypeError: The listener is a coroutine function, or cannot be called.
+        """
+        if not callable(listener) or iscoroutinefunction(listener):
+            raise TypeError("a listener is a plain function that takes an event: nobody would await a coroutine")
+        subscription = object()
+        self._listeners = {**self._listeners, subscription: listener}
 
         def unsubscribe() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            self._listeners = {key: other for key, other in self._listeners.items() if key is not subscription}
 
         return unsubscribe
 
@@ -38,21 +52,24 @@ class Monitor:
         call.number = self._calls
         call.began_at = _now()
         self.tally.in_flight += 1
-        if self._is_watched:
+        if self._listeners or _is_logged(LEVELS[Queued]):
             self._tell(Queued(**_facts(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
         """Note that an attempt leaves."""
-        call.waited += call.queued_for
         self.tally.attempts += 1
-        if self._is_watched:
+        call.sends += 1
+        waited, call.queued_for = call.queued_for, 0.0
+        call.waited += waited
+        if self._listeners or _is_logged(LEVELS[Sent]):
             request = call.request
             event = Sent(
                 **_facts(call),
                 attempt=call.attempts,
-                waited=call.queued_for,
+                waited=waited,
                 query=request.query,
-                headers=headers,
+                # The next attempt signs the same headers anew.
+                headers=CIMultiDictProxy(CIMultiDict(headers)),
                 body=request.body,
             )
             self._tell(event)
@@ -60,36 +77,40 @@ class Monitor:
     def throttled(self, call: Call, error: RateLimitedError) -> None:
         """Note that the panel refused an attempt because of the quota."""
         self.tally.throttled += 1
-        self._tell(
-            Throttled(
+        if self._listeners or _is_logged(LEVELS[Throttled]):
+            event = Throttled(
                 **_facts(call),
                 attempt=call.attempts,
                 retry_after=error.retry_after,
                 limit=error.limit,
                 window=error.window,
             )
-        )
+            self._tell(event)
 
-    def retried(self, call: Call, wait: float, reason: str) -> None:
-        """Note that another attempt follows."""
+    def retried(self, call: Call, wait: float, error: TransportError | None = None) -> None:
+        """Note that another attempt follows after a wait, with the error if there was no reply."""
         self.tally.retries += 1
-        self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, reason=reason))
+        if self._listeners or _is_logged(LEVELS[Retried]):
+            status = call.reply.status or None
+            self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Note that a call has ended, with what its caller gets if it is no result."""
         tally, duration = self.tally, _now() - call.began_at
         outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
+        # An attempt that was given up in the queue has waited too.
+        call.waited += call.queued_for
         tally.in_flight -= 1
         tally.outcomes[outcome] += 1
         tally.waited += call.waited
         tally.durations.append(duration)
-        if self._is_watched or outcome is Outcome.UNKNOWN:
+        if self._listeners or _is_logged(DONE_LEVELS[outcome]):
             reply = call.reply
             event = Done(
                 **_facts(call),
                 outcome=outcome,
                 status=reply.status or None,
-                attempts=call.attempts,
+                attempts=call.sends,
                 waited=call.waited,
                 duration=duration,
                 request_id=getattr(error, "request_id", None) or reply.headers.get("X-Request-Id"),
@@ -98,17 +119,28 @@ class Monitor:
             )
             self._tell(event)
 
-    @property
-    def _is_watched(self) -> bool:
-        return bool(self._listeners) or LOGGER.isEnabledFor(logging.INFO)
-
     def _tell(self, event: Event) -> None:
-        _log(event)
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001 - a listener must not decide what becomes of a call
-                LOGGER.exception("the listener %r failed at %r", listener, event)
+        _call(_log, event)
+        for subscription, listener in self._listeners.items():
+            # One that was told before it may have ended it.
+            if subscription in self._listeners:
+                _call(listener, event)
+
+
+def _call(listener: Listener, event: Event) -> None:
+    try:
+        listener(event)
+    except Exception as error:  # noqa: BLE001 - a listener must not decide what becomes of a call
+        # Without the message of the error, which may quote secrets of the event.
+        LOGGER.error(
+            "the listener %s failed at %s of call %d %s: %s\n%s",
+            getattr(listener, "__qualname__", type(listener).__qualname__),
+            type(event).__name__,
+            event.call,
+            redact_text(event.operation),
+            type(error).__qualname__,
+            "".join(traceback.format_tb(error.__traceback__)),
+        )
 
 
 def _facts(call: Call) -> dict[str, Any]:
@@ -123,11 +155,15 @@ def _facts(call: Call) -> dict[str, Any]:
 
 
 def _outcome(call: Call, error: BaseException) -> Outcome:
-    if isinstance(error, OutcomeUnknownError):
-        return Outcome.UNKNOWN
-    if isinstance(error, asyncio.CancelledError):
-        return Outcome.UNKNOWN if call.is_doubtful else Outcome.CANCELLED
-    return Outcome.FAILED
+    match error:
+        case OutcomeUnknownError():
+            return Outcome.UNKNOWN
+        case DecodeError() if call.repeat is not Repeat.READ:
+            return Outcome.UNKNOWN
+        case Exception():
+            return Outcome.FAILED
+        case _:  # cancelled
+            return Outcome.UNKNOWN if call.is_doubtful else Outcome.CANCELLED
 
 
 def _now() -> float:

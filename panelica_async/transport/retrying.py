@@ -122,13 +122,13 @@ class RetryMiddleware:
             error.attempts = call.attempts
             wait = self._own_wait()
             if self._may_repeat_after(error) and self._is_allowed(wait, error):
-                self._monitor.retried(call, wait, error.message)
+                self._monitor.retried(call, wait, error)
                 raise _Again(wait) from error
             raise
         if call.reply.status in _REPEATED:
             asked = self._wait_after(call.reply)
             if asked is not None:
-                self._monitor.retried(call, asked, f"the panel answered {call.reply.status}")
+                self._monitor.retried(call, asked)
                 raise _Again(asked)
         return response
 
