@@ -78,11 +78,6 @@ class Caller:
         self._learn_tier = learn_tier
         self._timeouts = AttemptTimeouts(options.timeout)
 
-    def with_deadline(self, seconds: float | None) -> "Caller":
-        """Return a caller like this one for calls that may take so long."""
-        options = attrs.evolve(self.options, deadline=seconds)
-        return Caller(self.transport, options, self.dialect, self._learn_tier)
-
     def call(
         self,
         operation: Operation,
@@ -143,9 +138,8 @@ class Caller:
             # An earlier attempt, whose reply was lost, has deleted it.
             return RawReply(status=204, headers=raw.headers, body=b"")
         error = _error(raw, call)
-        if call.is_doubtful and not call.repeat.is_safe:
-            reason = f"the web server before the panel answered {raw.status}"
-            raise outcome_unknown(call, self.transport.clock, reason) from error
+        if call.is_doubtful and not _is_verdict(raw.status):
+            raise outcome_unknown(call, self.transport.clock, f"the last reply was {raw.status}") from error
         raise error
 
     def wire(self, operation: Operation) -> Wire:
@@ -161,11 +155,11 @@ class Caller:
 
     def open(self, raw: RawReply, call: Call) -> Envelope:
         """Take a successful reply out of its envelope; raises what it turns out to be."""
-        if not raw.body.strip():
-            return unwrap(None)
         endpoint = f"{call.method} {call.path}"
         if raw.is_cut:
             raise DecodeError(f"the reply is longer than {len(raw.body):,} bytes", endpoint=endpoint, body=raw.body)
+        if not raw.body.strip():
+            return unwrap(None)
         try:
             payload = loads(raw.body)
         except ValueError as error:
@@ -176,6 +170,14 @@ class Caller:
             # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
             raise _error(raw, call)
         return envelope
+
+
+def _is_verdict(status: int) -> bool:
+    """Tell whether a status judges the call as such, and so the attempt whose reply was lost as well.
+
+    429 and 5xx speak of one attempt alone, and what a 409 stands for may have come from the lost one.
+    """
+    return 400 <= status < 500 and status not in {409, 429}
 
 
 def _error(raw: RawReply, call: Call) -> ResponseError:

@@ -1,10 +1,11 @@
 """What every generated resource stands on."""
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeVar
 
 from panelica_async.client.caller import Caller, Reply
-from panelica_async.client.lookup import SETTLE, LostCreate, given, look_up
+from panelica_async.client.lookup import SETTLE, LostCreate, given, look_up, owner_name
 from panelica_async.client.paginator import Page, Paginator
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation
@@ -29,14 +30,14 @@ class Resource:
             # An action may answer with a message alone.
             return reply.decode({"message": reply.envelope.message} if reply.data is None else reply.data, result)
 
-        key = operation.natural_key
-        if key is None or not self._caller.options.look_up_lost:
-            return self._caller.call(operation, arguments, read)
+        key, caller = operation.natural_key, self._caller
+        if key is None or not caller.options.look_up_lost or key.lookup.wire(caller.dialect) is None:
+            return caller.call(operation, arguments, read)
 
         def recover(call: Call, error: OutcomeUnknownError) -> Awaitable[M]:
             return self._recover(key, result, arguments, call, error)
 
-        return self._caller.call(operation, arguments, read, recover)
+        return caller.call(operation, arguments, read, recover)
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
@@ -82,9 +83,10 @@ class Resource:
         error: OutcomeUnknownError,
     ) -> M:
         """Find what a create made whose reply was lost, or raise its error."""
-        left, sent_at = call.time_left, call.first_sent_at
+        left, sent_at = call.time_left, call.sent_at
         if sent_at is None or (left is not None and left <= SETTLE):
             raise error
-        lost = LostCreate(key=key, given=given(arguments), sent_at=self._caller.transport.clock.panel_time(sent_at))
-        looking = Resource(self._caller.with_deadline(None if left is None else left - SETTLE))
-        return await look_up(lost, looking._pages(key.lookup, result, **lost.filters), error)
+        asked, caller = given(arguments), self._caller
+        lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=caller.transport.clock)
+        rows = self._pages(key.lookup, result, **lost.filters)
+        return await look_up(lost, rows, partial(owner_name, caller, asked), error, call.deadline_at)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 
 NOTABLE_SKEW = 30.0
 """Seconds clocks may differ before signatures follow the panel's: a tenth of what it tolerates (panel-facts A.5)."""
@@ -14,8 +15,9 @@ GREATEST_SKEW = 86_400.0
 class PanelClock:
     """The panel's time, learnt from the `Date` headers of its replies.
 
-    It stands on the monotonic clock, so that setting the clock of this machine does not disturb it, and follows the
-    panel only where the two differ notably: then it jumps once, to the middle of what the reply allows.
+    It stands on the monotonic clock, so that setting the clock of this machine does not disturb it. Each reply says how
+    far ahead the panel's clock can be, at least and at most; all of them together say it better. Signatures follow the
+    panel only where the two differ notably: then the correction jumps once, to the middle of what is possible.
 
     Args:
         wall: Returns the Unix time of this machine.
@@ -27,18 +29,26 @@ class PanelClock:
         self._wall = wall
         self._zero = wall() - monotonic()
         self._last_date: str | None = None
+        self._least_skew = -inf
+        self._most_skew = inf
         self.correction: float = 0.0
         """Seconds added to the time of this machine to get that of the panel."""
-        self.skew: float | None = None
-        """Seconds the panel's clock was last seen ahead of this machine's, to about a second; None before a reply."""
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds the panel's clock is ahead of this machine's, as near as can be told; None before a reply told it."""
+        return None if self._least_skew == -inf else (self._least_skew + self._most_skew) / 2
 
     def now(self) -> float:
         """Return the panel's Unix time."""
         return self._zero + self.monotonic() + self.correction
 
-    def panel_time(self, instant: float) -> float | None:
-        """Return the panel's Unix time at an instant of the monotonic clock; None before any reply told it."""
-        return None if self.skew is None else self._zero + instant + self.skew
+    def earliest_panel_time(self, instant: float) -> float | None:
+        """Return the earliest Unix time it can have been on the panel at an instant of the monotonic clock.
+
+        None before any reply told it.
+        """
+        return None if self._least_skew == -inf else self._zero + instant + self._least_skew
 
     def local_time(self, instant: float) -> datetime:
         """Return the time of this machine at an instant of the monotonic clock."""
@@ -55,13 +65,27 @@ class PanelClock:
         if date is None or date == self._last_date:
             return
         self._last_date = date
-        try:
-            seconds = parsedate_to_datetime(date).timestamp()
-        except (ValueError, OverflowError):
+        seconds = _seconds(date)
+        if seconds is None:
             return
-        least, most = seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero
-        if self.skew is None or not least <= self.skew <= most:
-            self.skew = (least + most) / 2
-        is_off = not least - NOTABLE_SKEW <= self.correction <= most + NOTABLE_SKEW
-        if is_off and abs(self.skew) <= GREATEST_SKEW:
-            self.correction = self.skew
+        self._narrow(seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero)
+        is_off = not self._least_skew - NOTABLE_SKEW <= self.correction <= self._most_skew + NOTABLE_SKEW
+        skew = self.skew
+        if is_off and skew is not None and abs(skew) <= GREATEST_SKEW:
+            self.correction = skew
+
+    def _narrow(self, least: float, most: float) -> None:
+        if least > self._most_skew or most < self._least_skew:
+            # One of the clocks was set: what was known is void.
+            self._least_skew, self._most_skew = least, most
+        else:
+            self._least_skew, self._most_skew = max(least, self._least_skew), min(most, self._most_skew)
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        # HTTP dates are in GMT, also in the old form that does not say so.
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -18,6 +18,7 @@ from panelica_async import (
     RateLimitedError,
     RateLimitWaitError,
     RequestTimeoutError,
+    ResponseError,
     ServerError,
     TransportError,
 )
@@ -198,12 +199,50 @@ async def test_unavailable_without_a_time_to_come_back(server: RawServer, connec
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-async def test_the_last_reply_is_the_error(server: RawServer, connect: Connect, status: int) -> None:
+@pytest.mark.parametrize("send", [read, *SAFE_WRITES])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_last_refusal_is_the_error(server: RawServer, connect: Connect, status: int, send: Send) -> None:
     server.script(*[reply(status, headers=COME_BACK)] * NEVER)
-    error = await failure(patch, connect(max_retries=1))
+    error = await failure(send, connect(max_retries=1))
     assert isinstance(error, RateLimitedError if status == 429 else ServerError)
     assert (error.status, error.attempts) == (status, 2)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_gateway_that_always_fails(server: RawServer, connect: Connect, status: int) -> None:
+    """A read has failed; a write may have been done each time, and the web server has lost what the panel said."""
+    server.script(*[reply(status)] * NEVER)
+    error = await failure(read, connect(max_retries=1))
+    assert isinstance(error, ServerError)
+    assert (error.status, error.attempts) == (status, 2)
+    error = await failure(patch, connect(max_retries=1))
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.attempts == 2
+    assert isinstance(error.__cause__, ServerError)
+
+
+@pytest.mark.parametrize("send", SAFE_WRITES)
+@pytest.mark.parametrize("last", [409, 429, 500, 502, 503])
+async def test_a_failure_after_a_lost_reply_does_not_say_that_nothing_was_done(
+    server: RawServer, connect: Connect, last: int, send: Send
+) -> None:
+    server.script(RESET, reply(last, json={"error": "No"}))
+    error = await failure(send, connect(max_retries=1))
+    assert isinstance(error, OutcomeUnknownError)
+    assert isinstance(error.__cause__, ResponseError)
+    assert error.__cause__.status == last
+    assert f"the last reply was {last}" in error.message
+
+
+@pytest.mark.parametrize("send", [put, patch])
+@pytest.mark.parametrize("last", [400, 401, 403, 404, 422])
+async def test_a_verdict_after_a_lost_reply_is_one_on_both(
+    server: RawServer, connect: Connect, last: int, send: Send
+) -> None:
+    server.script(RESET, reply(last, json={"error": "No"}))
+    error = await failure(send, connect())
+    assert isinstance(error, ResponseError)
+    assert (error.status, error.attempts) == (last, 2)
 
 
 async def test_a_wait_above_the_cap_is_returned(server: RawServer, connect: Connect) -> None:
