@@ -1,5 +1,7 @@
 """The innermost middleware: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
 
+import re
+
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
@@ -22,6 +24,9 @@ _BEFORE_SENDING = (
     aiohttp.ServerFingerprintMismatch,
     aiohttp.ClientHttpProxyError,
 )
+# aiohttp quotes a reply that it cannot read, and that may hold secrets.
+_QUOTING = (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
+_QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 _CERTIFICATE_HINT = (
     "A fresh panel has a self-signed certificate: pass its file or its fingerprint (sha256:…, which `panelica doctor` "
@@ -78,13 +83,17 @@ class Exchange:
             raise RequestTimeoutError(
                 f"no reply within {self._timeouts.seconds:g} s", method=call.method, path=call.path
             ) from error
+        except _QUOTING as error:
+            # Without the cause, whose quotations a traceback would show.
+            raise self._incomplete(_without_quotation(error)) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(
-                f"no complete reply came back: {_reason(error)}", method=call.method, path=call.path
-            ) from error
+            raise self._incomplete(_reason(error)) from error
         clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
+
+    def _incomplete(self, reason: str) -> TransportError:
+        return TransportError(f"no complete reply came back: {reason}", method=self._call.method, path=self._call.path)
 
     def _not_connected(self, error: Exception) -> ConnectError:
         if isinstance(error, aiohttp.ServerFingerprintMismatch):
@@ -129,5 +138,12 @@ async def _beginning(response: ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _without_quotation(error: aiohttp.ClientError) -> str:
+    """Return why a reply cannot be read, without what is quoted of it."""
+    cause = error.__cause__ or error
+    told = getattr(cause, "message", None) or _reason(cause)
+    return _QUOTATION.sub("", told).removesuffix(".")

@@ -48,6 +48,10 @@ class Step:
 
     sent: bytes = b""
     """Bytes of the answer."""
+    endless: bytes = b""
+    """Bytes that follow again and again, until the client goes away."""
+    pause: float = 0.0
+    """Seconds before each of them."""
     reads: bool = True
     """Whether the request is read, or only its first byte."""
     ends: str = ""
@@ -146,6 +150,10 @@ class RawServer:
                 self._arrival.notify_all()
             writer.write(step.sent)
             await writer.drain()
+            while step.endless:
+                await asyncio.sleep(step.pause)
+                writer.write(step.endless)
+                await writer.drain()
             if step.ends == "hang":
                 await asyncio.Event().wait()
             if step.ends == "reset":
