@@ -1,0 +1,42 @@
+"""Keeps what a client tells of its calls."""
+
+from typing import Any, TypeVar
+
+import attrs
+
+from panelica_async import PanelicaClient
+from panelica_async.telemetry import Done, Event
+
+E = TypeVar("E", bound=Event)
+
+
+class Watch:
+    """Listens to a client until `end` is called."""
+
+    def __init__(self, panel: PanelicaClient) -> None:
+        self.events: list[Event] = []
+        self.end = panel.subscribe(self.events.append)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was told, by its name and the number of its call."""
+        return [f"{type(event).__name__} {event.call}" for event in self.events]
+
+    def only(self, kind: type[E]) -> E:
+        """Return the only event of a kind."""
+        [event] = self.all(kind)
+        return event
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def done(self, call: int = 1) -> Done:
+        """Return how a call ended."""
+        [event] = [event for event in self.all(Done) if event.call == call]
+        return event
+
+
+def facts(event: Event, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of an event, but for its time and those that are looked at by themselves."""
+    fields = attrs.asdict(event, recurse=False)
+    return {name: value for name, value in fields.items() if name not in {"at", *without}}
