@@ -20,7 +20,7 @@ from panelica_async import (
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import Done, Outcome, Queued, Retried, Sent, Throttled
 from tests.conftest import Advance, Connect, until
-from tests.telemetry.watching import Watch, facts
+from tests.telemetry.watching import Watch, facts, without_pauses
 from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
 
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
@@ -120,12 +120,13 @@ def paused(seconds: float) -> RateLimiter:
 async def test_refused_then_served(server: RawServer, connect: Connect, advance: Advance) -> None:
     refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 60, "retry_after": 7, "window": "minute"}}
     server.script(reply(429, json=refusal), reply(json=DOMAIN))
-    panel = connect()
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
     watch = Watch(panel)
-    task = asyncio.create_task(panel.domains.get("d1"))
-    await until(lambda: watch.all(Retried) != [])
-    # The limiter has a pause of its own for everybody on the key.
-    await until(lambda: advance(7) or task.done())
+    # Once it sleeps.
+    soon = asyncio.get_running_loop().call_soon
+    panel.subscribe(lambda event: soon(advance, 7) if isinstance(event, Retried) else None)
+    await without_pauses(panel.domains.get("d1"), limiter, advance)
     _, sent, throttled, retried, again, done = watch.events
     assert isinstance(throttled, Throttled)
     assert facts(throttled) == {**read_facts(), "attempt": 1, "retry_after": 7.0, "limit": 60, "window": "minute"}

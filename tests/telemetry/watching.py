@@ -1,13 +1,18 @@
 """Keeps what a client tells of its calls."""
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import attrs
 
 from panelica_async import PanelicaClient
+from panelica_async.ratelimit import RateLimiter
 from panelica_async.telemetry import Done, Event
+from tests.conftest import Advance, until
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class Watch:
@@ -34,6 +39,13 @@ class Watch:
         """Return how a call ended."""
         [event] = [event for event in self.all(Done) if event.call == call]
         return event
+
+
+async def without_pauses(work: Coroutine[Any, Any, T], limiter: RateLimiter, advance: Advance) -> T:
+    """Run calls that go one by one, with time jumping over every wait for quota."""
+    task = asyncio.create_task(work)
+    await until(lambda: task.done() or (limiter.waiting and advance(1)))
+    return await task
 
 
 def facts(event: Event, *, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -1,0 +1,245 @@
+"""Those who listen come and go, and cannot harm a call; where nobody does, nothing is made."""
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.telemetry import Done, Event, Queued
+from panelica_async.telemetry.logs import LOGGER
+from panelica_async.transport import monitor
+from tests.conftest import API_SECRET, Advance, Connect
+from tests.telemetry.watching import Watch, without_pauses
+from tests.transport.raw_server import CLOSE, RawServer, reply
+
+HUSH = "hunter2-x9y8z7"
+KINDS = ["Queued", "Sent", "Throttled", "Retried", "Done"]
+NOW = {"Retry-After": "0"}
+
+
+async def call(panel: PanelicaClient) -> None:
+    await panel.request("GET", "/v1/me")
+
+
+async def test_nothing_is_told_any_more_after_the_end(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    gone, here = Watch(panel), Watch(panel)
+    await call(panel)
+    gone.end()
+    gone.end()
+    await call(panel)
+    assert gone.kinds == ["Queued 1", "Sent 1", "Done 1"]
+    assert here.kinds == [*gone.kinds, "Queued 2", "Sent 2", "Done 2"]
+
+
+async def test_a_listener_may_end_itself(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    heard: list[Event] = []
+
+    def once(event: Event) -> None:
+        heard.append(event)
+        end()
+
+    end, after = panel.subscribe(once), Watch(panel)
+    await call(panel)
+    assert [type(event) for event in heard] == [Queued]
+    assert after.kinds == ["Queued 1", "Sent 1", "Done 1"]
+
+
+async def test_a_listener_may_end_another_and_bring_a_third(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    brought: list[Watch] = []
+
+    def replace(event: Event) -> None:
+        if isinstance(event, Queued):
+            ended.end()
+            brought.append(Watch(panel))
+
+    panel.subscribe(replace)
+    ended = Watch(panel)
+    await call(panel)
+    assert ended.kinds == []
+    assert brought[0].kinds == ["Sent 1", "Done 1"]
+
+
+async def test_one_listener_twice_is_told_twice_until_each_ends(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    heard: list[Event] = []
+    ends = [panel.subscribe(heard.append) for _ in range(2)]
+    for expected in (6, 9, 9):
+        await call(panel)
+        assert len(heard) == expected
+        if ends:
+            ends.pop()()
+
+
+async def test_variants_share_the_stream(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    variant = panel.with_options(timeout=5, lane="bulk")
+    of_client, of_variant = Watch(panel), Watch(variant)
+    await call(panel)
+    await call(variant)
+    assert of_client.events == of_variant.events
+    assert [(event.call, event.lane) for event in of_client.all(Done)] == [(1, "interactive"), (2, "bulk")]
+    assert variant.stats() == panel.stats()
+
+
+async def test_another_client_has_a_stream_of_its_own(server: RawServer, connect: Connect) -> None:
+    watch = Watch(connect())
+    await call(connect())
+    assert watch.events == []
+
+
+async def heard_nobody(event: Event) -> None:
+    """What an async program is tempted to pass."""
+
+
+@pytest.mark.parametrize("listener", [heard_nobody, functools.partial(heard_nobody), None, "print"])
+async def test_what_cannot_listen_is_refused(connect: Connect, listener: Any) -> None:
+    with pytest.raises(TypeError, match="a plain function that takes an event"):
+        connect().subscribe(listener)
+
+
+def fail_with_what_it_knows(event: Event) -> None:
+    raise ValueError(attrs.asdict(event, recurse=False)) from getattr(event, "error", None)
+
+
+class Failing:
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __repr__(self) -> str:
+        return f"Failing({self.token!r})"
+
+    def __call__(self, event: Event) -> None:
+        raise RuntimeError(self.token)
+
+
+@pytest.mark.parametrize(
+    ("listener", "name"),
+    [
+        (fail_with_what_it_knows, "fail_with_what_it_knows"),
+        (Failing(HUSH), "Failing"),
+        (functools.partial(lambda token, event: 1 / 0, HUSH), "partial"),
+    ],
+)
+async def test_a_listener_that_fails_harms_no_call_and_tells_no_secret(
+    server: RawServer,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    listener: Callable[[Event], object],
+    name: str,
+) -> None:
+    server.script(reply(json={"api_secret": HUSH}), reply(404, json={"error": "not found"}))
+    panel = connect()
+    panel.subscribe(listener)
+    after = Watch(panel)
+    with caplog.at_level(logging.ERROR):
+        reply_of_first = await panel.request("GET", "/v1/me", query={"password": HUSH})
+        with pytest.raises(NotFoundError):
+            await panel.request("POST", "/v1/token", json={"password": HUSH})
+    assert reply_of_first.data == {"api_secret": HUSH}
+    assert after.kinds == ["Queued 1", "Sent 1", "Done 1", "Queued 2", "Sent 2", "Done 2"]
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(" at ")[1].split(":")[0] for line in said] == [
+        "Queued of call 1 GET /v1/me",
+        "Sent of call 1 GET /v1/me",
+        "Done of call 1 GET /v1/me",
+        "Queued of call 2 POST /v1/token",
+        "Sent of call 2 POST /v1/token",
+        "Done of call 2 POST /v1/token",
+    ]
+    for line in said:
+        assert f"the listener {name} failed" in line
+        assert "test_listeners.py" in line  # where it failed
+        for secret in (HUSH, API_SECRET, *(request.signature for request in server.requests)):
+            assert secret not in line
+
+
+async def test_a_log_that_fails_harms_no_call(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(event: Event) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(monitor, "_log", fail)
+    panel = connect()
+    watch = Watch(panel)
+    await call(panel)
+    assert watch.kinds == ["Queued 1", "Sent 1", "Done 1"]
+    assert [record.getMessage().count("failed at") for record in caplog.records] == [1, 1, 1]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the events that are made, by kind."""
+    counts = Counter[str]()
+
+    def counted(kind: type[Event]) -> Callable[..., Event]:
+        def make(**fields: Any) -> Event:
+            counts[kind.__name__] += 1
+            return kind(**fields)
+
+        return make
+
+    for name in KINDS:
+        kind = getattr(monitor, name)
+        monkeypatch.setattr(monitor, name, counted(kind))
+        if kind in monitor.LEVELS:
+            monkeypatch.setattr(monitor, "LEVELS", {**monitor.LEVELS, getattr(monitor, name): monitor.LEVELS[kind]})
+    return counts
+
+
+async def send_everything(server: RawServer, panel: PanelicaClient) -> None:
+    """Make calls that are served, refused, repeated, that fail, and whose fate is not known."""
+    server.script(reply(json={}), reply(429, headers=NOW), reply(503, headers=NOW), reply(json={}))
+    await call(panel)
+    await call(panel)
+    server.script(reply(404, json={"error": "not found"}), CLOSE)
+    for method, error in (("GET", NotFoundError), ("POST", OutcomeUnknownError)):
+        with pytest.raises(error):
+            await panel.request(method, "/v1/me")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (logging.DEBUG, {"Queued": 4, "Sent": 6, "Throttled": 1, "Retried": 2, "Done": 4}),
+        (logging.INFO, {"Throttled": 1, "Retried": 2, "Done": 2}),
+        (logging.WARNING, {"Throttled": 1, "Done": 1}),
+        (logging.ERROR, {}),
+        (logging.CRITICAL, {}),
+    ],
+)
+async def test_events_are_made_only_when_somebody_wants_them(
+    server: RawServer,
+    connect: Connect,
+    advance: Advance,
+    made: Counter[str],
+    caplog: pytest.LogCaptureFixture,
+    level: int,
+    expected: dict[str, int],
+) -> None:
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
+    with caplog.at_level(level, LOGGER.name):
+        await without_pauses(send_everything(server, panel), limiter, advance)
+    assert made == expected
+    # Each that was made was wanted.
+    assert len(caplog.records) == made.total()
+    made.clear()
+    watch = Watch(panel)
+    with caplog.at_level(logging.CRITICAL, LOGGER.name):
+        await without_pauses(send_everything(server, panel), limiter, advance)
+    assert made.total() == len(watch.events) == 17
+    watch.end()
+    with caplog.at_level(logging.CRITICAL, LOGGER.name):
+        await without_pauses(call(panel), limiter, advance)
+    assert made.total() == 17
