@@ -49,8 +49,6 @@ class Call:
     """Attempts that were begun, whether or not anything was sent."""
     sends: int = 0
     """Attempts that left."""
-    first_sent_at: float | None = None
-    """Instant of the monotonic clock at which the first attempt left."""
     sent_at: float | None = None
     """Instant of the monotonic clock at which the last attempt left."""
     may_be_done: bool = False

@@ -64,8 +64,6 @@ class Exchange:
         call, clock = self._call, self._clock
         lost_before = call.may_be_done
         call.sent_at = clock.monotonic()
-        if call.first_sent_at is None:
-            call.first_sent_at = call.sent_at
         call.may_be_done = True
         call.reply = NO_REPLY
         self._monitor.sent(call, request.headers)
