@@ -12,6 +12,8 @@ from panelica_async.core.json_codec import JsonValue
 REDACTED = "[redacted]"
 EXCERPT_LENGTH = 200
 """Characters of a body that an error shows."""
+FILES = "/v1/files"
+"""Paths that begin so carry what is in customers' files: it may be anything, a password too, and nothing says where."""
 MAX_DEPTH = 50
 """Levels of nesting that `redact` looks into; what lies deeper is hidden whole."""
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.redaction import redact, redact_headers, redact_query, redact_text, shorten
+from panelica_async.core.redaction import FILES, redact, redact_headers, redact_query, redact_text, shorten
 from panelica_async.errors import PanelicaError
 from panelica_async.telemetry.events import Done, Event, Outcome, Queued, Retried, Sent, Throttled
 
@@ -27,8 +27,6 @@ DONE_LEVELS: Mapping[Outcome, int] = {
 
 _LENGTH = 2000
 """Characters of a body, or of a reason, that a line shows."""
-_FILES = "/v1/files"
-"""What is in a customer's file may be anything, a password too, and nothing says where."""
 
 
 class CallLog:
@@ -94,7 +92,7 @@ class CallLog:
         return ": ".join(said)
 
     def _reason(self, error: BaseException, path: str) -> str:
-        if self._redact and path.startswith(_FILES) and isinstance(error, PanelicaError):
+        if self._redact and path.startswith(FILES) and isinstance(error, PanelicaError):
             # Without the beginning of a reply that could not be read.
             return self._text(f"{type(error).__name__}: {error.message}")
         return self._text(str(error) or type(error).__name__)
@@ -102,7 +100,7 @@ class CallLog:
     def _body(self, body: bytes, path: str) -> str:
         if not self._redact:
             return shorten(body.decode("utf-8", "replace"), _LENGTH)
-        if path.startswith(_FILES):
+        if path.startswith(FILES):
             return f"[{len(body)} bytes]"
         try:
             data = loads(body)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.redaction import redact
+from panelica_async.core.redaction import FILES, REDACTED, redact
+from panelica_async.core.request import PreparedRequest
 from panelica_async.errors import OutcomeUnknownError
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
@@ -22,12 +23,17 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         operation=call.operation,
         method=call.method,
         path=call.path,
-        sent=_shown(call.request.body),
+        sent=_shown(call.request),
         sent_at=None if call.sent_at is None else clock.local_time(call.sent_at),
         attempts=call.attempts,
         hint="Look whether the change is there before you send it again.",
     )
 
 
-def _shown(body: bytes | None) -> Any:
-    return None if body is None else redact(loads(body))
+def _shown(request: PreparedRequest) -> Any:
+    if request.body is None:
+        return None
+    data = redact(loads(request.body))
+    if request.path.startswith(FILES) and isinstance(data, dict) and "content" in data:
+        data["content"] = REDACTED
+    return data

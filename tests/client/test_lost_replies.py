@@ -1,6 +1,7 @@
 """What a caller is told when a reply is lost or refused, over real sockets: nothing doubled, nothing guessed."""
 
 import asyncio
+import pickle
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -147,6 +148,22 @@ async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect)
     )
     assert str(error).startswith("POST /v1/dns/zones/z1/records: The request was sent, and whether the panel carried")
     assert "Hint: Look whether the change is there before you send it again." in str(error)
+
+
+async def test_an_unknown_outcome_tells_no_secret(server: RawServer, connect: Connect) -> None:
+    """Nor what is in a file: nothing says where in it a password is."""
+    server.script(CLOSE, *[CLOSE] * 4)
+    panel = connect().with_options(look_up_lost=False)
+    error = await failure(
+        lambda panel: panel.accounts.create(username="acme", email="a@example.com", password="correct horse 9"), panel
+    )
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.sent == {"username": "acme", "email": "a@example.com", "password": "[redacted]"}
+
+    error = await failure(lambda panel: panel.files.write(path="/home/acme/.env", content="correct horse 9"), panel)
+    assert isinstance(error, OutcomeUnknownError)
+    assert error.sent == {"path": "/home/acme/.env", "content": "[redacted]"}
+    assert b"correct horse" not in pickle.dumps(error)
 
 
 @pytest.mark.parametrize("send", [read, *SAFE_WRITES, *CREATES])

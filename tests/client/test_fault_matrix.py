@@ -1,0 +1,58 @@
+"""Whatever goes wrong at a call, nothing is done twice, and nobody is told what is not so."""
+
+import pytest
+
+from tests.client import fault_matrix
+from tests.client.fault_matrix import Cell, Outcome
+from tests.faulty import Fault
+
+ERRORS_OF_THE_PANEL = {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
+"""500: the panel says itself that it failed, whatever it did before."""
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[Cell, Outcome]:
+    return fault_matrix.matrix()
+
+
+def writes(outcomes: dict[Cell, Outcome]) -> list[tuple[Cell, Outcome, int]]:
+    found = [(cell, outcome, outcome.effects) for cell, outcome in outcomes.items() if outcome.effects is not None]
+    assert len(found) == 168
+    return found
+
+
+def test_nothing_takes_effect_twice(outcomes: dict[Cell, Outcome]) -> None:
+    assert [(cell, outcome) for cell, outcome, effects in writes(outcomes) if effects > 1] == []
+
+
+def test_done_is_only_what_took_effect(outcomes: dict[Cell, Outcome]) -> None:
+    told = [(cell, effects) for cell, outcome, effects in writes(outcomes) if outcome.told == "done"]
+    assert len(told) == 48
+    assert [cell for cell, effects in told if effects != 1] == []
+
+
+def test_what_took_effect_is_never_called_a_failure(outcomes: dict[Cell, Outcome]) -> None:
+    """But for a 500, which is the panel's own word."""
+    told = [
+        (cell, outcome.told, effects)
+        for cell, outcome, effects in writes(outcomes)
+        if outcome.told.startswith("`") or outcome.told == "cancelled"
+    ]
+    assert len(told) > 50
+    assert [cell for cell, _, effects in told if effects and cell[0].fault not in ERRORS_OF_THE_PANEL] == []
+
+
+def test_a_500_is_an_error_of_the_panel_whether_it_acted_or_not(outcomes: dict[Cell, Outcome]) -> None:
+    found = [outcome for cell, outcome in outcomes.items() if cell[0].fault in ERRORS_OF_THE_PANEL]
+    assert {(outcome.told, outcome.attempts) for outcome in found} == {("`ServerError`", 1)}
+
+
+def test_a_write_that_was_cancelled_says_that_it_may_have_been_done(outcomes: dict[Cell, Outcome]) -> None:
+    found = [(cell[2].title, outcome.told) for cell, outcome in outcomes.items() if cell[0].cancels]
+    assert {told for title, told in found if title != "read"} == {"cancelled, unknown"}
+    assert {told for title, told in found if title == "read"} == {"cancelled"}
+
+
+def test_the_page_has_these_tables(outcomes: dict[Cell, Outcome]) -> None:
+    is_up_to_date = fault_matrix.on_the_page() == fault_matrix.tables(outcomes)
+    assert is_up_to_date, "docs/write-safety.md is out of date: run `python -m tests.client.fault_matrix --write`"
