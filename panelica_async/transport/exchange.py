@@ -11,6 +11,7 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.tls import refusal
 
 GATEWAY_ERRORS = (502, 504)
 """The web server before the panel has lost the panel's reply."""
@@ -28,10 +29,6 @@ _BEFORE_SENDING = (
 _QUOTING = (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
-_CERTIFICATE_HINT = (
-    "A fresh panel has a self-signed certificate: pass its file or its fingerprint (sha256:…, which `panelica doctor` "
-    "shows) as ssl=, or install a real one."
-)
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
@@ -94,15 +91,9 @@ class Exchange:
         return TransportError(f"no complete reply came back: {reason}", method=self._call.method, path=self._call.path)
 
     def _not_connected(self, error: Exception) -> ConnectError:
-        if isinstance(error, aiohttp.ServerFingerprintMismatch):
-            reason = "the certificate of the panel is not the pinned one"
-        else:
-            reason = _reason(error)
+        reason, hint = refusal(error) or (_reason(error), _ADDRESS_HINT)
         return ConnectError(
-            f"no connection to the panel: {reason}",
-            method=self._call.method,
-            path=self._call.path,
-            hint=_CERTIFICATE_HINT if isinstance(error, _CERTIFICATE_PROBLEMS) else _ADDRESS_HINT,
+            f"no connection to the panel: {reason}", method=self._call.method, path=self._call.path, hint=hint
         )
 
 

@@ -1,4 +1,4 @@
-"""How the panel's certificate is verified: always, unless the caller says otherwise in so many words."""
+"""How the panel's certificate is verified, always, unless the caller says otherwise; and what to do when it fails."""
 
 import hashlib
 import os
@@ -20,6 +20,15 @@ _FORMS = (
     "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
 )
 
+_PIN = "pass its fingerprint (sha256:…, which `panelica doctor` shows) as ssl="
+_UNTRUSTED = f"A fresh panel has a self-signed certificate: pass its file as ssl=, {_PIN}, or install a real one."
+_PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
+_NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
+_NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."
+_FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
+"""By OpenSSL's number of the fault: not valid yet, expired, for another name, for another address."""
+_NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
+
 
 def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
     """Return a setting in the form aiohttp takes.
@@ -32,12 +41,32 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
             return True
         case bool() | ssl.SSLContext() | aiohttp.Fingerprint():
             return setting
+        case "":
+            raise ConfigurationError("ssl is empty", hint=_FORMS)
         case str() if setting.lower().startswith("sha256:"):
             return _fingerprint(setting)
         case str() | os.PathLike():
             return _trusting(Path(setting))
         case _:
             raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
+
+
+def refusal(error: Exception) -> tuple[str, str] | None:
+    """Return why no TLS connection was made, and what to do about it; None for an error of another kind.
+
+    Args:
+        error: What aiohttp raised when it connected.
+    """
+    match error:
+        case aiohttp.ServerFingerprintMismatch():
+            return "the certificate is not the one whose fingerprint was given", _PINNED
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
+            hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
+            return f"the certificate is not accepted: {fault.verify_message}", hint
+        case aiohttp.ClientSSLError():
+            return str(error), _NO_TLS
+        case _:
+            return None
 
 
 def fingerprint_of(certificate: bytes) -> str:
@@ -56,8 +85,9 @@ def _trusting(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
-        raise ConfigurationError(f"{path} holds no certificate in PEM form", hint=_FORMS) from error
-    except OSError as error:
         raise ConfigurationError(
-            f"ssl names the file {path}, which cannot be read: {error.strerror}", hint=_FORMS
+            f"ssl names the file {path}, which holds no certificate in PEM form", hint=_FORMS
         ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"ssl names the file {path}, which cannot be read: {reason}", hint=_FORMS) from error

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json as json_module
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Mapping
@@ -89,18 +90,23 @@ GARBAGE = Step(b"\x16\x03\x01 this is not HTTP\r\n\r\n", ends="close")
 
 
 class RawServer:
-    """A TCP server on a free port of the loopback address."""
+    """A TCP server on a free port of the loopback address.
 
-    def __init__(self) -> None:
+    Args:
+        tls: Has the certificate to serve https with; None serves http.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[RawRequest] = []
         """The requests that were read, oldest first."""
         self.connections = 0
+        self._tls = tls
         self._script: deque[Step] = deque()
         self._arrival = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(
@@ -114,7 +120,7 @@ class RawServer:
     @property
     def origin(self) -> str:
         host, port = self._server.sockets[0].getsockname()
-        return f"http://{host}:{port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
     def script(self, *steps: Step) -> None:
         """Add steps for the requests to come."""

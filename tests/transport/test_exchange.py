@@ -25,11 +25,13 @@ from tests.virtual_time import run
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())
 OS_ERROR = OSError(111, "Connection refused")
+FAULT = ssl.SSLCertVerificationError(1, "certificate verify failed")
+FAULT.verify_code, FAULT.verify_message = 18, "self-signed certificate"
 # What exceptions are made from, by the names of their parameters.
 PARTS = {
     "connection_key": KEY,
     "os_error": OS_ERROR,
-    "certificate_error": OS_ERROR,
+    "certificate_error": FAULT,
     "path": "/run/panel.sock",
     "request_info": INFO,
     "history": (),
@@ -198,8 +200,8 @@ def test_an_attempt_that_was_lost_stays_lost() -> None:
     [
         (aiohttp.ClientConnectorDNSError, "host and port"),
         (aiohttp.ClientConnectorCertificateError, "self-signed"),
-        (aiohttp.ClientConnectorSSLError, "self-signed"),
-        (aiohttp.ServerFingerprintMismatch, "self-signed"),
+        (aiohttp.ClientConnectorSSLError, "port of base_url"),
+        (aiohttp.ServerFingerprintMismatch, "new certificate"),
         (aiohttp.ConnectionTimeoutError, "host and port"),
     ],
 )
