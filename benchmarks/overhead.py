@@ -22,7 +22,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks import machine
-from benchmarks.clients import BASELINE, IN_FLIGHT, OTHERS, OURS, Client
+from benchmarks.clients import BASELINE, BY_HAND, IN_FLIGHT, OTHERS, OURS, Client
 from benchmarks.generators import generate
 from benchmarks.measure import Effort, compare
 from benchmarks.report import Comparison, as_data, as_table, targets
@@ -97,7 +97,7 @@ def _comparisons(skipped: Mapping[str, str], effort: Effort) -> Iterator[Compari
                 continue
             for in_flight in (1, IN_FLIGHT):
                 with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-                    samples = runner.run(compare((BASELINE, OURS), others, base_url, in_flight, effort))
+                    samples = runner.run(compare((BASELINE, BY_HAND, OURS), others, base_url, in_flight, effort))
                 yield Comparison(loop=loop, in_flight=in_flight, samples=samples)
 
 

@@ -98,12 +98,12 @@ def as_data(comparison: Comparison) -> list[dict[str, Any]]:
 
 def as_table(comparison: Comparison) -> str:
     """Return the figures of a comparison as lines of text."""
-    lines = [f"{comparison.title:<26}{'CPU us':>9}{'ratio':>8}{'(middle half)':>18}{'requests/s':>13}{'ratio':>8}"]
+    lines = [f"{comparison.title:<28}{'CPU us':>9}{'ratio':>8}{'(middle half)':>18}{'requests/s':>13}{'ratio':>8}"]
     for row in as_data(comparison):
         cpu, rate = row["cpu_ratio"], row["rate_ratio"]
         spread = f"({cpu['low']:.2f} to {cpu['high']:.2f})"
         lines.append(
-            f"  {row['client']:<24}{row['cpu_us']:>9.0f}{cpu['median']:>8.2f}{spread:>18}"
+            f"  {row['client']:<26}{row['cpu_us']:>9.0f}{cpu['median']:>8.2f}{spread:>18}"
             f"{row['requests_per_second']:>13,.0f}{rate['median']:>8.2f}"
         )
     return "\n".join(lines)
