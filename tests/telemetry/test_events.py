@@ -101,10 +101,7 @@ async def test_a_call_that_waits_for_quota(server: RawServer, connect: Connect, 
     limiter = paused(60)
     panel = connect(limiter=limiter)
     watch = Watch(panel)
-    task = asyncio.create_task(panel.request("GET", "/v1/me"))
-    await until(lambda: limiter.waiting == 1)
-    advance(60)
-    await task
+    await without_pauses(panel.request("GET", "/v1/me"), limiter, advance)
     assert watch.kinds == ["Queued 1", "Sent 1", "Done 1"]
     assert watch.only(Sent).waited >= 60
     assert watch.done().duration >= watch.done().waited == watch.only(Sent).waited

@@ -1,0 +1,267 @@
+"""Lines of the log: what they say at which level, and that no secret is in them."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async import ConflictError, DecodeError, OutcomeUnknownError, PanelicaClient
+from panelica_async.core.encoding import query_string
+from panelica_async.core.faults import error_from_response
+from panelica_async.core.redaction import REDACTED
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.telemetry import CallLog, Done, Outcome, Sent
+from tests.conftest import API_KEY, API_SECRET, Advance, Connect
+from tests.telemetry.watching import without_pauses
+from tests.transport.raw_server import CLOSE, RawServer, reply
+
+HUSH = "hunter2-x9y8z7"
+SECONDS = re.compile(r"\d+\.\d{3} s")
+CALL = {"call": 7, "operation": "things.do", "method": "POST", "path": "/v1/things", "lane": "bulk", "at": 0.0}
+DONE = {**CALL, "status": 200, "attempts": 1, "waited": 0.0, "duration": 0.1, "request_id": None, "error": None}
+
+
+class Lines(logging.Handler):
+    """A logger that keeps its lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logger = logging.Logger("lines")  # noqa: LOG001 - of one test alone
+        self.logger.addHandler(self)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def debug(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.DEBUG, "panelica_async"):
+        yield caplog
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Return level and text of each line, without times."""
+    return [(record.levelname, SECONDS.sub("N s", record.getMessage())) for record in caplog.records]
+
+
+async def test_a_call_in_lines(server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture) -> None:
+    server.script(reply(json=[{"id": "d1"}], headers={"X-Request-Id": "r-1"}))
+    await connect().request("POST", "/v1/things", query={"page": 2}, json={"name": "x", "password": HUSH})
+    queued, sent, done = said(debug)
+    assert queued == ("DEBUG", "call 1 POST /v1/things: waits for its turn in the interactive lane")
+    assert sent[1].startswith("call 1 POST /v1/things: attempt 1 after N s: POST /v1/things?page=2 {'Host': ")
+    assert f"'X-API-Key': '{REDACTED}'" in sent[1]
+    assert f"'X-Signature': '{REDACTED}'" in sent[1]
+    assert "'X-Timestamp': '1" in sent[1]
+    assert sent[1].endswith(f'}} {{"name": "x", "password": "{REDACTED}"}}')
+    assert done == (
+        "DEBUG",
+        'call 1 POST /v1/things: succeeded with 200 after N s, N s of it in the queue, request id r-1: [{"id": "d1"}]',
+    )
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_refusals_retries_and_failures_in_lines(
+    server: RawServer, connect: Connect, advance: Advance, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 60, "retry_after": 0, "window": "minute"}}
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    server.script(reply(429, json=refusal), reply(503), reply(409, json={"error": "exists", "request_id": "r-2"}))
+    with caplog.at_level(logging.INFO, "panelica_async"), pytest.raises(ConflictError) as caught:
+        await without_pauses(connect(limiter=limiter).request("GET", "/v1/me"), limiter, advance)
+    end = f"failed with 409 after N s, N s of it in the queue, 3 attempts, request id r-2: {caught.value}"
+    assert said(caplog) == [
+        ("WARNING", "call 1 GET /v1/me: attempt 1 was over the limit of 60 of the minute, asks to wait 0 s"),
+        ("INFO", "call 1 GET /v1/me: attempt 1 failed, again in 0.0 s: the panel answered 429"),
+        ("INFO", "call 1 GET /v1/me: attempt 2 failed, again in 0.0 s: the panel answered 503"),
+        ("INFO", f"call 1 GET /v1/me: {end}"),
+    ]
+
+
+async def test_an_unknown_outcome_is_a_warning(
+    server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script(CLOSE)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await connect().request("POST", "/v1/things")
+    [(level, line)] = said(caplog)
+    assert level == "WARNING"
+    assert line == f"call 1 POST /v1/things: unknown after N s, N s of it in the queue: {caught.value}"
+
+
+async def test_files_are_left_out(server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture) -> None:
+    panel = connect()
+    server.script(reply(json={"content": HUSH}), reply(json={}), reply(200, body=f'{{"content": "{HUSH}'))
+    await panel.files.read(path="/home/a/wp-config.php")
+    await panel.files.write(path="/home/a/wp-config.php", content=HUSH)
+    with pytest.raises(DecodeError, match=HUSH):
+        await panel.files.read(path="/home/a/wp-config.php")
+    assert HUSH not in debug.text
+    assert f"[{len(server.requests[1].body)} bytes]" in debug.text
+    assert "DecodeError: the reply is not JSON" in debug.text
+
+
+async def test_what_is_not_json_is_left_out(
+    server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
+) -> None:
+    server.script(reply(body=f"# settings\npassword {HUSH}", content_type="text/plain"))
+    await connect().request("GET", "/v1/logs/latest")
+    assert HUSH not in debug.text
+    assert debug.messages[-1].endswith(": [34 bytes that are not JSON]")
+
+
+async def test_without_redaction_everything_is_shown(server: RawServer, connect: Connect) -> None:
+    lines = Lines()
+    panel = connect()
+    panel.subscribe(CallLog(lines.logger, redact=False))
+    server.script(reply(json={"content": HUSH}), reply(409, json={"error": "exists", "token": HUSH}))
+    await panel.request("PUT", "/v1/files/content", query={"token": "a b"}, json={"content": "x", "password": HUSH})
+    with pytest.raises(ConflictError):
+        await panel.request("POST", "/v1/me")
+    _, sent, done, _, _, failed = lines.lines
+    assert f"'X-API-Key': '{API_KEY}'" in sent
+    assert server.requests[0].signature in sent
+    assert "?token=a%20b {" in sent
+    assert sent.endswith(f'{{"content":"x","password":"{HUSH}"}}')
+    assert done.endswith(f'{{"content": "{HUSH}"}}')
+    assert "409: exists" in failed
+    assert failed.endswith(f'{{"error": "exists", "token": "{HUSH}"}}')
+
+
+def test_each_event_is_one_line_whatever_the_panel_says() -> None:
+    lines = Lines()
+    log = CallLog(lines.logger)
+    forged = "x\nERROR call 8 things.do: forged\x1b[31m"
+    body = json.dumps({"error": forged, "request_id": forged}).encode()
+    error = error_from_response(409, {}, body, method="POST", path="/v1/things")
+    log(Done(**{**DONE, "request_id": forged, "error": error}, outcome=Outcome.FAILED, body=body))
+    log(Done(**DONE, outcome=Outcome.SUCCEEDED, body=body))
+    for line in lines.lines:
+        assert line.isprintable()
+    assert len(lines.lines) == 2
+
+
+def test_a_long_body_is_cut() -> None:
+    lines = Lines()
+    body = json.dumps({"text": "x" * 10_000}).encode()
+    CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=body))
+    assert 2000 < len(lines.lines[0]) < 2200
+    assert lines.lines[0].endswith("xxx…")
+
+
+def test_no_line_is_made_below_the_level_of_the_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise AssertionError("a line was made")
+
+    monkeypatch.setattr(CallLog, "_what", refuse)
+    lines = Lines()
+    lines.logger.setLevel(logging.INFO)
+    CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=b"{}"))
+
+
+# What the panel and its clients call secrets (panel-facts A.4, D.1 to D.18, F).
+NAMES = st.sampled_from(
+    [
+        "password", "new_password", "Password", "db_passwd", "api_secret", "secret", "token", "bot_token",
+        "accessToken", "api_key", "apiKey", "X-API-Key", "X-Signature", "private_key", "Authorization", "Set-Cookie",
+        "credentials", "ticket", "login_url", "sso_url", "ssoLink", "download_url", "backup_link",
+        "webhook_url", "destination_config",
+    ]
+)  # fmt: skip
+CORE = "q7Zk2Xv9Lm4T"
+"""In every secret; escaping leaves it as it is."""
+SECRETS = st.builds(lambda before, after: f"{before}{CORE}{after}", st.text(max_size=5), st.text(max_size=5))
+KEYS = st.text(st.characters(codec="utf-8"), max_size=5)
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5)
+DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> str:
+    """A document with a secret under a secret name, at any depth, spelled in any way."""
+    wrap = st.sampled_from([lambda value: [value], lambda value: {draw(KEYS): value, draw(KEYS): draw(DOCUMENTS)}])
+    document: Any = draw(SECRETS)
+    for _ in range(draw(st.integers(0, 3))):
+        document = draw(wrap)(document)
+    document = {**draw(st.dictionaries(KEYS, DOCUMENTS, max_size=2)), draw(NAMES): document}
+    for _ in range(draw(st.integers(0, 3) | st.just(60))):
+        document = draw(wrap)(document)
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    return json.dumps(document, ensure_ascii=draw(st.booleans()), separators=separators)
+
+
+def lines_of(*events: Sent | Done) -> str:
+    lines = Lines()
+    for event in events:
+        CallLog(lines.logger)(event)
+    assert len(lines.lines) == len(events)
+    return "\n".join(lines.lines)
+
+
+@given(bodies(), st.data())
+def test_no_secret_of_a_body_is_in_a_line(text: str, data: st.DataObject) -> None:
+    whole = text.encode()
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
+    status = data.draw(st.sampled_from([200, 400, 422, 429, 500]))
+    events: list[Sent | Done] = [Sent(**CALL, attempt=1, waited=0.0, query="", headers={}, body=whole)]
+    for body in (whole, cut):
+        refusal = error_from_response(status, {}, body, method="POST", path="/v1/things")
+        unreadable = DecodeError("the reply is not JSON", endpoint="POST /v1/things", body=body)
+        events += [
+            Done(**{**DONE, "error": error}, outcome=Outcome.FAILED, body=body) for error in (None, refusal, unreadable)
+        ]
+    assert CORE not in lines_of(*events)
+
+
+@given(NAMES, SECRETS, st.sampled_from(["{}", "filter[{}]", "a[b][{}]", "{}[]", "x.{}"]), KEYS, st.text(max_size=5))
+def test_no_secret_of_a_query_or_a_header_is_in_a_line(
+    name: str, secret: str, form: str, other: str, text: str
+) -> None:
+    query = query_string([(other, text), (form.format(name), secret), (other, text)])
+    event = Sent(**CALL, attempt=1, waited=0.0, query=query, headers={other: text, name: secret}, body=None)
+    assert CORE not in lines_of(event)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # panel-facts D.2, sso-login; D.14; D.15
+        {"status": "success", "data": {"url": f"https://panel.example.com:8443/auto-login?token={HUSH}&redirect=%2Fa"}},
+        {"data": {"login_url": f"https://www.example.com/{HUSH}", "expires_in": 300}},
+        {"data": {"credentials": {"user": "admin", "pass": HUSH}, "access_url": "https://a.example.com"}},
+        # panel-facts F
+        {"destination_config": {"url": f"https://example.com/hooks/{HUSH}", "method": "POST"}},
+        {"destination_config": {"bot_token": f"123456:{HUSH}", "chat_id": "-100"}},
+        {"message": f"no reply from https://hooks.slack.com/services/T0/B0/{HUSH}"},
+        {"message": f"cannot fetch https://deploy:{HUSH}@git.example.com/a.git"},
+        {"data": {"api_key": f"pk_live_{HUSH}", "api_secret": f"sk_live_{HUSH}"}},
+        {"message": f"unknown key pk_live_{HUSH.replace('-', '')}"},
+        {"backup": {"download_url": f"https://panel.example.com/d/{HUSH}"}},
+        {"certificate": "-----BEGIN CERTIFICATE-----", "key": f"-----BEGIN PRIVATE KEY-----\n{HUSH}"},
+        {"command": f"mysql -u a --password={HUSH} shop"},
+    ],
+)  # fmt: skip
+def test_secrets_the_panel_is_known_to_tell(body: dict[str, Any]) -> None:
+    shown = lines_of(Done(**DONE, outcome=Outcome.SUCCEEDED, body=json.dumps(body).encode()))
+    assert HUSH not in shown
+    assert HUSH.replace("-", "") not in shown
+
+
+async def test_no_secret_of_a_real_call_is_logged(
+    server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
+) -> None:
+    panel: PanelicaClient = connect()
+    server.script(reply(json={"id": "k1", "api_key": f"pk_live_{HUSH}", "api_secret": f"sk_live_{HUSH}"}))
+    created = await panel.api_keys.create(name="ci", scopes=["*:*"])
+    assert created.api_secret == f"sk_live_{HUSH}"
+    server.script(reply(400, json={"error": f"password={HUSH} is too weak"}))
+    with pytest.raises(Exception, match="too weak"):
+        await panel.accounts.create(username="a", email="a@example.com", password=HUSH)
+    for secret in (HUSH, API_KEY, API_SECRET, *(request.signature for request in server.requests)):
+        assert secret not in debug.text

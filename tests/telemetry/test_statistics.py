@@ -1,0 +1,123 @@
+"""The figures: what was done, how long it took, what is left of the quota."""
+
+import asyncio
+from math import ceil
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient, RateLimitWaitError
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.telemetry import Percentiles, QuotaLeft, Statistics
+from panelica_async.telemetry.statistics import Tally
+from tests.conftest import Advance, Connect, until
+from tests.telemetry.watching import without_pauses
+from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
+
+UNLIMITED = QuotaLeft(minute=None, hour=None)
+NOTHING = Statistics(
+    calls=0,
+    succeeded=0,
+    failed=0,
+    unknown=0,
+    cancelled=0,
+    in_flight=0,
+    attempts=0,
+    retries=0,
+    throttled=0,
+    waited=0.0,
+    duration=None,
+    quota=UNLIMITED,
+)
+
+
+async def call(panel: PanelicaClient, method: str = "GET") -> None:
+    await panel.request(method, "/v1/me")
+
+
+async def test_a_new_client_has_done_nothing(connect: Connect) -> None:
+    assert connect().stats() == NOTHING
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_what_was_done_is_counted(server: RawServer, connect: Connect, advance: Advance) -> None:
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
+
+    async def work() -> None:
+        server.script(reply(json={}), reply(429), reply(503), reply(json={}), reply(404), CLOSE)
+        await call(panel)
+        await call(panel)
+        with pytest.raises(NotFoundError):
+            await call(panel.with_options(timeout=5))
+        with pytest.raises(OutcomeUnknownError):
+            await call(panel, "POST")
+        limiter.observe(429, {}, retry_after=60)
+        with pytest.raises(RateLimitWaitError):
+            await call(panel.with_options(max_wait=1))
+
+    await without_pauses(work(), limiter, advance)
+    assert attrs.evolve(panel.stats(), waited=0.0, duration=None) == attrs.evolve(
+        NOTHING, calls=5, succeeded=2, failed=2, unknown=1, attempts=6, retries=2, throttled=1
+    )
+
+
+async def test_calls_under_way_and_calls_that_were_given_up(
+    server: RawServer, connect: Connect, advance: Advance
+) -> None:
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
+    server.script(HANG)
+    on_its_way = asyncio.create_task(call(panel))
+    await server.received(1)
+    limiter.observe(429, {}, retry_after=60)
+    waiting = asyncio.create_task(call(panel))
+    await until(lambda: limiter.waiting == 1)
+    assert panel.stats() == attrs.evolve(NOTHING, in_flight=2, attempts=1)
+    advance(20)
+    for task in (on_its_way, waiting):
+        task.cancel()
+    await asyncio.wait([on_its_way, waiting])
+    stats = panel.stats()
+    assert (stats.in_flight, stats.calls, stats.cancelled, stats.attempts) == (0, 2, 2, 1)
+    assert stats.waited >= 20
+    assert stats.duration is not None
+    assert stats.duration.p50 >= 20
+
+
+async def test_what_is_left_of_the_quota_is_what_the_limiter_says(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit(per_minute=60, per_hour=1000, burst=20))
+    panel = connect(limiter=limiter)
+    assert panel.stats().quota == limiter.left == QuotaLeft(minute=60, hour=1000)
+    for _ in range(3):
+        await call(panel)
+    assert panel.stats().quota == limiter.left == QuotaLeft(minute=57, hour=997)
+
+
+def test_figures_need_a_loop() -> None:
+    panel = PanelicaClient("panel.example.com", api_key="pk_test_0123456789", api_secret="sk_test_0123456789")
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        panel.stats()
+
+
+def naive(durations: list[float], percent: int) -> float:
+    """Return the least of the durations that so many per cent of them do not exceed."""
+    needed = ceil(len(durations) * percent / 100)
+    return min(value for value in durations if sum(other <= value for other in durations) >= needed)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
+def test_percentiles(durations: list[float]) -> None:
+    tally = Tally()
+    tally.durations.extend(durations)
+    expected = Percentiles(p50=naive(durations, 50), p90=naive(durations, 90), p99=naive(durations, 99))
+    assert tally.summary(UNLIMITED).duration == expected
+
+
+def test_the_last_thousand_durations_count() -> None:
+    tally = Tally()
+    tally.durations.extend([1e6] * 5000)
+    tally.durations.extend(range(1, 1001))
+    assert tally.summary(UNLIMITED).duration == Percentiles(p50=500, p90=900, p99=990)
