@@ -1,0 +1,451 @@
+"""What becomes of a create whose reply was lost, at a real sandbox: returned when this call made it, else unknown."""
+
+import asyncio
+import pickle
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from aiohttp import hdrs, web
+
+from panelica_async import MissingScopeError, OutcomeUnknownError, PanelicaClient, TransportError
+from panelica_async.client import resource
+from panelica_async.models.domains import Domain
+from panelica_async.sandbox import Sandbox
+from panelica_async.telemetry import Done, Event, Outcome
+from tests.client.lost_creates import (
+    BY_NAME,
+    CREATES,
+    DONE,
+    NOT_DONE,
+    PASSWORD,
+    Create,
+    Panel,
+    losing,
+    timed,
+    with_prefix,
+    without,
+)
+from tests.conftest import Connect
+from tests.faulty import Fault
+from tests.transport.raw_server import CLOSE, RawServer, reply
+from tests.transport.stubs import now
+from tests.virtual_time import run
+
+every_create = pytest.mark.parametrize("create", CREATES, ids=BY_NAME)
+every_dated_create = pytest.mark.parametrize(
+    "create", [create for create in CREATES if create.has_time], ids=lambda create: create.operation
+)
+
+
+@pytest.fixture
+async def site(panel: PanelicaClient) -> Domain:
+    account = await panel.accounts.create(username="acme", email="acme@example.com", password=PASSWORD)
+    return await panel.domains.create(domain="acme.example", user_id=account.id)
+
+
+async def unknown(call: Awaitable[object]) -> OutcomeUnknownError:
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await call
+    return caught.value
+
+
+@every_create
+@pytest.mark.usefixtures("no_backoff")
+async def test_what_was_made_is_returned(box: Sandbox, site: Domain, create: Create) -> None:
+    ended: list[Event] = []
+    async with Panel(box, DONE) as proxy, proxy.client() as panel:
+        panel.subscribe(ended.append)
+        made = await create.send(panel, site)
+    assert create.count(box, site) == 1
+    assert box.database.execute(f"SELECT 1 FROM {create.table} WHERE id = ?", (made.id,)).fetchone()
+    assert sum(seen.startswith("POST") for seen in proxy.seen) == 1
+    [end] = [event for event in ended if isinstance(event, Done) and event.operation == create.operation]
+    assert (end.outcome, end.attempts, end.error) == (Outcome.SUCCEEDED, 1, None)
+
+
+@every_create
+@pytest.mark.usefixtures("no_backoff")
+async def test_what_was_not_made_is_unknown(box: Sandbox, site: Domain, create: Create) -> None:
+    async with losing(box, NOT_DONE) as panel:
+        error = await unknown(create.send(panel, site))
+    assert create.count(box, site) == 0
+    assert error.message.endswith("; it was not there when looked for, but may still come")
+    assert error.hint is not None
+    assert error.hint.startswith(create.hint.format(id=site.id))
+    assert (error.operation, error.method, error.attempts) == (create.operation, "POST", 1)
+    assert error.sent_at is not None
+    assert isinstance(error.__cause__, TransportError)
+    assert PASSWORD not in repr(error.sent)
+    assert PASSWORD.encode() not in pickle.dumps(error)
+
+
+@every_dated_create
+@pytest.mark.usefixtures("no_backoff")
+async def test_an_older_object_is_not_what_was_made(
+    box: Sandbox, panel: PanelicaClient, site: Domain, create: Create
+) -> None:
+    await create.send(panel, site)
+    create.age(box, site, 10)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(create.send(losing_panel, site))
+    assert "; one of that name is there, but since 20" in error.message
+    assert error.message.endswith(" UTC, from before the call")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("skew", [1200, -1200, 290, -290])
+async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
+    clock_is_known = abs(skew) > 300
+    async with Sandbox(tier="enterprise", clock=lambda: time.time() + skew) as box:
+        async with PanelicaClient(
+            box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise"
+        ) as direct:
+            account = await direct.accounts.create(username="acme", email="acme@example.com", password=PASSWORD)
+            site = await direct.domains.create(domain="acme.example", user_id=account.id)
+        create = BY_NAME["domains.create"]
+        for fault in (DONE, NOT_DONE):
+            async with Panel(box, fault) as proxy, proxy.client() as panel:
+                if clock_is_known:
+                    await panel.health()
+                # Else the client has had no reply before the look, and learns the time from that.
+                if fault is DONE:
+                    assert (await create.send(panel, site)).domain == "new.example"
+                    create.age(box, site, 100)
+                else:
+                    assert "from before the call" in (await unknown(create.send(panel, site))).message
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_panel_that_never_says_what_time_it_is(server: RawServer, connect: Connect) -> None:
+    row = {"id": "d1", "domain": "new.example", "user_id": "u1", "created_at": "2024-03-07T16:00:00Z"}
+    server.script(CLOSE, reply(json=[row]))
+    error = await unknown(connect().domains.create(domain="new.example", user_id="u1"))
+    assert error.message.endswith("is there, but the panel does not say what time it is")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"email": "other@example.com"}, "its email is 'other@example.com', not 'beech@example.com'"),
+        ({"role": "RESELLER"}, None),
+    ],
+)
+async def test_a_new_object_that_is_not_as_asked_for_is_anothers(
+    box: Sandbox, panel: PanelicaClient, site: Domain, other: dict[str, Any], difference: str | None
+) -> None:
+    """Two who want the same user name at the same moment: one gets it, and the reply to the other is lost."""
+    given = {"email": "beech@example.com", "password": "battery staple 1", **other}
+    await panel.accounts.create(username="beech", **given)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(BY_NAME["accounts.create"].send(losing_panel, site))
+    assert error.message.endswith(difference or "it was not there when looked for, but may still come")
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_domain_of_another_account_is_not_what_was_made(
+    box: Sandbox, panel: PanelicaClient, site: Domain
+) -> None:
+    other = await panel.accounts.create(username="other", email="other@example.com", password=PASSWORD)
+    await panel.domains.create(domain="new.example", user_id=other.id)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(losing_panel.domains.create(domain="New.Example", user_id=str(site.user_id)))
+    assert f"its user_id is '{other.id}', not '{site.user_id}'" in error.message
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("role", ["ADMIN", "RESELLER"])
+async def test_an_administrator_is_never_taken_for_a_user(
+    box: Sandbox, panel: PanelicaClient, site: Domain, role: Any
+) -> None:
+    """ "Matching by name can hit root" (panel-facts G.4)."""
+    await panel.accounts.create(username="chief", email="chief@example.com", password=PASSWORD, role=role)
+    async with losing(box, NOT_DONE) as losing_panel:
+        for username, email in (("chief", "chief@example.com"), ("root", "root@server1.example.com")):
+            error = await unknown(losing_panel.accounts.create(username=username, email=email, password=PASSWORD))
+            assert "it was not there" in error.message
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_an_administrator_that_was_asked_for_is_returned(box: Sandbox, site: Domain) -> None:
+    async with losing(box, DONE) as panel:
+        made = await panel.accounts.create(
+            username="chief", email="chief@example.com", password=PASSWORD, role="RESELLER"
+        )
+    assert made.role == "RESELLER"
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_several_of_one_name_are_not_told_apart(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    for kind in ("mysql", "postgresql"):
+        await panel.databases.create(name="shop", type=kind, domain_id=site.id)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(losing_panel.databases.create(name="shop", domain_id=site.id))
+    assert error.message.endswith("; there are 2 of that name")
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_several_of_which_only_one_can_be_it(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    await panel.databases.create(name="shop", type="postgresql", domain_id=site.id)
+    async with losing(box, DONE) as losing_panel:
+        made = await losing_panel.databases.create(name="shop", type="mysql", domain_id=site.id)
+    assert made.type == "mysql"
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_record_that_differs_is_not_what_was_made(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    await panel.dns.records.create(site.id, name="www", type="A", content="192.0.2.1", ttl=300)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(BY_NAME["dns.records.create"].send(losing_panel, site))
+    assert error.message.endswith("; one of that name is there, but its ttl is 300, not 60")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    ("operation", "hidden", "doubt"),
+    [
+        ("accounts.create", {"created_at"}, "its password may be another"),
+        ("email.accounts.create", {"created_at"}, "its password may be another"),
+        ("ftp.accounts.create", {"created_at"}, "its password may be another"),
+        ("domains.create", {"created_at"}, None),
+        ("domains.create", {"created_at", "php_version"}, "the panel does not show its php_version"),
+        ("dns.records.create", {"ttl"}, "the panel does not show its ttl"),
+        ("plans.create", {"php_versions"}, "the panel does not show its php_versions"),
+        ("ssl.certificates.issue", {"created_at"}, None),
+        ("ssl.certificates.issue", {"domain_id"}, "the panel does not show its domain_id"),
+        ("databases.create", {"domain_id"}, "the panel does not show its domain_id"),
+    ],
+)
+async def test_what_the_panel_does_not_show_leaves_a_doubt(
+    box: Sandbox, site: Domain, operation: str, hidden: set[str], doubt: str | None
+) -> None:
+    create = BY_NAME[operation]
+    async with losing(box, DONE, without(*hidden)) as panel:
+        if doubt is None:
+            assert await create.send(panel, site)
+            return
+        error = await unknown(create.send(panel, site))
+    assert error.message.endswith(f"; one of that name is there, but whose it is cannot be told: {doubt}")
+    assert create.count(box, site) == 1
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("operation", ["databases.create", "ftp.accounts.create"])
+async def test_a_name_with_the_owners_prefix_is_recognised(box: Sandbox, site: Domain, operation: str) -> None:
+    create = BY_NAME[operation]
+    async with losing(box, DONE, with_prefix("ACME_")) as panel:
+        made = await create.send(panel, site)
+    assert (getattr(made, "username", None) or made.name).startswith("ACME_")
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("operation", ["databases.create", "ftp.accounts.create"])
+@pytest.mark.parametrize(("prefix", "is_seen"), [("other_", True), ("my_", True), ("acme", False), ("acme-", False)])
+async def test_a_name_with_any_other_prefix_is_another_name(
+    box: Sandbox, site: Domain, operation: str, prefix: str, is_seen: bool
+) -> None:
+    """Somebody makes `my_shop` and `shop` in one go."""
+    create = BY_NAME[operation]
+    async with losing(box, DONE, with_prefix(prefix)) as panel:
+        error = await unknown(create.send(panel, site))
+    assert error.message.endswith(f"its name begins with {prefix}" if is_seen else "but may still come")
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_the_same_name_with_the_prefix_of_another_account_is_not_it(
+    box: Sandbox, panel: PanelicaClient, site: Domain
+) -> None:
+    """A launch gives every site its FTP user `web`, some of them in the same second."""
+    other = await panel.accounts.create(username="other", email="other@example.com", password=PASSWORD)
+    domain = await panel.domains.create(domain="other.example", user_id=other.id)
+    await panel.ftp.accounts.create(username="other_web", domain_id=domain.id, password=PASSWORD)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(losing_panel.ftp.accounts.create(username="web", domain_id=site.id, password=PASSWORD))
+    assert f"one of that name is there, but its domain_id is '{domain.id}'" in error.message
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_an_owner_who_may_not_be_asked_for(box: Sandbox, site: Domain) -> None:
+    key = box.add_key(scopes=["databases:*"], tier="enterprise")
+    async with losing(box, DONE, with_prefix("acme_"), api_key=key.api_key, api_secret=key.api_secret) as panel:
+        error = await unknown(BY_NAME["databases.create"].send(panel, site))
+    assert "; it could not be looked for: " in error.message
+    assert isinstance(error.__cause__, MissingScopeError)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_list_that_is_refused(box: Sandbox, site: Domain) -> None:
+    key = box.add_key(scopes=["domains:write"], tier="enterprise")
+    async with losing(box, DONE, api_key=key.api_key, api_secret=key.api_secret) as panel:
+        error = await unknown(BY_NAME["domains.create"].send(panel, site))
+    assert "; it could not be looked for: " in error.message
+    assert isinstance(error.__cause__, MissingScopeError)
+    assert error.__cause__.required_scope == "domains:read"
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_list_in_pages_is_read_to_its_end(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    for number in range(30):
+        await panel.domains.create(domain=f"site{number}.example", user_id=str(site.user_id))
+
+    def paged(rows: list[dict[str, Any]]) -> object:
+        """Twenty-five a page, as the sandbox gives them itself when it is asked for a page."""
+        return {"data": rows[:25], "total": len(rows), "page": 1, "limit": 25} if len(rows) > 25 else rows
+
+    async with Panel(box, DONE, paged) as proxy, proxy.client() as losing_panel:
+        made = await BY_NAME["domains.create"].send(losing_panel, site)
+    assert made.domain == "new.example"
+    assert proxy.seen == ["POST /v1/domains", "GET /v1/domains", "GET /v1/domains"]
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_who_does_not_want_it_looked_up(box: Sandbox, site: Domain) -> None:
+    async with Panel(box, DONE) as proxy, proxy.client() as panel:
+        error = await unknown(BY_NAME["domains.create"].send(panel.with_options(look_up_lost=False), site))
+    assert proxy.seen == ["POST /v1/domains"]
+    assert error.hint == "Look whether the change is there before you send it again."
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_no_time_to_look(box: Sandbox, site: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "SETTLE", 2.0)
+    async with Panel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
+        await unknown(BY_NAME["domains.create"].send(panel, site))
+    assert proxy.seen == ["POST /v1/domains"]
+
+
+SITE = Domain(id="d1", domain="acme.example", user_id="u1")
+
+
+class SlowPages(Panel):
+    """Has a thousand domains, twenty-five on a page, and takes three seconds for each."""
+
+    async def serve(self, request: web.Request) -> web.Response:
+        if request.method == "POST":
+            return await super().serve(request)
+        await asyncio.sleep(3)
+        number = int(request.query.get("page", 1))
+        rows = [{"id": f"d{number}-{row}", "domain": f"site{number}-{row}.example"} for row in range(25)]
+        return web.json_response({"data": rows, "total": 1000, "page": number, "limit": 25})
+
+
+def test_looking_ends_at_the_deadline_of_the_call() -> None:
+    """However many pages there are: each of them comes in time, all of them do not."""
+
+    async def main() -> None:
+        async with Sandbox() as box, SlowPages(box, NOT_DONE) as proxy, proxy.client(deadline=10) as panel:
+            began = now()
+            error = await unknown(BY_NAME["domains.create"].send(panel, SITE))
+            assert now() - began == pytest.approx(10, abs=0.01)
+        assert error.message.endswith("; the deadline passed while it was looked for")
+
+    run(main())
+
+
+class HangingLists(Panel):
+    async def serve(self, request: web.Request) -> web.Response:
+        return await (super().serve(request) if request.method == "POST" else self.fail(request, Fault.HANGS_BEFORE))
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_a_cancellation_while_it_is_looked_up_stays_one_and_says_that_it_is_unknown(seconds: float) -> None:
+    """Before the look, and in the middle of it."""
+
+    async def main() -> None:
+        ended: list[Event] = []
+        async with Sandbox() as box, HangingLists(box, NOT_DONE) as proxy, proxy.client() as panel:
+            panel.subscribe(ended.append)
+            call = asyncio.ensure_future(BY_NAME["domains.create"].send(panel, SITE))
+            await asyncio.sleep(seconds)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await call
+        assert isinstance(caught.value.__cause__, OutcomeUnknownError)
+        assert caught.value.__cause__.operation == "domains.create"
+        [end] = [event for event in ended if isinstance(event, Done) and event.operation == "domains.create"]
+        assert end.outcome is Outcome.UNKNOWN
+
+    run(main())
+
+
+class RefusingFirst(Panel):
+    async def serve(self, request: web.Request) -> web.Response:
+        if request.method == "POST" and not self.seen:
+            self.seen.append("refused")
+            date = (await self.forward(request.clone(method="HEAD"))).headers[hdrs.DATE]
+            return web.json_response(
+                {"error": "Slow down"}, status=429, headers={hdrs.RETRY_AFTER: "30", hdrs.DATE: date}
+            )
+        return await super().serve(request)
+
+
+@pytest.mark.parametrize("began", [0.0, 0.25, 0.5, 0.75, 0.999])
+@pytest.mark.parametrize("later", [0.001, 0.5, 0.999, 100.0])
+def test_times_that_are_rounded_down_to_a_second_are_understood(began: float, later: float) -> None:
+    """Wherever in a second the panel's clock and the call are."""
+    create = BY_NAME["domains.create"]
+
+    async def made() -> None:
+        async with timed(Panel, DONE, began) as (_, panel, _, site):
+            await asyncio.sleep(later)
+            assert (await create.send(panel, site)).domain == "new.example"
+
+    async def not_made() -> None:
+        async with timed(Panel, NOT_DONE, began) as (_, panel, direct, site):
+            await create.send(direct, site)
+            await asyncio.sleep(later + 2.5)
+            assert "from before the call" in (await unknown(create.send(panel, site))).message
+
+    run(made())
+    run(not_made())
+
+
+def test_what_another_made_while_this_call_waited_to_try_again_is_not_taken_for_its_own() -> None:
+    """Only the attempt whose reply was lost can have made it: the one before was refused."""
+    create = BY_NAME["domains.create"]
+
+    async def main() -> None:
+        async with timed(RefusingFirst, NOT_DONE) as (proxy, panel, direct, site):
+            call = asyncio.ensure_future(create.send(panel, site))
+            await asyncio.sleep(10)
+            assert proxy.seen == ["refused"]
+            await create.send(direct, site)
+            error = await unknown(call)
+        assert error.attempts == 2
+        assert error.message.endswith("from before the call")
+
+    run(main())
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_current_panels_list_a_database_for_each_of_its_users(server: RawServer, connect: Connect) -> None:
+    """Their rows have roles of databases, not of accounts (panel-facts D.7)."""
+    row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
+    domain, owner = {"id": "d1", "domain_name": "acme.example", "user_id": "u1"}, {"id": "u1", "username": "acme"}
+    server.script(CLOSE, *[reply(json={"status": "success", "data": data}) for data in ([row], domain, owner)])
+    made = await connect(dialect="panel").databases.create(name="shop", domain_id="d1")
+    assert made.name == "acme_shop"
+    assert [request.method for request in server.requests] == ["POST", "GET", "GET", "GET"]
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server: RawServer, connect: Connect) -> None:
+    row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
+    server.script(CLOSE, reply(json={"status": "success", "data": [row]}))
+    error = await unknown(
+        connect(dialect="panel").databases.create(name="shop", domain_id="d1", username="shop", password=PASSWORD)
+    )
+    assert error.message.endswith("whose it is cannot be told: its password may be another")
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_certificates_are_not_looked_up_where_there_is_no_list_of_them(
+    server: RawServer, connect: Connect
+) -> None:
+    """ "There is no list of certificates" (panel-facts D.11)."""
+    server.script(CLOSE)
+    error = await unknown(connect(dialect="panel").ssl.certificates.issue(domain_id="d1"))
+    assert error.operation == "ssl.certificates.issue"
+    assert len(server.requests) == 1
