@@ -22,7 +22,8 @@ RINGS = {
     "client": {"core", "ratelimit", "telemetry", "transport"},
     "sandbox": {"core", "ratelimit", "telemetry", "transport", "client"},
     "provision": {"core", "ratelimit", "telemetry", "transport", "client"},
-    "cli": {"core", "ratelimit", "telemetry", "transport", "client", "sandbox", "provision"},
+    "doctor": {"core", "ratelimit", "telemetry", "transport", "client"},
+    "cli": {"core", "ratelimit", "telemetry", "transport", "client", "sandbox", "provision", "doctor"},
 }
 MEMBERS = {
     "_version": "core",

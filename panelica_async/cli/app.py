@@ -6,6 +6,7 @@ import typer
 
 from panelica_async._version import __version__
 from panelica_async.cli.api import api
+from panelica_async.cli.doctor import doctor
 from panelica_async.cli.provision import provision
 from panelica_async.cli.sandbox import sandbox
 from panelica_async.cli.sign import sign
@@ -45,5 +46,6 @@ def root(
 
 app.add_typer(provision, name="provision")
 app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
+app.command(epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
 app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

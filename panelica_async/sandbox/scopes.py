@@ -1,11 +1,8 @@
-"""Which scopes allow what."""
+"""Which scopes there are, and what becomes of a call without its own."""
 
-from collections.abc import Iterable
-
+from panelica_async.core.scopes import allows
 from panelica_async.facts import SCOPES
 from panelica_async.sandbox.errors import ApiError
-
-EVERYTHING = "*:*"
 
 _FAMILIES = frozenset(scope.partition(":")[0] for scope in SCOPES)
 _VERBS = frozenset({"read", "write", "delete"})
@@ -15,16 +12,6 @@ def is_scope(text: str) -> bool:
     """Tell whether a key can have this scope: a known one, `domains:*`, or `*:read`, `*:write`, `*:delete`."""
     family, _, verb = text.partition(":")
     return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
-
-
-def allows(granted: Iterable[str], required: str | None) -> bool:
-    """Tell whether scopes cover the one a call needs; None needs no scope."""
-    if required is None:
-        return True
-    family, _, verb = required.partition(":")
-    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (panel-facts C.1).
-    covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
-    return not covering.isdisjoint(granted)
 
 
 def require(granted: tuple[str, ...], required: str | None) -> None:

@@ -20,7 +20,7 @@ _FORMS = (
     "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
 )
 
-_PIN = "pass its fingerprint (sha256:…, which `panelica doctor` shows) as ssl="
+_PIN = "pass its fingerprint ({fingerprint}) as ssl="
 _UNTRUSTED = f"A fresh panel has a self-signed certificate: pass its file as ssl=, {_PIN}, or install a real one."
 _PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
 _NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
@@ -51,18 +51,21 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
             raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
 
 
-def refusal(error: Exception) -> tuple[str, str] | None:
+def refusal(
+    error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
+) -> tuple[str, str] | None:
     """Return why no TLS connection was made, and what to do about it; None for an error of another kind.
 
     Args:
         error: What aiohttp raised when it connected.
+        fingerprint: That of the panel's certificate, if it is known.
     """
     match error:
         case aiohttp.ServerFingerprintMismatch():
-            return "the certificate is not the one whose fingerprint was given", _PINNED
+            return "the certificate is not the one whose fingerprint was given", _PINNED.format(fingerprint=fingerprint)
         case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
             hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
-            return f"the certificate is not accepted: {fault.verify_message}", hint
+            return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
         case aiohttp.ClientSSLError():
             return str(error), _NO_TLS
         case _:

@@ -1,0 +1,113 @@
+"""Calls to one address of a panel: each is sent once, and none of them writes."""
+
+import aiohttp
+import attrs
+
+from panelica_async.client.caller import Caller
+from panelica_async.client.settings import user_agent
+from panelica_async.core.address import Address
+from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.operation import Dialect, Repeat
+from panelica_async.core.request import PreparedRequest
+from panelica_async.core.signing import Signer
+from panelica_async.resources.utility import Utility
+from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.options import CallOptions
+from panelica_async.transport.quota import KeyQuota
+from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.tls import TlsSetting
+from panelica_async.transport.transport import Transport
+
+
+class Probes:
+    """Makes probes of the addresses of one panel. What they share is a client's: session, key, quota.
+
+    Args:
+        address: Where the panel is said to be. The key is for its origin alone.
+        signer: Signs with the key.
+        tier: Rate-limit tier of the key, or `auto`.
+        ssl: How to verify the panel's certificate.
+        timeout: Seconds for one call.
+        session: A session to borrow.
+
+    Raises:
+        ConfigurationError: A setting cannot be right.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        signer: Signer,
+        tier: str,
+        ssl: TlsSetting,
+        timeout: float,
+        session: aiohttp.ClientSession | None,
+    ) -> None:
+        self._sessions = SessionHolder(session)
+        self._ssl = ssl
+        self._timeout = timeout
+        self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, given=None)))
+
+    def to(self, address: Address, *, timeout: float | None = None) -> "Probe":
+        """Return the probe of an address."""
+        transport = Transport(
+            address=address,
+            sessions=self._sessions,
+            keys=self._keys,
+            ssl=self._ssl,
+            user_agent=user_agent("panelica-doctor"),
+            clock=PanelClock(),
+        )
+        seconds = self._timeout if timeout is None else min(timeout, self._timeout)
+        # Whoever looks for a fault wants to see it, not to wait until it is over.
+        return Probe(address, transport, CallOptions(timeout=seconds, max_retries=0, max_wait=seconds))
+
+    async def close(self) -> None:
+        """Close the session, unless it is borrowed."""
+        await self._sessions.close()
+
+
+@attrs.frozen(eq=False)
+class Probe:
+    """Calls to one address."""
+
+    address: Address
+    transport: Transport = attrs.field(repr=False)
+    options: CallOptions
+
+    @property
+    def key(self) -> ApiKey:
+        """The key and its quota."""
+        return self.transport.keys.current
+
+    @property
+    def clock(self) -> PanelClock:
+        """What the replies told about the panel's time."""
+        return self.transport.clock
+
+    def utility(self, dialect: Dialect = "reference") -> Utility:
+        """Return the calls about the API itself."""
+        return Utility(self._caller(dialect))
+
+    async def get(self, path: str, *, signed: bool) -> JsonValue:
+        """Return the data of a reply; raises what a client would."""
+        caller = self._caller("reference")
+        call = Call(
+            operation=f"GET {path}",
+            request=PreparedRequest(method="GET", path=path),
+            repeat=Repeat.READ,
+            signed=signed,
+            options=self.options,
+        )
+
+        def read(raw: RawReply) -> JsonValue:
+            data: JsonValue = caller.open(raw, call).data
+            return data
+
+        return await caller.send(call, read)
+
+    def _caller(self, dialect: Dialect) -> Caller:
+        return Caller(self.transport, self.options, dialect, None)

@@ -1,0 +1,62 @@
+"""How many calls the key may make, and how many the client will."""
+
+from panelica_async.core.redaction import excerpt
+from panelica_async.doctor.findings import Finding, ok, warning
+from panelica_async.doctor.probe import Probe
+from panelica_async.errors import PanelicaError
+from panelica_async.models.utility import CurrentKey, RateLimitStatus
+from panelica_async.ratelimit import RateLimit
+
+_NAME = "rate_limit"
+
+
+async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
+    """Ask for the rate limit, and let a client's limiter learn from the reply what it would.
+
+    Args:
+        probe: The address of the API.
+        key: What the panel says about the key.
+    """
+    quota = probe.key.quota
+    try:
+        status = await probe.utility().rate_limit()
+    except PanelicaError as error:
+        return _not_told(key, quota.limiter().limit, error)
+
+    async def told() -> RateLimitStatus:
+        return status
+
+    await quota.learn(told)
+    limit = quota.limiter().limit
+    tier = "no tier" if status.tier is None else excerpt(status.tier)
+    used = f"{status.current_minute_usage or 0} calls in this minute, {status.current_hour_usage or 0} in this hour"
+    facts = {
+        "tier": status.tier and excerpt(status.tier),
+        "current_minute_usage": status.current_minute_usage,
+        "current_hour_usage": status.current_hour_usage,
+    }
+    return ok(_NAME, f"{tier}; {used}; the client makes {_in_words(limit)}", **facts, **_facts(limit))
+
+
+def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
+    """The panel does not let the key ask; the client then keeps to the slowest tier."""
+    message = f"the panel does not tell the limit ({error.message}); the client makes {_in_words(limit)}"
+    if key is None or key.rate_limit_tier is None:
+        hint = "Pass the tier of the key, if it has a faster one: tier= in the client, --tier on the command line."
+        return warning(_NAME, message, hint, tier=None, **_facts(limit))
+    tier = excerpt(key.rate_limit_tier)
+    if limit == RateLimit.for_tier(tier):
+        return ok(_NAME, f"{tier}; the client makes {_in_words(limit)}", tier=tier, **_facts(limit))
+    hint = f"The key is of the tier {tier}: pass tier={tier!r} in the client, --tier {tier} on the command line."
+    return warning(_NAME, message, hint, tier=tier, **_facts(limit))
+
+
+def _facts(limit: RateLimit) -> dict[str, float | None]:
+    return {"per_minute": limit.per_minute, "per_hour": limit.per_hour, "burst": limit.burst}
+
+
+def _in_words(limit: RateLimit) -> str:
+    if limit.is_unlimited:
+        return "as many as it likes"
+    rates = ((limit.burst, "at once"), (limit.per_minute, "a minute"), (limit.per_hour, "an hour"))
+    return "at most " + ", ".join(f"{calls:,.0f} {period}" for calls, period in rates if calls is not None)

@@ -1,0 +1,132 @@
+"""Whether the API is where it is said to be: name, port, TLS, path; and where it is otherwise."""
+
+import errno
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from panelica_async.core import hints
+from panelica_async.core.address import Address
+from panelica_async.core.redaction import excerpt
+from panelica_async.doctor.findings import Finding, State, failure, ok, skipped
+from panelica_async.doctor.health import ask_health
+from panelica_async.doctor.places import find_place, other_places
+from panelica_async.doctor.probe import Probe, Probes
+from panelica_async.doctor.tls import NAME as TLS
+from panelica_async.doctor.tls import check_tls, is_untrusted
+from panelica_async.errors import (
+    ConnectError,
+    DecodeError,
+    PanelicaError,
+    RequestTimeoutError,
+    ResponseError,
+    ServerError,
+)
+from panelica_async.models.utility import Health
+from panelica_async.transport.exchange import is_certificate_problem
+from panelica_async.transport.tls import TlsSetting
+
+_PLACE_TIMEOUT = 5.0
+"""Seconds for each of the other addresses."""
+
+_CHECK_ADDRESS = "Check host and port of base_url, and look whether the API of the panel is up."
+
+
+@attrs.frozen
+class Reach:
+    """What was found on the way to the API."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the API answers."""
+        return self.findings[-1].state is State.OK
+
+
+async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reach:
+    """Ask for the health of the API; when something else or nothing answers, look at the other well-known addresses.
+
+    Args:
+        probes: Makes probes of the other addresses.
+        probe: The address that was given.
+        setting: How its certificate is verified.
+    """
+    address, timeout = probe.address, probe.options.timeout
+    health, error = None, None
+    try:
+        health = await ask_health(probe)
+    except PanelicaError as caught:
+        error = caught
+    elsewhere = await _look_elsewhere(probes, address) if error is not None and _may_be_elsewhere(error) else None
+    connection = _connection(address, error, elsewhere)
+    if connection.state is State.FAILURE:
+        return Reach((connection, skipped(TLS, "there is no connection"), skipped("address", "there is no connection")))
+    tls = await check_tls(address, setting, error, timeout)
+    if tls.state is State.FAILURE:
+        tls = tls if elsewhere is None else attrs.evolve(tls, hint=elsewhere)
+        return Reach(
+            (connection, tls, skipped("address", "without a connection that can be trusted, nothing was asked"))
+        )
+    return Reach((connection, tls, _address(address, health, error, elsewhere, timeout)))
+
+
+def _may_be_elsewhere(error: PanelicaError) -> bool:
+    """Tell whether it helps to look at other addresses: not where this one is the right one, and out of order."""
+    return not is_untrusted(error) and not isinstance(error, ServerError)
+
+
+async def _look_elsewhere(probes: Probes, address: Address) -> str | None:
+    place = await find_place(probes.to(other, timeout=_PLACE_TIMEOUT) for other in other_places(address))
+    return None if place is None else place.hint
+
+
+def _connection(address: Address, error: PanelicaError | None, elsewhere: str | None) -> Finding:
+    """Say whether the name is found and the port is open."""
+    authority = URL(address.origin).authority
+    if not isinstance(error, ConnectError) or is_certificate_problem(error):
+        return ok("connection", f"{authority} accepts connections")
+    message, hint = _no_connection(error, authority)
+    return failure("connection", message, elsewhere or hint)
+
+
+def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
+    match error.__cause__:
+        case aiohttp.ClientConnectorDNSError() as cause:
+            return f"the name {cause.host} is not found", "Check the spelling of base_url, and the DNS of this machine."
+        case aiohttp.ConnectionTimeoutError():
+            hint = "Check host and port, and that no firewall between here and the panel drops the packets."
+            return f"{authority} does not accept a connection in time", hint
+        case aiohttp.ClientConnectorError() as cause if cause.os_error.errno == errno.ECONNREFUSED:
+            return (
+                f"nothing listens at {authority}: the connection was refused",
+                _CHECK_ADDRESS,
+            )
+        case _:
+            return error.message, error.hint
+
+
+def _address(
+    address: Address, health: Health | None, error: PanelicaError | None, elsewhere: str | None, timeout: float
+) -> Finding:
+    """Say whether the API answers there."""
+    if error is not None:
+        return failure("address", _not_the_api(address, error, timeout), elsewhere or error.hint or _CHECK_ADDRESS)
+    said = "" if health is None else f", {excerpt(health.status)}"
+    version = "" if health is None or health.version is None else f", version {excerpt(health.version)}"
+    return ok("address", f"the API answers at {address}{said}{version}")
+
+
+def _not_the_api(address: Address, error: PanelicaError, timeout: float) -> str:
+    match error:
+        case RequestTimeoutError():
+            return f"{address} accepts connections, but does not answer within {timeout:g} s"
+        case DecodeError() if error.hint == hints.WEB_PAGE:
+            return f"a web page answers at {address}, not the API"
+        case DecodeError():
+            return f"something else than the API answers at {address}: {error.message}"
+        case ResponseError():
+            return f"the API does not answer at {address}: {error.status}, {error.message}"
+        case _:
+            return f"no answer comes from {address}: {error.message}"
