@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import inf
 
 NOTABLE_SKEW = 30.0
@@ -28,7 +29,6 @@ class PanelClock:
         self.monotonic = monotonic
         self._wall = wall
         self._zero = wall() - monotonic()
-        self._last_date: str | None = None
         self._least_skew = -inf
         self._most_skew = inf
         self.correction: float = 0.0
@@ -62,10 +62,7 @@ class PanelClock:
             sent_at: Instant of the monotonic clock at which the request left.
             received_at: Instant at which the reply was there.
         """
-        if date is None or date == self._last_date:
-            return
-        self._last_date = date
-        seconds = _seconds(date)
+        seconds = None if date is None else _seconds(date)
         if seconds is None:
             return
         self._narrow(seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero)
@@ -82,6 +79,7 @@ class PanelClock:
             self._least_skew, self._most_skew = max(least, self._least_skew), min(most, self._most_skew)
 
 
+@lru_cache(maxsize=16)
 def _seconds(date: str) -> float | None:
     try:
         moment = parsedate_to_datetime(date)

@@ -1,0 +1,286 @@
+"""What time it is on the panel: as near as its replies allow, steady, and undisturbed by what anybody sets."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from math import floor
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from panelica_async import AuthenticationError, PanelicaClient, ResponseError, ServerError
+from panelica_async.transport.clock import GREATEST_SKEW, NOTABLE_SKEW, PanelClock
+from tests.conftest import Connect
+from tests.transport.raw_server import RawServer, Step, reply
+
+BEGAN = 1_700_000_000.0
+# Unix times as floats are true to a millionth.
+ROUNDING = 1e-5
+
+
+@attrs.define
+class Machine:
+    """A machine whose clocks are set by hand."""
+
+    monotonic: float = 5000.0
+    wall: float = BEGAN
+
+    def clock(self) -> PanelClock:
+        return PanelClock(lambda: self.wall, lambda: self.monotonic)
+
+    def passes(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+
+@attrs.frozen
+class Exchange:
+    """A request, its way there, the way back, and the pause before it."""
+
+    pause: float
+    there: float
+    back: float
+
+
+def happen(machine: Machine, clock: PanelClock, offset: float, exchange: Exchange) -> tuple[float, float]:
+    """Let a panel that is so far ahead answer; return the least and the most skew that its reply allows."""
+    machine.passes(exchange.pause)
+    sent_at, wall = machine.monotonic, machine.wall
+    machine.passes(exchange.there)
+    date = floor(machine.wall + offset)
+    machine.passes(exchange.back)
+    clock.learn(formatdate(date, usegmt=True), sent_at, machine.monotonic)
+    return date - machine.wall, date + 1 - wall
+
+
+def exchanges(longest: float) -> st.SearchStrategy[list[Exchange]]:
+    delays = st.floats(0, longest / 2)
+    return st.lists(st.builds(Exchange, st.floats(0, 3600), delays, delays), min_size=1, max_size=12)
+
+
+offsets = st.floats(-GREATEST_SKEW + 60, GREATEST_SKEW - 60)
+
+
+@given(offset=offsets, seen=exchanges(60))
+def test_the_estimate_is_within_the_bounds_of_every_reply(offset: float, seen: list[Exchange]) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    assert clock.skew is None
+    assert clock.earliest_panel_time(machine.monotonic) is None
+    narrowest = 1e9
+    for exchange in seen:
+        least, most = happen(machine, clock, offset, exchange)
+        narrowest = min(narrowest, most - least)
+        assert clock.skew is not None
+        assert least - ROUNDING <= clock.skew <= most + ROUNDING
+        assert abs(clock.skew - offset) <= narrowest / 2 + ROUNDING
+        earliest = clock.earliest_panel_time(machine.monotonic)
+        assert earliest is not None
+        assert machine.wall + offset - narrowest - ROUNDING <= earliest <= machine.wall + offset + ROUNDING
+
+
+@given(offset=st.floats(-NOTABLE_SKEW, NOTABLE_SKEW), seen=exchanges(60))
+@example(offset=NOTABLE_SKEW, seen=[Exchange(0.0, 0.0, 0.0)])
+def test_clocks_that_hardly_differ_change_no_signature(offset: float, seen: list[Exchange]) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for exchange in seen:
+        happen(machine, clock, offset, exchange)
+        assert clock.correction == 0
+        assert clock.now() == pytest.approx(machine.wall, abs=ROUNDING)
+
+
+@given(offset=offsets, seen=exchanges(59))
+def test_the_correction_moves_at_most_once_while_the_clocks_run_alike(offset: float, seen: list[Exchange]) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    corrections = [clock.correction]
+    for exchange in seen:
+        happen(machine, clock, offset, exchange)
+        corrections.append(clock.correction)
+        assert abs(clock.now() - (machine.wall + offset)) <= NOTABLE_SKEW + 61
+    moves = [pair for pair in itertools.pairwise(corrections) if pair[0] != pair[1]]
+    assert len(moves) <= 1
+
+
+@given(offset=st.floats(NOTABLE_SKEW + 2, 20_000), later=st.floats(-20_000, 20_000), pause=st.floats(0, 3600))
+def test_a_panel_whose_clock_is_set_is_followed(offset: float, later: float, pause: float) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    happen(machine, clock, offset, Exchange(0, 0.1, 0.1))
+    assert abs(clock.correction - offset) <= 0.6 + ROUNDING
+    happen(machine, clock, later, Exchange(pause + 2, 0.1, 0.1))
+    assert abs(clock.now() - (machine.wall + later)) <= NOTABLE_SKEW + 1.2 + ROUNDING
+    assert clock.skew is not None
+    assert abs(clock.skew - later) <= 1.2
+
+
+@given(step=st.floats(-1e8, 1e8), offset=st.floats(-20_000, 20_000))
+def test_setting_the_clock_of_this_machine_disturbs_nothing(step: float, offset: float) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    happen(machine, clock, offset, Exchange(0, 0.1, 0.1))
+    panel, correction = clock.now(), clock.correction
+    machine.wall += step
+    assert clock.now() == panel
+    happen(machine, clock, offset - step, Exchange(10, 0.1, 0.1))
+    assert clock.correction == correction
+    assert clock.now() == pytest.approx(panel + 10.2, abs=ROUNDING)
+    # What is shown to people is as their clock says.
+    assert clock.local_time(machine.monotonic).timestamp() == pytest.approx(machine.wall, abs=1e-3)
+
+
+@given(offset=st.floats(GREATEST_SKEW + 2, 1e9), sign=st.sampled_from([1, -1]))
+def test_a_day_and_more_is_not_believed(offset: float, sign: int) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    happen(machine, clock, sign * offset, Exchange(0, 0.1, 0.1))
+    assert clock.correction == 0
+
+
+NONSENSE = [
+    "",
+    " ",
+    "soon",
+    "0",
+    "-1",
+    "1700000000",
+    "Tue, 14 Nov 2023",
+    "Tue, 32 Nov 2023 22:13:20 GMT",
+    "Tue, 14 Nov 2023 25:13:20 GMT",
+    "Tue, 14 Nov 99999 22:13:20 GMT",
+    "Tue, 14 Nov 2023 22:13:20 +99999999999999999999",
+    "\x00",
+]
+
+
+@given(date=st.text() | st.sampled_from(NONSENSE))
+def test_what_is_no_date_is_ignored(date: str) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    happen(machine, clock, 500, Exchange(0, 0.1, 0.1))
+    skew, correction = clock.skew, clock.correction
+    clock.learn(date, machine.monotonic, machine.monotonic)
+    clock.learn(None, machine.monotonic, machine.monotonic)
+    assert (clock.skew, clock.correction) == (skew, correction)
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Puts this machine into a time zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Tue, 14 Nov 2023 23:13:20 GMT",
+        "Tue Nov 14 23:13:20 2023",
+        "Tue, 14 Nov 2023 23:13:20 -0000",
+        "Wed, 15 Nov 2023 01:13:20 +0200",
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"], indirect=True)
+@pytest.mark.usefixtures("zone")
+def test_dates_are_in_gmt_wherever_this_machine_is(date: str) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.learn(date, machine.monotonic, machine.monotonic)
+    assert clock.skew == 3600.5
+
+
+MINUTE = 60
+BAD_SIGNATURE = {"code": "INVALID_SIGNATURE", "error": "Invalid signature"}
+
+
+def refusal(skew: float | None, error: object = None, status: int = 401) -> Step:
+    """Refuse the timestamp, or another thing, at a time that is so far ahead."""
+    headers = {} if skew is None else {"Date": formatdate(time.time() + skew, usegmt=True)}
+    body = error or {"status": "error", "error": {"code": "INVALID_TIMESTAMP", "message": "Request timestamp expired"}}
+    return reply(status, json=body, headers=headers)
+
+
+async def create(panel: PanelicaClient) -> None:
+    await panel.request("POST", "/v1/things", json={"name": "thing"})
+
+
+@pytest.mark.parametrize("skew", [20 * MINUTE, -20 * MINUTE])
+async def test_a_refused_timestamp_is_signed_anew_with_the_panels(
+    server: RawServer, connect: Connect, skew: int
+) -> None:
+    """Also a create, which the panel has surely not carried out; and without a retry of those it may have."""
+    server.script(refusal(skew))
+    await create(connect(max_retries=0))
+    first, second = server.requests
+    assert int(second.timestamp) - int(first.timestamp) == pytest.approx(skew, abs=5)
+    assert second.signature != first.signature
+    assert second.body == first.body
+
+
+async def test_the_next_call_is_signed_with_the_panels_time_at_once(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    server.script(refusal(20 * MINUTE))
+    await create(panel)
+    await create(panel)
+    assert len(server.requests) == 3
+    assert int(server.requests[2].timestamp) - time.time() == pytest.approx(20 * MINUTE, abs=5)
+
+
+async def test_a_timestamp_is_signed_anew_only_once(server: RawServer, connect: Connect) -> None:
+    server.script(refusal(20 * MINUTE), refusal(40 * MINUTE), refusal(60 * MINUTE))
+    with pytest.raises(AuthenticationError) as caught:
+        await create(connect())
+    assert (caught.value.attempts, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param({"skew": None}, id="no time in the reply"),
+        pytest.param({"skew": 0}, id="the same time"),
+        pytest.param({"skew": 20}, id="hardly another time"),
+        pytest.param({"skew": 3 * GREATEST_SKEW}, id="a time that cannot be right"),
+        pytest.param({"skew": 20 * MINUTE, "error": BAD_SIGNATURE}, id="for something else"),
+        pytest.param({"skew": 20 * MINUTE, "status": 403}, id="in another way"),
+    ],
+)
+async def test_a_refusal_that_another_timestamp_would_not_change_is_final(
+    server: RawServer, connect: Connect, refused: dict[str, Any]
+) -> None:
+    server.script(refusal(**refused))
+    with pytest.raises(ResponseError) as caught:
+        await create(connect())
+    assert (caught.value.attempts, len(server.requests)) == (1, 1)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_signing_anew_uses_up_no_retry(server: RawServer, connect: Connect) -> None:
+    busy = reply(503, headers={"Retry-After": "0"})
+    server.script(refusal(20 * MINUTE), busy)
+    await create(connect(max_retries=1))
+    assert len(server.requests) == 3
+
+    server.script(busy, refusal(40 * MINUTE))
+    await create(connect(max_retries=1))
+    assert len(server.requests) == 6
+
+    server.script(refusal(20 * MINUTE), busy, busy)
+    with pytest.raises(ServerError) as caught:
+        await create(connect(max_retries=1))
+    assert (caught.value.attempts, len(server.requests)) == (3, 9)
+
+
+async def test_calls_that_left_together_are_each_signed_anew(server: RawServer, connect: Connect) -> None:
+    server.script(*[refusal(20 * MINUTE)] * 20)
+    panel = connect()
+    await asyncio.gather(*[create(panel) for _ in range(20)])
+    assert len(server.requests) == 40
