@@ -101,6 +101,8 @@ def _floors() -> list[str]:
     """Return every run-time requirement at the lower end of its range."""
     project = PYPROJECT["project"]
     requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    # It must be of the version of its API.
+    requirements += _pinned("opentelemetry-sdk")
     return [
         requirement.split(",")[0].replace(">=", "==")
         for requirement in requirements

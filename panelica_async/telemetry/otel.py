@@ -1,0 +1,259 @@
+"""Calls as spans and metrics of OpenTelemetry. Needs the extra `otel`.
+
+A call is a span of kind INTERNAL, named like its operation, with a child of kind CLIENT for each attempt. The attempts
+are the HTTP requests: service maps and error rates count CLIENT spans, and would count a call twice if it were one too;
+and between the attempts one sees the waits. All of them are in the context in which the call was awaited, such as that
+of a web request. Their attributes are the stable ones of HTTP, and these:
+
+| attribute | |
+|---|---|
+| `panelica.operation` | such as `domains.create`; `request` for a raw request |
+| `panelica.lane` | `interactive` or `bulk` |
+| `panelica.outcome` | `succeeded`, `failed`, `unknown` or `cancelled` |
+| `panelica.waited` | seconds of waiting for quota |
+| `panelica.request_id` | id to quote to the panel's support |
+
+No query, no header and no body is in any of them.
+
+| metric | unit | |
+|---|---|---|
+| `panelica.client.call.duration` | s | histogram; waits included |
+| `panelica.client.quota.wait` | s | histogram |
+| `panelica.client.attempts`, `.retries`, `.throttled` | | counters: requests sent, repeated, refused with 429 |
+
+Each is told apart by `panelica.operation`, `panelica.outcome` and `server.address`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from panelica_async._version import __version__
+from panelica_async.core.address import DEFAULT_PORT
+from panelica_async.core.redaction import redact_text
+from panelica_async.errors import ConfigurationError
+from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
+
+try:
+    from opentelemetry import metrics, trace
+except ImportError as _missing:
+    raise ConfigurationError(
+        "Spans and metrics need the API of OpenTelemetry", hint="pip install 'panelica_async[otel]'"
+    ) from _missing
+
+__all__ = ["instrument"]
+
+# Seconds: those of the HTTP conventions, and more, because calls wait for windows of a minute and an hour.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300, 900, 3600)
+_BAD = {Outcome.FAILED, Outcome.UNKNOWN}
+_ERROR = trace.Status(trace.StatusCode.ERROR)
+
+
+class Watchable(Protocol):
+    """What is needed of a client."""
+
+    @property
+    def base_url(self) -> str:
+        """Address of the panel."""
+        ...
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Send events to a listener."""
+        ...
+
+
+def instrument(
+    panel: Watchable,
+    *,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+) -> Callable[[], None]:
+    """Make spans and metrics of the calls of a client and its variants.
+
+    Args:
+        panel: The client, a `PanelicaClient`.
+        tracer_provider: Where spans go; the global provider by default.
+        meter_provider: Where metrics go; the global provider by default.
+
+    Returns:
+        A function that ends it, and the spans of calls that are still under way.
+    """
+    server = urlsplit(panel.base_url)
+    instrumentation = _Instrumentation(
+        trace.get_tracer("panelica_async", __version__, tracer_provider),
+        _Instruments(metrics.get_meter("panelica_async", __version__, meter_provider)),
+        panel.base_url,
+        {"server.address": server.hostname or "", "server.port": server.port or DEFAULT_PORT},
+    )
+    unsubscribe = panel.subscribe(instrumentation)
+
+    def end() -> None:
+        unsubscribe()
+        instrumentation.close()
+
+    return end
+
+
+class _Instruments:
+    def __init__(self, meter: metrics.Meter) -> None:
+        self.duration = meter.create_histogram(
+            "panelica.client.call.duration",
+            "s",
+            "How long calls took, waits included.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self.wait = meter.create_histogram(
+            "panelica.client.quota.wait",
+            "s",
+            "How long calls waited for quota.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self.attempts = meter.create_counter("panelica.client.attempts", "{attempt}", "Requests that were sent.")
+        self.retries = meter.create_counter("panelica.client.retries", "{retry}", "Attempts that were repeated.")
+        self.throttled = meter.create_counter(
+            "panelica.client.throttled", "{attempt}", "Attempts that the panel refused with 429."
+        )
+
+
+@attrs.define
+class _OpenCall:
+    span: trace.Span
+    attempt: trace.Span | None = None
+    retries: int = 0
+    throttled: int = 0
+
+
+class _Instrumentation:
+    """Listens to a client."""
+
+    def __init__(
+        self, tracer: trace.Tracer, instruments: _Instruments, base_url: str, server: dict[str, str | int]
+    ) -> None:
+        self._tracer = tracer
+        self._instruments = instruments
+        self._base_url = base_url
+        self._server = server
+        self._calls: dict[int, _OpenCall] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Queued):
+            self._begin(event)
+            return
+        call = self._calls.get(event.call)
+        if call is None:
+            return  # it began before anybody listened
+        match event:
+            case Sent():
+                self._begin_attempt(call, event)
+            case Throttled():
+                call.throttled += 1
+                _end_attempt(call, 429, None)
+                told = {"retry_after": event.retry_after, "limit": event.limit, "window": event.window}
+                call.span.add_event(
+                    "throttled", {f"panelica.{name}": value for name, value in told.items() if value is not None}
+                )
+            case Retried():
+                call.retries += 1
+                _end_attempt(call, event.status, event.error)
+                call.span.add_event(
+                    "retried", {"panelica.wait": event.wait, "panelica.reason": redact_text(event.reason)}
+                )
+            case Done():
+                del self._calls[event.call]
+                _end_attempt(call, event.status, event.error)
+                _end(call, event)
+                self._measure(call, event)
+
+    def close(self) -> None:
+        """End what has not ended."""
+        while self._calls:
+            _, call = self._calls.popitem()
+            if call.attempt is not None:
+                call.attempt.end()
+            call.span.end()
+
+    def _begin(self, event: Queued) -> None:
+        span = self._tracer.start_span(
+            event.method if _is_raw(event) else event.operation,
+            attributes={
+                **self._server,
+                "http.request.method": event.method,
+                "url.path": event.path,
+                "panelica.operation": _operation(event),
+                "panelica.lane": event.lane,
+            },
+        )
+        self._calls[event.call] = _OpenCall(span)
+
+    def _begin_attempt(self, call: _OpenCall, event: Sent) -> None:
+        call.attempt = self._tracer.start_span(
+            event.method,
+            trace.set_span_in_context(call.span),
+            trace.SpanKind.CLIENT,
+            {
+                **self._server,
+                "http.request.method": event.method,
+                # The conventions want it whole; queries may hold secrets.
+                "url.full": f"{self._base_url}{event.path}",
+                "panelica.operation": _operation(event),
+                "panelica.waited": event.waited,
+                **({"http.request.resend_count": event.attempt - 1} if event.attempt > 1 else {}),
+            },
+        )
+
+    def _measure(self, call: _OpenCall, event: Done) -> None:
+        attributes = {
+            "panelica.operation": _operation(event),
+            "panelica.outcome": event.outcome.value,
+            "server.address": self._server["server.address"],
+        }
+        instruments = self._instruments
+        instruments.duration.record(event.duration, attributes)
+        instruments.wait.record(event.waited, attributes)
+        instruments.attempts.add(event.attempts, attributes)
+        instruments.retries.add(call.retries, attributes)
+        instruments.throttled.add(call.throttled, attributes)
+
+
+def _end_attempt(call: _OpenCall, status: int | None, error: BaseException | None) -> None:
+    span, call.attempt = call.attempt, None
+    if span is None:
+        return
+    if status is not None:
+        span.set_attribute("http.response.status_code", status)
+        if status >= 400:
+            _fail(span, str(status))
+    elif error is None:
+        # A look-up has found what the lost attempt made.
+        _fail(span, "_OTHER")
+    elif isinstance(error, Exception):
+        _fail(span, type(error).__qualname__)
+    span.end()
+
+
+def _end(call: _OpenCall, event: Done) -> None:
+    span = call.span
+    span.set_attributes({"panelica.outcome": event.outcome.value, "panelica.waited": event.waited})
+    if event.request_id is not None:
+        span.set_attribute("panelica.request_id", event.request_id)
+    if event.status is not None:
+        span.set_attribute("http.response.status_code", event.status)
+    if event.outcome in _BAD:
+        _fail(span, type(event.error).__qualname__)
+    span.end()
+
+
+def _fail(span: trace.Span, error_type: str) -> None:
+    span.set_attribute("error.type", error_type)
+    span.set_status(_ERROR)
+
+
+def _operation(event: CallEvent) -> str:
+    # Paths have ids in them: as a name of its own, each would be a metric of its own.
+    return "request" if _is_raw(event) else event.operation
+
+
+def _is_raw(event: CallEvent) -> bool:
+    return event.operation.startswith(event.method)

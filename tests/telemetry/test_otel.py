@@ -1,0 +1,387 @@
+"""Calls as spans and metrics, through the SDK of OpenTelemetry."""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.trace import SpanKind, StatusCode
+
+from panelica_async import (
+    ConfigurationError,
+    ConflictError,
+    DecodeError,
+    OutcomeUnknownError,
+    PanelicaClient,
+    PanelicaError,
+    TransportError,
+)
+from panelica_async._version import __version__
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.telemetry import otel
+from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
+from tests.telemetry.watching import without_pauses
+from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
+
+DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
+HUSH = "hunter2-x9y8z7"
+
+
+class Keep(SpanProcessor):
+    """Keeps spans in the order in which they begin."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def on_start(self, span: Span, parent_context: object = None) -> None:
+        self.spans.append(span)
+
+
+class Telemetry:
+    """An SDK that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self._kept = Keep()
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(self._kept)
+        self._reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self._reader])
+
+    def instrument(self, panel: PanelicaClient) -> Any:
+        return otel.instrument(panel, tracer_provider=self.tracers, meter_provider=self.meters)
+
+    @property
+    def spans(self) -> list[Span]:
+        """Spans that have ended, in the order in which they began."""
+        return [span for span in self._kept.spans if span.end_time is not None]
+
+    def metrics(self) -> dict[str, list[Any]]:
+        """Return the points of each metric."""
+        data = self._reader.get_metrics_data()
+        if data is None:
+            return {}
+        return {
+            metric.name: list(metric.data.data_points)
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def shutdown(self) -> None:
+        self.tracers.shutdown()
+        self.meters.shutdown()
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    telemetry = Telemetry()
+    yield telemetry
+    telemetry.shutdown()
+
+
+async def record(panel: PanelicaClient) -> None:
+    await panel.dns.records.create("z1", name="www", type="A", content="192.0.2.1")
+
+
+def address(server: RawServer) -> dict[str, Any]:
+    host, port = server.origin.removeprefix("http://").split(":")
+    return {"server.address": host, "server.port": int(port)}
+
+
+def is_child(child: Span, parent: Span) -> bool:
+    return child.parent is not None and child.parent.span_id == parent.context.span_id
+
+
+async def test_a_call_is_a_span_in_the_callers_context_with_one_for_its_attempt(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
+    server.script(reply(json=DOMAIN, headers={"X-Request-Id": "r-1"}))
+    panel = connect()
+    telemetry.instrument(panel)
+    with telemetry.tracers.get_tracer("web").start_as_current_span("GET /sites"):
+        await panel.domains.get("d1")
+    request, call, attempt = telemetry.spans
+    assert is_child(call, request)
+    assert is_child(attempt, call)
+    assert (call.name, call.kind, call.status.status_code) == ("domains.get", SpanKind.INTERNAL, StatusCode.UNSET)
+    waited = call.attributes["panelica.waited"]
+    assert dict(call.attributes) == {
+        **address(server),
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "url.path": "/v1/domains/d1",
+        "panelica.operation": "domains.get",
+        "panelica.lane": "interactive",
+        "panelica.outcome": "succeeded",
+        "panelica.waited": waited,
+        "panelica.request_id": "r-1",
+    }
+    assert (attempt.name, attempt.kind, attempt.status.status_code) == ("GET", SpanKind.CLIENT, StatusCode.UNSET)
+    assert dict(attempt.attributes) == {
+        **address(server),
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "url.full": f"{server.origin}/api/external/v1/domains/d1",
+        "panelica.operation": "domains.get",
+        "panelica.waited": waited,
+    }
+    assert (call.instrumentation_scope.name, call.instrumentation_scope.version) == ("panelica_async", __version__)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_every_attempt_is_visible(
+    server: RawServer, connect: Connect, telemetry: Telemetry, advance: Advance
+) -> None:
+    refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 60, "retry_after": 0, "window": "minute"}}
+    server.script(reply(429, json=refusal), reply(503), CLOSE, reply(json=DOMAIN))
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
+    telemetry.instrument(panel)
+    await without_pauses(panel.domains.get("d1"), limiter, advance)
+    call, *attempts = telemetry.spans
+    assert all(is_child(attempt, call) for attempt in attempts)
+    assert call.status.status_code is StatusCode.UNSET
+    shown = [
+        (
+            attempt.attributes.get("http.request.resend_count"),
+            attempt.attributes.get("http.response.status_code"),
+            attempt.attributes.get("error.type"),
+            attempt.status.status_code,
+        )
+        for attempt in attempts
+    ]
+    assert shown == [
+        (None, 429, "429", StatusCode.ERROR),
+        (1, 503, "503", StatusCode.ERROR),
+        (2, None, "TransportError", StatusCode.ERROR),
+        (3, 200, None, StatusCode.UNSET),
+    ]
+    for earlier, later in pairwise(attempts):
+        assert earlier.end_time <= later.start_time
+    assert [event.name for event in call.events] == ["throttled", "retried", "retried", "retried"]
+    assert dict(call.events[0].attributes) == {
+        "panelica.retry_after": 0.0,
+        "panelica.limit": 60,
+        "panelica.window": "minute",
+    }
+    assert dict(call.events[2].attributes) == {"panelica.wait": 0.0, "panelica.reason": "the panel answered 503"}
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    ("step", "error", "outcome", "call_error", "attempt_error"),
+    [
+        (reply(409, json={"error": "exists"}), ConflictError, "failed", "ConflictError", "409"),
+        (reply(200, body="{"), DecodeError, "unknown", "DecodeError", None),
+        (CLOSE, OutcomeUnknownError, "unknown", "OutcomeUnknownError", "OutcomeUnknownError"),
+        (reply(502), OutcomeUnknownError, "unknown", "OutcomeUnknownError", "502"),
+    ],
+)
+async def test_a_call_that_does_not_succeed_is_an_error(
+    server: RawServer,
+    connect: Connect,
+    telemetry: Telemetry,
+    step: Any,
+    error: type[Exception],
+    outcome: str,
+    call_error: str,
+    attempt_error: str | None,
+) -> None:
+    server.script(step)
+    panel = connect()
+    telemetry.instrument(panel)
+    with pytest.raises(error):
+        await record(panel.with_options(look_up_lost=False))
+    call, attempt = telemetry.spans
+    assert call.status.status_code is StatusCode.ERROR
+    assert call.attributes["panelica.outcome"] == outcome
+    assert call.attributes["error.type"] == call_error
+    assert attempt.attributes.get("error.type") == attempt_error
+    assert (attempt.status.status_code is StatusCode.ERROR) == (attempt_error is not None)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+    server.script(CLOSE, reply(json=[{"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}]))
+    panel = connect()
+    telemetry.instrument(panel)
+    await record(panel)
+    create, lost, look, _ = telemetry.spans
+    assert (create.name, look.name) == ("dns.records.create", "dns.records.list")
+    assert create.status.status_code is StatusCode.UNSET
+    assert create.attributes["panelica.outcome"] == "succeeded"
+    assert "http.response.status_code" not in create.attributes
+    assert (lost.status.status_code, lost.attributes["error.type"]) == (StatusCode.ERROR, "_OTHER")
+
+
+@pytest.mark.parametrize(
+    ("write", "outcome", "status"), [(False, "cancelled", StatusCode.UNSET), (True, "unknown", StatusCode.ERROR)]
+)
+async def test_spans_of_a_cancelled_call_end(
+    server: RawServer, connect: Connect, telemetry: Telemetry, write: bool, outcome: str, status: StatusCode
+) -> None:
+    server.script(HANG)
+    panel = connect()
+    telemetry.instrument(panel)
+    task = asyncio.create_task(record(panel) if write else panel.domains.get("d1"))
+    await server.received(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    call, attempt = telemetry.spans
+    assert (call.attributes["panelica.outcome"], call.status.status_code) == (outcome, status)
+    assert attempt.status.status_code is StatusCode.UNSET
+
+
+async def test_the_span_of_a_call_cancelled_in_the_queue_ends(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    limiter.observe(429, {}, retry_after=60)
+    panel = connect(limiter=limiter)
+    telemetry.instrument(panel)
+    task = asyncio.create_task(panel.domains.get("d1"))
+    await until(lambda: limiter.waiting == 1)
+    task.cancel()
+    await asyncio.wait([task])
+    [call] = telemetry.spans
+    assert call.attributes["panelica.outcome"] == "cancelled"
+
+
+async def test_calls_side_by_side_stay_apart(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+    server.script(*[reply(json=DOMAIN)] * 20)
+    panel = connect()
+    telemetry.instrument(panel)
+    tracer = telemetry.tracers.get_tracer("web")
+
+    async def serve(number: int) -> None:
+        with tracer.start_as_current_span(f"request {number}"):
+            await panel.domains.get(f"d{number}")
+
+    await asyncio.gather(*map(serve, range(20)))
+    by_id = {span.context.span_id: span for span in telemetry.spans}
+    attempts = [span for span in telemetry.spans if span.kind is SpanKind.CLIENT]
+    assert len(attempts) == 20
+    for attempt in attempts:
+        call = by_id[attempt.parent.span_id]
+        request = by_id[call.parent.span_id]
+        number = call.attributes["url.path"].removeprefix("/v1/domains/d")
+        assert attempt.attributes["url.full"].endswith(f"/d{number}")
+        assert request.name == f"request {number}"
+
+
+async def test_a_raw_request_has_a_name_without_ids(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+    panel = connect()
+    telemetry.instrument(panel)
+    await panel.request("GET", "/v1/things/4711")
+    call, attempt = telemetry.spans
+    assert (call.name, attempt.name) == ("GET", "GET")
+    assert call.attributes["panelica.operation"] == "request"
+    [point] = telemetry.metrics()["panelica.client.attempts"]
+    assert point.attributes["panelica.operation"] == "request"
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_no_query_header_or_body_is_in_a_span_or_a_metric(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
+    panel = connect()
+    telemetry.instrument(panel)
+    server.script(reply(json={"note": HUSH}), reply(400, json={"error": HUSH}), reply(200, body=f'{{"x": "{HUSH}'))
+    for _ in range(3):
+        with suppress(PanelicaError):
+            await panel.request("PUT", "/v1/things", query={"note": HUSH}, json={"note": HUSH})
+    told = "".join(span.to_json() for span in telemetry.spans) + str(telemetry.metrics())
+    assert len(telemetry.spans) == 6
+    for secret in (HUSH, API_KEY, API_SECRET, *(request.signature for request in server.requests)):
+        assert secret not in told
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_metrics(server: RawServer, connect: Connect, telemetry: Telemetry, advance: Advance) -> None:
+    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    panel = connect(limiter=limiter)
+    telemetry.instrument(panel)
+    refused = reply(429, headers={"Retry-After": "0"})
+    server.script(reply(json=DOMAIN), refused, reply(json=DOMAIN), reply(409, json={"error": "exists"}))
+
+    async def work() -> None:
+        await panel.domains.get("d1")
+        await panel.with_options(lane="bulk").domains.get("d1")
+        with pytest.raises(ConflictError):
+            await record(panel)
+
+    await without_pauses(work(), limiter, advance)
+    metrics = telemetry.metrics()
+    read = {"panelica.operation": "domains.get", "panelica.outcome": "succeeded", "server.address": "127.0.0.1"}
+    create = {"panelica.operation": "dns.records.create", "panelica.outcome": "failed", "server.address": "127.0.0.1"}
+    counts = {
+        name.removeprefix("panelica.client."): [(dict(point.attributes), point.value) for point in points]
+        for name, points in metrics.items()
+        if not hasattr(points[0], "bucket_counts")
+    }
+    assert counts == {
+        "attempts": [(read, 3), (create, 1)],
+        "retries": [(read, 1), (create, 0)],
+        "throttled": [(read, 1), (create, 0)],
+    }
+    stats = panel.stats()
+    duration, wait = metrics["panelica.client.call.duration"], metrics["panelica.client.quota.wait"]
+    for points in (duration, wait):
+        assert [(dict(point.attributes), point.count) for point in points] == [(read, 2), (create, 1)]
+        assert points[0].explicit_bounds[0] == 0.005
+        assert points[0].explicit_bounds[-1] == 3600
+    assert sum(point.sum for point in wait) == pytest.approx(stats.waited)
+
+
+async def test_ending_it_ends_what_is_under_way(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+    server.script(HANG)
+    panel = connect()
+    end = telemetry.instrument(panel)
+    task = asyncio.create_task(panel.domains.get("d1"))
+    await server.received(1)
+    end()
+    call, attempt = telemetry.spans
+    assert "panelica.outcome" not in call.attributes
+    assert is_child(attempt, call)
+    end()
+    task.cancel()
+    await asyncio.wait([task])
+    await panel.request("GET", "/v1/me")
+    assert len(telemetry.spans) == 2
+
+
+async def test_calls_that_began_before_are_left_out(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+    server.script(HANG)
+    panel = connect()
+    task = asyncio.create_task(panel.domains.get("d1"))
+    await server.received(1)
+    telemetry.instrument(panel)
+    task.cancel()
+    await asyncio.wait([task])
+    await panel.request("GET", "/v1/me")
+    assert [span.attributes["url.path"] for span in telemetry.spans if span.parent is None] == ["/v1/me"]
+
+
+async def test_without_an_sdk_nothing_happens(server: RawServer, connect: Connect) -> None:
+    server.script(CLOSE, reply(429), reply(json=DOMAIN))
+    panel = connect(max_retries=0)
+    end = otel.instrument(panel)
+    with pytest.raises(TransportError):
+        await panel.domains.get("d1")
+    end()
+
+
+def test_without_the_extra_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "panelica_async.telemetry.otel")
+    with pytest.raises(ConfigurationError) as caught:
+        importlib.import_module("panelica_async.telemetry.otel")
+    assert caught.value.hint == "pip install 'panelica_async[otel]'"
