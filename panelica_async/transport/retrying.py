@@ -33,26 +33,26 @@ _REPEATED = {_UNAUTHORIZED, _REFUSED, _UNAVAILABLE, *GATEWAY_ERRORS}
 class RetryBudget:
     """What keeps a client from storming a panel that is down: retries are paid for by calls that succeed at once.
 
-    It begins full. A retry costs one; a call that needs none earns a fifth, so in the long run at most every sixth
+    It begins with a hundred. Five calls that succeed at once earn another, so in the long run at most every sixth
     request is a retry. Retries after a 429 are free: the limiter paces them.
     """
 
-    CAPACITY = 100.0
-    _EARNED = 0.2
+    CAPACITY = 100
+    _PRICE = 5
 
     def __init__(self) -> None:
-        self._left = self.CAPACITY
+        self._left = self.CAPACITY * self._PRICE
 
     def earn(self) -> None:
         """Note a call that succeeded at once."""
-        if self._left < self.CAPACITY:
-            self._left = min(self.CAPACITY, self._left + self._EARNED)
+        if self._left < self.CAPACITY * self._PRICE:
+            self._left += 1
 
     def spend(self) -> bool:
         """Pay for a retry; tell whether there was enough."""
-        if self._left < 1:
+        if self._left < self._PRICE:
             return False
-        self._left -= 1
+        self._left -= self._PRICE
         return True
 
 
@@ -102,7 +102,8 @@ class RetryMiddleware:
             # backoff comes in here and not before: most calls never need it, and each would pay for it.
             self._failure = failure
             return await self._repeat(request, handler)
-        self._budget.earn()
+        if response.status < 400:
+            self._budget.earn()
         return response
 
     @backoff.on_exception(cast("_WaitGenerator", _waits), _Again, jitter=None, logger=None)

@@ -1,0 +1,132 @@
+"""Retries do not storm a panel that is down: they are paid for by calls that succeed at once."""
+
+import asyncio
+import random
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async import ConnectError, PanelicaClient, PanelicaError
+from panelica_async.core.operation import Repeat
+from panelica_async.errors import TransportError
+from panelica_async.telemetry import Done
+from panelica_async.transport.retrying import RetryBudget
+from tests.conftest import Connect
+from tests.transport.raw_server import CLOSE, RESET, RawServer, Step, reply
+from tests.transport.stubs import Network, call, exchange, response, retried
+from tests.virtual_time import run
+
+CAPACITY = 100
+READS = 300
+RETRIES = 3
+
+
+@given(st.lists(st.booleans(), max_size=2000))
+def test_a_retry_costs_one_and_a_success_earns_a_fifth(moves: list[bool]) -> None:
+    budget, fifths = RetryBudget(), 5 * CAPACITY
+    for spends in moves:
+        if spends:
+            assert budget.spend() == (fifths >= 5)
+            fifths -= 5 if fifths >= 5 else 0
+        else:
+            budget.earn()
+            fifths = min(5 * CAPACITY, fifths + 1)
+
+
+async def reads(panel: PanelicaClient) -> tuple[list[object], int]:
+    """Send them all at once; return what came of them, and how many attempts were made."""
+    ended: list[Done] = []
+    panel.subscribe(lambda event: ended.append(event) if isinstance(event, Done) else None)
+    outcomes = await asyncio.gather(*[panel.domains.get("d1") for _ in range(READS)], return_exceptions=True)
+    assert len(ended) == READS
+    return outcomes, sum(done.attempts for done in ended)
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize(
+    "step", [reply(503), reply(502), reply(503, headers={"Retry-After": "0"}), CLOSE, RESET], ids=repr
+)
+async def test_a_panel_that_is_down_gets_each_call_once_and_a_hundred_retries(
+    server: RawServer, connect: Connect, step: Step
+) -> None:
+    """Without a budget it would be four times the calls."""
+    server.script(*[step] * READS * (1 + RETRIES))
+    outcomes, attempts = await reads(connect(max_retries=RETRIES))
+    assert all(isinstance(outcome, PanelicaError) for outcome in outcomes)
+    assert len(server.requests) == attempts == READS + CAPACITY
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_host_that_is_gone(connect: Connect) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        panel = connect(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", max_retries=RETRIES)
+        outcomes, attempts = await reads(panel)
+    assert all(isinstance(outcome, ConnectError) for outcome in outcomes)
+    assert attempts == READS + CAPACITY
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_when_it_is_up_again_successes_pay_for_retries(server: RawServer, connect: Connect) -> None:
+    domain, broken = reply(json={"id": "d1", "domain": "example.com"}), reply(503)
+    server.script(*[broken] * (READS + CAPACITY))
+    panel = connect(max_retries=RETRIES)
+    await reads(panel)
+
+    server.script(*[domain] * 4, broken)
+    for _ in range(4):
+        await panel.domains.get("d1")
+    with pytest.raises(PanelicaError):
+        await panel.domains.get("d1")
+
+    server.script(domain, broken, domain)
+    for _ in range(2):
+        await panel.domains.get("d1")
+    assert len(server.requests) == READS + CAPACITY + 5 + 3
+
+
+@given(st.lists(st.sampled_from([200, 404, 500, 502, 503, None]), max_size=400), st.randoms(use_true_random=False))
+def test_whatever_happens_retries_are_a_hundred_and_a_fifth_of_the_successes_at_most(
+    fates: list[int | None], rng: random.Random
+) -> None:
+    async def main() -> None:
+        budget, attempts, succeeded = RetryBudget(), 0, 0
+        for fate in fates:
+            of = call(rng.choice([Repeat.READ, Repeat.IDEMPOTENT]))
+            network = Network(TransportError("lost") if fate is None else response(fate))
+            try:
+                status = await retried(of, exchange(of, network), budget=budget)
+            except TransportError:
+                status = None
+            assert status == fate
+            attempts += of.attempts
+            succeeded += fate == 200
+        assert attempts - len(fates) <= CAPACITY + succeeded / 5
+
+    run(main())
+
+
+def test_retries_after_a_refusal_by_the_rate_limit_are_free() -> None:
+    """The limiter paces them."""
+
+    async def main() -> None:
+        budget = RetryBudget()
+        for _ in range(CAPACITY):
+            of = call(Repeat.UNSAFE, max_retries=5)
+            assert await retried(of, exchange(of, Network(response(429))), budget=budget) == 429
+            assert of.attempts == 6
+        assert [budget.spend() for _ in range(CAPACITY + 1)] == [True] * CAPACITY + [False]
+
+    run(main())
+
+
+def test_a_client_and_its_variants_have_one_budget() -> None:
+    """Only what calls share can keep them all from storming."""
+
+    async def main() -> None:
+        panel = PanelicaClient("https://panel.example.com", api_key="pk_test_0123456789", api_secret="sk_test_0123")
+        assert panel.with_options(timeout=1)._transport._budget is panel._transport._budget
+
+    run(main())
