@@ -77,5 +77,5 @@ async def _look_beyond(probes: Probes, probe: Probe, required: tuple[str, ...]) 
 
 def _unseen() -> tuple[Finding, ...]:
     return tuple(
-        skipped(name, "the API does not answer") for name in ("clock", "key", "rate_limit", "scopes", "dialect")
+        skipped(name, "the API was not reached") for name in ("clock", "key", "rate_limit", "scopes", "dialect")
     )

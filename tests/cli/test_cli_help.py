@@ -7,7 +7,7 @@ from panelica_async import __version__
 from tests.cli.commands import PROJECT, Command
 
 COMMANDS = [
-    [], ["api"], ["sandbox"], ["sign"], ["provision"],
+    [], ["api"], ["doctor"], ["sandbox"], ["sign"], ["provision"],
     *(["provision", name] for name in ("plan", "apply", "resume", "status", "undo")),
 ]  # fmt: skip
 
