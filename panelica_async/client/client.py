@@ -164,8 +164,8 @@ class PanelicaClient(Namespaces):
     def rotate_key(self, *, api_key: str, api_secret: str) -> None:
         """Use another API key from now on, in the client and its variants, without a call being lost.
 
-        Calls on their way keep the key they were signed with; those that wait or are repeated use the new one, and its
-        quota.
+        Calls that wait or are repeated use the new key and its quota. Calls on their way keep the key they were signed
+        with, and are signed anew when the panel refuses it already.
 
         Args:
             api_key: Public half of the new key.
@@ -174,9 +174,7 @@ class PanelicaClient(Namespaces):
         Raises:
             ConfigurationError: One of them cannot be right; the old key stays.
         """
-        signer = Signer(api_key, api_secret)
-        keys = self._transport.keys
-        keys.current = ApiKey(signer, keys.current.quota.of_key(signer.api_key))
+        self._transport.keys.replace(Signer(api_key, api_secret), owner=self._transport)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Send what happens to the calls of the client and its variants to a listener.

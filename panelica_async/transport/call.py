@@ -55,8 +55,10 @@ class Call:
     """Whether an attempt is out, or one was sent whose reply was lost."""
     correction: float = 0.0
     """Correction of the clock with which the last attempt was signed."""
+    is_of_old_key: bool = False
+    """Whether the key was replaced while the last attempt was on its way."""
     was_signed_anew: bool = False
-    """Whether an attempt was repeated because of its timestamp."""
+    """Whether an attempt was repeated because of its timestamp or its key."""
     queued_for: float = 0.0
     """Seconds the attempt that goes next waited for its place in the quota."""
     reply: RawReply = NO_REPLY

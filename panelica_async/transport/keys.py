@@ -19,3 +19,15 @@ class KeyHolder:
     """Holds the key that is in use."""
 
     current: ApiKey
+
+    def replace(self, signer: Signer, owner: object) -> None:
+        """Use another key of the same panel from now on.
+
+        Args:
+            signer: Signs with the new key.
+            owner: On whose behalf calls wait for the quota of the old one; they are sent away, and go to the new one.
+        """
+        quota = self.current.quota
+        self.current = ApiKey(signer, quota.of_key(signer.api_key))
+        if self.current.quota is not quota:
+            quota.dismiss(owner)

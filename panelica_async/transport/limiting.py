@@ -5,11 +5,12 @@ import asyncio
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.core.faults import error_from_response
-from panelica_async.errors import RateLimitedError
+from panelica_async.errors import ConfigurationError, RateLimitedError
 from panelica_async.ratelimit import Lane
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.sessions import SessionHolder
 
 _TOO_MANY_REQUESTS = 429
@@ -37,17 +38,19 @@ class LimitingMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Wait for quota; raises `RateLimitWaitError` at once when it comes too late for the call."""
-        lane, places = self._call.options.lane, self._sessions.places
+        call, places = self._call, self._sessions.places
+        lane = call.options.lane
         # The place comes first: a request that has its share of the quota never waits for a connection.
         if not places.try_take(lane):
             await self._wait_for_place(lane)
         try:
+            if not self._keys.current.quota.limiter().try_acquire(lane=lane):
+                await self._wait_for_quota()
             key = self._keys.current
-            if not key.quota.limiter().try_acquire(lane=lane):
-                key = await self._wait_for_quota(key)
             response = await handler(request)
         finally:
             places.give_back(lane)
+        call.is_of_old_key = key is not self._keys.current
         self._learn(key)
         return response
 
@@ -62,19 +65,25 @@ class LimitingMiddleware:
         finally:
             call.queued_for += _now() - queued_at
 
-    async def _wait_for_quota(self, key: ApiKey) -> ApiKey:
-        """Wait for quota of a key; return the key, or the one that took its place meanwhile."""
+    async def _wait_for_quota(self) -> None:
         call, queued_at = self._call, _now()
         try:
-            while True:
-                self._sessions.require_open()
-                limiter = key.quota.limiter()
-                await limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
-                if key is self._keys.current:
-                    return key
-                key = self._keys.current
+            while not await self._passes(self._keys.current.quota):
+                pass
         finally:
             call.queued_for += _now() - queued_at
+
+    async def _passes(self, quota: KeyQuota) -> bool:
+        """Wait for a quota; tell whether it is still that of the key."""
+        self._sessions.require_open()
+        call = self._call
+        try:
+            await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
+        except ConfigurationError:
+            # The quota of a key that is replaced sends away those who wait.
+            if quota is self._keys.current.quota:
+                raise
+        return quota is self._keys.current.quota
 
     def _learn(self, key: ApiKey) -> None:
         """Tell the limiter what the reply says about the quota; after a refusal everybody on the key pauses."""

@@ -63,7 +63,12 @@ class KeyQuota:
         self._asking = asyncio.Lock()
 
     def of_key(self, api_key: str) -> "KeyQuota":
-        """Return the quota of another key of the same panel, under the same settings."""
+        """Return the quota of another key of the same panel, under the same settings.
+
+        It is this one when only the secret is another, and when the limiter is the caller's.
+        """
+        if api_key == self._api_key or isinstance(self._given, RateLimiter):
+            return self
         return KeyQuota(self._origin, api_key, tier=self._tier, given=self._given)
 
     def limiter(self) -> RateLimiter:

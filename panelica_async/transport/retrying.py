@@ -76,7 +76,8 @@ class RetryMiddleware:
 
     Reads and idempotent writes: on connection errors, time-outs, 429, 502, 503 and 504. Other writes: only when they
     surely did not run: no connection was made, the panel refused them (429), or said when to come back (503). A call
-    whose timestamp was refused is signed anew, once, when the reply has shown that the clocks differ.
+    that was not let in (401) is signed anew, once, when the reply has shown that the clocks differ, or when the key was
+    replaced meanwhile.
 
     Args:
         call: The call to carry to its outcome.
@@ -151,12 +152,15 @@ class RetryMiddleware:
 
     def _wait_to_sign_anew(self, reply: RawReply) -> float | None:
         call = self._call
-        if call.was_signed_anew or call.correction == self._clock.correction:
-            return None
-        if not blames_timestamp(reply.status, reply.headers, reply.body):
+        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(reply)):
             return None
         call.was_signed_anew = True
         return 0.0
+
+    def _is_off(self, reply: RawReply) -> bool:
+        """Tell whether the timestamp was refused, and the next one would be another."""
+        is_corrected = self._call.correction != self._clock.correction
+        return is_corrected and blames_timestamp(reply.status, reply.headers, reply.body)
 
     def _own_wait(self) -> float:
         wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2.0 ** (self._call.attempts - 1))
