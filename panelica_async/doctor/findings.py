@@ -6,6 +6,15 @@ from typing import Any
 
 import attrs
 
+from panelica_async.core.redaction import shorten
+
+_LENGTH = 1000
+
+
+def _on_one_line(text: str) -> str:
+    """Leave out what could do something to a terminal: some of the words are a panel's."""
+    return shorten(text, _LENGTH)
+
 
 class State(enum.StrEnum):
     """How a check ended."""
@@ -27,9 +36,9 @@ class Finding:
     name: str
     """Name of the check, such as `clock`."""
     state: State
-    message: str
+    message: str = attrs.field(converter=_on_one_line)
     """What was found, in words."""
-    hint: str | None = None
+    hint: str | None = attrs.field(default=None, converter=attrs.converters.optional(_on_one_line))
     """What to do about it; None when there is nothing to do."""
     facts: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     """The same as data, where there is more than words: figures, scopes, a fingerprint."""

@@ -4,7 +4,7 @@ import aiohttp
 import attrs
 
 from panelica_async.client.caller import Caller
-from panelica_async.client.settings import user_agent
+from panelica_async.client.settings import checked, user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat
@@ -33,7 +33,7 @@ class Probes:
         session: A session to borrow.
 
     Raises:
-        ConfigurationError: A setting cannot be right.
+        ConfigurationError: There is no such tier, or `session` is none.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Probes:
         self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, given=None)))
 
     def to(self, address: Address, *, timeout: float | None = None) -> "Probe":
-        """Return the probe of an address."""
+        """Return the probe of an address; raises `ConfigurationError` when `ssl` or the time-out cannot be right."""
         transport = Transport(
             address=address,
             sessions=self._sessions,
@@ -63,7 +63,8 @@ class Probes:
         )
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
         # Whoever looks for a fault wants to see it, not to wait until it is over.
-        return Probe(address, transport, CallOptions(timeout=seconds, max_retries=0, max_wait=seconds))
+        options = CallOptions(timeout=seconds, max_retries=0, max_wait=seconds)
+        return Probe(address, transport, checked(options))
 
     async def close(self) -> None:
         """Close the session, unless it is borrowed."""

@@ -71,7 +71,7 @@ async def _read_fingerprint(url: URL, seconds: float) -> str | None:
 
     The certificate is not verified, and nothing is sent: this connection serves no request.
     """
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:

@@ -197,6 +197,17 @@ async def test_state_of_the_key(server: RawServer) -> None:
     assert "until 2031-05-06, and its state is 'paused'" in key.message
 
 
+async def test_words_of_a_panel_do_nothing_to_a_terminal(server: RawServer) -> None:
+    escape = "\x1b]0;title\x07\nsk_live_0123456789 "
+    scopes = [f"dns:{escape}"]
+    server.script(HEALTH, reply(json=ME | {"name": f"Shop {escape}", "scopes": scopes}), NO_SPEC)
+    server.script(answer(403, message=f"no {escape}"), HEALTH, answer(401, "UNAUTHORIZED", f"no {escape}"), NO_SPEC)
+    for diagnosis in (await examine(server.origin), await examine(server.origin)):
+        for text in [diagnosis.findings[index].message for index in range(8)] + [str(diagnosis.to_dict())]:
+            assert text.isprintable()
+            assert "sk_live_0123456789" not in text
+
+
 async def test_quota_that_others_use_up_is_not_waited_for(box: Sandbox) -> None:
     limiter = shared_limiter(box.base_url.removesuffix("/api/external"), box.api_key, RateLimit(per_minute=1))
     await limiter.acquire()
@@ -352,6 +363,8 @@ async def test_launch_calls_these_operations(box: Sandbox, tmp_path: Path) -> No
         {"api_secret": ""},
         {"ssl": "sha256:AB"},
         {"tier": "gold"},
+        {"timeout": 0},
+        {"session": "none"},
     ],
 )
 async def test_settings_that_cannot_be_right(settings: dict[str, Any]) -> None:
