@@ -99,14 +99,17 @@ async def _refused(probes: Probes, probe: Probe, error: AuthenticationError) -> 
         return KeyCheck(finding=skipped(_NAME, "the time of the signature is refused"), timestamp_accepted=False)
     if error.code == _MALFORMED:
         return KeyCheck(finding=failure(_NAME, f"the panel says that {name} is not a key: {error.message}", error.hint))
-    if "signature" not in said and error.code is not None:
+    if error.code is not None and "signature" not in said:
         message = f"the panel does not accept {name}: {error.message}"
         return KeyCheck(finding=failure(_NAME, message, error.hint))
     if await _signs_prefix(probes, probe):
         prefix = probe.address.prefix
         message = f"the panel wants {prefix} to be signed, which no panel does by itself; key and secret are right"
         return KeyCheck(finding=failure(_NAME, message, _PROXY.format(prefix=prefix)), timestamp_accepted=True)
-    message = f"the signature does not match: the secret is not that of {name}"
+    if error.code is None:
+        message = f"the panel does not accept {name} or its signature: {error.message}"
+    else:
+        message = f"the signature does not match: the secret is not that of {name}"
     return KeyCheck(finding=failure(_NAME, message, error.hint))
 
 

@@ -35,7 +35,12 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
         "current_minute_usage": status.current_minute_usage,
         "current_hour_usage": status.current_hour_usage,
     }
-    return ok(_NAME, f"{tier}; {used}; the client makes {_in_words(limit)}", **facts, **_facts(limit))
+    message = f"{tier}; {used}; the client makes {_in_words(limit)}"
+    allowed = status.requests_per_minute
+    if allowed and (limit.per_minute is None or limit.per_minute > allowed):
+        hint = "Leave the tier out (tier=, --tier): the client then asks the panel, and keeps to what it says."
+        return warning(_NAME, f"{message}, and the panel allows {allowed:,} a minute", hint, **facts, **_facts(limit))
+    return ok(_NAME, message, **facts, **_facts(limit))
 
 
 def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:

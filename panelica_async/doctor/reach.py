@@ -11,7 +11,7 @@ from panelica_async.core.address import Address
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, State, failure, ok, skipped
 from panelica_async.doctor.health import ask_health
-from panelica_async.doctor.places import find_place, other_places
+from panelica_async.doctor.places import Place, find_place, other_places
 from panelica_async.doctor.probe import Probe, Probes
 from panelica_async.doctor.tls import NAME as TLS
 from panelica_async.doctor.tls import check_tls, is_untrusted
@@ -29,7 +29,6 @@ from panelica_async.transport.tls import TlsSetting
 
 _PLACE_TIMEOUT = 5.0
 """Seconds for each of the other addresses."""
-
 _CHECK_ADDRESS = "Check host and port of base_url, and look whether the API of the panel is up."
 
 
@@ -59,17 +58,18 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
         health = await ask_health(probe)
     except PanelicaError as caught:
         error = caught
-    elsewhere = await _look_elsewhere(probes, address) if error is not None and _may_be_elsewhere(error) else None
-    connection = _connection(address, error, elsewhere)
+    connection = _connection(address, error)
     if connection.state is State.FAILURE:
-        return Reach((connection, skipped(TLS, "there is no connection"), skipped("address", "there is no connection")))
-    tls = await check_tls(address, setting, error, timeout)
-    if tls.state is State.FAILURE:
-        tls = tls if elsewhere is None else attrs.evolve(tls, hint=elsewhere)
-        return Reach(
-            (connection, tls, skipped("address", "without a connection that can be trusted, nothing was asked"))
-        )
-    return Reach((connection, tls, _address(address, health, error, elsewhere, timeout)))
+        tls, api = (skipped(name, "there is no connection") for name in (TLS, "address"))
+    else:
+        tls = await check_tls(address, setting, error, timeout)
+        if tls.state is State.FAILURE:
+            api = skipped("address", "without a connection that can be trusted, nothing was asked")
+        else:
+            api = _address(address, health, error, timeout)
+    findings = (connection, tls, api)
+    place = await _look_elsewhere(probes, address) if error is not None and _may_be_elsewhere(error) else None
+    return Reach(findings if place is None else tuple(_pointed(finding, place) for finding in findings))
 
 
 def _may_be_elsewhere(error: PanelicaError) -> bool:
@@ -77,18 +77,24 @@ def _may_be_elsewhere(error: PanelicaError) -> bool:
     return not is_untrusted(error) and not isinstance(error, ServerError)
 
 
-async def _look_elsewhere(probes: Probes, address: Address) -> str | None:
-    place = await find_place(probes.to(other, timeout=_PLACE_TIMEOUT) for other in other_places(address))
-    return None if place is None else place.hint
+async def _look_elsewhere(probes: Probes, address: Address) -> Place | None:
+    return await find_place(probes.to(other, timeout=_PLACE_TIMEOUT) for other in other_places(address))
 
 
-def _connection(address: Address, error: PanelicaError | None, elsewhere: str | None) -> Finding:
+def _pointed(finding: Finding, place: Place) -> Finding:
+    """Let what failed point to another address."""
+    if finding.state is not State.FAILURE:
+        return finding
+    return attrs.evolve(finding, hint=place.hint, facts={**finding.facts, "elsewhere": str(place.address)})
+
+
+def _connection(address: Address, error: PanelicaError | None) -> Finding:
     """Say whether the name is found and the port is open."""
     authority = URL(address.origin).authority
     if not isinstance(error, ConnectError) or is_certificate_problem(error):
         return ok("connection", f"{authority} accepts connections")
     message, hint = _no_connection(error, authority)
-    return failure("connection", message, elsewhere or hint)
+    return failure("connection", message, hint)
 
 
 def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
@@ -99,20 +105,15 @@ def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None
             hint = "Check host and port, and that no firewall between here and the panel drops the packets."
             return f"{authority} does not accept a connection in time", hint
         case aiohttp.ClientConnectorError() as cause if cause.os_error.errno == errno.ECONNREFUSED:
-            return (
-                f"nothing listens at {authority}: the connection was refused",
-                _CHECK_ADDRESS,
-            )
+            return f"nothing listens at {authority}: the connection was refused", _CHECK_ADDRESS
         case _:
             return error.message, error.hint
 
 
-def _address(
-    address: Address, health: Health | None, error: PanelicaError | None, elsewhere: str | None, timeout: float
-) -> Finding:
+def _address(address: Address, health: Health | None, error: PanelicaError | None, timeout: float) -> Finding:
     """Say whether the API answers there."""
     if error is not None:
-        return failure("address", _not_the_api(address, error, timeout), elsewhere or error.hint or _CHECK_ADDRESS)
+        return failure("address", _not_the_api(address, error, timeout), error.hint or _CHECK_ADDRESS)
     said = "" if health is None else f", {excerpt(health.status)}"
     version = "" if health is None or health.version is None else f", version {excerpt(health.version)}"
     return ok("address", f"the API answers at {address}{said}{version}")

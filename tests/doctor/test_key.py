@@ -155,7 +155,8 @@ async def test_other_reasons_why_a_key_is_not_accepted(server: RawServer, step: 
 
 async def test_refusal_without_a_code_may_be_about_the_path(server: RawServer) -> None:
     server.script(HEALTH, reply(401, json={"error": "unauthorized"}), reply(401, json={"error": "unauthorized"}))
-    assert "the secret is not that of" in found(await examine(server.origin), "key").message
+    key = found(await examine(server.origin), "key")
+    assert "does not accept the key pk_test_0123… or its signature: unauthorized" in key.message
     signatures = {
         prefix: [
             verify(
@@ -305,6 +306,15 @@ async def test_quota_of_a_key_whose_tier_is_not_known(server: RawServer) -> None
     quota = found(await examine(server.origin), "rate_limit")
     assert quota.state == "warning"
     assert "--tier on the command line" in str(quota.hint)
+
+
+async def test_tier_that_is_faster_than_the_key(server: RawServer) -> None:
+    limit = {"tier": "starter", "requests_per_minute": 60}
+    for tier in ("business", "enterprise"):
+        server.script(HEALTH, reply(json=ME), NO_SPEC, reply(json=limit))
+        quota = found(await examine(server.origin, tier=tier), "rate_limit")
+        assert quota.state == "warning"
+        assert quota.message.endswith("and the panel allows 60 a minute")
 
 
 async def test_no_limit(box: Sandbox) -> None:

@@ -147,6 +147,7 @@ async def test_wrong_port(box: Sandbox) -> None:
         diagnosis = await examine("https://panel.example.com:9443", session=session)
     assert states(diagnosis) == skipped_after("connection")
     assert "answers at http://panel.example.com:3002:" in str(found(diagnosis, "connection").hint)
+    assert found(diagnosis, "connection").facts == {"elsewhere": "http://panel.example.com:3002"}
     assert {seen.operation for seen in box.requests} == {None, "health"}
 
 
