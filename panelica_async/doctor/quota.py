@@ -4,6 +4,7 @@ from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, ok, warning
 from panelica_async.doctor.probe import Probe
 from panelica_async.errors import PanelicaError
+from panelica_async.facts import TIERS
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
 from panelica_async.ratelimit import RateLimit
 
@@ -46,10 +47,10 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
 def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
     """The panel does not let the key ask; the client then keeps to the slowest tier."""
     message = f"the panel does not tell the limit ({error.message}); the client makes {_in_words(limit)}"
-    if key is None or key.rate_limit_tier is None:
+    tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
+    if tier not in TIERS:
         hint = "Pass the tier of the key, if it has a faster one: tier= in the client, --tier on the command line."
         return warning(_NAME, message, hint, tier=None, **_facts(limit))
-    tier = excerpt(key.rate_limit_tier)
     if limit == RateLimit.for_tier(tier):
         return ok(_NAME, f"{tier}; the client makes {_in_words(limit)}", tier=tier, **_facts(limit))
     hint = f"The key is of the tier {tier}: pass tier={tier!r} in the client, --tier {tier} on the command line."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from importlib import import_module
+from typing import Final
 
 from panelica_async.core.operation import Operation
 from panelica_async.core.redaction import excerpt
@@ -9,7 +10,7 @@ from panelica_async.core.scopes import allows
 from panelica_async.doctor.findings import Finding, failure, ok, skipped, warning
 
 _NAME = "scopes"
-LAUNCH_OPERATIONS = (
+LAUNCH_OPERATIONS: Final = (
     "accounts.list",
     "accounts.create",
     "plans.list",

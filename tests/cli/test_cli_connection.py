@@ -56,7 +56,7 @@ def test_ca_file_without_a_certificate(panelica: Command, tmp_path: Path) -> Non
     (tmp_path / "ca.pem").write_text("no certificate")
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", "--ca-file", "ca.pem")
     assert outcome.code == 2
-    assert "ca.pem holds no certificate in PEM form" in outcome.stderr
+    assert "ca.pem, which holds no certificate in PEM form" in outcome.stderr
 
 
 def test_file_that_is_no_sandbox(panelica: Command, tmp_path: Path) -> None:

@@ -301,11 +301,12 @@ async def test_quota_of_a_key_that_may_not_ask_for_it(server: RawServer) -> None
     assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("ok", "professional", 300)
 
 
-async def test_quota_of_a_key_whose_tier_is_not_known(server: RawServer) -> None:
-    server.script(HEALTH, reply(json=ME | {"rate_limit_tier": None}), NO_SPEC, reply(404, json={"error": "not found"}))
+@pytest.mark.parametrize("tier", [None, "$(gold)"])
+async def test_quota_of_a_key_whose_tier_is_not_known(server: RawServer, tier: str | None) -> None:
+    server.script(HEALTH, reply(json=ME | {"rate_limit_tier": tier}), NO_SPEC, reply(404, json={"error": "not found"}))
     quota = found(await examine(server.origin), "rate_limit")
     assert quota.state == "warning"
-    assert "--tier on the command line" in str(quota.hint)
+    assert str(quota.hint).endswith("--tier on the command line.")
 
 
 async def test_tier_that_is_faster_than_the_key(server: RawServer) -> None:
