@@ -5,7 +5,7 @@ import inspect
 import sqlite3
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, get_type_hints
 
 import attrs
@@ -50,16 +50,17 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
     def run(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{field: given.pop(field) for field in inspect.signature(group).parameters})
-        raise typer.Exit(_run(function(**given), given["output"]))
+        raise typer.Exit(_run(partial(function, **given), given["output"]))
 
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(run)["__signature__"] = inspect.Signature(parameters)
     return run
 
 
-def _run(work: Coroutine[Any, Any, ExitCode], output: Output) -> ExitCode:
+def _run(work: Callable[[], Coroutine[Any, Any, ExitCode]], output: Output) -> ExitCode:
     try:
-        return asyncio.run(work)
+        with output.logged():
+            return asyncio.run(work())
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         if output.json:
             output.document({"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}})

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from panelica_async.cli.log_file import log_to
 from panelica_async.cli.signals import interruptible
 from panelica_async.errors import ConfigurationError, PanelicaError
 
@@ -40,11 +41,25 @@ class Output:
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the Python traceback of an error.", rich_help_panel="Output")
     ] = False
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            dir_okay=False,
+            help="Append every call to this file, in detail and without secrets.",
+            rich_help_panel="Output",
+        ),
+    ] = None
 
     results: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=False))
     """For what a command is asked for: standard output."""
     messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=True))
     """For everything else: standard error."""
+
+    def logged(self) -> AbstractContextManager[None]:
+        """Write the log, if there is to be one, as long as the context lasts; raises `OSError` when it cannot."""
+        return nullcontext() if self.log is None else log_to(self.log)
 
     def say(self, text: str) -> None:
         """Print a line to standard error."""

@@ -1,0 +1,169 @@
+"""`--log`: every call of a command in a file, and nowhere any secret, whatever goes wrong."""
+
+import asyncio
+import csv
+import json
+import logging
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from aiohttp import web
+
+from panelica_async.core.signing import SIGNATURE_HEADER, Signer
+from panelica_async.sandbox import Sandbox
+from tests.cli.commands import Command, Outcome, Process, write_manifest
+from tests.conftest import API_KEY, API_SECRET
+from tests.faulty import Fault, FaultyProxy
+from tests.transport.raw_server import CLOSE, RawServer
+
+Run = Callable[..., Outcome]
+
+LOG = Path("run.log")
+JOURNAL = Path(".panelica/launch.journal.db")
+PASSWORDS = Path(".panelica/launch.passwords.csv")
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+FULLY = ("--debug", "--log", "run.log")
+OWN = "own-horse-9-battery"
+"""A password that the manifest gives."""
+TAKEN = {"username": "other", "email": "owner2@mail.example", "password": "taken-horse-9-staple"}
+"""An account that the owner of the second site cannot be made beside."""
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING) call \d+ \S.*: \S.*")
+
+
+@attrs.define
+class Told:
+    """What a series of commands left behind."""
+
+    run: Run
+    texts: dict[str, str] = attrs.Factory(dict)
+
+    def __call__(self, *arguments: str) -> Outcome:
+        outcome = self.run(*arguments)
+        for name in ("stdout", "stderr"):
+            self.texts[f"{name} of {' '.join(arguments)}"] = getattr(outcome, name)
+        return outcome
+
+    def look(self, secrets: set[str]) -> None:
+        """Look for secrets in all that was printed, in the log, and in the journal; the log is whole."""
+        files = [LOG, *Path(".panelica").glob("launch.journal*")]
+        for path in files:
+            self.texts[str(path)] = path.read_bytes().decode("latin-1")
+        assert {LOG, JOURNAL} <= set(files)
+        found = {(place, secret) for place, text in self.texts.items() for secret in secrets if secret in text}
+        assert found == set()
+        lines = self.texts[str(LOG)].splitlines()
+        assert [line for line in lines if not LINE.fullmatch(line)] == []
+
+
+def launch(told: Told, *panel: str) -> set[str]:
+    """Plan and apply three sites, of which one fails; return every password there was."""
+    write_manifest_with_a_password(Path("launch.csv"))
+    made = told("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *panel, *FULLY)
+    planned = told("provision", "plan", "launch.csv", "--json", *panel, *FULLY)
+    applied = told("provision", "apply", "launch.csv", *panel, *FULLY)
+    assert (made.code, planned.code, applied.code) == (0, 1, 1)
+    assert "3 sites: 2 done, 1 failed." in applied.stdout
+    return {*generated_passwords(), OWN, TAKEN["password"]}
+
+
+def write_manifest_with_a_password(path: Path) -> None:
+    head, first, *rows = write_manifest(path, 3).read_text().splitlines()
+    path.write_text("\n".join([f"{head},password", f"{first},{OWN}", *(f"{row}," for row in rows)]))
+
+
+def generated_passwords() -> set[str]:
+    with PASSWORDS.open(newline="") as file:
+        generated = {row["password"] for row in csv.DictReader(file)} - {""}
+    assert len(generated) >= 8
+    return generated
+
+
+def test_no_secret_is_anywhere_but_in_the_passwords_file(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    signatures: set[str] = set()
+    sign = Signer.headers
+
+    def signed(*arguments: object, **more: object) -> dict[str, str]:
+        headers = sign(*arguments, **more)  # type: ignore[arg-type]
+        signatures.add(headers[SIGNATURE_HEADER])
+        return headers
+
+    monkeypatch.setattr(Signer, "headers", signed)
+    told = Told(panelica)
+    passwords = launch(told, *FAST)
+    again = told("provision", "apply", "launch.csv", "--json", *FAST, *FULLY)
+    refused = told("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *FAST, *FULLY)
+    assert (again.code, refused.code) == (1, 1)
+    assert "Traceback" in refused.stderr
+    assert len(signatures) > 20
+    told.look({*passwords, *asyncio.run(credentials(".panelica/sandbox.db")), *signatures})
+
+
+async def credentials(database: str) -> set[str]:
+    async with Sandbox(db=database) as box:
+        return {box.api_key, box.api_secret}
+
+
+async def test_nor_in_a_process_of_its_own_when_a_reply_is_lost(
+    start: Callable[..., Process], panelica: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signatures: set[str] = set()
+    faults = {10: Fault.LOST_REPLY}
+    writes = 0
+
+    def decide(request: web.Request) -> Fault | None:
+        nonlocal writes
+        signatures.add(request.headers[SIGNATURE_HEADER])
+        writes += request.method != "GET"
+        return faults.pop(writes, None)
+
+    async with Sandbox("enterprise") as box, FaultyProxy(box, decide) as proxy:
+        monkeypatch.setenv("PANELICA_BASE_URL", proxy.base_url)
+        monkeypatch.setenv("PANELICA_API_KEY", box.api_key)
+        monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
+        told = Told(lambda *arguments: start(*arguments).end())
+        passwords = await asyncio.to_thread(launch, told)
+        assert faults == {}
+        assert len(signatures) > 20
+        told.look({*passwords, box.api_key, box.api_secret, *signatures})
+
+
+def log() -> str:
+    return LOG.read_text()
+
+
+def test_it_is_private_and_appended_to(panelica: Command) -> None:
+    for _ in range(2):
+        assert panelica("api", "GET", "/v1/me", *FAST, "--log", "run.log").code == 0
+    assert stat.S_IMODE(LOG.stat().st_mode) == 0o600
+    assert log().count("GET /v1/me: attempt 1") == log().count("GET /v1/me: succeeded with 200") == 2
+
+
+def test_logging_is_as_before_when_the_command_has_ended(panelica: Command) -> None:
+    logger = logging.getLogger("panelica_async")
+    before = (logger.level, list(logger.handlers))
+    panelica("api", "GET", "/v1/none", *FAST, "--log", "run.log")
+    assert (logger.level, list(logger.handlers)) == before
+
+
+async def test_warnings_stay_on_standard_error(
+    server: RawServer, panelica: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PANELICA_API_SECRET", API_SECRET)
+    server.script(CLOSE)
+    options = ("--base-url", server.origin, "--api-key", API_KEY, "--tier", "enterprise", "--log", "run.log")
+    outcome = await asyncio.to_thread(panelica, "api", "POST", "/v1/things", *options)
+    warning = outcome.stderr.splitlines()[0]
+    assert warning.startswith("call 1 POST /v1/things: unknown after ")
+    assert f" WARNING {warning}\n" in log()
+
+
+@pytest.mark.parametrize("path", [".", "missing/run.log"])
+def test_a_log_that_cannot_be_written(panelica: Command, path: str) -> None:
+    outcome = panelica("api", "GET", "/v1/me", *FAST, "--log", path)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert path in outcome.stderr
+    assert not Path(".panelica").exists()
