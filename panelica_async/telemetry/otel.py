@@ -2,8 +2,9 @@
 
 A call is a span of kind INTERNAL, named like its operation, with a child of kind CLIENT for each attempt. The attempts
 are the HTTP requests: service maps and error rates count CLIENT spans, and would count a call twice if it were one too;
-and between the attempts one sees the waits. All of them are in the context in which the call was awaited, such as that
-of a web request. Their attributes are the stable ones of HTTP, and these:
+and between the attempts one sees the waits. The span of an attempt whose reply was lost lasts until the look-up of what
+it made has ended. All of them are in the context in which the call was awaited, such as that of a web request. Their
+attributes are the stable ones of HTTP, and these:
 
 | attribute | |
 |---|---|
