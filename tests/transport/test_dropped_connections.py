@@ -1,0 +1,117 @@
+"""A connection that the server drops between two requests: aiohttp would try again by itself, and unseen.
+
+It does so for GET, PUT and DELETE when a kept-alive connection turns out to be closed. Every attempt must be ours: paid
+for in the quota, signed for itself, counted, and not made when the caller wants no retries.
+"""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from panelica_async import OutcomeUnknownError, PanelicaClient, TransportError
+from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.telemetry import Done, Event, Sent
+from tests.conftest import Connect
+from tests.transport.raw_server import CLOSE, RESET, RESET_EARLY, RawServer, Step, reply
+
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
+REPEATED = ["GET", "PUT", "DELETE"]
+DROPPED = {"closed": CLOSE, "reset": RESET, "reset before it was read": RESET_EARLY}
+dropped = pytest.mark.parametrize("step", DROPPED.values(), ids=DROPPED)
+
+
+class Watched:
+    """A client on a connection that is kept alive, with all that is sent from then on."""
+
+    def __init__(self, connect: Connect, **options: Any) -> None:
+        self.limiter = RateLimiter(RateLimit.unlimited())
+        self.panel: PanelicaClient = connect(limiter=self.limiter, **options)
+        self.events: list[Event] = []
+        self.panel.subscribe(self.events.append)
+
+    async def warm_up(self) -> None:
+        await self.panel.request("GET", "/v1/first")
+        self.events.clear()
+
+    @property
+    def sent(self) -> int:
+        return sum(isinstance(event, Sent) for event in self.events)
+
+    @property
+    def attempts(self) -> int:
+        [done] = [event for event in self.events if isinstance(event, Done)]
+        return done.attempts
+
+
+@dropped
+@pytest.mark.parametrize("method", REPEATED)
+async def test_the_attempt_that_follows_is_ours(server: RawServer, connect: Connect, step: Step, method: str) -> None:
+    watched = Watched(connect)
+    server.script(reply(json={}), step, reply(json={}))
+    await watched.warm_up()
+    await watched.panel.request(method, "/v1/second")
+    arrived = 1 if step is RESET_EARLY else 2
+    assert len(server.requests) == 1 + arrived
+    assert server.connections == 2
+    assert watched.limiter.granted == 1 + 2
+    assert watched.sent == watched.attempts == 2
+
+
+@dropped
+@pytest.mark.parametrize("method", REPEATED)
+@pytest.mark.parametrize("is_borrowed", [False, True])
+async def test_who_wants_no_retries_gets_none(
+    server: RawServer, connect: Connect, step: Step, method: str, is_borrowed: bool
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        watched = Watched(connect, max_retries=0, session=session if is_borrowed else None)
+        server.script(reply(json={}), step)
+        await watched.warm_up()
+        with pytest.raises(TransportError if method == "GET" else OutcomeUnknownError) as caught:
+            await watched.panel.request(method, "/v1/second")
+    arrived = 0 if step is RESET_EARLY else 1
+    assert len(server.requests) == 1 + arrived
+    assert server.connections == 1
+    assert watched.limiter.granted == 1 + 1
+    assert watched.sent == watched.attempts == caught.value.attempts == 1
+
+
+@dropped
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_what_may_not_be_repeated_is_not(server: RawServer, connect: Connect, step: Step, method: str) -> None:
+    watched = Watched(connect)
+    server.script(reply(json={}), step)
+    await watched.warm_up()
+    with pytest.raises(OutcomeUnknownError):
+        await watched.panel.request(method, "/v1/second", json={})
+    assert watched.limiter.granted == 1 + 1
+    assert watched.sent == watched.attempts == 1
+
+
+async def test_a_call_without_a_signature(server: RawServer, connect: Connect) -> None:
+    """It takes nothing from the quota, however often it is tried."""
+    watched = Watched(connect)
+    server.script(reply(json={}), CLOSE, reply(json={"status": "ok"}))
+    await watched.warm_up()
+    await watched.panel.health()
+    assert len(server.requests) == 1 + 2
+    assert watched.limiter.granted == 1
+    assert watched.attempts == 2
+
+
+@pytest.mark.parametrize("method", REPEATED)
+async def test_connections_that_are_closed_after_each_reply(server: RawServer, connect: Connect, method: str) -> None:
+    """Whether the client notices in time or not."""
+    watched = Watched(connect)
+    closing = Step(reply(json={}).sent, ends="close")
+    server.script(*[closing] * 100)
+    attempts = 0
+    for _ in range(20):
+        watched.events.clear()
+        await watched.panel.request(method, "/v1/things/1")
+        assert watched.sent == watched.attempts
+        attempts += watched.attempts
+        assert watched.limiter.granted == attempts
+    assert 20 <= len(server.requests) <= attempts
