@@ -10,7 +10,7 @@ from panelica_async.ratelimit.coordination import Coordinator
 from panelica_async.ratelimit.feedback import read_feedback
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
+from panelica_async.ratelimit.places import NOBODY, Demand, LocalPlaces, Places
 from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.shared import SharedPlaces
 
@@ -145,19 +145,30 @@ class RateLimiter:
             self._waiters.remove(turn)
             self._attend()
 
-    def require_within(self, max_wait: float, lane: Lane = "interactive") -> None:
-        """Raise `RateLimitWaitError` if a caller who came now is expected to wait longer than `max_wait` seconds."""
-        if (wait := self.expected_wait(lane)) > max_wait:
+    def require_within(self, max_wait: float, lane: Lane = "interactive", ahead: Demand = NOBODY) -> None:
+        """Raise `RateLimitWaitError` if a caller who came now is expected to wait longer than `max_wait` seconds.
+
+        Args:
+            max_wait: Seconds the caller is willing to wait.
+            lane: Lane of the caller.
+            ahead: How many in each lane will wait here before that caller, and are not here yet.
+        """
+        if (wait := self.expected_wait(lane, ahead)) > max_wait:
             raise _wait_error(wait, max_wait)
 
-    def expected_wait(self, lane: Lane = "interactive") -> float:
+    def expected_wait(self, lane: Lane = "interactive", ahead: Demand = NOBODY) -> float:
         """Return how many seconds a caller who came now would wait behind those already waiting.
 
         Where several limits take turns in holding up the queue, the wait can become a few per cent longer; with a
         coordinator it is a guess.
+
+        Args:
+            lane: Lane of the caller.
+            ahead: How many in each lane will wait here before that caller, and are not here yet.
         """
         now = self._running_loop().time()
-        return self._places.expected_at(now, lane, self._demand()) - now
+        demand: Demand = {lane: count + ahead[lane] for lane, count in self._demand().items()}
+        return self._places.expected_at(now, lane, demand) - now
 
     def observe(
         self,

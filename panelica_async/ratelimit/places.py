@@ -8,13 +8,14 @@ from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.quota import Quota, QuotaLeft
 
-__all__ = ["Demand", "LocalPlaces", "Places"]
+__all__ = ["NOBODY", "Demand", "LocalPlaces", "Places"]
 
 # Seconds.
 _MAX_STAGGER = 1.0
 
 Demand = Mapping[Lane, int]
 """How many wait in each lane."""
+NOBODY: Demand = {"interactive": 0, "bulk": 0}
 
 
 class Places(Protocol):

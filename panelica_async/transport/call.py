@@ -83,9 +83,12 @@ class Call:
 
     @property
     def longest_wait(self) -> float | None:
-        """Seconds the call may still wait in one place: until the deadline, and no longer than it is willing to."""
+        """Seconds the attempt may still wait: until the deadline, and no longer than the call is willing to."""
         left, cap = self.time_left, self.options.max_wait
-        return left if cap is None else cap if left is None else min(left, cap)
+        if cap is None:
+            return left
+        cap = max(0.0, cap - self.queued_for)
+        return cap if left is None else min(left, cap)
 
     @property
     def is_doubtful(self) -> bool:

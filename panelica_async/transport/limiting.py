@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.core.faults import error_from_response
-from panelica_async.errors import ConfigurationError, RateLimitedError
+from panelica_async.errors import ConfigurationError, RateLimitedError, RateLimitWaitError
 from panelica_async.ratelimit import Lane
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.keys import ApiKey, KeyHolder
@@ -55,13 +55,22 @@ class LimitingMiddleware:
         return response
 
     async def _wait_for_place(self, lane: Lane) -> None:
-        call, queued_at = self._call, _now()
+        call, places, queued_at = self._call, self._sessions.places, _now()
         max_wait = call.longest_wait
+        limiter = self._keys.current.quota.limiter()
         if max_wait is not None:
-            # Those who have a place and wait for quota go first.
-            self._keys.current.quota.limiter().require_within(max_wait, lane)
+            # Those who wait for a place will all wait for quota too.
+            limiter.require_within(max_wait, lane, places.waiting)
         try:
-            await self._sessions.places.take(lane)
+            async with asyncio.timeout(max_wait):
+                await places.take(lane)
+        except TimeoutError:
+            waited, wait = _now() - queued_at, limiter.expected_wait(lane, places.waiting)
+            raise RateLimitWaitError(
+                f"The call has waited {waited:.1f} s for its turn, and would wait {wait:.1f} s more.",
+                wait=waited + wait,
+                limit=waited,
+            ) from None
         finally:
             call.queued_for += _now() - queued_at
 

@@ -1,9 +1,9 @@
-"""Places for requests that wait for quota or are on their way: so many of a client, and not all of them for bulk."""
+"""Places for requests that wait for quota or are on their way: so many of a client, and not all for one lane."""
 
 import asyncio
 from collections import deque
 
-from panelica_async.ratelimit.lanes import LANES, Lane
+from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, LANES, Lane
 
 _BULK_SHARE = 0.8
 """Part of the places that bulk calls can have together: a web request must not wait for one behind a launch."""
@@ -11,6 +11,9 @@ _BULK_SHARE = 0.8
 
 class Places:
     """Hands out places: the interactive lane before bulk, first come, first served in each.
+
+    While both lanes wait, every fifth place goes to bulk, as in the limiter, which bulk calls would not even reach
+    otherwise.
 
     Args:
         count: How many there are, at least 1.
@@ -20,6 +23,12 @@ class Places:
         self._free = count
         self._free_for_bulk = max(1, int(count * _BULK_SHARE))
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
+        self._interactive_run = 0
+
+    @property
+    def waiting(self) -> dict[Lane, int]:
+        """How many wait for a place in each lane."""
+        return {lane: sum(not turn.cancelled() for turn in turns) for lane, turns in self._waiting.items()}
 
     @property
     def free(self) -> int:
@@ -53,17 +62,22 @@ class Places:
         self._call()
 
     def _call(self) -> None:
-        for lane, turns in self._waiting.items():
-            while turns and self._has_one(lane):
-                turn = turns.popleft()
-                if not turn.cancelled():
-                    self._take(lane)
-                    turn.set_result(None)
+        while (lane := self._next()) is not None:
+            turn = self._waiting[lane].popleft()
+            if not turn.cancelled():
+                self._take(lane)
+                turn.set_result(None)
+
+    def _next(self) -> Lane | None:
+        """Return the lane of who gets a place now, None when nobody does."""
+        order = LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES)
+        return next((lane for lane in order if self._waiting[lane] and self._has_one(lane)), None)
 
     def _has_one(self, lane: Lane) -> bool:
         return self._free > 0 and (lane != "bulk" or self._free_for_bulk > 0)
 
     def _take(self, lane: Lane) -> None:
+        self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
         self._free -= 1
         if lane == "bulk":
             self._free_for_bulk -= 1

@@ -101,3 +101,21 @@ def test_cancelling_loses_no_place(count: int, plan: list[tuple[Lane, float, flo
         assert sum(places.try_take("bulk") for _ in range(count)) == max(1, int(count * 0.8))
 
     run(main())
+
+
+def test_every_fifth_place_goes_to_bulk_while_both_wait() -> None:
+    async def main() -> None:
+        places, order = Places(2), []
+
+        async def hold(lane: Lane) -> None:
+            await places.take(lane)
+            order.append(lane)
+            await asyncio.sleep(1)
+            places.give_back(lane)
+
+        lanes: list[Lane] = ["interactive"] * 40 + ["bulk"] * 12
+        await asyncio.gather(*(hold(lane) for lane in lanes))
+        assert order[:50].count("bulk") == 10
+        assert all(order[start : start + 5].count("bulk") == 1 for start in range(0, 50, 5))
+
+    run(main())

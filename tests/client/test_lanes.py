@@ -1,0 +1,174 @@
+"""Lanes and waits of a whole client: work in the background holds nobody up and does not starve; in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any
+
+import pytest
+
+from panelica_async import PanelicaClient, PanelicaError, RateLimitWaitError
+from tests.conftest import API_KEY, API_SECRET
+from tests.transport.raw_server import RawServer
+from tests.virtual_time import run
+
+# What a call takes that waits for nothing: the virtual clock ticks with every turn of the loop.
+AT_ONCE = 0.001
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def in_virtual_time(test: Test) -> Callable[..., None]:
+    @wraps(test)
+    def main(**arguments: Any) -> None:
+        run(test(**arguments))
+
+    return main
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Launch:
+    """A client of a professional key, and the calls that were made with it."""
+
+    def __init__(self, server: RawServer, panel: PanelicaClient) -> None:
+        self.server = server
+        self.panel = panel
+        self.bulk = panel.with_options(lane="bulk")
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def start(self, count: int, panel: PanelicaClient, path: str) -> None:
+        """Make so many calls at once."""
+        self._tasks += [asyncio.create_task(panel.request("POST", path)) for _ in range(count)]
+
+    async def burst(self) -> None:
+        """Let the calls go that go at once."""
+        await asyncio.sleep(0.1)
+
+    async def end(self) -> None:
+        """Let all calls go."""
+        await asyncio.gather(*self._tasks)
+
+    def order(self) -> list[str]:
+        """Return the last part of the path of each request, in the order they came."""
+        return [request.target.rpartition("/")[2] for request in self.server.requests]
+
+
+@asynccontextmanager
+async def launched(bulk: int = 0) -> AsyncIterator[Launch]:
+    """Begin a launch of so many calls, with a client of a professional key: 300 a minute."""
+    async with (
+        RawServer() as server,
+        PanelicaClient(server.origin, api_key=API_KEY, api_secret=API_SECRET, tier="professional") as panel,
+    ):
+        launch = Launch(server, panel)
+        launch.start(bulk, launch.bulk, "/v1/bulk")
+        await launch.burst()
+        yield launch
+        await launch.end()
+
+
+@in_virtual_time
+async def test_a_web_request_passes_a_launch_at_once() -> None:
+    async with launched(bulk=300) as launch:
+        assert len(launch.order()) < 50
+        for _ in range(10):
+            asked = now()
+            await launch.panel.request("GET", "/v1/web")
+            assert now() - asked < AT_ONCE
+            # A page a few seconds later.
+            await asyncio.sleep(3.3)
+
+
+@in_virtual_time
+async def test_a_launch_goes_on_when_there_are_many_web_requests() -> None:
+    async with launched() as launch:
+        # More than have a place among the requests that wait for quota.
+        launch.start(400, launch.panel, "/v1/web")
+        await launch.burst()
+        launch.start(60, launch.bulk, "/v1/bulk")
+        await launch.end()
+        order = launch.order()
+        first = order.index("bulk")
+        # While both wait, every fifth request is one of the launch.
+        assert order[first : first + 250].count("bulk") == 50
+        assert first < 50 + 5
+
+
+@in_virtual_time
+async def test_a_launch_alone_has_all_of_the_quota() -> None:
+    async with launched(bulk=600) as launch:
+        started = now()
+        await launch.end()
+        # 300 in each minute.
+        assert 120 <= now() - started <= 120 * 1.02
+
+
+@pytest.mark.parametrize("lane", ["interactive", "bulk"])
+@pytest.mark.parametrize("waiting", [60, 120, 300])
+@in_virtual_time
+async def test_a_call_that_would_wait_too_long_is_refused_at_once(lane: Any, waiting: int) -> None:
+    async with launched(bulk=waiting) as launch:
+        caller = launch.panel.with_options(lane=lane)
+        launch.start(waiting, launch.panel, "/v1/web")
+        await launch.burst()
+        for max_wait in (0.5, 5.0, 17.0, 30.0, 60.0, 125.0):
+            asked = now()
+            [result] = await asyncio.gather(
+                caller.with_options(max_wait=max_wait).request("POST", "/v1/last"), return_exceptions=True
+            )
+            if not isinstance(result, RateLimitWaitError):
+                # The estimate is a few per cent off where lanes take turns.
+                assert now() - asked <= max_wait * 1.05 + AT_ONCE
+                return
+            assert now() - asked < AT_ONCE
+            assert result.wait > result.limit == max_wait
+            assert f"{result.wait:.1f} s away, the call may wait {max_wait:.1f} s" in result.message
+            assert "last" not in launch.order()
+        pytest.fail("refused every time")
+
+
+@in_virtual_time
+async def test_a_pause_that_comes_later_ends_the_wait() -> None:
+    async with launched(bulk=150) as launch:
+        limiter = launch.panel._transport.keys.current.quota.limiter()
+        patient = [
+            asyncio.create_task(launch.bulk.with_options(max_wait=60).request("POST", "/v1/last")) for _ in range(100)
+        ]
+        await launch.burst()
+        paused = now()
+        limiter.pause(120)
+        for result in await asyncio.gather(*patient, return_exceptions=True):
+            assert isinstance(result, RateLimitWaitError)
+        # Those who waited for a place before they could wait for quota are not kept waiting for it either.
+        assert now() - paused <= 60
+
+
+@pytest.mark.parametrize("deadline", [1.0, 20.0])
+@in_virtual_time
+async def test_quota_that_frees_after_the_deadline_is_refused_at_once(deadline: float) -> None:
+    async with launched(bulk=300) as launch:
+        asked = now()
+        with pytest.raises(RateLimitWaitError) as caught:
+            await launch.bulk.with_options(deadline=deadline).request("POST", "/v1/late")
+        assert now() - asked < AT_ONCE
+        assert caught.value.limit == pytest.approx(deadline, abs=AT_ONCE)
+        # It is the 301st, and would go in the next minute.
+        assert caught.value.wait == pytest.approx(60.5, abs=0.5)
+        assert "late" not in launch.order()
+
+
+@in_virtual_time
+async def test_a_refused_call_leaves_everything_as_it_was() -> None:
+    async with launched(bulk=100) as launch:
+        with pytest.raises(PanelicaError):
+            await launch.bulk.with_options(max_wait=0.1).request("POST", "/v1/last")
+        await launch.end()
+        assert launch.order() == ["bulk"] * 100
+        await launch.bulk.with_options(max_wait=1).request("POST", "/v1/last")
+        places = launch.panel._transport._sessions.places
+        assert places.try_take("bulk")
+        places.give_back("bulk")
