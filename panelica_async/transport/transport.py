@@ -3,10 +3,11 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Protocol
 
 import aiohttp
-from aiohttp import ClientMiddlewareType, hdrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from yarl import URL
 
 from panelica_async.core.address import Address
@@ -131,7 +132,7 @@ class Transport:
             raise_for_status=False,
             ssl=self._ssl,
             timeout=_connect_within(call.options.timeout),
-            middlewares=self._middlewares(call, timeouts),
+            middlewares=(self._chain(call, timeouts),),
         )
 
     def _url(self, request: PreparedRequest) -> URL:
@@ -139,14 +140,14 @@ class Transport:
         # Already encoded: yarl must not touch what is going to be signed.
         return URL(self._base + target, encoded=True)
 
-    def _middlewares(self, call: Call, timeouts: AttemptTimeouts) -> tuple[ClientMiddlewareType, ...]:
-        """Return the chain, outermost first."""
+    def _chain(self, call: Call, timeouts: AttemptTimeouts) -> "_Chain":
+        """Return the middlewares of a call: retry, limiter, signer, exchange."""
         retrying = RetryMiddleware(call, self._budget, self.clock, self.monitor)
         exchange = Exchange(call, timeouts, self._sessions, self.clock, self.monitor)
         if not call.signed:
-            return retrying, exchange
+            return _Chain(retrying, exchange)
         limiting = LimitingMiddleware(call, self.keys, self._sessions, self.monitor, owner=self)
-        return retrying, limiting, SigningMiddleware(call, self.keys, self._address, self.clock), exchange
+        return _Chain(retrying, limiting, SigningMiddleware(call, self.keys, self._address, self.clock), exchange)
 
     async def close(self) -> None:
         """Refuse what waits for quota, then close the session if it is ours."""
@@ -157,6 +158,25 @@ class Transport:
     def warn_if_open(self, owner: object) -> None:
         """Warn that `close` was never called."""
         self._sessions.warn_if_open(owner)
+
+
+class _Middleware(Protocol):
+    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]: ...
+
+
+class _Chain:
+    """Middlewares as one, the outermost first. aiohttp puts a coroutine of its own before each of several."""
+
+    __slots__ = ("_inner", "_outermost")
+
+    def __init__(self, outermost: _Middleware, *inner: _Middleware) -> None:
+        self._outermost = outermost
+        self._inner = inner
+
+    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
+        for middleware in reversed(self._inner):
+            handler = partial(middleware, handler=handler)
+        return self._outermost(request, handler)
 
 
 @lru_cache(maxsize=64)

@@ -201,7 +201,9 @@ EDITS = {
     ),
     "a natural key that is looked up in no list": Edit(
         "x-repeat: idempotent\n      x-errors: [400, 404]",
-        "x-repeat: natural-key\n      x-natural-key: {lookup: parcels.create, fields: {id: id}}\n      x-errors: [400, 404]",
+        "x-repeat: natural-key\n"
+        "      x-natural-key: {lookup: parcels.create, fields: {id: id}}\n"
+        "      x-errors: [400, 404]",
         "lookup: parcels.create",
         "`parcels.create` is no list. Name the list that finds the object.",
     ),
