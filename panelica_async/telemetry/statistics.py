@@ -51,11 +51,11 @@ class Tally:
     __slots__ = ("attempts", "durations", "in_flight", "outcomes", "retries", "throttled", "waited")
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self.attempts = 0
-        self.retries = 0
-        self.throttled = 0
-        self.waited = 0.0
+        self.in_flight: int = 0
+        self.attempts: int = 0
+        self.retries: int = 0
+        self.throttled: int = 0
+        self.waited: float = 0.0
         self.outcomes: dict[str, int] = dict.fromkeys(("succeeded", "failed", "unknown", "cancelled"), 0)
         self.durations: deque[float] = deque(maxlen=_KEPT)
 

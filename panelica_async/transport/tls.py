@@ -1,5 +1,6 @@
 """How the panel's certificate is verified, always, unless the caller says otherwise; and what to do when it fails."""
 
+import asyncio
 import hashlib
 import os
 import re
@@ -30,6 +31,21 @@ _FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FO
 _NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
 
 
+class _Pinned(aiohttp.Fingerprint):
+    """The only certificate that is accepted; a connection to somebody with another one is dropped.
+
+    aiohttp would take its leave of them, and an event loop that ends meanwhile leaves the connection open.
+    """
+
+    def check(self, transport: asyncio.Transport) -> None:
+        try:
+            super().check(transport)
+        except aiohttp.ServerFingerprintMismatch:
+            # aiohttp still asks the transport for its socket.
+            asyncio.get_running_loop().call_soon(transport.abort)
+            raise
+
+
 def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
     """Return a setting in the form aiohttp takes.
 
@@ -39,8 +55,10 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
     match setting:
         case None:
             return True
-        case bool() | ssl.SSLContext() | aiohttp.Fingerprint():
+        case bool() | ssl.SSLContext():
             return setting
+        case aiohttp.Fingerprint():
+            return _Pinned(setting.fingerprint)
         case "":
             raise ConfigurationError("ssl is empty", hint=_FORMS)
         case str() if setting.lower().startswith("sha256:"):
@@ -81,7 +99,7 @@ def _fingerprint(setting: str) -> aiohttp.Fingerprint:
     match = _SHA256.fullmatch(setting)
     if match is None:
         raise ConfigurationError(f"ssl is {setting!r}; a SHA-256 fingerprint has 64 hexadecimal digits", hint=_FORMS)
-    return aiohttp.Fingerprint(bytes.fromhex(match["digest"].replace(":", "")))
+    return _Pinned(bytes.fromhex(match["digest"].replace(":", "")))
 
 
 def _trusting(path: Path) -> ssl.SSLContext:

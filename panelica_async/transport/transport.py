@@ -59,7 +59,7 @@ class Transport:
     ) -> None:
         self.keys = keys
         self.clock = clock
-        self.monitor = Monitor()
+        self.monitor: Monitor = Monitor()
         self._address = address
         self._base = str(address)
         self._sessions = sessions
@@ -161,6 +161,8 @@ class Transport:
 
 
 class _Middleware(Protocol):
+    """What the middlewares here have in common; aiohttp's own type for them names no arguments."""
+
     def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]: ...
 
 

@@ -1,7 +1,10 @@
 """Certificates, over real TLS: what is trusted and what is not, and that nothing is sent where there is a doubt."""
 
+import asyncio
+import gc
 import ssl
 import subprocess
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +144,30 @@ async def test_another_certificate_than_the_pinned_one_is_refused(
     assert "the certificate is not the one whose fingerprint was given" in error.message
     assert str(error.hint).startswith("If the panel has a new certificate, pass its fingerprint (sha256:")
     assert server.requests == []
+
+
+async def test_nothing_is_left_of_a_connection_to_somebody_else(
+    server: RawServer, foreign_certificate: Certificate
+) -> None:
+    async def call() -> None:
+        async with PanelicaClient(
+            server.origin,
+            api_key=API_KEY,
+            api_secret=API_SECRET,
+            tier="enterprise",
+            ssl=foreign_certificate.fingerprint,
+            max_retries=0,
+        ) as panel:
+            await refused(panel)
+
+    def in_a_loop_that_ends_at_once() -> None:
+        with warnings.catch_warnings(record=True) as left_open:
+            warnings.simplefilter("always", ResourceWarning)
+            asyncio.run(call())
+            gc.collect()
+        assert left_open == []
+
+    await asyncio.to_thread(in_a_loop_that_ends_at_once)
 
 
 async def test_a_certificate_that_another_file_vouches_for_is_refused(
