@@ -1,6 +1,7 @@
 """The client."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -21,8 +22,9 @@ from panelica_async.telemetry.statistics import Statistics
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.options import CallOptions
+from panelica_async.transport.proxies import proxy_of_environment
 from panelica_async.transport.quota import AUTO, KeyQuota
-from panelica_async.transport.sessions import SessionHolder, proxy_of_environment
+from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.tls import TlsSetting
 from panelica_async.transport.transport import Transport
 
@@ -44,7 +46,7 @@ class PanelicaClient(Namespaces):
         api_key: Public half of the key, `pk_live_…`. Default: `PANELICA_API_KEY`.
         api_secret: Secret half, `sk_live_…`. Default: `PANELICA_API_SECRET`.
         tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
-            panel with one call before the first one, and takes `starter` when it does not say.
+            panel before the first call, with a call or two, and takes `starter` when it does not say.
         session: A session to borrow; it is never closed. Default: one of its own, closed with the client.
         timeout: Seconds for one attempt, from sending to the last byte of the reply.
         deadline: Seconds for a whole call with its waits for quota and its retries; None for no end.
@@ -57,8 +59,8 @@ class PanelicaClient(Namespaces):
             `reference` for now.
         app_name: Name of your program, put before that of this package in the User-Agent.
         limiter: A `RateLimit` or `RateLimiter` to use instead of the tier's.
-        trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names. A session that is passed in
-            has its own settings.
+        trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, with user and password if
+            it wants them, unless `NO_PROXY` names the panel. A session that is passed in has its own settings.
 
     Raises:
         ConfigurationError: A setting is missing or cannot be right; the message names it.
@@ -215,10 +217,11 @@ class PanelicaClient(Namespaces):
             query: Query parameters; lists repeat their name, booleans are `true` and `false`.
             json: Body; left out unless given. None sends null.
             form: Body with files, which are streamed; the panel's signature leaves multipart bodies out. It is used up
-                by the call.
+                by the call, and its files are closed. What can be read only once, such as a pipe, is refused: a retry
+                would send it empty.
 
         Raises:
-            ValueError: Method or path cannot be right; nothing was sent.
+            ValueError: Method, path or body cannot be right; nothing was sent.
             ResponseError: The panel answered with an error.
             DecodeError: The panel says the reply is JSON, and it is not.
             OutcomeUnknownError: A write was sent and its fate is not known.
@@ -251,10 +254,10 @@ class PanelicaClient(Namespaces):
         quota = self._transport.keys.current.quota
         if not quota.is_due():
             return
-        from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded when a call is made
+        from panelica_async.client.tier import ask_limit  # noqa: PLC0415 - models are loaded when a call is made
 
         asking = Caller(self._transport, _IMPATIENT, self._dialect, None)
-        await quota.learn(Utility(asking).rate_limit)
+        await quota.learn(partial(ask_limit, asking))
 
 
 _IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)

@@ -46,6 +46,8 @@ _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' ta
 _ALREADY_THERE = re.compile(r"\balready (?:exists|in use|taken)\b", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 _CHARSET = re.compile(r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?)\b", re.IGNORECASE)
+# What a proxy and a web server say by themselves, and rightly so.
+_ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
 
@@ -249,7 +251,7 @@ def _hint(status: int, headers: Mapping[str, str], report: _Report, now: float) 
     if status == 400 and _ALREADY_THERE.search(said):
         # "Duplicate email is 400, not 409" (panel-facts G.15).
         return hints.ALREADY_THERE
-    if report.is_web_page and status < 500:
+    if report.is_web_page and status < 500 and status not in _ON_THE_WAY:
         return hints.WEB_PAGE
     return hints.for_response(status, report.code)
 

@@ -14,6 +14,10 @@ INVALID_FIELDS: Final = "Correct {fields}."
 ALREADY_THERE: Final = ERROR_CODES["CONFLICT"].hint
 CLOCK: Final = "The clock of this machine is {skew} s {direction} that of the panel: set it by NTP."
 REDIRECT: Final = "Set base_url to the address of the API, such as https://panel.example.com:8443/api/external."
+PROXY: Final = (
+    "Check the proxy that HTTPS_PROXY or HTTP_PROXY names, and its user and password; NO_PROXY takes hosts that are "
+    "reached without it."
+)
 WEB_PAGE: Final = "A web server answered, not the API: check base_url, its port and its path."
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(
@@ -23,6 +27,7 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         403: ERROR_CODES["FORBIDDEN"].hint,
         404: ERROR_CODES["NOT_FOUND"].hint,
         405: "Check method and path: the panel has this path, but not with this method.",
+        407: PROXY,
         409: ERROR_CODES["CONFLICT"].hint,
         413: "Send less at once, or raise the size limit of the web server in front of the panel.",
         422: "Correct the value that the message names; a weak password is a common reason.",

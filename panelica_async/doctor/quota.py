@@ -1,5 +1,6 @@
 """How many calls the key may make, and how many the client will."""
 
+from panelica_async.client.tier import REFUSALS, limit_of
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, ok, warning
 from panelica_async.doctor.probe import Probe
@@ -7,6 +8,7 @@ from panelica_async.errors import PanelicaError
 from panelica_async.facts import TIERS
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
 from panelica_async.ratelimit import RateLimit
+from panelica_async.transport.quota import KeyQuota
 
 _NAME = "rate_limit"
 
@@ -22,12 +24,10 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
     try:
         status = await probe.utility().rate_limit()
     except PanelicaError as error:
+        if key is not None and isinstance(error, REFUSALS):
+            await _learn(quota, limit_of(key))
         return _not_told(key, quota.limiter().limit, error)
-
-    async def told() -> RateLimitStatus:
-        return status
-
-    await quota.learn(told)
+    await _learn(quota, status)
     limit = quota.limiter().limit
     tier = "no tier" if status.tier is None else excerpt(status.tier)
     used = f"{status.current_minute_usage or 0} calls in this minute, {status.current_hour_usage or 0} in this hour"
@@ -44,8 +44,15 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
     return ok(_NAME, message, **facts, **_facts(limit))
 
 
+async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
+    async def told() -> RateLimitStatus:
+        return status
+
+    await quota.learn(told)
+
+
 def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
-    """The panel does not let the key ask; the client then keeps to the slowest tier."""
+    """The panel does not let the key ask; the client then keeps to its tier or, if that is not known, the slowest."""
     message = f"the panel does not tell the limit ({error.message}); the client makes {_in_words(limit)}"
     tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
     if tier not in TIERS:

@@ -2,17 +2,24 @@
 
 import asyncio
 import os
-import urllib.request
 import warnings
+from weakref import WeakSet
 
 import aiohttp
-from yarl import URL
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.transport.places import Places
+from panelica_async.transport.proxies import Proxy, ProxyConnector
 
 MAX_IN_FLIGHT = 100
 """Requests on their way at one time. More would wait in the connector, after they were signed."""
+
+_open: WeakSet[aiohttp.ClientSession] = WeakSet()
+_inherited: list[aiohttp.ClientSession] = []
+if hasattr(os, "register_at_fork"):
+    # Both processes have the same connections, and wait for them with the same epoll. One that forgets a session closes
+    # them, and the other would wait for ever.
+    os.register_at_fork(after_in_child=lambda: _inherited.extend(_open))
 
 
 class SessionHolder:
@@ -26,7 +33,7 @@ class SessionHolder:
         ConfigurationError: `borrowed` is something else.
     """
 
-    def __init__(self, borrowed: aiohttp.ClientSession | None, *, proxy: URL | None = None) -> None:
+    def __init__(self, borrowed: aiohttp.ClientSession | None, *, proxy: Proxy | None = None) -> None:
         if not isinstance(borrowed, aiohttp.ClientSession | None):
             raise ConfigurationError(f"session is a {type(borrowed).__name__}; it takes an aiohttp.ClientSession")
         self._borrowed = borrowed
@@ -39,9 +46,11 @@ class SessionHolder:
         """Places for requests that wait for quota or are on their way."""
 
     def require_open(self) -> None:
-        """Raise `ConfigurationError` once the client is closed."""
+        """Raise `ConfigurationError` once the client is closed, or the session that it borrows."""
         if self._closed:
             raise ConfigurationError("the client is closed; make a new PanelicaClient")
+        if self._session is not None and self._session.closed:
+            raise ConfigurationError("the session passed in as session= is closed; pass an open one")
 
     def session(self) -> aiohttp.ClientSession:
         """Return the session, made on first use in the running event loop.
@@ -54,16 +63,18 @@ class SessionHolder:
         if self._loop is not loop or self._process != os.getpid():
             self._bind(loop)
         if self._session is None:
+            proxy = self._proxy
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT),
+                connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)
+                if proxy is None
+                else ProxyConnector(proxy, limit=MAX_IN_FLIGHT),
                 # The panel's cookies belong to its web interface.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Time-outs are ours: aiohttp's total would run while a call waits for quota.
                 timeout=aiohttp.ClientTimeout(total=None),
-                proxy=self._proxy,
+                proxy=None if proxy is None else proxy.url,
             )
-        if self._session.closed:
-            raise ConfigurationError("the session passed in as session= is closed; pass an open one")
+            _open.add(self._session)
         return self._session
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -77,6 +88,11 @@ class SessionHolder:
         else:
             raise ConfigurationError("the client belongs to another event loop; make one PanelicaClient for each loop")
 
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the session is neither borrowed nor that of the process this one was forked from."""
+        return self._borrowed is None and self._process == os.getpid()
+
     def stop(self) -> None:
         """Let no more requests go."""
         self._closed = True
@@ -84,27 +100,18 @@ class SessionHolder:
     async def close(self) -> None:
         """Close the session if it is ours. Closing again changes nothing."""
         self.stop()
-        if self._session is not None and self._borrowed is None:
+        if self._session is not None and self._is_ours:
             await self._session.close()
 
     def warn_if_open(self, owner: object) -> None:
         """Warn that an owned session was never closed; nothing is closed here, the loop may be gone."""
-        if self._session is not None and self._borrowed is None and not self._closed:
+        if self._session is not None and self._is_ours and not self._closed:
             warnings.warn(
                 f"{owner!r} was not closed; use `async with` or `await panel.close()`",
                 ResourceWarning,
                 stacklevel=3,
                 source=owner,
             )
-
-
-def proxy_of_environment(origin: str) -> URL | None:
-    """Return the proxy that the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) names for an origin, if any."""
-    url = URL(origin)
-    if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
-        return None
-    proxy = urllib.request.getproxies().get(url.scheme)
-    return None if proxy is None else URL(proxy)
 
 
 def _places(borrowed: aiohttp.ClientSession | None) -> int:

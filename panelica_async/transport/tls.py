@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import aiohttp
 
+from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
 
 TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
@@ -72,7 +73,7 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
 def refusal(
     error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
 ) -> tuple[str, str] | None:
-    """Return why no TLS connection was made, and what to do about it; None for an error of another kind.
+    """Return why no connection was made, and what to do about it, where TLS or a proxy is to blame; None elsewhere.
 
     Args:
         error: What aiohttp raised when it connected.
@@ -86,6 +87,10 @@ def refusal(
             return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
         case aiohttp.ClientSSLError():
             return str(error), _NO_TLS
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy refused: {error.status} {error.message}", hints.PROXY
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy cannot be reached: {error}", hints.PROXY
         case _:
             return None
 

@@ -13,6 +13,7 @@ from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 ASKING = "/api/external/v1/rate-limit"
 STARTER = RateLimit.for_tier("starter")
+KEY = {"name": "Shop", "key_prefix": "pk_test_0123", "scopes": ["accounts:read"]}
 PROFESSIONAL = {
     "tier": "professional",
     "requests_per_minute": 300,
@@ -111,6 +112,39 @@ async def test_a_panel_that_refuses_to_say_is_asked_once(
         advance(61)
     assert asked(server) == 1
     assert limit_of(panel) == STARTER
+
+
+@pytest.mark.parametrize(
+    ("key", "limit"),
+    [
+        ({"rate_limit_tier": "professional"}, RateLimit.for_tier("professional")),
+        ({"rate_limit_tier": "Enterprise"}, RateLimit.unlimited()),
+        ({"rate_limit_tier": "platinum"}, STARTER),
+        ({}, STARTER),
+    ],
+)
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_key_that_may_not_ask_for_its_limit_is_asked_for_its_tier(
+    server: RawServer, connect: Connect, status: int, key: dict[str, str], limit: RateLimit
+) -> None:
+    # The limit takes the scope `*:*`, the tier `accounts:read` (panel-facts C.1, D.1).
+    server.script(reply(status, json={"error": "no"}), reply(json={**KEY, **key}))
+    panel = connect(tier="auto")
+    await use(panel)
+    await use(panel)
+    assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/me", *["/api/external/v1/x"] * 2]
+    assert limit_of(panel) == limit
+
+
+async def test_a_key_of_the_embedded_panel_that_may_not_ask_for_its_limit() -> None:
+    async with (
+        Sandbox("enterprise") as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as root,
+    ):
+        key = await root.api_keys.create(name="Shop", scopes=["accounts:read"], rate_limit_tier="professional")
+        async with PanelicaClient(box.base_url, api_key=key.api_key, api_secret=key.api_secret) as panel:
+            await panel.accounts.list()
+            assert limit_of(panel) == RateLimit.for_tier("professional")
 
 
 @pytest.mark.parametrize("failures", [[reply(500)], [CLOSE, CLOSE]], ids=["500", "closed"])

@@ -293,6 +293,9 @@ async def test_quota_of_a_key_that_may_not_ask_for_it(server: RawServer) -> None
     lacking = answer(403, "apiErrors.external.insufficientScope", "Insufficient scope", required_scope="*:*")
     server.script(HEALTH, reply(json=ME), NO_SPEC, lacking)
     quota = found(await examine(server.origin), "rate_limit")
+    assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("ok", "professional", 300)
+    server.script(HEALTH, reply(json=ME), NO_SPEC, lacking)
+    quota = found(await examine(server.origin, tier="starter"), "rate_limit")
     assert quota.state == "warning"
     assert "the client makes at most 60 a minute" in quota.message
     assert "--tier professional" in str(quota.hint)

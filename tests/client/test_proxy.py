@@ -1,0 +1,259 @@
+"""The proxy that the environment names: what goes through it, what it sees, and what is said when it is in the way."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import traceback
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import pytest
+
+from panelica_async import ConfigurationError, PanelicaClient, PanelicaError
+from panelica_async.core import hints
+from panelica_async.transport.proxies import Proxy
+from tests.certificates import Certificate
+from tests.conftest import API_SECRET, Connect
+from tests.transport.raw_server import RawServer, reply
+from tests.transport.verifier import accepts
+
+PANEL = "http://panel.example.com:8443"
+LOGIN = "us%40er:hunter2"
+AUTHORIZATION = "Basic dXNAZXI6aHVudGVyMg=="  # us@er:hunter2
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+
+
+class ForwardProxy:
+    """A forward proxy on the loopback address, which finds every host at one server.
+
+    Args:
+        target: The server's origin.
+        is_strict: Whether it answers 407 to everybody.
+    """
+
+    def __init__(self, target: str, *, is_strict: bool = False) -> None:
+        self.heads: list[str] = []
+        """Request lines and headers it was sent."""
+        self._target = target.rpartition("/")[2].split(":")
+        self._is_strict = is_strict
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+
+    def url(self, login: str = LOGIN) -> str:
+        return f"http://{login}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.heads.append(head)
+            if self._is_strict:
+                writer.write(REFUSAL)
+                return
+            there_reader, there_writer = await asyncio.open_connection(*self._target)
+            with contextlib.closing(there_writer):
+                if head.startswith("CONNECT "):
+                    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    there_writer.write(_for_the_server(head).encode())
+                await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+
+
+def _for_the_server(head: str) -> str:
+    """Return the head of a request without what is for the proxy; the connection serves no other."""
+    request_line, *lines = head.splitlines()[:-1]
+    method, url, version = request_line.split()
+    target = url.removeprefix("http://").partition("/")[2]
+    kept = [line for line in lines if not line.startswith("Proxy-")]
+    return "\r\n".join([f"{method} /{target} {version}", *kept, "Connection: close", "", ""])
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+async def proxy(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForwardProxy]:
+    """A proxy before the server, named by the environment."""
+    async with ForwardProxy(server.origin) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url())
+        yield proxy
+
+
+async def test_a_request_goes_through_the_proxy_and_is_signed_for_the_panel(
+    server: RawServer, proxy: ForwardProxy, connect: Connect
+) -> None:
+    server.script(reply(json={"id": "1"}, headers={"Connection": "close"}))
+    panel = connect(base_url=PANEL, trust_env=True)
+    answer = await panel.request("POST", "/v1/back ups", query={"a": "b c"}, json={"name": "ş"})
+    assert answer.data == {"id": "1"}
+    [head], [request] = proxy.heads, server.requests
+    assert head.startswith(f"POST {PANEL}/api/external/v1/back%20ups?a=b%20c HTTP/1.1\r\nHost: panel.example.com:8443")
+    assert f"\r\nProxy-Authorization: {AUTHORIZATION}\r\n" in head
+    assert accepts(request, API_SECRET)
+
+
+async def test_a_retry_goes_through_it_too_and_is_logged_without_its_password(
+    server: RawServer, proxy: ForwardProxy, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script(
+        reply(503, headers={"Retry-After": "0", "Connection": "close"}), reply(headers={"Connection": "close"})
+    )
+    with caplog.at_level(logging.DEBUG, "panelica_async"):
+        await connect(base_url=PANEL, trust_env=True).request("GET", "/v1/x")
+    assert [AUTHORIZATION in head for head in proxy.heads] == [True, True]
+    assert all(accepts(request, API_SECRET) for request in server.requests)
+    assert "Proxy-Authorization" in caplog.text
+    assert AUTHORIZATION not in caplog.text
+
+
+async def test_https_goes_through_a_tunnel_that_hides_everything(
+    certificate: Certificate, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RawServer(tls=certificate.server_context) as server, ForwardProxy(server.origin) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+        panel = connect(base_url="https://localhost:8443", trust_env=True, ssl=certificate.path)
+        await panel.request("POST", "/v1/x", json={"name": "x"})
+        await panel.request("POST", "/v1/x", json={"name": "x"})
+        await panel.close()
+        [head] = proxy.heads
+        assert head.startswith("CONNECT localhost:8443 HTTP/1.1\r\n")
+        assert f"\r\nProxy-Authorization: {AUTHORIZATION}\r\n" in head
+        assert "X-API-Key" not in head
+        assert [accepts(request, API_SECRET) for request in server.requests] == [True, True]
+        assert not any("Proxy-Authorization" in request.headers for request in server.requests)
+
+
+async def test_an_open_proxy_is_shown_nothing(
+    server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url(login="").removeprefix("http://@"))  # and without a scheme
+    server.script(reply(headers={"Connection": "close"}))
+    await connect(base_url=PANEL, trust_env=True).request("POST", "/v1/x")
+    assert "Proxy-Authorization" not in proxy.heads[0]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost, 127.0.0.1", "127.0.0.1:{port}", "*"])
+async def test_no_proxy_names_who_is_reached_without_it(
+    server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", name.format(port=server.origin.rpartition(":")[2]))
+    await connect(trust_env=True).request("POST", "/v1/x")
+    assert (len(server.requests), proxy.heads) == (1, [])
+
+
+async def test_no_proxy_is_for_those_it_names_alone(
+    server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "www.example.com, 127.0.0.1")
+    server.script(reply(headers={"Connection": "close"}))
+    await connect(base_url=PANEL, trust_env=True).request("POST", "/v1/x")
+    assert len(proxy.heads) == 1
+
+
+async def test_by_default_the_environment_is_ignored(server: RawServer, proxy: ForwardProxy, connect: Connect) -> None:
+    await connect().request("POST", "/v1/x")
+    async with aiohttp.ClientSession() as session:
+        await connect(session=session, trust_env=True).request("POST", "/v1/x")
+    assert (len(server.requests), proxy.heads) == (2, [])
+
+
+def everything_shown(error: BaseException | None) -> str:
+    """Return all that a log, a debugger or a traceback shows of an error."""
+    shown = "".join(traceback.format_exception(error))
+    while error is not None:
+        shown += repr(error) + repr(vars(error))
+        error = error.__cause__ or error.__context__
+    return shown
+
+
+async def refused(base_url: str, caplog: pytest.LogCaptureFixture) -> PanelicaError:
+    """Return the error of a call that the proxy does not let by, after a look for secrets."""
+    panel = PanelicaClient(
+        base_url, api_key="pk_test_x", api_secret=API_SECRET, tier="starter", trust_env=True, max_retries=1
+    )
+    with caplog.at_level(logging.DEBUG), pytest.raises(PanelicaError) as caught:
+        await panel.request("GET", "/v1/x")
+    await panel.close()
+    for shown in (everything_shown(caught.value), caplog.text, repr(panel)):
+        assert "hunter2" not in shown
+        assert AUTHORIZATION.removeprefix("Basic ") not in shown
+    assert "proxy" in caught.value.message.lower()
+    assert caught.value.hint == hints.PROXY
+    return caught.value
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_proxy_that_refuses(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    async with ForwardProxy(server.origin, is_strict=True) as proxy:
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy.url())
+        error = await refused(f"{scheme}://panel.example.com:8443", caplog)
+    assert "Proxy Authentication Required" in error.message
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_proxy_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://{LOGIN}@127.0.0.1:9")
+    error = await refused(f"{scheme}://panel.example.com:8443", caplog)
+    assert "the proxy cannot be reached: Cannot connect to host 127.0.0.1:9" in error.message
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_proxy_whose_name_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setenv("HTTP_PROXY", f"http://{LOGIN}@proxy.example.com:3128")
+    error = await refused(PANEL, caplog)
+    assert "the proxy cannot be reached: Cannot connect to host proxy.example.com:3128" in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:hunter2@[::1",
+        "http://user:hunter2@proxy.example.com:port",
+        "http://us%3Aer:hunter2@proxy.example.com",
+        "socks5://user:hunter2@proxy.example.com:1080",
+        "http://",
+    ],
+)
+def test_what_is_no_proxy_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", text)
+    with pytest.raises(ConfigurationError, match=r"^HTTP_PROXY ") as caught:
+        PanelicaClient(PANEL, api_key="pk_test_x", api_secret=API_SECRET, trust_env=True)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_proxy_shows_no_password() -> None:
+    proxy = Proxy.parse(f"http://{LOGIN}@proxy.example.com:3128/", "HTTP_PROXY")
+    assert proxy.authorization == AUTHORIZATION
+    assert repr(proxy) == "Proxy(url=URL('http://proxy.example.com:3128'))"
