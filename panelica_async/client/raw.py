@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakSet
 
 import aiohttp
 import attrs
@@ -26,6 +27,7 @@ _REPEATS = {
     "PATCH": Repeat.UNSAFE,
     "POST": Repeat.UNSAFE,
 }
+_used: WeakSet[aiohttp.FormData] = WeakSet()
 _UNENCODED = "/:@!$&'()*+,;=~%"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
@@ -95,7 +97,14 @@ async def send_raw(
 def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
     if not isinstance(form, aiohttp.FormData):
         raise TypeError(f"form is a {type(form).__name__}; it takes an aiohttp.FormData")
-    return form()
+    if form in _used:
+        # Its files are closed, or stand at their end: they would be sent empty.
+        raise ValueError("form was used by an earlier call; make a new one")
+    payload = form()
+    if payload.size is None:
+        raise ValueError("form holds a stream, which a retry could not send again; give bytes, or a file on disk")
+    _used.add(form)
+    return payload
 
 
 def _checked_method(method: object) -> str:
