@@ -12,7 +12,9 @@
 The rules: no scheme means https; no port, or port 0, means 8443. A path that ends in `/api/external` or `/v1`
 names the API, and is kept without `/v1`. Any other path is a page of the panel's own interface, copied from a
 browser; it is dropped, as the vendor's billing module does (panel-facts A.1, H). Without a path the prefix is
-`/api/external`, except on port 3002, where the API listens without the web server that adds it.
+`/api/external`, except on port 3002, where the API listens without the web server that adds it. No other port is known
+to serve the API without the prefix (panel-facts A.1), so nothing here says so; a tunnel to port 3002 begins at a port
+3002 too, such as that of 127.0.0.2.
 """
 
 import ipaddress
