@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import aiohttp
 import attrs
 
 from panelica_async.core import hints
@@ -10,8 +11,8 @@ from panelica_async.core.converter import decode
 from panelica_async.core.envelope import Envelope, items, unwrap
 from panelica_async.core.faults import error_from_response
 from panelica_async.core.json_codec import loads
-from panelica_async.core.operation import Dialect, Operation, Wire
-from panelica_async.core.request import prepare
+from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
+from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.errors import DecodeError, OutcomeUnknownError, ResponseError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
@@ -62,7 +63,7 @@ class Caller:
         transport: Shared by all variants.
         options: How calls are made.
         dialect: Which of its wire forms an operation takes.
-        learn_tier: Awaited before each signed call, to learn the tier; None for the call that asks for it.
+        learn_tier: Awaited before a signed call when the quota is not known; None for the call that asks for it.
     """
 
     def __init__(
@@ -98,18 +99,33 @@ class Caller:
             PanelicaError: The call failed; the tree of errors says how.
         """
         wire = self.wire(operation)
-        call = Call(
-            operation=operation.name,
-            request=prepare(operation, wire, arguments),
-            repeat=operation.repeat,
-            signed=operation.signed,
-            options=self.options,
-        )
+        request = prepare(operation, wire, arguments)
+        call = self.new_call(operation.name, request, operation.repeat, signed=operation.signed)
 
         def read_reply(raw: RawReply) -> T:
             return read(Reply(envelope=self.open(raw, call), wire=wire, body=raw.body))
 
         return self.send(call, read_reply, recover)
+
+    def new_call(
+        self,
+        operation: str,
+        request: PreparedRequest,
+        repeat: Repeat,
+        *,
+        signed: bool = True,
+        upload: aiohttp.Payload | None = None,
+    ) -> Call:
+        """Make a call that goes as this caller's do."""
+        return Call(
+            operation=operation,
+            request=request,
+            repeat=repeat,
+            signed=signed,
+            upload=upload,
+            options=self.options,
+            timeouts=self._timeouts,
+        )
 
     async def send(self, call: Call, read: Callable[[RawReply], T], recover: Recover[T] | None = None) -> T:
         """Send a call; return what is read from the reply of a success, raise the error of anything else."""
@@ -117,7 +133,7 @@ class Caller:
         monitor.queued(call)
         try:
             try:
-                await self.transport.send(call, self._timeouts, self._learn_tier if call.signed else None)
+                await self.transport.send(call, self._learn_tier)
                 result = read(self._success(call))
             except OutcomeUnknownError as error:
                 if recover is None:

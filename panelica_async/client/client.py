@@ -251,13 +251,10 @@ class PanelicaClient(Namespaces):
 
     async def _learn_tier(self) -> None:
         """Ask the panel for the quota, before the first call that counts."""
-        quota = self._transport.keys.current.quota
-        if not quota.is_due():
-            return
         from panelica_async.client.tier import ask_limit  # noqa: PLC0415 - models are loaded when a call is made
 
         asking = Caller(self._transport, _IMPATIENT, self._dialect, None)
-        await quota.learn(partial(ask_limit, asking))
+        await self._transport.keys.current.quota.learn(partial(ask_limit, asking))
 
 
 _IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)

@@ -18,7 +18,7 @@ from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.unset import UNSET
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import RawReply
 
 _REPEATS = {
     "GET": Repeat.READ,
@@ -73,12 +73,11 @@ async def send_raw(
     request = prepare_raw(method, path, query, json)
     if form is not None and json is not UNSET:
         raise ValueError("give json or form, not both")
-    call = Call(
-        operation=f"{request.method} {path}",
-        request=request,
+    call = caller.new_call(
+        f"{request.method} {path}",
+        request,
+        _REPEATS[request.method],
         upload=None if form is None else _payload(form),
-        repeat=_REPEATS[request.method],
-        options=caller.options,
     )
 
     def read(raw: RawReply) -> ApiResponse:

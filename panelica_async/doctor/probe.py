@@ -11,7 +11,7 @@ from panelica_async.core.operation import Dialect, Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.resources.utility import Utility
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.options import CallOptions
@@ -96,13 +96,8 @@ class Probe:
     async def get(self, path: str, *, signed: bool) -> JsonValue:
         """Return the data of a reply; raises what a client would."""
         caller = self._caller("reference")
-        call = Call(
-            operation=f"GET {path}",
-            request=PreparedRequest(method="GET", path=path),
-            repeat=Repeat.READ,
-            signed=signed,
-            options=self.options,
-        )
+        request = PreparedRequest(method="GET", path=path)
+        call = caller.new_call(f"GET {path}", request, Repeat.READ, signed=signed)
 
         def read(raw: RawReply) -> JsonValue:
             data: JsonValue = caller.open(raw, call).data

@@ -9,6 +9,7 @@ import attrs
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.transport.options import CallOptions
+from panelica_async.transport.timeouts import AttemptTimeouts
 
 
 @attrs.define(kw_only=True)
@@ -37,6 +38,8 @@ class Call:
     upload: aiohttp.Payload | None = attrs.field(default=None, repr=False)
     """A body that is streamed, and not signed when it is multipart."""
     options: CallOptions
+    timeouts: AttemptTimeouts = attrs.field(repr=False)
+    """Ends attempts that take too long. Waiting for quota does not count."""
 
     number: int = 0
     """Number of the call in its client."""

@@ -10,7 +10,6 @@ from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
-from panelica_async.transport.timeouts import AttemptTimeouts
 from panelica_async.transport.tls import refusal
 
 GATEWAY_ERRORS = (502, 504)
@@ -33,73 +32,65 @@ _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
 class Exchange:
-    """Sends one attempt and reads the whole reply within the time-out.
+    """Sends one attempt, reads the whole reply within the time-out, and leaves it in the call.
 
     Args:
-        call: The call this is an attempt of; it gets the reply.
-        timeouts: Ends attempts that take too long. Waiting for quota does not count.
         sessions: Nothing more is sent once it is closed.
         clock: Learns from the reply what time it is on the panel.
         monitor: Is told what leaves.
     """
 
-    __slots__ = ("_call", "_clock", "_monitor", "_sessions", "_timeouts")
-
-    def __init__(
-        self, call: Call, timeouts: AttemptTimeouts, sessions: SessionHolder, clock: PanelClock, monitor: Monitor
-    ) -> None:
-        self._call = call
-        self._timeouts = timeouts
+    def __init__(self, sessions: SessionHolder, clock: PanelClock, monitor: Monitor) -> None:
         self._sessions = sessions
         self._clock = clock
         self._monitor = monitor
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request; raises `ConnectError`, `RequestTimeoutError` or `TransportError`."""
         # The client may have been closed while this attempt waited for its turn.
         self._sessions.require_open()
-        call, clock = self._call, self._clock
+        clock = self._clock
         lost_before = call.may_be_done
         call.sent_at = clock.monotonic()
         call.may_be_done = True
         call.reply = NO_REPLY
         self._monitor.sent(call, request.headers)
         try:
-            with self._timeouts.limit():
+            with call.timeouts.limit():
                 response = await handler(request)
                 call.reply = await _read(response)
         except _BEFORE_SENDING as error:
             call.may_be_done = lost_before
-            raise self._not_connected(error) from error
+            raise _not_connected(call, error) from error
         except aiohttp.InvalidURL as error:
             call.may_be_done = lost_before
             raise ConfigurationError("base_url does not make a valid URL") from error
         except TimeoutError as error:
             raise RequestTimeoutError(
-                f"no reply within {self._timeouts.seconds:g} s", method=call.method, path=call.path
+                f"no reply within {call.timeouts.seconds:g} s", method=call.method, path=call.path
             ) from error
         except _QUOTING as error:
             # Without the cause, whose quotations a traceback would show.
-            raise self._incomplete(_without_quotation(error)) from None
+            raise _incomplete(call, _without_quotation(error)) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._incomplete(_reason(error)) from error
+            raise _incomplete(call, _reason(error)) from error
         clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
-
-    def _incomplete(self, reason: str) -> TransportError:
-        return TransportError(f"no complete reply came back: {reason}", method=self._call.method, path=self._call.path)
-
-    def _not_connected(self, error: Exception) -> ConnectError:
-        reason, hint = refusal(error) or (_reason(error), _ADDRESS_HINT)
-        return ConnectError(
-            f"no connection to the panel: {reason}", method=self._call.method, path=self._call.path, hint=hint
-        )
 
 
 def is_certificate_problem(error: TransportError) -> bool:
     """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
+
+
+def _incomplete(call: Call, reason: str) -> TransportError:
+    return TransportError(f"no complete reply came back: {reason}", method=call.method, path=call.path)
+
+
+def _not_connected(call: Call, error: Exception) -> ConnectError:
+    reason, hint = refusal(error) or (_reason(error), _ADDRESS_HINT)
+    return ConnectError(f"no connection to the panel: {reason}", method=call.method, path=call.path, hint=hint)
 
 
 async def _read(response: ClientResponse) -> RawReply:

@@ -9,6 +9,7 @@ from panelica_async.errors import ConfigurationError, RateLimitedError, RateLimi
 from panelica_async.ratelimit import Lane
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.sessions import SessionHolder
@@ -20,42 +21,41 @@ class LimitingMiddleware:
     """Lets an attempt pass when the limiter of the key does.
 
     Args:
-        call: The call this is an attempt of.
+        inner: Carries the attempt on.
         keys: Has the key; one that is replaced while the attempt waits is not used any more.
         sessions: Has the places for attempts that wait for quota or are on their way.
         monitor: Is told of refusals.
         owner: On whose behalf the attempt waits; a closing client dismisses its own.
     """
 
-    __slots__ = ("_call", "_keys", "_monitor", "_owner", "_sessions")
-
-    def __init__(self, call: Call, keys: KeyHolder, sessions: SessionHolder, monitor: Monitor, owner: object) -> None:
-        self._call = call
+    def __init__(
+        self, inner: Middleware, keys: KeyHolder, sessions: SessionHolder, monitor: Monitor, owner: object
+    ) -> None:
+        self._inner = inner
         self._keys = keys
         self._sessions = sessions
         self._monitor = monitor
         self._owner = owner
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Wait for quota; raises `RateLimitWaitError` at once when it comes too late for the call."""
-        call, places = self._call, self._sessions.places
-        lane = call.options.lane
+        places, lane = self._sessions.places, call.options.lane
         # The place comes first: a request that has its share of the quota never waits for a connection.
         if not places.try_take(lane):
-            await self._wait_for_place(lane)
+            await self._wait_for_place(call, lane)
         try:
             if not self._keys.current.quota.limiter().try_acquire(lane=lane):
-                await self._wait_for_quota()
+                await self._wait_for_quota(call)
             key = self._keys.current
-            response = await handler(request)
+            response = await self._inner(call, request, handler)
         finally:
             places.give_back(lane)
         call.is_of_old_key = key is not self._keys.current
-        self._learn(key)
+        self._learn(call, key)
         return response
 
-    async def _wait_for_place(self, lane: Lane) -> None:
-        call, places, queued_at = self._call, self._sessions.places, _now()
+    async def _wait_for_place(self, call: Call, lane: Lane) -> None:
+        places, queued_at = self._sessions.places, _now()
         max_wait = call.longest_wait
         limiter = self._keys.current.quota.limiter()
         if max_wait is not None:
@@ -74,18 +74,17 @@ class LimitingMiddleware:
         finally:
             call.queued_for += _now() - queued_at
 
-    async def _wait_for_quota(self) -> None:
-        call, queued_at = self._call, _now()
+    async def _wait_for_quota(self, call: Call) -> None:
+        queued_at = _now()
         try:
-            while not await self._passes(self._keys.current.quota):
+            while not await self._passes(call, self._keys.current.quota):
                 pass
         finally:
             call.queued_for += _now() - queued_at
 
-    async def _passes(self, quota: KeyQuota) -> bool:
+    async def _passes(self, call: Call, quota: KeyQuota) -> bool:
         """Wait for a quota; tell whether it is still that of the key."""
         self._sessions.require_open()
-        call = self._call
         try:
             await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
         except ConfigurationError:
@@ -94,16 +93,15 @@ class LimitingMiddleware:
                 raise
         return quota is self._keys.current.quota
 
-    def _learn(self, key: ApiKey) -> None:
+    def _learn(self, call: Call, key: ApiKey) -> None:
         """Tell the limiter what the reply says about the quota; after a refusal everybody on the key pauses."""
-        reply = self._call.reply
+        reply = call.reply
         if reply.status == _TOO_MANY_REQUESTS:
-            self._learn_refusal(key, reply)
+            self._learn_refusal(call, key, reply)
         else:
             key.quota.limiter().observe(reply.status, reply.headers)
 
-    def _learn_refusal(self, key: ApiKey, reply: RawReply) -> None:
-        call = self._call
+    def _learn_refusal(self, call: Call, key: ApiKey, reply: RawReply) -> None:
         error = error_from_response(
             reply.status, reply.headers, reply.body, method=call.method, path=call.path, attempts=call.attempts
         )

@@ -15,6 +15,7 @@ from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS, is_certificate_problem
+from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
 
 # backoff sends the exception in, but declares that it sends nothing.
@@ -80,96 +81,81 @@ class RetryMiddleware:
     replaced meanwhile.
 
     Args:
-        call: The call to carry to its outcome.
+        inner: Makes an attempt, and leaves the reply in the call.
         budget: What the client has left for retries.
         clock: Has learnt the panel's time from the replies.
         monitor: Is told of each retry.
     """
 
-    __slots__ = ("_budget", "_call", "_clock", "_failure", "_monitor")
-
-    def __init__(self, call: Call, budget: RetryBudget, clock: PanelClock, monitor: Monitor) -> None:
-        self._call = call
+    def __init__(self, inner: Middleware, budget: RetryBudget, clock: PanelClock, monitor: Monitor) -> None:
+        self._inner = inner
         self._budget = budget
         self._clock = clock
         self._monitor = monitor
-        self._failure: _Again | None = None
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Make an attempt, and as many more as it takes and is allowed."""
         try:
-            response = await self._attempt(request, handler)
+            response = await self._attempt(call, request, handler)
         except _Again as failure:
             # backoff comes in here and not before: most calls never need it, and each would pay for it.
-            self._failure = failure
-            return await self._repeat(request, handler)
+            return await self._repeat([failure], call, request, handler)
         if response.status < 400:
             self._budget.earn()
         return response
 
     @backoff.on_exception(cast("_WaitGenerator", _waits), _Again, jitter=None, logger=None)
-    async def _repeat(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        return await self._attempt(request, handler)
+    async def _repeat(
+        self, failed: list[_Again], call: Call, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
+        """Make more attempts; backoff has to see the one that failed before it came in."""
+        if failed:
+            raise failed.pop()
+        return await self._attempt(call, request, handler)
 
-    async def _attempt(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _attempt(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Make one attempt; asking for another is a matter of `_Again`."""
-        call = self._call
         call.attempts += 1
         try:
-            response = await handler(request)
+            response = await self._inner(call, request, handler)
         except TransportError as error:
             error.attempts = call.attempts
-            wait = self._own_wait()
-            if self._may_repeat_after(error) and self._is_allowed(wait, error):
+            wait = _own_wait(call)
+            if _may_repeat_after(call, error) and self._is_allowed(call, wait, error):
                 self._monitor.retried(call, wait, error)
                 raise _Again(wait) from error
             raise
         if call.reply.status in _REPEATED:
-            asked = self._wait_after(call.reply)
+            asked = self._wait_after(call, call.reply)
             if asked is not None:
                 self._monitor.retried(call, asked)
                 raise _Again(asked)
         return response
 
-    def _may_repeat_after(self, error: TransportError) -> bool:
-        if is_certificate_problem(error):
-            return False
-        return self._call.repeat.is_safe or isinstance(error, ConnectError)
-
-    def _wait_after(self, reply: RawReply) -> float | None:
+    def _wait_after(self, call: Call, reply: RawReply) -> float | None:
         """Return the wait before the next attempt, or None when the reply is final."""
-        call, status = self._call, reply.status
+        status = reply.status
         if status == _UNAUTHORIZED:
-            return self._wait_to_sign_anew(reply)
+            return self._wait_to_sign_anew(call, reply)
         asked = retry_after(status, reply.headers, reply.body)
         if not (status == _REFUSED or call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None)):
             return None
-        wait = self._own_wait() if asked is None else asked
-        return wait if self._is_allowed(wait, reply) else None
+        wait = _own_wait(call) if asked is None else asked
+        return wait if self._is_allowed(call, wait, reply) else None
 
-    def _wait_to_sign_anew(self, reply: RawReply) -> float | None:
-        call = self._call
-        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(reply)):
+    def _wait_to_sign_anew(self, call: Call, reply: RawReply) -> float | None:
+        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(call, reply)):
             return None
         call.was_signed_anew = True
         return 0.0
 
-    def _is_off(self, reply: RawReply) -> bool:
+    def _is_off(self, call: Call, reply: RawReply) -> bool:
         """Tell whether the timestamp was refused, and the next one would be another."""
-        is_corrected = self._call.correction != self._clock.correction
+        is_corrected = call.correction != self._clock.correction
         return is_corrected and blames_timestamp(reply.status, reply.headers, reply.body)
 
-    def _own_wait(self) -> float:
-        wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2.0 ** (self._call.attempts - 1))
-        # Upwards only, so that many clients do not come back together.
-        return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
-
-    def _is_allowed(self, wait: float, failure: TransportError | RawReply) -> bool:
+    def _is_allowed(self, call: Call, wait: float, failure: TransportError | RawReply) -> bool:
         """Tell whether another attempt may follow after a wait, and pay for it."""
-        call = self._call
         left, cap = call.time_left, call.options.max_wait
         if call.attempts - call.was_signed_anew > call.options.max_retries:
             return False
@@ -177,3 +163,15 @@ class RetryMiddleware:
             return False
         is_refusal = isinstance(failure, RawReply) and failure.status == _REFUSED
         return is_refusal or self._budget.spend()
+
+
+def _may_repeat_after(call: Call, error: TransportError) -> bool:
+    if is_certificate_problem(error):
+        return False
+    return call.repeat.is_safe or isinstance(error, ConnectError)
+
+
+def _own_wait(call: Call) -> float:
+    wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2.0 ** (call.attempts - 1))
+    # Upwards only, so that many clients do not come back together.
+    return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing

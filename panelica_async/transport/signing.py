@@ -10,27 +10,26 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import KeyHolder
+from panelica_async.transport.middleware import Middleware
 
 
 class SigningMiddleware:
     """Adds the signature headers.
 
     Args:
-        call: The call this is an attempt of.
+        inner: Carries the signed attempt on.
         keys: Has the key. It signs with the one of this moment, whatever was in use when the attempt began to wait.
         address: The panel the key belongs to; a request to any other origin is refused, not signed.
         clock: Has the panel's time.
     """
 
-    __slots__ = ("_address", "_call", "_clock", "_keys")
-
-    def __init__(self, call: Call, keys: KeyHolder, address: Address, clock: PanelClock) -> None:
-        self._call = call
+    def __init__(self, inner: Middleware, keys: KeyHolder, address: Address, clock: PanelClock) -> None:
+        self._inner = inner
         self._keys = keys
         self._address = address
         self._clock = clock
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sign what is about to be sent: `raw_path` and `raw_query_string` are the bytes on the wire."""
         url = request.url
         if not _is_at(url, self._address.origin):
@@ -51,8 +50,8 @@ class SigningMiddleware:
                 content_type=content_type,
             )
         )
-        self._call.correction = self._clock.correction
-        return await handler(request)
+        call.correction = self._clock.correction
+        return await self._inner(call, request, handler)
 
 
 async def _bytes_of(request: ClientRequest) -> bytes:

@@ -4,10 +4,9 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
-from typing import Protocol
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import hdrs
 from yarl import URL
 
 from panelica_async.core.address import Address
@@ -23,7 +22,6 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
-from panelica_async.transport.timeouts import AttemptTimeouts
 from panelica_async.transport.tls import TlsSetting, verification
 
 _CONNECT_TIMEOUT = 10.0
@@ -60,23 +58,25 @@ class Transport:
         self.keys = keys
         self.clock = clock
         self.monitor: Monitor = Monitor()
-        self._address = address
         self._base = str(address)
         self._sessions = sessions
-        self._budget = RetryBudget()
+        budget = RetryBudget()
+        exchange = Exchange(sessions, clock, self.monitor)
+        signing = SigningMiddleware(exchange, keys, address, clock)
+        limiting = LimitingMiddleware(signing, keys, sessions, self.monitor, owner=self)
+        self._signed = RetryMiddleware(limiting, budget, clock, self.monitor)
+        self._unsigned = RetryMiddleware(exchange, budget, clock, self.monitor)
         self._ssl = verification(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
 
-    async def send(
-        self, call: Call, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    async def send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
         """Send a request; the call has the reply then, whatever its status.
 
         Args:
             call: What to send, and how.
-            timeouts: Ends attempts that take too long.
-            before: Awaited first, within the deadline.
+            learn_quota: Awaited first, within the deadline, when the quota of the key is not known; None for a call
+                that asks for it.
 
         Raises:
             TransportError: Nothing came back, and nothing was done.
@@ -86,9 +86,9 @@ class Transport:
         """
         try:
             if call.options.deadline is None:
-                await self._send(call, timeouts, before)
+                await self._send(call, learn_quota)
             else:
-                await self._send_in_time(call, call.options.deadline, timeouts, before)
+                await self._send_in_time(call, call.options.deadline, learn_quota)
         except PanelicaError as error:
             # An earlier attempt may have taken effect, whatever stopped this one.
             if call.is_doubtful:
@@ -101,22 +101,22 @@ class Transport:
             raise
 
     async def _send_in_time(
-        self, call: Call, deadline: float, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None
+        self, call: Call, deadline: float, learn_quota: Callable[[], Awaitable[None]] | None
     ) -> None:
         call.deadline_at = asyncio.get_running_loop().time() + deadline
         try:
             async with asyncio.timeout_at(call.deadline_at):
-                await self._send(call, timeouts, before)
+                await self._send(call, learn_quota)
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
             reason = f"the deadline of {deadline:g} s has passed"
             raise RequestTimeoutError(reason, method=call.method, path=call.path, attempts=call.attempts) from error
 
-    async def _send(self, call: Call, timeouts: AttemptTimeouts, before: Callable[[], Awaitable[None]] | None) -> None:
+    async def _send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
         session = self._sessions.session()
-        if before is not None:
-            await before()
+        if learn_quota is not None and call.signed and self.keys.current.quota.is_due():
+            await learn_quota()
         request = call.request
         has_body = request.body is not None or call.upload is not None
         # Not `async with`: the reply was read to its end, or closed, when this returns.
@@ -132,22 +132,14 @@ class Transport:
             raise_for_status=False,
             ssl=self._ssl,
             timeout=_connect_within(call.options.timeout),
-            middlewares=(self._chain(call, timeouts),),
+            # One for aiohttp, which puts a coroutine of its own before each of several.
+            middlewares=(partial(self._signed if call.signed else self._unsigned, call),),
         )
 
     def _url(self, request: PreparedRequest) -> URL:
         target = f"{request.path}?{request.query}" if request.query else request.path
         # Already encoded: yarl must not touch what is going to be signed.
         return URL(self._base + target, encoded=True)
-
-    def _chain(self, call: Call, timeouts: AttemptTimeouts) -> "_Chain":
-        """Return the middlewares of a call: retry, limiter, signer, exchange."""
-        retrying = RetryMiddleware(call, self._budget, self.clock, self.monitor)
-        exchange = Exchange(call, timeouts, self._sessions, self.clock, self.monitor)
-        if not call.signed:
-            return _Chain(retrying, exchange)
-        limiting = LimitingMiddleware(call, self.keys, self._sessions, self.monitor, owner=self)
-        return _Chain(retrying, limiting, SigningMiddleware(call, self.keys, self._address, self.clock), exchange)
 
     async def close(self) -> None:
         """Refuse what waits for quota, then close the session if it is ours."""
@@ -158,27 +150,6 @@ class Transport:
     def warn_if_open(self, owner: object) -> None:
         """Warn that `close` was never called."""
         self._sessions.warn_if_open(owner)
-
-
-class _Middleware(Protocol):
-    """What the middlewares here have in common; aiohttp's own type for them names no arguments."""
-
-    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]: ...
-
-
-class _Chain:
-    """Middlewares as one, the outermost first. aiohttp puts a coroutine of its own before each of several."""
-
-    __slots__ = ("_inner", "_outermost")
-
-    def __init__(self, outermost: _Middleware, *inner: _Middleware) -> None:
-        self._outermost = outermost
-        self._inner = inner
-
-    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
-        for middleware in reversed(self._inner):
-            handler = partial(middleware, handler=handler)
-        return self._outermost(request, handler)
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from aiohttp import hdrs, web
@@ -166,16 +167,12 @@ async def timed(
     def clock() -> float:
         return 1_700_000_000 + began + loop.time()
 
-    async with (
-        Sandbox(tier="enterprise", clock=clock) as box,
-        kind(box, fault) as proxy,
-        proxy.client() as panel,
-        proxy.client(base_url=box.base_url) as direct,
-    ):
-        for client in (direct, panel):
-            client._transport.clock = PanelClock(clock, loop.time)
-        account = await direct.accounts.create(username="acme", email="acme@example.com", password=PASSWORD)
-        site = await direct.domains.create(domain="acme.example", user_id=account.id)
-        await panel.health()
-        proxy.seen.clear()
-        yield proxy, panel, direct, site
+    async with Sandbox(tier="enterprise", clock=clock) as box, kind(box, fault) as proxy:
+        with patch("panelica_async.client.client.PanelClock", lambda: PanelClock(clock, loop.time)):
+            panel, direct = proxy.client(), proxy.client(base_url=box.base_url)
+        async with panel, direct:
+            account = await direct.accounts.create(username="acme", email="acme@example.com", password=PASSWORD)
+            site = await direct.domains.create(domain="acme.example", user_id=account.id)
+            await panel.health()
+            proxy.seen.clear()
+            yield proxy, panel, direct, site

@@ -16,12 +16,14 @@ from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.limiting import LimitingMiddleware
+from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.options import CallOptions
 from panelica_async.transport.places import Places
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.timeouts import AttemptTimeouts
 
 
 class StubRequest:
@@ -101,6 +103,7 @@ def call(repeat: Repeat = Repeat.READ, *, deadline: float | None = None, **optio
         request=PreparedRequest(method="GET" if repeat is Repeat.READ else "POST", path="/v1/things"),
         repeat=repeat,
         options=CallOptions(deadline=deadline, **options),
+        timeouts=AttemptTimeouts(30),
         deadline_at=None if deadline is None else now() + deadline,
     )
 
@@ -111,37 +114,28 @@ def holder(limiter: RateLimiter) -> KeyHolder:
     return KeyHolder(ApiKey(Signer("pk_test_0123", "sk_test_0123"), quota))
 
 
-def exchange(of: Call, network: ClientHandlerType) -> ClientHandlerType:
-    """Return a handler that leaves the reply in the call, as the innermost middleware does."""
-
-    async def handle(request: ClientRequest) -> ClientResponse:
-        reply = await network(request)
-        of.reply = RawReply(status=reply.status, headers=reply.headers, body=await reply.read())
-        return reply
-
-    return handle
+async def exchange(of: Call, request: ClientRequest, network: ClientHandlerType) -> ClientResponse:
+    """Leave the reply in the call, as the innermost middleware does."""
+    reply = await network(request)
+    of.reply = RawReply(status=reply.status, headers=reply.headers, body=await reply.read())
+    return reply
 
 
-async def retried(of: Call, handler: ClientHandlerType, **parts: Any) -> int:
+async def retried(of: Call, network: ClientHandlerType, inner: Middleware = exchange, **parts: Any) -> int:
     """Run the retry middleware and return the status it ends with.
 
     Args:
         of: The call.
-        handler: What it makes attempts with.
+        network: What makes attempts.
+        inner: What lies between the two.
         parts: Budget or clock, where they matter.
     """
     given = {"budget": RetryBudget(), "clock": PanelClock(), "monitor": Monitor(), **parts}
-    return (await RetryMiddleware(of, **given)(REQUEST, handler)).status
+    return (await RetryMiddleware(inner, **given)(of, REQUEST, network)).status
 
 
 async def limited(
     of: Call, network: ClientHandlerType, limiter: RateLimiter, sessions: SessionHolder, owner: object
 ) -> int:
     """Run retry and limiter before a network, as the transport puts them together."""
-    limiting = LimitingMiddleware(of, holder(limiter), sessions, Monitor(), owner)
-    handler = exchange(of, network)
-
-    async def attempt(request: ClientRequest) -> ClientResponse:
-        return await limiting(request, handler)
-
-    return await retried(of, attempt)
+    return await retried(of, network, LimitingMiddleware(exchange, holder(limiter), sessions, Monitor(), owner))

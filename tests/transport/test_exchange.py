@@ -18,7 +18,6 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.sessions import SessionHolder
-from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
 from tests.virtual_time import run
 
@@ -58,11 +57,11 @@ def client_errors() -> list[type[Exception]]:
 
 
 async def attempt(network: Network, of: Call) -> aiohttp.ClientResponse:
-    return await exchange_of(of)(REQUEST, network)
+    return await exchange()(of, REQUEST, network)
 
 
-def exchange_of(of: Call, sessions: SessionHolder | None = None) -> Exchange:
-    return Exchange(of, AttemptTimeouts(30), sessions or OpenSessions(), PanelClock(), Monitor())
+def exchange(sessions: SessionHolder | None = None) -> Exchange:
+    return Exchange(sessions or OpenSessions(), PanelClock(), Monitor())
 
 
 def expected(kind: type[Exception]) -> type[PanelicaError]:
@@ -221,7 +220,7 @@ def test_nothing_is_sent_once_the_client_is_closed() -> None:
         await sessions.close()
         of, network = call(Repeat.UNSAFE), Network(response())
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            await exchange_of(of, sessions)(REQUEST, network)
+            await exchange(sessions)(of, REQUEST, network)
         assert network.times == []
         assert not of.may_be_done
 

@@ -15,7 +15,7 @@ from panelica_async.telemetry import Done
 from panelica_async.transport.retrying import RetryBudget
 from tests.conftest import Connect
 from tests.transport.raw_server import CLOSE, RESET, RawServer, Step, reply
-from tests.transport.stubs import Network, call, exchange, response, retried
+from tests.transport.stubs import Network, call, response, retried
 from tests.virtual_time import run
 
 CAPACITY = 100
@@ -97,7 +97,7 @@ def test_whatever_happens_retries_are_a_hundred_and_a_fifth_of_the_successes_at_
             of = call(rng.choice([Repeat.READ, Repeat.IDEMPOTENT]))
             network = Network(TransportError("lost") if fate is None else response(fate))
             try:
-                status = await retried(of, exchange(of, network), budget=budget)
+                status = await retried(of, network, budget=budget)
             except TransportError:
                 status = None
             assert status == fate
@@ -115,18 +115,23 @@ def test_retries_after_a_refusal_by_the_rate_limit_are_free() -> None:
         budget = RetryBudget()
         for _ in range(CAPACITY):
             of = call(Repeat.UNSAFE, max_retries=5)
-            assert await retried(of, exchange(of, Network(response(429))), budget=budget) == 429
+            assert await retried(of, Network(response(429)), budget=budget) == 429
             assert of.attempts == 6
         assert [budget.spend() for _ in range(CAPACITY + 1)] == [True] * CAPACITY + [False]
 
     run(main())
 
 
-def test_a_client_and_its_variants_have_one_budget() -> None:
+async def test_a_client_and_its_variants_have_one_budget(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, no_backoff: None
+) -> None:
     """Only what calls share can keep them all from storming."""
-
-    async def main() -> None:
-        panel = PanelicaClient("https://panel.example.com", api_key="pk_test_0123456789", api_secret="sk_test_0123")
-        assert panel.with_options(timeout=1)._transport._budget is panel._transport._budget
-
-    run(main())
+    monkeypatch.setattr(RetryBudget, "CAPACITY", 2)
+    server.script(*[RESET] * 4)
+    panel = connect()
+    attempts: list[int] = []
+    for client in (panel, panel.with_options(timeout=1)):
+        with pytest.raises(TransportError) as caught:
+            await client.me()
+        attempts.append(caught.value.attempts)
+    assert attempts == [3, 1]

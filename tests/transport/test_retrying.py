@@ -6,7 +6,7 @@ from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import Call
 from panelica_async.transport.retrying import LONGEST_WAIT
-from tests.transport.stubs import Network, call, exchange, now, response, retried
+from tests.transport.stubs import Network, call, now, response, retried
 from tests.virtual_time import run
 
 SAFE = [Repeat.READ, Repeat.IDEMPOTENT]
@@ -20,7 +20,7 @@ SLACK = 0.01
 
 async def attempt(of: Call, network: Network) -> int:
     """Run the retry middleware and return the status it ends with."""
-    return await retried(of, exchange(of, network))
+    return await retried(of, network)
 
 
 @pytest.mark.parametrize("repeat", SAFE)

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from panelica_async.transport.transport import Transport
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.transport.raw_server import RawRequest, RawServer, reply
 from tests.transport.stubs import call as stub_call
+from tests.transport.stubs import exchange
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
 VECTORS: list[dict[str, Any]] = FILE["vectors"]
@@ -116,9 +118,10 @@ async def send_vector(server: RawServer, vector: dict[str, Any], secret: str = S
         upload=Multipart(vector["wire_body"].encode()) if is_upload else None,
         repeat=Repeat.UNSAFE,
         options=CallOptions(max_retries=0),
+        timeouts=AttemptTimeouts(10),
     )
     try:
-        await transport.send(call, AttemptTimeouts(10))
+        await transport.send(call, None)
     finally:
         await transport.close()
     return server.requests[-1]
@@ -227,12 +230,12 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
 )
 async def test_the_signer_refuses_another_origin(url: str) -> None:
     address = Address.parse("panel.example.com")
-    sign = SigningMiddleware(stub_call(Repeat.READ), holder(address, SECRET), address, PanelClock())
+    sign = SigningMiddleware(exchange, holder(address, SECRET), address, PanelClock())
 
     async def network(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
         raise AssertionError("sent")
 
-    async with aiohttp.ClientSession(middlewares=(sign,)) as session:
+    async with aiohttp.ClientSession(middlewares=(partial(sign, stub_call(Repeat.READ)),)) as session:
         with pytest.raises(ConfigurationError, match="refused to sign") as caught:
             await session.get(URL(url))
     assert SECRET not in str(caught.value)
