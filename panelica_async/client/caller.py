@@ -34,26 +34,16 @@ class Reply:
     wire: Wire
     body: bytes = attrs.field(repr=False)
 
-    @property
-    def endpoint(self) -> str:
-        """Method and path, as in the API reference."""
-        return f"{self.wire.method} {self.wire.path}"
-
-    @property
-    def data(self) -> Any:
-        """The payload; None when there is none."""
-        return self.envelope.data
-
     def rows(self) -> list[Any]:
         """Return the rows of a list."""
         if not self.body.strip():
             # A reply cut short must never be taken for an empty list.
-            raise DecodeError("expected a list, found an empty reply", endpoint=self.endpoint)
-        return items(self.data, self.wire.items, endpoint=self.endpoint)
+            raise DecodeError("expected a list, found an empty reply", endpoint=self.wire.endpoint)
+        return items(self.envelope.data, self.wire.items, endpoint=self.wire.endpoint)
 
     def decode(self, data: object, result: type[T]) -> T:
         """Turn data into a model, or raise `DecodeError`."""
-        return decode(data, result, endpoint=self.endpoint, body=self.body)
+        return decode(data, result, endpoint=self.wire.endpoint, body=self.body)
 
 
 class Caller:

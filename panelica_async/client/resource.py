@@ -28,7 +28,8 @@ class Resource:
 
         def read(reply: Reply) -> M:
             # An action may answer with a message alone.
-            return reply.decode({"message": reply.envelope.message} if reply.data is None else reply.data, result)
+            data, message = reply.envelope.data, reply.envelope.message
+            return reply.decode({"message": message} if data is None else data, result)
 
         key, caller = operation.natural_key, self._caller
         if key is None or not caller.options.look_up_lost or key.lookup.wire(caller.dialect) is None:
@@ -41,7 +42,7 @@ class Resource:
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._caller.call(operation, arguments, lambda reply: reply.decode(reply.data, dict[str, Any]))
+        return self._caller.call(operation, arguments, lambda reply: reply.decode(reply.envelope.data, dict[str, Any]))
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
@@ -69,7 +70,7 @@ class Resource:
         prepare(operation, wire, arguments)
         return Paginator(
             fetch,
-            f"{wire.method} {wire.path}",
+            wire.endpoint,
             first=first if isinstance(first, int) else None,
             has_pages="page" in wire.query,
         )

@@ -2,9 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
 from typing import TypeAlias
 from urllib.parse import quote
 from uuid import UUID
@@ -12,7 +11,6 @@ from uuid import UUID
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...]
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # Most ids and names: nothing to encode, nothing to refuse.
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -45,26 +43,6 @@ def path_segment(value: object, name: str) -> str:
     if _CONTROL.search(text):
         raise ValueError(f"{name} contains a control character: remove it")
     return _quote(text, name)
-
-
-@cache
-def placeholders(template: str) -> tuple[str, ...]:
-    """Return the names in a path template, such as `id` in `/v1/domains/{id}`."""
-    return tuple(_PLACEHOLDER.findall(template))
-
-
-def build_path(template: str, arguments: Mapping[str, object]) -> str:
-    """Fill the placeholders of a path template, such as `/v1/domains/{id}`.
-
-    Raises:
-        ValueError: An argument is missing, has no placeholder, or cannot be right; see `path_segment`.
-        TypeError: An argument is neither text nor a whole number nor a UUID.
-    """
-    names = placeholders(template)
-    if len(arguments) != len(names) or not all(name in arguments for name in names):
-        unmatched = ", ".join(sorted(arguments.keys() ^ set(names)))
-        raise ValueError(f"{template} takes {list(names)}, which does not fit {unmatched}")
-    return template.format_map({name: path_segment(value, name) for name, value in arguments.items()})
 
 
 def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:

@@ -1,13 +1,14 @@
 """An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
 
 import enum
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
 import attrs
 
-from panelica_async.core.encoding import placeholders
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 Dialect = Literal["reference", "panel"]
 """`reference` is the published API reference; `panel` is what current panels serve."""
@@ -69,10 +70,15 @@ class Wire:
     items: str | None = None
     """Key that holds the rows of a list reply; None when the reply is the list."""
 
-    @property
+    @cached_property
+    def endpoint(self) -> str:
+        """Method and path, as in the API reference."""
+        return f"{self.method} {self.path}"
+
+    @cached_property
     def placeholders(self) -> tuple[str, ...]:
         """Arguments that travel in the path."""
-        return placeholders(self.path)
+        return tuple(_PLACEHOLDER.findall(self.path))
 
 
 def names(*same: str, **renamed: str) -> dict[str, str]:

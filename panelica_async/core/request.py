@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 import attrs
 
 from panelica_async.core.converter import to_wire
-from panelica_async.core.encoding import build_path, query_string
+from panelica_async.core.encoding import path_segment, query_string
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.unset import UNSET
@@ -49,12 +49,14 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
 
 
 def _path(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> str:
-    values: dict[str, object] = {}
+    path = wire.path
     for name in wire.placeholders:
-        values[name] = given.get(name)
-        if values[name] is None:
+        value = given.get(name)
+        if value is None:
             raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
-    return build_path(wire.path, values)
+        # A segment has no braces: they are encoded.
+        path = path.replace(f"{{{name}}}", path_segment(value, name))
+    return path
 
 
 def _query(wire: Wire, given: Mapping[str, Any]) -> str:

@@ -65,7 +65,10 @@ class PanelClock:
         seconds = None if date is None else _seconds(date)
         if seconds is None:
             return
-        self._narrow(seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero)
+        least, most = seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero
+        if least <= self._least_skew and most >= self._most_skew:
+            return  # nothing new
+        self._narrow(least, most)
         is_off = not self._least_skew - NOTABLE_SKEW <= self.correction <= self._most_skew + NOTABLE_SKEW
         skew = self.skew
         if is_off and skew is not None and abs(skew) <= GREATEST_SKEW:

@@ -37,7 +37,7 @@ class Places:
 
     def try_take(self, lane: Lane) -> bool:
         """Take a place if there is one and nobody of the lane waits, to be given back; tell whether it was taken."""
-        if not self._has_one(lane) or self._waiting[lane]:
+        if self._waiting[lane] or not self._has_one(lane):
             return False
         self._take(lane)
         return True
@@ -59,7 +59,8 @@ class Places:
         self._free += 1
         if lane == "bulk":
             self._free_for_bulk += 1
-        self._call()
+        if any(self._waiting.values()):
+            self._call()
 
     def _call(self) -> None:
         while (lane := self._next()) is not None:

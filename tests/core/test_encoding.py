@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from panelica_async.core.encoding import build_path, path_segment, query_string, rfc3339
+from panelica_async.core.encoding import path_segment, query_string, rfc3339
 
 ID = UUID("2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 UNRESERVED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -97,26 +97,6 @@ def test_refused_segments(value, problem):
 def test_segments_of_other_types(value):
     with pytest.raises(TypeError, match=r"^id must be"):
         path_segment(value, "id")
-
-
-def test_build_path():
-    template = "/v1/dns/zones/{zone_id}/records/{record_id}"
-    assert build_path(template, {"record_id": "a b", "zone_id": ID}) == f"/v1/dns/zones/{ID}/records/a%20b"
-    assert build_path("/v1/domains", {}) == "/v1/domains"
-    assert build_path("/v1/x/{id}", {"id": "{id}"}) == "/v1/x/%7Bid%7D"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"), [({}, "id"), ({"id": "1", "name": "x"}, "name"), ({"name": "x"}, "id, name")]
-)
-def test_build_path_takes_exactly_its_arguments(arguments, named):
-    with pytest.raises(ValueError, match=rf"does not fit {named}$"):
-        build_path("/v1/domains/{id}", arguments)
-
-
-def test_build_path_names_the_argument_that_is_wrong():
-    with pytest.raises(ValueError, match=r"^record_id is empty"):
-        build_path("/v1/zones/{zone_id}/records/{record_id}", {"zone_id": "1", "record_id": ""})
 
 
 scalars = st.one_of(

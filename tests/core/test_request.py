@@ -1,0 +1,37 @@
+"""Arguments on their way into a request; what the types of arguments become is tested over real sockets."""
+
+import pytest
+
+from panelica_async.core.operation import Operation, Repeat, Wire
+from panelica_async.core.request import prepare
+from panelica_async.core.unset import UNSET
+
+UPDATE = Operation(
+    name="things.update",
+    reference=Wire(method="GET", path="/v1/boxes/{box_id}/things/{thing_id}"),
+    scope=None,
+    repeat=Repeat.READ,
+)
+
+
+def path(**arguments: object) -> str:
+    return prepare(UPDATE, UPDATE.reference, arguments).path
+
+
+def test_arguments_fill_their_places_in_the_path() -> None:
+    assert path(thing_id="a b", box_id=1) == "/v1/boxes/1/things/a%20b"
+
+
+def test_an_argument_that_looks_like_a_place_is_none() -> None:
+    assert path(box_id="{thing_id}", thing_id="1") == "/v1/boxes/%7Bthing_id%7D/things/1"
+
+
+@pytest.mark.parametrize("value", [None, UNSET])
+def test_a_path_needs_all_its_arguments(value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^things\.update: thing_id is {value!r}$"):
+        path(box_id="1", thing_id=value)
+
+
+def test_the_argument_that_is_wrong_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^thing_id is empty"):
+        path(box_id="1", thing_id="")
