@@ -84,7 +84,7 @@ class KeyQuota:
 
     def is_due(self) -> bool:
         """Tell whether the panel is to be asked for the quota."""
-        return _now() >= self._ask_at
+        return self._ask_at < inf and _now() >= self._ask_at
 
     async def learn(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
         """Set the limiter to what the panel says, if it was not asked yet.
