@@ -106,7 +106,9 @@ class Quota:
         """
         ready = now
         for rule in self._rules:
-            ready = max(ready, rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead))
+            instant = rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead)
+            if instant > ready:
+                ready = instant
         return ready
 
     def left(self, now: float) -> QuotaLeft:

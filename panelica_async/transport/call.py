@@ -44,6 +44,8 @@ class Call:
     number: int = 0
     """Number of the call in its client."""
     began_at: float = 0.0
+    is_watched: bool = False
+    """Whether all that happens to the call is told to somebody."""
     deadline_at: float | None = None
     """When the caller gives up."""
     waited: float = 0.0

@@ -58,7 +58,7 @@ class Exchange:
         try:
             with call.timeouts.limit():
                 response = await handler(request)
-                call.reply = await _read(response)
+                body = await (response.read() if _is_short(response) else _beginning(response))
         except _BEFORE_SENDING as error:
             call.may_be_done = lost_before
             raise _not_connected(call, error) from error
@@ -74,6 +74,12 @@ class Exchange:
             raise _incomplete(call, _without_quotation(error)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _incomplete(call, _reason(error)) from error
+        call.reply = RawReply(
+            status=response.status,
+            headers=response.headers,
+            body=body[:LONGEST_BODY],
+            is_cut=len(body) > LONGEST_BODY,
+        )
         clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
@@ -93,28 +99,24 @@ def _not_connected(call: Call, error: Exception) -> ConnectError:
     return ConnectError(f"no connection to the panel: {reason}", method=call.method, path=call.path, hint=hint)
 
 
-async def _read(response: ClientResponse) -> RawReply:
-    headers, length = response.headers, response.content_length
-    if length is not None and length <= LONGEST_BODY and hdrs.CONTENT_ENCODING not in headers:
-        return RawReply(status=response.status, headers=headers, body=await response.read())
-    # It may be longer than it says.
-    try:
-        body = await _beginning(response)
-    except BaseException:
-        response.close()
-        raise
-    is_cut = len(body) > LONGEST_BODY
-    return RawReply(status=response.status, headers=headers, body=body[:LONGEST_BODY], is_cut=is_cut)
+def _is_short(response: ClientResponse) -> bool:
+    """Tell whether a body is surely no longer than it may be."""
+    length = response.content_length
+    return length is not None and length <= LONGEST_BODY and hdrs.CONTENT_ENCODING not in response.headers
 
 
 async def _beginning(response: ClientResponse) -> bytes:
     """Read a body to its end, or until it is longer than it may be."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            response.close()
-            break
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                response.close()
+                break
+    except BaseException:
+        response.close()
+        raise
     return bytes(body)
 
 

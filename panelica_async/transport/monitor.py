@@ -1,8 +1,9 @@
 """Watches the calls of a client: counts them, and tells those who listen."""
 
-import asyncio
+import logging
 import time
 import traceback
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
@@ -18,7 +19,6 @@ from panelica_async.telemetry.statistics import Tally
 from panelica_async.transport.call import Call
 
 _log = CallLog()
-_is_logged = LOGGER.isEnabledFor
 
 
 class Monitor:
@@ -50,9 +50,11 @@ class Monitor:
         """Note that a call was made."""
         self._calls += 1
         call.number = self._calls
-        call.began_at = _now()
+        call.began_at = get_running_loop().time()
         self.tally.in_flight += 1
-        if self._listeners or _is_logged(LEVELS[Queued]):
+        # Asked once for a call, which most of the time nobody watches.
+        call.is_watched = bool(self._listeners) or LOGGER.isEnabledFor(logging.DEBUG)
+        if call.is_watched:
             self._tell(Queued(**_facts(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
@@ -61,7 +63,7 @@ class Monitor:
         call.sends += 1
         waited, call.queued_for = call.queued_for, 0.0
         call.waited += waited
-        if self._listeners or _is_logged(LEVELS[Sent]):
+        if call.is_watched or self._listeners:
             request = call.request
             event = Sent(
                 **_facts(call),
@@ -77,7 +79,7 @@ class Monitor:
     def throttled(self, call: Call, error: RateLimitedError) -> None:
         """Note that the panel refused an attempt because of the quota."""
         self.tally.throttled += 1
-        if self._listeners or _is_logged(LEVELS[Throttled]):
+        if self._listeners or LOGGER.isEnabledFor(LEVELS[Throttled]):
             event = Throttled(
                 **_facts(call),
                 attempt=call.attempts,
@@ -90,21 +92,22 @@ class Monitor:
     def retried(self, call: Call, wait: float, error: TransportError | None = None) -> None:
         """Note that another attempt follows after a wait, with the error if there was no reply."""
         self.tally.retries += 1
-        if self._listeners or _is_logged(LEVELS[Retried]):
+        if self._listeners or LOGGER.isEnabledFor(LEVELS[Retried]):
             status = call.reply.status or None
             self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Note that a call has ended, with what its caller gets if it is no result."""
-        tally, duration = self.tally, _now() - call.began_at
+        tally, duration = self.tally, get_running_loop().time() - call.began_at
         outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
+        is_logged = error is not None and LOGGER.isEnabledFor(DONE_LEVELS[outcome])
         # An attempt that was given up in the queue has waited too.
         call.waited += call.queued_for
         tally.in_flight -= 1
         tally.outcomes[outcome] += 1
         tally.waited += call.waited
         tally.durations.append(duration)
-        if self._listeners or _is_logged(DONE_LEVELS[outcome]):
+        if is_logged or call.is_watched or self._listeners:
             reply = call.reply
             event = Done(
                 **_facts(call),
@@ -164,7 +167,3 @@ def _outcome(call: Call, error: BaseException) -> Outcome:
             return Outcome.FAILED
         case _:  # cancelled
             return Outcome.UNKNOWN if call.is_doubtful else Outcome.CANCELLED
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -2,7 +2,6 @@
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.payload import Payload
-from yarl import URL
 
 from panelica_async.core.address import Address
 from panelica_async.core.signing import signs_body
@@ -26,18 +25,22 @@ class SigningMiddleware:
     def __init__(self, inner: Middleware, keys: KeyHolder, address: Address, clock: PanelClock) -> None:
         self._inner = inner
         self._keys = keys
-        self._address = address
+        self._origin = address.origin.split("://")
+        self._prefix = address.prefix
         self._clock = clock
 
     async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Sign what is about to be sent: `raw_path` and `raw_query_string` are the bytes on the wire."""
         url = request.url
-        if not _is_at(url, self._address.origin):
+        if [url.scheme, url.raw_authority] != self._origin:
             raise ConfigurationError(
                 f"refused to sign a request to {url.origin()}, which is not the panel of this client"
             )
-        content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
-        body = await _bytes_of(request) if request.body and signs_body(request.method, content_type) else b""
+        body, content_type = b"", ""
+        if request.body:
+            content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+            if signs_body(request.method, content_type):
+                body = await _bytes_of(request)
         # update() replaces the headers of an earlier attempt.
         request.headers.update(
             self._keys.current.signer.headers(
@@ -45,7 +48,7 @@ class SigningMiddleware:
                 url.raw_path,
                 url.raw_query_string,
                 body,
-                prefix=self._address.prefix,
+                prefix=self._prefix,
                 timestamp=int(self._clock.now()),
                 content_type=content_type,
             )
@@ -57,8 +60,3 @@ class SigningMiddleware:
 async def _bytes_of(request: ClientRequest) -> bytes:
     body = request.body
     return await body.as_bytes() if isinstance(body, Payload) else body
-
-
-def _is_at(url: URL, origin: str) -> bool:
-    scheme, _, authority = origin.partition("://")
-    return url.scheme == scheme and url.raw_authority == authority
