@@ -24,7 +24,7 @@ from panelica_async.errors import (
     ServerError,
 )
 from panelica_async.models.utility import Health
-from panelica_async.transport.exchange import is_certificate_problem
+from panelica_async.transport.refusal import is_certificate_problem
 from panelica_async.transport.tls import TlsSetting
 
 _PLACE_TIMEOUT = 5.0

@@ -11,7 +11,8 @@ from yarl import URL
 from panelica_async.core.address import DEFAULT_PORT, Address
 from panelica_async.doctor.findings import Finding, failure, ok, warning
 from panelica_async.errors import PanelicaError
-from panelica_async.transport.tls import TlsSetting, fingerprint_of, refusal, verification
+from panelica_async.transport.refusal import refusal
+from panelica_async.transport.tls import TlsSetting, fingerprint_of, verification
 
 NAME = "tls"
 

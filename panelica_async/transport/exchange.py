@@ -9,8 +9,8 @@ from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeo
 from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.refusal import refusal
 from panelica_async.transport.sessions import SessionHolder
-from panelica_async.transport.tls import refusal
 
 GATEWAY_ERRORS = (502, 504)
 """The web server before the panel has lost the panel's reply."""
@@ -27,7 +27,6 @@ _BEFORE_SENDING = (
 # aiohttp quotes a reply that it cannot read, and that may hold secrets.
 _QUOTING = (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
-_CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
@@ -83,11 +82,6 @@ class Exchange:
         clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
-
-
-def is_certificate_problem(error: TransportError) -> bool:
-    """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
-    return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
 
 
 def _incomplete(call: Call, reason: str) -> TransportError:

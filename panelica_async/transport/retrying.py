@@ -14,9 +14,10 @@ from panelica_async.core.faults import blames_timestamp, retry_after
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.exchange import GATEWAY_ERRORS, is_certificate_problem
+from panelica_async.transport.exchange import GATEWAY_ERRORS
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.refusal import is_final
 
 # backoff sends the exception in, but declares that it sends nothing.
 _WaitGenerator = Callable[..., Generator[float, None, None]]
@@ -166,9 +167,7 @@ class RetryMiddleware:
 
 
 def _may_repeat_after(call: Call, error: TransportError) -> bool:
-    if is_certificate_problem(error):
-        return False
-    return call.repeat.is_safe or isinstance(error, ConnectError)
+    return not is_final(error) and (call.repeat.is_safe or isinstance(error, ConnectError))
 
 
 def _own_wait(call: Call) -> float:

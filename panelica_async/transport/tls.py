@@ -1,4 +1,4 @@
-"""How the panel's certificate is verified, always, unless the caller says otherwise; and what to do when it fails."""
+"""How the panel's certificate is verified: always, unless the caller says otherwise."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import aiohttp
 
-from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
 
 TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
@@ -21,15 +20,6 @@ _SHA256 = re.compile(r"(?i)sha256:(?P<digest>(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})")
 _FORMS = (
     "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
 )
-
-_PIN = "pass its fingerprint ({fingerprint}) as ssl="
-_UNTRUSTED = f"A fresh panel has a self-signed certificate: pass its file as ssl=, {_PIN}, or install a real one."
-_PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
-_NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
-_NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."
-_FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
-"""By OpenSSL's number of the fault: not valid yet, expired, for another name, for another address."""
-_NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
 
 
 class _Pinned(aiohttp.Fingerprint):
@@ -68,31 +58,6 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
             return _trusting(Path(setting))
         case _:
             raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
-
-
-def refusal(
-    error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
-) -> tuple[str, str] | None:
-    """Return why no connection was made, and what to do about it, where TLS or a proxy is to blame; None elsewhere.
-
-    Args:
-        error: What aiohttp raised when it connected.
-        fingerprint: That of the panel's certificate, if it is known.
-    """
-    match error:
-        case aiohttp.ServerFingerprintMismatch():
-            return "the certificate is not the one whose fingerprint was given", _PINNED.format(fingerprint=fingerprint)
-        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
-            hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
-            return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
-        case aiohttp.ClientSSLError():
-            return str(error), _NO_TLS
-        case aiohttp.ClientHttpProxyError():
-            return f"the proxy refused: {error.status} {error.message}", hints.PROXY
-        case aiohttp.ClientProxyConnectionError():
-            return f"the proxy cannot be reached: {error}", hints.PROXY
-        case _:
-            return None
 
 
 def fingerprint_of(certificate: bytes) -> str:

@@ -210,6 +210,7 @@ async def test_a_proxy_that_refuses(
         monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy.url())
         error = await refused(f"{scheme}://panel.example.com:8443", caplog)
     assert "Proxy Authentication Required" in error.message
+    assert error.attempts == 1
     assert server.requests == []
 
 
