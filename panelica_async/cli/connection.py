@@ -86,6 +86,14 @@ class Connection(Credentials):
             rich_help_panel=PANEL,
         ),
     ] = None
+    trust_env: Annotated[
+        bool,
+        typer.Option(
+            "--trust-env",
+            help="Go through the proxy that HTTPS_PROXY or HTTP_PROXY names.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     sandbox: Annotated[
         bool,
         typer.Option("--sandbox", help="Use an embedded sandbox panel, not a server.", rich_help_panel=_SANDBOX),
@@ -117,6 +125,7 @@ class Connection(Credentials):
                 timeout=self.timeout,
                 ssl=self.trust(),
                 app_name="panelica-cli",
+                trust_env=self.trust_env,
             ) as client,
         ):
             yield Panel(client=client, name=access.name, api_key=access.api_key)
@@ -165,4 +174,5 @@ class Connection(Credentials):
             return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
         given = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
-        return [text for option, value in given.items() if value is not None for text in (option, str(value))]
+        texts = [text for option, value in given.items() if value is not None for text in (option, str(value))]
+        return [*texts, "--trust-env"] if self.trust_env else texts

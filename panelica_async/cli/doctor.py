@@ -52,6 +52,7 @@ async def doctor(
                 ssl=connection.trust(),
                 timeout=connection.timeout,
                 session=access.session,
+                trust_env=connection.trust_env,
                 require=required,
             )
     if output.json:

@@ -14,6 +14,8 @@ from panelica_async.doctor.probe import Probe, Probes
 from panelica_async.doctor.quota import check_quota
 from panelica_async.doctor.reach import check_reach
 from panelica_async.doctor.scopes import check_scopes
+from panelica_async.transport.proxies import proxy_of_environment
+from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.tls import TlsSetting
 
 
@@ -26,6 +28,7 @@ async def diagnose(
     ssl: TlsSetting = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - of each request
     session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
     require: Iterable[str] = (),
 ) -> Diagnosis:
     """Find out whether calls to a panel work, and if not, why.
@@ -44,6 +47,7 @@ async def diagnose(
         ssl: How to verify the panel's certificate, as for `PanelicaClient`.
         timeout: Seconds for each request, above 0.
         session: A session to borrow; it is never closed.
+        trust_env: Whether to go through the proxy of the environment, as for `PanelicaClient`.
         require: Scopes without which the key is not good enough, such as `domains:write`.
 
     Returns:
@@ -53,7 +57,8 @@ async def diagnose(
         ConfigurationError: A setting cannot be right.
     """
     address = Address.parse(base_url)
-    probes = Probes(address, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout, session=session)
+    sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
+    probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
     try:
         probe = probes.to(address)
         reach = await check_reach(probes, probe, ssl)

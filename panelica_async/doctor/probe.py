@@ -1,6 +1,5 @@
 """Calls to one address of a panel: each is sent once, and none of them writes."""
 
-import aiohttp
 import attrs
 
 from panelica_async.client.caller import Caller
@@ -26,27 +25,27 @@ class Probes:
 
     Args:
         address: Where the panel is said to be. The key is for its origin alone.
+        sessions: The aiohttp session.
         signer: Signs with the key.
         tier: Rate-limit tier of the key, or `auto`.
         ssl: How to verify the panel's certificate.
         timeout: Seconds for one call.
-        session: A session to borrow.
 
     Raises:
-        ConfigurationError: There is no such tier, or `session` is none.
+        ConfigurationError: There is no such tier.
     """
 
     def __init__(
         self,
         address: Address,
+        sessions: SessionHolder,
         *,
         signer: Signer,
         tier: str,
         ssl: TlsSetting,
         timeout: float,
-        session: aiohttp.ClientSession | None,
     ) -> None:
-        self._sessions = SessionHolder(session)
+        self._sessions = sessions
         self._ssl = ssl
         self._timeout = timeout
         self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, given=None)))

@@ -24,7 +24,7 @@ from panelica_async.errors import (
     ServerError,
 )
 from panelica_async.models.utility import Health
-from panelica_async.transport.refusal import is_certificate_problem
+from panelica_async.transport.refusal import is_certificate_problem, is_of_proxy
 from panelica_async.transport.tls import TlsSetting
 
 _PLACE_TIMEOUT = 5.0
@@ -74,7 +74,8 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
 
 def _may_be_elsewhere(error: PanelicaError) -> bool:
     """Tell whether it helps to look at other addresses: not where this one is the right one, and out of order."""
-    return not is_untrusted(error) and not isinstance(error, ServerError)
+    is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
+    return not (is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
 
 
 async def _look_elsewhere(probes: Probes, address: Address) -> Place | None:
@@ -98,6 +99,8 @@ def _connection(address: Address, error: PanelicaError | None) -> Finding:
 
 
 def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
+    if is_of_proxy(error):
+        return error.message, error.hint
     match error.__cause__:
         case aiohttp.ClientConnectorDNSError() as cause:
             return f"the name {cause.host} is not found", "Check the spelling of base_url, and the DNS of this machine."

@@ -48,6 +48,11 @@ def is_certificate_problem(error: TransportError) -> bool:
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
 
 
+def is_of_proxy(error: TransportError) -> bool:
+    """Tell whether it was a proxy that refused, or is not there."""
+    return isinstance(error.__cause__, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError)
+
+
 def is_final(error: TransportError) -> bool:
     """Tell whether another attempt would end as this one did, before anything was sent."""
     cause = error.__cause__

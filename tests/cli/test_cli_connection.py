@@ -105,6 +105,21 @@ def test_flags_name_the_panel_again_without_credentials(monkeypatch: pytest.Monk
     assert Connection(base_url="panel.example.com", api_key=KEY).flags() == []
     trusted = Connection(base_url="panel.example.com", api_key=KEY, ca_file=Path("ca.pem"))
     assert trusted.flags() == ["--ca-file", "ca.pem"]
+    proxied = Connection(base_url="panel.example.com", api_key=KEY, trust_env=True)
+    assert proxied.flags() == ["--trust-env"]
+
+
+async def test_a_proxy_of_the_environment_is_used_on_request(
+    panelica: Command, box: Sandbox, monkeypatch: pytest.MonkeyPatch, no_backoff: None
+) -> None:
+    for name in ("base_url", "api_key", "api_secret"):
+        monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    for command in (("api", "GET", "/v1/me"), ("doctor",)):
+        assert (await asyncio.to_thread(panelica, *command)).code == 0
+        outcome = await asyncio.to_thread(panelica, *command, "--trust-env")
+        assert outcome.code == 1
+        assert "the proxy cannot be reached" in outcome.stdout + outcome.stderr
 
 
 async def test_certificate_is_trusted_by_file_or_by_fingerprint(
