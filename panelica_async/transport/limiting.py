@@ -44,6 +44,8 @@ class LimitingMiddleware:
         if not places.try_take(lane):
             await self._wait_for_place(call, lane)
         try:
+            # The client may have been closed while this attempt waited for its place: then it takes no quota.
+            self._sessions.require_open()
             if not self._keys.current.quota.limiter().try_acquire(lane=lane):
                 await self._wait_for_quota(call)
             key = self._keys.current

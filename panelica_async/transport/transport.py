@@ -117,6 +117,8 @@ class Transport:
         session = self._sessions.session()
         if learn_quota is not None and call.signed and self.keys.current.quota.is_due():
             await learn_quota()
+            # The client may have been closed meanwhile; aiohttp would say so in its own way.
+            self._sessions.require_open()
         request = call.request
         has_body = request.body is not None or call.upload is not None
         # Not `async with`: the reply was read to its end, or closed, when this returns.

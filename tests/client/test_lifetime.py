@@ -12,7 +12,7 @@ import pytest
 from panelica_async import ConfigurationError, NotFoundError, PanelicaClient
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from tests.conftest import API_KEY, API_SECRET, Connect, until
-from tests.transport.raw_server import HANG, RawServer, reply
+from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
 
 
 @pytest.fixture
@@ -106,6 +106,30 @@ async def test_closing_refuses_whoever_waits_for_quota(server: RawServer, connec
     assert limiter.waiting == 1
     assert server.requests == []
     patient.cancel()
+
+
+async def test_calls_of_a_closed_client_take_no_quota(server: RawServer, connect: Connect) -> None:
+    limiter = RateLimiter(RateLimit.unlimited())
+    server.script(*[HANG] * 100)
+    panel = connect(limiter=limiter)
+    calls = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(150)]
+    await server.received(100)
+    await panel.close()
+    await asyncio.wait(calls)
+    assert limiter.granted == 100
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_closing_while_the_panel_is_asked_for_the_quota(server: RawServer, connect: Connect) -> None:
+    # The second attempt is the last one: asking ends with an error that does not say why.
+    server.script(CLOSE, HANG)
+    panel = connect(tier="auto")
+    calls = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(3)]
+    await server.received(2)
+    await panel.close()
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(result, ConfigurationError)
+    assert len(server.requests) == 2
 
 
 def test_a_client_belongs_to_one_loop() -> None:
