@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from panelica_async.errors import ConfigurationError
 
@@ -43,10 +43,12 @@ class Address:
     Attributes:
         origin: Scheme, host and port, such as `https://panel.example.com:8443`.
         prefix: Path before `/v1`, such as `/api/external`; empty when there is none. Never signed.
+        left_out: Path that was written and dropped, such as `/dashboard`; empty when there was none.
     """
 
     origin: str
     prefix: str
+    left_out: str = field(default="", eq=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -58,10 +60,13 @@ class Address:
         """
         parts = _split(text)
         port = _port(parts)
-        prefix = _prefix(parts.path)
+        origin = f"{parts.scheme}://{_host(parts)}:{port}"
+        path = parts.path.rstrip("/")
+        names_api = path.endswith(("/v1", PUBLIC_PREFIX))
+        prefix = _prefix(path) if names_api else ""
         if not prefix and port != DIRECT_PORT:
             prefix = PUBLIC_PREFIX
-        return cls(origin=f"{parts.scheme}://{_host(parts)}:{port}", prefix=prefix)
+        return cls(origin=origin, prefix=prefix, left_out="" if names_api else path)
 
     def __str__(self) -> str:
         return self.origin + self.prefix
@@ -134,11 +139,8 @@ def _port(parts: SplitResult) -> int:
 
 
 def _prefix(path: str) -> str:
-    """Return the prefix an explicit path names; empty when it names none."""
-    path = path.rstrip("/")
+    """Return the prefix of a path that names the API."""
     prefix = path.removesuffix("/v1").rstrip("/")
-    if prefix == path and not path.endswith(PUBLIC_PREFIX):
-        return ""
     if any(segment in {"", ".", ".."} or "%" in segment for segment in prefix.split("/")[1:]):
         raise ConfigurationError("base_url has a path with empty, dot or percent-encoded segments", hint=_EXAMPLE)
     return prefix

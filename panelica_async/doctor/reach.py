@@ -9,7 +9,7 @@ from yarl import URL
 from panelica_async.core import hints
 from panelica_async.core.address import Address
 from panelica_async.core.redaction import excerpt
-from panelica_async.doctor.findings import Finding, State, failure, ok, skipped
+from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
 from panelica_async.doctor.health import ask_health
 from panelica_async.doctor.places import Place, find_place, other_places
 from panelica_async.doctor.probe import Probe, Probes
@@ -41,7 +41,7 @@ class Reach:
     @property
     def is_up(self) -> bool:
         """Whether the API answers."""
-        return self.findings[-1].state is State.OK
+        return self.findings[-1].state in {State.OK, State.WARNING}
 
 
 async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reach:
@@ -119,7 +119,11 @@ def _address(address: Address, health: Health | None, error: PanelicaError | Non
         return failure("address", _not_the_api(address, error, timeout), error.hint or _CHECK_ADDRESS)
     said = "" if health is None else f", {excerpt(health.status)}"
     version = "" if health is None or health.version is None else f", version {excerpt(health.version)}"
-    return ok("address", f"the API answers at {address}{said}{version}")
+    found = f"the API answers at {address}{said}{version}"
+    if not address.left_out:
+        return ok("address", found)
+    message = f"{found}; the path {excerpt(address.left_out)} of base_url is not one of the API, and is left out"
+    return warning("address", message, f"Write base_url (--base-url) as {address}.")
 
 
 def _not_the_api(address: Address, error: PanelicaError, timeout: float) -> str:

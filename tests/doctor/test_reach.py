@@ -142,6 +142,17 @@ async def test_wrong_path(box: Sandbox) -> None:
     assert found(diagnosis, "address").hint == f"The API answers at {box.base_url}: use that as base_url (--base-url)."
 
 
+async def test_path_that_is_left_out(box: Sandbox) -> None:
+    diagnosis = await examine(
+        box.base_url.replace("/api/external", "/api/wrong"), api_key=box.api_key, api_secret=box.api_secret
+    )
+    assert states(diagnosis) == {"address": "warning"}
+    address = found(diagnosis, "address")
+    assert address.message.startswith(f"the API answers at {box.base_url}, ")
+    assert address.message.endswith("; the path /api/wrong of base_url is not one of the API, and is left out")
+    assert address.hint == f"Write base_url (--base-url) as {box.base_url}."
+
+
 async def test_wrong_port(box: Sandbox) -> None:
     async with session_on(OneHost({3002: port_of(box.base_url)})) as session:
         diagnosis = await examine("https://panel.example.com:9443", session=session)
