@@ -119,7 +119,7 @@ def _checked(path: str) -> str:
     if path.startswith(f"{PUBLIC_PREFIX}/"):
         raise ValueError(f"path starts with {PUBLIC_PREFIX}; leave it out, the address of the panel has it")
     if "?" in path or "#" in path:
-        raise ValueError("path holds a query or a fragment; pass query parameters as query=")
+        raise ValueError("path holds a query or a fragment; pass query parameters as query= or --query")
     segments = path.split("/")[1:]
     if any(_DOTS.fullmatch(segment) for segment in segments):
         raise ValueError("path holds . or .. as a segment, which addresses something else")

@@ -16,9 +16,7 @@ from panelica_async.transport.tls import TlsSetting, fingerprint_of, verificatio
 
 NAME = "tls"
 
-_ON_THE_SERVER = (
-    "Compare it with the certificate on the server first. On the command line it is --fingerprint, the file --ca-file."
-)
+_ON_THE_SERVER = "Compare it with the certificate on the server first."
 
 
 def is_untrusted(error: PanelicaError) -> bool:
@@ -55,7 +53,10 @@ async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError 
     shown = f"; its fingerprint is {fingerprint}" if fingerprint else ""
     verified = verification(setting)
     if verified is False or (isinstance(verified, ssl.SSLContext) and verified.verify_mode == ssl.CERT_NONE):
-        hint = f"Anybody on the way can read and change everything: pass the fingerprint as ssl=. {_ON_THE_SERVER}"
+        hint = (
+            "Anybody on the way can read and change everything: pass the fingerprint as ssl= or --fingerprint. "
+            + _ON_THE_SERVER
+        )
         return warning(NAME, f"the certificate is not verified{shown}", hint, **facts)
     return ok(NAME, f"the certificate is accepted{shown}", **facts)
 

@@ -7,8 +7,10 @@ import aiohttp
 from panelica_async.core import hints
 from panelica_async.errors import TransportError
 
-_PIN = "pass its fingerprint ({fingerprint}) as ssl="
-_UNTRUSTED = f"A fresh panel has a self-signed certificate: pass its file as ssl=, {_PIN}, or install a real one."
+_PIN = "pass its fingerprint ({fingerprint}) as ssl= or --fingerprint"
+_UNTRUSTED = (
+    f"A fresh panel has a self-signed certificate: pass its file as ssl= or --ca-file, {_PIN}, or install a real one."
+)
 _PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
 _NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
 _NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."

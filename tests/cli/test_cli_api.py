@@ -60,7 +60,7 @@ def test_refusal_as_json(panelica: Command) -> None:
     ("arguments", "message"),
     [
         (["GET", "v1/domains"], "it starts with a slash"),
-        (["GET", "/v1/domains?page=2"], "holds a query"),
+        (["GET", "/v1/domains?page=2"], "pass query parameters as query= or --query"),
         (["FETCH", "/v1/domains"], "method is 'FETCH'"),
         (["GET", "/v1/domains", "-q", "page"], "--query page: write NAME=VALUE"),
         (["POST", "/v1/domains", "-d", "{"], "--data is not JSON"),

@@ -135,10 +135,14 @@ async def test_certificate_is_trusted_by_file_or_by_fingerprint(
         assert (await call("--ca-file", str(certificate.path))).code == 0
         assert (await call("--fingerprint", certificate.fingerprint)).code == 0
         before = len(box.requests)
-        for options in ((), ("--fingerprint", f"sha256:{'00:' * 31}00")):
+        for options, help_is in (
+            ((), "pass its file as ssl= or --ca-file, pass its fingerprint"),
+            (("--fingerprint", f"sha256:{'00:' * 31}00"), "as ssl= or --fingerprint. If it has not"),
+        ):
             outcome = await call(*options)
             assert outcome.code == 1
             assert "no connection to the panel" in outcome.stderr
+            assert help_is in outcome.stderr
         assert len(box.requests) == before
 
 

@@ -127,8 +127,8 @@ async def test_a_self_signed_certificate_is_refused(server: RawServer, connect: 
         "self signed", "self-signed"
     )
     assert error.hint == (
-        "A fresh panel has a self-signed certificate: pass its file as ssl=, pass its fingerprint (sha256:…, which "
-        "`panelica doctor` shows) as ssl=, or install a real one."
+        "A fresh panel has a self-signed certificate: pass its file as ssl= or --ca-file, pass its fingerprint "
+        "(sha256:…, which `panelica doctor` shows) as ssl= or --fingerprint, or install a real one."
     )
     # Nor is it trusted the second time, or for a call that is not signed.
     await refused(panel)
