@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _MESSAGE_LENGTH = 500
+_WAIT_HINT = "Call again after that time, or let the call wait longer: max_wait=, deadline=."
 
 
 class PanelicaError(Exception):
@@ -168,7 +169,7 @@ class RateLimitWaitError(PanelicaError):
         limit: Seconds it was allowed to wait: the cap, or what was left until the deadline.
     """
 
-    def __init__(self, message: str, *, wait: float, limit: float, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, wait: float, limit: float, hint: str | None = _WAIT_HINT) -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
         self.limit = limit

@@ -224,7 +224,7 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             code="NOT_FOUND",
             status=404,
             meaning=("The owner of the key has no such object, or this version of the panel has no such endpoint."),
-            hint=("Check the id by listing the objects; if it is right, update the panel."),
+            hint=("Check the path, and the id by listing the objects; if both are right, update the panel."),
         ),
         "CONFLICT": ErrorCode(
             code="CONFLICT",

@@ -23,7 +23,7 @@ MIN_PASSWORD_LENGTH = 8
 
 def domain_name(text: str) -> str:
     """Return a domain name in lower case, or refuse it."""
-    return _matching(_DOMAIN, text.lower(), "domain", "such as example.com")
+    return _matching(_DOMAIN, text.lower(), "domain", "must be a name such as example.com")
 
 
 def username(text: str) -> str:
@@ -33,7 +33,7 @@ def username(text: str) -> str:
 
 def email(text: str) -> str:
     """Return an e-mail address, or refuse it."""
-    return _matching(_EMAIL, text, "email", "such as john@example.com")
+    return _matching(_EMAIL, text, "email", "must be an address such as john@example.com")
 
 
 def local_part(text: str) -> str:

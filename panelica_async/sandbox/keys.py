@@ -155,7 +155,7 @@ def check_grants(scopes: Iterable[str], tier: str, ip_whitelist: Iterable[str]) 
     """
     for scope in scopes:
         if not is_scope(scope):
-            raise bad_request(f"scopes: {scope!r} is not a scope")
+            raise bad_request(f"scopes: {scope!r} is not a scope, such as dns:read or dns:*")
     if tier not in TIERS:
         raise bad_request(f"rate_limit_tier: {tier!r} is not one of {', '.join(TIERS)}")
     for address in ip_whitelist:

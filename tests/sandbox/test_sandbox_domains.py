@@ -64,7 +64,7 @@ async def test_an_owner_that_is_not_there(panel: SignedClient) -> None:
 async def test_no_domain_names(panel: SignedClient, name: str) -> None:
     owner = await panel.account()
     refusal = await panel.refused(400, "POST", "/v1/domains", {"domain": name, "user_id": owner["id"]})
-    assert refusal["details"] == "domain: such as example.com"
+    assert refusal["details"] == "domain: must be a name such as example.com"
 
 
 @pytest.mark.parametrize(
