@@ -179,11 +179,12 @@ class Caller:
 
 
 def _is_verdict(status: int) -> bool:
-    """Tell whether a status judges the call as such, and so the attempt whose reply was lost as well.
+    """Tell whether a status judges what was sent, and so the attempt whose reply was lost as well.
 
-    429 and 5xx speak of one attempt alone, and what a 409 stands for may have come from the lost one.
+    401 and 403 judge the key, which may have been replaced or revoked in between, 408, 429 and 5xx one attempt alone;
+    and what a 409 stands for may have come from the lost one.
     """
-    return 400 <= status < 500 and status not in {409, 429}
+    return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}
 
 
 def _error(raw: RawReply, call: Call) -> ResponseError:
