@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from panelica_async.errors import (
+    AuthenticationError,
     ConfigurationError,
     PanelicaError,
     RateLimitedError,
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
-# Failures that say nothing about the next time, and seconds until then.
-_PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError)
+# Failures that say nothing about the next time, and seconds until then. A refused key may get its right secret.
+_PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
 _ASK_AGAIN_AFTER = 60.0
 _log = logging.getLogger("panelica_async")
 
@@ -90,7 +91,7 @@ class KeyQuota:
         """Set the limiter to what the panel says, if it was not asked yet.
 
         It stays as it is, at first at the slowest tier, when the panel does not say: for good when it refuses, for a
-        minute when it cannot be reached or is busy.
+        minute when it cannot be reached, is busy, or does not know the key.
         """
         async with self._asking:
             if not self.is_due():

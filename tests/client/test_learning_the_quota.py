@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from panelica_async import PanelicaClient, RateLimitedError, RateLimitWaitError
+from panelica_async import AuthenticationError, PanelicaClient, RateLimitedError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 ASKING = "/api/external/v1/rate-limit"
+WRONG_KEY = reply(401, json={"error": "invalid API key"})
 STARTER = RateLimit.for_tier("starter")
 KEY = {"name": "Shop", "key_prefix": "pk_test_0123", "scopes": ["accounts:read"]}
 PROFESSIONAL = {
@@ -96,11 +97,10 @@ async def test_what_the_panel_may_say(
     [
         reply(403, json={"error": {"code": "apiErrors.external.insufficientScope", "required_scope": "*:*"}}),
         reply(404, json={"error": "not found"}),
-        reply(401, json={"error": "invalid API key"}),
         reply(body="<html></html>", content_type="text/html"),
         reply(json={"requests_per_minute": "many"}),
     ],
-    ids=["403", "404", "401", "a web page", "nonsense"],
+    ids=["403", "404", "a web page", "nonsense"],
 )
 async def test_a_panel_that_refuses_to_say_is_asked_once(
     server: RawServer, connect: Connect, advance: Advance, refusal: Step
@@ -147,7 +147,7 @@ async def test_a_key_of_the_embedded_panel_that_may_not_ask_for_its_limit() -> N
             assert limit_of(panel) == RateLimit.for_tier("professional")
 
 
-@pytest.mark.parametrize("failures", [[reply(500)], [CLOSE, CLOSE]], ids=["500", "closed"])
+@pytest.mark.parametrize("failures", [[reply(500)], [CLOSE, CLOSE], [WRONG_KEY]], ids=["500", "closed", "401"])
 @pytest.mark.usefixtures("no_backoff")
 async def test_a_panel_that_cannot_say_now_is_asked_again_in_a_minute(
     server: RawServer, connect: Connect, advance: Advance, failures: list[Step]
@@ -166,6 +166,20 @@ async def test_a_panel_that_cannot_say_now_is_asked_again_in_a_minute(
     await use(panel)
     assert asked(server) == len(failures) + 1
     assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
+
+
+async def test_a_key_that_gets_its_right_secret_is_asked_for_again(
+    server: RawServer, connect: Connect, advance: Advance
+) -> None:
+    server.script(WRONG_KEY, WRONG_KEY)
+    panel = connect(tier="auto")
+    with pytest.raises(AuthenticationError):
+        await use(panel)
+    panel.rotate_key(api_key=API_KEY, api_secret="sk_test_right")
+    advance(61)
+    server.script(reply(json=PROFESSIONAL))
+    await use(panel)
+    assert limit_of(panel).per_minute == 300
 
 
 async def test_a_process_that_starts_in_a_full_minute_asks_again(
