@@ -1,7 +1,7 @@
 """Places for requests that wait for quota or are on their way: so many of a client, and not all for one lane."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, LANES, Lane
 
@@ -22,13 +22,13 @@ class Places:
     def __init__(self, count: int) -> None:
         self._free = count
         self._free_for_bulk = max(1, int(count * _BULK_SHARE))
-        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
+        self._waiting: dict[Lane, OrderedDict[asyncio.Future[None], None]] = {lane: OrderedDict() for lane in LANES}
         self._interactive_run = 0
 
     @property
     def waiting(self) -> dict[Lane, int]:
         """How many wait for a place in each lane."""
-        return {lane: sum(not turn.cancelled() for turn in turns) for lane, turns in self._waiting.items()}
+        return {lane: len(turns) for lane, turns in self._waiting.items()}
 
     @property
     def free(self) -> int:
@@ -45,12 +45,14 @@ class Places:
     async def take(self, lane: Lane) -> None:
         """Wait for a place and take it, to be given back."""
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[lane].append(turn)
+        self._waiting[lane][turn] = None
         self._call()
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():
+            if turn.cancelled():
+                self._waiting[lane].pop(turn, None)
+            else:
                 self.give_back(lane)
             raise
 
@@ -64,7 +66,7 @@ class Places:
 
     def _call(self) -> None:
         while (lane := self._next()) is not None:
-            turn = self._waiting[lane].popleft()
+            turn, _ = self._waiting[lane].popitem(last=False)
             if not turn.cancelled():
                 self._take(lane)
                 turn.set_result(None)

@@ -65,6 +65,21 @@ def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
     run(main())
 
 
+def test_whoever_gives_up_is_forgotten() -> None:
+    async def main() -> None:
+        places = Places(1)
+        assert places.try_take("bulk")
+        waiting = [asyncio.create_task(places.take("bulk")) for _ in range(3)]
+        await asyncio.sleep(1)
+        assert places.waiting == {"interactive": 0, "bulk": 3}
+        waiting[1].cancel()
+        await asyncio.sleep(1)
+        assert places.waiting == {"interactive": 0, "bulk": 2}
+        assert not waiting[0].done()
+
+    run(main())
+
+
 @given(
     count=st.integers(1, 5), plan=st.lists(st.tuples(lanes, st.floats(0, 3), st.floats(0, 3) | st.none()), max_size=30)
 )
