@@ -28,9 +28,6 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
     ("arguments", "message"),
     [
         (["--scopes", "domains:fly"], "cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*"),
-            ["--scopes", "domains:fly"],
-            "the sandbox cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*",
-        ),
         (["--certificate", "cert.pem"], "--certificate and --private-key need each other"),
         (["--private-key", "cert.pem"], "--certificate and --private-key need each other"),
         (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are no certificate and its private key"),
