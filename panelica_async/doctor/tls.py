@@ -82,7 +82,8 @@ async def _read_fingerprint(url: URL, seconds: float) -> str | None:
     except OSError:
         return None
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
+    # A server that does not take its leave would hold up a connection that is closed.
+    writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
     return fingerprint_of(certificate) if certificate else None

@@ -1,5 +1,8 @@
 """The way to the panel: name, port, TLS, path; what answers instead of the API, and where it is otherwise."""
 
+import asyncio
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from panelica_async.core.address import Address
 from panelica_async.doctor import reach
 from panelica_async.doctor.places import other_places
+from panelica_async.doctor.tls import check_tls
 from panelica_async.sandbox import Sandbox
 from tests.certificates import Certificate, self_signed
 from tests.doctor.examining import NoHost, OneHost, examine, found, port_of, session_on, skipped_after, states
@@ -235,6 +239,24 @@ async def test_certificate_that_is_not_verified(certificate: Certificate) -> Non
         diagnosis = await examine(box, ssl=False)
         assert states(diagnosis) == {"tls": "warning"}
         assert certificate.fingerprint in found(diagnosis, "tls").message
+
+
+async def test_server_that_does_not_take_its_leave(certificate: Certificate) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with certificate.server_context.wrap_socket(connection, server_side=True):
+                done.wait(60)
+
+        server = asyncio.create_task(asyncio.to_thread(serve))
+        address = Address(origin=f"https://127.0.0.1:{listening.getsockname()[1]}", prefix="")
+        async with asyncio.timeout(10):
+            finding = await check_tls(address, False, None, 5)
+        assert finding.facts == {"fingerprint": certificate.fingerprint}
+        done.set()
+        await server
 
 
 async def test_plain_http_over_a_network(box: Sandbox) -> None:
