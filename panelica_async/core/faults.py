@@ -7,14 +7,14 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
 
 from panelica_async.core import hints
+from panelica_async.core.dates import http_date, unix_time
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import excerpt, redact, redact_text
 from panelica_async.errors import (
@@ -257,7 +257,7 @@ def _hint(status: int, headers: Mapping[str, str], report: _Report, now: float) 
 
 
 def _wait(status: int, headers: Mapping[str, str], report: _Report, now: float) -> float | None:
-    date = _http_date(_header(headers, "Date"))
+    date = _date(headers)
     clock = now if date is None else date
     asked = _header(headers, "Retry-After")
     reset = _header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
@@ -265,7 +265,7 @@ def _wait(status: int, headers: Mapping[str, str], report: _Report, now: float) 
         _number(report.first("retry_after")),
         _until(_moment(report.first("reset_at")), clock),
         _number(asked),
-        _until(_http_date(asked), clock),
+        _until(http_date(asked or ""), clock),
         _until(_number(reset), clock),
     )
     return next((max(0.0, wait) for wait in waits if wait is not None), None)
@@ -273,7 +273,7 @@ def _wait(status: int, headers: Mapping[str, str], report: _Report, now: float) 
 
 def _skew(headers: Mapping[str, str], now: float) -> int | None:
     """Seconds this machine's clock is ahead of the panel's, when it is notably off."""
-    date = _http_date(_header(headers, "Date"))
+    date = _date(headers)
     return None if date is None or abs(now - date) < _NOTABLE_SKEW else round(now - date)
 
 
@@ -287,20 +287,14 @@ def _moment(value: JsonValue) -> float | None:
     if number is not None or not isinstance(value, str):
         return number
     try:
-        return _unix(datetime.fromisoformat(value))
+        return unix_time(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
         return None
 
 
-def _http_date(text: str | None) -> float | None:
-    try:
-        return _unix(parsedate_to_datetime(text)) if text else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _unix(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _date(headers: Mapping[str, str]) -> float | None:
+    """Read the time of the panel, or of the web server before it."""
+    return http_date(_header(headers, "Date") or "")
 
 
 def _number(value: JsonValue) -> float | None:

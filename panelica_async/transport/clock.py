@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from math import inf
+
+from panelica_async.core.dates import http_date
 
 NOTABLE_SKEW = 30.0
 """Seconds clocks may differ before signatures follow the panel's: a tenth of what it tolerates (panel-facts A.5)."""
@@ -62,7 +62,7 @@ class PanelClock:
             sent_at: Instant of the monotonic clock at which the request left.
             received_at: Instant at which the reply was there.
         """
-        seconds = None if date is None else _seconds(date)
+        seconds = None if date is None else http_date(date)
         if seconds is None:
             return
         least, most = seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero
@@ -80,13 +80,3 @@ class PanelClock:
             self._least_skew, self._most_skew = least, most
         else:
             self._least_skew, self._most_skew = max(least, self._least_skew), min(most, self._most_skew)
-
-
-@lru_cache(maxsize=16)
-def _seconds(date: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(date)
-        # HTTP dates are in GMT, also in the old form that does not say so.
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
