@@ -99,7 +99,7 @@ class Done(CallEvent):
     status: int | None
     """HTTP status of the reply to the last attempt; None when there was none."""
     attempts: int
-    """How many attempts were sent; 0 when nothing was."""
+    """How many attempts left, those that found no connection among them; 0 when none had its turn."""
     waited: float
     """Seconds all attempts together waited for their places in the quota."""
     duration: float

@@ -33,7 +33,7 @@ class Statistics:
     in_flight: int
     """Calls that have not ended, those that wait among them."""
     attempts: int
-    """Requests that were sent."""
+    """Requests that left, those that found no connection among them."""
     retries: int
     """Attempts that were repeated."""
     throttled: int
