@@ -9,11 +9,10 @@ import attrs
 from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.envelope import Envelope, items, unwrap
-from panelica_async.core.faults import error_from_response
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, prepare
-from panelica_async.errors import DecodeError, OutcomeUnknownError, ResponseError, UnsupportedOperationError
+from panelica_async.errors import DecodeError, OutcomeUnknownError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.options import CallOptions
@@ -53,7 +52,7 @@ class Caller:
         transport: Shared by all variants.
         options: How calls are made.
         dialect: Which of its wire forms an operation takes.
-        learn_tier: Awaited before a signed call when the quota is not known; None for the call that asks for it.
+        learn_quota: Awaited before a signed call when the quota is not known; None for the call that asks for it.
     """
 
     def __init__(
@@ -61,12 +60,12 @@ class Caller:
         transport: Transport,
         options: CallOptions,
         dialect: Dialect,
-        learn_tier: Callable[[], Awaitable[None]] | None,
+        learn_quota: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect: Dialect = dialect
-        self._learn_tier = learn_tier
+        self._learn_quota = learn_quota
         self._timeouts = AttemptTimeouts(options.timeout)
 
     def call(
@@ -123,7 +122,7 @@ class Caller:
         monitor.queued(call)
         try:
             try:
-                await self.transport.send(call, self._learn_tier)
+                await self.transport.send(call, self._learn_quota)
                 result = read(self._success(call))
             except OutcomeUnknownError as error:
                 if recover is None:
@@ -143,7 +142,7 @@ class Caller:
         if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
             # An earlier attempt, whose reply was lost, has deleted it.
             return RawReply(status=204, headers=raw.headers, body=b"")
-        error = _error(raw, call)
+        error = call.error()
         if call.is_doubtful and not _is_verdict(raw.status):
             raise outcome_unknown(call, self.transport.clock, f"the last reply was {raw.status}") from error
         raise error
@@ -174,7 +173,7 @@ class Caller:
         envelope = unwrap(payload)
         if envelope.failed:
             # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
-            raise _error(raw, call)
+            raise call.error()
         return envelope
 
 
@@ -185,9 +184,3 @@ def _is_verdict(status: int) -> bool:
     and what a 409 stands for may have come from the lost one.
     """
     return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}
-
-
-def _error(raw: RawReply, call: Call) -> ResponseError:
-    return error_from_response(
-        raw.status, raw.headers, raw.body, method=call.method, path=call.path, attempts=call.attempts
-    )

@@ -112,7 +112,7 @@ class PanelicaClient(Namespaces):
         self._base_url = base_url
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
-        self._caller = Caller(transport, options, dialect, self._learn_tier)
+        self._caller = Caller(transport, options, dialect, self._learn_quota)
 
     @property
     def base_url(self) -> str:
@@ -249,7 +249,7 @@ class PanelicaClient(Namespaces):
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
 
-    async def _learn_tier(self) -> None:
+    async def _learn_quota(self) -> None:
         """Ask the panel for the quota, before the first call that counts."""
         from panelica_async.client.tier import ask_limit  # noqa: PLC0415 - models are loaded when a call is made
 
@@ -258,4 +258,4 @@ class PanelicaClient(Namespaces):
 
 
 _IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)
-"""For asking the tier: a panel that does not answer must not hold up the call that waits for it."""
+"""For asking for the quota: a panel that does not answer must not hold up the call that waits for it."""

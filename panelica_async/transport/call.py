@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import aiohttp
 import attrs
 
+from panelica_async.core.faults import error_from_response
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
+from panelica_async.errors import ResponseError
 from panelica_async.transport.options import CallOptions
 from panelica_async.transport.timeouts import AttemptTimeouts
 
@@ -78,6 +80,13 @@ class Call:
     def path(self) -> str:
         """Path as sent, from `/v1` on, without query."""
         return self.request.path
+
+    def error(self) -> ResponseError:
+        """Return the error that the reply is, when it is no success."""
+        reply = self.reply
+        return error_from_response(
+            reply.status, reply.headers, reply.body, method=self.method, path=self.path, attempts=self.attempts
+        )
 
     @property
     def time_left(self) -> float | None:

@@ -4,10 +4,9 @@ import asyncio
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from panelica_async.core.faults import error_from_response
 from panelica_async.errors import ConfigurationError, RateLimitedError, RateLimitWaitError
 from panelica_async.ratelimit import Lane
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import Call
 from panelica_async.transport.keys import ApiKey, KeyHolder
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
@@ -97,18 +96,13 @@ class LimitingMiddleware:
 
     def _learn(self, call: Call, key: ApiKey) -> None:
         """Tell the limiter what the reply says about the quota; after a refusal everybody on the key pauses."""
-        reply = call.reply
-        if reply.status == _TOO_MANY_REQUESTS:
-            self._learn_refusal(call, key, reply)
-        else:
-            key.quota.limiter().observe(reply.status, reply.headers)
-
-    def _learn_refusal(self, call: Call, key: ApiKey, reply: RawReply) -> None:
-        error = error_from_response(
-            reply.status, reply.headers, reply.body, method=call.method, path=call.path, attempts=call.attempts
-        )
+        reply, limiter = call.reply, key.quota.limiter()
+        if reply.status != _TOO_MANY_REQUESTS:
+            limiter.observe(reply.status, reply.headers)
+            return
+        error = call.error()
         assert isinstance(error, RateLimitedError)  # noqa: S101 - what a 429 becomes
-        key.quota.limiter().observe(
+        limiter.observe(
             reply.status, reply.headers, retry_after=error.retry_after, limit=error.limit, window=error.window
         )
         self._monitor.throttled(call, error)
