@@ -1,8 +1,9 @@
-"""Clients in two processes of one host, on one key, and a panel that counts: nothing is refused."""
+"""Clients in two processes, of one host or of two, on one key, and a panel that counts: nothing is refused."""
 
 import asyncio
 import os
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,22 +11,36 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import API_KEY, API_SECRET
+from tests.ratelimit.redis_server import RedisServer, needs_redis
 from tests.ratelimit.servers import BucketServer
 
 PROJECT = Path(__file__).parents[2]
 CALLS = 120
 """Of each process."""
 
-PROGRAM = f"""
+SENDING = f"""
 import asyncio, sys
 from panelica_async import PanelicaClient, RateLimit, RateLimiter
+from panelica_async.ratelimit.redis import RedisCoordinator
 
-async def main(base_url):
-    limiter = RateLimiter.for_host(RateLimit(per_minute=6000, burst=80), key="{API_KEY}")
-    async with PanelicaClient(base_url, api_key="{API_KEY}", api_secret="{API_SECRET}", limiter=limiter) as panel:
+LIMIT = RateLimit(per_minute=6000, burst=80)
+
+print("ready", flush=True)
+sys.stdin.readline()
+
+async def send(limiter):
+    async with PanelicaClient(sys.argv[1], api_key="{API_KEY}", api_secret="{API_SECRET}", limiter=limiter) as panel:
         await asyncio.gather(*(panel.request("POST", "/v1/x") for _ in range({CALLS})))
+"""
+ON_ONE_HOST = f"""
+asyncio.run(send(RateLimiter.for_host(LIMIT, key="{API_KEY}")))
+"""
+ON_TWO_HOSTS = f"""
+async def main():
+    async with RedisCoordinator(sys.argv[2], key="{API_KEY}") as coordinator:
+        await send(RateLimiter(LIMIT, coordinator=coordinator))
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main())
 """
 
 
@@ -59,11 +74,40 @@ async def counting() -> AsyncIterator[tuple[Panel, str]]:
     await runner.cleanup()
 
 
+async def run_two(program: str, *arguments: str, cache: Path) -> None:
+    """Run a program in two processes, which begin to send at the same moment."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(cache)}
+    command = (sys.executable, "-c", SENDING + program, *arguments)
+    processes = [
+        await asyncio.create_subprocess_exec(*command, env=environment, stdin=PIPE, stdout=PIPE) for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    await asyncio.gather(*(process.communicate(b"\n") for process in processes))
+    assert [process.returncode for process in processes] == [0, 0]
+
+
 async def test_two_processes_on_one_key_are_never_refused(counting: tuple[Panel, str], tmp_path: Path) -> None:
     panel, base_url = counting
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(tmp_path)}
-    processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, base_url, env=environment) for _ in range(2)
-    ]
-    assert [await process.wait() for process in processes] == [0, 0]
+    await run_two(ON_ONE_HOST, base_url, cache=tmp_path)
     assert (panel.admitted, panel.refused) == (2 * CALLS, 0)
+
+
+@needs_redis
+async def test_two_hosts_on_one_key_are_never_refused(counting: tuple[Panel, str], tmp_path: Path) -> None:
+    """Each on its own, but for a Redis server."""
+    panel, base_url = counting
+    server = await asyncio.to_thread(RedisServer, tmp_path)
+    try:
+        await run_two(ON_TWO_HOSTS, base_url, server.url, cache=tmp_path)
+        assert (panel.admitted, panel.refused) == (2 * CALLS, 0)
+    finally:
+        server.kill()
+
+
+async def test_hosts_that_know_nothing_of_each_other_are_refused(counting: tuple[Panel, str], tmp_path: Path) -> None:
+    """The panel is strict enough to tell."""
+    panel, base_url = counting
+    await run_two("asyncio.run(send(RateLimiter(LIMIT)))", base_url, cache=tmp_path)
+    assert panel.refused > 0

@@ -2,11 +2,6 @@
 
 import asyncio
 import random
-import shutil
-import socket
-import subprocess
-import time
-from pathlib import Path
 
 import attrs
 import pytest
@@ -18,52 +13,18 @@ from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Ter
 from panelica_async.ratelimit.ledger import Ledger
 from panelica_async.ratelimit.quota import Quota
 from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_claim
+from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
 from tests.virtual_time import run
 
-if shutil.which("redis-server") is None:
-    pytest.skip("redis-server is not installed", allow_module_level=True)
-
+pytestmark = needs_redis
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
-PATIENCE = 30.0  # seconds for a server to start, on a slow machine
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-class RedisServer:
-    """A server on a free port of this machine, without a disk."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.directory],
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + PATIENCE
-        with blocking_redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except blocking_redis.ConnectionError:
-                    assert self.process.poll() is None, "redis-server has ended"
-                    assert time.monotonic() < deadline, "redis-server does not answer"
-                    time.sleep(0.01)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
