@@ -37,7 +37,7 @@ async def doctor(
     """Find out whether calls to a panel work, and if not, why.
 
     Looks at the way to the panel, its certificate, its clock, and at the key with its quota and its scopes. It only
-    reads, with two signed calls. Exit code 1 means that something failed.
+    reads, with two or three signed calls. Exit code 1 means that something failed.
     """
     from panelica_async.doctor import diagnose  # noqa: PLC0415 - loads models, which `--help` need not wait for
 

@@ -136,8 +136,8 @@ class PanelicaClient(Namespaces):
         Args:
             timeout: Seconds for one attempt.
             deadline: Seconds for a whole call; None for no end.
-            max_wait: Seconds a call may wait for quota: one that would wait longer raises `RateLimitWaitError` at once.
-                None, as at first, for as long as it takes.
+            max_wait: Seconds a call may wait for quota before each attempt: one that would wait longer raises
+                `RateLimitWaitError` at once. None, as at first, for as long as it takes.
             max_retries: How often an attempt that may be repeated is repeated.
             lane: `interactive`, as at first, for calls that somebody waits for; `bulk` for work in the background,
                 which lets the others go first.

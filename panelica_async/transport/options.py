@@ -14,7 +14,7 @@ class CallOptions:
     deadline: float | None = None
     """Seconds for the whole call with its waits and retries; None for no end."""
     max_wait: float | None = None
-    """Seconds the call may wait for quota, and for what the panel asks before a retry; None for as long as it takes."""
+    """Seconds each attempt may wait for quota, and each retry for what the panel asks; None for as long as it takes."""
     max_retries: int = 3
     """How often a failed attempt is tried again."""
     lane: Lane = "interactive"
