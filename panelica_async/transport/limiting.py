@@ -22,7 +22,7 @@ class LimitingMiddleware:
     Args:
         inner: Carries the attempt on.
         keys: Has the key; one that is replaced while the attempt waits is not used any more.
-        sessions: Has the places for attempts that wait for quota or are on their way.
+        sessions: Has the slots for attempts that wait for quota or are on their way.
         monitor: Is told of refusals.
         owner: On whose behalf the attempt waits; a closing client dismisses its own.
     """
@@ -38,35 +38,35 @@ class LimitingMiddleware:
 
     async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Wait for quota; raises `RateLimitWaitError` at once when it comes too late for the call."""
-        places, lane = self._sessions.places, call.options.lane
-        # The place comes first: a request that has its share of the quota never waits for a connection.
-        if not places.try_take(lane):
-            await self._wait_for_place(call, lane)
+        slots, lane = self._sessions.slots, call.options.lane
+        # The slot comes first: a request that has its share of the quota never waits for a connection.
+        if not slots.try_acquire(lane):
+            await self._wait_for_slot(call, lane)
         try:
-            # The client may have been closed while this attempt waited for its place: then it takes no quota.
+            # The client may have been closed while this attempt waited for its slot: then it takes no quota.
             self._sessions.require_open()
             if not self._keys.current.quota.limiter().try_acquire(lane=lane):
                 await self._wait_for_quota(call)
             key = self._keys.current
             response = await self._inner(call, request, handler)
         finally:
-            places.give_back(lane)
+            slots.release(lane)
         call.is_of_old_key = key is not self._keys.current
         self._learn(call, key)
         return response
 
-    async def _wait_for_place(self, call: Call, lane: Lane) -> None:
-        places, queued_at = self._sessions.places, _now()
+    async def _wait_for_slot(self, call: Call, lane: Lane) -> None:
+        slots, queued_at = self._sessions.slots, _now()
         max_wait = call.longest_wait
         limiter = self._keys.current.quota.limiter()
         if max_wait is not None:
-            # Those who wait for a place will all wait for quota too.
-            limiter.require_within(max_wait, lane, places.waiting)
+            # Those who wait for a slot will all wait for quota too.
+            limiter.require_within(max_wait, lane, slots.waiting)
         try:
             async with asyncio.timeout(max_wait):
-                await places.take(lane)
+                await slots.acquire(lane)
         except TimeoutError:
-            waited, wait = _now() - queued_at, limiter.expected_wait(lane, places.waiting)
+            waited, wait = _now() - queued_at, limiter.expected_wait(lane, slots.waiting)
             raise RateLimitWaitError(
                 f"The call has waited {waited:.1f} s for its turn, and would wait {wait:.1f} s more.",
                 wait=waited + wait,

@@ -1,4 +1,4 @@
-"""The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its places."""
+"""The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its slots."""
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ from weakref import WeakSet
 import aiohttp
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.transport.places import Places
 from panelica_async.transport.proxies import Proxy, ProxyConnector
+from panelica_async.transport.slots import Slots
 
 MAX_IN_FLIGHT = 100
 """Requests on their way at one time. More would wait in the connector, after they were signed."""
@@ -42,8 +42,8 @@ class SessionHolder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._closed = False
-        self.places: Places = Places(_places(borrowed))
-        """Places for requests that wait for quota or are on their way."""
+        self.slots: Slots = Slots(_slots(borrowed))
+        """Slots for requests that wait for quota or are on their way."""
 
     def require_open(self) -> None:
         """Raise `ConfigurationError` once the client is closed, or the session that it borrows."""
@@ -114,7 +114,7 @@ class SessionHolder:
             )
 
 
-def _places(borrowed: aiohttp.ClientSession | None) -> int:
+def _slots(borrowed: aiohttp.ClientSession | None) -> int:
     """Return how many requests a session lets go at one time."""
     connector = borrowed.connector if borrowed is not None else None
     if connector is None:

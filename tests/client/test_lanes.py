@@ -86,7 +86,7 @@ async def test_a_web_request_passes_a_launch_at_once() -> None:
 @in_virtual_time
 async def test_a_launch_goes_on_when_there_are_many_web_requests() -> None:
     async with launched() as launch:
-        # More than have a place among the requests that wait for quota.
+        # More than have a slot among the requests that wait for quota.
         launch.start(400, launch.panel, "/v1/web")
         await launch.burst()
         launch.start(60, launch.bulk, "/v1/bulk")
@@ -143,7 +143,7 @@ async def test_a_pause_that_comes_later_ends_the_wait() -> None:
         limiter.pause(120)
         for result in await asyncio.gather(*patient, return_exceptions=True):
             assert isinstance(result, RateLimitWaitError)
-        # Those who waited for a place before they could wait for quota are not kept waiting for it either.
+        # Those who waited for a slot before they could wait for quota are not kept waiting for it either.
         assert now() - paused <= 60
 
 
@@ -170,6 +170,6 @@ async def test_a_refused_call_leaves_everything_as_it_was() -> None:
         await launch.end()
         assert launch.order() == ["bulk"] * 100
         await launch.bulk.with_options(max_wait=1).request("POST", "/v1/last")
-        places = launch.panel._transport._sessions.places
-        assert places.try_take("bulk")
-        places.give_back("bulk")
+        slots = launch.panel._transport._sessions.slots
+        assert slots.try_acquire("bulk")
+        slots.release("bulk")

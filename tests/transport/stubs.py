@@ -19,10 +19,10 @@ from panelica_async.transport.limiting import LimitingMiddleware
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.options import CallOptions
-from panelica_async.transport.places import Places
 from panelica_async.transport.quota import KeyQuota
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.slots import Slots
 from panelica_async.transport.timeouts import AttemptTimeouts
 
 
@@ -81,11 +81,11 @@ class Network:
 
 
 class OpenSessions(SessionHolder):
-    """Sessions that are never needed, with so many places."""
+    """Sessions that are never needed, with so many slots."""
 
-    def __init__(self, places: int = 100) -> None:
+    def __init__(self, slots: int = 100) -> None:
         super().__init__(None)
-        self.places = Places(places)
+        self.slots = Slots(slots)
 
     def session(self) -> ClientSession:
         return cast("ClientSession", None)

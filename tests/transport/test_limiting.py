@@ -95,7 +95,7 @@ def test_a_dismissed_owner_sends_nothing() -> None:
     run(main())
 
 
-def test_no_more_are_on_their_way_than_there_are_places() -> None:
+def test_no_more_are_on_their_way_than_there_are_slots() -> None:
     async def main() -> None:
         class Counting(Network):
             now = most = 0
@@ -109,7 +109,7 @@ def test_no_more_are_on_their_way_than_there_are_places() -> None:
                     self.now -= 1
 
         network = Counting(0.5)
-        chain = Chain(network, RateLimiter(RateLimit.unlimited()), OpenSessions(places=10))
+        chain = Chain(network, RateLimiter(RateLimit.unlimited()), OpenSessions(slots=10))
         assert await asyncio.gather(*(chain.send() for _ in range(35))) == [200] * 35
         assert network.most == 10
         assert len(network.times) == 35
@@ -117,12 +117,12 @@ def test_no_more_are_on_their_way_than_there_are_places() -> None:
     run(main())
 
 
-def test_a_call_that_sleeps_before_a_retry_gives_its_place_away() -> None:
+def test_a_call_that_sleeps_before_a_retry_gives_its_slot_away() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
-        one_place = OpenSessions(places=1)
-        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, one_place)
-        quick = Chain(Network(response()), limiter, one_place)
+        one_slot = OpenSessions(slots=1)
+        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, one_slot)
+        quick = Chain(Network(response()), limiter, one_slot)
         task = asyncio.create_task(busy.send())
         await asyncio.sleep(1)
         started = now()
@@ -133,9 +133,9 @@ def test_a_call_that_sleeps_before_a_retry_gives_its_place_away() -> None:
     run(main())
 
 
-def test_a_cancelled_call_gives_its_place_away() -> None:
+def test_a_cancelled_call_gives_its_slot_away() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), OpenSessions(places=1))
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), OpenSessions(slots=1))
         chain.limiter.pause(30)
         waiting = asyncio.create_task(chain.send())
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""Places for requests on their way: how many there are, who gets them, and that none is lost."""
+"""Slots for requests on their way: how many there are, who gets them, and that none is lost."""
 
 import asyncio
 
@@ -7,44 +7,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.transport.places import Places
+from panelica_async.transport.slots import Slots
 from tests.virtual_time import run
 
 lanes = st.sampled_from(["interactive", "bulk"])
 
 
 def test_there_are_so_many_and_no_more() -> None:
-    places = Places(3)
-    assert [places.try_take("interactive") for _ in range(4)] == [True, True, True, False]
-    places.give_back("interactive")
-    assert places.try_take("interactive")
+    slots = Slots(3)
+    assert [slots.try_acquire("interactive") for _ in range(4)] == [True, True, True, False]
+    slots.release("interactive")
+    assert slots.try_acquire("interactive")
 
 
 @pytest.mark.parametrize(("count", "for_bulk"), [(100, 80), (10, 8), (2, 1), (1, 1)])
 def test_bulk_leaves_some_to_calls_that_somebody_waits_for(count: int, for_bulk: int) -> None:
-    places = Places(count)
-    assert sum(places.try_take("bulk") for _ in range(count + 1)) == for_bulk
-    assert sum(places.try_take("interactive") for _ in range(count + 1)) == count - for_bulk
+    slots = Slots(count)
+    assert sum(slots.try_acquire("bulk") for _ in range(count + 1)) == for_bulk
+    assert sum(slots.try_acquire("interactive") for _ in range(count + 1)) == count - for_bulk
 
 
 def test_who_waits_is_called_in_order_and_interactive_first() -> None:
     async def main() -> None:
-        places, order = Places(1), []
+        slots, order = Slots(1), []
 
         async def wait(lane: Lane, name: str) -> None:
-            await places.take(lane)
+            await slots.acquire(lane)
             order.append(name)
 
-        assert places.try_take("bulk")
+        assert slots.try_acquire("bulk")
         waiting = [
             asyncio.create_task(wait(lane, name))
             for lane, name in [("bulk", "b1"), ("interactive", "i1"), ("bulk", "b2"), ("interactive", "i2")]
         ]
         await asyncio.sleep(1)
         assert order == []
-        assert not places.try_take("interactive")
+        assert not slots.try_acquire("interactive")
         for held in ["bulk", "interactive", "interactive", "bulk"]:
-            places.give_back(held)
+            slots.release(held)
             await asyncio.sleep(1)
         assert order == ["i1", "i2", "b1", "b2"]
         await asyncio.gather(*waiting)
@@ -54,12 +54,12 @@ def test_who_waits_is_called_in_order_and_interactive_first() -> None:
 
 def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
     async def main() -> None:
-        places = Places(1)
-        assert places.try_take("interactive")
-        waiting = asyncio.create_task(places.take("interactive"))
+        slots = Slots(1)
+        assert slots.try_acquire("interactive")
+        waiting = asyncio.create_task(slots.acquire("interactive"))
         await asyncio.sleep(1)
-        places.give_back("interactive")
-        assert not places.try_take("interactive")
+        slots.release("interactive")
+        assert not slots.try_acquire("interactive")
         await waiting
 
     run(main())
@@ -67,14 +67,14 @@ def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
 
 def test_whoever_gives_up_is_forgotten() -> None:
     async def main() -> None:
-        places = Places(1)
-        assert places.try_take("bulk")
-        waiting = [asyncio.create_task(places.take("bulk")) for _ in range(3)]
+        slots = Slots(1)
+        assert slots.try_acquire("bulk")
+        waiting = [asyncio.create_task(slots.acquire("bulk")) for _ in range(3)]
         await asyncio.sleep(1)
-        assert places.waiting == {"interactive": 0, "bulk": 3}
+        assert slots.waiting == {"interactive": 0, "bulk": 3}
         waiting[1].cancel()
         await asyncio.sleep(1)
-        assert places.waiting == {"interactive": 0, "bulk": 2}
+        assert slots.waiting == {"interactive": 0, "bulk": 2}
         assert not waiting[0].done()
 
     run(main())
@@ -83,23 +83,23 @@ def test_whoever_gives_up_is_forgotten() -> None:
 @given(
     count=st.integers(1, 5), plan=st.lists(st.tuples(lanes, st.floats(0, 3), st.floats(0, 3) | st.none()), max_size=30)
 )
-def test_cancelling_loses_no_place(count: int, plan: list[tuple[Lane, float, float | None]]) -> None:
-    """Each task holds a place for some time; some are cancelled at some instant, waiting, called or holding."""
+def test_cancelling_loses_no_slot(count: int, plan: list[tuple[Lane, float, float | None]]) -> None:
+    """Each task holds a slot for some time; some are cancelled at some instant, waiting, called or holding."""
 
     async def main() -> None:
-        places, most, held = Places(count), 0, 0
+        slots, most, held = Slots(count), 0, 0
 
         async def hold(lane: Lane, seconds: float) -> None:
             nonlocal held, most
-            if not places.try_take(lane):
-                await places.take(lane)
+            if not slots.try_acquire(lane):
+                await slots.acquire(lane)
             try:
                 held += 1
                 most = max(most, held)
                 await asyncio.sleep(seconds)
             finally:
                 held -= 1
-                places.give_back(lane)
+                slots.release(lane)
 
         async def cancel_after(task: "asyncio.Task[None]", seconds: float) -> None:
             await asyncio.sleep(seconds)
@@ -112,21 +112,21 @@ def test_cancelling_loses_no_place(count: int, plan: list[tuple[Lane, float, flo
                 tasks.append(asyncio.create_task(cancel_after(tasks[-1], cancelled_after)))
         await asyncio.gather(*tasks, return_exceptions=True)
         assert most <= count
-        assert places.free == count
-        assert sum(places.try_take("bulk") for _ in range(count)) == max(1, int(count * 0.8))
+        assert slots.free == count
+        assert sum(slots.try_acquire("bulk") for _ in range(count)) == max(1, int(count * 0.8))
 
     run(main())
 
 
-def test_every_fifth_place_goes_to_bulk_while_both_wait() -> None:
+def test_every_fifth_slot_goes_to_bulk_while_both_wait() -> None:
     async def main() -> None:
-        places, order = Places(2), []
+        slots, order = Slots(2), []
 
         async def hold(lane: Lane) -> None:
-            await places.take(lane)
+            await slots.acquire(lane)
             order.append(lane)
             await asyncio.sleep(1)
-            places.give_back(lane)
+            slots.release(lane)
 
         lanes: list[Lane] = ["interactive"] * 40 + ["bulk"] * 12
         await asyncio.gather(*(hold(lane) for lane in lanes))

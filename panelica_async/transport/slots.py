@@ -1,4 +1,4 @@
-"""Places for requests that wait for quota or are on their way: so many of a client, and not all for one lane."""
+"""Slots for requests that wait for quota or are on their way: so many of a client, and not all for one lane."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,13 +6,13 @@ from collections import OrderedDict
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, LANES, Lane
 
 _BULK_SHARE = 0.8
-"""Part of the places that bulk calls can have together: a web request must not wait for one behind a launch."""
+"""Part of the slots that bulk calls can have together: a web request must not wait for one behind a launch."""
 
 
-class Places:
-    """Hands out places: the interactive lane before bulk, first come, first served in each.
+class Slots:
+    """A semaphore with lanes: the interactive lane before bulk, first come, first served in each.
 
-    While both lanes wait, every fifth place goes to bulk, as in the limiter, which bulk calls would not even reach
+    While both lanes wait, every fifth slot goes to bulk, as in the limiter, which bulk calls would not even reach
     otherwise.
 
     Args:
@@ -27,7 +27,7 @@ class Places:
 
     @property
     def waiting(self) -> dict[Lane, int]:
-        """How many wait for a place in each lane."""
+        """How many wait for a slot in each lane."""
         return {lane: len(turns) for lane, turns in self._waiting.items()}
 
     @property
@@ -35,15 +35,15 @@ class Places:
         """How many are free."""
         return self._free
 
-    def try_take(self, lane: Lane) -> bool:
-        """Take a place if there is one and nobody of the lane waits, to be given back; tell whether it was taken."""
+    def try_acquire(self, lane: Lane) -> bool:
+        """Take a slot if there is one and nobody of the lane waits, to be released; tell whether it was taken."""
         if self._waiting[lane] or not self._has_one(lane):
             return False
         self._take(lane)
         return True
 
-    async def take(self, lane: Lane) -> None:
-        """Wait for a place and take it, to be given back."""
+    async def acquire(self, lane: Lane) -> None:
+        """Wait for a slot and take it, to be released."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting[lane][turn] = None
         self._call()
@@ -53,11 +53,11 @@ class Places:
             if turn.cancelled():
                 self._waiting[lane].pop(turn, None)
             else:
-                self.give_back(lane)
+                self.release(lane)
             raise
 
-    def give_back(self, lane: Lane) -> None:
-        """Return a place, and call who waits for one."""
+    def release(self, lane: Lane) -> None:
+        """Return a slot, and call who waits for one."""
         self._free += 1
         if lane == "bulk":
             self._free_for_bulk += 1
@@ -72,7 +72,7 @@ class Places:
                 turn.set_result(None)
 
     def _next(self) -> Lane | None:
-        """Return the lane of who gets a place now, None when nobody does."""
+        """Return the lane of who gets a slot now, None when nobody does."""
         order = LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES)
         return next((lane for lane in order if self._waiting[lane] and self._has_one(lane)), None)
 
