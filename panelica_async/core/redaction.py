@@ -43,7 +43,8 @@ _CONTAINER = re.compile(
     rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
 )
 _PRIVATE_KEY = re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)")
-_USER_INFO = re.compile(r"(?i)(\bhttps?://)[^\s/?#@\"'<>]+@")
+# Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
+_USER_INFO = re.compile(r"(?i)((?<![\w.+-])[a-z][\w.+-]*+://)[^\s/?#\"'<>]+@")
 _API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w+")
 _HOOK_URL = re.compile(
     r"(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks)/)[^\s\"'<>]+"

@@ -139,6 +139,8 @@ def test_what_lies_too_deep_is_hidden():
         (f'{{\\"tokens\\":[\\"{SECRET}', f'{{\\"tokens\\":{REDACTED}'),
         # names and passwords in addresses
         (f"git clone https://oauth2:{SECRET}@example.com/a.git", f"git clone https://{REDACTED}@example.com/a.git"),
+        (f"dial postgres://panel:{SECRET}@127.0.0.1/db: refused", f"dial postgres://{REDACTED}@127.0.0.1/db: refused"),
+        (f"redis://:a@{SECRET}@127.0.0.1:6379", f"redis://{REDACTED}@127.0.0.1:6379"),
         ("https://example.com/?to=a@b.example", "https://example.com/?to=a@b.example"),
         # credentials by their look
         (
