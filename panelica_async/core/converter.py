@@ -12,7 +12,6 @@ from cattrs import Converter, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import (
     make_dict_structure_fn,
-    make_dict_structure_fn_from_attrs,  # pyright: ignore[reportUnknownVariableType]  cattrs leaves a parameter open
     make_dict_unstructure_fn,
     override,
 )
@@ -166,7 +165,7 @@ def _model_structure(kind: type[Model], converter: Converter) -> _Hook:
     overrides: dict[str, Any] = {field.name: override(rename=_wire_name(field)) for field in fields}
     overrides["extra"] = override(struct_hook=lambda value, _: value)
     build = make_dict_structure_fn(kind, converter, _cattrs_detailed_validation=True, **overrides)
-    build_plain = _plain_structure(kind, converter, fields, overrides)
+    build_plain = _plain_structure(kind, converter, fields)
 
     def structure(data: object, _: object) -> Model:
         if not isinstance(data, dict):
@@ -187,28 +186,37 @@ def _model_structure(kind: type[Model], converter: Converter) -> _Hook:
 
 
 def _plain_structure(
-    kind: type[Model], converter: Converter, fields: "list[attrs.Attribute[Any]]", overrides: dict[str, Any]
+    kind: type[Model], converter: Converter, fields: "list[attrs.Attribute[Any]]"
 ) -> Callable[[dict[str, Any]], Model | None]:
     """Return what builds a model whose texts, integers and booleans are such, and returns None for any other.
 
     A hook for each of these fields would take half the time of a model; looking at their types is all they need. What
     is wrong, and where, is for the hooks to say.
     """
-    types = {_wire_name(field): _plain_types(field) for field in fields}
-    checks = [(name, allowed) for name, allowed in types.items() if allowed]
-    # cattrs calls no hook for a field with a converter of its own.
-    inlined = [field.evolve(converter=_keep) if types[_wire_name(field)] else field for field in fields]
-    build = make_dict_structure_fn_from_attrs(
-        inlined, kind, converter, _cattrs_detailed_validation=False, _cattrs_prefer_attrib_converters=True, **overrides
-    )
+    parts = [
+        (
+            _wire_name(field),
+            cast("str", field.alias),
+            _plain_types(field),
+            converter.get_structure_hook(field.type),
+            field,
+        )
+        for field in fields
+    ]
 
     def structure(values: dict[str, Any]) -> Model | None:
-        get = values.get
-        for name, allowed in checks:
-            if type(get(name)) not in allowed:
-                return None
+        # Names of ours, in the order of the fields: Python finds these three times as fast as those of the reply.
+        arguments: dict[str, Any] = {}
         try:
-            return build(values, kind)
+            for name, argument, plain_types, hook, type_ in parts:
+                if name in values:
+                    value = values[name]
+                    if not plain_types:
+                        value = hook(value, type_)
+                    elif type(value) not in plain_types:
+                        return None
+                    arguments[argument] = value
+            return kind(**arguments)
         except Exception:  # noqa: BLE001 - whatever it is, the hooks find it again
             return None
 
@@ -220,10 +228,6 @@ def _plain_types(field: "attrs.Attribute[Any]") -> frozenset[type]:
     types = frozenset(get_args(field.type) if _is_optional(field.type) else (field.type,))
     is_plain = types <= {str, int, bool, NoneType}
     return cast("frozenset[type]", types) if is_plain else frozenset()
-
-
-def _keep(value: T) -> T:
-    return value
 
 
 def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
