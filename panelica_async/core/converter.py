@@ -193,19 +193,14 @@ def _plain_structure(
     A hook for each of these fields would take half the time of a model; looking at their types is all they need. What
     is wrong, and where, is for the hooks to say.
     """
+    hook_of = converter.get_structure_hook
     parts = [
-        (
-            _wire_name(field),
-            cast("str", field.alias),
-            _plain_types(field),
-            converter.get_structure_hook(field.type),
-            field,
-        )
+        (_wire_name(field), cast("str", field.alias), _plain_types(field), hook_of(field.type), field.type)
         for field in fields
     ]
 
     def structure(values: dict[str, Any]) -> Model | None:
-        # Names of ours, in the order of the fields: Python finds these three times as fast as those of the reply.
+        # Names of ours, in the order of the fields: Python finds those faster than the reply's.
         arguments: dict[str, Any] = {}
         try:
             for name, argument, plain_types, hook, type_ in parts:
