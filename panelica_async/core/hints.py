@@ -19,6 +19,7 @@ PROXY: Final = (
     "reached without it."
 )
 WEB_PAGE: Final = "A web server answered, not the API: check base_url, its port and its path."
+_CLOUDFLARE = "Cloudflare had no reply of the panel: look whether the work was done before you send it again."
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -36,6 +37,9 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         502: "The API service of the panel is down or restarting: look at it on the server, or wait a minute.",
         503: "The service behind this call is down: start it on the server, and try again.",
         504: "The panel took too long: look whether the work was done before you send it again.",
+        520: _CLOUDFLARE,
+        522: _CLOUDFLARE,
+        524: _CLOUDFLARE,
     }
 )
 """What to do when the status is all there is, or its code is not known."""

@@ -1,5 +1,6 @@
 """The innermost middleware: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
 
+import asyncio
 import re
 
 import aiohttp
@@ -12,8 +13,8 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.refusal import refusal
 from panelica_async.transport.sessions import SessionHolder
 
-GATEWAY_ERRORS = (502, 504)
-"""The web server before the panel has lost the panel's reply."""
+GATEWAY_ERRORS = (502, 504, 520, 522, 524)
+"""The web server before the panel has lost the panel's reply; from 520 on it is Cloudflare, which serves 8443 too."""
 LONGEST_BODY = 64 * 1024 * 1024
 """Bytes of a reply that are read, uncompressed: a few kilobytes can claim to be gigabytes."""
 
@@ -53,6 +54,8 @@ class Exchange:
         call.sent_at = clock.monotonic()
         call.may_be_done = True
         call.reply = NO_REPLY
+        # aiohttp sets it when it sends.
+        request.response = None
         self._monitor.sent(call, request.headers)
         try:
             with call.timeouts.limit():
@@ -64,7 +67,13 @@ class Exchange:
         except aiohttp.InvalidURL as error:
             call.may_be_done = lost_before
             raise ConfigurationError("base_url does not make a valid URL") from error
+        except asyncio.CancelledError:
+            if request.response is None:
+                call.may_be_done = lost_before
+            raise
         except TimeoutError as error:
+            if request.response is None:
+                call.may_be_done = lost_before
             raise RequestTimeoutError(
                 f"no reply within {call.timeouts.seconds:g} s", method=call.method, path=call.path
             ) from error

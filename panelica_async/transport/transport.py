@@ -26,6 +26,7 @@ from panelica_async.transport.tls import TlsSetting, verification
 
 _CONNECT_TIMEOUT = 10.0
 """Seconds to make a connection, TLS included."""
+_DEADLINE_HINT = "Allow the call more time with deadline=; waits for quota and for retries count."
 _JSON = "application/json"
 _CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
 
@@ -111,7 +112,9 @@ class Transport:
             raise
         except TimeoutError as error:
             reason = f"the deadline of {deadline:g} s has passed"
-            raise RequestTimeoutError(reason, method=call.method, path=call.path, attempts=call.attempts) from error
+            raise RequestTimeoutError(
+                reason, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT
+            ) from error
 
     async def _send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
         session = self._sessions.session()

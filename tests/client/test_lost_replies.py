@@ -1,9 +1,11 @@
 """What a caller is told when a reply is lost or refused, over real sockets: nothing doubled, nothing guessed."""
 
 import asyncio
+import contextlib
 import pickle
 import socket
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +26,7 @@ from panelica_async import (
     TransportError,
 )
 from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.transport.exchange import GATEWAY_ERRORS
 from tests.conftest import Advance, Connect
 from tests.transport.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
 
@@ -178,7 +181,7 @@ async def test_without_a_connection_everything_is_repeated_and_nothing_doubtful(
 
 
 @pytest.mark.parametrize("send", [read, *SAFE_WRITES])
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 503, *GATEWAY_ERRORS])
 async def test_safe_calls_outlast_passing_errors(server: RawServer, connect: Connect, status: int, send: Send) -> None:
     busy = reply(status, headers=COME_BACK)
     server.script(busy, busy, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
@@ -196,7 +199,7 @@ async def test_creates_outlast_refusals(server: RawServer, connect: Connect, sta
 
 
 @pytest.mark.parametrize("send", CREATES)
-@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("status", GATEWAY_ERRORS)
 async def test_a_gateway_error_leaves_the_fate_of_a_create_open(
     server: RawServer, connect: Connect, status: int, send: Send
 ) -> None:
@@ -225,7 +228,7 @@ async def test_the_last_refusal_is_the_error(server: RawServer, connect: Connect
     assert (error.status, error.attempts) == (status, 2)
 
 
-@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("status", GATEWAY_ERRORS)
 async def test_a_gateway_that_always_fails(server: RawServer, connect: Connect, status: int) -> None:
     """A read has failed; a write may have been done each time, and the web server has lost what the panel said."""
     server.script(*[reply(status)] * NEVER)
@@ -336,6 +339,33 @@ async def test_the_deadline_counts_what_was_lost_before(server: RawServer, conne
     error = await task
     assert isinstance(error, OutcomeUnknownError)
     assert error.attempts == 2
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """Return the address of a server that takes no connection, and refuses none: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit the queue")
+async def test_who_gives_up_while_it_connects_knows_that_nothing_was_done(deaf: str, connect: Connect) -> None:
+    panel = connect(base_url=deaf)
+    with pytest.raises(RequestTimeoutError, match="the deadline of") as caught:
+        await create(panel.with_options(deadline=0.1))
+    assert "deadline=" in str(caught.value.hint)
+    call = asyncio.ensure_future(create(panel))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await call
+    assert cancelled.value.__cause__ is None
+    assert panel.stats().unknown == 0
 
 
 async def test_quota_after_the_deadline_is_refused_at_once(server: RawServer, connect: Connect) -> None:

@@ -66,6 +66,7 @@ class Network:
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         self.times.append(now())
+        request.response = cast("ClientResponse", self)
         outcome: Any = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, float):
             await asyncio.sleep(outcome)
