@@ -10,7 +10,7 @@ from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeo
 from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.refusal import refusal
+from panelica_async.transport.refusal import refusal, unreachable
 from panelica_async.transport.sessions import SessionHolder
 
 GATEWAY_ERRORS = (502, 504, 520, 522, 524)
@@ -124,6 +124,8 @@ async def _beginning(response: ClientResponse) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return unreachable(error)
     return str(error) or type(error).__name__
 
 

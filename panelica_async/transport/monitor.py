@@ -36,7 +36,7 @@ class Monitor:
         Raises:
             TypeError: The listener is a coroutine function, or cannot be called.
         """
-        if not callable(listener) or iscoroutinefunction(listener):
+        if not callable(listener) or iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
             raise TypeError("a listener is a plain function that takes an event: nobody would await a coroutine")
         subscription = object()
         self._listeners = {**self._listeners, subscription: listener}

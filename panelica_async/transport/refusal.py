@@ -1,5 +1,7 @@
 """Why a connection was refused, by a certificate, a proxy or nobody at all, and what to do about it."""
 
+import os
+import socket
 import ssl
 
 import aiohttp
@@ -40,9 +42,20 @@ def refusal(
         case aiohttp.ClientHttpProxyError():
             return f"the proxy refused: {error.status} {error.message}", hints.PROXY
         case aiohttp.ClientProxyConnectionError():
-            return f"the proxy cannot be reached: {error}", hints.PROXY
+            return f"the proxy cannot be reached: {unreachable(error)}", hints.PROXY
         case _:
             return None
+
+
+def unreachable(error: aiohttp.ClientConnectorError) -> str:
+    """Return which host could not be reached, and why, in the words of the system."""
+    cause = error.os_error
+    if isinstance(cause, socket.gaierror) or cause.errno is None:
+        reason = cause.strerror or str(cause)
+    else:
+        # asyncio's own words say which call failed, and not why.
+        reason = os.strerror(cause.errno)
+    return f"{error.host}:{error.port}: {reason}"
 
 
 def is_certificate_problem(error: TransportError) -> bool:

@@ -30,11 +30,6 @@ class Slots:
         """How many wait for a slot in each lane."""
         return {lane: len(turns) for lane, turns in self._waiting.items()}
 
-    @property
-    def free(self) -> int:
-        """How many are free."""
-        return self._free
-
     def try_acquire(self, lane: Lane) -> bool:
         """Take a slot if there is one and nobody of the lane waits, to be released; tell whether it was taken."""
         if self._waiting[lane] or not self._has_one(lane):

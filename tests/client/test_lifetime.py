@@ -71,7 +71,7 @@ async def test_a_borrowed_session_that_is_closed(connect: Connect, session: aioh
 )
 async def test_no_more_in_flight_than_a_borrowed_connector_lets(limits: dict[str, int], expected: int) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
-        assert make(session=session)._transport._sessions.slots.free == expected
+        assert make(session=session)._transport._sessions.slots._free == expected
 
 
 async def test_a_closed_client_says_so(server: RawServer, connect: Connect) -> None:

@@ -100,7 +100,11 @@ async def heard_nobody(event: Event) -> None:
     """What an async program is tempted to pass."""
 
 
-@pytest.mark.parametrize("listener", [heard_nobody, functools.partial(heard_nobody), None, "print"])
+class AsyncListener:
+    async def __call__(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("listener", [heard_nobody, functools.partial(heard_nobody), AsyncListener(), None, "print"])
 async def test_what_cannot_listen_is_refused(connect: Connect, listener: Any) -> None:
     with pytest.raises(TypeError, match="a plain function that takes an event"):
         connect().subscribe(listener)

@@ -112,7 +112,7 @@ def test_cancelling_loses_no_slot(count: int, plan: list[tuple[Lane, float, floa
                 tasks.append(asyncio.create_task(cancel_after(tasks[-1], cancelled_after)))
         await asyncio.gather(*tasks, return_exceptions=True)
         assert most <= count
-        assert slots.free == count
+        assert slots._free == count
         assert sum(slots.try_acquire("bulk") for _ in range(count)) == max(1, int(count * 0.8))
 
     run(main())
