@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import hypothesis
 import pytest
@@ -14,8 +14,11 @@ from panelica_async.transport import retrying
 from tests.certificates import Certificate, self_signed
 from tests.transport.raw_server import RawServer
 
-# How long an example takes says something about the machine, not about the code.
-hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# How long an example takes says something about the machine, not about the code. The examples are the same each time,
+# so that a failure is everybody's; `pytest --hypothesis-profile explore` looks for others.
+_ANY_SPEED: Final = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("suite", derandomize=True, **_ANY_SPEED)
+hypothesis.settings.register_profile("explore", **_ANY_SPEED)
 hypothesis.settings.load_profile("suite")
 
 API_KEY = "pk_test_0123456789abcdef"

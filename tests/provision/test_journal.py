@@ -113,7 +113,7 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestAnySequence.settings = settings(max_examples=30, stateful_step_count=30)
 
 
 def test_it_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ class TestNonsense:
         + ["Retry-After", "Date"]
     )
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(
         st.sampled_from([200, 404, 429, 500, 0]),
         st.dictionaries(names, numbers),

@@ -126,7 +126,7 @@ def earliest(bounds: Bounds, went: list[float], paused: list[tuple[float, float]
     return instant
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(BOUNDS), scripts)
 def test_everybody_goes_in_order_as_early_as_allowed_and_never_earlier(bounds, script):
     callers, paused, order = run(play(bounds.limit, script))

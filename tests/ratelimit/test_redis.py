@@ -175,7 +175,7 @@ limits = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits, steps, st.uuids())
 def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, name):
     clock = 1000.0
