@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
@@ -25,9 +25,12 @@ COME_BACK = reply(503, headers={"Retry-After": "0"})
 class RecordingFile(io.FileIO):
     """A file that keeps the sizes of what is read of it."""
 
+    opened: ClassVar["list[RecordingFile]"] = []
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.chunks: list[int] = []
+        self.opened.append(self)
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(-1 if size is None else size)
@@ -47,6 +50,14 @@ def file_in(request: RawRequest) -> bytes:
     boundary = request.headers["Content-Type"].partition("boundary=")[2].encode()
     part = request.body.split(b"--" + boundary)[-2]
     return part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+
+
+@pytest.fixture(autouse=True)
+def _close_files() -> Iterator[None]:
+    """Not every version of aiohttp closes what it has sent, nor what it has not."""
+    yield
+    while RecordingFile.opened:
+        RecordingFile.opened.pop().close()
 
 
 @pytest.fixture
