@@ -12,8 +12,10 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
+import attrs
 from aiolimiter import AsyncLimiter
 
 from benchmarks import machine
@@ -28,12 +30,12 @@ _WORKERS = 300
 _WAITERS = 10_000
 
 
-def _ours() -> Acquire:
-    return RateLimiter(RateLimit.for_tier("professional")).acquire
+def _ours(limit: RateLimit) -> Acquire:
+    return RateLimiter(limit).acquire
 
 
-def _ours_bulk() -> Acquire:
-    limiter = RateLimiter(RateLimit.for_tier("professional"))
+def _ours_bulk(limit: RateLimit) -> Acquire:
+    limiter = RateLimiter(limit)
     return lambda: limiter.acquire(lane="bulk")
 
 
@@ -74,10 +76,11 @@ async def _saturate(acquire: Acquire, server: Server, seconds: float, chance: ra
 def throughput(hours: float, *, hour_limit: bool) -> list[dict[str, Any]]:
     """Return admitted share and refusals of each limiter at each server."""
     servers = HOUR_SERVERS if hour_limit else SERVERS
+    limit = attrs.evolve(RateLimit.for_tier("professional"), per_hour=_PER_HOUR if hour_limit else None)
     possible = hours * (_PER_HOUR if hour_limit else 60 * _PER_MINUTE)
     clients = {
-        "panelica_async": _ours,
-        "panelica_async, bulk lane": _ours_bulk,
+        "panelica_async": partial(_ours, limit),
+        "panelica_async, bulk lane": partial(_ours_bulk, limit),
         "aiolimiter": _aiolimiter_pair if hour_limit else _aiolimiter,
     }
     rows = []
