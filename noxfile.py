@@ -84,7 +84,7 @@ def bench(session: nox.Session) -> None:
 
 
 def _install(session: nox.Session, *requirements: str) -> None:
-    # Compiling all modules would take a third of the time, and most are never imported.
+    # Compiling all modules would take a fifth of the time, and most are never imported.
     session.install("--no-compile", "-e", ".[cli]", *requirements)
 
 
