@@ -1,6 +1,7 @@
 """The only door to every check and chore: `nox` runs all checks, `nox -s NAME` one of them, `nox -l` lists them."""
 
 import os
+import shutil
 from itertools import chain
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "drift", "tests", "floor"]
+nox.options.sessions = ["checks", "tests", "floor"]
 # A Python that is not on this machine is skipped.
 nox.options.error_on_missing_interpreters = False
 
@@ -21,24 +22,39 @@ for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
 TESTING = [requirement for requirement in DEVELOPMENT if not requirement.startswith(("nox", "pyright"))]
+# Hypothesis marks its properties itself.
+QUICK = "not once and not hypothesis"
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+@nox.session
+def checks(session: nox.Session) -> None:
+    """Check style, types and generated files: `lint`, `types` and `drift` in one environment."""
+    _install(session, *DEVELOPMENT)
+    _lint(session)
+    _types(session)
+    _drift(session)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and layout with ruff; `-- --fix` repairs what can be repaired."""
     session.install(*_pinned("ruff"))
-    session.run("ruff", "check", *session.posargs, *CODE)
-    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--diff"]), *CODE)
+    _lint(session, *session.posargs)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: mypy --strict over the code, pyright over the package, its public API without any Unknown."""
     _install(session, *DEVELOPMENT)
-    session.run("mypy")
-    session.run("pyright")
-    session.run("pyright", "--verifytypes", "panelica_async", "--ignoreexternal")
+    _types(session)
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Fail with a diff when a generated file is not what spec/ gives."""
+    _install_generator(session)
+    _drift(session)
 
 
 @nox.session
@@ -48,25 +64,18 @@ def codegen(session: nox.Session) -> None:
     session.run("python", "-m", "codegen")
 
 
-@nox.session
-def drift(session: nox.Session) -> None:
-    """Fail with a diff when a generated file is not what spec/ gives."""
-    _install_generator(session)
-    session.run("python", "-m", "codegen", "--check")
-
-
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after `--` go to pytest."""
+    """Run the tests; arguments after `--` go to pytest. The slow ones run on the first Python alone."""
     _install(session, *TESTING)
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", *_selected(session), *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(python=PYTHONS[0])
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
-    session.run("pytest", "-n", "auto", "-m", "not development", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session
@@ -81,6 +90,28 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks; figures are ratios to a baseline measured in the same run."""
     _install(session, *TESTING, *nox.project.dependency_groups(PYPROJECT, "bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def _lint(session: nox.Session, *options: str) -> None:
+    session.run("ruff", "check", *options, *CODE)
+    session.run("ruff", "format", *([] if "--fix" in options else ["--diff"]), *CODE)
+
+
+def _types(session: nox.Session) -> None:
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "panelica_async", "--ignoreexternal")
+
+
+def _drift(session: nox.Session) -> None:
+    session.run("python", "-m", "codegen", "--check")
+
+
+def _selected(session: nox.Session) -> list[str]:
+    """Return the selection of the tests of a Python: all on the first one that this machine has."""
+    python = str(session.python)
+    first = next((version for version in PYTHONS if shutil.which(f"python{version}")), python)
+    return [] if python == first else ["-m", QUICK]
 
 
 def _install(session: nox.Session, *requirements: str) -> None:
