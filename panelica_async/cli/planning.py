@@ -14,7 +14,17 @@ from panelica_async import RateLimit
 from panelica_async.cli.connection import Panel
 from panelica_async.cli.output import Output
 from panelica_async.cli.state import RunFiles
-from panelica_async.cli.wording import KINDS, duration, moment, number, object_table, quota, several, thing
+from panelica_async.cli.wording import (
+    KINDS,
+    duration,
+    moment,
+    number,
+    object_table,
+    quota,
+    remark_lines,
+    several,
+    thing,
+)
 from panelica_async.facts import TIERS
 from panelica_async.provision import Journal, Manifest, Plan, Verdict
 
@@ -113,6 +123,7 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
         f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
         f"{number(in_the_way)} in the way{doubtful}.\n{_time(plan, panel.limiter.limit)}"
         + (f"\nColumns that were ignored: {ignored}." if ignored else "")
+        + "".join(f"\n{line}" for line in remark_lines(plan.remarks))
     )
 
 

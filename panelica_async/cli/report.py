@@ -18,10 +18,11 @@ from panelica_async.cli.wording import (
     next_command,
     object_table,
     print_labelled,
+    remark_lines,
     several,
     thing,
 )
-from panelica_async.provision import SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.provision import Remark, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -53,6 +54,8 @@ class RunReport:
     panel: str
     ending: Ending
     files: RunFiles
+    remarks: tuple[Remark, ...]
+    """What the plan remarked."""
     arguments: tuple[str, ...]
     """What the next command is given to mean the same run."""
 
@@ -92,6 +95,7 @@ class RunReport:
             "seconds": round(ending.seconds, 1),
             "interrupted": ending.interrupted,
             "error": None if ending.error is None else error_data(ending.error),
+            "remarks": [remark.to_dict() for remark in self.remarks],
             "sites": [outcome.to_dict() for outcome in ending.outcomes],
             "journal": str(self.files.journal),
             "passwords": None if self.passwords is None else str(self.passwords),
@@ -103,6 +107,8 @@ class RunReport:
         console.print()
         console.print(self._summary(), soft_wrap=True)
         console.print(f"{several(self.ending.calls, 'call')} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        for line in remark_lines(self.remarks):
+            console.print(Text(line), soft_wrap=True)
         bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]
         if bad:
             console.print()

@@ -109,6 +109,7 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
         panel=panel.client.base_url,
         ending=attrs.evolve(ending, seconds=planning + ending.seconds),
         files=files,
+        remarks=plan.remarks,
         arguments=(name, *options.connection.flags(), *options.state.flags()),
     )
     if output.json:

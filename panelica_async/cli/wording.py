@@ -1,7 +1,8 @@
 """Words, figures and tables, as people read them."""
 
+import itertools
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimit
-from panelica_async.provision import Record, SiteStatus, StepKind
+from panelica_async.provision import Record, Remark, SiteStatus, StepKind
 
 KINDS = {
     StepKind.ACCOUNT: ("account", "accounts"),
@@ -31,6 +32,12 @@ SITES = {
     SiteStatus.SKIPPED: ("not finished", "yellow"),
 }
 """What became of a site, and the colour of it."""
+
+
+_REMARKS = 20
+"""How many remarks are printed; all of them are in the data."""
+_PLACES = 5
+"""How many places are named for each."""
 
 
 def number(value: float) -> str:
@@ -84,6 +91,18 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     for site, name, status, reason in rows:
         table.add_row(Text(site), Text(name), status, Text(reason))
     return table
+
+
+def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
+    """Yield a line for each thing that is remarked, with the first few places it was remarked at."""
+    places: dict[str, list[str]] = {}
+    for remark in remarks:
+        places.setdefault(remark.text, []).append(remark.where)
+    for text, all_places in itertools.islice(places.items(), _REMARKS):
+        more = f" and {number(len(all_places) - _PLACES)} more" if len(all_places) > _PLACES else ""
+        yield f"Note: {text} ({', '.join(all_places[:_PLACES])}{more})."
+    if len(places) > _REMARKS:
+        yield f"{several(len(places) - _REMARKS, 'more note')}: see --json."
 
 
 def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:

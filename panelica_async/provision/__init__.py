@@ -29,6 +29,7 @@ from panelica_async.provision.manifest import (
     ManifestError,
     Owner,
     Problem,
+    Remark,
     Site,
 )
 from panelica_async.provision.outcome import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
@@ -53,6 +54,7 @@ __all__ = [
     "PlannedStep",
     "Problem",
     "Record",
+    "Remark",
     "Removal",
     "RemovalStatus",
     "Run",

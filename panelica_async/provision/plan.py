@@ -10,7 +10,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.journal import Journal, Record
-from panelica_async.provision.manifest import Manifest, Site
+from panelica_async.provision.manifest import Manifest, Remark, Site
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
 from panelica_async.ratelimit import RateLimit
@@ -73,6 +73,8 @@ class Plan:
     """What the panel had when the plan was made."""
     sites: tuple[SitePlan, ...] = attrs.field(repr=False)
     """The sites in the order of the manifest."""
+    remarks: tuple[Remark, ...] = ()
+    """What is no problem, but worth knowing: of the manifest, then of what it meets on the panel."""
     list_calls: int = 0
     """Number of calls it took to make the plan."""
 
@@ -121,7 +123,7 @@ class Plan:
                     if planned.verdict is Verdict.EXISTS:
                         ids[step.id] = planned.object_id
             sites.append(SitePlan(site=site, steps=tuple(decided[step.id] for step in steps)))
-        return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites))
+        return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites), remarks=manifest.remarks)
 
     def updated(self, journal: Journal) -> Self:
         """Return the plan as it is with what a journal knows, without another call."""
@@ -180,6 +182,7 @@ class Plan:
                 kind.value: {verdict.value: count for verdict, count in verdicts.items()}
                 for kind, verdicts in self.counts.items()
             },
+            "remarks": [remark.to_dict() for remark in self.remarks],
             "sites": [
                 {
                     "domain": site.site.domain,

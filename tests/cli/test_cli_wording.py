@@ -6,9 +6,9 @@ import pytest
 from panelica_async import RateLimit
 from panelica_async.cli.output import error_data, to_json
 from panelica_async.cli.state import StateDirectory
-from panelica_async.cli.wording import KINDS, SITES, duration, next_command, quota, several
+from panelica_async.cli.wording import KINDS, SITES, duration, next_command, quota, remark_lines, several
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
-from panelica_async.provision import SiteStatus, StepKind
+from panelica_async.provision import Remark, SiteStatus, StepKind
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,22 @@ def test_duration(seconds: float, words: str) -> None:
 
 def test_several() -> None:
     assert [several(count, "site") for count in (0, 1, 2, 1000)] == ["0 sites", "1 site", "2 sites", "1,000 sites"]
+
+
+def test_remarks_of_one_kind_share_a_line() -> None:
+    remarks = [Remark(f"mailbox m{number}@alder.example", "already there") for number in range(7)]
+
+    assert list(remark_lines([Remark("line 3", "odd"), *remarks])) == [
+        "Note: odd (line 3).",
+        f"Note: already there ({', '.join(remark.where for remark in remarks[:5])} and 2 more).",
+    ]
+
+
+def test_remarks_beyond_the_first_twenty_are_counted() -> None:
+    lines = list(remark_lines(Remark("line 3", f"odd {number}") for number in range(22)))
+
+    assert len(lines) == 21
+    assert lines[-1] == "2 more notes: see --json."
 
 
 def test_quota() -> None:

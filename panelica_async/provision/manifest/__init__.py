@@ -6,7 +6,7 @@ into `sites`, with the checks of `fields`, `records` and `entries`, and collects
 """
 
 from panelica_async.provision.manifest.manifest import Manifest
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import (
     Database,
     DatabaseUser,
@@ -27,5 +27,6 @@ __all__ = [
     "ManifestError",
     "Owner",
     "Problem",
+    "Remark",
     "Site",
 ]

@@ -12,7 +12,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.csv_source import read_csv
 from panelica_async.provision.manifest.data_source import read_data, sites_of
 from panelica_async.provision.manifest.json_source import read_json
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import Site
 from panelica_async.provision.manifest.source import Source, decode
 from panelica_async.provision.manifest.validation import check
@@ -28,6 +28,8 @@ class Manifest:
     """File it was loaded from, as an absolute path; None for Python data."""
     ignored_columns: tuple[str, ...] = ()
     """Columns of the file that mean nothing here, such as a customer number."""
+    remarks: tuple[Remark, ...] = ()
+    """What is no problem, but worth knowing."""
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

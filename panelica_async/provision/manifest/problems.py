@@ -1,4 +1,4 @@
-"""What is wrong with a manifest: every problem at once, each with its place."""
+"""What is wrong with a manifest: every problem at once, each with its place. And what is worth a remark."""
 
 from collections.abc import Iterable
 
@@ -21,6 +21,23 @@ class Problem:
     def __str__(self) -> str:
         place = f"line {self.line}, {self.column}" if self.column else f"line {self.line}"
         return f"{place}: {self.message}"
+
+
+@attrs.frozen(order=True)
+class Remark:
+    """Something that is no problem, but that an operator should know. Never quotes a password."""
+
+    where: str
+    """What it is about, such as `line 3, server` or `mailbox info@example.com`."""
+    text: str
+    """What there is to know; the same words for the same thing, so that remarks can be grouped."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the remark as JSON-like data."""
+        return {"where": self.where, "text": self.text}
 
 
 class InvalidValueError(ValueError):
