@@ -227,6 +227,7 @@ class ResponseFields(TypedDict, total=False):
     method: str | None
     path: str | None
     attempts: int
+    from_panel: bool
     hint: str | None
 
 
@@ -242,6 +243,8 @@ class ResponseError(PanelicaError):
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
         attempts: How many times the request was tried, from 1.
+        from_panel: Whether the reply has the form of the panel's. False for a web page or other text, which a server
+            before the panel may have sent: it does not tell what the panel did.
     """
 
     def __init__(
@@ -255,6 +258,7 @@ class ResponseError(PanelicaError):
         method: str | None = None,
         path: str | None = None,
         attempts: int = 1,
+        from_panel: bool = True,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
@@ -265,6 +269,7 @@ class ResponseError(PanelicaError):
         self.method = method
         self.path = path
         self.attempts = attempts
+        self.from_panel = from_panel
 
     def _summary(self) -> str:
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"

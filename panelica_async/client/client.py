@@ -119,6 +119,11 @@ class PanelicaClient(Namespaces):
         """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`."""
         return self._base_url
 
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds the panel's clock is ahead of this machine's, as near as replies told; None before one did."""
+        return self._transport.clock.skew
+
     def with_options(
         self,
         *,

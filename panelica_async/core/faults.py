@@ -86,6 +86,7 @@ def error_from_response(
         "method": method,
         "path": path,
         "attempts": attempts,
+        "from_panel": report.is_json,
         "hint": _hint(status, headers, report, now),
     }
     if status == 429:
@@ -144,6 +145,7 @@ class _Report:
     sources: tuple[Mapping[str, JsonValue], ...] = ()
     """The object in the body, and its `error` if that is an object too."""
     is_web_page: bool = False
+    is_json: bool = False
 
     def first(self, key: str) -> JsonValue:
         """Return the first value under a key that is not null."""
@@ -181,8 +183,8 @@ def _read(status: int, headers: Mapping[str, str], body: bytes) -> _Report:
     if isinstance(payload, Mapping):
         return _read_object(status, payload)
     if isinstance(payload, str) and payload.strip():
-        return _Report(redact_text(payload.strip()))
-    return _Report(_phrase(status), details=redact(payload))
+        return _Report(redact_text(payload.strip()), is_json=True)
+    return _Report(_phrase(status), details=redact(payload), is_json=True)
 
 
 def _read_object(status: int, body: Mapping[str, JsonValue]) -> _Report:
@@ -200,6 +202,7 @@ def _read_object(status: int, body: Mapping[str, JsonValue]) -> _Report:
         code=next(_texts(reversed(sources), "code"), None) or (keys[-1] if keys else None),
         details=redact(details),
         sources=sources,
+        is_json=True,
     )
 
 

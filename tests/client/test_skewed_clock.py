@@ -66,3 +66,11 @@ async def test_more_than_a_day_is_not_believed(skew: float, direction: str) -> N
         )
         assert named is not None, caught.value.hint
         assert abs(int(named[1]) - abs(skew)) < 10 * MINUTES
+
+
+@pytest.mark.parametrize("skew", [0, 20 * MINUTES, -20 * MINUTES])
+async def test_clock_skew_is_known_after_the_first_reply(skew: float) -> None:
+    async with skewed(skew) as (_, panel):
+        assert panel.clock_skew is None
+        await panel.me()
+        assert panel.clock_skew == pytest.approx(skew, abs=2)

@@ -384,6 +384,24 @@ def test_a_web_page_with_another_status_points_to_the_address():
     assert make(404, b"<html><title>404 Not Found</title></html>").hint == hints.WEB_PAGE
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "from_panel"),
+    [
+        (404, b'{"error": "Domain not found"}', True),
+        (409, b'{"error": {"code": "CONFLICT"}}', True),
+        (400, b'"weak password"', True),
+        (400, b"[]", True),
+        (404, b"<html><title>404 Not Found</title></html>", False),
+        (403, b"Forbidden", False),
+        (404, b"", False),
+        (409, b'{"error": "Dom', False),
+        (302, b'{"error": "moved"}', False),
+    ],
+)
+def test_only_json_is_from_the_panel(status: int, body: bytes, from_panel: bool) -> None:
+    assert make(status, body).from_panel is from_panel
+
+
 def test_codes():
     nested = {"code": "OUTER", "error": {"code": "INNER", "message": "No"}}
     assert make(400, nested).code == "INNER"
