@@ -75,25 +75,26 @@ class Output:
             self.say(what)
             yield
 
-    def confirm(self, question: str) -> bool:
-        """Ask on the terminal.
+    def require_terminal(self, what: str) -> None:
+        """Make sure that there is a terminal to ask on.
+
+        Args:
+            what: What the command asks before, such as "apply asks before the first write".
 
         Raises:
-            ConfigurationError: There is no terminal.
+            ConfigurationError: There is none.
         """
-        if not self.can_ask:
-            raise ConfigurationError("this asks first, and there is no terminal", hint="Use --yes.")
+        if not (sys.stdin.isatty() and self.messages.is_terminal):
+            raise ConfigurationError(f"{what}, and there is no terminal to ask on", hint="Use --yes.")
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal."""
         with interruptible():
             try:
                 return typer.confirm(question, err=True)
             except typer.Abort:
                 self.say("")  # Ctrl-C leaves the cursor behind the question
                 raise
-
-    @property
-    def can_ask(self) -> bool:
-        """Whether there is a terminal to ask on."""
-        return sys.stdin.isatty() and self.messages.is_terminal
 
     def document(self, data: object) -> None:
         """Print the JSON document that is the result."""

@@ -24,7 +24,7 @@ RunFile = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="The manifest, or the journal of a run.", show_default=False)
 ]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="How many sites to work on at a time.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write to a server.")]
 
 
 @provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
@@ -54,7 +54,8 @@ async def apply(
     What exists is left alone, and a run of the manifest that was interrupted is continued. Ctrl-C lets the calls on
     their way finish and stops; pressed again, it breaks off. Either way, resume goes on without doing anything twice.
 
-    On a terminal it asks before the first write, unless told --yes or --sandbox.
+    Asks before the first write to a server; without a terminal to ask on, it needs --yes. The embedded sandbox is
+    written to without a question.
 
     Exit code 0: every site is done or was there; 1: some failed or are in doubt; 2: nothing was sent, because
     something is wrong with manifest or options; 130: interrupted.
@@ -107,8 +108,8 @@ async def undo(
 ) -> ExitCode:
     """Delete what the runs of a journal created, and nothing else.
 
-    An account or domain that holds anything else by now is kept. Asks first, unless told --yes or --sandbox; without
-    a terminal it needs one of them. Exit code 1 means that something is left over.
+    An account or domain that holds anything else by now is kept. Asks first, on the embedded sandbox too; without a
+    terminal to ask on, it needs --yes. Exit code 1 means that something is left over.
     """
     from panelica_async.cli.undoing import undo_runs
 

@@ -44,11 +44,12 @@ class RunOptions:
     concurrency: int
     """Sites worked on at a time."""
     yes: bool
-    """Whether not to ask before the first write; for the sandbox nobody is asked anyway."""
+    """Whether not to ask before the first write."""
 
-    def asks(self, plan: Plan) -> bool:
-        """Whether to ask before the first write."""
-        return plan.writes > 0 and not (self.yes or self.connection.sandbox) and self.output.can_ask
+    @property
+    def asks(self) -> bool:
+        """Whether to ask before the first write; writes to the embedded sandbox touch nothing real."""
+        return not (self.yes or self.connection.sandbox)
 
 
 async def show_plan(file: Path, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
@@ -92,6 +93,8 @@ def _the_only_one(state: StateDirectory) -> Path:
 
 async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFiles, options: RunOptions) -> ExitCode:
     output = options.output
+    if options.asks:
+        output.require_terminal("this asks before it writes to a server")
     options.state.make()
     interruption = Interruption(lambda: output.say(_RESTING))
     with ExitStack() as resources, on_stop_signal(interruption):
@@ -100,7 +103,8 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
             journal, plan = await prepare(panel, manifest, files, output, resources)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
-            if options.asks(plan) and not output.confirm(f"Create {several(plan.writes, 'object')} on {panel.name}?"):
+            question = f"Create {several(plan.writes, 'object')} on {panel.name}?"
+            if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             ending = await _carry_out(panel, plan, journal, files.passwords, options, interruption)

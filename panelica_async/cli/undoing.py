@@ -73,13 +73,14 @@ async def undo_runs(
 ) -> ExitCode:
     """Take back what the runs of a journal created."""
     files = state.files_of(path).existing()
+    if not yes:
+        output.require_terminal("this asks before it deletes")
     with on_stop_signal(Interruption()), Journal.open(files.journal) as journal:
         created = sum(record.state is State.DONE for record in journal.records.values())
         async with connection.open(state) as panel:
             journal.require_panel(panel.client.base_url)
             question = f"Delete {several(created, 'object')} on {panel.name}, with all that is in them?"
-            asks = created and not (yes or connection.sandbox)
-            if asks and not output.confirm(question):
+            if created and not yes and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             with output.busy(f"Removing {several(created, 'object')} from {panel.name} …"):

@@ -64,7 +64,7 @@ def launch(told: Told, *panel: str) -> set[str]:
     write_manifest_with_a_password(Path("launch.csv"))
     made = told("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *panel, *FULLY)
     planned = told("provision", "plan", "launch.csv", "--json", *panel, *FULLY)
-    applied = told("provision", "apply", "launch.csv", *panel, *FULLY)
+    applied = told("provision", "apply", "launch.csv", "--yes", *panel, *FULLY)
     assert (made.code, planned.code, applied.code) == (0, 1, 1)
     assert "3 sites: 2 done, 1 failed." in applied.stdout
     return {*generated_passwords(), OWN, TAKEN["password"]}

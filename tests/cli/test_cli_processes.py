@@ -142,15 +142,31 @@ def test_on_a_terminal_it_asks_before_it_writes(
     assert len(panelica("api", "GET", "/v1/domains").json) == 3
 
 
-@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_undo_of_the_sandbox_asks_on_a_terminal(panelica: Command, terminal: OpenTerminal, manifest: Path) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    there = objects(DATABASE)
+
+    def answered(answer: str) -> int:
+        undo = terminal("provision", "undo", "launch.csv", *FAST)
+        undo.read_until("[y/N]")
+        undo.type(answer)
+        return undo.end()
+
+    assert answered("n\n") == 130
+    assert objects(DATABASE) == there
+    assert answered("y\n") == 0
+    assert objects(DATABASE)["domains"] == []
+
+
+@pytest.mark.parametrize("command", [["plan"], ["apply", "--yes"]])
 def test_interrupted_before_anything_is_sent(
-    start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_0123456789abcdef")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         options = ("--base-url", address, "--api-key", "pk_live_0123456789abcdef", "--json")
-        process = start("provision", command, "launch.csv", *options)
+        process = start("provision", *command, "launch.csv", *options)
         connection, _ = silent.accept()
         process.send(signal.SIGINT)
         outcome = process.end()
@@ -169,11 +185,7 @@ def test_sandbox_serves_until_it_is_stopped(
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").strip().partition("=")
             monkeypatch.setenv(name, value)
-    # Nobody is asked before the first write where there is no terminal, but before the first delete it needs --yes.
-    assert panelica("provision", "apply", "launch.csv").code == 0
-    outcome = panelica("provision", "undo", "launch.csv")
-    assert outcome.code == 2
-    assert "Hint: Use --yes." in outcome.stderr
+    assert panelica("provision", "apply", "launch.csv", "--yes").code == 0
     assert panelica("provision", "undo", "launch.csv", "--yes").code == 0
     server.send(signal.SIGINT)
     outcome = server.end()

@@ -217,7 +217,7 @@ def test_undo_removes_what_was_made_and_nothing_else(panelica: Command, manifest
     panelica("api", "GET", "/v1/me", *FAST)
     before = objects(Path(".panelica/sandbox.db"))
     panelica("provision", "apply", "launch.csv", *FAST)
-    outcome = panelica("provision", "undo", "launch.csv", *FAST)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
     assert outcome.code == 0
     assert outcome.stdout.startswith("28 objects removed, 0 objects left over; ")
     assert objects(Path(".panelica/sandbox.db")) == before
@@ -229,20 +229,39 @@ def test_undo_names_what_it_leaves(panelica: Command, applied: Path) -> None:
         "INSERT INTO email_accounts SELECT 'foreign', 'boss@site1.example', domain_id, 100, 0, 0 FROM email_accounts"
         " WHERE email = 'info@site1.example'"
     )
-    outcome = panelica("provision", "undo", "launch.csv", *FAST)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
     assert outcome.code == 1
     assert "domain site1.example" in outcome.stdout
-    report = panelica("provision", "undo", "launch.csv", *FAST, "--json").json
+    report = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json").json
     assert report["counts"]["removed"] == 0
     assert {entry["site"] for entry in report["objects"]} == {"site1.example"}
 
 
 @pytest.mark.parametrize("command", ["resume", "undo"])
 def test_journal_is_used_on_its_own_panel_only(panelica: Command, applied: Path, command: str) -> None:
-    outcome = panelica("provision", command, "launch.csv", *FAST, "--sandbox-db", "other.db")
+    outcome = panelica("provision", command, "launch.csv", "--yes", *FAST, "--sandbox-db", "other.db")
     assert outcome.code == 2
     assert "is the journal of" in outcome.stderr
     assert created(Path(".panelica/launch.journal.db")) == 28
+
+
+def test_undo_without_a_terminal_needs_yes(panelica: Command, applied: Path) -> None:
+    before = objects(Path(".panelica/sandbox.db"))
+    outcome = panelica("provision", "undo", "launch.csv", *FAST)
+    assert outcome.code == 2
+    assert "this asks before it deletes, and there is no terminal to ask on" in outcome.stderr
+    assert "Hint: Use --yes." in outcome.stderr
+    assert objects(Path(".panelica/sandbox.db")) == before
+
+
+@pytest.mark.parametrize("command", ["apply", "resume"])
+def test_writing_to_a_server_without_a_terminal_needs_yes(panelica: Command, applied: Path, command: str) -> None:
+    # Nothing listens there: the command must not try.
+    server = ("--base-url", "http://127.0.0.1:1", "--api-key", "pk_live_0123456789abcdef")
+    outcome = panelica("provision", command, "launch.csv", *server)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert "this asks before it writes to a server, and there is no terminal to ask on" in outcome.stderr
+    assert "Hint: Use --yes." in outcome.stderr
 
 
 def test_resume_of_what_is_not_there(panelica: Command) -> None:
