@@ -9,8 +9,10 @@ from typing import Any, Self
 import attrs
 
 from panelica_async.client.client import PanelicaClient
+from panelica_async.provision.allowances import Allowances
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
+from panelica_async.provision.remarks import passwords_not_set, records_that_stay
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
 from panelica_async.ratelimit import RateLimit
@@ -114,16 +116,23 @@ class Plan:
         ids: dict[str, str | None] = {}
         doubtful = {record.id for record in records.values() if record.is_doubtful}
         view = View(snapshot=snapshot, ids=ids, doubtful=doubtful)
+        allowances = Allowances(snapshot, ids)
         decided: dict[str, PlannedStep] = {}
         sites: list[SitePlan] = []
         for site, steps in steps_of(manifest):
             for step in steps:
                 if step.id not in decided:
-                    planned = decided[step.id] = _decide(step, view, records.get(step.id), decided)
+                    planned = _decide(step, view, records.get(step.id), decided)
+                    if planned.verdict is Verdict.CREATE and (reason := allowances.claim(step)):
+                        planned = PlannedStep(step=step, verdict=Verdict.CONFLICT, reason=reason)
+                    decided[step.id] = planned
                     if planned.verdict is Verdict.EXISTS:
                         ids[step.id] = planned.object_id
             sites.append(SitePlan(site=site, steps=tuple(decided[step.id] for step in steps)))
-        return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites), remarks=manifest.remarks)
+        existing = [planned.step for planned in decided.values() if planned.verdict is Verdict.EXISTS]
+        wanted = [planned.step for planned in decided.values() if planned.verdict in _READY]
+        remarks = (*manifest.remarks, *passwords_not_set(existing), *records_that_stay(wanted, ids, snapshot))
+        return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites), remarks=remarks)
 
     def updated(self, journal: Journal) -> Self:
         """Return the plan as it is with what a journal knows, without another call."""
@@ -195,14 +204,20 @@ class Plan:
         }
 
 
+_READY = frozenset({Verdict.CREATE, Verdict.EXISTS})
+"""Verdicts of steps that others can build on."""
+
+
 def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
     if record is not None and record.is_settled:
         return PlannedStep(
             step=step, verdict=Verdict.EXISTS, object_id=record.object_id, reason="done by an earlier run"
         )
     for parent in step.parents:
-        if decided[parent.id].verdict not in {Verdict.CREATE, Verdict.EXISTS}:
-            return PlannedStep(step=step, verdict=Verdict.BLOCKED, reason=f"builds on {parent.id}")
+        if decided[parent.id].verdict not in _READY:
+            # What was sent stays uncertain, whatever became of what it builds on.
+            verdict = Verdict.UNKNOWN if step.id in view.doubtful else Verdict.BLOCKED
+            return PlannedStep(step=step, verdict=verdict, reason=f"builds on {parent.id}")
     match = step.match(view)
     verdict = _VERDICTS[match.likeness]
     if match.likeness is Likeness.UNSURE and step.id in view.doubtful:

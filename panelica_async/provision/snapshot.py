@@ -71,6 +71,11 @@ class Snapshot:
         return {account.username.lower(): account for account in sorted(self.accounts, key=is_hosting_account)}
 
     @cached_property
+    def accounts_by_id(self) -> Mapping[str, Account]:
+        """Accounts by id."""
+        return {account.id: account for account in self.accounts}
+
+    @cached_property
     def accounts_by_email(self) -> Mapping[str, Account]:
         """Accounts by e-mail address in lower case; those without one are not there."""
         return {account.email.lower(): account for account in self.accounts if account.email}

@@ -183,7 +183,11 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
         ]
     )
     async with client(box) as panel:
-        outcomes = await collect(apply(panel, manifest, credentials=tmp_path / "p.csv", concurrency=1))
+        starter = next(plan for plan in await panel.plans.list().collect() if plan.name == "Starter")
+        await panel.plans.update(starter.id, max_domains=12)
+        plan = await Plan.build(panel, manifest)
+        await panel.plans.update(starter.id, max_domains=10)
+        outcomes = await collect(apply(panel, plan, credentials=tmp_path / "p.csv", concurrency=1))
 
     assert [outcome.status for outcome in outcomes] == ["done"] * 10 + ["failed"] * 2
     assert outcomes[-1].reason == "domain s11.example: Plan limit reached (max_domains is 10 in the plan Starter)"

@@ -144,6 +144,18 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
             id="account with another plan",
         ),
         pytest.param(
+            changed("accounts", plan_id=None, plan_name=None),
+            "account:alder",
+            "the account 'alder' has no plan, not Starter",
+            id="account without a plan",
+        ),
+        pytest.param(
+            {**changed("accounts", plan_id="p2", plan_name=None), "plans": (HostingPlan(id="p2", name="Business"),)},
+            "account:alder",
+            "there is no plan 'Starter'; the panel has Business",
+            id="existing account and a plan that is not there",
+        ),
+        pytest.param(
             changed("accounts", username="beech"),
             "account:alder",
             "the e-mail address Office@alder.example belongs to the account 'beech'",
@@ -160,6 +172,20 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
             "account:alder",
             "there is no plan 'Starter'; the panel has Business, Gold",
             id="unknown plan",
+        ),
+        pytest.param(
+            {**NOTHING, "plans": (PLAN, HostingPlan(id="p4", name="STARTER"))},
+            "account:alder",
+            "there are 2 plans 'Starter'; give the id of one: p1, p4",
+            id="two plans of one name",
+        ),
+        pytest.param(
+            {**NOTHING, "plans": tuple(HostingPlan(id=f"q{n}", name=f"Plan {n:02}\n" + "x" * 500) for n in range(12))},
+            "account:alder",
+            "there is no plan 'Starter'; the panel has "
+            + ", ".join(f"Plan {n:02} {'x' * 91}…" for n in range(10))
+            + " and 2 more",
+            id="names of plans that are long, many and broken over lines",
         ),
         pytest.param(
             {**changed("domains", user_id="a2"), "accounts": (ACCOUNT, Account(id="a2", username="beech"))},
@@ -200,8 +226,20 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         pytest.param(
             changed("zones", 2, content="other.example"),
             "dns_record:alder.example blog CNAME alder.example",
-            "the name is an alias of other.example already, and a name can have one CNAME",
+            "the name has the record CNAME other.example already, and a name can have one CNAME",
             id="second alias",
+        ),
+        pytest.param(
+            changed("zones", 2, type="A", content="192.0.2.99"),
+            "dns_record:alder.example blog CNAME alder.example",
+            "the name has the record A 192.0.2.99 already, and a CNAME can have no other record beside it",
+            id="alias beside an address",
+        ),
+        pytest.param(
+            changed("zones", 0, type="CNAME", content="other.example."),
+            "dns_record:alder.example www A 192.0.2.10",
+            "the name has the record CNAME other.example already, and a CNAME can have no other record beside it",
+            id="address beside an alias",
         ),
         pytest.param(
             changed("certificates", type="self_signed"),
@@ -276,7 +314,15 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
             id="an administrator of the same name in other case",
         ),
         pytest.param(changed("accounts", role=None), "account:alder", "exists", id="no role on old panels"),
-        pytest.param(changed("accounts", plan_id=None, plan_name=None), "account:alder", "exists", id="no plan shown"),
+        pytest.param(
+            {**EXISTING, "plans": (HostingPlan(id="p0", name="starter"), PLAN)},
+            "account:alder",
+            "exists",
+            id="two plans of the name, and the account has one of them",
+        ),
+        pytest.param(
+            {**EXISTING, "plans": ()}, "account:alder", "exists", id="a plan out of sight, known by the account's row"
+        ),
         pytest.param(changed("accounts", plan_name=None), "account:alder", "exists", id="plan by id"),
         pytest.param(changed("domains", php_version=None), "domain:alder.example", "exists", id="no version shown"),
         pytest.param(
@@ -336,7 +382,9 @@ READER, WRITER = "database_user:mysql/shop:reader", "database_user:mysql/shop:wr
         (2, {"reader": State.DONE, "writer": State.UNKNOWN}, "exists", "exists"),
         (1, {"reader": State.DONE, "writer": State.UNKNOWN}, "exists", "create"),
         (1, {"reader": State.SENT, "writer": State.SENT}, "unknown", "unknown"),
-        (None, {"reader": State.SENT}, "unknown", "create"),
+        (None, {"reader": State.SENT}, "unknown", "blocked"),
+        (-1, {"reader": State.SENT}, "unknown", "blocked"),
+        (10**30, {"reader": State.SENT}, "unknown", "blocked"),
         (None, {"reader": State.DONE, "writer": State.FAILED}, "exists", "create"),
     ],
 )

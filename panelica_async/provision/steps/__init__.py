@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from panelica_async.provision.manifest import Manifest, Site
-from panelica_async.provision.steps.account import AccountStep
-from panelica_async.provision.steps.base import Likeness, Match, Step, StepKind, View
+from panelica_async.provision.steps.account import AccountStep, find_plans
+from panelica_async.provision.steps.base import Likeness, Match, Step, StepKind, View, shown
 from panelica_async.provision.steps.certificate import CertificateStep
 from panelica_async.provision.steps.database import DatabaseStep, DatabaseUserStep
 from panelica_async.provision.steps.dns import DnsRecordStep
@@ -12,7 +12,19 @@ from panelica_async.provision.steps.domain import DomainStep
 from panelica_async.provision.steps.ftp import FtpUserStep
 from panelica_async.provision.steps.mailbox import MailboxStep
 
-__all__ = ["Likeness", "Match", "Step", "StepKind", "View", "steps_of"]
+__all__ = [
+    "AccountStep",
+    "DnsRecordStep",
+    "DomainStep",
+    "Likeness",
+    "Match",
+    "Step",
+    "StepKind",
+    "View",
+    "find_plans",
+    "shown",
+    "steps_of",
+]
 
 
 def steps_of(manifest: Manifest) -> list[tuple[Site, tuple[Step, ...]]]:
@@ -34,8 +46,10 @@ def _steps(site: Site, account: AccountStep) -> Iterator[Step]:
     for database in site.databases:
         step = DatabaseStep(site=site.domain, domain=domain, database=database)
         yield step
+        previous: DatabaseUserStep | None = None
         for user in database.users:
-            yield DatabaseUserStep(site=site.domain, database=step, user=user)
+            previous = DatabaseUserStep(site=site.domain, database=step, user=user, previous=previous)
+            yield previous
     for mailbox in site.mailboxes:
         yield MailboxStep(site=site.domain, domain=domain, mailbox=mailbox)
     for ftp_user in site.ftp_users:

@@ -19,8 +19,12 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
+    shown,
     without_none,
 )
+
+_NAMED = 10
+"""How many plans a reason names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,42 +65,65 @@ class AccountStep(Step):
         # "Email unique across the panel", compared in any case (panel-facts D.2).
         holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
         if holder is not None:
-            return different(f"the e-mail address {self.owner.email} belongs to the account {holder.username!r}")
-        if self.owner.plan and _find_plan(self.owner.plan, view.snapshot) is None:
-            known = ", ".join(sorted(plan.name for plan in view.snapshot.plans)) or "none"
-            return different(f"there is no plan {self.owner.plan!r}; the panel has {known}")
-        return ABSENT
+            return different(f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}")
+        problem = _problem_of_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
+        return ABSENT if problem is None else different(problem)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
         """Create the account."""
-        plan = _find_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
+        plans = find_plans(self.owner.plan, view.snapshot) if self.owner.plan else ()
         account = await panel.accounts.create(
             username=self.owner.username,
             email=self.owner.email or "",
             password=password,
-            plan_id=given(plan.id if plan else None),
+            plan_id=given(plans[0].id if plans else None),
         )
         return account.id
 
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
+        name = shown(account.username)
         if not is_hosting_account(account):
-            return different(f"the account {account.username!r} is no hosting account, but has the role {account.role}")
+            return different(f"the account {name!r} is no hosting account, but has the role {shown(account.role)}")
         if self.owner.email and account.email and not _same(account.email, self.owner.email):
-            return different(f"the account {account.username!r} has the e-mail address {account.email}")
-        if self.owner.plan and (account.plan_id or account.plan_name):
-            plan = _find_plan(self.owner.plan, snapshot)
-            if not (plan and plan.id == account.plan_id) and not _same(account.plan_name, self.owner.plan):
-                has = account.plan_name or account.plan_id
-                return different(f"the account {account.username!r} has the plan {has}, not {self.owner.plan}")
+            return different(f"the account {name!r} has the e-mail address {shown(account.email)}")
+        if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
+            problem = _problem_of_plan(self.owner.plan, snapshot)
+            has = account.plan_name or account.plan_id
+            return different(
+                problem
+                or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
+            )
         return equal(account.id)
+
+
+def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
+    """Return the plan with an id, or those with a name: two owners of plans may use the same one."""
+    by_id = tuple(plan for plan in snapshot.plans if plan.id == name_or_id)
+    return by_id or tuple(plan for plan in snapshot.plans if _same(plan.name, name_or_id))
+
+
+def _has_plan(account: Account, name_or_id: str, snapshot: Snapshot) -> bool:
+    plans = find_plans(name_or_id, snapshot)
+    is_named = account.plan_id == name_or_id or _same(account.plan_name, name_or_id)
+    return is_named or account.plan_id in {plan.id for plan in plans}
+
+
+def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
+    """Return why an account cannot be created with a plan, or None when it can."""
+    plans = find_plans(name_or_id, snapshot)
+    if not plans:
+        return f"there is no plan {name_or_id!r}; the panel has {_names(snapshot)}"
+    if len(plans) > 1:
+        ids = ", ".join(shown(plan.id) for plan in plans[:_NAMED])
+        return f"there are {len(plans)} plans {name_or_id!r}; give the id of one: {ids}"
+    return None
+
+
+def _names(snapshot: Snapshot) -> str:
+    names = sorted({plan.name for plan in snapshot.plans})
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(shown, names[:_NAMED])) + more if names else "none"
 
 
 def _same(have: str | None, want: str) -> bool:
     return have is not None and have.lower() == want.lower()
-
-
-def _find_plan(name_or_id: str, snapshot: Snapshot) -> Plan | None:
-    for plan in snapshot.plans:
-        if plan.id == name_or_id or _same(plan.name, name_or_id):
-            return plan
-    return None

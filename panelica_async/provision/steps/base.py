@@ -9,11 +9,15 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from panelica_async.client.client import PanelicaClient
+from panelica_async.core.redaction import shorten
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import ConflictError, ResponseError
 from panelica_async.provision.snapshot import Listing, Snapshot
 
 _T = TypeVar("_T")
+
+_SHOWN = 100
+"""Characters of a value of the panel that a reason shows."""
 
 
 class StepKind(enum.StrEnum):
@@ -149,6 +153,11 @@ class Step(abc.ABC):
             view: What is known; holds the ids of the parents.
             password: The password; empty for kinds without one.
         """
+
+
+def shown(value: object) -> str:
+    """Return what a panel sent as a reason shows it: on one line, printable and short."""
+    return shorten(str(value), _SHOWN)
 
 
 def given(value: _T | None) -> _T | Unset:

@@ -6,7 +6,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.snapshot import Listing
-from panelica_async.provision.steps.base import ABSENT, Match, Step, StepKind, View, different, equal, unsure
+from panelica_async.provision.steps.base import ABSENT, Match, Step, StepKind, View, different, equal, shown, unsure
 from panelica_async.provision.steps.domain import DomainStep
 
 # One in these states is as good as none: it may be ordered anew.
@@ -53,7 +53,7 @@ class CertificateStep(Step):
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
             if certificate.status is None or certificate.status.lower() not in _SPENT:
                 if certificate.type is not None and certificate.type != self.type:
-                    return different(f"the domain has a certificate of type {certificate.type}, not {self.type}")
+                    return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
                 return equal(certificate.id)
         return ABSENT
 

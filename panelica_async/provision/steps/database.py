@@ -20,6 +20,9 @@ from panelica_async.provision.steps.base import (
 )
 from panelica_async.provision.steps.domain import DomainStep
 
+_USER_COUNTS = range(10_000)
+"""Numbers of users that a database may have; others tell nothing."""
+
 
 @attrs.frozen(kw_only=True)
 class DatabaseStep(Step):
@@ -79,6 +82,8 @@ class DatabaseUserStep(Step):
 
     database: DatabaseStep
     user: DatabaseUser
+    previous: "DatabaseUserStep | None" = attrs.field(default=None, eq=False, repr=False)
+    """The user of the database before this one, which must be there first: the first becomes the primary one."""
 
     @property
     def key(self) -> str:
@@ -92,8 +97,9 @@ class DatabaseUserStep(Step):
 
     @property
     def parents(self) -> tuple[Step, ...]:
-        """The database and what it needs."""
-        return (self.database, *self.database.parents)
+        """The database and what it needs, and the user before this one."""
+        previous = () if self.previous is None else (self.previous,)
+        return (self.database, *self.database.parents, *previous)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -106,7 +112,7 @@ class DatabaseUserStep(Step):
         if database_id is None:
             return ABSENT
         row = view.snapshot.databases_by_id.get(database_id)
-        count = row.user_count if row else None
+        count = row.user_count if row and row.user_count in _USER_COUNTS else None
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
         open_steps = wanted - view.ids.keys()
         if count is not None:

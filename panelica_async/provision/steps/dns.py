@@ -7,6 +7,7 @@ import attrs
 from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.manifest import DnsRecord
 from panelica_async.provision.manifest.records import identity
+from panelica_async.provision.manifest.zone import clash
 from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
@@ -17,6 +18,7 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
+    shown,
     unsure,
     without_none,
 )
@@ -52,23 +54,26 @@ class DnsRecordStep(Step):
         return without_none(**attrs.asdict(self.record))
 
     def match(self, view: View) -> Match:
-        """Find the record by name, type and content and compare priority and time to live."""
+        """Find the record by name, type and content and compare priority and time to live.
+
+        A record that cannot stand beside it is in conflict with it, such as a CNAME or a second SPF record.
+        """
         zone_id = view.ids.get(self.domain.id)
         if zone_id is None:
             return ABSENT
         if zone_id not in view.snapshot.zones:
             return unsure("the zone was not read")
         wanted = self.record
-        same_name: list[str] = []
+        reason: str | None = None
         for record in view.snapshot.zones[zone_id]:
             name, kind, content = identity(record.name, record.type, record.content, self.site)
-            if (name, kind) == (wanted.name, wanted.type):
-                same_name.append(content)
-                if content == wanted.content:
-                    return self._compare(record.id, record.priority, record.ttl)
-        if wanted.type == "CNAME" and same_name:
-            return different(f"the name is an alias of {same_name[0]} already, and a name can have one CNAME")
-        return ABSENT
+            if name != wanted.name:
+                continue
+            if (kind, content) == (wanted.type, wanted.content):
+                return self._compare(record.id, record.priority, record.ttl)
+            if why := clash(name, wanted.type, wanted.content, kind, content):
+                reason = reason or f"the name has the record {kind} {shown(content)} already, and {why}"
+        return ABSENT if reason is None else different(reason)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
         """Add the record."""

@@ -17,6 +17,7 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
+    shown,
     without_none,
 )
 
@@ -64,12 +65,12 @@ class DomainStep(Step):
             return ABSENT
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
             holder = next((each for each in view.snapshot.accounts if each.id == domain.user_id), None)
-            return different(f"the domain belongs to {repr(holder.username) if holder else 'another account'}")
+            return different(f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}")
         if self.php_version and domain.php_version and domain.php_version != self.php_version:
-            return different(f"the domain runs PHP {domain.php_version}, not {self.php_version}")
+            return different(f"the domain runs PHP {shown(domain.php_version)}, not {self.php_version}")
         is_comparable = any({self.web_server, domain.web_server} <= words for words in _VOCABULARIES)
         if is_comparable and domain.web_server != self.web_server:
-            return different(f"the domain is served by {domain.web_server}, not {self.web_server}")
+            return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
         return equal(domain.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none

@@ -17,6 +17,7 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
+    shown,
     spellings,
     without_none,
 )
@@ -89,7 +90,7 @@ class FtpUserStep(Step):
         home, quota = self.user.home_directory, self.user.quota_mb
         # A path below the account's home may come back as a full one.
         if home and row.home_directory and not f"/{row.home_directory}".rstrip("/").endswith(f"/{home.strip('/')}"):
-            return different(f"the FTP user is confined to {row.home_directory}, not {home}")
+            return different(f"the FTP user is confined to {shown(row.home_directory)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
             return different(f"the FTP user has a quota of {row.quota_mb} MB, not {quota}")
         return equal(row.id)

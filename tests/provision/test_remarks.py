@@ -1,0 +1,138 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from panelica_async.models.accounts import Account
+from panelica_async.models.dns import DnsRecord
+from panelica_async.models.domains import Domain
+from panelica_async.models.email import EmailAccount
+from panelica_async.provision import Manifest, Plan, Record, Remark, State, StepKind
+from panelica_async.provision.snapshot import Snapshot
+
+ACCOUNT = Account(id="a1", username="alder")
+DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1")
+STAYS = "is not in the manifest and stays, beside the wanted ones of its name and type"
+PASSWORD = "is there already; its password is not set, even if the manifest has a new one"
+
+
+def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
+    """Plan a site of an account and a domain that exist, with a zone given as `name type content`."""
+    records = []
+    for number, line in enumerate(zone):
+        name, kind, content = line.split(" ", 2)
+        records.append(DnsRecord(id=f"r{number}", name=name, type=kind, content=content))
+    snapshot = Snapshot(accounts=(ACCOUNT,), domains=(DOMAIN,), zones={"d1": tuple(records)}, **existing)
+    return Plan.decide(Manifest.from_data([{"domain": "alder.example", "owner": "alder", **site}]), snapshot, {})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "remarked"),
+    [
+        ("@ A 192.0.2.99", "@ A 192.0.2.1", True),
+        ("www A 192.0.2.99", "WWW.alder.example. A 192.0.2.1", True),
+        ("www AAAA 2001:db8::2", "www AAAA 2001:DB8::1", True),
+        ("@ MX 10 mail.alder.example", "@ MX old.alder.example", True),
+        ("@ NS ns1.example.net", "@ NS ns1.example.org", True),
+        ("_sip._tcp SRV 10 5 5060 sip.alder.example", "_sip._tcp SRV 5 5061 sip.alder.example", True),
+        ('@ CAA 0 issue "ca.example"', '@ CAA 0 issue "other.example"', True),
+        ("@ TXT site-verification=new", "@ TXT site-verification=old", True),
+        ("@ A 192.0.2.99", "www A 192.0.2.1", False),
+        ("@ A 192.0.2.99", "@ AAAA 2001:db8::1", False),
+        ("www AAAA 2001:db8::2", "www AAAA 2001:DB8:0::2", False),
+        ("@ TXT v=spf1 -all", "@ TXT site-verification=old", False),
+        ("@ TXT site-verification=new", "@ TXT other=1", False),
+    ],
+)
+def test_records_that_a_wanted_one_may_replace_stay(wanted: str, there: str, remarked: bool) -> None:
+    planned = plan({"dns": [wanted]}, there)
+
+    assert planned.steps[2].verdict in {"create", "exists"}
+    assert [remark.text for remark in planned.remarks] == ([STAYS] if remarked else [])
+
+
+def test_a_remark_names_the_record_that_stays() -> None:
+    planned = plan({"dns": ["@ A 192.0.2.99", "@ A 192.0.2.2"]}, "@ A 192.0.2.1", "@ A 192.0.2.2")
+
+    assert planned.remarks == (Remark("alder.example @ A 192.0.2.1", STAYS),)
+    assert planned.to_dict()["remarks"] == [{"where": "alder.example @ A 192.0.2.1", "text": STAYS}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "why"),
+    [
+        ("@ TXT v=spf1 mx -all", '@ TXT "V=SPF1 -all"', "a name can have one SPF record"),
+        ("_dmarc TXT v=DMARC1; p=none", "_dmarc TXT v=DMARC1; p=reject", "a name can have one DMARC record"),
+        ("s1._domainkey TXT v=DKIM1; p=AA", "s1._domainkey TXT p=BB", "a name can have one DKIM record"),
+        ("_mta-sts TXT v=STSv1; id=2", "_mta-sts TXT v=STSv1; id=1", "a name can have one MTA-STS record"),
+        ("_smtp._tls TXT v=TLSRPTv1; rua=a", "_smtp._tls TXT v=TLSRPTv1;rua=b", "a name can have one TLS-RPT record"),
+        ("www TXT hello", "www CNAME other.example", "a CNAME can have no other record beside it"),
+    ],
+)
+def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there: str, why: str) -> None:
+    step = plan({"dns": [wanted]}, there).steps[2]
+
+    assert step.verdict == "conflict"
+    assert step.reason is not None
+    assert step.reason.endswith(f" already, and {why}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [
+        ("@ TXT v=spf1 mx -all", "mail TXT v=spf1 -all"),
+        ("@ TXT v=spf1 mx -all", "@ TXT v=spf10"),
+        ("_dmarc TXT v=DMARC1; p=none", "_dmarc TXT v=spf1 -all"),
+        ("www CNAME alder.example", "*.www A 192.0.2.1"),
+    ],
+)
+def test_records_that_can_stand_together_are_created(wanted: str, there: str) -> None:
+    assert plan({"dns": [wanted]}, there).steps[2].verdict == "create"
+
+
+def test_a_second_spf_record_beside_the_wanted_one_is_remarked() -> None:
+    planned = plan({"dns": ["@ TXT v=spf1 mx -all"]}, "@ TXT v=spf1 -all", "@ TXT v=spf1 mx -all")
+
+    assert planned.steps[2].verdict == "exists"
+    assert planned.remarks == (Remark("alder.example @ TXT v=spf1 -all", f"{STAYS}; a name can have one SPF record"),)
+
+
+def test_content_of_the_panel_is_short_and_printable() -> None:
+    key = "v=DKIM1; p=" + "A" * 5000
+
+    conflict = plan({"dns": ["s1._domainkey TXT v=DKIM1; p=B"]}, f"s1._domainkey TXT {key}\x1b[31m\ud800").steps[2]
+    remark = plan({"dns": ["@ TXT site=new"]}, f"@ TXT site=\x07\n{key}").remarks[0]
+
+    assert conflict.reason is not None
+    for text in (conflict.reason, remark.where):
+        assert len(text) < 250
+        assert text.isprintable()
+
+
+def test_passwords_of_objects_that_exist_are_not_set() -> None:
+    site = {
+        "owner": {"username": "alder", "email": "a@alder.example", "password": "SecondPass2"},
+        "mailboxes": ["info:SecondPass2", "sales", "new:SecondPass2"],
+    }
+    there = tuple(EmailAccount(id=name, email=f"{name}@alder.example", domain_id="d1") for name in ("info", "sales"))
+
+    planned = plan(site, mailboxes=there)
+
+    assert planned.remarks == (Remark("account alder", PASSWORD), Remark("mailbox info@alder.example", PASSWORD))
+    assert "SecondPass2" not in repr(planned.remarks)
+
+
+def test_a_password_is_not_set_either_where_an_earlier_run_created() -> None:
+    manifest = Manifest.from_data(
+        [
+            {
+                "domain": "alder.example",
+                "owner": {"username": "alder", "email": "a@alder.example", "password": "SecondPass2"},
+            }
+        ]
+    )
+    record = Record(id="account:alder", kind=StepKind.ACCOUNT, site="", state=State.DONE, at=datetime.now(UTC))
+
+    planned = Plan.decide(manifest, Snapshot(), {record.id: record})
+
+    assert planned.remarks == (Remark("account alder", PASSWORD),)
