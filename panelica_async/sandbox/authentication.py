@@ -17,6 +17,7 @@ WINDOW_SECONDS = 300
 # "mobile app pairing makes mk_… keys" (panel-facts A.4).
 _KEY = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _MISSING = {
     KEY_HEADER: "MISSING_API_KEY",
     TIMESTAMP_HEADER: "MISSING_TIMESTAMP",
@@ -40,6 +41,30 @@ def authenticate(request: Request, prefix: str, store: Store) -> Key:
     Raises:
         ApiError: 401, or 403 when the sender's address is not on the key's whitelist.
     """
+    key = identify(request, store)
+    if not verify(
+        key.api_secret,
+        request.headers[SIGNATURE_HEADER],
+        request.method,
+        request.raw_path,
+        request.raw_query,
+        request.body,
+        prefix=prefix,
+        timestamp=request.headers[TIMESTAMP_HEADER],
+        content_type=request.headers.get("Content-Type", ""),
+    ):
+        raise ApiError(401, "INVALID_SIGNATURE", "Invalid signature")
+    if not key.admits(request.remote):
+        raise forbidden(f"{request.remote} is not on the whitelist of the key", message="Address not allowed")
+    return key
+
+
+def identify(request: Request, store: Store) -> Key:
+    """Return the key a request names, by its headers alone; the signature is for `authenticate` to check.
+
+    Raises:
+        ApiError: 401, a header is missing or malformed, the timestamp is off, or the key cannot be used.
+    """
     for header, code in _MISSING.items():
         if not request.headers.get(header):
             raise ApiError(401, code, "Authentication required", f"the header {header} is missing")
@@ -51,22 +76,9 @@ def authenticate(request: Request, prefix: str, store: Store) -> Key:
         raise ApiError(
             401, "INVALID_TIMESTAMP", "Invalid timestamp", f"more than {WINDOW_SECONDS} s off, or not a number"
         )
-    key = _usable(find_key(store, api_key), store.now())
-    if not verify(
-        key.api_secret,
-        request.headers[SIGNATURE_HEADER],
-        request.method,
-        request.raw_path,
-        request.raw_query,
-        request.body,
-        prefix=prefix,
-        timestamp=stamp,
-        content_type=request.headers.get("Content-Type", ""),
-    ):
+    if not _SIGNATURE.fullmatch(request.headers[SIGNATURE_HEADER]):
         raise ApiError(401, "INVALID_SIGNATURE", "Invalid signature")
-    if not key.admits(request.remote):
-        raise forbidden(f"{request.remote} is not on the whitelist of the key", message="Address not allowed")
-    return key
+    return _usable(find_key(store, api_key), store.now())
 
 
 def _usable(key: Key | None, now: int) -> Key:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -45,6 +46,16 @@ class Endpoint:
     """Schema of one row, references resolved, when the reply is a list; else empty."""
 
 
+def _is_integer(_checker: object, value: object) -> bool:
+    """Return whether a value is written as a whole number: Go reads no `1.0` into an integer, JSON Schema does."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator: type[Draft202012Validator] = cast("Any", extend)(
+    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+)
+
+
 class Document:
     """The endpoints of an OpenAPI document, and validators for its schemas.
 
@@ -66,7 +77,7 @@ class Document:
 
     def validator(self, schema: Json) -> Draft202012Validator:
         """Compile a schema of the document."""
-        return Draft202012Validator(_absolute(schema), registry=self._registry)
+        return _Validator(_absolute(schema), registry=self._registry)
 
     def resolve(self, node: Json) -> Json:
         """Follow the reference of a node, if it is one."""

@@ -4,6 +4,7 @@ The order of the checks is a guess: route, key, rate limit, scope, query and bod
 """
 
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ import attrs
 from panelica_async.core.signing import signed_path
 from panelica_async.facts import TIERS
 from panelica_async.sandbox import limits, scopes
-from panelica_async.sandbox.authentication import authenticate
+from panelica_async.sandbox.authentication import authenticate, identify
 from panelica_async.sandbox.behaviour import BEHAVIOURS
 from panelica_async.sandbox.calls import Call, Reply, Signer
 from panelica_async.sandbox.document import Document
@@ -28,6 +29,8 @@ from panelica_async.sandbox.validation import Validation
 
 PREFIX = "/api/external"
 REQUEST_ID_HEADER = "X-Request-Id"
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +75,32 @@ class Panel:
             _log.exception("the sandbox failed at %s %s", request.method, request.raw_path)
             failure = ApiError(500, "INTERNAL_ERROR", "Internal error")
             response = Response(status=500, data=self._error_form(failure))
-        headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: f"req_{secrets.token_hex(8)}"}
+        headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: _request_id()}
         return attrs.evolve(response, headers=headers, operation=progress.operation)
 
+    def reads_body(self, head: Request) -> bool:
+        """Return whether a request is to be answered with its body: its headers name a key, and an endpoint is there.
+
+        What fails by its headers alone is refused without its body being read, so that nobody without a key can make
+        the panel hold one.
+        """
+        found = self._router.find(head.method, signed_path(head.raw_path, PREFIX))
+        if found is None or not found[0].signed:
+            return False
+        try:
+            identify(head, self._store)
+        except ApiError:
+            return False
+        return True
+
+    def refuse(self, error: ApiError) -> Response:
+        """Answer a request that cannot be read."""
+        headers = {**error.headers, REQUEST_ID_HEADER: _request_id()}
+        return Response(status=error.status, data=self._error_form(error), headers=headers)
+
     def _answer(self, request: Request, progress: "_Progress") -> Response:
+        if _BROKEN_ESCAPE.search(request.raw_path):
+            raise bad_request("the path holds a % that is not followed by two hexadecimal digits")
         path = signed_path(request.raw_path, PREFIX)
         found = self._router.find(request.method, path)
         if found is None:
@@ -83,6 +108,9 @@ class Panel:
         endpoint, arguments = found
         progress.operation = endpoint.operation
         signer = self._admit(request, progress) if endpoint.signed else None
+        # The signature leaves a multipart body out, so it must not be read as anything else.
+        if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:
             scopes.require(signer.key.scopes, endpoint.scope)
         call = Call(
@@ -129,3 +157,7 @@ class _Progress:
 
     operation: str | None = None
     headers: dict[str, str] = attrs.field(factory=dict[str, str])
+
+
+def _request_id() -> str:
+    return f"req_{secrets.token_hex(8)}"

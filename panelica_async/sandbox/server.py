@@ -19,7 +19,7 @@ from panelica_async.core.json_codec import dumps
 from panelica_async.facts import TIERS
 from panelica_async.sandbox.authentication import is_key
 from panelica_async.sandbox.document import Document, Json, shipped_document
-from panelica_async.sandbox.errors import ApiError
+from panelica_async.sandbox.errors import ApiError, bad_request
 from panelica_async.sandbox.exchange import Request
 from panelica_async.sandbox.keys import Credentials, create_key, root_key
 from panelica_async.sandbox.limits import Counting
@@ -28,7 +28,7 @@ from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.store import Store
 
 _RECORDED_REQUESTS = 10_000
-_MAX_BODY_BYTES = 64 * 1024 * 1024
+_MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
@@ -133,8 +133,10 @@ class Sandbox:
             credentials = self._root_key(store)
             panel = Panel(store, self._document, self._clock, window=self._window)
             application = web.Application(client_max_size=_MAX_BODY_BYTES)
-            application.router.add_route("*", "/{path:.*}", self._serve)
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+            # An encoded line break belongs to a path as any other character does.
+            application.router.add_route("*", "/{path:(?s:.*)}", self._serve)
+            # The signature is over the bytes on the wire: a body stays compressed, as it does in Go.
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
             await runner.setup()
             try:
                 await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl).start()
@@ -231,20 +233,26 @@ class Sandbox:
         return self._running
 
     async def _serve(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if self._latency:
-            await asyncio.sleep(self._latency)
-        raw_path, _, raw_query = request.raw_path.partition("?")
-        answer = self._now().panel.answer(
-            Request(
-                method=request.method,
-                raw_path=raw_path,
-                raw_query=raw_query,
-                headers=request.headers,
-                body=body,
-                remote=request.remote,
-            )
+        raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
+        head = Request(
+            method=request.method,
+            raw_path=raw_path,
+            raw_query=raw_query,
+            headers=request.headers,
+            remote=request.remote,
         )
+        panel = self._now().panel
+        try:
+            body = await request.read() if request.body_exists and panel.reads_body(head) else b""
+        except web.HTTPRequestEntityTooLarge:
+            answer = panel.refuse(_TOO_LARGE)
+        except (ConnectionError, web.RequestPayloadError) as error:
+            # The client went away, or its chunks are broken; aiohttp would log a traceback for each.
+            answer = panel.refuse(bad_request(str(error), message="Incomplete body"))
+        else:
+            if self._latency:
+                await asyncio.sleep(self._latency)
+            answer = panel.answer(attrs.evolve(head, body=body))
         self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
         headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:
@@ -252,6 +260,18 @@ class Sandbox:
         return web.Response(
             status=answer.status, headers=headers, body=dumps(answer.data), content_type="application/json"
         )
+
+
+def _origin_form(target: str) -> str:
+    """Return the path and query of a request target, which may name the server too (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https"}:
+        return target
+    return "/" + rest.partition("/")[2]
+
+
+# Guess: what a panel says to a body that is too large, and from what size on.
+_TOO_LARGE = ApiError(413, "PAYLOAD_TOO_LARGE", "Request body too large", f"at most {_MAX_BODY_BYTES} bytes")
 
 
 @attrs.frozen

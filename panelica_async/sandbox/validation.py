@@ -1,6 +1,7 @@
 """Checks queries and bodies against the specification. What it says never repeats a value: bodies hold passwords."""
 
 import re
+from codecs import BOM_UTF8
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -10,7 +11,8 @@ from panelica_async.core.json_codec import loads
 from panelica_async.sandbox.document import Document, Endpoint, Json
 from panelica_async.sandbox.errors import ApiError, bad_request
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]+")
+_MOST_DIGITS = 18
 _BOOLEANS = {"true": True, "false": False}
 _NAMES = {
     "object": "an object",
@@ -62,11 +64,11 @@ class Validation:
         if not endpoint.query:
             return {}
         schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query}
-        given = {
-            name: _converted(text, schemas[name])
-            for name, text in parse_qsl(raw_query, keep_blank_values=True)
-            if name in schemas
-        }
+        given: dict[str, object] = {}
+        for name, text in parse_qsl(raw_query, keep_blank_values=True):
+            if name in schemas:
+                # Go's url.Values.Get returns the first of several values.
+                given.setdefault(name, _converted(name, text, schemas[name]))
         validator = self._queries.get(endpoint.operation)
         if validator is None:
             required = [parameter["name"] for parameter in endpoint.query if parameter.get("required")]
@@ -79,16 +81,21 @@ class Validation:
 def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
+    # Go's encoding/json reads no byte order mark either.
+    if raw.startswith(BOM_UTF8):
+        raise bad_request("the body begins with a byte order mark", message="Invalid JSON")
     try:
         return loads(raw)
     except ValueError as error:
         raise bad_request(str(error), message="Invalid JSON") from None
 
 
-def _converted(text: str, schema: Json) -> object:
+def _converted(name: str, text: str, schema: Json) -> object:
     """Read a query parameter as what the schema says; what cannot be read stays text and fails the check."""
     match schema.get("type"):
         case "integer" if _INTEGER.fullmatch(text):
+            if len(text.lstrip("-0")) > _MOST_DIGITS:
+                raise bad_request(f"{name}: must have at most {_MOST_DIGITS} digits")
             return int(text)
         case "boolean":
             return _BOOLEANS.get(text, text)

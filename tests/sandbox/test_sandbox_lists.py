@@ -40,7 +40,7 @@ async def domains(panel: SignedClient, clock: Clock) -> None:
         ("status=active", "cabd"),
         ("status=suspended", ""),
         ("colour=red&limit=1", "c"),
-        ("limit=1&limit=2", "ca"),
+        ("limit=1&limit=2", "c"),
         ("page=999999999999&limit=999999", ""),
     ],
 )
