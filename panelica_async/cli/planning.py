@@ -20,6 +20,7 @@ from panelica_async.cli.wording import (
     moment,
     number,
     object_table,
+    pending_line,
     quota,
     remark_lines,
     several,
@@ -123,6 +124,7 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
         f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
         f"{number(in_the_way)} in the way{doubtful}.\n{_time(plan, panel.limiter.limit)}"
         + (f"\nColumns that were ignored: {ignored}." if ignored else "")
+        + (f"\n{pending_line(len(plan.pending))}" if plan.pending else "")
         + "".join(f"\n{line}" for line in remark_lines(plan.remarks))
     )
 

@@ -17,6 +17,7 @@ from panelica_async.cli.wording import (
     duration,
     next_command,
     object_table,
+    pending_line,
     print_labelled,
     remark_lines,
     several,
@@ -66,6 +67,11 @@ class RunReport:
         return {status: counts[status] for status in SiteStatus}
 
     @property
+    def pending(self) -> int:
+        """Number of certificates that the panel has not issued yet."""
+        return len({step.step.id for outcome in self.ending.outcomes for step in outcome.steps if step.is_pending})
+
+    @property
     def exit_code(self) -> ExitCode:
         """What the command ends with."""
         if self.ending.interrupted:
@@ -91,6 +97,7 @@ class RunReport:
             "manifest": self.manifest,
             "panel": self.panel,
             "counts": {"sites": len(ending.outcomes)} | {status.value: count for status, count in self.counts.items()},
+            "pending_certificates": self.pending,
             "calls": ending.calls,
             "seconds": round(ending.seconds, 1),
             "interrupted": ending.interrupted,
@@ -107,6 +114,9 @@ class RunReport:
         console.print()
         console.print(self._summary(), soft_wrap=True)
         console.print(f"{several(self.ending.calls, 'call')} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        if self.pending:
+            again = next_command("resume", *self.arguments)
+            console.print(Text(pending_line(self.pending, again)), soft_wrap=True)
         for line in remark_lines(self.remarks):
             console.print(Text(line), soft_wrap=True)
         bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]

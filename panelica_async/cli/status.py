@@ -17,6 +17,7 @@ from panelica_async.cli.wording import (
     next_command,
     number,
     object_table,
+    pending_line,
     print_labelled,
     record_name,
     several,
@@ -76,6 +77,11 @@ class JournalStatus:
         return [record for record in self.records if record.state in _BAD]
 
     @property
+    def pending(self) -> list[Record]:
+        """Certificates that were not issued yet when they were last looked at."""
+        return [record for record in self.records if record.is_pending]
+
+    @property
     def is_open(self) -> bool:
         """Whether there is something to resume: a run that did not finish, or what failed or is in doubt."""
         return bool(self.runs) and (self.runs[-1].finished_at is None or bool(self.bad))
@@ -83,8 +89,10 @@ class JournalStatus:
     @property
     def next_command(self) -> str | None:
         """How to go on, if there is something to go on with."""
-        if not self.is_open:
-            return None
+        return self._resume if self.is_open else None
+
+    @property
+    def _resume(self) -> str:
         sandbox = ["--sandbox"] if is_sandbox(self.runs[-1].base_url) else []
         return next_command("resume", str(self.files.journal), *sandbox, *self.flags)
 
@@ -109,6 +117,7 @@ class JournalStatus:
                 }
                 for record in self.bad
             ],
+            "pending_certificates": [record_name(record) for record in self.pending],
             "next_command": self.next_command,
         }
 
@@ -130,6 +139,8 @@ class JournalStatus:
         if self.next_command:
             lines.append(("Continue", self.next_command))
         print_labelled(console, lines)
+        if self.pending:
+            console.print(Text(pending_line(len(self.pending), self._resume)), soft_wrap=True)
         if self.bad:
             console.print()
             console.print(object_table(_row(record) for record in self.bad))

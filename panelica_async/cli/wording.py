@@ -93,6 +93,13 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     return table
 
 
+def pending_line(count: int, look_again: str | None = None) -> str:
+    """Say how many certificates are not active yet, and which command looks again."""
+    are = "is" if count == 1 else "are"
+    again = f"; `{look_again}` looks again" if look_again else ""
+    return f"{several(count, 'certificate')} {are} ordered and not active yet{again}."
+
+
 def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
     """Yield a line for each thing that is remarked, with the first few places it was remarked at."""
     places: dict[str, list[str]] = {}

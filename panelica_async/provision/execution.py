@@ -18,7 +18,7 @@ from panelica_async.errors import (
     ServerError,
     UnsupportedOperationError,
 )
-from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal import PENDING, Journal
 from panelica_async.provision.outcome import FATAL, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
@@ -72,15 +72,30 @@ class Execution:
         step, reason = planned.step, planned.reason
         match planned.verdict:
             case Verdict.EXISTS if self._is_doubtful(step):
-                return self._created(step, planned.object_id, "sent by an earlier run; found by looking")
+                reason = "sent by an earlier run; found by looking"
+                return self._created(step, planned.object_id, reason, is_pending=planned.is_pending)
             case Verdict.EXISTS:
-                return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=reason)
+                return self._exists(planned)
             case Verdict.CONFLICT:
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Verdict.UNKNOWN:
                 return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
             case Verdict.CREATE | Verdict.BLOCKED:
                 return await self._create(step)
+
+    def _exists(self, planned: PlannedStep) -> StepOutcome:
+        """Return the outcome of a step whose object is there, and note if the panel has finished it by now."""
+        step = planned.step
+        record = self._journal.records.get(step.id)
+        if record is not None and record.is_pending and not planned.is_pending:
+            self._journal.done(step, planned.object_id, "the panel has finished it")
+        return StepOutcome(
+            step=step,
+            status=StepStatus.EXISTS,
+            object_id=planned.object_id,
+            reason=planned.reason,
+            is_pending=planned.is_pending,
+        )
 
     async def _create(self, step: Step) -> StepOutcome:
         """Create the object, unless one it builds on is missing or its kind is refused."""
@@ -107,7 +122,7 @@ class Execution:
         parent_id = self._ids[step.parents[0].id] if step.parents else None
         self._journal.sent(step, parent_id=parent_id)
         try:
-            object_id = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
+            made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except asyncio.CancelledError:
             self._journal.unknown(step, "cancelled on its way")
             raise
@@ -122,7 +137,7 @@ class Execution:
             return self._failed(step, error)
         except ValueError as error:  # The client refuses an argument before it sends anything.
             return self._failed(step, ConfigurationError(str(error)))
-        return self._created(step, object_id)
+        return self._created(step, made.id, is_pending=made.is_pending)
 
     async def _after_silence(self, step: Step, error: PanelicaError) -> StepOutcome | None:
         """Find out what became of a call that had no proper reply; None when its object is surely not there."""
@@ -133,7 +148,9 @@ class Execution:
             return self._in_doubt(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
         match found.likeness:
             case Likeness.EQUAL:
-                return self._created(step, found.object_id, "there was no proper reply; found by looking")
+                return self._created(
+                    step, found.object_id, "there was no proper reply; found by looking", is_pending=found.is_pending
+                )
             case Likeness.ABSENT if not isinstance(error, ServerError):
                 return None
             case Likeness.UNSURE:
@@ -153,12 +170,19 @@ class Execution:
         if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
             return self._failed(step, error, found.reason)
         if was_doubtful:
-            return self._created(step, found.object_id, "an earlier call without a reply had created it")
+            reason = "an earlier call without a reply had created it"
+            return self._created(step, found.object_id, reason, is_pending=found.is_pending)
         if self._credentials is not None:
             self._credentials.take_back(step)
         self._ids[step.id] = found.object_id
         self._journal.found(step, found.object_id, reason_of(error))
-        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=found.object_id, reason="was there already")
+        return StepOutcome(
+            step=step,
+            status=StepStatus.EXISTS,
+            object_id=found.object_id,
+            reason="was there already",
+            is_pending=found.is_pending,
+        )
 
     async def _look(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
@@ -176,10 +200,14 @@ class Execution:
         if isinstance(error, _OF_THE_KIND):
             self._refused[step.kind] = error
 
-    def _created(self, step: Step, object_id: str | None, reason: str | None = None) -> StepOutcome:
+    def _created(
+        self, step: Step, object_id: str | None, reason: str | None = None, *, is_pending: bool = False
+    ) -> StepOutcome:
         self._ids[step.id] = object_id
-        self._journal.done(step, object_id, reason)
-        return StepOutcome(step=step, status=StepStatus.CREATED, object_id=object_id, reason=reason)
+        self._journal.done(step, object_id, PENDING if is_pending else reason)
+        return StepOutcome(
+            step=step, status=StepStatus.CREATED, object_id=object_id, reason=reason, is_pending=is_pending
+        )
 
     def _failed(self, step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
         outcome = _failure(step, error, found)

@@ -19,6 +19,9 @@ from panelica_async.provision.journal_file import lock_journal, prepare
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.steps import Step, StepKind
 
+PENDING = "the panel took the order and is still working on it"
+"""Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
+
 
 class State(enum.StrEnum):
     """What the journal knows of a step."""
@@ -63,6 +66,11 @@ class Record:
     def is_settled(self) -> bool:
         """Whether the object is known to exist."""
         return self.state in {State.DONE, State.FOUND}
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the panel took the order and was still working on it when it was last looked at."""
+        return self.state is State.DONE and self.reason == PENDING
 
     @property
     def is_doubtful(self) -> bool:

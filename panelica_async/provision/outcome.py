@@ -70,11 +70,13 @@ class StepOutcome:
     """Id of the failed request, to quote to the panel's support."""
     calls: int = 0
     """Writes sent for it in this run."""
+    is_pending: bool = False
+    """Whether the object exists and the panel is still working on it, such as a certificate that was ordered."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON-like data, without secrets."""
-        values = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "step")
-        return {"kind": self.step.kind.value, "name": self.step.key} | values
+        values = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in {"step", "is_pending"})
+        return {"kind": self.step.kind.value, "name": self.step.key} | values | {"pending": self.is_pending}
 
 
 @attrs.frozen(kw_only=True)

@@ -43,6 +43,8 @@ class PlannedStep:
     """In words, for conflicts and whatever else needs one."""
     object_id: str | None = None
     """Id of the object that exists, if it has one."""
+    is_pending: bool = False
+    """Whether the panel is still working on the object that exists, such as a certificate."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as JSON-like data, without secrets."""
@@ -55,6 +57,7 @@ class PlannedStep:
             "depends_on": [parent.id for parent in step.parents],
             "verdict": self.verdict.value,
             "reason": self.reason,
+            "pending": self.is_pending,
         }
 
 
@@ -164,6 +167,11 @@ class Plan:
         return self.list_calls + self.writes
 
     @property
+    def pending(self) -> tuple[PlannedStep, ...]:
+        """Steps whose object exists and that the panel is still working on."""
+        return tuple(planned for planned in self.steps if planned.is_pending)
+
+    @property
     def conflicts(self) -> tuple[PlannedStep, ...]:
         """Steps that something stands in the way of."""
         return tuple(planned for planned in self.steps if planned.verdict is Verdict.CONFLICT)
@@ -210,9 +218,7 @@ _READY = frozenset({Verdict.CREATE, Verdict.EXISTS})
 
 def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
     if record is not None and record.is_settled:
-        return PlannedStep(
-            step=step, verdict=Verdict.EXISTS, object_id=record.object_id, reason="done by an earlier run"
-        )
+        return _decide_settled(step, view, record)
     for parent in step.parents:
         if decided[parent.id].verdict not in _READY:
             # What was sent stays uncertain, whatever became of what it builds on.
@@ -222,7 +228,27 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
     verdict = _VERDICTS[match.likeness]
     if match.likeness is Likeness.UNSURE and step.id in view.doubtful:
         verdict = Verdict.UNKNOWN
-    return PlannedStep(step=step, verdict=verdict, object_id=match.object_id, reason=match.reason)
+    return PlannedStep(
+        step=step, verdict=verdict, object_id=match.object_id, reason=match.reason, is_pending=match.is_pending
+    )
+
+
+def _decide_settled(step: Step, view: View, record: Record) -> PlannedStep:
+    """Decide on a step that an earlier run took: its object exists, unless it was an order that came to nothing."""
+    is_pending = record.is_pending
+    if step.is_order:
+        match = step.match(view)
+        if match.likeness is Likeness.ABSENT and match.reason is not None:
+            return PlannedStep(step=step, verdict=Verdict.CREATE, reason=match.reason)
+        if match.likeness is Likeness.EQUAL:
+            is_pending = match.is_pending
+    return PlannedStep(
+        step=step,
+        verdict=Verdict.EXISTS,
+        object_id=record.object_id,
+        reason="done by an earlier run",
+        is_pending=is_pending,
+    )
 
 
 _VERDICTS = {

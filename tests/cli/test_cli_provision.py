@@ -205,6 +205,43 @@ def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
     assert len(journal["runs"]) == 1
 
 
+def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, manifest: Path) -> None:
+    report = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
+    again = panelica("provision", "apply", "launch.csv", *FAST)
+    pending = "3 certificates are ordered and not active yet"
+    assert report["pending_certificates"] == 3
+    assert f"{pending}." in again.stderr
+    assert f"{pending}; `panelica provision resume launch.csv --sandbox" in again.stdout
+    status = panelica("provision", "status", "launch.csv")
+    assert f"{pending}; `panelica provision resume .panelica/launch.journal.db --sandbox" in status.stdout
+
+    change_panel("UPDATE certificates SET ready_at = 0 WHERE domain_id <> (SELECT min(domain_id) FROM certificates)")
+    report = panelica("provision", "resume", "launch.csv", *FAST, "--json").json
+    assert report["pending_certificates"] == 1
+    [journal] = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert len(journal["pending_certificates"]) == 1
+    assert journal["counts"]["done"] == 28
+
+
+def test_passwords_that_are_not_set_are_remarked(panelica: Command, tmp_path: Path) -> None:
+    launch = tmp_path / "own.csv"
+    launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,FirstPass1\n")
+    first = panelica("provision", "apply", "own.csv", *FAST)
+    launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,SecondPass2\n")
+    note = "its password is not set, even if the manifest has a new one (account own)."
+    plan = panelica("provision", "plan", "own.csv", *FAST)
+    again = panelica("provision", "apply", "own.csv", *FAST)
+    assert "Note: " not in first.stdout + first.stderr
+    assert note in plan.stdout
+    assert note in again.stderr
+    assert note in again.stdout
+    [remark] = panelica("provision", "apply", "own.csv", *FAST, "--json").json["remarks"]
+    assert remark["where"] == "account own"
+    shown = plan.stdout + again.stdout + again.stderr
+    assert "Pass1" not in shown
+    assert "Pass2" not in shown
+
+
 def test_status_without_journals(panelica: Command) -> None:
     assert panelica("provision", "status").stderr == "There is no journal in .panelica.\n"
     assert panelica("provision", "status", "--json").json == {"journals": []}

@@ -437,7 +437,7 @@ async def test_users_that_cannot_be_told_apart_stay_in_doubt(box: Sandbox, tmp_p
             ids = {}
             for step in (account, domain, database, first):
                 view = View(snapshot=Snapshot(), ids=ids)
-                ids[step.id] = await step.create(panel, view, "correct-horse")
+                ids[step.id] = (await step.create(panel, view, "correct-horse")).id
             for step in (account, domain, database):
                 journal.sent(step)
                 journal.done(step, ids[step.id])

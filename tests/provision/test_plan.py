@@ -473,4 +473,5 @@ def test_the_plan_as_data_has_no_secrets() -> None:
         "depends_on": ["domain:alder.example", "account:a"],
         "verdict": "create",
         "reason": None,
+        "pending": False,
     }

@@ -13,6 +13,7 @@ from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_acco
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -69,7 +70,7 @@ class AccountStep(Step):
         problem = _problem_of_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
         return ABSENT if problem is None else different(problem)
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the account."""
         plans = find_plans(self.owner.plan, view.snapshot) if self.owner.plan else ()
         account = await panel.accounts.create(
@@ -78,7 +79,7 @@ class AccountStep(Step):
             password=password,
             plan_id=given(plans[0].id if plans else None),
         )
-        return account.id
+        return NewObject(account.id)
 
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
         name = shown(account.username)

@@ -54,15 +54,17 @@ class Match:
     object_id: str | None = None
     """Id of the equal object, if it has one."""
     reason: str | None = None
-    """In words: what differs, or why the lists cannot tell."""
+    """In words: what differs, why the lists cannot tell, or what became of an object that is absent."""
+    is_pending: bool = False
+    """Whether the panel is still working on the equal object."""
 
 
 ABSENT = Match(Likeness.ABSENT)
 
 
-def equal(object_id: str | None, reason: str | None = None) -> Match:
+def equal(object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Match:
     """Return the match of an object that is as wanted."""
-    return Match(Likeness.EQUAL, object_id, reason)
+    return Match(Likeness.EQUAL, object_id, reason, is_pending)
 
 
 def different(reason: str) -> Match:
@@ -73,6 +75,16 @@ def different(reason: str) -> Match:
 def unsure(reason: str) -> Match:
     """Return the match for lists that cannot tell."""
     return Match(Likeness.UNSURE, reason=reason)
+
+
+@attrs.frozen
+class NewObject:
+    """What a create made."""
+
+    id: str | None
+    """Its id, if the panel gives it one."""
+    is_pending: bool = False
+    """Whether the panel took the order and is still working on it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +124,8 @@ class Step(abc.ABC):
     """The list that shows whether the object exists."""
     password_needed: ClassVar[bool] = False
     """Whether the object has a password."""
+    is_order: ClassVar[bool] = False
+    """Whether the panel goes on working after the call, so that the object can still fail."""
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError,)
     """How the panel refuses a second object of the same name."""
 
@@ -145,8 +159,8 @@ class Step(abc.ABC):
         """Compare what exists with what is wanted."""
 
     @abc.abstractmethod
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
-        """Make the object with one call and return its id, if the panel gives it one.
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Make the object with one call and return what the panel says of it.
 
         Args:
             panel: The panel.

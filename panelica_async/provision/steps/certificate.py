@@ -6,11 +6,24 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.snapshot import Listing
-from panelica_async.provision.steps.base import ABSENT, Match, Step, StepKind, View, different, equal, shown, unsure
+from panelica_async.provision.steps.base import (
+    ABSENT,
+    Likeness,
+    Match,
+    NewObject,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    shown,
+    unsure,
+)
 from panelica_async.provision.steps.domain import DomainStep
 
 # One in these states is as good as none: it may be ordered anew.
 _SPENT = frozenset({"failed", "expired"})
+_PENDING = "pending"
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +33,7 @@ class CertificateStep(Step):
     kind = StepKind.CERTIFICATE
     operation = "ssl.certificates.issue"
     listing = Listing.CERTIFICATES
+    is_order = True
 
     domain: DomainStep
     type: str
@@ -50,18 +64,23 @@ class CertificateStep(Step):
             if domain is not None and domain.ssl_enabled:
                 return equal(None, "the domain has a certificate")
             return unsure("this panel does not list certificates, and an order takes about a minute")
+        spent: str | None = None
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
-            if certificate.status is None or certificate.status.lower() not in _SPENT:
-                if certificate.type is not None and certificate.type != self.type:
-                    return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
-                return equal(certificate.id)
-        return ABSENT
+            status = (certificate.status or "").lower()
+            if status in _SPENT:
+                spent = status
+            elif certificate.type is not None and certificate.type != self.type:
+                return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
+            else:
+                return equal(certificate.id, is_pending=status == _PENDING)
+        return ABSENT if spent is None else Match(Likeness.ABSENT, reason=f"the certificate before it has {spent}")
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Order the certificate."""
         certificate = await panel.ssl.certificates.issue(
             domain_id=view.id_of(self.domain),
             type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
             auto_renew=True,
         )
-        return certificate.id
+        # Current panels answer an order with no more than that they took it.
+        return NewObject(certificate.id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)

@@ -10,6 +10,7 @@ from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -61,14 +62,14 @@ class DatabaseStep(Step):
                 return equal(database.id)
         return ABSENT
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Create the database."""
         database = await panel.databases.create(
             name=self.database.name,
             type=cast("Literal['mysql', 'postgresql']", self.database.type),
             domain_id=view.id_of(self.domain),
         )
-        return database.id
+        return NewObject(database.id)
 
 
 @attrs.frozen(kw_only=True)
@@ -128,7 +129,7 @@ class DatabaseUserStep(Step):
                 return ABSENT
         return unsure("the panel does not list the users of a database by name")
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the user."""
         user = await panel.databases.users.create(
             view.id_of(self.database),
@@ -137,7 +138,7 @@ class DatabaseUserStep(Step):
             privileges=self.user.privileges,
             domain_id=view.id_of(self.database.domain),
         )
-        return user.id
+        return NewObject(user.id)
 
     def _key(self, user: DatabaseUser) -> str:
         return f"{self.database.key}:{user.username}"

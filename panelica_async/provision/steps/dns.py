@@ -12,6 +12,7 @@ from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -75,7 +76,7 @@ class DnsRecordStep(Step):
                 reason = reason or f"the name has the record {kind} {shown(content)} already, and {why}"
         return ABSENT if reason is None else different(reason)
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Add the record."""
         record = await panel.dns.records.create(
             view.id_of(self.domain),
@@ -85,7 +86,7 @@ class DnsRecordStep(Step):
             ttl=given(self.record.ttl),
             priority=given(self.record.priority),
         )
-        return record.id
+        return NewObject(record.id)
 
     def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
         for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):

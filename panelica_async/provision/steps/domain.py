@@ -11,6 +11,7 @@ from panelica_async.provision.steps.account import AccountStep
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -73,7 +74,7 @@ class DomainStep(Step):
             return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
         return equal(domain.id)
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:  # noqa: ARG002 - has none
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Create the domain."""
         domain = await panel.domains.create(
             domain=self.site,
@@ -81,4 +82,4 @@ class DomainStep(Step):
             php_version=given(self.php_version),
             web_server=given(self.web_server),
         )
-        return domain.id
+        return NewObject(domain.id)

@@ -11,6 +11,7 @@ from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -68,7 +69,7 @@ class FtpUserStep(Step):
                 return self._compare(row)
         return ABSENT
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the FTP user."""
         user = await panel.ftp.accounts.create(
             username=self.user.username,
@@ -78,7 +79,7 @@ class FtpUserStep(Step):
             quota_mb=given(self.user.quota_mb),
             user_id=view.id_of(self.domain.account),
         )
-        return user.id
+        return NewObject(user.id)
 
     def _is_ours(self, row: FtpAccount, view: View) -> bool:
         # `domain_id` can be null or absent, `user_id` is there (panel-facts B.3, D.9).

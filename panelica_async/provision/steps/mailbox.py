@@ -11,6 +11,7 @@ from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
     Match,
+    NewObject,
     Step,
     StepKind,
     View,
@@ -68,7 +69,7 @@ class MailboxStep(Step):
             return different(f"the mailbox has a quota of {mailbox.quota_mb} MB, not {wanted}")
         return equal(mailbox.id)
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> str | None:
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the mailbox."""
         mailbox = await panel.email.accounts.create(
             local_part=self.mailbox.local_part,
@@ -76,4 +77,4 @@ class MailboxStep(Step):
             password=password,
             quota_mb=given(self.mailbox.quota_mb),
         )
-        return mailbox.id
+        return NewObject(mailbox.id)
