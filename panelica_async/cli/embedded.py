@@ -45,7 +45,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
 
     Raises:
         ConfigurationError: There is no such tier, an option cannot be right, or the file cannot be used.
-        OSError: The address cannot be listened on.
+        OSError: The address cannot be listened on, or the file cannot be made.
     """
     from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
 
@@ -54,6 +54,8 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
     try:
         box = Sandbox(tier, db=database, **options)
         await box.start()
+    except ConfigurationError:
+        raise
     except ValueError as error:
         raise ConfigurationError(f"the sandbox cannot start: {error}") from error
     except sqlite3.Error as error:

@@ -6,17 +6,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from panelica_async.core.private import open_private
+
 _LOGGER = logging.getLogger("panelica_async")
 
 
 @contextmanager
 def log_to(path: Path) -> Generator[None, None, None]:
-    """Append what the clients of this process do to a file, made with mode 0600 when it is missing.
+    """Append what the clients of this process do to a private file, made when it is missing.
 
     Raises:
+        ConfigurationError: Others may write to the file, or it is not a regular file.
         OSError: The file cannot be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
     with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -7,8 +7,10 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from panelica_async.core.private import private_file
 from panelica_async.sandbox.errors import conflict, not_found
 from panelica_async.sandbox.traffic import traffic_mb
 
@@ -31,11 +33,15 @@ class Store:
 
     Raises:
         ValueError: The file was written by another version of the sandbox.
+        ConfigurationError: The file is not private to this user.
+        OSError: The file cannot be made.
     """
 
     def __init__(self, path: str, clock: Callable[[], float], seed: "Callable[[Store], None]") -> None:
         self._clock = clock
         self._columns: dict[str, frozenset[str]] = {}
+        if path != ":memory:":
+            private_file(Path(path))  # it holds API secrets
         self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)

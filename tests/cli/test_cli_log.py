@@ -142,6 +142,23 @@ def test_it_is_private_and_appended_to(panelica: Command) -> None:
     assert log().count("GET /v1/me: attempt 1") == log().count("GET /v1/me: succeeded with 200") == 2
 
 
+def test_log_that_is_not_private_is_refused_before_a_call(panelica: Command) -> None:
+    target = Path("target.log")
+    target.write_text("kept\n")
+    LOG.symlink_to(target)
+    outcome = panelica("api", "GET", "/v1/me", *FAST, "--log", "run.log")
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("Error: run.log is a symbolic link; it must be private to this user\n")
+    assert target.read_text() == "kept\n"
+
+
+def test_log_that_others_read_is_closed_to_them(panelica: Command) -> None:
+    LOG.touch(mode=0o644)
+    LOG.chmod(0o644)
+    assert panelica("api", "GET", "/v1/me", *FAST, "--log", "run.log").code == 0
+    assert stat.S_IMODE(LOG.stat().st_mode) == 0o600
+
+
 def test_logging_is_as_before_when_the_command_has_ended(panelica: Command) -> None:
     logger = logging.getLogger("panelica_async")
     before = (logger.level, list(logger.handlers))

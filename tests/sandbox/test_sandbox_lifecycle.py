@@ -1,12 +1,15 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
+from panelica_async.errors import ConfigurationError
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.store import SCHEMA_VERSION
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient
@@ -33,6 +36,25 @@ async def test_a_file_goes_on_where_it_stopped(tmp_path: Path, session, clock: C
         secret = (await other.ok("POST", f"/v1/api-keys/{me['key_id']}/regenerate"))["api_secret"]
     async with Sandbox(db=db, clock=clock) as box:
         assert box.api_secret == secret
+
+
+async def test_database_is_private_with_all_its_files(tmp_path: Path, session, clock: Clock) -> None:
+    db = tmp_path / "panel.db"
+    before = os.umask(0)
+    try:
+        async with Sandbox(db=db, clock=clock) as box:
+            await SignedClient(box, session, clock).account("john")
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in os.scandir(tmp_path)}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("panel.db", "panel.db-wal", "panel.db-shm"), 0o600)
+
+
+async def test_database_behind_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "panel.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(ConfigurationError, match=r"panel\.db is a symbolic link"):
+        await Sandbox(db=tmp_path / "panel.db").start()
+    assert not (tmp_path / "elsewhere.db").exists()
 
 
 async def test_every_reply_is_committed(tmp_path: Path, session, clock: Clock) -> None:

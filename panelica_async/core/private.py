@@ -1,0 +1,103 @@
+"""Files and directories that only their owner may read: passwords, journals, keys, logs.
+
+Files are made with mode 0600 and directories with 0700, whatever the umask. What exists already must be the caller's
+own and no symbolic link, and others must not be able to write to it. A file that others may only read is closed to
+them. On systems without POSIX permissions only the kind of the file is checked.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from panelica_async.errors import ConfigurationError
+
+_OTHERS = 0o077
+_OTHERS_WRITE = 0o022
+
+
+def private_file(path: Path) -> None:
+    """Make an empty private file, or make sure that the one that exists is private.
+
+    An existing file is looked at and not opened: closing it would drop the locks that SQLite holds on it in this
+    process. Call this before SQLite opens a database; `-wal` and `-shm` take their mode from it.
+
+    Raises:
+        ConfigurationError: Something at this path is not a private file of this user.
+        OSError: The file cannot be made.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        found = path.lstat()
+        _check_file(path, found)
+        if _is_open_to(found, _OTHERS):
+            path.chmod(0o600)
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a private file and return its descriptor; it is made when it does not exist.
+
+    Args:
+        path: The file.
+        flags: How to open it, such as `os.O_WRONLY | os.O_APPEND`.
+
+    Raises:
+        ConfigurationError: Something at this path is not a private file of this user.
+        OSError: The file cannot be opened.
+    """
+    if path.is_symlink():
+        raise _not_private(path, "is a symbolic link", "Give the path of the file itself.")
+    # Opening a pipe would wait for its other end.
+    guarded = flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, guarded, 0o600)
+    try:
+        found = os.fstat(descriptor)
+        _check_file(path, found)
+        if _is_open_to(found, _OTHERS):
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def private_directory(path: Path) -> None:
+    """Make a private directory with its parents, or make sure that others cannot write to the one that exists.
+
+    Raises:
+        ConfigurationError: Something at this path is not a directory of this user, or others can write to it.
+        OSError: The directory cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise _not_private(path, "is a symbolic link", "Give the path of the directory itself.") from None
+        if not stat.S_ISDIR(found.st_mode):
+            raise _not_private(path, "is not a directory", "Give the path of a directory.") from None
+        _check_owner(path, found, writers_hint=f"Run chmod 700 {path}, or give another directory.")
+
+
+def _check_file(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise _not_private(path, "is a symbolic link", "Give the path of the file itself.")
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_private(path, "is not a regular file", "Give the path of a file.")
+    _check_owner(path, found, writers_hint=f"Check what is in it and run chmod 600 {path}, or give another file.")
+
+
+def _check_owner(path: Path, found: os.stat_result, *, writers_hint: str) -> None:
+    if os.name == "posix" and found.st_uid != os.geteuid():
+        raise _not_private(path, "belongs to another user", "Give a path of your own.")
+    if _is_open_to(found, _OTHERS_WRITE):
+        raise _not_private(path, f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})", writers_hint)
+
+
+def _is_open_to(found: os.stat_result, bits: int) -> bool:
+    return os.name == "posix" and bool(stat.S_IMODE(found.st_mode) & bits)
+
+
+def _not_private(path: Path, problem: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} {problem}; it must be private to this user", hint=hint)
