@@ -1,6 +1,7 @@
 """Applies a manifest: several sites at a time, in the order of the manifest, each from account to FTP users."""
 
 import asyncio
+import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, aclosing
@@ -9,11 +10,12 @@ from pathlib import Path
 import attrs
 
 from panelica_async.client.client import PanelicaClient
-from panelica_async.errors import ConfigurationError
+from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.execution import Execution
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.manifest import Manifest
-from panelica_async.provision.outcome import Event, SiteOutcome, StepOutcome, reason_of
+from panelica_async.provision.outage import OutageWatch
+from panelica_async.provision.outcome import Event, SiteOutcome, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
 from panelica_async.provision.steps import StepKind
@@ -59,7 +61,10 @@ async def apply(
     Raises:
         ConfigurationError: The journal or the file of passwords cannot be used. Nothing was sent.
         PanelicaError: The lists could not be read; or, after the last outcome, the error that stopped the run because
-            every further call would have met it too: a refused key, a panel that cannot be reached, a spent quota.
+            every further call would have met it too: a refused key, a panel that cannot be reached or does not answer
+            any more, a spent quota.
+        OSError: The file of passwords cannot be written any more; the run is broken off.
+        sqlite3.Error: The journal cannot be written any more; the run is broken off.
     """
     if concurrency < 1:
         raise ConfigurationError(f"concurrency is {concurrency}; it takes 1 or more")
@@ -84,12 +89,14 @@ async def apply(
         )
         progress = _Progress(plan, on_event)
         execution = Execution(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
-        run = _Run(plan, execution, progress, stop or asyncio.Event())
+        outage = OutageWatch(concurrency)
+        resources.callback(panel.subscribe(outage))
+        run = _Run(plan, execution, journal, outage, progress, stop or asyncio.Event())
         async with aclosing(run.outcomes(concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
-        if execution.fatal is not None:
-            raise execution.fatal
+        if run.fatal is not None:
+            raise run.fatal
         if not run.is_stopping:
             journal.finish()
 
@@ -146,18 +153,33 @@ async def resume(
 class _Run:
     """Works on the sites of a plan, several at a time."""
 
-    def __init__(self, plan: Plan, execution: Execution, progress: "_Progress", stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        execution: Execution,
+        journal: Journal,
+        outage: OutageWatch,
+        progress: "_Progress",
+        stop: asyncio.Event,
+    ) -> None:
         self._plan = plan
         self._execution = execution
+        self._journal = journal
+        self._outage = outage
         self._progress = progress
         self._stop = stop
         self._taken: dict[str, StepOutcome] = {}
         self._accounts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
+    def fatal(self) -> PanelicaError | None:
+        """The error that makes it pointless to go on, once there is one."""
+        return self._execution.fatal or self._outage.error
+
+    @property
     def is_stopping(self) -> bool:
         """Whether no more steps are to be taken."""
-        return self._stop.is_set() or self._execution.fatal is not None
+        return self._stop.is_set() or self.fatal is not None
 
     async def outcomes(self, concurrency: int) -> AsyncGenerator[SiteOutcome, None]:
         """Yield the outcome of each site as it is complete."""
@@ -197,21 +219,43 @@ class _Run:
         """Take a step; sites that share an account take its steps in turn, and create it once."""
         step = planned.step
         if step.kind not in {StepKind.ACCOUNT, StepKind.DOMAIN}:
-            return self._note(planned, await self._execution.take(planned))
+            return await self._take_alone(planned)
         account = step if step.kind is StepKind.ACCOUNT else step.parents[0]
         async with self._accounts[account.id]:
             if step.id in self._taken:
                 return attrs.evolve(self._taken[step.id], calls=0)
-            outcome = self._taken[step.id] = self._note(planned, await self._execution.take(planned))
+            outcome = self._taken[step.id] = await self._take_alone(planned)
             return outcome
 
-    def _note(self, planned: PlannedStep, outcome: StepOutcome) -> StepOutcome:
+    async def _take_alone(self, planned: PlannedStep) -> StepOutcome:
+        """Take a step. What nothing foresaw fails the step and no other."""
+        try:
+            outcome = await self._execution.take(planned)
+        except (PanelicaError, OSError, sqlite3.Error):
+            raise  # Without journal or passwords no step may go on.
+        except Exception as error:  # noqa: BLE001 - one bad site stops no other
+            outcome = self._unforeseen(planned, error)
         self._progress.step(planned, outcome)
         return outcome
 
+    def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
+        """Return the outcome of a step that ended in an error nothing foresaw: uncertain if its call was sent."""
+        step = planned.step
+        # A reply may hold what neither the journal nor a terminal can: lone surrogates.
+        reason = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+        record = self._journal.records.get(step.id)
+        if record is None or not record.is_doubtful:
+            return StepOutcome(step=step, status=StepStatus.FAILED, reason=reason)
+        self._journal.unknown(step, reason)
+        return StepOutcome(
+            step=step,
+            status=StepStatus.UNKNOWN,
+            reason=reason,
+            hint="Look in the panel whether it is there; `resume` looks again.",
+        )
+
     def _why_stopping(self) -> str:
-        fatal = self._execution.fatal
-        return "the run was interrupted" if fatal is None else f"the run was stopped: {reason_of(fatal)}"
+        return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
 
 
 class _Progress:

@@ -12,7 +12,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.client.paginator import Paginator
-from panelica_async.errors import UnsupportedOperationError
+from panelica_async.errors import PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -156,9 +156,12 @@ class Inventory:
         self._locks: defaultdict[tuple[Listing, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tickets = itertools.count()
         self._begun: dict[tuple[Listing, str | None], int] = {}
+        self._failures: dict[tuple[Listing, str | None], PanelicaError] = {}
 
     async def refresh(self, listing: Listing, zone_id: str | None = None) -> Snapshot:
-        """Read a list again. Whoever asks before a reading has begun shares it, whoever asks later gets the next one.
+        """Re-read a list. Callers that arrive before the read starts share it; later ones trigger another.
+
+        A read that fails is shared likewise: a panel that hangs costs each caller the time of two reads at most.
 
         Args:
             listing: What to read.
@@ -172,8 +175,14 @@ class Inventory:
         async with self._locks[key]:
             if self._begun.get(key, -1) < asked:
                 begun = next(self._tickets)
-                await self._read(listing, zone_id)
+                self._failures.pop(key, None)
+                try:
+                    await self._read(listing, zone_id)
+                except PanelicaError as error:
+                    self._failures[key] = error
                 self._begun[key] = begun
+            if failure := self._failures.get(key):
+                raise failure
         return self.snapshot
 
     async def refresh_zones(self, zone_ids: Iterable[str]) -> None:

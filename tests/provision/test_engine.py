@@ -22,6 +22,7 @@ from panelica_async.provision import (
     apply,
     resume,
 )
+from panelica_async.provision.execution import Execution
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import View
 from panelica_async.provision.steps.domain import DomainStep
@@ -469,6 +470,41 @@ async def test_an_argument_the_client_refuses_fails_one_site_only(
     by_domain = {outcome.domain: outcome for outcome in outcomes}
     assert by_domain["alder.example"].reason == "domain alder.example: user_id cannot be empty"
     assert by_domain["blog.alder.example"].status == by_domain["beech.example"].status == "done"
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_what_nothing_foresaw_fails_one_site_only(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bool
+) -> None:
+    """Such as a reply with characters that the journal cannot hold."""
+    create, take = DomainStep.create, Execution._create
+
+    async def create_with_a_surprise(self: DomainStep, panel: PanelicaClient, view: View, password: str) -> str | None:
+        object_id = await create(self, panel, view, password)
+        return f"{object_id}\udcff" if sent and self.site == "alder.example" else object_id
+
+    def surprise(self: Execution, step: DomainStep) -> object:
+        if step.id == "domain:alder.example":
+            raise KeyError("no such thing")
+        return take(self, step)
+
+    monkeypatch.setattr(DomainStep, "create", create_with_a_surprise)
+    if not sent:
+        monkeypatch.setattr(Execution, "_create", surprise)
+    async with client(box) as panel:
+        outcomes = await collect(
+            apply(panel, MANIFEST, credentials=tmp_path / "p.csv", journal=tmp_path / "run.journal")
+        )
+
+    by_domain = {outcome.domain: outcome for outcome in outcomes}
+    alder = by_domain["alder.example"]
+    assert alder.status == ("unknown" if sent else "failed")
+    assert alder.reason is not None
+    assert "UnicodeEncodeError" in alder.reason if sent else "KeyError: 'no such thing'" in alder.reason
+    assert by_domain["blog.alder.example"].status == by_domain["beech.example"].status == "done"
+    with Journal.open(tmp_path / "run.journal") as journal:
+        assert ("domain:alder.example" in journal.records) is sent
+        assert not sent or journal.records["domain:alder.example"].state is State.UNKNOWN
 
 
 async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
