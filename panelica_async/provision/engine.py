@@ -252,6 +252,7 @@ class _Run:
             status=StepStatus.UNKNOWN,
             reason=reason,
             hint="Look in the panel whether it is there; `resume` looks again.",
+            calls=1,
         )
 
     def _why_stopping(self) -> str:
