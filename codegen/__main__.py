@@ -5,8 +5,16 @@ import sys
 from pathlib import Path
 
 from codegen.header import COMMAND
-from codegen.output import differences, generate, write
-from codegen.problems import SpecError
+
+try:
+    from codegen.output import differences, generate, write
+    from codegen.problems import SpecError
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] in {"codegen", "panelica_async"}:
+        raise
+    raise SystemExit(
+        f"The generator needs {error.name}, which is not installed. Run `nox -s codegen`, which installs what it needs."
+    ) from None
 
 _PROJECT = Path(__file__).parent.parent
 
@@ -29,8 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if not options.check:
-        write(files, project)
-        print(f"wrote {len(files)} files")
+        changed = write(files, project)
+        for path in changed:
+            print(f"wrote {path}" if path in files else f"deleted {path}")
+        print(f"{len(changed)} of {len(files)} generated files changed")
         return 0
     diff = list(differences(files, project))
     if not diff:

@@ -116,8 +116,8 @@ def _annotation(schema: Node, specification: Specification, models: set[str]) ->
         models.add(name)
         is_enum = "x-known-values" in specification.resolve(schema)
         return f"{name} | {'str' if is_enum else 'Mapping[str, Any]'}"
-    if "oneOf" in schema:
-        names = [option["$ref"].rsplit("/", 1)[-1] for option in schema["oneOf"]]
+    if "anyOf" in schema:
+        names = [option["$ref"].rsplit("/", 1)[-1] for option in schema["anyOf"]]
         models.update(names)
         return " | ".join([*names, "Mapping[str, Any]"])
     if "enum" in schema:

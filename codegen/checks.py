@@ -1,5 +1,6 @@
 """Checks what no single file of the specification shows: references, names, and texts that would not fit."""
 
+import difflib
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,18 @@ def check_paths(document: Node) -> None:
             for extra in sorted(named - placeholders):
                 problem = f"`{name}` has the path parameter `{extra}`, but its path has no `{{{extra}}}`"
                 raise SpecError(where, problem, "Add the placeholder, or send the parameter `in: query`")
+
+
+def check_scopes(document: Node) -> None:
+    """Check that every scope an operation needs is one that a key can have."""
+    known = {scope["name"] for scope in document["x-facts"].get("scopes", ())}
+    for item in document["paths"].values():
+        for method in item:
+            if method != "parameters" and (scope := item[method]["x-scope"]) is not None and scope not in known:
+                close = difflib.get_close_matches(scope, sorted(known), n=1)
+                remedy = f"Did you mean `{close[0]}`? Else add it" if close else "Add it"
+                problem = f"no key can have the scope `{scope}`"
+                raise SpecError(item[method].where("x-scope"), problem, f"{remedy} to `scopes` in facts.yaml")
 
 
 def check_schemas(document: Node) -> None:

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from codegen.specification import load
 
 _PACKAGE = Path("panelica_async")
 _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
-"""Folders that hold nothing but generated files, and are emptied before writing."""
+"""Folders that hold nothing but generated files: any other module in them is deleted."""
 
 
 def generate(spec: Path) -> dict[Path, str]:
@@ -35,24 +34,36 @@ def generate(spec: Path) -> dict[Path, str]:
     return files
 
 
-def write(files: Mapping[Path, str], project: Path) -> None:
-    """Replace the generated files of a project; what the generator wrote before and no longer writes is deleted."""
-    for folder in _FOLDERS:
-        shutil.rmtree(project / folder, ignore_errors=True)
-    for path, text in files.items():
+def write(files: Mapping[Path, str], project: Path) -> list[Path]:
+    """Bring the generated files of a project up to date and return the paths that changed.
+
+    What the generator wrote before and no longer writes is deleted.
+    """
+    stale = sorted(_present(project) - files.keys())
+    for path in stale:
+        (project / path).unlink()
+    changed = [path for path, text in files.items() if _content(project / path) != text]
+    for path in changed:
         (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_text(text, encoding="utf-8")
+        (project / path).write_text(files[path], encoding="utf-8")
+    return stale + changed
 
 
 def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
     """Yield a unified diff for each file that is not what it should be."""
-    present = {path.relative_to(project) for folder in _FOLDERS for path in (project / folder).glob("**/*.py")}
-    for path in sorted(present | files.keys()):
-        there = (project / path).read_text(encoding="utf-8") if (project / path).is_file() else ""
+    for path in sorted(_present(project) | files.keys()):
         diff = difflib.unified_diff(
-            there.splitlines(keepends=True),
+            _content(project / path).splitlines(keepends=True),
             files.get(path, "").splitlines(keepends=True),
             f"{path.as_posix()} (as it is)",
             f"{path.as_posix()} (as generated)",
         )
         yield from diff
+
+
+def _present(project: Path) -> set[Path]:
+    return {path.relative_to(project) for folder in _FOLDERS for path in (project / folder).glob("**/*.py")}
+
+
+def _content(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -6,14 +6,23 @@ from pathlib import Path
 import attrs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.checks import check_operations, check_paths, check_references, check_schemas, resolve
+from codegen.checks import check_operations, check_paths, check_references, check_schemas, check_scopes, resolve
 from codegen.conventions import check_file
 from codegen.problems import Location, SpecError
 from codegen.source import Node, read
 
 METHODS = ("get", "put", "post", "patch", "delete")
-_COMMON_ERRORS = {"401": "Unauthorized", "403": "Forbidden", "429": "RateLimited", "500": "ServerError"}
-_OWN_ERRORS = {"400": "BadRequest", "404": "NotFound", "409": "Conflict"}
+_ERRORS = {
+    "400": "BadRequest",
+    "401": "Unauthorized",
+    "403": "Forbidden",
+    "404": "NotFound",
+    "409": "Conflict",
+    "429": "RateLimited",
+    "500": "ServerError",
+}
+"""Names of the error responses in the root file, by status."""
+_SIGNED_ERRORS = {"401", "403", "429", "500"}
 _ROOT, _FACTS = "openapi", "facts"
 SHARED_GROUP = "shared"
 """Module of the schemas that the root file defines."""
@@ -64,6 +73,7 @@ def load(root: Path) -> Specification:
     check_references(document)
     check_paths(document)
     check_schemas(document)
+    check_scopes(document)
     check_operations({resource.name: [entry[-1] for entry in resource.operations()] for resource in resources})
     for error in OpenAPIV31SpecValidator(document).iter_errors():
         where = document.locate(error.absolute_path)
@@ -102,9 +112,9 @@ def _merge(shared: Node, facts: Node, resources: tuple[ResourceFile, ...]) -> No
     for resource in resources:
         _add(paths, resource.paths)
         _add(schemas, resource.schemas)
-        for _, _, _, operation in resource.operations():
+        for _, _, item, operation in resource.operations():
             operation["tags"] = [resource.tag["name"]]
-            operation["responses"] = _with_errors(operation)
+            operation["responses"] = _responses(operation, item, shared)
     document, components = Node.like(shared), Node.like(shared["components"])
     components["schemas"] = schemas
     document.update(tags=[resource.tag for resource in resources], paths=paths, components=components)
@@ -119,10 +129,35 @@ def _add(target: Node, entries: Node) -> None:
         target.put(key, value, entries.where(key))
 
 
-def _with_errors(operation: Node) -> Node:
-    """Return the responses of an operation with its own errors and those of every signed call."""
-    names = {} if operation.get("security") == [] else dict(_COMMON_ERRORS)
-    names |= {str(status): _OWN_ERRORS[str(status)] for status in operation.get("x-errors", ())}
+def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
+    """Return the responses of an operation: success, its own errors, and those of every call of its kind.
+
+    A call that is signed can be refused for its key and its quota, one that takes a query or a body for its input.
+    """
+    is_signed = operation.get("security") != []
+    statuses = {str(status) for status in operation.get("x-errors", ())}
+    if is_signed:
+        statuses |= _SIGNED_ERRORS
+    if "requestBody" in operation or any(_is_query(node, shared) for node in _parameters(operation, path_item)):
+        statuses.add("400")
     responses = Node.like(operation["responses"])
-    responses.update({status: {"$ref": f"#/components/responses/{names[status]}"} for status in sorted(names)})
+    for response in responses.values():
+        # A file without the headers describes an API whose replies have none.
+        if is_signed and (headers := shared["components"].get("headers")):
+            names = [name for name in headers if name != "Retry-After"]
+            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    responses.update({status: {"$ref": f"#/components/responses/{_ERRORS[status]}"} for status in sorted(statuses)})
     return responses
+
+
+def _parameters(operation: Node, path_item: Node) -> list[Node]:
+    return [*path_item.get("parameters", ()), *operation.get("parameters", ())]
+
+
+def _is_query(parameter: Node, shared: Node) -> bool:
+    if "$ref" not in parameter:
+        return bool(parameter["in"] == "query")
+    name = parameter["$ref"].rpartition("/")[2]
+    # A name that nothing has is reported by `check_references`.
+    found = shared["components"].get("parameters", {}).get(name, {})
+    return bool(found.get("in") == "query")

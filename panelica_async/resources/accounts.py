@@ -94,6 +94,7 @@ class Accounts(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
@@ -159,6 +160,8 @@ class Accounts(Resource):
 
     async def get(self, id: str) -> Account:
         """GET /v1/accounts/{id}: get an account.
+
+        Returns the account with its plan and what it uses.
 
         Scope: `accounts:read`. Changes nothing; retried on any transient failure.
 
@@ -265,6 +268,7 @@ class Accounts(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.
@@ -278,6 +282,8 @@ class Accounts(Resource):
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/accounts/{id}/unsuspend: lift the suspension of an account.
+
+        The account and its sites are in use again. An account that is not suspended stays as it is.
 
         Scope: `accounts:write`. Safe to repeat; retried on any transient failure.
 

@@ -55,6 +55,8 @@ class CloudflareZones(Resource):
     async def sync(self, zone_id: str) -> Acknowledgement:
         """POST /v1/cloudflare/zones/{zone_id}/sync: sync the DNS records of a zone with Cloudflare.
 
+        Sends the records of the panel's zone to the Cloudflare zone of the same name.
+
         Scope: `cloudflare:write`. Safe to repeat; retried on any transient failure. Not served by current panels.
 
         Args:

@@ -67,6 +67,8 @@ class DnsRecords(Resource):
     ) -> Paginator[DnsRecord]:
         """GET /v1/dns/zones/{zone_id}/records: list the records of a zone.
 
+        Every record of the zone, those the panel made by itself included.
+
         Scope: `dns:read`. Changes nothing; retried on any transient failure.
 
         Args:
@@ -82,6 +84,7 @@ class DnsRecords(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.

@@ -103,6 +103,7 @@ class Domains(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
@@ -167,6 +168,8 @@ class Domains(Resource):
 
     async def get(self, id: str) -> Domain:
         """GET /v1/domains/{id}: get a domain.
+
+        Returns the domain with its state, its PHP version and what it uses.
 
         Scope: `domains:read`. Changes nothing; retried on any transient failure.
 
@@ -272,6 +275,8 @@ class Domains(Resource):
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/domains/{id}/unsuspend: lift the suspension of a domain.
+
+        The site is served again. A domain that is not suspended stays as it is.
 
         Scope: `domains:write`. Safe to repeat; retried on any transient failure.
 

@@ -67,6 +67,7 @@ class Files(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.
@@ -91,6 +92,7 @@ class Files(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.
@@ -119,6 +121,7 @@ class Files(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.

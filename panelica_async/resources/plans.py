@@ -110,6 +110,8 @@ class Plans(Resource):
     ) -> Paginator[Plan]:
         """GET /v1/plans: list plans.
 
+        The hosting plans that accounts can be given, with their limits.
+
         Scope: `plans:read`. Changes nothing; retried on any transient failure.
 
         Args:
@@ -124,6 +126,7 @@ class Plans(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.

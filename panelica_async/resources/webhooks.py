@@ -92,6 +92,8 @@ class Webhooks(Resource):
     ) -> Paginator[Webhook]:
         """GET /v1/webhooks: list webhooks.
 
+        The webhooks of the server with their destinations and events.
+
         Scope: `webhooks:read`. Changes nothing; retried on any transient failure.
 
         Args:
@@ -106,6 +108,7 @@ class Webhooks(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
@@ -177,6 +180,8 @@ class Webhooks(Resource):
     async def events(self) -> WebhookEventCatalog:
         """GET /v1/webhooks/events: get the events a webhook can deliver.
 
+        The events by category; a server may deliver others than the reference names.
+
         Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
         Returns:
@@ -195,6 +200,8 @@ class Webhooks(Resource):
 
     async def stats(self) -> WebhookStats:
         """GET /v1/webhooks/stats: get delivery statistics of all webhooks.
+
+        Counts the webhooks, and the deliveries of the last 24 hours.
 
         Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
@@ -215,6 +222,8 @@ class Webhooks(Resource):
     def logs(self, id: str, *, page: int | Unset = UNSET, limit: int | Unset = UNSET) -> Paginator[WebhookDelivery]:
         """GET /v1/webhooks/{id}/logs: list the deliveries of a webhook.
 
+        Each delivery with the status and the time of its answer.
+
         Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
 
         Args:
@@ -228,6 +237,7 @@ class Webhooks(Resource):
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
             MissingScopeError: the key lacks the scope.
+            BadRequestError: the panel finds the input not valid.
             AuthenticationError: key, clock or signature is not accepted.
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             NotFoundError: there is no such object for the owner of this key.

@@ -67,6 +67,9 @@ def _order(call: Call, columns: frozenset[str]) -> str:
     field = call.query.get("sort")
     if field is None:
         return f"_position {direction}"
+    if field == "created_at":
+        # Lists are in order of creation, whether or not their rows show its time.
+        return f"_position {direction}"
     if field not in columns or field.startswith("_"):
         raise bad_request("sort: there is no such field")
     return f'"{field}" {direction}, _position {direction}'

@@ -158,6 +158,12 @@ EDITS = {
         "x-scope: parcels:read", "x-async: true", "    get:", f"`parcels.list` has no `x-scope`. {NO_SCOPE}"
     ),
     "a scope that is no text": Edit("x-scope: parcels:read", "x-scope: 5", "x-scope: 5", f"`x-scope` is 5. {NO_SCOPE}"),
+    "a scope that no key can have": Edit(
+        "x-scope: parcels:read",
+        "x-scope: parcels:reed",
+        "x-scope: parcels:reed",
+        "no key can have the scope `parcels:reed`. Did you mean `parcels:read`? Else add it to `scopes` in facts.yaml.",
+    ),
     "no x-repeat": Edit(
         "x-repeat: read",
         "x-async: true",

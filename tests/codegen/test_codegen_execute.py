@@ -19,7 +19,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_hand_written(project)
     spec = shutil.copytree(HERE / "golden/spec", project / "spec")
     # The hand-written code stands on facts that the tiny specification does not have.
-    shutil.copy(REPOSITORY / "spec/facts.yaml", spec)
+    facts = (REPOSITORY / "spec/facts.yaml").read_text("utf-8")
+    scopes = "".join(f'  - {{name: "parcels:{right}", title: Parcels}}\n' for right in ("read", "write", "delete"))
+    (spec / "facts.yaml").write_text(facts.replace("\nscopes:\n", f"\nscopes:\n{scopes}"), "utf-8")
     write(generate(spec), project)
     shutil.copy(HERE / PROGRAM, project)
     return project

@@ -264,7 +264,7 @@ def test_fields_that_the_reference_does_not_show_are_marked_as_inferred() -> Non
 
 def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]]) -> None:
     """Note which fields of which schemas an example shows."""
-    for option in schema.get("oneOf", ()):
+    for option in schema.get("anyOf", ()):
         if Draft202012Validator({**option, "components": DOCUMENT["components"]}).is_valid(value):
             _collect(option, value, shown)
     resolved = resolve(schema)

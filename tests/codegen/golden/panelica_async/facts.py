@@ -46,7 +46,7 @@ TIERS: Final[Mapping[str, Tier]] = MappingProxyType(
 )
 """Rate-limit tiers by name, slowest first."""
 
-SCOPES: Final[tuple[str, ...]] = ("*:*", "parcels:read")
+SCOPES: Final[tuple[str, ...]] = ("*:*", "parcels:read", "parcels:write", "parcels:delete")
 """Every scope a key can have."""
 
 WEBHOOK_EVENTS: Final[tuple[str, ...]] = ("parcel.sent",)
