@@ -12,7 +12,7 @@ from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.allowances import Allowances
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
-from panelica_async.provision.remarks import passwords_not_set, records_that_stay
+from panelica_async.provision.remarks import certificates_ordered_anew, passwords_not_set, records_that_stay
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
 from panelica_async.ratelimit import RateLimit
@@ -133,8 +133,13 @@ class Plan:
                         ids[step.id] = planned.object_id
             sites.append(SitePlan(site=site, steps=tuple(decided[step.id] for step in steps)))
         existing = [planned.step for planned in decided.values() if planned.verdict is Verdict.EXISTS]
-        wanted = [planned.step for planned in decided.values() if planned.verdict in _READY]
-        remarks = (*manifest.remarks, *passwords_not_set(existing), *records_that_stay(wanted, ids, snapshot))
+        new = [planned.step for planned in decided.values() if planned.verdict is Verdict.CREATE]
+        remarks = (
+            *manifest.remarks,
+            *passwords_not_set(existing),
+            *certificates_ordered_anew(new, ids, snapshot),
+            *records_that_stay([*existing, *new], ids, snapshot),
+        )
         return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites), remarks=remarks)
 
     def updated(self, journal: Journal) -> Self:

@@ -6,9 +6,10 @@ from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.records import identity
 from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import DnsRecordStep, Step, shown
+from panelica_async.provision.steps import CertificateStep, DnsRecordStep, Step, shown
 
 _EXISTS = "is there already; its password is not set, even if the manifest has a new one"
+_ORDERED_ANEW = "is ordered anew, because the one before it has failed or expired"
 _OTHER_RECORD = "is not in the manifest and stays, beside the wanted ones of its name and type"
 
 
@@ -20,6 +21,21 @@ def passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
     for step in existing:
         if step.password is not None:
             yield Remark(f"{step.kind.replace('_', ' ')} {step.key}", _EXISTS)
+
+
+def certificates_ordered_anew(
+    new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
+) -> Iterator[Remark]:
+    """Yield a remark for each certificate that is ordered for a domain whose last one failed or expired.
+
+    Args:
+        new: The steps whose objects are to be created.
+        ids: Object ids of the steps whose object exists, by id of the step.
+        snapshot: What exists.
+    """
+    for step in new:
+        if isinstance(step, CertificateStep) and snapshot.certificates_by_domain.get(ids.get(step.domain.id)):
+            yield Remark(f"certificate {step.key}", _ORDERED_ANEW)
 
 
 def records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:

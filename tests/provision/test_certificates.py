@@ -8,7 +8,7 @@ import pytest
 
 from panelica_async.models.domains import Domain
 from panelica_async.models.ssl import Certificate
-from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, Verdict, apply
+from panelica_async.provision import Journal, Manifest, Plan, Record, Remark, State, StepKind, Verdict, apply
 from panelica_async.provision.journal import PENDING
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
@@ -111,6 +111,8 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
         records.append(Record(id=STEP, kind=StepKind.CERTIFICATE, site="", state=record, at=at, reason=reason))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**existing), {each.id: each for each in records})
     step = plan.steps[-1]
+    anew = Remark("certificate alder.example", "is ordered anew, because the one before it has failed or expired")
+    assert plan.remarks == ((anew,) if step.verdict is Verdict.CREATE else ())
     assert plan.pending == ((step,) if step.is_pending else ())
     return step.verdict.value, step.reason, step.is_pending
 

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.models.ssl import Certificate
-from panelica_async.provision import Manifest, Plan, Record, State, StepKind, Verdict
-from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, Verdict, apply
+from panelica_async.provision.snapshot import Inventory, Snapshot
 from panelica_async.ratelimit import RateLimit
+from panelica_async.sandbox import Sandbox
+from panelica_async.telemetry import CallEvent, Done
+from tests.provision.launching import client, collect
 
 SITE = {
     "domain": "alder.example",
@@ -475,3 +479,47 @@ def test_the_plan_as_data_has_no_secrets() -> None:
         "reason": None,
         "pending": False,
     }
+
+
+async def test_zones_of_settled_records_are_not_read(tmp_path: Path) -> None:
+    sites = [
+        {"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
+        for number in range(3)
+    ]
+    manifest = Manifest.from_data([site | {"dns": ["www A 192.0.2.1", "ftp A 192.0.2.1"]} for site in sites])
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, manifest, journal=journal))
+            box.requests.clear()
+            finished = await Plan.build(panel, manifest, journal=journal)
+            assert [request.operation for request in box.requests] == ["accounts.list", "domains.list"]
+            assert finished.list_calls == 2
+
+            # Of one record it is not known whether it was made: its zone is read, and no other.
+            step = next(planned.step for planned in finished.steps if planned.step.key == "s1.example ftp A 192.0.2.1")
+            journal.unknown(step, "cancelled on its way")
+            box.requests.clear()
+            resumed = await Plan.build(panel, manifest, journal=journal)
+    assert [request.operation for request in box.requests] == ["accounts.list", "domains.list", "dns.records.list"]
+    assert {planned.verdict for planned in resumed.steps} == {Verdict.EXISTS}
+
+
+async def test_eight_zones_at_most_are_read_at_once() -> None:
+    running: set[int] = set()
+    most = 0
+
+    def note(event: CallEvent) -> None:
+        nonlocal most
+        (running.discard if isinstance(event, Done) else running.add)(event.call)
+        most = max(most, len(running))
+
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        account = await panel.accounts.create(username="alder", email="a@alder.example", password="correct-horse")
+        names = [f"s{number}.example" for number in range(20)]
+        zones = [(await panel.domains.create(domain=name, user_id=account.id)).id for name in names]
+        panel.subscribe(note)
+        inventory = Inventory(panel)
+        await inventory.refresh_zones(zones)
+
+    assert inventory.calls == len(inventory.snapshot.zones) == 20
+    assert most == 8

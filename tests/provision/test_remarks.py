@@ -66,6 +66,11 @@ def test_a_remark_names_the_record_that_stays() -> None:
         ("s1._domainkey TXT v=DKIM1; p=AA", "s1._domainkey TXT p=BB", "a name can have one DKIM record"),
         ("_mta-sts TXT v=STSv1; id=2", "_mta-sts TXT v=STSv1; id=1", "a name can have one MTA-STS record"),
         ("_smtp._tls TXT v=TLSRPTv1; rua=a", "_smtp._tls TXT v=TLSRPTv1;rua=b", "a name can have one TLS-RPT record"),
+        (
+            "@ MX 10 mail.alder.example",
+            "@ MX .",
+            "a null MX, which says that there is no mail, can have no other MX beside it",
+        ),
         ("www TXT hello", "www CNAME other.example", "a CNAME can have no other record beside it"),
     ],
 )

@@ -22,6 +22,8 @@ def clash(name: str, type: str, content: str, other_type: str, other_content: st
         return "a name can have one CNAME"
     if "CNAME" in {type, other_type}:
         return "a CNAME can have no other record beside it"
+    if type == other_type == "MX" and "." in {content, other_content}:
+        return "a null MX, which says that there is no mail, can have no other MX beside it"
     if type == other_type == "TXT":
         kind = _sole_text(name, content)
         if kind is not None and kind == _sole_text(name, other_content):

@@ -14,6 +14,7 @@ from panelica_async.provision.steps.mailbox import MailboxStep
 
 __all__ = [
     "AccountStep",
+    "CertificateStep",
     "DnsRecordStep",
     "DomainStep",
     "Likeness",

@@ -91,5 +91,5 @@ class DnsRecordStep(Step):
     def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
         for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):
             if have is not None and want is not None and have != want:
-                return different(f"the record has {name} {have}, not {want}")
+                return different(f"the record has {name} {shown(have)}, not {want}")
         return equal(record_id)

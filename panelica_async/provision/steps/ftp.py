@@ -93,5 +93,5 @@ class FtpUserStep(Step):
         if home and row.home_directory and not f"/{row.home_directory}".rstrip("/").endswith(f"/{home.strip('/')}"):
             return different(f"the FTP user is confined to {shown(row.home_directory)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
-            return different(f"the FTP user has a quota of {row.quota_mb} MB, not {quota}")
+            return different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
         return equal(row.id)

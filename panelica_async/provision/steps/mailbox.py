@@ -18,6 +18,7 @@ from panelica_async.provision.steps.base import (
     different,
     equal,
     given,
+    shown,
     without_none,
 )
 from panelica_async.provision.steps.domain import DomainStep
@@ -66,7 +67,7 @@ class MailboxStep(Step):
             return different("the mailbox belongs to another domain")
         wanted = self.mailbox.quota_mb
         if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
-            return different(f"the mailbox has a quota of {mailbox.quota_mb} MB, not {wanted}")
+            return different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
         return equal(mailbox.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
