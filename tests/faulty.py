@@ -21,20 +21,49 @@ class Fault(enum.Enum):
     LOST_REPLY = "the connection breaks after the panel has done it"
     GATEWAY_BEFORE = "502, and the panel has not seen the request"
     GATEWAY_AFTER = "502, and the panel has done it"
+    GATEWAY_TIMEOUT_AFTER = "504, and the panel has done it"
     SERVER_ERROR = "500, and the panel has done nothing"
     SERVER_ERROR_AFTER = "500, and the panel has done it"
+    SERVER_ERROR_LATE = "500, and the panel does it only just before the next write"
     UNAVAILABLE = "503, and the panel has not seen the request"
     COME_BACK = "503 with Retry-After, and the panel has not seen the request"
     OVER_LIMIT = "429 with Retry-After, and the panel has not seen the request"
+    OVER_LIMIT_AFTER = "429, and the panel has done it"
+    REFUSED = "403 of the panel, which has done nothing"
+    CONFLICT = "409 of the panel, which has done nothing"
+    REVOKED = "401 of the panel, which has done nothing"
+    MISSING_PAGE = "404 with a web page, and the panel has not seen the request"
+    MISSING_PAGE_AFTER = "404 with a web page, and the panel has done it"
+    FORBIDDEN_PAGE_AFTER = "403 with a web page, and the panel has done it"
     GARBLED_REPLY = "201 with a reply that is cut short"
+    CUT_REPLY = "the connection breaks in the middle of the reply, and the panel has done it"
+    NO_JSON = "200 with a text that is no JSON, and the panel has done it"
+    THIN_REPLY = "200 that says nothing more than success, and the panel has done it"
+    BAD_HEADER = "the right reply with a header that is not UTF-8"
     LATE = "the connection breaks, and the panel does it only just before the next write"
     HANGS_BEFORE = "nothing ever comes back, and the panel has not seen the request"
     HANGS_AFTER = "nothing ever comes back, and the panel has done it"
+    HANGS_LATE = "nothing ever comes back, and the panel does it only just before the next write"
 
 
-_SEEN = {Fault.LOST_REPLY, Fault.GATEWAY_AFTER, Fault.SERVER_ERROR_AFTER, Fault.GARBLED_REPLY, Fault.HANGS_AFTER}
+_SEEN = {
+    Fault.LOST_REPLY,
+    Fault.GATEWAY_AFTER,
+    Fault.GATEWAY_TIMEOUT_AFTER,
+    Fault.SERVER_ERROR_AFTER,
+    Fault.OVER_LIMIT_AFTER,
+    Fault.MISSING_PAGE_AFTER,
+    Fault.FORBIDDEN_PAGE_AFTER,
+    Fault.GARBLED_REPLY,
+    Fault.CUT_REPLY,
+    Fault.NO_JSON,
+    Fault.THIN_REPLY,
+    Fault.BAD_HEADER,
+    Fault.HANGS_AFTER,
+}
+"""After these the panel has done it."""
 _BROKEN = {Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.LATE}
-_HANGS = {Fault.HANGS_BEFORE, Fault.HANGS_AFTER}
+_HANGS = {Fault.HANGS_BEFORE, Fault.HANGS_AFTER, Fault.HANGS_LATE}
 _HOP_BY_HOP = {hdrs.HOST, hdrs.CONNECTION, hdrs.CONTENT_LENGTH, hdrs.TRANSFER_ENCODING}
 
 Decide = Callable[[web.Request], Fault | None]
@@ -106,6 +135,10 @@ class FaultyProxy:
             await self._hanging.wait()
         answer = _ANSWERS[fault]() if fault in _ANSWERS else response
         assert answer is not None
+        if fault in _RAW:
+            assert request.transport is not None
+            request.transport.write(_RAW[fault](answer))
+            request.transport.close()
         return answer
 
     async def forward(self, request: web.Request) -> web.Response:
@@ -133,12 +166,16 @@ class _Resetting(asyncio.Protocol):
         reset(self._transport)
 
 
-def _error(status: int, error: str, **headers: str) -> Callable[[], web.Response]:
-    return lambda: web.json_response({"error": error}, status=status, headers=headers)
+def _error(status: int, error: str, code: str = "", **headers: str) -> Callable[[], web.Response]:
+    return lambda: web.json_response({"error": error, "code": code}, status=status, headers=headers)
 
 
-def _gateway() -> web.Response:
-    return web.Response(status=502, text="<html>Bad Gateway</html>", content_type="text/html")
+def _page(status: int, title: str) -> Callable[[], web.Response]:
+    text = f"<html><title>{title}</title></html>"
+    return lambda: web.Response(status=status, text=text, content_type="text/html")
+
+
+_gateway = _page(502, "Bad Gateway")
 
 
 def _internal() -> web.Response:
@@ -149,13 +186,38 @@ _ANSWERS: dict[Fault | None, Callable[[], web.Response]] = {
     Fault.GATEWAY_BEFORE: _gateway,
     Fault.GATEWAY_AFTER: _gateway,
     Fault.SERVER_ERROR: _internal,
+    Fault.GATEWAY_TIMEOUT_AFTER: _page(504, "Gateway Time-out"),
     Fault.SERVER_ERROR_AFTER: _internal,
+    Fault.SERVER_ERROR_LATE: _internal,
     Fault.UNAVAILABLE: _error(503, "Service unavailable"),
     Fault.COME_BACK: _error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
     Fault.OVER_LIMIT: _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
+    Fault.OVER_LIMIT_AFTER: _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
+    Fault.REFUSED: _error(403, "Not allowed", "FORBIDDEN"),
+    Fault.CONFLICT: _error(409, "Exists already", "CONFLICT"),
+    Fault.REVOKED: _error(401, "Key revoked", "INVALID_API_KEY"),
+    Fault.MISSING_PAGE: _page(404, "Not Found"),
+    Fault.MISSING_PAGE_AFTER: _page(404, "Not Found"),
+    Fault.FORBIDDEN_PAGE_AFTER: _page(403, "Forbidden"),
+    Fault.NO_JSON: lambda: web.Response(text="OK"),
+    Fault.THIN_REPLY: lambda: web.json_response({"status": "success"}),
     Fault.GARBLED_REPLY: lambda: web.Response(status=201, text='{"id": "', content_type="application/json"),
     Fault.HANGS_BEFORE: lambda: web.Response(status=503),
     Fault.HANGS_AFTER: lambda: web.Response(status=503),
+    Fault.HANGS_LATE: lambda: web.Response(status=503),
+}
+
+
+def _raw(response: web.Response, cut: int, header: bytes = b"") -> bytes:
+    body = response.body or b""
+    assert isinstance(body, bytes)
+    head = f"HTTP/1.1 {response.status} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + header + b"Connection: close\r\n\r\n" + body[: len(body) - cut]
+
+
+_RAW: dict[Fault | None, Callable[[web.Response], bytes]] = {
+    Fault.CUT_REPLY: lambda response: _raw(response, cut=5),
+    Fault.BAD_HEADER: lambda response: _raw(response, cut=0, header=b"X-Request-Id: \xff\xfe\r\n"),
 }
 
 

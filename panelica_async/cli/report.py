@@ -102,7 +102,7 @@ class RunReport:
             "seconds": round(ending.seconds, 1),
             "interrupted": ending.interrupted,
             "error": None if ending.error is None else error_data(ending.error),
-            "remarks": [remark.to_dict() for remark in self.remarks],
+            "remarks": [remark.to_dict() for remark in self._all_remarks],
             "sites": [outcome.to_dict() for outcome in ending.outcomes],
             "journal": str(self.files.journal),
             "passwords": None if self.passwords is None else str(self.passwords),
@@ -117,7 +117,7 @@ class RunReport:
         if self.pending:
             again = next_command("resume", *self.arguments)
             console.print(Text(pending_line(self.pending, again)), soft_wrap=True)
-        for line in remark_lines(self.remarks):
+        for line in remark_lines(self._all_remarks):
             console.print(Text(line), soft_wrap=True)
         bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]
         if bad:
@@ -127,6 +127,13 @@ class RunReport:
                 console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
         console.print()
         print_labelled(console, self._places())
+
+    @property
+    def _all_remarks(self) -> tuple[Remark, ...]:
+        """What the plan remarked, and what is to be known of objects that are there."""
+        steps = {step.step.id: step for outcome in self.ending.outcomes for step in outcome.steps if step.remark}
+        found = (Remark(thing(step.step.kind, step.step.key), step.remark) for step in steps.values() if step.remark)
+        return (*self.remarks, *found)
 
     def _summary(self) -> Text:
         text = Text(f"{several(len(self.ending.outcomes), 'site')}: ")

@@ -30,9 +30,12 @@ _BAD = {
     State.UNKNOWN: ("in doubt", "yellow"),
     State.SENT: ("sent, no reply", "yellow"),
 }
-_WORDS = {State.DONE: "created", State.FOUND: "already there", State.REMOVED: "removed again"} | {
-    state: word for state, (word, _) in _BAD.items()
-}
+_WORDS = {
+    State.DONE: "created",
+    State.FOUND: "already there",
+    State.UNCERTAIN: "there, made by us or others",
+    State.REMOVED: "removed again",
+} | {state: word for state, (word, _) in _BAD.items()}
 
 
 async def show_status(path: Path | None, state: StateDirectory, output: Output) -> ExitCode:

@@ -14,16 +14,19 @@ from panelica_async.errors import (
     MissingScopeError,
     OutcomeUnknownError,
     PanelicaError,
+    RateLimitedError,
     ResponseError,
     ServerError,
     UnsupportedOperationError,
 )
 from panelica_async.provision.journal import PENDING, Journal
+from panelica_async.provision.origin import Origin, OriginJudge
 from panelica_async.provision.outcome import FATAL, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.provision.steps import Likeness, Match, Step, StepKind, View
+from panelica_async.telemetry import Event, Sent
 
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call of the same kind would meet too."""
@@ -64,6 +67,7 @@ class Execution:
         self._credentials = credentials
         self._settle = settle
         self._inventory = Inventory(panel, plan.snapshot, on_list)
+        self._judge = OriginJudge(panel, journal)
         self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
         self._refused: dict[StepKind, PanelicaError] = {}
 
@@ -71,9 +75,6 @@ class Execution:
         """Take a step and return what became of it."""
         step, reason = planned.step, planned.reason
         match planned.verdict:
-            case Verdict.EXISTS if self._is_doubtful(step):
-                reason = "sent by an earlier run; found by looking"
-                return self._created(step, planned.object_id, reason, is_pending=planned.is_pending)
             case Verdict.EXISTS:
                 return self._exists(planned)
             case Verdict.CONFLICT:
@@ -84,18 +85,16 @@ class Execution:
                 return await self._create(step)
 
     def _exists(self, planned: PlannedStep) -> StepOutcome:
-        """Return the outcome of a step whose object is there, and note if the panel has finished it by now."""
-        step = planned.step
-        record = self._journal.records.get(step.id)
+        """Return the outcome of a step whose object is there, and note what the journal does not know of it yet."""
+        step, record = planned.step, self._journal.records.get(planned.step.id)
+        there = Match(Likeness.EQUAL, planned.object_id, is_pending=planned.is_pending)
+        if record is not None and record.is_doubtful:
+            return self._claim(step, there, "sent by an earlier run; found by looking")
+        if record is not None and not record.is_settled:
+            return self._found(step, there, "refused to an earlier run or removed again, and there by now")
         if record is not None and record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
-        return StepOutcome(
-            step=step,
-            status=StepStatus.EXISTS,
-            object_id=planned.object_id,
-            reason=planned.reason,
-            is_pending=planned.is_pending,
-        )
+        return _there(step, there, planned.reason)
 
     async def _create(self, step: Step) -> StepOutcome:
         """Create the object, unless one it builds on is missing or its kind is refused."""
@@ -114,75 +113,84 @@ class Execution:
             if outcome is not None:
                 return attrs.evolve(outcome, calls=sends)
         reason = f"sent {_SENDS} times without a reply, and not there when looked for"
-        return attrs.evolve(self._in_doubt(step, reason), calls=_SENDS)
+        return attrs.evolve(self._unknown(step, reason), calls=_SENDS)
 
     async def _send(self, step: Step, password: str) -> StepOutcome | None:
         """Send the call once; None when there was no reply and the object is surely not there."""
         was_doubtful = self._is_doubtful(step)
         parent_id = self._ids[step.parents[0].id] if step.parents else None
+        departure = _Departure()
+        unsubscribe = self._panel.subscribe(departure)
         self._journal.sent(step, parent_id=parent_id)
         try:
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except asyncio.CancelledError:
-            self._journal.unknown(step, "cancelled on its way")
+            if departure.happened or was_doubtful:
+                self._journal.unknown(step, "cancelled on its way")
+            else:
+                self._take_back(step)
+                self._journal.failed(step, "cancelled before it was sent")
             raise
-        except (OutcomeUnknownError, DecodeError, ServerError) as error:
-            self._journal.unknown(step, reason_of(error))
-            await asyncio.sleep(self._settle)
-            return await self._after_silence(step, error)
-        except step.duplicate_errors as error:
-            return await self._after_refusal(step, error, was_doubtful=was_doubtful)
         except PanelicaError as error:
-            self._consider(step, error)
-            return self._failed(step, error)
-        except ValueError as error:  # The client refuses an argument before it sends anything.
-            return self._failed(step, ConfigurationError(str(error)))
-        return self._created(step, made.id, is_pending=made.is_pending)
+            if _may_have_run(error):
+                return await self._after_silence(step, error, was_doubtful=was_doubtful)
+            if isinstance(error, step.duplicate_errors):
+                return await self._after_refusal(step, error, was_doubtful=was_doubtful)
+            return self._failed(step, error, was_doubtful=was_doubtful)
+        except ValueError as error:
+            if departure.happened:
+                unreadable = DecodeError(f"the reply cannot be read: {error}", endpoint=step.operation)
+                return await self._after_silence(step, unreadable, was_doubtful=was_doubtful)
+            # The client refuses an argument before it sends anything.
+            return self._failed(step, PanelicaError(str(error)), was_doubtful=was_doubtful)
+        finally:
+            unsubscribe()
+        return self._created(step, Match(Likeness.EQUAL, made.id, is_pending=made.is_pending))
 
-    async def _after_silence(self, step: Step, error: PanelicaError) -> StepOutcome | None:
+    async def _after_silence(self, step: Step, error: PanelicaError, *, was_doubtful: bool) -> StepOutcome | None:
         """Find out what became of a call that had no proper reply; None when its object is surely not there."""
+        self._journal.unknown(step, reason_of(error))
+        self._consider(step, error)
+        if self.fatal is error:
+            return _failure(step, error)
+        await asyncio.sleep(self._settle)
         try:
             found = await self._look(step)
         except PanelicaError as failure:
             self._consider(step, failure)
-            return self._in_doubt(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
+            return self._unknown(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
         match found.likeness:
+            case Likeness.EQUAL if self._origin(step, found.object_id) is Origin.OTHERS:
+                if not was_doubtful:
+                    self._take_back(step)
+                return self._found(step, found, "was there already")
             case Likeness.EQUAL:
-                return self._created(
-                    step, found.object_id, "there was no proper reply; found by looking", is_pending=found.is_pending
-                )
-            case Likeness.ABSENT if not isinstance(error, ServerError):
+                return self._created(step, found, "there was no proper reply; found by looking")
+            case Likeness.ABSENT if not isinstance(error, ResponseError):
                 return None
             case Likeness.UNSURE:
-                return self._in_doubt(step, f"{reason_of(error)}; {found.reason}")
+                return self._unknown(step, f"{reason_of(error)}; {found.reason}")
             case _:
-                return self._failed(step, error, found.reason)
+                # The panel may still be working on it: only the report calls it a failure.
+                return _failure(step, error, found.reason)
 
     async def _after_refusal(self, step: Step, error: ResponseError, *, was_doubtful: bool) -> StepOutcome:
         """Find out whether the panel refused because the object is there already, as wanted."""
+        # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
+        may_be_ours = was_doubtful or error.attempts > 1
+        self._failed(step, error, was_doubtful=may_be_ours)
         try:
             found = await self._look(step)
         except PanelicaError as failure:
             self._consider(step, failure)
-            return self._failed(step, error, f"it could not be looked for: {reason_of(failure)}")
+            return _failure(step, error, f"it could not be looked for: {reason_of(failure)}")
         # "409: exists, in use, integration not configured" (panel-facts B.5). Where no list can tell, it exists.
         is_conflict = isinstance(error, ConflictError)
         if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
-            return self._failed(step, error, found.reason)
-        if was_doubtful:
-            reason = "an earlier call without a reply had created it"
-            return self._created(step, found.object_id, reason, is_pending=found.is_pending)
-        if self._credentials is not None:
-            self._credentials.take_back(step)
-        self._ids[step.id] = found.object_id
-        self._journal.found(step, found.object_id, reason_of(error))
-        return StepOutcome(
-            step=step,
-            status=StepStatus.EXISTS,
-            object_id=found.object_id,
-            reason="was there already",
-            is_pending=found.is_pending,
-        )
+            return self._failed(step, error, found.reason, was_doubtful=was_doubtful)
+        if may_be_ours:
+            return self._claim(step, found, "an earlier call without a reply had created it")
+        return self._found(step, found, "was there already")
 
     async def _look(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
@@ -193,6 +201,9 @@ class Execution:
         doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
         return step.match(View(snapshot=snapshot, ids=self._ids, doubtful=doubtful))
 
+    def _origin(self, step: Step, object_id: str | None) -> Origin:
+        return self._judge.origin(step, object_id, self._inventory.snapshot)
+
     def _consider(self, step: Step, error: PanelicaError) -> None:
         """Note an error that others would meet too, so that they need not."""
         if isinstance(error, FATAL):
@@ -200,21 +211,44 @@ class Execution:
         if isinstance(error, _OF_THE_KIND):
             self._refused[step.kind] = error
 
-    def _created(
-        self, step: Step, object_id: str | None, reason: str | None = None, *, is_pending: bool = False
-    ) -> StepOutcome:
-        self._ids[step.id] = object_id
-        self._journal.done(step, object_id, PENDING if is_pending else reason)
-        return StepOutcome(
-            step=step, status=StepStatus.CREATED, object_id=object_id, reason=reason, is_pending=is_pending
-        )
+    def _claim(self, step: Step, there: Match, reason: str) -> StepOutcome:
+        """Return the outcome of a step whose object was found after an earlier call without a known outcome."""
+        origin = self._origin(step, there.object_id)
+        if origin is Origin.OTHERS:
+            self._take_back(step)
+            return self._found(step, there, "was there before the call")
+        source = "file" if step.password is None else "manifest"
+        remark = f"found; whether its password is the one in the {source} is not certain"
+        if origin is Origin.OURS:
+            # No list shows the object itself, such as a database user.
+            is_unseen = step.password_needed and there.object_id is None
+            return attrs.evolve(self._created(step, there, reason), remark=remark if is_unseen else None)
+        self._ids[step.id] = there.object_id
+        self._journal.uncertain(step, there.object_id, remark)
+        return attrs.evolve(_there(step, there, remark), remark=remark, hint=_UNCERTAIN_HINT)
 
-    def _failed(self, step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
+    def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
+        self._ids[step.id] = there.object_id
+        self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
+        return attrs.evolve(_there(step, there, reason), status=StepStatus.CREATED)
+
+    def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:
+        self._ids[step.id] = there.object_id
+        self._journal.found(step, there.object_id, reason)
+        return _there(step, there, reason)
+
+    def _failed(self, step: Step, error: PanelicaError, found: str | None = None, *, was_doubtful: bool) -> StepOutcome:
+        """Note that a call did nothing, unless an earlier one may still have its effect."""
+        self._consider(step, error)
         outcome = _failure(step, error, found)
-        self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
+        if was_doubtful:
+            self._journal.unknown(step, f"{outcome.reason}; an earlier call has no known outcome")
+        else:
+            self._take_back(step)
+            self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
         return outcome
 
-    def _in_doubt(self, step: Step, reason: str) -> StepOutcome:
+    def _unknown(self, step: Step, reason: str) -> StepOutcome:
         self._journal.unknown(step, reason)
         return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
 
@@ -227,13 +261,52 @@ class Execution:
             raise ConfigurationError(f"a password is to be generated for {step.id}, and there is no file to keep it in")
         return self._credentials.password_for(step)
 
+    def _take_back(self, step: Step) -> None:
+        """Note that the password generated for a step was not used."""
+        if self._credentials is not None:
+            self._credentials.take_back(step)
+
     def _is_doubtful(self, step: Step) -> bool:
         record = self._journal.records.get(step.id)
         return record is not None and record.is_doubtful
 
 
+class _Departure:
+    """Listens whether a call of the current task has left for the panel."""
+
+    def __init__(self) -> None:
+        self.happened = False
+        self._task = asyncio.current_task()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Sent) and asyncio.current_task() is self._task:
+            self.happened = True
+
+
 _CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
 _UNKNOWN_HINT = "Look in the panel whether it is there; `resume` looks again."
+_UNCERTAIN_HINT = "Set its password in the panel, or delete it there and apply again."
+
+
+def _may_have_run(error: PanelicaError) -> bool:
+    """Return whether a create may have been carried out despite its error.
+
+    Only a refusal in the panel's own form tells that it was not: a web page may stand in for any reply, and a 429 or a
+    5xx judges the attempt, not the work.
+    """
+    if isinstance(error, ResponseError):
+        return isinstance(error, ServerError | RateLimitedError) or not error.from_panel
+    return isinstance(error, OutcomeUnknownError | DecodeError)
+
+
+def _there(step: Step, there: Match, reason: str | None) -> StepOutcome:
+    return StepOutcome(
+        step=step,
+        status=StepStatus.EXISTS,
+        object_id=there.object_id,
+        reason=reason,
+        is_pending=there.is_pending,
+    )
 
 
 def _failure(step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:

@@ -36,6 +36,8 @@ class State(enum.StrEnum):
     """The panel refused, and the object is not there."""
     UNKNOWN = "unknown"
     """The call was sent, and its outcome is not known."""
+    UNCERTAIN = "uncertain"
+    """The object is there, as wanted, and may be ours or others'."""
     REMOVED = "removed"
     """The object was created and is gone again."""
 
@@ -65,7 +67,7 @@ class Record:
     @property
     def is_settled(self) -> bool:
         """Whether the object is known to exist."""
-        return self.state in {State.DONE, State.FOUND}
+        return self.state in {State.DONE, State.FOUND, State.UNCERTAIN}
 
     @property
     def is_pending(self) -> bool:
@@ -271,6 +273,22 @@ class Journal:
     def unknown(self, step: Step, reason: str) -> None:
         """Note that the outcome of a call is not known."""
         self._append(step, State.UNKNOWN, reason=reason)
+
+    def uncertain(self, step: Step, object_id: str | None, reason: str) -> None:
+        """Note that the object is there, and that it is uncertain whether a call of ours or others created it."""
+        self._append(step, State.UNCERTAIN, object_id=object_id, reason=reason)
+
+    def window(self, step_id: str) -> tuple[datetime, datetime] | None:
+        """Return when a step without a known outcome was first sent and when it was last noted, in UTC.
+
+        None when the step has a known outcome, or was never sent.
+        """
+        row = self._connection.execute(
+            "SELECT min(at), max(at) FROM step WHERE id = :id AND seq > coalesce("
+            "(SELECT max(seq) FROM step WHERE id = :id AND state NOT IN ('sent', 'unknown')), 0)",
+            {"id": step_id},
+        ).fetchone()
+        return None if row[0] is None else (datetime.fromisoformat(row[0]), datetime.fromisoformat(row[1]))
 
     def _append(self, step: Step, state: State, *, parent_id: str | None = None, **facts: str | None) -> None:
         before = self._records.get(step.id)

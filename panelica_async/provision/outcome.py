@@ -72,6 +72,8 @@ class StepOutcome:
     """Writes sent for it in this run."""
     is_pending: bool = False
     """Whether the object exists and the panel is still working on it, such as a certificate that was ordered."""
+    remark: str | None = None
+    """What an operator should know of an object that is there."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON-like data, without secrets."""

@@ -1,0 +1,314 @@
+"""What single steps note, whose objects they claim, and which passwords they call valid."""
+
+import asyncio
+import csv
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from panelica_async import PanelicaClient
+from panelica_async.errors import AuthenticationError
+from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, StepOutcome, StepStatus, apply
+from panelica_async.provision.steps import Step, View, steps_of
+from panelica_async.ratelimit import RateLimit
+from panelica_async.sandbox import Sandbox
+from tests import virtual_time
+from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.launching import client, collect
+
+MANIFEST = Manifest.from_data(
+    [
+        {
+            "domain": "alder.example",
+            "owner": {"username": "alder", "email": "office@alder.example"},
+            "ssl": "self_signed",
+            "dns": ["www A 192.0.2.10"],
+            "databases": ["shop:reader"],
+            "mailboxes": ["info"],
+            "ftp_users": ["deploy"],
+        }
+    ]
+)
+[(_, STEPS)] = steps_of(MANIFEST)
+STEP_OF = {step.kind: step for step in STEPS}
+TABLES = {
+    StepKind.ACCOUNT: "accounts",
+    StepKind.DOMAIN: "domains",
+    StepKind.CERTIFICATE: "certificates",
+    StepKind.DATABASE: "databases",
+    StepKind.MAILBOX: "email_accounts",
+    StepKind.FTP_USER: "ftp_accounts",
+}
+PATHS = {
+    StepKind.ACCOUNT: "/accounts",
+    StepKind.DOMAIN: "/domains",
+    StepKind.DNS_RECORD: "/records",
+    StepKind.CERTIFICATE: "/certificates",
+    StepKind.DATABASE: "/databases",
+    StepKind.DATABASE_USER: "/users",
+    StepKind.MAILBOX: "/email/accounts",
+    StepKind.FTP_USER: "/ftp/accounts",
+}
+WITH_PASSWORD = [StepKind.ACCOUNT, StepKind.DATABASE_USER, StepKind.MAILBOX, StepKind.FTP_USER]
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(tier="enterprise") as box:
+        yield box
+
+
+def records_of(path: Path) -> dict[str, Record]:
+    with Journal.open(path, read_only=True) as journal:
+        return dict(journal.records)
+
+
+class Files:
+    def __init__(self, directory: Path) -> None:
+        self.journal, self.credentials = directory / "run.journal", directory / "p.csv"
+
+    async def apply(
+        self, panel: PanelicaClient, source: Manifest | Plan = MANIFEST, settle: float = 0
+    ) -> list[StepOutcome]:
+        run = apply(panel, source, journal=self.journal, credentials=self.credentials, settle=settle)
+        return [step for outcome in await collect(run) for step in outcome.steps]
+
+    def record(self, step: Step) -> Record:
+        return records_of(self.journal)[step.id]
+
+    def password(self, step: Step) -> str | None:
+        """The password that the file calls that of a step."""
+        with self.credentials.open(newline="") as file:
+            rows = {f"{row['kind']}:{row['name']}": row["password"] for row in csv.DictReader(file)}
+        return rows.get(step.id) or None
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+async def make(panel: PanelicaClient, kind: StepKind, password: str = "another-one") -> None:
+    """Make an object as the manifest wants it, and what it builds on, as somebody would by hand."""
+    plan = await Plan.build(panel, MANIFEST)
+    ids: dict[str, str | None] = {}
+    for planned in plan.steps:
+        step = planned.step
+        if planned.object_id:
+            ids[step.id] = planned.object_id
+        elif step.kind is kind or step in STEP_OF[kind].parents:
+            ids[step.id] = (await step.create(panel, View(snapshot=plan.snapshot, ids=ids), password)).id
+
+
+async def killed_at(kind: StepKind, panel: PanelicaClient, proxy: FaultyPanel, files: Files, fault: Fault) -> None:
+    """Run until the create of a kind hangs, and leave the journal as a killed process does."""
+    proxy.decide_writes(first("POST", PATHS[kind], fault))
+    with Journal.open(files.journal) as journal:
+        run = asyncio.create_task(
+            collect(apply(panel, MANIFEST, journal=journal, credentials=files.credentials, concurrency=1))
+        )
+        await proxy.reached.wait()
+        journal.close()  # what it would note on its cancellation is lost, as in a killed process
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+def outcome_of(step: Step, outcomes: list[StepOutcome]) -> StepOutcome:
+    return next(outcome for outcome in outcomes if outcome.step.id == step.id)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+async def test_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files, kind: StepKind) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await killed_at(kind, panel, proxy, files, Fault.HANGS_AFTER)
+        outcome = outcome_of(step, await files.apply(panel))
+
+    assert (outcome.status, outcome.remark) == (StepStatus.CREATED, None)
+    assert files.record(step).state is State.DONE
+    assert (files.password(step) is not None) is step.password_needed
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(-10, State.FOUND), (10, State.UNCERTAIN)], ids=["older", "much later"])
+@pytest.mark.parametrize("kind", TABLES)
+async def test_what_others_made_is_not_claimed(
+    box: Sandbox, files: Files, kind: StepKind, minutes: int, state: State
+) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        await killed_at(kind, panel, proxy, files, Fault.HANGS_BEFORE)
+        await make(direct, kind)
+        box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at + ?", (minutes * 60,))
+        box.database.commit()
+        outcome = outcome_of(step, await files.apply(panel))
+        again = outcome_of(step, await files.apply(panel))
+
+    assert files.record(step).state is state
+    assert (outcome.status, again.status) == (StepStatus.EXISTS, StepStatus.EXISTS)
+    assert outcome.object_id is not None
+    says_so = outcome.remark == "found; whether its password is the one in the file is not certain"
+    assert says_so is (state is State.UNCERTAIN)
+
+
+def without_created_at(request: web.Request, response: web.Response) -> web.Response:
+    """Answer as a panel whose lists do not say when an object was made."""
+    if request.method != "GET":
+        return response
+    assert isinstance(response.body, bytes)
+    text = response.body.decode().replace('"created_at"', '"made_at"')
+    return web.Response(status=response.status, text=text, headers={"Date": response.headers.get("Date", "")})
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_without_a_time_only_passwords_are_uncertain(
+    box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = STEP_OF[kind]
+    forward = FaultyPanel.forward
+
+    async def timeless(self: FaultyPanel, request: web.Request) -> web.Response:
+        return without_created_at(request, await forward(self, request))
+
+    monkeypatch.setattr(FaultyPanel, "forward", timeless)
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await killed_at(kind, panel, proxy, files, Fault.HANGS_AFTER)
+        outcome = outcome_of(step, await files.apply(panel))
+
+    is_seen_with_password = kind in {StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER}
+    assert files.record(step).state is (State.UNCERTAIN if is_seen_with_password else State.DONE)
+    assert (outcome.remark is not None) is step.password_needed
+
+
+@pytest.mark.parametrize("kind", WITH_PASSWORD)
+async def test_a_refused_password_is_taken_back_at_once(box: Sandbox, files: Files, kind: StepKind) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.REFUSED, times=2))
+        refused = outcome_of(step, await files.apply(panel))
+        assert (refused.status, refused.code) == (StepStatus.FAILED, "FORBIDDEN")
+        assert files.record(step).state is State.FAILED
+        assert files.password(step) is None
+
+        await make(direct, kind)
+        outcome = outcome_of(step, await files.apply(panel))
+        assert outcome.status is StepStatus.EXISTS
+        assert files.record(step).state is State.FOUND
+        assert files.password(step) is None
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_failed_with_500_and_there_later_is_ours(box: Sandbox, files: Files, kind: StepKind) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.SERVER_ERROR_LATE))
+        # Nothing is sent after it, so that the panel is late until the run has ended.
+        await files.apply(panel, settle=0)
+        record = files.record(step)
+        if kind in {StepKind.ACCOUNT, StepKind.DOMAIN, StepKind.FTP_USER}:
+            assert (record.state, record.reason) == (State.UNKNOWN, "Internal error")
+        await proxy.catch_up()
+        assert outcome_of(step, await files.apply(panel)).status is not StepStatus.FAILED
+        assert files.record(step).state is State.DONE
+        assert proxy.used >= ({files.password(step)} if step.password_needed else set())
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_a_refusal_is_noted_before_it_is_looked_into(box: Sandbox, files: Files, kind: StepKind) -> None:
+    """A process killed while it looks leaves no call without a known outcome."""
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        if step.parents:
+            await make(direct, step.parents[0].kind)
+        plan = await Plan.build(panel, MANIFEST)
+        await make(direct, kind)
+        proxy.reads = {PATHS[kind].replace("/users", "/databases"): Fault.HANGS_BEFORE}
+        with Journal.open(files.journal) as journal:
+            run = asyncio.create_task(collect(apply(panel, plan, journal=journal, credentials=files.credentials)))
+            await proxy.reached.wait()
+            state = journal.records[step.id].state
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    assert state is State.FAILED
+
+
+@pytest.mark.parametrize("fault", [Fault.CONFLICT, Fault.LOST_REPLY], ids=["refused", "lost"])
+async def test_a_key_refused_while_looking_ends_the_run(box: Sandbox, files: Files, fault: Fault) -> None:
+    async with FaultyPanel(box, first("POST", "/domains", fault)) as proxy, client(box, proxy.base_url) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        proxy.reads, proxy.lasting = {"/domains": Fault.REVOKED}, True
+        with pytest.raises(AuthenticationError):
+            await files.apply(panel, plan)
+
+    assert proxy.writes == 2
+
+
+def test_the_reason_is_noted_while_the_panel_settles(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+
+    async def main() -> None:
+        async with (
+            Sandbox(tier="enterprise") as box,
+            FaultyPanel(box, first("POST", "/domains", Fault.LOST_REPLY)) as proxy,
+            client(box, proxy.base_url) as panel,
+        ):
+            run = asyncio.create_task(files.apply(panel, settle=3600))
+            await asyncio.sleep(60)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    virtual_time.run(main())
+    record = files.record(STEP_OF[StepKind.DOMAIN])
+    assert record.state is State.UNKNOWN
+    assert "no complete reply came back" in (record.reason or "")
+
+
+@pytest.mark.parametrize("acted", [False, True], ids=["before it was sent", "after the panel acted"])
+@pytest.mark.parametrize("kind", PATHS)
+async def test_a_value_error_is_a_refusal_only_before_sending(
+    box: Sandbox, files: Files, kind: StepKind, acted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = STEP_OF[kind]
+    create = type(step).create
+
+    async def unreadable(self: Any, *arguments: Any) -> None:
+        if acted:
+            await create(self, *arguments)
+        raise ValueError("Exceeds the limit (4300 digits) for integer string conversion")
+
+    monkeypatch.setattr(type(step), "create", unreadable)
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        outcome = outcome_of(step, await files.apply(panel))
+
+    assert outcome.status is (StepStatus.CREATED if acted else StepStatus.FAILED)
+    assert files.record(step).state is (State.DONE if acted else State.FAILED)
+    assert outcome.calls == 1
+    assert (files.password(step) is not None) is (acted and step.password_needed)
+
+
+def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+
+    async def main() -> int:
+        limit = RateLimit(per_hour=20)
+        async with (
+            Sandbox(tier="enterprise") as box,
+            PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, limiter=limit) as panel,
+        ):
+            for _ in range(8):
+                await panel.me()
+            run = asyncio.create_task(files.apply(panel))
+            await asyncio.sleep(60)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            return sum(request.method == "POST" for request in box.requests)
+
+    writes = virtual_time.run(main())
+    *sent, last = records_of(files.journal).values()
+    assert [record.state for record in sent] == [State.DONE] * writes
+    assert writes > 0
+    assert (last.state, last.reason) == (State.FAILED, "cancelled before it was sent")
+    assert files.password(STEP_OF[last.kind]) is None

@@ -1,0 +1,141 @@
+"""Each fault at each kind of call: then `resume`, then `undo`, then the panel is as it was before."""
+
+import csv
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from panelica_async import PanelicaClient
+from panelica_async.provision import Journal, Manifest, RemovalStatus, State, StepStatus, apply, undo
+from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.launching import client, collect, state
+from tests.virtual_time import run
+
+SITE = {
+    "domain": "alder.example",
+    "owner": {"username": "alder", "email": "office@alder.example", "plan": "Starter"},
+    "ssl": "self_signed",
+    "dns": ["www A 192.0.2.10"],
+    "databases": ["shop:reader"],
+    "mailboxes": ["info"],
+    "ftp_users": ["deploy"],
+}
+MANIFEST = Manifest.from_data([SITE])
+CREATES = {
+    "account": "/accounts",
+    "domain": "/domains",
+    "DNS record": "/records",
+    "certificate": "/certificates",
+    "database": "/databases",
+    "database user": "/users",
+    "mailbox": "/email",
+    "FTP user": "/ftp",
+}
+LISTS = ["/accounts", "/plans", "/domains", "/certificates", "/databases", "/email/accounts", "/ftp/accounts"]
+FAULTS = [
+    Fault.LOST_REQUEST,
+    Fault.LOST_REPLY,
+    Fault.LATE,
+    Fault.GATEWAY_BEFORE,
+    Fault.GATEWAY_AFTER,
+    Fault.GATEWAY_TIMEOUT_AFTER,
+    Fault.SERVER_ERROR,
+    Fault.SERVER_ERROR_AFTER,
+    Fault.SERVER_ERROR_LATE,
+    Fault.OVER_LIMIT_AFTER,
+    Fault.MISSING_PAGE,
+    Fault.MISSING_PAGE_AFTER,
+    Fault.FORBIDDEN_PAGE_AFTER,
+    Fault.GARBLED_REPLY,
+    Fault.CUT_REPLY,
+    Fault.NO_JSON,
+    Fault.THIN_REPLY,
+    Fault.BAD_HEADER,
+    Fault.HANGS_BEFORE,
+    Fault.HANGS_AFTER,
+    Fault.HANGS_LATE,
+]
+
+PanelState = dict[str, list[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> PanelState:
+    async def main() -> PanelState:
+        async with Sandbox(tier="enterprise") as box, client(box) as panel:
+            await collect(apply(panel, MANIFEST, credentials=tmp_path_factory.mktemp("undisturbed") / "p.csv"))
+            return state(box)
+
+    return run(main())
+
+
+class Launch:
+    """A launch of the small site through a proxy, with its files."""
+
+    def __init__(self, box: Sandbox, proxy: FaultyPanel, panel: PanelicaClient, directory: Path) -> None:
+        self.box, self.proxy, self.panel = box, proxy, panel
+        self.journal, self.credentials = directory / "run.journal", directory / "p.csv"
+        self.before = state(box)
+
+    async def apply(self) -> dict[str, StepStatus]:
+        """Apply or resume; return the status of each step."""
+        outcomes = apply(self.panel, MANIFEST, journal=self.journal, credentials=self.credentials, settle=0)
+        return {step.step.id: step.status for outcome in await collect(outcomes) for step in outcome.steps}
+
+    @property
+    def states(self) -> dict[str, State]:
+        with Journal.open(self.journal, read_only=True) as journal:
+            return {record.id: record.state for record in journal.records.values()}
+
+    @property
+    def passwords(self) -> set[str]:
+        """The passwords that the file calls valid."""
+        with self.credentials.open(newline="") as file:
+            latest = {(row["kind"], row["name"]): row["password"] for row in csv.DictReader(file)}
+        return set(latest.values()) - {""}
+
+    async def undo(self) -> dict[str, RemovalStatus]:
+        return {removal.record.id: removal.status async for removal in undo(self.panel, self.journal)}
+
+    def assert_complete(self, undisturbed: PanelState) -> None:
+        assert state(self.box) == undisturbed
+        assert self.proxy.used == self.passwords
+        assert set(self.states.values()) == {State.DONE}
+
+    async def assert_undone(self) -> None:
+        removals = await self.undo()
+        assert set(removals.values()) == {RemovalStatus.REMOVED}
+        assert state(self.box) == self.before
+        assert set(self.states.values()) == {State.REMOVED}
+        assert await self.undo() == {}
+
+
+@asynccontextmanager
+async def launching(directory: Path) -> AsyncIterator[Launch]:
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        yield Launch(box, proxy, panel, directory)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("kind", CREATES)
+def test_a_fault_at_a_create_then_resume_then_undo(
+    tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault
+) -> None:
+    async def main() -> None:
+        async with launching(tmp_path) as launch:
+            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            reported = await launch.apply()
+
+            assert launch.proxy.reached.is_set()
+            await launch.proxy.catch_up()
+            if set(reported.values()) != {StepStatus.CREATED}:
+                assert StepStatus.FAILED in reported.values()
+                assert fault in {Fault.SERVER_ERROR, Fault.SERVER_ERROR_LATE, Fault.MISSING_PAGE}
+                assert set((await launch.apply()).values()) <= {StepStatus.CREATED, StepStatus.EXISTS}
+            launch.assert_complete(undisturbed)
+            await launch.assert_undone()
+
+    run(main())
