@@ -47,8 +47,8 @@ class Allowances:
         plan = self._plan_of(account) if account is not None else None
         if account is None or plan is None:
             return None
-        if isinstance(step, DomainStep) and plan.php_versions and step.php_version not in {None, *plan.php_versions}:
-            versions = ", ".join(map(shown, plan.php_versions[:_VERSIONS]))
+        if isinstance(step, DomainStep) and not _offers(plan, step.php_version):
+            versions = ", ".join(map(shown, (plan.php_versions or [])[:_VERSIONS]))
             return f"the plan {shown(plan.name)} offers PHP {versions}, not {step.php_version}"
         if step.kind not in _LIMITS:
             return None
@@ -68,6 +68,10 @@ class Allowances:
         name_or_id = account.owner.plan if row is None else row.plan_id or row.plan_name
         plans = find_plans(name_or_id, self._snapshot) if name_or_id else ()
         return plans[0] if len(plans) == 1 else None
+
+
+def _offers(plan: Plan, version: str | None) -> bool:
+    return not version or not plan.php_versions or version in plan.php_versions
 
 
 def _objects_of_accounts(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:

@@ -3,16 +3,18 @@
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Self
 
 import attrs
 
 from panelica_async.client.client import PanelicaClient
+from panelica_async.errors import PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.allowances import Allowances
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
-from panelica_async.provision.remarks import certificates_ordered_anew, passwords_not_set, records_that_stay
+from panelica_async.provision.remarks import remarks_on
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
 from panelica_async.ratelimit import RateLimit
@@ -88,7 +90,7 @@ class Plan:
         """Read what exists and decide what is to be done.
 
         Only lists are read, each once, and only those the manifest needs: of DNS records, one list for each domain
-        that exists and is to get records.
+        that exists and is to get records; of hosting plans, if it names any or asks for a PHP version.
 
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
@@ -103,6 +105,10 @@ class Plan:
         steps = [step for _, site_steps in steps_of(manifest) for step in site_steps]
         for listing in _needed(manifest, steps):
             await inventory.refresh(listing)
+        if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
+            # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
+            with suppress(PermissionDeniedError, UnsupportedOperationError):
+                await inventory.refresh(Listing.PLANS)
         zones = _zones(cls.decide(manifest, inventory.snapshot, records))
         await inventory.refresh_zones(zones)
         return attrs.evolve(cls.decide(manifest, inventory.snapshot, records), list_calls=inventory.calls)
@@ -134,12 +140,7 @@ class Plan:
             sites.append(SitePlan(site=site, steps=tuple(decided[step.id] for step in steps)))
         existing = [planned.step for planned in decided.values() if planned.verdict is Verdict.EXISTS]
         new = [planned.step for planned in decided.values() if planned.verdict is Verdict.CREATE]
-        remarks = (
-            *manifest.remarks,
-            *passwords_not_set(existing),
-            *certificates_ordered_anew(new, ids, snapshot),
-            *records_that_stay([*existing, *new], ids, snapshot),
-        )
+        remarks = (*manifest.remarks, *remarks_on(existing, new, ids, snapshot))
         return cls(manifest=manifest, snapshot=snapshot, sites=tuple(sites), remarks=remarks)
 
     def updated(self, journal: Journal) -> Self:

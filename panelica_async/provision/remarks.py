@@ -6,46 +6,61 @@ from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.records import identity
 from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import CertificateStep, DnsRecordStep, Step, shown
+from panelica_async.provision.steps import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 
 _EXISTS = "is there already; its password is not set, even if the manifest has a new one"
 _ORDERED_ANEW = "is ordered anew, because the one before it has failed or expired"
 _OTHER_RECORD = "is not in the manifest and stays, beside the wanted ones of its name and type"
+_SUSPENDED = "is suspended; the panel may refuse what is to be created in it"
 
 
-def passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
-    """Yield a remark for each object that exists and that the manifest has a password for.
-
-    Whether it is the one that the object has, no list shows.
-    """
-    for step in existing:
-        if step.password is not None:
-            yield Remark(f"{step.kind.replace('_', ' ')} {step.key}", _EXISTS)
-
-
-def certificates_ordered_anew(
-    new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
+def remarks_on(
+    existing: Collection[Step], new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
 ) -> Iterator[Remark]:
-    """Yield a remark for each certificate that is ordered for a domain whose last one failed or expired.
+    """Yield the remarks on a plan.
 
     Args:
+        existing: The steps whose objects exist.
         new: The steps whose objects are to be created.
         ids: Object ids of the steps whose object exists, by id of the step.
         snapshot: What exists.
     """
+    yield from _passwords_not_set(existing)
+    yield from _suspended(new, ids, snapshot)
     for step in new:
-        if isinstance(step, CertificateStep) and snapshot.certificates_by_domain.get(ids.get(step.domain.id)):
-            yield Remark(f"certificate {step.key}", _ORDERED_ANEW)
+        if isinstance(step, DomainStep):
+            yield from _on_domain(step, ids, snapshot)
+        elif isinstance(step, CertificateStep) and snapshot.certificates_by_domain.get(ids.get(step.domain.id)):
+            yield Remark(_name(step), _ORDERED_ANEW)
+    yield from _records_that_stay([*existing, *new], ids, snapshot)
 
 
-def records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    """Yield a remark for each record of a zone that is not wanted, and that a wanted one may be meant to replace.
+def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
+    """Yield a remark for each object that has a password in the manifest: whether it has this one, no list shows."""
+    yield from (Remark(_name(step), _EXISTS) for step in existing if step.password is not None)
 
-    Args:
-        wanted: The steps whose objects exist or are to be created.
-        ids: Object ids of the steps whose object exists, by id of the step.
-        snapshot: What exists.
-    """
+
+def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
+    parents = {parent.id: parent for step in new for parent in step.parents if parent.id in ids}
+    for parent in parents.values():
+        row = snapshot.accounts_by_id.get(ids[parent.id] or "") or snapshot.domains_by_id.get(ids[parent.id] or "")
+        if row is not None and (row.status or "").lower() == "suspended":
+            yield Remark(_name(parent), _SUSPENDED)
+
+
+def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
+    offered = {version for plan in snapshot.plans for version in plan.php_versions or ()}
+    if step.php_version and offered and step.php_version not in offered:
+        yield Remark(_name(step), f"is to run PHP {step.php_version}, which no plan of the panel offers")
+    labels = step.site.split(".")
+    for begin in range(1, len(labels) - 1):
+        row = snapshot.domains_by_name.get(".".join(labels[begin:]))
+        if row is not None and row.user_id is not None and row.user_id != ids.get(step.account.id):
+            yield Remark(_name(step), f"lies within {shown(row.domain)}, which belongs to another account")
+
+
+def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
+    """Yield a remark for each record of a zone that is not wanted, and that a wanted one may be meant to replace."""
     zones: dict[str, list[DnsRecordStep]] = {}
     for step in wanted:
         zone_id = ids.get(step.domain.id) if isinstance(step, DnsRecordStep) else None
@@ -66,3 +81,7 @@ def records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], s
                 why = clash(name, kind, content, kind, replacements[0])
                 text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
                 yield Remark(f"{steps[0].site} {shown(f'{name} {kind} {content}')}", text)
+
+
+def _name(step: Step) -> str:
+    return f"{step.kind.replace('_', ' ')} {step.key}"

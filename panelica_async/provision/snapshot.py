@@ -86,6 +86,11 @@ class Snapshot:
         return {domain.domain.lower(): domain for domain in self.domains}
 
     @cached_property
+    def domains_by_id(self) -> Mapping[str, Domain]:
+        """Domains by id."""
+        return {domain.id: domain for domain in self.domains}
+
+    @cached_property
     def certificates_by_domain(self) -> Mapping[str | None, Sequence[Certificate]]:
         """Certificates by the id of their domain."""
         return _grouped(self.certificates or (), lambda certificate: certificate.domain_id)

@@ -1,14 +1,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import pytest
 
+from panelica_async import PanelicaClient
 from panelica_async.models.accounts import Account
 from panelica_async.models.dns import DnsRecord
 from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
+from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.provision import Manifest, Plan, Record, Remark, State, StepKind
 from panelica_async.provision.snapshot import Snapshot
+from panelica_async.sandbox import Sandbox
+from tests.provision.launching import client
 
 ACCOUNT = Account(id="a1", username="alder")
 DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1")
@@ -141,3 +146,63 @@ def test_a_password_is_not_set_either_where_an_earlier_run_created() -> None:
     planned = Plan.decide(manifest, Snapshot(), {record.id: record})
 
     assert planned.remarks == (Remark("account alder", PASSWORD),)
+
+
+@pytest.mark.parametrize("status", ["suspended", "Suspended"])
+def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None:
+    text = "is suspended; the panel may refuse what is to be created in it"
+    site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info", "sales"]}
+    account, domain = attrs.evolve(ACCOUNT, status=status), attrs.evolve(DOMAIN, status=status)
+
+    def remarks(*domains: Domain, **changes: Any) -> tuple[Remark, ...]:
+        snapshot = Snapshot(accounts=(account,), domains=domains)
+        return Plan.decide(Manifest.from_data([site | changes]), snapshot, {}).remarks
+
+    assert remarks() == (Remark("account alder", text),)
+    assert remarks(domain) == (Remark("domain alder.example", text), Remark("account alder", text))
+    # Nothing is to be created in them.
+    assert remarks(domain, mailboxes=[]) == ()
+
+
+def test_a_domain_within_that_of_another_account_is_remarked() -> None:
+    sites = [
+        {"domain": "shop.alder.example", "owner": name, "email": f"{name}@mail.example"} for name in ("alder", "beech")
+    ]
+    snapshot = Snapshot(accounts=(ACCOUNT,), domains=(DOMAIN,))
+
+    own, foreign = (Plan.decide(Manifest.from_data([site]), snapshot, {}).remarks for site in sites)
+
+    assert own == ()
+    assert foreign == (
+        Remark("domain shop.alder.example", "lies within alder.example, which belongs to another account"),
+    )
+
+
+def test_a_php_version_that_no_plan_offers_is_remarked() -> None:
+    plans = (HostingPlan(id="p1", name="Small", php_versions=["8.3"]), HostingPlan(id="p2", name="Other"))
+    site = {"domain": "shop.example", "owner": "alder", "php_version": "9.9"}
+    texts = [
+        [remark.text for remark in Plan.decide(Manifest.from_data([site | changes]), snapshot, {}).remarks]
+        for changes, snapshot in (
+            ({}, Snapshot(accounts=(ACCOUNT,), plans=plans)),
+            ({"php_version": "8.3"}, Snapshot(accounts=(ACCOUNT,), plans=plans)),
+            ({}, Snapshot(accounts=(ACCOUNT,), plans=plans[1:])),
+        )
+    ]
+
+    assert texts == [["is to run PHP 9.9, which no plan of the panel offers"], [], []]
+
+
+async def test_plans_are_read_for_php_versions_if_the_key_may() -> None:
+    site = {"domain": "alder.example", "owner": "alder", "email": "a@alder.example", "php_version": "9.9"}
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        seen = await Plan.build(panel, Manifest.from_data([site]))
+        operations = [request.operation for request in box.requests]
+        key = box.add_key(scopes=["accounts:read", "domains:read"])
+        async with PanelicaClient(box.base_url, api_key=key.api_key, api_secret=key.api_secret) as limited:
+            unseen = await Plan.build(limited, Manifest.from_data([site]))
+
+    assert operations == ["accounts.list", "domains.list", "plans.list"]
+    assert [remark.where for remark in seen.remarks] == ["domain alder.example"]
+    assert unseen.remarks == ()
+    assert unseen.writes == 2
