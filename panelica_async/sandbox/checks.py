@@ -1,21 +1,18 @@
 """Rules for values that the specification leaves open.
 
-Guesses, in the style of what clients are known to check (panel-facts D.2, D.7): forms of names, 8 characters for
-passwords. Passwords are checked and forgotten.
+Guesses, in the style of what clients are known to check (panel-facts D.2, D.7): forms of names, which are in
+`core.names`, 8 characters for passwords. Passwords are checked and forgotten.
 """
 
 import ipaddress
 import re
 
+from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.sandbox.errors import bad_request
 
 _LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
 _DOMAIN = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_USERNAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
-_LOCAL_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,62}[A-Za-z0-9_+-])?")
-_DATABASE_NAME = re.compile(r"[A-Za-z0-9_]{1,32}")
-_FTP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _ADDRESSES = {"A": ipaddress.IPv4Address, "AAAA": ipaddress.IPv6Address}
 
 MIN_PASSWORD_LENGTH = 8
@@ -28,7 +25,7 @@ def domain_name(text: str) -> str:
 
 def username(text: str) -> str:
     """Return a system user name, or refuse it."""
-    return _matching(_USERNAME, text, "username", "lower-case letters, digits, _ and -, at most 32 characters")
+    return _allowed(ACCOUNT_NAME, text, "username")
 
 
 def email(text: str) -> str:
@@ -38,18 +35,17 @@ def email(text: str) -> str:
 
 def local_part(text: str) -> str:
     """Return the part of an address before the @, or refuse it."""
-    return _matching(_LOCAL_PART, text, "local_part", "letters, digits and . _ + -, such as info")
+    return _allowed(MAILBOX_NAME, text, "local_part")
 
 
 def database_name(text: str, field: str) -> str:
     """Return the name of a database or of its user, or refuse it."""
-    # "Names [A-Za-z0-9_], at most 32" (panel-facts D.7).
-    return _matching(_DATABASE_NAME, text, field, "letters, digits and _, at most 32 characters")
+    return _allowed(DATABASE_NAME, text, field)
 
 
 def ftp_name(text: str) -> str:
     """Return the name of an FTP user, or refuse it."""
-    return _matching(_FTP_NAME, text, "username", "letters, digits and . _ @ -, at most 64 characters")
+    return _allowed(FTP_NAME, text, "username")
 
 
 def password(text: str) -> None:
@@ -72,6 +68,12 @@ def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
     """Return a value that is one of those there are, or refuse it."""
     if text not in choices:
         raise bad_request(f"{field}: must be one of {', '.join(choices)}")
+    return text
+
+
+def _allowed(rule: NameRule, text: str, field: str) -> str:
+    if not rule.allows(text):
+        raise bad_request(f"{field}: must be {rule.form}")
     return text
 
 

@@ -201,7 +201,7 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
 
 async def test_a_failed_account_fails_its_sites_with_one_call(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data(
-        [{"domain": f"s{number}.example", "owner": "Alder.x", "email": "a@alder.example"} for number in range(4)]
+        [{"domain": f"s{number}.example", "owner": "root2", "email": "root@panel.example"} for number in range(4)]
     )
     async with client(box) as panel:
         outcomes = await collect(apply(panel, manifest, credentials=tmp_path / "p.csv"))

@@ -9,7 +9,7 @@ from panelica_async.provision.manifest.columns import FIELDS, understand
 from panelica_async.provision.manifest.problems import InvalidValueError
 
 WORD = st.text(string.ascii_lowercase + string.digits + "_", min_size=1, max_size=12)
-PASSWORD = st.text(string.ascii_letters + string.digits + "!#-_.", min_size=8, max_size=20)
+PASSWORD = st.text(string.ascii_letters + string.digits + "!#-_.,;:|+\"' ", min_size=8, max_size=20)
 BLANK = st.sampled_from(["", " ", "  "])
 
 
@@ -127,7 +127,7 @@ RECORDS = [
     ("@ MX 0 mail.example.com", ("@", "MX", "mail.example.com", None, 0)),
     ("_dmarc TXT v=DMARC1; p=none", ("_dmarc", "TXT", "v=DMARC1; p=none", None, None)),
     ('@ TXT "v=spf1 -all"', ("@", "TXT", "v=spf1 -all", None, None)),
-    ('@ TXT "one" "two"', ("@", "TXT", '"one" "two"', None, None)),
+    ('@ TXT "one" "two"', ("@", "TXT", "onetwo", None, None)),
     (
         "k._domainkey 300 CNAME k._domainkey.mail.example",
         ("k._domainkey", "CNAME", "k._domainkey.mail.example", 300, None),
@@ -179,9 +179,13 @@ def test_splitting_records_leaves_their_semicolons(entries: list[str], separator
     assert cells.split("dns", separator.join(entries)) == entries
 
 
+def quoted(password: str | None) -> str:
+    return "" if password is None else '"' + password.replace('"', '""') + '"'
+
+
 @given(WORD, st.none() | PASSWORD, st.none() | st.integers(1, 10**6), BLANK)
 def test_mailbox_cells(local: str, password: str | None, quota: int | None, blank: str) -> None:
-    parts = [local, password or "", "" if quota is None else str(quota)]
+    parts = [local, quoted(password), "" if quota is None else str(quota)]
     cell = f"{blank}:{blank}".join(parts).rstrip(": ")
 
     expected = {"local_part": local, "password": password, "quota_mb": None if quota is None else str(quota)}
@@ -190,7 +194,7 @@ def test_mailbox_cells(local: str, password: str | None, quota: int | None, blan
 
 @given(WORD, st.none() | PASSWORD, st.none() | WORD.map("/{}".format), st.none() | st.integers(0, 10**6))
 def test_ftp_cells(username: str, password: str | None, home: str | None, quota: int | None) -> None:
-    cell = ":".join([username, password or "", home or "", "" if quota is None else str(quota)]).rstrip(":")
+    cell = ":".join([username, quoted(password), home or "", "" if quota is None else str(quota)]).rstrip(":")
 
     expected = {
         "username": username,
@@ -211,7 +215,7 @@ def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str 
     cell += name
     if users:
         cell += ":" + "+".join(
-            username if password is None else f"{username}:{password}" for username, password in users
+            username if password is None else f"{username}:{quoted(password)}" for username, password in users
         )
 
     expected: dict[str, object] = {"name": name}
@@ -259,11 +263,11 @@ def test_no_name_means_two_fields() -> None:
 def test_every_known_name_is_understood(name: str) -> None:
     spelt = name.replace("_", " ").title()
 
-    assert list(understand([spelt], line=1).fields) == [spelt]
+    assert list(understand([spelt]).fields) == [0]
 
 
 @pytest.mark.parametrize(
     "name", ["Customer No", "Notes", "Invoice", "IP", "Created", "Address", "Status", "Language", "Country"]
 )
 def test_columns_of_a_hosters_own_are_no_misspellings(name: str) -> None:
-    assert understand([name], line=1).ignored == (name,)
+    assert understand([name]).ignored == (name,)

@@ -1,28 +1,58 @@
 """How several entries are written in one cell.
 
-- Mailboxes are separated by `,` `;` `|` or line breaks: `info`, `info:password`, `info:password:1024`,
-  `info::1024` (the number is the quota in MB).
-- FTP users likewise: `deploy`, `deploy:password`, `deploy:password:/htdocs`, `deploy::/htdocs:500`.
+- Mailboxes are separated by `,` `;` `|` or line breaks: `info`, `info:password`, `info::1024` (the number is the
+  quota in MB), `info:"password":1024`.
+- FTP users likewise: `deploy`, `deploy:password`, `deploy::/htdocs:500`, `deploy:"password":/htdocs`.
 - Databases likewise: `shop`, `shop:user`, `shop:user:password`, `shop:first+second`, `postgresql/shop:user`.
-- DNS records are separated by `|` or line breaks only, as TXT records hold the other signs:
-  `www A 192.0.2.10`, `www 300 A 192.0.2.10` (300 seconds to live), `@ MX 10 mail.example.com`.
+- DNS records are separated by `|` or line breaks only, as TXT records hold the other signs, and are written as in a
+  zone file: `www A 192.0.2.10`, `www 300 IN A 192.0.2.10`, `www 1h A 192.0.2.10`, `@ MX 10 mail.example.com`.
 
-A password that is left out is generated. One that holds a separator, a `:` or a `+` cannot be written in a
-cell: use YAML or JSON, where an entry may also be a mapping with the keys that the functions here return.
+A password that is left out is generated. One that anything follows in its cell stands in quotes, or it would not be
+clear where it ends: `info:"a,b", sales`. Within quotes, `""` is a quote. Only line breaks need none, as no password
+holds them. Quotes around a whole entry keep it together too: `"info:a,b"; sales`.
+
+In YAML and JSON, an entry may also be a mapping with the keys that the functions here return.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import attrs
+
+from panelica_async.provision.manifest import zone_text
+from panelica_async.provision.manifest.fields import trim
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import PRIORITISED
 
 Entry = Mapping[str, object]
 
-_SEPARATORS = re.compile(r"[,;|\r\n]+")
-_RECORD_SEPARATORS = re.compile(r"[|\r\n]+")
-_RECORD = re.compile(r"(?P<name>\S+)\s+(?:(?P<ttl>\d+)\s+)?(?:IN\s+)?(?P<type>[A-Za-z]+)\s+(?P<content>\S.*)")
+_SEPARATORS = ",;|\r\n"
+_LINE_BREAKS = "\r\n"
+_QUOTED = re.compile(r'[^\S\r\n]*"((?:[^"]|"")*)"[^\S\r\n]*')
+_RECORD = re.compile(
+    rf"(?P<name>\S+)\s+(?:(?P<ttl>{zone_text.TTL})\s+(?:IN\s+)?|IN\s+(?:(?P<ttl_after>{zone_text.TTL})\s+)?)?"
+    r"(?P<type>[A-Za-z]+)\s+(?P<content>\S.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _PRIORITY = re.compile(r"(?P<priority>\d+)\s+(?P<content>\S.*)")
+_UNCLEAR = 'it is unclear where its password ends; put the password in quotes, as in name:"password"'
+
+
+@attrs.frozen
+class _Field:
+    """A part of an entry, with the sign before it."""
+
+    mark: str
+    text: str = attrs.field(repr=False)
+    quoted: bool
+    begin: int
+    """Where it begins in the cell, behind its mark."""
+    end: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it could go on behind the next sign, if it is a password."""
+        return bool(self.text) and not self.quoted
 
 
 def split(column: str, cell: str) -> list[str]:
@@ -31,41 +61,56 @@ def split(column: str, cell: str) -> list[str]:
     Args:
         column: `dns`, `databases`, `mailboxes` or `ftp_users`. TXT records hold commas and semicolons.
         cell: What stands in the cell.
+
+    Raises:
+        InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something follows a password
+            that is not in quotes.
     """
-    separators = _RECORD_SEPARATORS if column == "dns" else _SEPARATORS
-    return [entry.strip() for entry in separators.split(cell) if entry.strip()]
+    if column == "dns":
+        return zone_text.split_records(cell)
+    entries: list[list[_Field]] = []
+    for field in _scan(cell, _SEPARATORS + _MARKS[column]):
+        if not entries or field.mark in _SEPARATORS:
+            if entries and field.mark not in _LINE_BREAKS:
+                _require_end(column, entries[-1], f"entry {len(entries)}: {_UNCLEAR}")
+            entries.append([])
+        entries[-1].append(field)
+    raw = (trim(cell[fields[0].begin : fields[-1].end]) for fields in entries)
+    return [entry for entry in raw if entry]
 
 
 def mailbox(entry: str) -> Entry:
     """Read `local_part[:password[:quota_mb]]`."""
-    return _fields(entry, ("local_part", "password", "quota_mb"))
+    return _account("mailboxes", entry, ("local_part", "password", "quota_mb"))
 
 
 def ftp_user(entry: str) -> Entry:
     """Read `username[:password[:home_directory[:quota_mb]]]`."""
-    return _fields(entry, ("username", "password", "home_directory", "quota_mb"))
+    return _account("ftp_users", entry, ("username", "password", "home_directory", "quota_mb"))
 
 
 def database(entry: str) -> Entry:
     """Read `[type/]name[:user[:password][+user[:password]]...]`."""
-    place, _, users = entry.partition(":")
-    kind, _, name = place.rpartition("/")
-    parts = {"name": name.strip(), "type": kind.strip()}
+    place, *rest = _fields("databases", entry)
+    kind, _, name = place.text.rpartition("/")
+    parts = {"name": trim(name), "type": trim(kind)}
     database: dict[str, object] = {key: part for key, part in parts.items() if part}
-    if users.strip():
-        database["users"] = [_fields(user, ("username", "password")) for user in users.split("+")]
+    if any(field.text for field in rest):
+        database["users"] = [_named(user, ("username", "password"), "name:user:password") for user in _users(rest)]
     return database
 
 
 def dns_record(entry: str) -> Entry:
     """Read `name [ttl] [IN] type [priority] content`, as in a zone file."""
-    match = _RECORD.fullmatch(entry)
+    match = _RECORD.fullmatch(trim(entry))
     if not match:
-        raise InvalidValueError(
-            f"{entry!r} is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'"
-        )
-    record: dict[str, object] = {key: value for key, value in match.groupdict().items() if value is not None}
-    prioritised = _PRIORITY.fullmatch(match["content"]) if match["type"].upper() in PRIORITISED else None
+        raise InvalidValueError("is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'", entry)
+    parts = match.groupdict()
+    ttl = parts.pop("ttl_after") or parts["ttl"]
+    record: dict[str, object] = {key: value for key, value in (parts | {"ttl": ttl}).items() if value is not None}
+    if match["type"].upper() not in PRIORITISED:
+        return record
+    prioritised = _PRIORITY.fullmatch(zone_text.plain(match["content"]))
     return record | (prioritised.groupdict() if prioritised else {})
 
 
@@ -76,11 +121,73 @@ READERS: Mapping[str, Callable[[str], Entry]] = {
     "ftp_users": ftp_user,
 }
 """Reader of one entry, by column."""
+_MARKS = {"databases": ":+", "mailboxes": ":", "ftp_users": ":"}
 
 
-def _fields(entry: str, names: Sequence[str]) -> Entry:
-    values = [value.strip() for value in entry.split(":")]
-    if len(values) > len(names):
-        expected = "".join(f"[:{name}" for name in names[1:]) + "]" * (len(names) - 1)
-        raise InvalidValueError(f"{values[0]!r} has too many ':'; write {names[0]}{expected}")
-    return {name: value for name, value in zip(names, values, strict=False) if value}
+def _account(column: str, entry: str, names: Sequence[str]) -> Entry:
+    expected = names[0] + "".join(f"[:{name}" for name in names[1:]) + "]" * (len(names) - 1)
+    return _named(_fields(column, entry), names, expected)
+
+
+def _named(fields: Sequence[_Field], names: Sequence[str], expected: str) -> Entry:
+    """Give the fields of a name with a password their names."""
+    if len(fields) > 2 and fields[1].is_open:
+        raise InvalidValueError(_UNCLEAR)
+    if len(fields) > len(names):
+        raise InvalidValueError(f"has too many ':'; write {expected}", fields[0].text)
+    return {name: field.text for name, field in zip(names, fields, strict=False) if field.text}
+
+
+def _fields(column: str, entry: str) -> list[_Field]:
+    """Split an entry into its fields. Quotes around all of it are taken off first."""
+    fields = list(_scan(entry, _MARKS[column]))
+    if len(fields) == 1 and fields[0].quoted:
+        fields = list(_scan(fields[0].text, _MARKS[column]))
+    if column == "databases":
+        for user in _users(fields[1:])[:-1]:
+            _require_end(column, [fields[0], *user], _UNCLEAR)
+    return fields
+
+
+def _users(fields: Sequence[_Field]) -> list[list[_Field]]:
+    """Group the fields behind a database by user."""
+    users: list[list[_Field]] = []
+    for field in fields:
+        if not users or field.mark == "+":
+            users.append([])
+        users[-1].append(field)
+    return users
+
+
+def _require_end(column: str, fields: Sequence[_Field], message: str) -> None:
+    """Refuse an entry that another one follows, if the sign between them may belong to a password."""
+    users = _users(fields[1:]) if column == "databases" else [fields]
+    ends_open = len(fields) > 1 and not fields[-1].text and not fields[-1].quoted
+    if ends_open or any(len(user) > 1 and user[1].is_open for user in users):
+        raise InvalidValueError(message)
+
+
+def _scan(text: str, marks: str) -> Iterator[_Field]:
+    """Yield the parts of text between marks, of which those in quotes do not count."""
+    position, mark, entry = 0, "", 1
+    while True:
+        begin = position
+        if quoted := _QUOTED.match(text, begin):
+            position = quoted.end()
+            if position < len(text) and text[position] not in marks:
+                raise InvalidValueError(
+                    f'entry {entry}: text stands behind a closing quote; within quotes, a quote is written as ""'
+                )
+            yield _Field(mark, quoted[1].replace('""', '"'), quoted=True, begin=begin, end=position)
+        else:
+            while position < len(text) and text[position] not in marks:
+                position += 1
+            part = text[begin:position].strip()
+            if part.startswith('"'):
+                raise InvalidValueError(f"entry {entry}: a quote is opened and never closed")
+            yield _Field(mark, part, quoted=False, begin=begin, end=position)
+        if position >= len(text):
+            return
+        mark = text[position]
+        entry += mark in _SEPARATORS
+        position += 1

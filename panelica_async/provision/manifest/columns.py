@@ -1,18 +1,30 @@
 """Column names: which of the names hosters use means which field of a site."""
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 import attrs
 
-from panelica_async.provision.manifest.problems import Problem
+from panelica_async.errors import ConfigurationError
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain_name", "fqdn", "host", "hostname", "main_domain", "primary_domain", "site", "website"),
     "username": ("account", "account_name", "login", "owner", "owner_username", "user", "user_name"),
-    "email": ("account_email", "contact_email", "customer_email", "email_address", "owner_email"),
-    "plan": ("hosting_plan", "package", "plan_id", "plan_name", "product"),
+    "email": ("account_email", "client_email", "contact_email", "customer_email", "email_address", "owner_email"),
+    "plan": (
+        "hosting_package",
+        "hosting_plan",
+        "package",
+        "package_name",
+        "plan_id",
+        "plan_name",
+        "product",
+        "product_name",
+        "service_plan",
+    ),
     "password": ("account_password", "owner_password", "pass"),
     "php_version": ("php",),
     "web_server": ("server", "webserver"),
@@ -25,46 +37,138 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 """Fields of a site with the other names they go by, in lower case and with underscores."""
 
 REQUIRED = ("domain", "username")
+LISTS = ("dns", "databases", "mailboxes", "ftp_users")
+"""Fields that hold several entries."""
+MACHINE = "server"
+"""A name that means the web server in some exports and the machine in others: its values tell."""
 
+# Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
+# machine a site is on: they count only when no other column means the field.
+_WEAK = frozenset(
+    {"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"}
+)
 # One or two typing errors in a name; less alike names are columns of the hoster's own.
 _ALIKE = 0.85
+# With more unknown columns than this, the file is no list of sites, and comparing them all would take seconds.
+_MOST_COMPARED = 100
 _CANONICAL = {name: field for field, others in FIELDS.items() for name in (field, *others)}
+
+
+@attrs.frozen
+class Reading:
+    """What the caller says about columns whose names do not say it themselves."""
+
+    columns: Mapping[str, str] = attrs.field(factory=dict)
+    """Column to field of a site, such as `{"Kundenpaket": "plan"}`."""
+    ignored: tuple[str, ...] = ()
+    """Columns to pass over, whatever they are called."""
+
+    @classmethod
+    def of(cls, columns: Mapping[str, str] | None = None, ignored: Iterable[str] = ()) -> Self:
+        """Make a reading.
+
+        Args:
+            columns: Column to field; other names of a field are understood.
+            ignored: Columns to pass over.
+
+        Raises:
+            ConfigurationError: A field is unknown, or a column is to be read and ignored.
+        """
+        fields: dict[str, str] = {}
+        ignored = tuple(ignored)
+        for name, field in (columns or {}).items():
+            if simple(field) not in _CANONICAL:
+                raise ConfigurationError(
+                    f"column {name!r} cannot be read as {field!r}: a site has no such field",
+                    hint=f"Use one of {', '.join(FIELDS)}.",
+                )
+            fields[name] = _CANONICAL[simple(field)]
+            if simple(name) in map(simple, ignored):
+                raise ConfigurationError(f"column {name!r} is to be read as {field!r} and to be ignored")
+        return cls(fields, ignored)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that is named."""
+        return (*self.columns, *self.ignored)
 
 
 @attrs.frozen
 class Columns:
     """What the columns of a manifest mean."""
 
-    fields: Mapping[str, str]
-    """Name as the file spells it, to the field of a site."""
+    fields: Mapping[int, str]
+    """Position of a column to the field of a site."""
     ignored: tuple[str, ...]
-    """Names that mean nothing here and look like nothing known."""
-    problems: tuple[Problem, ...]
-    """Names that look like a misspelt known one, and names that mean the same field."""
+    """Names that mean nothing here, or less than another column does."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """Names that look like a misspelt known one, or that mean the same field, with what is wrong."""
+    remarks: tuple[tuple[str, str], ...] = ()
+    """Names that are passed over for another one, with the reason."""
 
 
-def understand(names: Iterable[str], *, line: int) -> Columns:
-    """Say what each name means. Case, blanks, hyphens and underscores do not matter, nor does `E-Mail`.
+def simple(name: str) -> str:
+    """Return a name in lower case with underscores: case, blanks and hyphens do not matter, nor does `E-Mail`."""
+    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").replace("e_mail", "email")
+
+
+def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
+    """Return what each name means.
+
+    Where several columns mean one field, the one that the caller names wins, then the field's own name, then the
+    other names, and last those that often mean something else.
 
     Args:
         names: Names as the file spells them; empty ones are passed over.
-        line: Line they stand on, for the problems.
+        reading: What the caller says about them.
     """
-    fields: dict[str, str] = {}
+    said = {simple(name): field for name, field in reading.columns.items()}
+    passed_over = set(map(simple, reading.ignored))
+    candidates: dict[str, list[tuple[int, int]]] = {}
     ignored: list[str] = []
-    problems: list[Problem] = []
-    for name in filter(None, names):
-        simple = re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").replace("e_mail", "email")
-        field = _CANONICAL.get(simple)
-        if field is None:
-            alike = difflib.get_close_matches(simple, _CANONICAL, n=1, cutoff=_ALIKE)
-            if alike:
-                problems.append(Problem(line, name, f"unknown column; did you mean {_CANONICAL[alike[0]]!r}?"))
-            elif name not in ignored:
-                ignored.append(name)
-        elif field in fields.values():
-            first = next(other for other in fields if fields[other] == field)
-            problems.append(Problem(line, name, f"means {field!r}, and so does {first!r}"))
+    problems: list[tuple[str, str]] = []
+    compared = 0
+    for position, name in enumerate(names):
+        key = simple(name)
+        if not name.strip():
+            continue
+        if key in passed_over:
+            ignored.append(name)
+        elif field := said.get(key) or _CANONICAL.get(key):
+            rank = 0 if key in said else 1 if key == field else 3 if key in _WEAK else 2
+            candidates.setdefault(field, []).append((rank, position))
         else:
-            fields[name] = field
-    return Columns(fields, tuple(ignored), tuple(problems))
+            compared += 1
+            meant = _misspelt(key) if compared <= _MOST_COMPARED else None
+            if meant:
+                problems.append((name, f"unknown column; did you mean {meant!r}?"))
+            else:
+                ignored.append(name)
+    fields: dict[int, str] = {}
+    remarks: list[tuple[str, str]] = []
+    for field, ranked in candidates.items():
+        best, first = min(ranked)
+        fields[first] = field
+        for rank, position in ranked:
+            if position == first:
+                continue
+            if rank == best:
+                problems.append((names[position], f"means {field!r}, and so does {names[first]!r}"))
+            else:
+                ignored.append(names[position])
+                remarks.append((names[position], f"ignored, as {names[first]!r} means {field!r} more clearly"))
+    return Columns(fields, tuple(dict.fromkeys(ignored)), tuple(problems), tuple(remarks))
+
+
+@functools.lru_cache(maxsize=1024)
+def _misspelt(key: str) -> str | None:
+    """Return the field that an unknown name is a misspelt name of, if it looks like one."""
+    alike = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_ALIKE)
+    if not alike:
+        return None
+    # `Email 2` and `Mailbox 1` are columns of their own, as are counts: `Domains`, `Users`.
+    if re.sub(r"_?\d+\Z", "", key) in _CANONICAL:
+        return None
+    if key.endswith("s") and _CANONICAL.get(key[:-1], LISTS[0]) not in LISTS:
+        return None
+    return _CANONICAL[alike[0]]

@@ -2,81 +2,190 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
-from panelica_async.provision.manifest.columns import REQUIRED, Columns, understand
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+import attrs
+
+from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, simple, understand
+from panelica_async.provision.manifest.fields import domain_name, email_address, trim, user_name
+from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
 from panelica_async.provision.manifest.source import Row, Source
 
 _DELIMITERS = (";", ",", "\t")
+# A row of fewer cells may be a list within one.
+_FEWEST_CELLS_OF_A_ROW = 3
 
 
-def read_csv(text: str, name: str) -> Source:
+def read_csv(text: str, name: str, reading: Reading) -> Source:
     """Read a CSV file with a header line.
 
     Columns may stand in any order and be called by any name of `columns.FIELDS`. Cells are separated by `;`,
     `,` or tabs, whichever gives the header more known names; they may be quoted and hold line breaks. Empty
-    lines are passed over.
+    lines are passed over. After a row with broken quotes, reading goes on in the next line.
 
     Args:
         text: The decoded file.
         name: Name of the file, for messages.
+        reading: What the caller says about the columns.
 
     Raises:
-        ManifestError: If there is no header, a needed column is missing, or the quoting is broken.
+        ManifestError: If there is no header, or a needed column is missing.
     """
+    lines = list(io.StringIO(text, newline=""))
     first_line = 1
-    if text[:4].lower() == "sep=":  # Excel's own way to name the delimiter.
-        text = text.partition("\n")[2]
+    if lines and lines[0][:4].lower() == "sep=":  # Excel's own way to name the delimiter.
         first_line = 2
-    delimiter = max(_DELIMITERS, key=lambda candidate: _known_names(text, candidate))
-    try:
-        lines = list(_lines(text, delimiter, first_line))
-    except csv.Error as error:
-        raise ManifestError(name, [Problem(first_line, "", f"not readable as CSV: {error}")]) from None
-    if not lines:
-        raise ManifestError(name, [Problem(first_line, "", "the file is empty; a header line is needed")])
-    header_line, header = lines[0]
-    columns = understand(header, line=header_line)
-    if any(field not in columns.fields.values() for field in REQUIRED):
-        raise ManifestError(name, columns.problems or _missing(columns, header_line))
-    problems = list(columns.problems)
-    rows: list[Row] = []
-    for line, cells in lines[1:]:
-        if any(cells[len(header) :]):
-            problems.append(Problem(line, "", f"has {len(cells)} cells, the header {len(header)}; is a quote missing?"))
-            continue
-        # Spreadsheets leave out empty cells at the end of a line: a short line is fine.
+    delimiter = max(_DELIMITERS, key=lambda candidate: _known_names(lines[first_line - 1 :], candidate, reading))
+    records, problems = _records(lines[first_line - 1 :], delimiter, first_line)
+    if not records:
+        missing = Problem(first_line, "", "the file is empty; a header line is needed")
+        raise ManifestError(name, problems or [missing])
+    table = _Table(records[0], delimiter, reading)
+    if any(field not in table.columns.fields.values() for field in REQUIRED):
+        raise ManifestError(name, [*(table.problems or _missing(table)), *problems])
+    rows = [row for record in records[1:] if (row := table.row(record)) is not None]
+    return Source(
+        tuple(rows),
+        table.columns.ignored,
+        (*problems, *table.problems),
+        (*table.remarks, *table.unnamed()),
+        frozenset(table.header),
+    )
+
+
+@attrs.frozen
+class _Record:
+    """A row as it stands in the file; may go over several lines."""
+
+    line: int
+    """The line it begins on."""
+    cells: list[str] = attrs.field(repr=False)
+
+
+class _Table:
+    """The header, and what it makes of each record."""
+
+    def __init__(self, header: _Record, delimiter: str, reading: Reading) -> None:
+        self.line = header.line
+        self.header = [trim(cell) for cell in header.cells]
+        self.columns: Columns = understand(self.header, reading)
+        self.problems: list[Problem] = [Problem(self.line, *problem) for problem in self.columns.problems]
+        self.remarks: list[Remark] = [Remark.at(self.line, *remark) for remark in self.columns.remarks]
+        self._delimiter = delimiter
+        self._skipped = set(map(simple, reading.ignored))
+        self._names = {field: self.header[position] for position, field in self.columns.fields.items()}
+        self._position = {field: position for position, field in self.columns.fields.items()}
+        self._unnamed: set[int] = set()
+        self._check_line_breaks(header)
+
+    def row(self, record: _Record) -> Row | None:
+        """Return the row of a record, unless it has too many cells."""
+        cells = record.cells
+        if any(map(trim, cells[len(self.header) :])):
+            message = f"has {len(cells)} cells, the header {len(self.header)}; is a quote missing?"
+            self.problems.append(Problem(record.line, "", message))
+            return None
+        self._check_line_breaks(record)
+        self._unnamed.update(
+            position
+            for position, (name, cell) in enumerate(zip(self.header, cells, strict=False))
+            if not name and trim(cell)
+        )
+        # Spreadsheets leave out empty cells at the end of a line: a short line is fine. A password is taken as it is.
         values = {
-            columns.fields[column]: cell
-            for column, cell in zip(header, cells, strict=False)
-            if column in columns.fields
+            field: cells[position] if field == "password" else trim(cells[position])
+            for field, position in self._position.items()
+            if position < len(cells)
         }
-        rows.append(Row(line, values, {field: column for column, field in columns.fields.items()}))
-    return Source(tuple(rows), columns.ignored, tuple(problems))
+        return Row(record.line, values, self._names)
+
+    def unnamed(self) -> Iterator[Remark]:
+        """Yield the columns that hold something and have no name."""
+        for position in sorted(self._unnamed):
+            yield Remark.at(self.line, f"column {position + 1}", "ignored, as the column has no name")
+
+    def _check_line_breaks(self, record: _Record) -> None:
+        """Find rows that a quote which is missing or too many made part of a cell."""
+        for position, cell in enumerate(record.cells[: len(self.header)]):
+            column = self.header[position].partition("\n")[0]
+            if not re.search(r"[\r\n]", trim(cell)) or simple(column) in self._skipped:
+                continue
+            for number, line in enumerate(re.split(r"\r\n|\r|\n", cell)):
+                pieces = next(csv.reader([line], delimiter=self._delimiter), [])
+                # The first line of the cell stands at its column, the others begin a line of the file.
+                domain, is_row = self._row_in([*[""] * position, *pieces] if number == 0 else pieces)
+                if is_row:
+                    message = f"holds what looks like the row of {domain!r}; is a quote missing, or one too many?"
+                    self.problems.append(Problem(record.line, column, message))
+                    break
+                if len(pieces) >= len(self.header) >= _FEWEST_CELLS_OF_A_ROW or (domain and len(pieces) > 1):
+                    text = "a line of the cell looks like a row of its own; if it is one, a quote is missing"
+                    self.remarks.append(Remark.at(record.line, column, text))
+                    break
+
+    def _row_in(self, cells: Sequence[str]) -> tuple[str, bool]:
+        """Return the domain where a row has it, if there is one, and whether the rest also looks like a row."""
+        domain, username = (
+            trim(cells[position]) if (position := self._position.get(field, len(cells))) < len(cells) else ""
+            for field in REQUIRED
+        )
+        try:
+            domain_name(domain)
+        except InvalidValueError:
+            return "", False
+        if len(cells) == len(self.header) >= _FEWEST_CELLS_OF_A_ROW:
+            return domain, True
+        try:
+            user_name(username)
+        except InvalidValueError:
+            return domain, False
+        return domain, True
 
 
-def _lines(text: str, delimiter: str, first_line: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines that are not empty, each with the number of the line it begins on."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    begins = first_line
-    for cells in reader:
-        stripped = [cell.strip() for cell in cells]
-        if any(stripped):
-            yield begins, stripped
-        begins = first_line + reader.line_num
+def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[list[_Record], list[Problem]]:
+    """Return the records that are not empty, and the lines on which a broken one begins."""
+    records: list[_Record] = []
+    problems: list[Problem] = []
+    begins = 0
+    while begins < len(lines):
+        base = begins
+        reader = csv.reader((lines[index] for index in range(base, len(lines))), delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                if any(map(trim, cells)):
+                    records.append(_Record(first_line + begins, cells))
+                begins = base + reader.line_num
+        except csv.Error as error:
+            if "end of data" in str(error):
+                message = "a quote is opened in this row and never closed"
+            else:
+                message = f"not readable as CSV: {error}; a quote within a quoted cell is written twice"
+            problems.append(Problem(first_line + begins, "", message))
+            begins += 1
+    return records, problems
 
 
-def _known_names(text: str, delimiter: str) -> int:
-    try:
-        header = next((cells for _, cells in _lines(text, delimiter, 1)), ())
-    except csv.Error:
-        return 0
-    return len(understand(header, line=1).fields)
+def _known_names(lines: Sequence[str], delimiter: str, reading: Reading) -> int:
+    header = next((line for line in lines if trim(line.replace(delimiter, ""))), "")
+    return len(understand([trim(cell) for cell in next(csv.reader([header], delimiter=delimiter), [])], reading).fields)
 
 
-def _missing(columns: Columns, line: int) -> Iterator[Problem]:
+def _missing(table: _Table) -> Iterator[Problem]:
+    if any(_looks_like_data(cell) for cell in table.header):
+        yield Problem(table.line, "", "the first line looks like a site; a header such as 'domain,username' is needed")
+        return
+    found = ", ".join(map(repr, filter(None, table.header)))
     for field in REQUIRED:
-        if field not in columns.fields.values():
-            found = ", ".join(map(repr, [*columns.fields, *columns.ignored]))
-            yield Problem(line, "", f"no column {field!r} among {found}")
+        if field not in table.columns.fields.values():
+            yield Problem(table.line, "", f"no column {field!r} among {found}")
+
+
+def _looks_like_data(cell: str) -> bool:
+    for parse in (domain_name, email_address):
+        try:
+            parse(cell)
+        except InvalidValueError:
+            continue
+        return True
+    return False

@@ -7,37 +7,44 @@ mappings, or text as in a cell (see `cells`).
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from panelica_async.provision.manifest.columns import understand
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.columns import Reading, understand
+from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.source import Row, Source
 
 _OWNER_KEYS = ("username", "email", "plan", "password")
 
 
-def read_data(sites: Iterable[object], lines: Sequence[int] | None = None) -> Source:
+def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | None = None) -> Source:
     """Read sites given as mappings.
 
     Args:
         sites: One mapping a site.
+        reading: What the caller says about the keys.
         lines: Line each site begins on; their positions from 1 when left out.
     """
     rows: list[Row] = []
     ignored: dict[str, None] = {}
     problems: list[Problem] = []
+    remarks: list[Remark] = []
+    names: set[str] = set()
     for index, site in enumerate(sites):
         line = lines[index] if lines else index + 1
         mapping = as_mapping(site)
         if mapping is None:
             problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))
             continue
-        values = _with_flat_owner(mapping)
-        columns = understand(values, line=line)
-        problems += columns.problems
+        flat, twice = _with_flat_owner(mapping)
+        problems += (Problem(line, key, "stands in the site and in its owner") for key in twice)
+        keys = list(flat)
+        columns = understand(keys, reading)
+        problems += (Problem(line, *problem) for problem in columns.problems)
+        remarks += (Remark.at(line, *remark) for remark in columns.remarks)
         ignored |= dict.fromkeys(columns.ignored)
-        names = {field: key for key, field in columns.fields.items()}
-        rows.append(Row(line, {field: values[key] for field, key in names.items()}, names))
-    return Source(tuple(rows), tuple(ignored), tuple(problems))
+        names |= flat.keys()
+        fields = {field: keys[position] for position, field in columns.fields.items()}
+        rows.append(Row(line, {field: flat[key] for field, key in fields.items()}, fields))
+    return Source(tuple(rows), tuple(ignored), tuple(problems), tuple(remarks), frozenset(names))
 
 
 def sites_of(document: object, name: str) -> Sequence[object]:
@@ -54,9 +61,11 @@ def sites_of(document: object, name: str) -> Sequence[object]:
     return sites
 
 
-def _with_flat_owner(site: Mapping[str, object]) -> Mapping[str, object]:
+def _with_flat_owner(site: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
+    """Return a site with the keys of its owner among its own, and the keys that were there already."""
     owner = as_mapping(site.get("owner"))
     if owner is None:
-        return site
-    flat = {key: value for key, value in site.items() if key != "owner"}
-    return flat | {key if key in _OWNER_KEYS else f"owner.{key}": value for key, value in owner.items()}
+        return site, []
+    own = {key: value for key, value in site.items() if key != "owner"}
+    of_owner = {key if key in _OWNER_KEYS else f"owner.{key}": value for key, value in owner.items()}
+    return own | of_owner, sorted(own.keys() & of_owner.keys())

@@ -1,12 +1,13 @@
 """Builds what belongs to a site from single entries: mappings as `cells` returns them, or of YAML and JSON.
 
-Every function raises `InvalidValueError` when the entry is not right.
+Every function raises `InvalidValueError` when the entry is not right. An empty domain stands for one that was refused
+itself: then nothing is compared with it.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
-from panelica_async.provision.manifest import cells, fields
+from panelica_async.provision.manifest import cells, fields, zone_text
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import record
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
@@ -26,10 +27,11 @@ def dns_record(entry: cells.Entry, domain: str) -> DnsRecord:
     _expect(entry, ("name", "type", "content", "ttl", "priority"))
     name = fields.text(entry.get("name"))
     with _about(name):
+        type_ = fields.text(entry.get("type"))
         return record(
             name=name,
-            type=fields.text(entry.get("type")),
-            content=fields.text(entry.get("content")),
+            type=type_,
+            content=_content(entry.get("content"), type_),
             ttl=entry.get("ttl"),
             priority=entry.get("priority"),
             domain=domain,
@@ -56,9 +58,9 @@ def mailbox(entry: cells.Entry, domain: str) -> Mailbox:
     _expect(entry, ("local_part", "password", "quota_mb"))
     given = fields.text(entry.get("local_part"))
     local, _, host = given.partition("@")
-    if host and fields.domain_name(host) != domain:
-        raise InvalidValueError(f"{given!r} is not an address of {domain}")
-    local = fields.local_part(local).lower()
+    if host and fields.domain_name(host) != domain and domain:
+        raise InvalidValueError(f"is not an address of {domain}", given)
+    local = fields.mailbox_name(local)
     with _about(local):
         return Mailbox(
             local_part=local,
@@ -70,7 +72,7 @@ def mailbox(entry: cells.Entry, domain: str) -> Mailbox:
 def ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
     """Build an FTP user."""
     _expect(entry, ("username", "password", "home_directory", "quota_mb"))
-    username = fields.user_name(fields.text(entry.get("username")))
+    username = fields.ftp_name(fields.text(entry.get("username")))
     with _about(username):
         return FtpUser(
             username=username,
@@ -78,6 +80,15 @@ def ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
             home_directory=fields.text(entry.get("home_directory")) or None,
             quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=0, maximum=_MAX_QUOTA_MB),
         )
+
+
+def _content(value: object, type: str) -> str:
+    """Return the content of a record on one line, as parentheses may hold several; text keeps its own form."""
+    if isinstance(value, str) and type.upper() in {"TXT", "CAA"}:
+        return fields.trim(value)
+    if isinstance(value, str):
+        value = zone_text.plain(value)
+    return fields.text(value)
 
 
 def _database_user(entry: object) -> DatabaseUser:
@@ -119,4 +130,4 @@ def _about(name: str) -> Generator[None]:
     try:
         yield
     except InvalidValueError as error:
-        raise InvalidValueError(f"{name}: {error}") from None
+        raise error.inside(name) from None

@@ -1,30 +1,46 @@
 """Checks of single values: each returns the canonical spelling or raises `InvalidValueError`."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import idna
 
+from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest.problems import InvalidValueError
 
 PASSWORD_LENGTH = 8
 """Shortest password; current panels are known to refuse fewer characters (panel-facts D.2)."""
 
+LONGEST_NAME = 253
+"""Longest domain or host name in its ASCII form, in characters."""
 WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
 """The first two by the reference, the others on current panels (panel-facts D.4)."""
 DATABASE_TYPES = ("mysql", "postgresql")
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-# Guess: what a system user may be called on any Linux; panel-facts name no rule.
-_USERNAME = re.compile(r"[a-z][a-z0-9_.-]{0,31}", re.IGNORECASE)
-# Names `[A-Za-z0-9_]`, at most 32 (panel-facts D.7).
-_DATABASE_NAME = re.compile(r"[A-Za-z0-9_]{1,32}")
 _LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.IGNORECASE)
 _PHP_VERSION = re.compile(r"(?:php[ -]?)?(\d\.\d{1,2})", re.IGNORECASE)
 
+# Nothing a manifest asks for has more; Python refuses to read very long numbers.
+_MOST_DIGITS = 18
+_JOINERS = "\u200c\u200d"
+_ZERO_WIDTH = (
+    _JOINERS
+    + "\u00ad\u200b\u200e\u200f\u2060\ufeff"
+    + "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+)
+_BLANKS = _ZERO_WIDTH + "".join(filter(str.isspace, map(chr, range(0x3001))))
+_CONTROLS = {"\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN"}
+
 _YES = frozenset({"1", "on", "true", "y", "yes", "x"})
 _NO = frozenset({"", "-", "0", "false", "n", "no", "none", "off"})
+
+
+def trim(value: str) -> str:
+    """Return text without blanks at its ends, and without the invisible characters that pasted text ends in."""
+    return value.strip(_BLANKS)
 
 
 def text(value: object) -> str:
@@ -33,18 +49,26 @@ def text(value: object) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidValueError("must be text; put it in quotes")
-    stripped = value.strip()
-    if not stripped.isprintable():
-        raise InvalidValueError("holds a character that cannot be printed")
-    return stripped
+    trimmed = trim(value)
+    require_visible(trimmed)
+    return trimmed
+
+
+def require_visible(value: str) -> None:
+    """Refuse text with a character that cannot be seen, and say which and where."""
+    if (index := _invisible(value)) is not None:
+        piece = value[max(0, index - 20) : index + 20]
+        raise InvalidValueError(f"holds {_character_name(value[index])} as character {index + 1}", piece)
 
 
 def number(value: object, name: str, *, minimum: int, maximum: int) -> int | None:
     """Return a whole number within bounds, or None when there is none."""
+    if isinstance(value, str):
+        value = trim(value)
+        if value.isdecimal() and len(value) <= _MOST_DIGITS:
+            value = int(value)
     if value is None or value == "":
         return None
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
         raise InvalidValueError(f"{name} must be a whole number from {minimum} to {maximum}")
     return value
@@ -54,31 +78,35 @@ def host_name(name: str, *, underscores: bool = False) -> str:
     """Return a host name in ASCII form, lower case and without a trailing dot.
 
     Args:
-        name: Name of one or more labels; other alphabets are converted to punycode (IDNA 2008, after UTS 46).
+        name: Name of one or more labels; those of other alphabets are converted to punycode (IDNA 2008, after UTS 46).
         underscores: Whether labels such as `_dmarc` are fine, as in DNS records.
     """
-    name = name.strip().removesuffix(".")
-    if not name.isascii():
-        try:
-            name = idna.encode(name, uts46=True).decode("ascii")
-        except idna.IDNAError:
-            raise InvalidValueError(f"{name!r} is not an internationalised domain name") from None
-    name = name.lower()
+    name = trim(name)
+    try:
+        labels = name if name.isascii() else idna.uts46_remap(name, std3_rules=False)
+    except (idna.IDNAError, ValueError):
+        raise InvalidValueError("is not an internationalised domain name", name) from None
+    ascii_labels = [
+        label if label.isascii() else _punycode(label, name, underscores=underscores)
+        for label in labels.removesuffix(".").lower().split(".")
+    ]
+    host = ".".join(ascii_labels)
     pattern = _SERVICE_LABEL if underscores else _LABEL
-    if len(name) > 253 or not all(pattern.fullmatch(label) for label in name.split(".")):
-        raise InvalidValueError(f"{name!r} is not a host name")
-    return name
+    if len(host) > LONGEST_NAME or not all(pattern.fullmatch(label) for label in ascii_labels):
+        raise InvalidValueError("is not a host name", name.lower().removesuffix("."))
+    return host
 
 
 def domain_name(name: str) -> str:
     """Return a registrable name or a name below one, as `host_name` does."""
     if "/" in name or ":" in name:
-        raise InvalidValueError(f"{name!r} is an address; write the domain alone, such as 'example.com'")
+        raise InvalidValueError("is an address; write the domain alone, such as 'example.com'", name)
     name = host_name(name)
     if "." not in name:
-        raise InvalidValueError(f"{name!r} has no top-level domain")
-    if name.rpartition(".")[2].isdecimal():
-        raise InvalidValueError(f"{name!r} is not a domain")
+        raise InvalidValueError("has no top-level domain", name)
+    top = name.rpartition(".")[2]
+    if top.isdecimal() or len(top) == 1:
+        raise InvalidValueError("is not a domain", name)
     return name
 
 
@@ -86,43 +114,57 @@ def email_address(address: str) -> str:
     """Return an e-mail address, its domain in canonical spelling."""
     local, at, domain = address.rpartition("@")
     if not at:
-        raise InvalidValueError(f"{address!r} is not an e-mail address")
-    return f"{local_part(local)}@{domain_name(domain)}"
-
-
-def local_part(local: str) -> str:
-    """Return the part of an address before the `@`."""
+        raise InvalidValueError("is not an e-mail address", address)
     if len(local) > 64 or not _LOCAL_PART.fullmatch(local):
-        raise InvalidValueError(f"{local!r} cannot stand before the @ of an e-mail address")
-    return local
+        raise InvalidValueError("cannot stand before the @ of an e-mail address", local)
+    return f"{local}@{domain_name(domain)}"
 
 
 def user_name(name: str) -> str:
-    """Return the name of an account or FTP user."""
-    if not _USERNAME.fullmatch(name):
-        raise InvalidValueError(
-            f"{name!r} is not a user name: a letter, then letters, digits, '.', '_' or '-', at most 32 in all"
-        )
-    return name
+    """Return the name of an account, in lower case: a system user has no capitals."""
+    if not ACCOUNT_NAME.allows(name.lower()):
+        raise InvalidValueError(f"is not a user name: {ACCOUNT_NAME.form}", name)
+    return name.lower()
+
+
+def mailbox_name(local: str) -> str:
+    """Return the part of a mailbox's address before the `@`, in lower case."""
+    if local in {"", "*"}:
+        raise InvalidValueError("is a catch-all, not a mailbox; leave it out and set it up in the panel", local + "@")
+    if not MAILBOX_NAME.allows(local):
+        raise InvalidValueError(f"is not a mailbox name: {MAILBOX_NAME.form}", local)
+    return local.lower()
 
 
 def database_name(name: str) -> str:
     """Return the name of a database or of its user."""
-    if not _DATABASE_NAME.fullmatch(name):
-        raise InvalidValueError(f"{name!r} may hold letters, digits and '_' only, at most 32 characters")
+    if not DATABASE_NAME.allows(name):
+        raise InvalidValueError(f"is not a name of a database or its user: {DATABASE_NAME.form}", name)
+    return name
+
+
+def ftp_name(name: str) -> str:
+    """Return the name of an FTP user."""
+    if not FTP_NAME.allows(name):
+        raise InvalidValueError(f"is not the name of an FTP user: {FTP_NAME.form}", name)
     return name
 
 
 def password(value: object) -> str | None:
-    """Return a password as it is, or None when there is none and one is to be generated."""
-    if value is None or value == "":
+    """Return a password as it is, or None when there is none and one is to be generated.
+
+    Nothing is taken off: a blank at an end may belong to the password or not, so that it is refused.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, str):
         raise InvalidValueError("password must be text; put it in quotes")
     if len(value) < PASSWORD_LENGTH:
         raise InvalidValueError(f"password needs at least {PASSWORD_LENGTH} characters")
-    if not value.isprintable() or value != value.strip():
-        raise InvalidValueError("password begins or ends with a blank or holds a character that cannot be printed")
+    if value != value.strip():
+        raise InvalidValueError("password begins or ends with a blank")
+    if (index := _invisible(value)) is not None:
+        raise InvalidValueError(f"password holds {_character_name(value[index])} as character {index + 1}")
     return value
 
 
@@ -132,7 +174,7 @@ def php_version(value: object) -> str | None:
     if not given:
         return None
     if not (match := _PHP_VERSION.fullmatch(given)):
-        raise InvalidValueError(f"{given!r} is not a PHP version; write it as '8.4'")
+        raise InvalidValueError("is not a PHP version; write it as '8.4'", given)
     return match[1]
 
 
@@ -158,11 +200,48 @@ def ssl(value: object) -> str | None:
         raise InvalidValueError(
             "a certificate of your own cannot be ordered; leave the cell empty and upload it in the panel"
         )
-    raise InvalidValueError(f"{given!r} is none of yes, lets_encrypt, self_signed, no")
+    raise InvalidValueError("is none of yes, lets_encrypt, self_signed, no", given)
 
 
 def choice(word: str, allowed: Sequence[str], *, shown: str | None = None) -> str:
     """Return the word if it is one of the allowed ones."""
     if word not in allowed:
-        raise InvalidValueError(f"{word if shown is None else shown!r} is none of {', '.join(allowed)}")
+        raise InvalidValueError(f"is none of {', '.join(allowed)}", word if shown is None else shown)
     return word
+
+
+def _punycode(label: str, name: str, *, underscores: bool) -> str:
+    """Return a label of another alphabet in its `xn--` form."""
+    try:
+        # IDNA knows no underscores, DNS has them in names of services: they are put back unchanged.
+        idna.alabel(label.replace("_", "") if underscores else label)
+        return "xn--" + label.encode("punycode").decode()
+    except (idna.IDNAError, ValueError):
+        pass
+    symbols = [char for char in label if unicodedata.category(char) == "So"]
+    if not symbols:
+        require_visible(label)
+        raise InvalidValueError("is not an internationalised domain name", name)
+    encoded = "xn--" + label.encode("punycode").decode()
+    raise InvalidValueError(
+        f"is not an internationalised domain name, which has no symbols such as {symbols[0]!r}; "
+        f"if it is registered, write its label as {encoded!r}",
+        name,
+    )
+
+
+def _invisible(value: str) -> int | None:
+    """Return the position of the first character that cannot be seen, if there is one.
+
+    Joiners are letters in words of scripts such as Persian.
+    """
+    for index, char in enumerate(value):
+        neighbours = value[index - 1 : index] + value[index + 1 : index + 2]
+        if not char.isprintable() and not (char in _JOINERS and len(neighbours) == 2 and not neighbours.isascii()):
+            return index
+    return None
+
+
+def _character_name(char: str) -> str:
+    unnamed = "CONTROL CHARACTER" if unicodedata.category(char) == "Cc" else "UNNAMED CHARACTER"
+    return f"U+{ord(char):04X} {_CONTROLS.get(char) or unicodedata.name(char, unnamed)}"

@@ -9,6 +9,7 @@ from typing import Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
+from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.csv_source import read_csv
 from panelica_async.provision.manifest.data_source import read_data, sites_of
 from panelica_async.provision.manifest.json_source import read_json
@@ -30,19 +31,27 @@ class Manifest:
     """Columns of the file that mean nothing here, such as a customer number."""
     remarks: tuple[Remark, ...] = ()
     """What is no problem, but worth knowing."""
+    reading: Reading = attrs.field(factory=Reading, eq=False)
+    """What the caller said about the columns."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(
+        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, ignore_columns: Iterable[str] = ()
+    ) -> Self:
         """Load a manifest from a file.
 
         Args:
             path: File ending in `.csv`, `.yaml`, `.yml` or `.json`. What the columns may be called is in
                 `columns.FIELDS`, how several entries are written in a cell is in `cells`.
+            columns: What columns of other names mean: column to field, such as `{"Tarif": "plan"}`.
+            ignore_columns: Columns to pass over, though their names or values look like something known.
 
         Raises:
             ManifestError: If anything is wrong with it; holds every problem with line and column.
-            ConfigurationError: If the file cannot be read or has another ending, or needs PyYAML.
+            ConfigurationError: If the file cannot be read or has another ending, or needs PyYAML; or a field in
+                `columns` is unknown.
         """
+        reading = Reading.of(columns, ignore_columns)
         path = Path(path).absolute()
         try:
             data = path.read_bytes()
@@ -51,26 +60,36 @@ class Manifest:
         name = path.name
         match path.suffix.lower():
             case ".csv":
-                source = read_csv(decode(data, name), name)
+                source = read_csv(decode(data, name), name, reading)
             case ".json":
-                source = read_json(decode(data, name), name)
+                source = read_json(decode(data, name), name, reading)
             case ".yaml" | ".yml":
-                source = _read_yaml(decode(data, name), name)
+                source = _read_yaml(decode(data, name), name, reading)
             case suffix:
                 raise ConfigurationError(f"{name}: a manifest ends in .csv, .yaml, .yml or .json, not in {suffix!r}")
-        return cls._checked(source, name, path)
+        return cls._checked(source, name, reading, path)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, object]]) -> Self:
+    def from_rows(
+        cls,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        columns: Mapping[str, str] | None = None,
+        ignore_columns: Iterable[str] = (),
+    ) -> Self:
         """Make a manifest from flat rows, such as those of `csv.DictReader` or of a database.
 
         Args:
             rows: One mapping a site, keys and values as in a CSV file. Lists may also be lists.
+            columns: What keys of other names mean, as in `load`.
+            ignore_columns: Keys to pass over, as in `load`.
 
         Raises:
             ManifestError: If anything is wrong; the lines in it are the positions of the rows, from 1.
+            ConfigurationError: If a field in `columns` is unknown.
         """
-        return cls._checked(read_data(rows), "rows")
+        reading = Reading.of(columns, ignore_columns)
+        return cls._checked(read_data(rows, reading), "rows", reading)
 
     @classmethod
     def from_data(cls, document: object) -> Self:
@@ -79,17 +98,21 @@ class Manifest:
         Raises:
             ManifestError: If anything is wrong; the lines in it are the positions of the sites, from 1.
         """
-        return cls._checked(read_data(sites_of(document, "data")), "data")
+        return cls._checked(read_data(sites_of(document, "data"), Reading()), "data", Reading())
 
     @classmethod
-    def _checked(cls, source: Source, name: str, path: Path | None = None) -> Self:
-        sites, problems = check(source.rows)
-        problems += source.problems
-        if not sites and not problems:
-            problems = [Problem(1, "", "there is no site in it")]
+    def _checked(cls, source: Source, name: str, reading: Reading, path: Path | None = None) -> Self:
+        source = source.settled(reading)
+        checked = check(source.rows)
+        problems = (*checked.problems, *source.problems)
+        remarks = (*source.remarks, *checked.remarks)
+        if not checked.sites and not problems:
+            problems = (Problem(1, "", "there is no site in it"),)
         if problems:
-            raise ManifestError(name, problems)
-        return cls(sites, path, source.ignored_columns)
+            if source.ignored_columns:
+                remarks = (Remark("columns", f"ignored: {', '.join(source.ignored_columns)}"), *remarks)
+            raise ManifestError(name, problems, remarks)
+        return cls(checked.sites, path, source.ignored_columns, remarks, reading)
 
     @property
     def name(self) -> str:
@@ -107,7 +130,7 @@ def _is_asked_for(attribute: "attrs.Attribute[object]", _value: object) -> bool:
     return attribute.name not in {"password", "line"}
 
 
-def _read_yaml(text: str, name: str) -> Source:
+def _read_yaml(text: str, name: str, reading: Reading) -> Source:
     try:
         from panelica_async.provision.manifest.yaml_source import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
     except ImportError:
@@ -115,4 +138,4 @@ def _read_yaml(text: str, name: str) -> Source:
             f"{name} is YAML, and PyYAML is not installed",
             hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
         ) from None
-    return read_yaml(text, name)
+    return read_yaml(text, name, reading)

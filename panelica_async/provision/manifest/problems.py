@@ -1,6 +1,7 @@
 """What is wrong with a manifest: every problem at once, each with its place. And what is worth a remark."""
 
 from collections.abc import Iterable
+from typing import Self
 
 import attrs
 
@@ -19,8 +20,7 @@ class Problem:
     """What is wrong and what is expected."""
 
     def __str__(self) -> str:
-        place = f"line {self.line}, {self.column}" if self.column else f"line {self.line}"
-        return f"{place}: {self.message}"
+        return f"{_place(self.line, self.column)}: {self.message}"
 
 
 @attrs.frozen(order=True)
@@ -32,6 +32,11 @@ class Remark:
     text: str
     """What there is to know; the same words for the same thing, so that remarks can be grouped."""
 
+    @classmethod
+    def at(cls, line: int, column: str, text: str) -> Self:
+        """Return a remark about a place in the file."""
+        return cls(_place(line, column), text)
+
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"
 
@@ -41,7 +46,32 @@ class Remark:
 
 
 class InvalidValueError(ValueError):
-    """A value of a manifest is of the wrong form. The message tells the operator why; it has no password."""
+    """A value of a manifest is of the wrong form.
+
+    Args:
+        rule: What is wrong and what is expected, without the value.
+        value: The value, to be quoted before the rule. Leave it out when it may be a password.
+        within: The entry that the value belongs to, such as a database for its user.
+    """
+
+    def __init__(self, rule: str, value: str | None = None, *, within: str = "") -> None:
+        self.rule = rule
+        self.value = value
+        self.within = within
+        quoted = rule if value is None else f"{value!r} {rule}"
+        super().__init__(f"{within}: {quoted}" if within else quoted)
+
+    def inside(self, name: str) -> "InvalidValueError":
+        """Return the error with the name of the entry that the value belongs to."""
+        return InvalidValueError(self.rule, self.value, within=f"{name}: {self.within}" if self.within else name)
+
+    def without_value(self, place: str) -> str:
+        """Return the message for a cell that also holds passwords, where a wrong value may be a piece of one.
+
+        Args:
+            place: What to name instead of the value.
+        """
+        return str(self) if self.value is None else f"{place}: a name {self.rule}"
 
 
 class ManifestError(ConfigurationError):
@@ -50,11 +80,13 @@ class ManifestError(ConfigurationError):
     Attributes:
         source: Name of the manifest.
         problems: Everything that is wrong, in the order of the file.
+        remarks: What else there is to know, such as columns that were ignored.
     """
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, source: str, problems: Iterable[Problem], remarks: Iterable[Remark] = ()) -> None:
         self.source = source
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.remarks: tuple[Remark, ...] = tuple(remarks)
         super().__init__(
             f"{source}: {len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}",
             hint="Correct the manifest and run again; nothing was sent.",
@@ -62,3 +94,7 @@ class ManifestError(ConfigurationError):
 
     def _summary(self) -> str:
         return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+
+
+def _place(line: int, column: str) -> str:
+    return f"line {line}, {column}" if column else f"line {line}"

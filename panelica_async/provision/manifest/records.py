@@ -2,9 +2,13 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from panelica_async.provision.manifest.fields import host_name, number
+import attrs
+
+from panelica_async.provision.manifest import zone_text
+from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.sites import DnsRecord
 
@@ -13,7 +17,13 @@ MAX_TTL = 2**31 - 1
 PRIORITISED = ("MX", "SRV")
 """Types that have a priority (panel-facts D.6)."""
 
-_CAA = re.compile(r"""(\d{1,3})\s+([a-z0-9]+)\s+"?([^"]*)"?""", re.IGNORECASE)
+NO_HOST = "."
+"""Target of an MX or SRV record that says: there is none (RFC 7505, RFC 2782)."""
+
+_CAA = re.compile(
+    r"""(?P<flags>\d{1,3})\s+(?P<tag>[a-z0-9]+)\s+(?:"(?P<quoted>[^"\\]*)"\s*(?:;.*)?|(?P<plain>[^\s";\\]+))""",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def record(*, name: str, type: str, content: str, ttl: object, priority: object, domain: str) -> DnsRecord:
@@ -32,69 +42,177 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     """
     kind = type.upper()
     if kind not in _CONTENT:
-        raise InvalidValueError(f"{type!r} is none of {', '.join(_CONTENT)}")
+        raise InvalidValueError(f"is none of {', '.join(_CONTENT)}", type)
     if not content:
         raise InvalidValueError(f"{kind} record has no content")
     rank = number(priority, "priority", minimum=0, maximum=65535)
     if kind in PRIORITISED and rank is None:
-        raise InvalidValueError(f"{kind} record needs a priority, such as '@ MX 10 mail.{domain}'")
+        raise InvalidValueError(f"{kind} record needs a priority, such as '@ MX 10 mail.{domain or 'example.com'}'")
     if kind not in PRIORITISED and rank is not None:
         raise InvalidValueError(f"{kind} record has no priority")
     relative = _relative(name, domain)
     if kind == "CNAME" and relative == "@":
         raise InvalidValueError("the domain itself cannot be a CNAME")
+    value = _CONTENT[kind](content, domain)
+    if kind == "MX" and value == NO_HOST and rank != 0:
+        raise InvalidValueError("MX record for no mail is written as '@ MX 0 .'")
+    if kind == "CNAME" and value == _full(relative, domain):
+        raise InvalidValueError("the CNAME points to itself")
     return DnsRecord(
         name=relative,
         type=kind,
-        content=_CONTENT[kind](content, domain),
-        ttl=number(ttl, "ttl", minimum=1, maximum=MAX_TTL),
+        content=value,
+        ttl=number(zone_text.seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=MAX_TTL),
         priority=rank,
     )
 
 
 def identity(name: str, type: str, content: str, domain: str) -> tuple[str, str, str]:
-    """Return what makes a record the same record, whatever way a panel spells it."""
+    """Return what makes a record of a panel's list the same record, whatever way the panel spells it."""
     kind = type.upper()
     try:
-        return _relative(name, domain), kind, _CONTENT[kind](content, domain)
+        value = zone_text.read_listed_text(content) if kind == "TXT" else _CONTENT[kind](content, domain)
+        return _relative(name, domain), kind, value
     except (KeyError, InvalidValueError):
         return name, kind, content
 
 
+def contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield what cannot stand in a zone together, in words."""
+    by_name: dict[str, list[DnsRecord]] = {}
+    for record in records:
+        by_name.setdefault(record.name, []).append(record)
+    for name, same_name in by_name.items():
+        yield from (f"{name}: {message}" for message in _contradictions_of_name(same_name))
+    yield from _alias_loops(by_name, domain)
+
+
+def targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield the names of mail and name servers that are themselves a CNAME, which some servers refuse (RFC 2181)."""
+    aliases = {_full(record.name, domain) for record in records if record.type == "CNAME"}
+    for record in records:
+        if record.type in {"MX", "NS"} and record.content in aliases:
+            yield f"{record.name} {record.type} {record.content}"
+
+
+def _contradictions_of_name(records: Sequence[DnsRecord]) -> Iterator[str]:
+    types = Counter(record.type for record in records)
+    if types["CNAME"] > 1:
+        yield "has two CNAMEs, and a name has one at most"
+    elif types["CNAME"] and len(types) > 1:
+        other = next(kind for kind in types if kind != "CNAME")
+        yield f"has a CNAME and a record of type {other}; beside a CNAME there is nothing else"
+    for policy in _POLICIES:
+        if sum(record.type == "TXT" and policy.matches(record) for record in records) > 1:
+            yield f"has two TXT records that begin with {policy.version}, and receivers then use none"
+    if types["MX"] > 1 and any(record.type == "MX" and record.content == NO_HOST for record in records):
+        yield "has 'MX 0 .', which says that there is no mail, and other MX records"
+    for kind in types:
+        times = sorted({record.ttl for record in records if record.type == kind and record.ttl is not None})
+        if len(times) > 1:
+            yield f"has {kind} records to keep for {times[0]} and {times[1]} seconds; one name and type has one ttl"
+
+
+def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
+    target = {
+        _full(name, domain): records[0].content
+        for name, records in by_name.items()
+        if records[0].type == "CNAME" and len(records) == 1
+    }
+    reported: set[str] = set()
+    for start in target:
+        chain = [start]
+        while (follow := target.get(chain[-1])) is not None and follow not in chain:
+            chain.append(follow)
+        if follow == start and start not in reported:
+            reported.update(chain)
+            yield f"the CNAMEs {' -> '.join([*chain, start])} go round in a circle"
+
+
+@attrs.frozen
+class _Policy:
+    """A TXT record that a name has once: receivers take two of them for none."""
+
+    version: str
+    where: str = ""
+    """What the name begins with or, for keys, has in it."""
+
+    def matches(self, record: DnsRecord) -> bool:
+        """Return whether a record is one of these."""
+        return (
+            self.where in record.name
+            and re.match(rf"{re.escape(self.version)}(?:[\s;]|\Z)", record.content, re.IGNORECASE) is not None
+        )
+
+
+_POLICIES = (
+    _Policy("v=spf1"),
+    _Policy("v=DMARC1"),
+    _Policy("v=DKIM1", "._domainkey"),
+    _Policy("v=STSv1"),
+    _Policy("v=TLSRPTv1"),
+    _Policy("v=BIMI1"),
+)
+
+
+def _full(name: str, domain: str) -> str:
+    return domain if name == "@" else f"{name}.{domain}"
+
+
 def _relative(name: str, domain: str) -> str:
-    full = name.lower().removesuffix(".")
-    if full in {"@", "", domain}:
+    """Return a name within its zone. Without a domain, which was refused already, it stays as it is."""
+    if name in {"@", ""}:
         return "@"
-    full = full.removesuffix(f".{domain}")
-    if name.endswith(".") and name.lower().removesuffix(".") == full:
-        raise InvalidValueError(f"{name!r} is outside of {domain}")
-    if full == "*":
-        return full
-    star = "*." if full.startswith("*.") else ""
-    return star + host_name(full.removeprefix("*."), underscores=True)
+    if name == "*":
+        return name
+    star = "*." if name.startswith("*.") else ""
+    full = star + host_name(name.removeprefix(star), underscores=True)
+    if full == domain:
+        return "@"
+    relative = full.removesuffix(f".{domain}") if domain else full
+    if name.endswith(".") and relative == full and domain:
+        raise InvalidValueError(f"is outside of {domain}", name)
+    if len(_full(relative, domain)) > LONGEST_NAME:
+        raise InvalidValueError(f"is too long within {domain}: a name has {LONGEST_NAME} characters at most", name)
+    return relative
 
 
 def _ipv4(content: str, _domain: str) -> str:
     try:
         return str(ipaddress.IPv4Address(content))
     except ValueError:
-        raise InvalidValueError(f"{content!r} is not an IPv4 address") from None
+        raise InvalidValueError("is not an IPv4 address", content) from None
 
 
 def _ipv6(content: str, _domain: str) -> str:
     try:
-        return str(ipaddress.IPv6Address(content))
+        address = ipaddress.IPv6Address(content)
     except ValueError:
-        raise InvalidValueError(f"{content!r} is not an IPv6 address") from None
+        raise InvalidValueError("is not an IPv6 address", content) from None
+    if address.scope_id is not None:
+        raise InvalidValueError("is an address of one network card ('%'), not for DNS", content)
+    return str(address)
 
 
 def _host(content: str, domain: str) -> str:
     if content == "@":
         return domain
+    try:
+        ipaddress.ip_address(content.strip("[]."))
+    except ValueError:
+        pass
+    else:
+        raise InvalidValueError("is an IP address; write the name of a host, and an A or AAAA record for it", content)
     name = host_name(content, underscores=True)
     if "." not in name:
-        raise InvalidValueError(f"{content!r} is not a full host name; write '{name}.{domain}'")
+        raise InvalidValueError(f"is not a full host name; write '{name}.{domain or 'example.com'}'", content)
+    if name.rpartition(".")[2].isdecimal():
+        raise InvalidValueError("is not a host name", content)
     return name
+
+
+def _mail_host(content: str, domain: str) -> str:
+    return NO_HOST if content == NO_HOST else _host(content, domain)
 
 
 def _service(content: str, domain: str) -> str:
@@ -103,26 +221,30 @@ def _service(content: str, domain: str) -> str:
         raise InvalidValueError("SRV record is written as '_sip._tcp SRV priority weight port host'")
     weight = number(parts[0], "weight", minimum=0, maximum=65535)
     port = number(parts[1], "port", minimum=0, maximum=65535)
-    return f"{weight} {port} {_host(parts[2], domain)}"
+    return f"{weight} {port} {_mail_host(parts[2], domain)}"
 
 
 def _text(content: str, _domain: str) -> str:
-    inner = content[1:-1] if len(content) > 1 and content[0] == content[-1] == '"' else content
-    return content if '"' in inner else inner
+    text = zone_text.read_text(content)
+    if not text:
+        raise InvalidValueError("TXT record has no content")
+    require_visible(text)
+    return text
 
 
 def _authority(content: str, _domain: str) -> str:
     match = _CAA.fullmatch(content)
-    if not match or int(match[1]) > 255:
+    if not match or int(match["flags"]) > 255:
         raise InvalidValueError("CAA record is written as '@ CAA 0 issue \"letsencrypt.org\"'")
-    return f'{int(match[1])} {match[2].lower()} "{match[3].strip()}"'
+    value = match["plain"] if match["quoted"] is None else match["quoted"].strip()
+    return f'{int(match["flags"])} {match["tag"].lower()} "{value}"'
 
 
 _CONTENT: Mapping[str, Callable[[str, str], str]] = {
     "A": _ipv4,
     "AAAA": _ipv6,
     "CNAME": _host,
-    "MX": _host,
+    "MX": _mail_host,
     "TXT": _text,
     "NS": _host,
     "SRV": _service,

@@ -1,11 +1,16 @@
 """What a manifest looks like once read, before it is checked: rows of raw values, whatever the format was."""
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import attrs
 
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.columns import LISTS, MACHINE, Reading, simple
+from panelica_async.provision.manifest.fields import trim, web_server
+from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
+
+_T = TypeVar("_T")
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -29,6 +34,11 @@ class Row:
         """Return what the source calls a field."""
         return self.columns.get(field, field)
 
+    def without(self, names: "set[str]") -> "Row":
+        """Return the row without columns of these names."""
+        dropped = {field for field, name in self.columns.items() if name in names}
+        return Row(self.line, _without(self.values, dropped), _without(self.columns, dropped)) if dropped else self
+
 
 @attrs.frozen
 class Source:
@@ -37,8 +47,39 @@ class Source:
     rows: tuple[Row, ...]
     ignored_columns: tuple[str, ...]
     """Names of columns that mean nothing here, in the order met."""
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
     """What was wrong already while reading."""
+    remarks: tuple[Remark, ...] = ()
+    """What is no problem, but worth knowing."""
+    names: frozenset[str] = frozenset()
+    """Every name of a column, as the source spells it."""
+
+    def settled(self, reading: Reading) -> "Source":
+        """Return the source with columns that their values show to mean something else taken out or reported."""
+        said = set(map(simple, reading.columns))
+        columns: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            for field, name in row.columns.items():
+                if simple(name) not in said and row.values.get(field):
+                    columns.setdefault((field, name), []).append(row)
+        machines = {
+            name
+            for (field, name), rows in columns.items()
+            if simple(name) == MACHINE and not any(_is_web_server(row.values[field]) for row in rows)
+        }
+        return attrs.evolve(
+            self,
+            rows=tuple(row.without(machines) for row in self.rows),
+            ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
+            problems=(*self.problems, *_counts(columns), *self._unknown(reading)),
+        )
+
+    def _unknown(self, reading: Reading) -> Iterator[Problem]:
+        """Yield the columns that the caller names and that are not there."""
+        known = set(map(simple, self.names))
+        for name in reading.names:
+            if simple(name) not in known:
+                yield Problem(1, name, "there is no such column")
 
 
 def decode(data: bytes, name: str) -> str:
@@ -54,3 +95,23 @@ def decode(data: bytes, name: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"not {encoding.removesuffix('-sig').upper()} text; save the file as 'CSV UTF-8' or in UTF-8"
         raise ManifestError(name, [Problem(line, "", message)]) from None
+
+
+def _without(mapping: Mapping[str, _T], keys: set[str]) -> Mapping[str, _T]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _is_web_server(value: object) -> bool:
+    try:
+        return web_server(value) is not None
+    except InvalidValueError:
+        return False
+
+
+def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield columns that hold numbers where names are expected: exports count mailboxes and databases."""
+    for (field, name), rows in columns.items():
+        values = [row.values[field] for row in rows]
+        if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
+            message = "holds numbers, as a count does; ignore the column, or put names that are numbers in quotes"
+            yield Problem(rows[0].line, name, message)

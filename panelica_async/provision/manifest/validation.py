@@ -1,33 +1,63 @@
 """Turns rows of raw values into sites, and finds everything that is wrong with them at once."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.provision.manifest import cells, entries, fields
-from panelica_async.provision.manifest.problems import InvalidValueError, Problem
-from panelica_async.provision.manifest.shapes import is_list
-from panelica_async.provision.manifest.sites import Owner, Site
+from panelica_async.provision.manifest import agreement, cells, entries, fields
+from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
+from panelica_async.provision.manifest.records import contradictions, targets_that_are_aliases
+from panelica_async.provision.manifest.shapes import as_mapping, is_list
+from panelica_async.provision.manifest.sites import Database, DnsRecord, FtpUser, Mailbox, Owner, Site
 from panelica_async.provision.manifest.source import Row
 
 _T = TypeVar("_T")
 
 
-def check(rows: Sequence[Row]) -> tuple[tuple[Site, ...], list[Problem]]:
-    """Check every row by itself and against the others.
+@attrs.frozen
+class Checked:
+    """Rows after the checks. With problems, the sites are incomplete."""
 
-    Returns:
-        The sites in the order of the rows, and the problems. With problems the sites are incomplete.
-    """
+    sites: tuple[Site, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[Remark, ...]
+
+
+def check(rows: Sequence[Row]) -> Checked:
+    """Check every row by itself and against the others, and return the sites in the order of the rows."""
     checks = [_RowCheck(row) for row in rows]
-    sites = [row_check.site() for row_check in checks]
-    checked = list(zip(rows, sites, strict=True))
-    problems = [problem for row_check in checks for problem in row_check.problems]
-    problems += _taken_names(checked)
-    owners, disagreements = _owners(checked)
-    problems += disagreements
-    return tuple(attrs.evolve(site, owner=owners[_key(site)]) for site in sites), problems
+    pairs = [(row_check.row, row_check.site()) for row_check in checks]
+    owners = agreement.Owners(pairs)
+    names = agreement.Names(pairs)
+    return Checked(
+        sites=tuple(owners.complete(site) for _, site in pairs),
+        problems=(*(problem for each in checks for problem in each.problems), *names.problems, *owners.problems),
+        remarks=(*(remark for each in checks for remark in each.remarks), *names.remarks),
+    )
+
+
+@attrs.frozen
+class _Kind(Generic[_T]):
+    """A kind of objects that a site has several of."""
+
+    build: Callable[[cells.Entry, str], _T]
+    key: Callable[[_T], Hashable]
+    """What a site has once."""
+    name: Callable[[_T], str]
+    """What to call it in a message."""
+
+
+_DNS = _Kind[DnsRecord](
+    entries.dns_record,
+    lambda record: (record.name, record.type, record.content),
+    lambda record: f"{record.name} {record.type} {record.content}",
+)
+_DATABASES = _Kind[Database](
+    entries.database, lambda database: (database.type, database.name.lower()), lambda database: database.name
+)
+_MAILBOXES = _Kind[Mailbox](entries.mailbox, lambda mailbox: mailbox.local_part, lambda mailbox: mailbox.local_part)
+_FTP_USERS = _Kind[FtpUser](entries.ftp_user, lambda user: user.username.lower(), lambda user: user.username)
 
 
 class _RowCheck:
@@ -36,6 +66,7 @@ class _RowCheck:
     def __init__(self, row: Row) -> None:
         self.row = row
         self.problems: list[Problem] = []
+        self.remarks: list[Remark] = []
 
     def site(self) -> Site:
         """Build the site; what is wrong is left out and noted."""
@@ -46,23 +77,28 @@ class _RowCheck:
             plan=self._value("plan", _optional(str)),
             password=self._value("password", fields.password),
         )
+        if owner.username and owner.username not in str(self.row.values["username"]):
+            self._remark("username", "capitals in user names are created in lower case")
         return Site(
             domain=domain,
             owner=owner,
             php_version=self._value("php_version", fields.php_version),
             web_server=self._value("web_server", fields.web_server),
             ssl=self._value("ssl", fields.ssl),
-            dns=self._list(
-                "dns",
-                entries.dns_record,
-                domain,
-                lambda record: f"{record.name} {record.type} {record.content}",
-            ),
-            databases=self._list("databases", entries.database, domain, lambda database: database.name.lower()),
-            mailboxes=self._list("mailboxes", entries.mailbox, domain, lambda mailbox: mailbox.local_part),
-            ftp_users=self._list("ftp_users", entries.ftp_user, domain, lambda user: user.username.lower()),
+            dns=self._records(domain),
+            databases=self._list("databases", _DATABASES, domain),
+            mailboxes=self._list("mailboxes", _MAILBOXES, domain),
+            ftp_users=self._list("ftp_users", _FTP_USERS, domain),
             line=self.row.line,
         )
+
+    def _records(self, domain: str) -> tuple[DnsRecord, ...]:
+        records = self._list("dns", _DNS, domain)
+        for message in contradictions(records, domain):
+            self._note("dns", message)
+        for record in targets_that_are_aliases(records, domain):
+            self._remark("dns", "the mail or name server is a CNAME itself, which some servers refuse", record)
+        return records
 
     def _value(self, field: str, parse: Callable[[object], _T | None]) -> _T | None:
         try:
@@ -71,28 +107,52 @@ class _RowCheck:
             self._note(field, str(error))
             return None
 
-    def _list(
-        self, field: str, build: Callable[[cells.Entry, str], _T], domain: str, name: Callable[[_T], str]
-    ) -> tuple[_T, ...]:
+    def _list(self, field: str, kind: _Kind[_T], domain: str) -> tuple[_T, ...]:
         value = self.row.values.get(field) or ()
         if isinstance(value, str):
-            value = cells.split(field, value)
+            try:
+                value = cells.split(field, value)
+            except InvalidValueError as error:
+                self._note(field, str(error))
+                return ()
         if not is_list(value):
             self._note(field, "must be a list")
             return ()
-        found: dict[str, _T] = {}
-        for raw in value:
+        errors: list[tuple[int, InvalidValueError]] = []
+        read: list[tuple[int, cells.Entry]] = []
+        for position, raw in enumerate(value, start=1):
             try:
-                entry = build(entries.read(field, raw), domain)
+                read.append((position, entries.read(field, raw)))
             except InvalidValueError as error:
-                self._note(field, str(error))
+                is_text = isinstance(raw, str) and error.value is None
+                errors.append((position, error.inside(f"entry {position}") if is_text else error))
+        found: dict[Hashable, _T] = {}
+        for position, entry in read:
+            try:
+                built = kind.build(entry, domain)
+            except InvalidValueError as error:
+                errors.append((position, error))
                 continue
-            if found.setdefault(name(entry), entry) is not entry:
-                self._note(field, f"{name(entry)!r} stands here twice")
+            if found.setdefault(kind.key(built), built) is not built:
+                self._note(field, f"{kind.name(built)!r} stands here twice")
+        discreet = field != "dns" and any(map(_has_password, (entry for _, entry in read)))
+        for position, reason in errors:
+            self._note(field, reason.without_value(f"entry {position}") if discreet else str(reason))
         return tuple(found.values())
 
     def _note(self, field: str, message: str) -> None:
         self.problems.append(Problem(self.row.line, self.row.column(field), message))
+
+    def _remark(self, field: str, text: str, name: str = "") -> None:
+        column = self.row.column(field)
+        self.remarks.append(Remark.at(self.row.line, f"{column} {name}" if name else column, text))
+
+
+def _has_password(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry, or a user in it, has a password."""
+    users = entry.get("users")
+    inner = [mapping for user in users if (mapping := as_mapping(user))] if is_list(users) else []
+    return "password" in entry or any("password" in user for user in inner)
 
 
 def _needed(parse: Callable[[str], str]) -> Callable[[object], str]:
@@ -111,58 +171,3 @@ def _optional(parse: Callable[[str], str]) -> Callable[[object], str | None]:
         return parse(given) if given else None
 
     return parse_optional
-
-
-def _key(site: Site) -> str:
-    return site.owner.username.lower()
-
-
-def _taken_names(checked: Sequence[tuple[Row, Site]]) -> Iterator[Problem]:
-    """Yield names that a row above uses already. A panel has each of them once, whoever owns it."""
-    lines: dict[tuple[str, str], int] = {}
-    for row, site in checked:
-        names = [
-            ("domain", site.domain),
-            *(("databases", database.name) for database in site.databases),
-            *(("ftp_users", user.username) for user in site.ftp_users),
-        ]
-        for field, name in names:
-            first = lines.setdefault((field, name.lower()), row.line)
-            if name and first != row.line:
-                yield Problem(row.line, row.column(field), f"{name!r} stands in line {first} already")
-
-
-def _owners(checked: Sequence[tuple[Row, Site]]) -> tuple[dict[str, Owner], list[Problem]]:
-    """Put together what the rows say about each owner: one may give what others leave out."""
-    owners: dict[str, Owner] = {}
-    given_by: dict[tuple[str, str], Row] = {}
-    addresses: dict[str, tuple[str, int]] = {}
-    with_address = {_key(site) for row, site in checked if row.values.get("email")}
-    problems: list[Problem] = []
-    for row, site in checked:
-        key = _key(site)
-        owners.setdefault(key, Owner(username=site.owner.username))
-        for field in ("email", "plan", "password"):
-            given, known = getattr(site.owner, field), getattr(owners[key], field)
-            if given is None:
-                continue
-            first = given_by.setdefault((key, field), row)
-            if known is None:
-                owners[key] = attrs.evolve(owners[key], **{field: given})
-            elif not _same(field, given, known):
-                message = f"is not what line {first.line} says for the same owner"
-                problems.append(Problem(row.line, row.column(field), message))
-        if site.owner.email:
-            username, line = addresses.setdefault(site.owner.email.lower(), (site.owner.username, row.line))
-            if username.lower() != key:
-                message = f"{site.owner.email!r} belongs to {username!r} in line {line} already"
-                problems.append(Problem(row.line, row.column("email"), message))
-    for (key, field), row in given_by.items():
-        if key not in with_address:
-            message = f"{owners[key].username!r} is created only with an e-mail address, and no line gives one"
-            problems.append(Problem(row.line, row.column(field), message))
-    return owners, problems
-
-
-def _same(field: str, one: str, other: str) -> bool:
-    return one == other if field == "password" else one.lower() == other.lower()
