@@ -1,5 +1,6 @@
 import asyncio
 import csv
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from panelica_async import PanelicaClient
+from panelica_async.core.names import NameRule
 from panelica_async.errors import AuthenticationError, ConfigurationError, ConnectError, PermissionDeniedError
 from panelica_async.provision import (
     CredentialsFile,
@@ -29,7 +31,7 @@ from panelica_async.provision.execution import Execution
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.steps import View
 from panelica_async.provision.steps.domain import DomainStep
-from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox import Sandbox, checks
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
@@ -199,9 +201,12 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
     assert outcomes[-1].steps[-1].code == "FORBIDDEN"
 
 
-async def test_a_failed_account_fails_its_sites_with_one_call(box: Sandbox, tmp_path: Path) -> None:
+async def test_a_failed_account_fails_its_sites_with_one_call(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
     manifest = Manifest.from_data(
-        [{"domain": f"s{number}.example", "owner": "root2", "email": "root@panel.example"} for number in range(4)]
+        [{"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example"} for number in range(4)]
     )
     async with client(box) as panel:
         outcomes = await collect(apply(panel, manifest, credentials=tmp_path / "p.csv"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from panelica_async.core.names import ACCOUNT_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest import (
     Database,
@@ -286,7 +287,7 @@ ROWS = [
         [
             (
                 "username",
-                "'al der' is not a user name: a lower-case letter, then lower-case letters, digits, '_' or '-', at most 32 in all",
+                f"'al der' is not a user name: {ACCOUNT_NAME.form}",
             )
         ],
         id="blank in a user name",
@@ -463,20 +464,18 @@ ROWS = [
             ("email", "'' cannot stand before the @ of an e-mail address"),
             (
                 "ftp_users",
-                "'?' is not the name of an FTP user: "
-                "a letter or digit, then letters, digits, '.', '_', '@' or '-', at most 64 in all",
+                f"'?' is not the name of an FTP user: {FTP_NAME.form}",
             ),
             (
                 "mailboxes",
-                "'?' is not a mailbox name: a letter or digit, "
-                "then letters, digits, '.', '_', '+' or '-', no dot at the end, at most 64 in all",
+                f"'?' is not a mailbox name: {MAILBOX_NAME.form}",
             ),
             ("password", "password needs at least 8 characters"),
             ("php_version", "'?' is not a PHP version; write it as '8.4'"),
             ("ssl", "'?' is none of yes, lets_encrypt, self_signed, no"),
             (
                 "username",
-                "'1x' is not a user name: a lower-case letter, then lower-case letters, digits, '_' or '-', at most 32 in all",
+                f"'1x' is not a user name: {ACCOUNT_NAME.form}",
             ),
             ("web_server", "'?' is none of nginx, apache, nginx_apache, nginx_only"),
         ],

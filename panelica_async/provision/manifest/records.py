@@ -2,10 +2,7 @@
 
 import ipaddress
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import attrs
+from collections.abc import Callable, Mapping
 
 from panelica_async.provision.manifest import zone_text
 from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible
@@ -56,7 +53,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     value = _CONTENT[kind](content, domain)
     if kind == "MX" and value == NO_HOST and rank != 0:
         raise InvalidValueError("MX record for no mail is written as '@ MX 0 .'")
-    if kind == "CNAME" and value == _full(relative, domain):
+    if kind == "CNAME" and value == full_name(relative, domain):
         raise InvalidValueError("the CNAME points to itself")
     return DnsRecord(
         name=relative,
@@ -77,85 +74,8 @@ def identity(name: str, type: str, content: str, domain: str) -> tuple[str, str,
         return name, kind, content
 
 
-def contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield what cannot stand in a zone together, in words."""
-    by_name: dict[str, list[DnsRecord]] = {}
-    for record in records:
-        by_name.setdefault(record.name, []).append(record)
-    for name, same_name in by_name.items():
-        yield from (f"{name}: {message}" for message in _contradictions_of_name(same_name))
-    yield from _alias_loops(by_name, domain)
-
-
-def targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield the names of mail and name servers that are themselves a CNAME, which some servers refuse (RFC 2181)."""
-    aliases = {_full(record.name, domain) for record in records if record.type == "CNAME"}
-    for record in records:
-        if record.type in {"MX", "NS"} and record.content in aliases:
-            yield f"{record.name} {record.type} {record.content}"
-
-
-def _contradictions_of_name(records: Sequence[DnsRecord]) -> Iterator[str]:
-    types = Counter(record.type for record in records)
-    if types["CNAME"] > 1:
-        yield "has two CNAMEs, and a name has one at most"
-    elif types["CNAME"] and len(types) > 1:
-        other = next(kind for kind in types if kind != "CNAME")
-        yield f"has a CNAME and a record of type {other}; beside a CNAME there is nothing else"
-    for policy in _POLICIES:
-        if sum(record.type == "TXT" and policy.matches(record) for record in records) > 1:
-            yield f"has two TXT records that begin with {policy.version}, and receivers then use none"
-    if types["MX"] > 1 and any(record.type == "MX" and record.content == NO_HOST for record in records):
-        yield "has 'MX 0 .', which says that there is no mail, and other MX records"
-    for kind in types:
-        times = sorted({record.ttl for record in records if record.type == kind and record.ttl is not None})
-        if len(times) > 1:
-            yield f"has {kind} records to keep for {times[0]} and {times[1]} seconds; one name and type has one ttl"
-
-
-def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
-    target = {
-        _full(name, domain): records[0].content
-        for name, records in by_name.items()
-        if records[0].type == "CNAME" and len(records) == 1
-    }
-    reported: set[str] = set()
-    for start in target:
-        chain = [start]
-        while (follow := target.get(chain[-1])) is not None and follow not in chain:
-            chain.append(follow)
-        if follow == start and start not in reported:
-            reported.update(chain)
-            yield f"the CNAMEs {' -> '.join([*chain, start])} go round in a circle"
-
-
-@attrs.frozen
-class _Policy:
-    """A TXT record that a name has once: receivers take two of them for none."""
-
-    version: str
-    where: str = ""
-    """What the name begins with or, for keys, has in it."""
-
-    def matches(self, record: DnsRecord) -> bool:
-        """Return whether a record is one of these."""
-        return (
-            self.where in record.name
-            and re.match(rf"{re.escape(self.version)}(?:[\s;]|\Z)", record.content, re.IGNORECASE) is not None
-        )
-
-
-_POLICIES = (
-    _Policy("v=spf1"),
-    _Policy("v=DMARC1"),
-    _Policy("v=DKIM1", "._domainkey"),
-    _Policy("v=STSv1"),
-    _Policy("v=TLSRPTv1"),
-    _Policy("v=BIMI1"),
-)
-
-
-def _full(name: str, domain: str) -> str:
+def full_name(name: str, domain: str) -> str:
+    """Return the full name of a record of a zone."""
     return domain if name == "@" else f"{name}.{domain}"
 
 
@@ -172,7 +92,7 @@ def _relative(name: str, domain: str) -> str:
     relative = full.removesuffix(f".{domain}") if domain else full
     if name.endswith(".") and relative == full and domain:
         raise InvalidValueError(f"is outside of {domain}", name)
-    if len(_full(relative, domain)) > LONGEST_NAME:
+    if len(full_name(relative, domain)) > LONGEST_NAME:
         raise InvalidValueError(f"is too long within {domain}: a name has {LONGEST_NAME} characters at most", name)
     return relative
 

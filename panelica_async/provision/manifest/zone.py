@@ -1,6 +1,11 @@
-"""What may stand side by side at one name of a zone."""
+"""What may stand side by side in a zone."""
 
+import itertools
 import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from panelica_async.provision.manifest.records import full_name
+from panelica_async.provision.manifest.sites import DnsRecord
 
 # One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,
 # RFC 7489 section 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
@@ -36,6 +41,61 @@ def are_of_one_purpose(name: str, type: str, content: str, other_type: str, othe
     if type != other_type:
         return False
     return type != "TXT" or _purpose(name, content) == _purpose(name, other_content)
+
+
+def contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield what cannot stand in one zone together, in words.
+
+    Args:
+        records: All records of the zone.
+        domain: The zone.
+    """
+    by_name: dict[str, list[DnsRecord]] = {}
+    for record in records:
+        by_name.setdefault(record.name, []).append(record)
+    for name, same_name in by_name.items():
+        pairs = itertools.combinations(same_name, 2)
+        clashes = (clash(name, one.type, one.content, other.type, other.content) for one, other in pairs)
+        for reason in dict.fromkeys(filter(None, clashes)):
+            yield f"{name}: {reason}"
+        yield from (f"{name}: {message}" for message in _different_times(same_name))
+    yield from _alias_loops(by_name, domain)
+
+
+def targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield the records of mail and name servers that are a CNAME themselves (RFC 2181 section 10.3)."""
+    aliases = {full_name(record.name, domain) for record in records if record.type == "CNAME"}
+    for record in records:
+        if record.type in {"MX", "NS"} and record.content in aliases:
+            yield f"{record.name} {record.type} {record.content}"
+
+
+def _different_times(records: Sequence[DnsRecord]) -> Iterator[str]:
+    """Yield types whose records have different times to live, which RFC 2181 section 5.2 rules out."""
+    times: dict[str, set[int]] = {}
+    for record in records:
+        if record.ttl is not None:
+            times.setdefault(record.type, set()).add(record.ttl)
+    for kind, values in times.items():
+        if len(values) > 1:
+            low, high = min(values), max(values)
+            yield f"the {kind} records have different times to live, {low} and {high}; one name and type has one"
+
+
+def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
+    target = {
+        full_name(name, domain): records[0].content
+        for name, records in by_name.items()
+        if records[0].type == "CNAME" and len(records) == 1
+    }
+    reported: set[str] = set()
+    for start in target:
+        chain = [start]
+        while (follow := target.get(chain[-1])) is not None and follow not in chain:
+            chain.append(follow)
+        if follow == start and start not in reported:
+            reported.update(chain)
+            yield f"the CNAMEs {' -> '.join([*chain, start])} go round in a circle"
 
 
 def _sole_text(name: str, content: str) -> str | None:
