@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["checks", "tests", "floor"]
+nox.options.sessions = ["checks", "tests", "floor", "foreign"]
 # A Python that is not on this machine is skipped.
 nox.options.error_on_missing_interpreters = False
 
@@ -22,6 +22,7 @@ for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
 TESTING = [requirement for requirement in DEVELOPMENT if not requirement.startswith(("nox", "pyright"))]
+NEWMAN = "newman@6.2.2"
 # Hypothesis marks its properties itself.
 QUICK = "not once and not hypothesis"
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
@@ -76,6 +77,17 @@ def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
     session.run("pytest", "-n", "auto", "-m", f"not development and {QUICK}", *session.posargs)
+
+
+@nox.session
+def foreign(session: nox.Session) -> None:
+    """Hold the sandbox and its Postman collection against schemathesis and newman."""
+    testing = _pinned("pytest", "pytest-asyncio", "hypothesis")
+    _install(session, *testing, *nox.project.dependency_groups(PYPROJECT, "foreign"))
+    # Where the npm registry cannot be reached, the tests of newman are skipped.
+    prefix = session.virtualenv.location
+    session.run("npm", "install", "--global", "--prefix", prefix, NEWMAN, success_codes=range(256), silent=True)
+    session.run("pytest", "tests/foreign", *session.posargs)
 
 
 @nox.session

@@ -9,16 +9,33 @@ from panelica_async.sandbox.document import Document, Endpoint, Json
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 # METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, DELETE without its body (panel-facts A.2).
-_SIGNING_SCRIPT = """\
+# Variables that are made up on use, such as {{$guid}}, have another value each time: what is signed here is put into
+# the request. The text is signed as bytes, a character of the string for each: a path may decode to what is not UTF-8.
+_SIGNING_SCRIPT = r"""
+const bytes = (text) => unescape(encodeURIComponent(text));
+const hexadecimal = (byte) => byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase();
+const escaped = (text) => Array.from(bytes(text), (byte) => "%" + hexadecimal(byte)).join("");
+const decoded = (text) => text.replace(/%([0-9a-f]{2})/gi, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
+
+let url = pm.variables.replaceIn(pm.request.url.toString());
+url = /^https?:\/\//i.test(url) ? url : "https://" + url;
+url = url.replace(/[\u0000-\u0020"'<>\\^`{|}\u007f-\u{10ffff}]+/gu, escaped).replace(/%(?![0-9a-f]{2})/gi, "%25");
+url = url.replace(/#.*$/, "").replace(/^(https?:\/\/[^?]*?)\/{2,}v1\//i, "$1/v1/");
+pm.request.url.update(url);
+
+let body = "";
+if (pm.request.body && pm.request.body.mode === "raw") {
+  body = pm.variables.replaceIn(pm.request.body.toString());
+  pm.request.body.update({mode: "raw", raw: body});
+}
+
+const [, target] = url.match(/^https?:\/\/[^\/?]+(?:\/api\/external(?=\/))?(.*)$/i);
+const [path, query] = target.split(/\?(.*)/s);
 const timestamp = Math.floor(Date.now() / 1000).toString();
-const url = pm.variables.replaceIn(pm.request.url.toString());
-const [, target] = url.match(/^https?:\\/\\/[^/]+(?:\\/api\\/external)?(\\/.*)$/);
-const [path, query] = target.split(/\\?(.*)/s);
-const signed = decodeURIComponent(path) + (query ? "?" + query : "");
-const sent = pm.request.body ? pm.variables.replaceIn(pm.request.body.toString()) : "";
-const body = pm.request.method === "DELETE" ? "" : sent;
-const text = pm.request.method + signed + timestamp + body;
-const signature = CryptoJS.HmacSHA256(text, pm.variables.get("api_secret")).toString();
+const signed = decoded(path) + (query ? "?" + query : "");
+const text = pm.request.method + signed + timestamp + (pm.request.method === "DELETE" ? "" : bytes(body));
+const secret = CryptoJS.enc.Utf8.parse(pm.variables.get("api_secret"));
+const signature = CryptoJS.HmacSHA256(CryptoJS.enc.Latin1.parse(text), secret).toString();
 pm.request.headers.upsert({key: "X-API-Key", value: pm.variables.get("api_key")});
 pm.request.headers.upsert({key: "X-Timestamp", value: timestamp});
 pm.request.headers.upsert({key: "X-Signature", value: signature});
@@ -34,7 +51,10 @@ def collection(document: Document) -> dict[str, Any]:
         "info": {"name": document.content["info"]["title"], "schema": _SCHEMA},
         "item": [{"name": tag, "item": requests} for tag, requests in folders.items()],
         "event": [
-            {"listen": "prerequest", "script": {"type": "text/javascript", "exec": _SIGNING_SCRIPT.splitlines()}}
+            {
+                "listen": "prerequest",
+                "script": {"type": "text/javascript", "exec": _SIGNING_SCRIPT.strip().splitlines()},
+            }
         ],
         "variable": [
             {"key": "base_url", "value": "https://panel.example.com:8443/api/external"},

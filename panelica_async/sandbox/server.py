@@ -1,6 +1,7 @@
 """The sandbox on a port: aiohttp around the panel."""
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Self
 
 import attrs
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from panelica_async.core.json_codec import dumps
 from panelica_async.facts import TIERS
@@ -26,6 +28,10 @@ from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.panel import PREFIX, Panel
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.store import Store
+
+_http_log = logging.getLogger(f"{__name__}.http")
+# A request that is no HTTP is answered with 400; a traceback would only say where the parser gave up.
+_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 _RECORDED_REQUESTS = 10_000
 _MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -136,7 +142,9 @@ class Sandbox:
             # An encoded line break belongs to a path as any other character does.
             application.router.add_route("*", "/{path:(?s:.*)}", self._serve)
             # The signature is over the bytes on the wire: a body stays compressed, as it does in Go.
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+            runner = web.AppRunner(
+                application, access_log=None, logger=_http_log, shutdown_timeout=1.0, auto_decompress=False
+            )
             await runner.setup()
             try:
                 await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl).start()

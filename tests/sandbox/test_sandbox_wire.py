@@ -120,6 +120,16 @@ class TestUnreadBodies:
         assert raw.box.requests[0].status == 400
         assert not caplog.records
 
+    @pytest.mark.parametrize(
+        "junk", [b"\x16\x03\x01junk", b"GET / HTTP/1.1\r\nA: \x00", b"GET\r\n", b"BREW / HTCPCP/1"]
+    )
+    async def test_junk_leaves_no_trace(self, raw: RawClient, caplog: pytest.LogCaptureFixture, junk: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", raw.port)
+        writer.write(junk + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        assert not caplog.records
+
 
 class TestTargets:
     @pytest.mark.parametrize("path", ["/v1/%0Adomains", "/v1/domains/%0A", "/%0D%0A", "/v1/domains%0a"])
