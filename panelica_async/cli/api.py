@@ -1,6 +1,5 @@
 """`panelica api`: one signed call to any path."""
 
-import sys
 from typing import Any
 
 from panelica_async.cli.command import ExitCode, command
@@ -26,7 +25,7 @@ async def api(request: RequestInput, connection: Connection, state: StateDirecto
             {"status": response.status, "request_id": response.request_id, "data": _readable(response.data)}
         )
     elif isinstance(response.data, bytes):
-        sys.stdout.buffer.write(response.data)
+        output.stream.write_bytes(response.data)
     elif response.data is not None:
         if output.results.is_terminal:
             output.results.print_json(to_json(response.data))

@@ -5,13 +5,16 @@ import inspect
 import sqlite3
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, get_type_hints
 
 import attrs
 import typer
 
+from panelica_async.cli.connection import Connection
 from panelica_async.cli.output import Output
+from panelica_async.cli.streams import OutputError
+from panelica_async.cli.traffic import Traffic
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 
@@ -21,9 +24,10 @@ class ExitCode(IntEnum):
     OK = 0
     """Everything is done, or was already there."""
     FAILED = 1
-    """The panel refused something or could not be reached, or the outcome of something is in doubt."""
+    """The panel refused something or could not be reached, the outcome of something is uncertain, or a file could not
+    be written once calls had been sent."""
     USAGE = 2
-    """Input or configuration cannot be right; nothing was sent."""
+    """Input, configuration or a file is not as it must be; nothing was changed on the panel."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM."""
 
@@ -50,27 +54,40 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
     def run(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{field: given.pop(field) for field in inspect.signature(group).parameters})
-        raise typer.Exit(_run(partial(function, **given), given["output"]))
+        connection = next((value for value in given.values() if isinstance(value, Connection)), None)
+        traffic = Traffic() if connection is None else connection.traffic
+        raise typer.Exit(_run(function(**given), given["output"], traffic))
 
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(run)["__signature__"] = inspect.Signature(parameters)
     return run
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, ExitCode]], output: Output) -> ExitCode:
+def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
+    try:
+        return _run_reporting(work, output, traffic)
+    except OutputError as error:  # Neither a result nor an error can be shown there.
+        output.explain(error)
+        output.stream.discard()
+        return ExitCode.FAILED
+    finally:
+        work.close()
+
+
+def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
         with output.logged():
-            return asyncio.run(work())
+            return asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         if output.json:
             output.document({"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}})
         output.say("Interrupted.")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputError):
         raise  # typer knows what to do when nobody reads the output
     except PanelicaError as error:
         output.show_error(error)
-        return ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED
+        return ExitCode.USAGE if isinstance(error, ConfigurationError) and not traffic.writes else ExitCode.FAILED
     except (OSError, sqlite3.Error) as error:
         output.show_error(error)
-        return ExitCode.USAGE
+        return ExitCode.FAILED if traffic.calls else ExitCode.USAGE

@@ -14,6 +14,7 @@ from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLi
 from panelica_async.cli.credentials import PANEL, Credentials
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.state import StateDirectory
+from panelica_async.cli.traffic import Traffic
 from panelica_async.core.address import Address
 from panelica_async.facts import TIERS
 from panelica_async.ratelimit import shared_limiter
@@ -111,6 +112,9 @@ class Connection(Credentials):
         ),
     ] = None
 
+    traffic: Traffic = attrs.field(init=False, repr=False, eq=False, factory=Traffic)
+    """What was sent through this connection."""
+
     @asynccontextmanager
     async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
         """Connect, starting the sandbox first if that is what is meant; errors are those of `reach`."""
@@ -128,6 +132,7 @@ class Connection(Credentials):
                 trust_env=self.trust_env,
             ) as client,
         ):
+            client.subscribe(self.traffic)
             yield Panel(client=client, name=access.name, api_key=access.api_key)
 
     @asynccontextmanager

@@ -6,10 +6,11 @@ import os
 import sys
 import traceback
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import attrs
 import typer
@@ -17,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from panelica_async.cli.log_file import log_to
+from panelica_async.cli.log_file import log_to, unlogged
 from panelica_async.cli.signals import interruptible
+from panelica_async.cli.streams import MessageStream, ResultStream
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 if TYPE_CHECKING:
@@ -52,14 +54,20 @@ class Output:
         ),
     ] = None
 
-    results: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=False))
+    stream: ResultStream = attrs.field(init=False, repr=False, factory=ResultStream)
+    """Standard output, for data."""
+    results: Console = attrs.field(init=False, repr=False)
     """For what a command is asked for: standard output."""
-    messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(stderr=True))
+    messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(MessageStream()))
     """For everything else: standard error."""
+
+    @results.default
+    def _make_results(self) -> Console:
+        return _console(self.stream)
 
     def logged(self) -> AbstractContextManager[None]:
         """Write the log, if there is to be one, as long as the context lasts; raises `OSError` when it cannot."""
-        return nullcontext() if self.log is None else log_to(self.log)
+        return unlogged() if self.log is None else log_to(self.log, self._say_log_ended)
 
     def say(self, text: str) -> None:
         """Print a line to standard error."""
@@ -98,7 +106,7 @@ class Output:
 
     def document(self, data: object) -> None:
         """Print the JSON document that is the result."""
-        sys.stdout.write(to_json(data) + "\n")
+        self.stream.write(to_json(data) + "\n")
 
     def show_error(self, error: BaseException) -> None:
         """Print the error that is the result of the command."""
@@ -116,6 +124,9 @@ class Output:
             console.print(_table(problems))
         if hint := getattr(error, "hint", None):
             console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+
+    def _say_log_ended(self, error: OSError) -> None:
+        self.say(f"The log ends here: {_summary(error)}.")
 
 
 def ask_secret(what: str) -> str:
@@ -142,8 +153,8 @@ def error_data(error: BaseException) -> dict[str, Any]:
     return {"type": type(error).__name__, **attributes}
 
 
-def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
+def _console(stream: TextIOBase) -> Console:
+    console = Console(file=cast("IO[str]", stream), highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDTH_WITHOUT_TERMINAL
     return console

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -65,8 +64,7 @@ async def sandbox(
             if output.json:
                 output.document(access)
             else:
-                sys.stdout.write(_announcement(access))
-            sys.stdout.flush()
+                output.stream.write(_announcement(access))
             await stopped.wait()
     output.say("Stopped.")
     return ExitCode.OK

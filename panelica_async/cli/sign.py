@@ -1,7 +1,6 @@
 """`panelica sign`: the signature of a request, and the string it is of."""
 
 import shlex
-import sys
 import time
 from typing import Annotated, Any
 
@@ -38,7 +37,7 @@ async def sign(
     """Show what is signed for a request, and the headers that come of it, without sending anything.
 
     The string is method, path, query, timestamp and body, with nothing between them. The path is decoded and begins at
-    /v1, the query is as it is sent.
+    /v1, the query is as it is sent. The body of a DELETE is sent and not signed.
     """
     with checked_input():
         prepared = prepare_raw(request.method, request.path, request.parameters(), request.body())
@@ -48,7 +47,7 @@ async def sign(
     if output.json:
         output.document({**signed.to_dict(), **({"curl": line} if line else {})})
     else:
-        sys.stdout.write(f"{line}\n" if line else signed.explained())
+        output.stream.write(f"{line}\n" if line else signed.explained())
     return ExitCode.OK
 
 

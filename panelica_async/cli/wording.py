@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimit
+from panelica_async.cli.traffic import Traffic
 from panelica_async.provision import Record, Remark, SiteStatus, StepKind
 
 KINDS = {
@@ -48,6 +49,11 @@ def number(value: float) -> str:
 def several(count: int, thing: str) -> str:
     """Write a number of things, such as `1 site` or `2 sites`."""
     return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
+def sent(traffic: Traffic) -> str:
+    """Write how many calls were sent, such as `857 writes and 8 reads`."""
+    return f"{several(traffic.writes, 'write')} and {several(traffic.reads, 'read')}"
 
 
 def duration(seconds: float) -> str:

@@ -20,9 +20,9 @@ from panelica_async.cli.app import app
 from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
-_MAIN = "from panelica_async.cli import main; main()"
+MAIN = "from panelica_async.cli import main; main()"
 # Takes the terminal it has as its controlling one, so that Ctrl-C reaches it.
-_MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {_MAIN}"
+_MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
 
 
 class Command:
@@ -58,7 +58,7 @@ class Process:
 
     def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _MAIN, *arguments],
+            [sys.executable, "-W", "error", "-c", MAIN, *arguments],
             cwd=directory,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -78,6 +78,14 @@ class Process:
         stdout, stderr = self._process.communicate(timeout=60)
         return Outcome(self._process.returncode, stdout, stderr)
 
+    def close_messages(self) -> None:
+        """Read no more of standard error."""
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    def wait(self) -> int:
+        return self._process.wait(timeout=60)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()
@@ -87,10 +95,9 @@ class Process:
         return self._process.poll() is None
 
 
-def read_document(process: Process) -> dict[str, str]:
+def read_document(process: Process) -> Any:
     """Read the JSON document that a process begins with."""
-    access: dict[str, str] = json.loads("".join(iter(process.read_line, "}\n")) + "}")
-    return access
+    return json.loads("".join(iter(process.read_line, "}\n")) + "}")
 
 
 class Terminal:

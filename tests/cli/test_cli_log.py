@@ -5,14 +5,17 @@ import csv
 import json
 import logging
 import re
+import resource
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 from aiohttp import web
 
+from panelica_async.cli.log_file import log_to
 from panelica_async.core.signing import SIGNATURE_HEADER, Signer
 from panelica_async.sandbox import Sandbox
 from tests.cli.commands import Command, Outcome, Process, write_manifest
@@ -166,16 +169,38 @@ def test_logging_is_as_before_when_the_command_has_ended(panelica: Command) -> N
     assert (logger.level, list(logger.handlers)) == before
 
 
-async def test_warnings_stay_on_standard_error(
+async def test_warnings_are_in_the_log_alone(
     server: RawServer, panelica: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", API_SECRET)
     server.script(CLOSE)
     options = ("--base-url", server.origin, "--api-key", API_KEY, "--tier", "enterprise", "--log", "run.log")
     outcome = await asyncio.to_thread(panelica, "api", "POST", "/v1/things", *options)
-    warning = outcome.stderr.splitlines()[0]
-    assert warning.startswith("call 1 POST /v1/things: unknown after ")
-    assert f" WARNING {warning}\n" in log()
+    assert " WARNING call 1 POST /v1/things: unknown after " in log()
+    assert [line.partition(" ")[0] for line in outcome.stderr.splitlines()] == ["Error:", "Hint:"]
+
+
+def test_log_that_cannot_be_written_any_more_ends_with_one_line(tmp_path: Path) -> None:
+    failures: list[OSError] = []
+    logger = logging.getLogger("panelica_async")
+    path = tmp_path / "run.log"
+    with log_to(path, failures.append), file_size_limit(100):
+        for number in range(10):
+            logger.debug("%s", f"{number} is a line of a call")
+    assert [str(path) for _ in failures] == [error.filename for error in failures] == [str(path)]
+    assert path.stat().st_size == 100
+    assert "0 is a line of a call\n" in path.read_text()
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("path", [".", "missing/run.log"])

@@ -1,0 +1,86 @@
+"""Standard output and standard error that break on the way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.cli.commands import MAIN, Command, Process, environment, objects, read_document
+
+FULL = Path("/dev/full")
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+SIGN = ("sign", "GET", "/v1/me", "--api-key", "pk_live_0123456789abcdef")
+
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs a file that is always full")
+
+
+def run(
+    *arguments: str,
+    stdout: IO[str] | int = subprocess.PIPE,
+    stderr: IO[str] | int = subprocess.PIPE,
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment(**variables),
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_result_that_cannot_be_written_is_one_error(panelica: Command, option: list[str]) -> None:
+    with FULL.open("w") as full:
+        ended = run(*SIGN, *option, stdout=full, PANELICA_API_SECRET="sk_live_0123456789abcdef")
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: standard output: No space left on device\n"
+
+
+def test_error_that_cannot_be_written_is_still_said(panelica: Command) -> None:
+    with FULL.open("w") as full:
+        ended = run("provision", "apply", "none.csv", "--json", *FAST, stdout=full)
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_run_whose_report_cannot_be_written_has_failed(panelica: Command, manifest: Path, option: list[str]) -> None:
+    with FULL.open("w") as full:
+        ended = run("provision", "apply", "launch.csv", *FAST, *option, stdout=full)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("Error: standard output: No space left on device\n")
+    assert len(objects(Path(".panelica/sandbox.db"))["domains"]) == 3
+
+
+def test_messages_that_cannot_be_written_stop_no_run(panelica: Command, manifest: Path) -> None:
+    taken = {"username": "other", "email": "owner2@mail.example", "password": "correct horse 9"}
+    assert panelica("api", "POST", "/v1/accounts", *FAST, "--data", json.dumps(taken)).code == 0
+    with FULL.open("w") as full:
+        ended = run("provision", "apply", "launch.csv", *FAST, "--json", stderr=full)
+    assert ended.returncode == 1
+    report = json.loads(ended.stdout)
+    assert report["counts"] == {"sites": 3, "done": 2, "exists": 0, "failed": 1, "unknown": 0, "skipped": 0}
+
+
+def test_messages_whose_reader_has_gone_stop_no_run(
+    panelica: Command, start: Callable[..., Process], manifest: Path
+) -> None:
+    process = start("provision", "apply", "launch.csv", *FAST, "--json")
+    process.close_messages()
+    report = read_document(process)
+    assert process.wait() == 0
+    assert report["counts"] == {"sites": 3, "done": 3, "exists": 0, "failed": 0, "unknown": 0, "skipped": 0}
+
+
+def test_streams_that_were_never_open_stop_no_run(panelica: Command, manifest: Path) -> None:
+    command = [sys.executable, "-c", MAIN, "provision", "apply", "launch.csv", *FAST]
+    ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(), check=False)
+    assert ended.returncode == 1  # the report had no place to go
+    assert len(objects(Path(".panelica/sandbox.db"))["domains"]) == 3
