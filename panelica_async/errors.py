@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from panelica_async.core.redaction import excerpt, shorten
+from panelica_async.core.redaction import excerpt, one_line, shorten
 
 __all__ = [
     "AuthenticationError",
@@ -67,7 +67,8 @@ class PanelicaError(Exception):
 
     def __str__(self) -> str:
         summary = self._summary()
-        return f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary
+        # On one line, whatever the panel put into a code or a hint: a log has a line for each error.
+        return one_line(f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with `args` alone, which fails for required keyword arguments.

@@ -3,20 +3,20 @@
 Nothing here raises, whatever a server or a proxy sends: an error that hides another error helps nobody.
 """
 
-import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from panelica_async.core import hints
-from panelica_async.core.dates import http_date, unix_time
+from panelica_async.core.dates import http_date
 from panelica_async.core.json_codec import JsonValue, loads
-from panelica_async.core.redaction import excerpt, redact, redact_text
+from panelica_async.core.redaction import EXCERPT_LENGTH
+from panelica_async.core.reply_values import header, read_date, read_moment, read_number, read_scopes, read_whole, texts
+from panelica_async.core.sanitizing import LONGEST_HEADER, Sanitizer, header_text
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -55,6 +55,12 @@ _HTML_HEAD = 4096
 _NOTABLE_SKEW = 60
 
 
+_MOST_READ = 65_536
+"""Bytes of the body of an error that are looked at."""
+_LONGEST_SENTENCE = 1000
+_LONGEST_NAME = 100
+
+
 def error_from_response(
     status: int,
     headers: Mapping[str, str],
@@ -76,40 +82,11 @@ def error_from_response(
         attempts: How many times the request was tried, from 1.
         now: Unix time; the clock of this machine by default.
     """
-    now = time.time() if now is None else now
-    report = _read(status, headers, body)
-    fields: ResponseFields = {
-        "status": status,
-        "code": report.code,
-        "details": report.details,
-        "request_id": report.text("request_id") or _header(headers, "X-Request-Id"),
-        "method": method,
-        "path": path,
-        "attempts": attempts,
-        "from_panel": report.is_json,
-        "hint": _hint(status, headers, report, now),
-    }
-    if status == 429:
-        return RateLimitedError(
-            report.message,
-            retry_after=_wait(status, headers, report, now),
-            limit=_whole(report.first("limit")),
-            window=report.text("window"),
-            **fields,
-        )
-    if status == 403 and report.lacks_scope:
-        return MissingScopeError(
-            report.message,
-            required_scope=report.required_scope,
-            available_scopes=_scopes(report.first("available_scopes")),
-            **fields,
-        )
-    kind = ServerError if status >= 500 else _CLASSES.get(status, ResponseError)
-    return kind(report.message, **fields)
+    return read_report(status, headers, body, now=now).error(method=method, path=path, attempts=attempts)
 
 
 def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float | None = None) -> float | None:
-    """Tell how long the panel asks to wait, in seconds from 0; None when it does not say.
+    """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
 
     The first that is given counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
     Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (panel-facts B.6). Points in time are
@@ -121,29 +98,114 @@ def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float
         body: Body of the reply.
         now: Unix time; the clock of this machine by default.
     """
-    return _wait(status, headers, _read(status, headers, body), time.time() if now is None else now)
+    return read_report(status, headers, body, now=now).retry_after
 
 
-def blames_timestamp(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Tell whether a reply refuses a request because of its timestamp (panel-facts A.5 has two codes for that).
+@frozen(kw_only=True)
+class Report:
+    """What a reply says about a failure: without secrets, and no more of it than is kept."""
+
+    status: int
+    message: str
+    code: str | None
+    details: Any
+    request_id: str | None
+    hint: str | None
+    retry_after: float | None
+    """Seconds the panel asks to wait, from 0; None when it does not say."""
+    limit: int | None
+    window: str | None
+    required_scope: str | None
+    available_scopes: tuple[str, ...]
+    lacks_scope: bool
+    blames_timestamp: bool
+    """Whether the request was refused because of its timestamp (panel-facts A.5 has two codes for that)."""
+    is_json: bool
+
+    def error(self, *, method: str, path: str, attempts: int = 1) -> ResponseError:
+        """Make the error that says so.
+
+        Args:
+            method: Method of the request.
+            path: Path of the request as in the API reference.
+            attempts: How many times the request was tried, from 1.
+        """
+        fields: ResponseFields = {
+            "status": self.status,
+            "code": self.code,
+            "details": self.details,
+            "request_id": self.request_id,
+            "method": method,
+            "path": path,
+            "attempts": attempts,
+            "from_panel": self.is_json,
+            "hint": self.hint,
+        }
+        if self.status == 429:
+            return RateLimitedError(
+                self.message, retry_after=self.retry_after, limit=self.limit, window=self.window, **fields
+            )
+        if self.status == 403 and self.lacks_scope:
+            return MissingScopeError(
+                self.message, required_scope=self.required_scope, available_scopes=self.available_scopes, **fields
+            )
+        kind = ServerError if self.status >= 500 else _CLASSES.get(self.status, ResponseError)
+        return kind(self.message, **fields)
+
+
+def read_report(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    sanitizer: Sanitizer | None = None,
+    *,
+    now: float | None = None,
+) -> Report:
+    """Read what a reply says about a failure. It costs some milliseconds, so make it once for a reply.
 
     Args:
-        status: HTTP status.
+        status: HTTP status; 200 when the body reports the failure.
         headers: Headers of the reply; names are matched in any case.
-        body: Body of the reply.
+        body: Body of the reply, of any kind.
+        sanitizer: Cleans every text; by default one that knows no secrets of the request.
+        now: Unix time; the clock of this machine by default.
     """
-    return status == HTTPStatus.UNAUTHORIZED and _read(status, headers, body).blames_timestamp
+    sanitizer = sanitizer or Sanitizer()
+    now = time.time() if now is None else now
+    said = _read(status, headers, body, sanitizer)
+    scopes = [sanitizer.text(scope, _LONGEST_NAME) for scope in read_scopes(said.first("required_scope"))]
+    # Guess: where one of several scopes will do (panel-facts C.1), they would be named in a list.
+    required_scope = " or ".join(scopes) or None
+    window = said.text("window")
+    return Report(
+        status=status,
+        message=said.message,
+        code=said.code,
+        details=said.details,
+        request_id=_request_id(said, headers, sanitizer),
+        hint=_hint(status, headers, said, required_scope, now),
+        retry_after=_wait(status, headers, said, now),
+        limit=read_whole(said.first("limit")),
+        window=None if window is None else sanitizer.text(window, _LONGEST_NAME),
+        required_scope=required_scope,
+        available_scopes=tuple(
+            sanitizer.text(item, _LONGEST_NAME) for item in read_scopes(said.first("available_scopes"))
+        ),
+        lacks_scope=required_scope is not None or "insufficientscope" in (said.code or "").replace("_", "").lower(),
+        blames_timestamp=said.blames_timestamp and status == HTTPStatus.UNAUTHORIZED,
+        is_json=said.is_json,
+    )
 
 
 @frozen
-class _Report:
-    """What a reply says about the failure."""
+class _Said:
+    """What a reply says in words."""
 
     message: str
     code: str | None = None
     details: Any = None
-    sources: tuple[Mapping[str, JsonValue], ...] = ()
-    """The object in the body, and its `error` if that is an object too."""
+    sources: tuple[Mapping[str, JsonValue], ...] = field(default=(), repr=False)
+    """The object in the body, and its `error` if that is an object too, as they came."""
     is_web_page: bool = False
     is_json: bool = False
 
@@ -153,69 +215,64 @@ class _Report:
 
     def text(self, key: str) -> str | None:
         """Return the first text under a key that says something."""
-        return next(_texts(self.sources, key), None)
-
-    @property
-    def required_scope(self) -> str | None:
-        # Guess: where one of several scopes will do (panel-facts C.1), they would be named in a list.
-        return " or ".join(_scopes(self.first("required_scope"))) or None
+        return next(texts(self.sources, key), None)
 
     @property
     def blames_timestamp(self) -> bool:
         return "timestamp" in f"{self.code} {self.message}".lower()
 
-    @property
-    def lacks_scope(self) -> bool:
-        code = (self.code or "").replace("_", "").lower()
-        return self.required_scope is not None or "insufficientscope" in code
 
-
-def _read(status: int, headers: Mapping[str, str], body: bytes) -> _Report:
+def _read(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanitizer) -> _Said:
     if 300 <= status < 400:
-        location = _header(headers, "Location")
-        target = f"; this one points to {redact_text(location)}" if location else ""
-        return _Report(f"redirects are not followed{target}")
-    text = _decoded(headers, body).strip()
+        location = header(headers, "Location")
+        target = f"; this one points to {sanitizer.text(location, EXCERPT_LENGTH)}" if location else ""
+        return _Said(f"redirects are not followed{target}")
+    text = _decoded(headers, body[:_MOST_READ]).strip()
+    if len(body) > _MOST_READ:
+        return _read_text(status, text, sanitizer)
     try:
         payload = loads(text.encode())
     except ValueError:
-        return _read_text(status, text)
+        return _read_text(status, text, sanitizer)
     if isinstance(payload, Mapping):
-        return _read_object(status, payload)
+        return _read_object(status, payload, sanitizer)
     if isinstance(payload, str) and payload.strip():
-        return _Report(redact_text(payload.strip()), is_json=True)
-    return _Report(_phrase(status), details=redact(payload), is_json=True)
+        return _Said(sanitizer.message(payload) or _phrase(status), is_json=True)
+    return _Said(_phrase(status), details=sanitizer.data(payload), is_json=True)
 
 
-def _read_object(status: int, body: Mapping[str, JsonValue]) -> _Report:
+def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitizer) -> _Said:
     nested = body.get("error")
     sources = (body, nested) if isinstance(nested, Mapping) else (body,)
     # From the general to the particular, the order in which panels fill them.
-    said = [text for key in ("error", "message", "details") for text in _texts(sources, key)]
+    found = [text for key in ("error", "message", "details") for text in texts(sources, key)]
+    said = [sanitizer.message(text, _LONGEST_SENTENCE) for text in dict.fromkeys(found)]
     keys = [text for text in said if _KEY.fullmatch(text)]
     details = next((source["details"] for source in sources if source.get("details") is not None), None)
     if not said and details is None:
         # Nothing known is in there: show what is.
         details = {key: value for key, value in body.items() if key != "status"} or None
-    return _Report(
-        message=redact_text(_message(said)) or _phrase(status),
-        code=next(_texts(reversed(sources), "code"), None) or (keys[-1] if keys else None),
-        details=redact(details),
+    code = next(texts(reversed(sources), "code"), None)
+    return _Said(
+        message=_message(said) or _phrase(status),
+        code=(code and sanitizer.text(code, _LONGEST_NAME)) or (keys[-1] if keys else None),
+        details=sanitizer.data(details),
         sources=sources,
         is_json=True,
     )
 
 
-def _read_text(status: int, text: str) -> _Report:
+def _read_text(status: int, text: str, sanitizer: Sanitizer) -> _Said:
     if not text:
-        return _Report(f"{_phrase(status)}, with an empty reply")
+        return _Said(f"{_phrase(status)}, with an empty reply")
+    shown = sanitizer.text(text, EXCERPT_LENGTH)
     if text.startswith("<"):
         title = _HTML_TITLE.search(text, 0, _HTML_HEAD)
-        shown = excerpt(title[1]) if title else _phrase(status)
-        return _Report(f"{shown}, a web page instead of JSON", details=excerpt(text), is_web_page=True)
+        heading = sanitizer.text(title[1], EXCERPT_LENGTH) if title else ""
+        return _Said(f"{heading or _phrase(status)}, a web page instead of JSON", details=shown, is_web_page=True)
     if text.startswith(("{", "[")):
-        return _Report(f"{_phrase(status)}, with broken JSON", details=excerpt(text))
-    return _Report(excerpt(text) or f"{_phrase(status)}, with a reply that is not text")
+        return _Said(f"{_phrase(status)}, with broken JSON", details=shown)
+    return _Said(shown or f"{_phrase(status)}, with a reply that is not text")
 
 
 def _message(said: list[str]) -> str:
@@ -240,12 +297,18 @@ def _phrase(status: int) -> str:
         return "the panel answered with an unknown status"
 
 
-def _hint(status: int, headers: Mapping[str, str], report: _Report, now: float) -> str | None:
+def _request_id(said: _Said, headers: Mapping[str, str], sanitizer: Sanitizer) -> str | None:
+    named = said.text("request_id")
+    text = header_text(named) or header_text(header(headers, "X-Request-Id"))
+    return None if text is None else sanitizer.text(text, LONGEST_HEADER)
+
+
+def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope: str | None, now: float) -> str | None:
     said = f"{report.message} {report.details}"
     if 300 <= status < 400:
         return hints.REDIRECT
-    if status == 403 and report.required_scope:
-        return hints.MISSING_SCOPE.format(scope=report.required_scope)
+    if status == 403 and required_scope:
+        return hints.MISSING_SCOPE.format(scope=required_scope)
     if invalid := _VALIDATION.findall(said):
         fields = [f"{_WORD_START.sub('_', field).lower()} ({tag})" for field, tag in dict.fromkeys(invalid)]
         return hints.INVALID_FIELDS.format(fields=", ".join(fields))
@@ -259,24 +322,24 @@ def _hint(status: int, headers: Mapping[str, str], report: _Report, now: float) 
     return hints.for_response(status, report.code)
 
 
-def _wait(status: int, headers: Mapping[str, str], report: _Report, now: float) -> float | None:
-    date = _date(headers)
+def _wait(status: int, headers: Mapping[str, str], report: _Said, now: float) -> float | None:
+    date = read_date(headers)
     clock = now if date is None else date
-    asked = _header(headers, "Retry-After")
-    reset = _header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
+    asked = header(headers, "Retry-After")
+    reset = header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
     waits = (
-        _number(report.first("retry_after")),
-        _until(_moment(report.first("reset_at")), clock),
-        _number(asked),
+        read_number(report.first("retry_after")),
+        _until(read_moment(report.first("reset_at")), clock),
+        read_number(asked),
         _until(http_date(asked or ""), clock),
-        _until(_number(reset), clock),
+        _until(read_number(reset), clock),
     )
     return next((max(0.0, wait) for wait in waits if wait is not None), None)
 
 
 def _skew(headers: Mapping[str, str], now: float) -> int | None:
     """Seconds this machine's clock is ahead of the panel's, when it is notably off."""
-    date = _date(headers)
+    date = read_date(headers)
     return None if date is None or abs(now - date) < _NOTABLE_SKEW else round(now - date)
 
 
@@ -284,61 +347,11 @@ def _until(moment: float | None, clock: float) -> float | None:
     return None if moment is None else moment - clock
 
 
-def _moment(value: JsonValue) -> float | None:
-    """Read a point in time, RFC 3339 or Unix seconds, as Unix seconds."""
-    number = _number(value)
-    if number is not None or not isinstance(value, str):
-        return number
-    try:
-        return unix_time(datetime.fromisoformat(value))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _date(headers: Mapping[str, str]) -> float | None:
-    """Read the time of the panel, or of the web server before it."""
-    return http_date(_header(headers, "Date") or "")
-
-
-def _number(value: JsonValue) -> float | None:
-    # "Numbers may come as text" (panel-facts B.3).
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(value: JsonValue) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _scopes(value: JsonValue) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(value.replace(",", " ").split())
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-def _texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str]:
-    """Yield the texts under a key that say something."""
-    for source in sources:
-        value = source.get(key)
-        if isinstance(value, str) and value.strip():
-            yield value.strip()
-
-
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    return next((value for key, value in headers.items() if key.lower() == name.lower()), None)
-
-
 def _decoded(headers: Mapping[str, str], body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        charset = _CHARSET.search(_header(headers, "Content-Type") or "")
+        charset = _CHARSET.search(header(headers, "Content-Type") or "")
     try:
         return body.decode(charset[1] if charset else "utf-8", "replace")
     except LookupError:

@@ -5,7 +5,7 @@ Data is judged by the names of its keys, free text by what stands around a value
 
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from panelica_async.core.json_codec import JsonValue
 
@@ -20,8 +20,11 @@ MAX_DEPTH = 50
 # Webhook destinations carry their credential in the URL (reference, "Create Webhook"; panel-facts F); sign-in and
 # download links work for whoever holds them (panel-facts D.2).
 _SENSITIVE = (
-    r"passw(?:or)?d|passphrase|secret|token|(?:api|private|access|encryption|license)[_-]?key|signature|authorization"
-    r"|cookie|credential|ticket|destination_config|(?:webhook|sso|login|download|backup|restore)[_-]?(?:url|link)"
+    r"passw(?:or)?d|passphrase|secret|token|signature|authorization|cookie|credential|ticket|destination_config"
+    r"|(?:api|private|access|encryption|license|master|ssh)[_-]?key|(?<!public)(?<!primary)(?<!foreign)[_-]key(?![\w-])"
+    r"|(?:webhook|sso|login|download|backup|restore)[_-]?(?:url|link)|(?:recovery|backup)[_-]?codes?"
+    r"|(?:pass|pwd)(?![a-z0-9])|(?<![a-z0-9])(?:t?otp|pin|jwt|dsn|bearer)(?![a-z0-9])"
+    r"|(?:(?<![a-z0-9])auth|session(?:[_-]?(?:id|key))?)(?![\w-])"
 )
 _SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
 
@@ -45,9 +48,12 @@ _CONTAINER = re.compile(
 _PRIVATE_KEY = re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)")
 # Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
 _USER_INFO = re.compile(r"(?i)((?<![\w.+-])[a-z][\w.+-]*+://)[^\s/?#\"'<>]+@")
-_API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w+")
-_HOOK_URL = re.compile(
-    r"(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks)/)[^\s\"'<>]+"
+_API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w[^\s\"'`<>,;&()\[\]{}]*")
+_BEARER = re.compile(r"(?i)\b(bearer\s++)(?!\[redacted\])[\w.~+/=-]{8,}")
+# Links whose path is a credential: of chat services, and those that sign in.
+_SECRET_LINK = re.compile(
+    r"(?i)(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*\bwebhook[\w.-]*)/"
+    r"|https://api\.telegram\.org/bot|/(?:auto|magic|one-?time)-?(?:log-?in|link)/)[^\s\"'<>?]+"
 )
 
 
@@ -81,7 +87,8 @@ def redact_text(text: str) -> str:
     text = _PRIVATE_KEY.sub(rf"\1{REDACTED}", text)
     text = _CONTAINER.sub(rf"\1{REDACTED}", text)
     text = _ASSIGNMENT.sub(_hide_assignment, text)
-    text = _HOOK_URL.sub(rf"\1{REDACTED}", text)
+    text = _SECRET_LINK.sub(rf"\1{REDACTED}", text)
+    text = _BEARER.sub(rf"\1{REDACTED}", text)
     text = _USER_INFO.sub(rf"\1{REDACTED}@", text)
     return _API_CREDENTIAL.sub(rf"\1{REDACTED}", text)
 
@@ -89,14 +96,19 @@ def redact_text(text: str) -> str:
 def excerpt(body: bytes | str, limit: int = EXCERPT_LENGTH) -> str:
     """Return the beginning of a body on one line, redacted and at most `limit` characters long."""
     # Redaction sees more than is shown, so that a secret that is cut off is still recognised.
-    text = body[: limit * 20]
+    text = body[: limit * 5]
     return shorten(redact_text(text if isinstance(text, str) else text.decode("utf-8", "replace")), limit)
 
 
 def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:
     """Put text on one line of at most `limit` characters, ending in `…` when something was cut."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = one_line(text)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def one_line(text: str) -> str:
+    """Replace line breaks, control, bidi and zero-width characters and lone surrogates by spaces, and join those."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _redact(value: JsonValue, depth: int) -> JsonValue:
@@ -120,7 +132,8 @@ def _redact_parameter(parameter: str) -> str:
         return f"{name}={REDACTED}"
     text = unquote_plus(value)
     shown = redact_text(text)
-    return parameter if shown == text else f"{name}={shown}"
+    # Quoted again: decoded, it could forge a line of a log.
+    return parameter if shown == text else f"{name}={quote(shown, safe='/:?=@[]')}"
 
 
 def _hide_assignment(match: re.Match[str]) -> str:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
+from urllib.parse import parse_qsl
 
 import attrs
 
 from panelica_async.core.converter import to_wire
 from panelica_async.core.encoding import path_segment, query_string
-from panelica_async.core.json_codec import dumps
+from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
+from panelica_async.core.redaction import FILES, is_secret
+from panelica_async.core.sanitizing import secret_values
 from panelica_async.core.unset import UNSET
 
 
@@ -19,10 +22,20 @@ class PreparedRequest:
     method: str
     path: str
     """Percent-encoded path from the API's root, such as `/v1/domains`."""
-    query: str = ""
+    query: str = attrs.field(default="", repr=False)
     """Percent-encoded query without its question mark."""
     body: bytes | None = attrs.field(default=None, repr=False)
     """JSON as sent, serialised once; None when there is none."""
+
+    def secrets(self) -> frozenset[str]:
+        """Return the values that a reply may quote and that must not be shown: of query and body, at any depth."""
+        found = {value for name, value in parse_qsl(self.query) if is_secret(name)}
+        if self.body is not None:
+            body = loads(self.body)
+            found.update(secret_values(body))
+            if self.path.startswith(FILES) and isinstance(body, dict) and isinstance(body.get("content"), str):
+                found.add(body["content"])
+        return frozenset(found)
 
 
 def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:

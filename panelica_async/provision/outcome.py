@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from panelica_async.core.redaction import one_line
 from panelica_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -156,5 +157,5 @@ def reason_of(error: PanelicaError) -> str:
     """Return what an error says, in one sentence without the request it belongs to."""
     details = error.details if isinstance(error, ResponseError) else None
     if isinstance(details, str) and details and details not in error.message:
-        return f"{error.message} ({details})"
-    return error.message
+        return one_line(f"{error.message} ({details})")
+    return one_line(error.message)

@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import aiohttp
 import attrs
+from aiohttp import hdrs
+from aiohttp.payload import BytesPayload
 
-from panelica_async.core.faults import error_from_response
+from panelica_async.core.faults import Report, read_report
 from panelica_async.core.operation import Repeat
+from panelica_async.core.redaction import is_secret
 from panelica_async.core.request import PreparedRequest
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ResponseError
 from panelica_async.transport.options import CallOptions
 from panelica_async.transport.timeouts import AttemptTimeouts
@@ -23,13 +28,15 @@ class RawReply:
     body: bytes = attrs.field(repr=False)
     is_cut: bool = False
     """Whether the body was longer than a reply may be, and is only its beginning."""
+    report: Report | None = attrs.field(default=None, repr=False)
+    """What it says about a failure, once it was read."""
 
 
 NO_REPLY = RawReply(status=0, headers={}, body=b"")
 """Stands for the reply before there is one."""
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class Call:
     """A call from its first attempt to its outcome. Instants are of the event loop's clock, but for `sent_at`."""
 
@@ -81,12 +88,25 @@ class Call:
         """Path as sent, from `/v1` on, without query."""
         return self.request.path
 
+    @property
+    def sanitizer(self) -> Sanitizer:
+        """Cleans texts of replies; it knows the secrets of the request."""
+        return Sanitizer(self.request.secrets() | secrets_of_form(self.upload))
+
+    def report(self) -> Report:
+        """Return what the reply says about a failure."""
+        reply = self.reply
+        if reply.report is None:
+            reply.report = read_report(reply.status, reply.headers, reply.body, self.sanitizer)
+        return reply.report
+
     def error(self) -> ResponseError:
         """Return the error that the reply is, when it is no success."""
-        reply = self.reply
-        return error_from_response(
-            reply.status, reply.headers, reply.body, method=self.method, path=self.path, attempts=self.attempts
-        )
+        return self.report().error(method=self.method, path=self.path, attempts=self.attempts)
+
+    def __repr__(self) -> str:
+        # Tracebacks with local variables must not show what is sent.
+        return f"<Call {self.operation} {self.method} {self.path} attempts={self.attempts}>"
 
     @property
     def time_left(self) -> float | None:
@@ -108,3 +128,13 @@ class Call:
     def is_doubtful(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
         return self.may_be_done and self.repeat is not Repeat.READ
+
+
+def secrets_of_form(upload: aiohttp.Payload | None) -> frozenset[str]:
+    """Return the values of fields whose names are those of secrets; files are not read."""
+    if isinstance(upload, aiohttp.MultipartWriter):
+        fields = [(part.headers.get(hdrs.CONTENT_DISPOSITION, ""), part) for part, _, _ in upload]
+        return frozenset(part.decode() for named, part in fields if isinstance(part, BytesPayload) and is_secret(named))
+    if isinstance(upload, BytesPayload):
+        return frozenset(value for name, value in parse_qsl(upload.decode()) if is_secret(name))
+    return frozenset()

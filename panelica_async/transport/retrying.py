@@ -10,7 +10,6 @@ from typing import cast
 import backoff
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from panelica_async.core.faults import blames_timestamp, retry_after
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import PanelClock
@@ -137,23 +136,23 @@ class RetryMiddleware:
         """Return the wait before the next attempt, or None when the reply is final."""
         status = reply.status
         if status == _UNAUTHORIZED:
-            return self._wait_to_sign_anew(call, reply)
-        asked = retry_after(status, reply.headers, reply.body)
+            return self._wait_to_sign_anew(call)
+        asked = call.report().retry_after
         if not (status == _REFUSED or call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None)):
             return None
-        wait = _own_wait(call) if asked is None else asked
+        wait = _wait_at_least(call, asked or 0.0)
         return wait if self._is_allowed(call, wait, reply) else None
 
-    def _wait_to_sign_anew(self, call: Call, reply: RawReply) -> float | None:
-        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(call, reply)):
+    def _wait_to_sign_anew(self, call: Call) -> float | None:
+        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(call)):
             return None
         call.was_signed_anew = True
         return 0.0
 
-    def _is_off(self, call: Call, reply: RawReply) -> bool:
+    def _is_off(self, call: Call) -> bool:
         """Tell whether the timestamp was refused, and the next one would be another."""
         is_corrected = call.correction != self._clock.correction
-        return is_corrected and blames_timestamp(reply.status, reply.headers, reply.body)
+        return is_corrected and call.report().blames_timestamp
 
     def _is_allowed(self, call: Call, wait: float, failure: TransportError | RawReply) -> bool:
         """Tell whether another attempt may follow after a wait, and pay for it."""
@@ -168,6 +167,13 @@ class RetryMiddleware:
 
 def _may_repeat_after(call: Call, error: TransportError) -> bool:
     return not is_final(error) and (call.repeat.is_safe or isinstance(error, ConnectError))
+
+
+def _wait_at_least(call: Call, asked: float) -> float:
+    """Return the wait the panel asks for, if it is long enough: it only lengthens ours."""
+    if call.reply.status == _REFUSED and asked >= _FIRST_WAIT:
+        return asked  # the limiter spreads what comes back
+    return max(_own_wait(call), asked)
 
 
 def _own_wait(call: Call) -> float:

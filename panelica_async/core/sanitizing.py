@@ -1,0 +1,222 @@
+"""Text from outside, made fit to be shown and kept: without secrets, on one line, of bounded length.
+
+What a panel says in its own words can quote what it was sent, move the cursor of a terminal, forge a line of a log, be
+megabytes long, or not be text at all. So every text taken from a reply goes through a `Sanitizer` before it reaches an
+error, a log, a journal or a screen. It knows the secrets of the request and replaces them, however they are escaped;
+what looks like a secret goes too.
+"""
+
+import html
+import json
+import re
+import shlex
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
+
+MOST_KEPT = 2000
+"""Characters of a text, or of all texts in a piece of data, that are kept."""
+LONGEST_HEADER = 128
+"""Characters of a header, such as a request id, that are kept."""
+
+_SHORTEST_SECRET = 4
+# This much of the beginning of a secret betrays it, even when the server cut the rest off.
+_ANCHOR = 16
+# Of a secret that is longer, such as the content of a file, a server quotes the beginning or single lines.
+_LONGEST_SECRET = 4096
+_MOST_LINES = 100
+_SHORTEST_LINE = 8
+_LONGEST_KEY = 100
+# Characters beyond those kept that are looked at, so that a secret that is cut off is still recognised.
+_MARGIN = 200
+_PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
+_SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])")
+
+
+class Sanitizer:
+    """Cleans texts of replies.
+
+    Args:
+        secrets: Values that must not be shown; those of fewer than 4 characters are left alone.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = frozenset(secrets)
+
+    def __repr__(self) -> str:
+        return f"<Sanitizer of {len(self._secrets)} secrets>"
+
+    def redacted(self, text: str) -> str:
+        """Replace the secrets in a text by `[redacted]`, however they are escaped."""
+        return self._redacted(text, len(text))
+
+    def text(self, text: str, limit: int = MOST_KEPT) -> str:
+        """Return a text on one line of at most `limit` characters, without secrets."""
+        return shorten(self._shown(text, limit), limit)
+
+    def message(self, text: str, limit: int = MOST_KEPT) -> str:
+        """Return a text of at most `limit` characters that keeps its lines; errors show it on one line."""
+        lines = filter(None, map(one_line, self._shown(text, limit).split("\n")))
+        return "\n".join(lines)[:limit]
+
+    def _shown(self, text: str, limit: int) -> str:
+        """Return the beginning of a text without secrets, and a little more of it than is kept."""
+        seen = limit + _MARGIN
+        shown = self._redacted(text, seen)
+        if len(text) > seen:
+            # What begins right before the cut may be a secret that is not recognised any more.
+            shown = (shown.rpartition(" ")[0] or shown[:limit]) + "…"
+        return redact_text(shown)
+
+    def data(self, value: JsonValue) -> Any:
+        """Copy JSON-like data without secrets, texts on one line; what follows 2,000 characters is left out."""
+        return _Copy(self).of(value, MAX_DEPTH)
+
+    def is_secret(self, text: str) -> bool:
+        """Return whether a text is one of the secrets."""
+        return text in self._forms
+
+    def _redacted(self, text: str, limit: int) -> str:
+        """Replace the secrets in the first `limit` characters of a text, and leave out the rest."""
+        pieces, position = [], 0
+        for start, end in sorted(self._spans(text)):
+            if start >= limit:
+                break
+            if position <= start:
+                pieces += [text[position:start], REDACTED]
+            position = max(position, end)
+        return "".join([*pieces, text[position:limit]])
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        for form in self._forms:
+            anchor = form[:_ANCHOR]
+            start = text.find(anchor)
+            while start >= 0:
+                end = start + _common_length(form, text, start)
+                yield start, end
+                start = text.find(anchor, end)
+
+    @cached_property
+    def _forms(self) -> frozenset[str]:
+        values = {piece for secret in self._secrets for piece in _pieces(secret)}
+        return frozenset(form for value in values for form in _escaped(value) if len(form) >= _SHORTEST_SECRET)
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Replace secrets of at least 4 characters in a text by `[redacted]`, however they are escaped."""
+    return Sanitizer(secrets).redacted(text)
+
+
+def header_text(value: str | None) -> str | None:
+    """Return the printable ASCII characters of a header, at most 128; None when there are none."""
+    if value is None:
+        return None
+    shown = "".join(char for char in value[: LONGEST_HEADER * 2] if " " <= char <= "~")
+    return shown[:LONGEST_HEADER].strip() or None
+
+
+def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
+    """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
+
+    Args:
+        data: The data, such as the body of a request.
+        is_hidden: Whether all values in it are secret.
+    """
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            yield from secret_values(value, is_hidden=is_hidden or is_secret(name))
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from secret_values(value, is_hidden=is_hidden)
+    elif is_hidden and data is not None and not isinstance(data, bool):
+        yield str(data)
+
+
+class _Copy:
+    """Copies one piece of data, within what may be kept of it."""
+
+    def __init__(self, sanitizer: Sanitizer) -> None:
+        self._sanitizer = sanitizer
+        self._left = MOST_KEPT
+
+    def of(self, value: JsonValue, depth: int) -> Any:
+        self._left -= 1
+        if isinstance(value, str):
+            return self._text(value, MOST_KEPT)
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth) if depth else REDACTED
+        if isinstance(value, list | tuple):
+            return self._list(value, depth) if depth else REDACTED
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return REDACTED if is_number and self._sanitizer.is_secret(str(value)) else value
+
+    def _mapping(self, value: Mapping[str, JsonValue], depth: int) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for key, entry in value.items():
+            if self._left <= 0:
+                shown["…"] = "…"
+                break
+            hides = entry is not None and is_secret(key)
+            shown[self._text(key, _LONGEST_KEY)] = REDACTED if hides else self.of(entry, depth - 1)
+        return shown
+
+    def _list(self, value: list[JsonValue] | tuple[JsonValue, ...], depth: int) -> list[Any]:
+        shown: list[Any] = []
+        for item in value:
+            if self._left <= 0:
+                shown.append("…")
+                break
+            shown.append(self.of(item, depth - 1))
+        return shown
+
+    def _text(self, text: str, limit: int) -> str:
+        shown = self._sanitizer.text(text, max(1, min(limit, self._left)))
+        self._left -= len(shown)
+        return shown
+
+
+def _common_length(form: str, text: str, start: int) -> int:
+    if text.startswith(form, start):
+        return len(form)
+    return next(index for index, char in enumerate(form) if text[start + index : start + index + 1] != char)
+
+
+def _pieces(secret: str) -> Iterator[str]:
+    """Yield a secret, and what a server may quote of it alone."""
+    beginning = secret[:_LONGEST_SECRET]
+    yield beginning
+    yield beginning.strip()
+    yield one_line(beginning)
+    lines = [line.strip() for line in secret[: _LONGEST_SECRET * 4].splitlines()[:_MOST_LINES]]
+    yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
+
+
+def _escaped(value: str) -> Iterator[str]:
+    """Yield a value as it looks inside JSON, a URL, a shell command, HTML, SQL and Base64."""
+    yield value
+    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        # Go escapes these three in JSON.
+        go = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        for form in (text, go):
+            yield form
+            yield json.dumps(form, ensure_ascii=False)[1:-1]
+    for text in (
+        quote(value, "", errors="replace"),
+        quote(value, errors="replace"),
+        quote_plus(value, errors="replace"),
+    ):
+        yield text
+        yield _PERCENT_CODE.sub(lambda code: code[0].lower(), text)
+    yield shlex.quote(value).strip("'")
+    yield value.replace("'", "'\\''")
+    yield value.replace("'", "\\'")
+    yield value.replace("'", "''")
+    yield _SHELL_SPECIAL.sub(r"\\\1", value)
+    yield html.escape(value)
+    yield html.escape(value, quote=False)
+    yield b64encode(value.encode("utf-8", "replace")).decode().rstrip("=")

@@ -1,0 +1,157 @@
+"""Texts of replies: secrets of the request, characters that do harm, lengths."""
+
+import html
+import json
+import re
+import shlex
+from base64 import b64encode
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from panelica_async.core.redaction import REDACTED
+from panelica_async.core.request import PreparedRequest
+from panelica_async.core.sanitizing import MOST_KEPT, Sanitizer, header_text, redacted, secret_values
+
+SECRETS = [
+    "hunter2-x9y8z7",
+    "correct horse 9",
+    'quo"te\\and/slash',
+    "it's & <more>",
+    "pässwörd€",
+    "$(rm -rf)`x`!",
+    "a%2Fb+c=d",
+    "line one\nline two of it",
+    "😀 emoji",
+]
+WAYS = {
+    "as it is": lambda secret: secret,
+    "JSON": lambda secret: json.dumps(secret),
+    "JSON in UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "JSON of Go": lambda secret: (
+        json.dumps(secret, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    ),
+    "URL": lambda secret: quote(secret, safe=""),
+    "URL in lower case": lambda secret: re.sub("%..", lambda code: code[0].lower(), quote(secret, safe="")),
+    "form": quote_plus,
+    "shell": shlex.quote,
+    "shell with backslashes": lambda secret: secret.replace("'", "'\\''"),
+    "SQL": lambda secret: "'" + secret.replace("'", "''") + "'",
+    "HTML": html.escape,
+    "Base64": lambda secret: b64encode(secret.encode()).decode(),
+}
+HARMFUL = [chr(code) for code in (0, 7, 8, 9, 10, 13, 27, 0x7F, 0x85, 0x9B, 0xAD, 0x61C, 0x200B, 0x200E, 0x2028)] + [
+    chr(code) for code in (0x202E, 0x2066, 0x2069, 0xFEFF, 0xD800, 0xDFFF, 0xE0041)
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("way", WAYS)
+def test_secret_is_replaced_however_it_is_escaped(secret: str, way: str) -> None:
+    shown = Sanitizer([secret]).text(f"chpasswd: the word {WAYS[way](secret)} was refused")
+    said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
+    assert REDACTED in said
+    assert said.replace(REDACTED, "").strip("\"'\\=") == ""
+
+
+@pytest.mark.parametrize("length", [16, 20, 40])
+def test_secret_that_the_server_cut_off_is_replaced(length: int) -> None:
+    secret = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKL"
+    assert redacted(f"password is {secret[:length]}", [secret]) == f"password is {REDACTED}"
+
+
+@pytest.mark.parametrize("offset", range(MOST_KEPT - 20, MOST_KEPT + 240, 7))
+@pytest.mark.parametrize("filler", ["a", "b "])
+def test_secret_at_the_cut_is_replaced(offset: int, filler: str) -> None:
+    shown = Sanitizer(["hunter2-x9y8z7"]).text((filler * MOST_KEPT)[:offset] + "hunter2-x9y8z7" + filler * MOST_KEPT)
+    assert "hunt" not in shown
+    assert len(shown) <= MOST_KEPT
+
+
+def test_lines_of_a_secret_are_replaced_alone() -> None:
+    content = "<?php\n  $db = 'hunter2-x9y8z7';\n"
+    assert redacted("syntax error near $db = 'hunter2-x9y8z7';", [content]) == f"syntax error near {REDACTED}"
+
+
+def test_short_values_are_left_alone() -> None:
+    assert redacted("port 80 and on", ["80", "on", "", "and"]) == "port 80 and on"
+
+
+@given(st.text(max_size=60), st.lists(st.text(min_size=4, max_size=20), max_size=3))
+@example("aaaaaaa", ["aaaa", "aaaaa"])
+def test_no_secret_is_left_in_a_text(text: str, secrets: list[str]) -> None:
+    said = text + "".join(secrets) + text
+    shown = redacted(said, secrets)
+    assert [secret for secret in secrets if secret in shown.replace(REDACTED, "\0")] == []
+
+
+@pytest.mark.parametrize("char", HARMFUL)
+def test_harmful_character_becomes_a_space(char: str) -> None:
+    sanitizer = Sanitizer()
+    assert sanitizer.text(f"a{char}b") == "a b"
+    assert sanitizer.data({f"k{char}": [f"a{char}b"]}) == {"k": ["a b"]}
+    assert sanitizer.message(f"a{char}b") == ("a\nb" if char == "\n" else "a b")
+
+
+def test_data_is_copied_without_secrets_at_any_depth() -> None:
+    data = {"a": [{"hunter2-x9": "is hunter2-x9"}, 123456], "password": "x", "b": None, "c": True, "d": 1.5}
+    assert Sanitizer(["hunter2-x9", "123456"]).data(data) == {
+        "a": [{REDACTED: f"is {REDACTED}"}, REDACTED],
+        "password": REDACTED,
+        "b": None,
+        "c": True,
+        "d": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "x" * 1_000_000,
+        ["x" * 1000] * 1000,
+        {f"key {number}": number for number in range(100_000)},
+        [[]] * 100_000,
+        {"k" * 10_000: "v"},
+        {str(number) * 30: {} for number in range(10_000)},
+    ],
+)
+def test_data_is_bounded(data: object) -> None:
+    assert len(json.dumps(Sanitizer().data(data))) < 8 * MOST_KEPT
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, None),
+        ("", None),
+        ("req_1", "req_1"),
+        (" req_1\r\n", "req_1"),
+        ("\udcff\udcfe", None),
+        ("a\x1b[2Jb\x9bü", "a[2Jb"),
+        ("x" * 9000, "x" * 128),
+    ],
+)
+def test_header_is_short_printable_ascii(value: str | None, text: str | None) -> None:
+    assert header_text(value) == text
+
+
+def test_secrets_of_a_request_are_found_at_any_depth() -> None:
+    body = {"user": {"password": "word-1"}, "env": [{"DB_PASS": "word-2"}], "tokens": ["word-3", {"x": 4567}], "a": "b"}
+    request = PreparedRequest(
+        method="POST", path="/v1/x", query="filter%5Btoken%5D=word+5&q=z", body=json.dumps(body).encode()
+    )
+    assert request.secrets() == {"word-1", "word-2", "word-3", "4567", "word 5"}
+    assert "word" not in repr(request)
+
+
+def test_content_of_a_file_is_secret() -> None:
+    body = b'{"path": "/a", "content": "DB=1"}'
+    assert PreparedRequest(method="PUT", path="/v1/files/content", body=body).secrets() == {"DB=1"}
+    assert PreparedRequest(method="PUT", path="/v1/notes", body=body).secrets() == set()
+
+
+def test_flags_and_nulls_are_no_secrets() -> None:
+    assert list(secret_values({"password": None, "token": True, "secret": 1.5})) == ["1.5"]
