@@ -100,10 +100,10 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
 
 
 def pending_line(count: int, look_again: str | None = None) -> str:
-    """Say how many certificates are not active yet, and which command looks again."""
-    are = "is" if count == 1 else "are"
+    """Say how many certificates were not active when they were last looked at, and which command looks again."""
+    was = "was" if count == 1 else "were"
     again = f"; `{look_again}` looks again" if look_again else ""
-    return f"{several(count, 'certificate')} {are} ordered and not active yet{again}."
+    return f"{several(count, 'certificate')} {was} ordered and not active when last looked at{again}."
 
 
 def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:

@@ -8,10 +8,10 @@ from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.provision.steps import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 
-_EXISTS = "is there already; its password is not set, even if the manifest has a new one"
-_ORDERED_ANEW = "is ordered anew, because the one before it has failed or expired"
-_OTHER_RECORD = "is not in the manifest and stays, beside the wanted ones of its name and type"
-_SUSPENDED = "is suspended; the panel may refuse what is to be created in it"
+_EXISTS = "the object is there already: the password in the manifest is not set, even if it is new"
+_ORDERED_ANEW = "the certificate is ordered anew, because the one before it has failed or expired"
+_OTHER_RECORD = "the record is not in the manifest and stays, beside the wanted ones of its name and type"
+_SUSPENDED = "the account or domain is suspended: the panel may refuse what is to be created in it"
 
 
 def remarks_on(
@@ -51,12 +51,12 @@ def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: S
 def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
     offered = {version for plan in snapshot.plans for version in plan.php_versions or ()}
     if step.php_version and offered and step.php_version not in offered:
-        yield Remark(_name(step), f"is to run PHP {step.php_version}, which no plan of the panel offers")
+        yield Remark(_name(step), f"no plan of the panel offers PHP {step.php_version}")
     labels = step.site.split(".")
     for begin in range(1, len(labels) - 1):
         row = snapshot.domains_by_name.get(".".join(labels[begin:]))
         if row is not None and row.user_id is not None and row.user_id != ids.get(step.account.id):
-            yield Remark(_name(step), f"lies within {shown(row.domain)}, which belongs to another account")
+            yield Remark(_name(step), f"the domain lies within {shown(row.domain)}, which belongs to another account")
 
 
 def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:

@@ -208,7 +208,7 @@ def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
 def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, manifest: Path) -> None:
     report = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
     again = panelica("provision", "apply", "launch.csv", *FAST)
-    pending = "3 certificates are ordered and not active yet"
+    pending = "3 certificates were ordered and not active when last looked at"
     assert report["pending_certificates"] == 3
     assert f"{pending}." in again.stderr
     assert f"{pending}; `panelica provision resume launch.csv --sandbox" in again.stdout
@@ -228,7 +228,7 @@ def test_passwords_that_are_not_set_are_remarked(panelica: Command, tmp_path: Pa
     launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,FirstPass1\n")
     first = panelica("provision", "apply", "own.csv", *FAST)
     launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,SecondPass2\n")
-    note = "its password is not set, even if the manifest has a new one (account own)."
+    note = "the password in the manifest is not set, even if it is new (account own)."
     plan = panelica("provision", "plan", "own.csv", *FAST)
     again = panelica("provision", "apply", "own.csv", *FAST)
     assert "Note: " not in first.stdout + first.stderr

@@ -111,7 +111,9 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
         records.append(Record(id=STEP, kind=StepKind.CERTIFICATE, site="", state=record, at=at, reason=reason))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**existing), {each.id: each for each in records})
     step = plan.steps[-1]
-    anew = Remark("certificate alder.example", "is ordered anew, because the one before it has failed or expired")
+    anew = Remark(
+        "certificate alder.example", "the certificate is ordered anew, because the one before it has failed or expired"
+    )
     assert plan.remarks == ((anew,) if step.verdict is Verdict.CREATE else ())
     assert plan.pending == ((step,) if step.is_pending else ())
     return step.verdict.value, step.reason, step.is_pending

@@ -17,8 +17,8 @@ from tests.provision.launching import client
 
 ACCOUNT = Account(id="a1", username="alder")
 DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1")
-STAYS = "is not in the manifest and stays, beside the wanted ones of its name and type"
-PASSWORD = "is there already; its password is not set, even if the manifest has a new one"
+STAYS = "the record is not in the manifest and stays, beside the wanted ones of its name and type"
+PASSWORD = "the object is there already: the password in the manifest is not set, even if it is new"
 
 
 def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
@@ -150,7 +150,7 @@ def test_a_password_is_not_set_either_where_an_earlier_run_created() -> None:
 
 @pytest.mark.parametrize("status", ["suspended", "Suspended"])
 def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None:
-    text = "is suspended; the panel may refuse what is to be created in it"
+    text = "the account or domain is suspended: the panel may refuse what is to be created in it"
     site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info", "sales"]}
     account, domain = attrs.evolve(ACCOUNT, status=status), attrs.evolve(DOMAIN, status=status)
 
@@ -174,7 +174,7 @@ def test_a_domain_within_that_of_another_account_is_remarked() -> None:
 
     assert own == ()
     assert foreign == (
-        Remark("domain shop.alder.example", "lies within alder.example, which belongs to another account"),
+        Remark("domain shop.alder.example", "the domain lies within alder.example, which belongs to another account"),
     )
 
 
@@ -190,7 +190,7 @@ def test_a_php_version_that_no_plan_offers_is_remarked() -> None:
         )
     ]
 
-    assert texts == [["is to run PHP 9.9, which no plan of the panel offers"], [], []]
+    assert texts == [["no plan of the panel offers PHP 9.9"], [], []]
 
 
 async def test_plans_are_read_for_php_versions_if_the_key_may() -> None:
