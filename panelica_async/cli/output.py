@@ -122,6 +122,11 @@ class Output:
         console.print(Text.assemble(("Error: ", "bold red"), _summary(error)), soft_wrap=True)
         if problems := getattr(error, "problems", ()):
             console.print(_table(problems))
+        if remarks := getattr(error, "remarks", ()):
+            from panelica_async.cli.wording import remark_lines  # noqa: PLC0415 - loads models, as these errors did
+
+            for line in remark_lines(remarks):
+                console.print(Text(line), soft_wrap=True)
         if hint := getattr(error, "hint", None):
             console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
 

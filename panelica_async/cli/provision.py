@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from panelica_async.cli.columns import ColumnOptions
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.output import Output
@@ -29,20 +30,23 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the fi
 
 @provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
 @command
-async def plan(file: ManifestFile, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
+async def plan(
+    file: ManifestFile, columns: ColumnOptions, connection: Connection, state: StateDirectory, output: Output
+) -> ExitCode:
     """Show what apply would do: what is created, what exists, what stands in the way, and how long it takes.
 
     Only reads. Exit code 1 means that something stands in the way.
     """
     from panelica_async.cli import runs
 
-    return await runs.show_plan(file, connection, state, output)
+    return await runs.show_plan(file, columns.load(file), connection, state, output)
 
 
 @provision.command(epilog="Example: panelica provision apply launch.csv --sandbox")
 @command
 async def apply(
     file: ManifestFile,
+    columns: ColumnOptions,
     connection: Connection,
     state: StateDirectory,
     output: Output,
@@ -62,7 +66,7 @@ async def apply(
     """
     from panelica_async.cli import runs
 
-    return await runs.apply_file(file, runs.RunOptions(connection, state, output, concurrency, yes))
+    return await runs.apply_file(file, columns.load(file), runs.RunOptions(connection, state, output, concurrency, yes))
 
 
 @provision.command(epilog="Example: panelica provision resume launch.csv --sandbox")

@@ -52,9 +52,10 @@ class RunOptions:
         return not (self.yes or self.connection.sandbox)
 
 
-async def show_plan(file: Path, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
+async def show_plan(
+    file: Path, manifest: Manifest, connection: Connection, state: StateDirectory, output: Output
+) -> ExitCode:
     """Show what `apply_file` would do."""
-    manifest = Manifest.load(file)
     async with connection.open(state) as panel:
         plan = await look(panel, manifest, state.files_of(file), output)
         if output.json:
@@ -64,9 +65,9 @@ async def show_plan(file: Path, connection: Connection, state: StateDirectory, o
     return ExitCode.FAILED if has_obstacles(plan) else ExitCode.OK
 
 
-async def apply_file(file: Path, options: RunOptions) -> ExitCode:
+async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
     """Bring the sites of a manifest into being; goes on where an interrupted run of it ended."""
-    return await _run(plan_apply, Manifest.load(file), str(file), options.state.files_of(file), options)
+    return await _run(plan_apply, manifest, str(file), options.state.files_of(file), options)
 
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:

@@ -29,6 +29,7 @@ from panelica_async.provision.manifest import (
     ManifestError,
     Owner,
     Problem,
+    Reading,
     Remark,
     Site,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Plan",
     "PlannedStep",
     "Problem",
+    "Reading",
     "Record",
     "Remark",
     "Removal",

@@ -5,6 +5,7 @@ not sent, that it was answered, or that it was sent and the answer is not known.
 """
 
 import enum
+import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import attrs
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_file import lock_journal, prepare
-from panelica_async.provision.manifest import Manifest
+from panelica_async.provision.manifest import Manifest, Reading
 from panelica_async.provision.steps import Step, StepKind
 
 PENDING = "the panel took the order and is still working on it"
@@ -92,6 +93,8 @@ class Run:
     manifest_path: Path | None
     """The manifest's file; None for Python data."""
     manifest_digest: str
+    manifest_reading: Reading
+    """What the caller said about the manifest's columns."""
     credentials_path: Path | None
     """File of the generated passwords, if there is one."""
 
@@ -187,7 +190,9 @@ class Journal:
         run = self.runs[-1]
         if run.manifest_path is None:
             raise ConfigurationError("the manifest of the journal has no file", hint="Apply it with the same journal.")
-        manifest = Manifest.load(run.manifest_path)
+        manifest = Manifest.load(
+            run.manifest_path, columns=run.manifest_reading.columns, ignore_columns=run.manifest_reading.ignored
+        )
         self.require_manifest(manifest)
         return manifest
 
@@ -229,13 +234,14 @@ class Journal:
         self.require_panel(base_url)
         self.require_manifest(manifest)
         cursor = self._connection.execute(
-            "INSERT INTO run (started_at, base_url, manifest_path, manifest_digest, credentials_path)"
-            " VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO run (started_at, base_url, manifest_path, manifest_digest, manifest_reading, credentials_path)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 _now().isoformat(),
                 base_url,
                 str(manifest.source) if manifest.source else None,
                 manifest.digest,
+                json.dumps(attrs.asdict(manifest.reading)),
                 str(credentials_path) if credentials_path else None,
             ),
         )
@@ -329,6 +335,7 @@ def _run(row: sqlite3.Row) -> Run:
         base_url=row["base_url"],
         manifest_path=Path(row["manifest_path"]) if row["manifest_path"] else None,
         manifest_digest=row["manifest_digest"],
+        manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
         credentials_path=Path(row["credentials_path"]) if row["credentials_path"] else None,
     )
 

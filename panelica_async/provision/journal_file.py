@@ -5,7 +5,7 @@ from pathlib import Path
 
 from panelica_async.errors import ConfigurationError
 
-VERSION = 1
+VERSION = 2
 """Version of the tables. A journal of another version is refused."""
 
 _APPLICATION_ID = 0x706E6C61
@@ -17,6 +17,7 @@ CREATE TABLE run (
     base_url TEXT NOT NULL,
     manifest_path TEXT,
     manifest_digest TEXT NOT NULL,
+    manifest_reading TEXT NOT NULL,
     credentials_path TEXT
 );
 CREATE TABLE step (

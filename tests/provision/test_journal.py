@@ -219,10 +219,10 @@ def test_a_journal_of_a_newer_package(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     Journal.open(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 1")
     connection.close()
 
-    with pytest.raises(ConfigurationError, match="is a journal of version 2; this package reads version 1"):
+    with pytest.raises(ConfigurationError, match="is a journal of version 1; this package reads version 2"):
         Journal.open(path)
 
 

@@ -5,6 +5,7 @@ which name means which field, and `cells` how several entries are written in a c
 into `sites`, with the checks of `fields`, `records` and `entries`, and collects every problem.
 """
 
+from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.manifest import Manifest
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import (
@@ -27,6 +28,7 @@ __all__ = [
     "ManifestError",
     "Owner",
     "Problem",
+    "Reading",
     "Remark",
     "Site",
 ]

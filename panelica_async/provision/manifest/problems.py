@@ -93,7 +93,8 @@ class ManifestError(ConfigurationError):
         )
 
     def _summary(self) -> str:
-        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+        notes = (f"  note: {remark}" for remark in self.remarks)
+        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems), *notes])
 
 
 def _place(line: int, column: str) -> str:
