@@ -5,6 +5,7 @@ from typing import Self
 
 import attrs
 
+from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError
 
 
@@ -92,9 +93,10 @@ class ManifestError(ConfigurationError):
             hint="Correct the manifest and run again; nothing was sent.",
         )
 
-    def _summary(self) -> str:
-        notes = (f"  note: {remark}" for remark in self.remarks)
-        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems), *notes])
+    def __str__(self) -> str:
+        # A line for each problem, unlike other errors; what a line quotes of the file does not break it.
+        places = [*map(str, self.problems), *(f"note: {remark}" for remark in self.remarks)]
+        return "\n".join([self.message, *(f"  {one_line(place)}" for place in places), f"Hint: {self.hint}"])
 
 
 def _place(line: int, column: str) -> str:
