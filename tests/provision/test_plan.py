@@ -387,6 +387,7 @@ READER, WRITER = "database_user:mysql/shop:reader", "database_user:mysql/shop:wr
         (1, {"reader": State.DONE, "writer": State.UNKNOWN}, "exists", "create"),
         (1, {"reader": State.SENT, "writer": State.SENT}, "unknown", "unknown"),
         (None, {"reader": State.SENT}, "unknown", "blocked"),
+        (None, {"reader": State.SENT, "writer": State.SENT}, "unknown", "unknown"),
         (-1, {"reader": State.SENT}, "unknown", "blocked"),
         (10**30, {"reader": State.SENT}, "unknown", "blocked"),
         (None, {"reader": State.DONE, "writer": State.FAILED}, "exists", "create"),
@@ -418,6 +419,17 @@ def test_a_certificate_in_doubt_stays_in_doubt_without_a_list() -> None:
     plan = Plan.decide(manifest, Snapshot(**{**EXISTING, "certificates": None}), {step_id: record})
 
     assert {planned.verdict for planned in plan.steps if planned.step.id == step_id} == {Verdict.UNKNOWN}
+
+
+def test_an_uncertain_step_stays_so_when_what_it_builds_on_is_a_conflict() -> None:
+    step_id = "mailbox:info@alder.example"
+    record = Record(id=step_id, kind=StepKind.MAILBOX, site="", state=State.UNKNOWN, at=datetime.now(UTC))
+    plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**changed("domains", user_id="a2")), {step_id: record})
+    verdicts = {planned.step.id: planned.verdict for planned in plan.steps}
+
+    assert verdicts["domain:alder.example"] is Verdict.CONFLICT
+    assert verdicts[step_id] is Verdict.UNKNOWN
+    assert verdicts["ftp_user:deploy"] is Verdict.BLOCKED
 
 
 def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:

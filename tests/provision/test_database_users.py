@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from panelica_async.provision import Manifest, Plan, Verdict, apply
+from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.launching import client, collect
+
+MANIFEST = Manifest.from_data(
+    [
+        {
+            "domain": "alder.example",
+            "owner": {"username": "alder", "email": "office@alder.example", "password": "correct-horse"},
+            "databases": [
+                {
+                    "name": "shop",
+                    "users": [{"username": name, "password": "pass-word"} for name in ("one", "two", "three")],
+                },
+                {"name": "blog", "users": [{"username": "four", "password": "pass-word"}]},
+            ],
+        }
+    ]
+)
+
+
+def users(box: Sandbox) -> list[tuple[str, bool]]:
+    """Return the users of the database shop in the order they were created, and which is the primary one."""
+    rows = box.database.execute(
+        "SELECT u.username, u.is_primary FROM database_users AS u JOIN databases AS b ON b.id = u.database_id"
+        " WHERE b.name = 'shop' ORDER BY u.rowid"
+    )
+    return [(row[0], bool(row[1])) for row in rows]
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.REFUSED, Fault.MISSING_PAGE])
+async def test_users_wait_for_the_one_before(tmp_path: Path, fault: Fault) -> None:
+    journal = tmp_path / "run.journal"
+    async with Sandbox(tier="enterprise") as box:
+        async with (
+            FaultyPanel(box, first("POST", "/users", fault)) as proxy,
+            client(box, proxy.base_url, max_retries=0) as panel,
+        ):
+            (outcome,) = await collect(apply(panel, MANIFEST, journal=journal, settle=0))
+            of_users = {step.step.key: step for step in outcome.steps if step.step.kind == "database_user"}
+            assert users(box) == []
+            reason = "builds on the database_user mysql/shop:one, which is not there"
+            assert of_users["mysql/shop:two"].reason == reason
+            assert of_users["mysql/shop:three"].status == "skipped"
+            # Another database does not wait.
+            assert of_users["mysql/blog:four"].status == "created"
+
+            await collect(apply(panel, MANIFEST, journal=journal, settle=0))
+
+        assert users(box) == [("one", True), ("two", False), ("three", False)]
+
+
+async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+    of_users = [planned.to_dict() for planned in plan.steps if planned.step.kind == "database_user"]
+
+    assert {planned.verdict for planned in plan.steps} == {Verdict.CREATE}
+    assert [user["depends_on"][-1] for user in of_users] == [
+        "account:alder",
+        "database_user:mysql/shop:one",
+        "database_user:mysql/shop:two",
+        "account:alder",
+    ]
