@@ -39,6 +39,7 @@ class Fault(enum.Enum):
     CUT_REPLY = "the connection breaks in the middle of the reply, and the panel has done it"
     NO_JSON = "200 with a text that is no JSON, and the panel has done it"
     THIN_REPLY = "200 that says nothing more than success, and the panel has done it"
+    EMPTY_PROMISE = "200 that says success, and the panel has done nothing"
     BAD_HEADER = "the right reply with a header that is not UTF-8"
     LATE = "the connection breaks, and the panel does it only just before the next write"
     HANGS_BEFORE = "nothing ever comes back, and the panel has not seen the request"
@@ -201,6 +202,7 @@ _ANSWERS: dict[Fault | None, Callable[[], web.Response]] = {
     Fault.FORBIDDEN_PAGE_AFTER: _page(403, "Forbidden"),
     Fault.NO_JSON: lambda: web.Response(text="OK"),
     Fault.THIN_REPLY: lambda: web.json_response({"status": "success"}),
+    Fault.EMPTY_PROMISE: lambda: web.json_response({"status": "success"}),
     Fault.GARBLED_REPLY: lambda: web.Response(status=201, text='{"id": "', content_type="application/json"),
     Fault.HANGS_BEFORE: lambda: web.Response(status=503),
     Fault.HANGS_AFTER: lambda: web.Response(status=503),

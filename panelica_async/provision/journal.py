@@ -276,6 +276,10 @@ class Journal:
         """Note that an object is gone again."""
         self._insert(attrs.evolve(record, state=State.REMOVED, at=_now()))
 
+    def restored(self, record: Record) -> None:
+        """Note that an object is there although it counted as gone."""
+        self._insert(attrs.evolve(record, at=_now()))
+
     def unknown(self, step: Step, reason: str) -> None:
         """Note that the outcome of a call is not known."""
         self._append(step, State.UNKNOWN, reason=reason)

@@ -1,18 +1,27 @@
 """Takes back what the runs of a journal created, and nothing else."""
 
 import enum
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
 
 from panelica_async.client.client import PanelicaClient
-from panelica_async.errors import NotFoundError, PanelicaError
+from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
+from panelica_async.provision.foreign import foreign_in
 from panelica_async.provision.journal import Journal, Record, State
+from panelica_async.provision.natural_keys import Sought, sought
+from panelica_async.provision.origin import Origin, OriginJudge
+from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.outcome import FATAL, reason_of
-from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
-from panelica_async.provision.steps import StepKind
+from panelica_async.provision.snapshot import Inventory, Listing
+from panelica_async.provision.steps import Likeness, StepKind
+
+LATE = 60.0
+"""Seconds after which the panel is not expected to carry out a call any more, unless told otherwise."""
 
 
 class RemovalStatus(enum.StrEnum):
@@ -24,6 +33,10 @@ class RemovalStatus(enum.StrEnum):
     """It was left alone, because it holds what the journal's runs did not create, or cannot be deleted by the API."""
     FAILED = "failed"
     """The panel refused, or it is still there."""
+    UNCERTAIN = "uncertain"
+    """It was left alone: whether the journal's runs created it, or will have created it, could not be found out."""
+    SKIPPED = "skipped"
+    """Nothing was sent for it, because undo was stopped."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,51 +52,54 @@ class Removal:
     """What to do about it, if there is something to say."""
 
 
-async def undo(panel: PanelicaClient, journal: Journal | Path | str) -> AsyncGenerator[Removal, None]:
+async def undo(
+    panel: PanelicaClient, journal: Journal | Path | str, *, late: float = LATE
+) -> AsyncGenerator[Removal, None]:
     """Remove what the runs of a journal created, last things first, and yield what became of each object.
 
-    Only what the journal notes as created is touched. An account or domain that holds anything else by now is kept,
-    with a reason; what was created in it goes one by one. Whatever a deleted account or domain held is gone with it.
-    At the end the lists are read again, and what is still there counts as failed.
+    What was sent and has no known outcome is looked for first, by its natural key, and removed when the time of its
+    creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
+    with a reason; what was created in it goes one by one. Files are not looked at. Whatever a deleted account or domain
+    held is gone with it. Each removal is noted in the journal when it is answered. At the end the lists are read again,
+    and what is still there counts as failed.
 
     Args:
-        panel: The panel of the runs; the key needs the delete scopes.
+        panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
+        late: Seconds after which the panel is not expected to carry out a call any more. What was sent later than that,
+            without a known outcome, and is not there yet, is uncertain.
 
     Yields:
-        One removal for each object that was created; those that are not `removed` are the leftovers.
+        One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
 
     Raises:
         ConfigurationError: The journal cannot be used, or belongs to another panel.
-        PanelicaError: The lists could not be read, or every further call would fail too.
+        PanelicaError: The lists could not be read, and nothing was removed; or, after the last removal, the error that
+            stopped undo because every further call would have met it too.
     """
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
             journal = resources.enter_context(Journal.open(journal))
         journal.require_panel(panel.base_url)
-        created = [record for record in journal.records.values() if record.state is State.DONE]
-        if not created:
-            return
-        inventory = Inventory(panel)
-        for listing in _LISTINGS:
-            await inventory.refresh(listing)
-        kept = _kept(created, inventory.snapshot)
-        going = {record.object_id for record in created if record.id not in kept} - {None}
-        failed: dict[str, PanelicaError] = {}
-        for record in sorted(created, key=lambda record: _ORDER.index(record.kind)):
-            # What its parent takes along needs no call of its own.
-            if record.id not in kept and record.parent_id not in going:
-                error = await _delete(panel, record)
-                if error is not None:
-                    failed[record.id] = error
-        left = await _still_there(inventory, created)
-        for record in created:
-            # What no list shows is there as long as its parent.
-            is_left = (record.object_id if record.kind in _DELETE else record.parent_id) in left
-            removal = _removal(record, kept.get(record.id), failed.get(record.id), is_left=is_left)
-            if removal.status is RemovalStatus.REMOVED:
-                journal.removed(record)
+        outage = OutageWatch(concurrency=1)
+        resources.callback(panel.subscribe(outage))
+        removing = _Undo(panel, journal, outage, timedelta(seconds=late))
+        fatal: PanelicaError | None = None
+        if await removing.find():
+            try:
+                await removing.delete()
+                await removing.check()
+            except PanelicaError as error:
+                fatal = error
+        for removal in removing.removals(is_complete=fatal is None):
             yield removal
+        if fatal is not None:
+            raise fatal
+
+
+def is_removable(record: Record) -> bool:
+    """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
+    return record.state in {State.DONE, State.UNCERTAIN} or record.is_doubtful
 
 
 _ORDER = tuple(reversed(StepKind))
@@ -99,69 +115,227 @@ _DELETE: Mapping[StepKind, Callable[[PanelicaClient, str, str], Awaitable[None]]
 }
 """How each kind is deleted, by its id and that of its parent. Certificates and database users go with their parent."""
 
-
-def _kept(created: Collection[Record], snapshot: Snapshot) -> dict[str, str]:
-    """Return what is to be left alone, with the reason, by id of the step."""
-    own = {record.object_id for record in created}
-    foreign_in = {
-        *(row.domain_id for row in snapshot.databases if row.id not in own),
-        *(row.domain_id for row in snapshot.mailboxes if row.id not in own),
-        *(row.domain_id for row in snapshot.ftp_users if row.id not in own),
-    }
-    foreign_of = {
-        *(row.user_id for row in snapshot.domains if row.id not in own or row.id in foreign_in),
-        *(row.user_id for row in snapshot.databases if row.id not in own),
-        *(row.user_id for row in snapshot.ftp_users if row.id not in own),
-    }
-    kept: dict[str, str] = {}
-    for record in created:
-        if record.kind is StepKind.DOMAIN and record.object_id in foreign_in:
-            kept[record.id] = "it holds databases, mailboxes or FTP users that were not created here"
-        elif record.kind is StepKind.ACCOUNT and record.object_id in foreign_of:
-            kept[record.id] = "it holds what was not created here"
-    going = {record.object_id for record in created if record.id not in kept and record.kind in _DELETE}
-    for record in created:
-        if record.kind not in _DELETE and record.parent_id not in going:
-            kept[record.id] = "the API cannot delete it"
-    return kept
+_KEPT_HINT = "Remove it in the panel."
+_UNCERTAIN_HINT = "Look in the panel whose it is, and remove it there if it is yours."
+_LATE_HINT = "Run undo again in a minute: it looks again."
 
 
-async def _delete(panel: PanelicaClient, record: Record) -> PanelicaError | None:
-    try:
-        await _DELETE[record.kind](panel, record.object_id or "", record.parent_id or "")
-    except NotFoundError:
-        return None
-    except FATAL:
-        raise
-    except PanelicaError as error:
-        return error
-    return None
+class _Undo:
+    """Removes the objects of a journal: `find` what there is, `delete` it, `check` that it is gone.
 
+    Args:
+        panel: The panel.
+        journal: The journal.
+        outage: Notices that the panel is down.
+        late: After which time the panel is not expected to carry out a call any more.
+    """
 
-async def _still_there(inventory: Inventory, created: Collection[Record]) -> set[str | None]:
-    """Read the lists again and return the ids on them."""
-    for listing in _LISTINGS:
-        await inventory.refresh(listing)
-    snapshot = inventory.snapshot
-    domains = {domain.id for domain in snapshot.domains}
-    zones = {record.parent_id for record in created if record.kind is StepKind.DNS_RECORD}
-    await inventory.refresh_zones(sorted(zone for zone in zones if zone in domains))
-    snapshot = inventory.snapshot
-    return {
-        *(row.id for row in snapshot.accounts),
-        *domains,
-        *(row.id for row in snapshot.databases),
-        *(row.id for row in snapshot.mailboxes),
-        *(row.id for row in snapshot.ftp_users),
-        *(row.id for zone in snapshot.zones.values() for row in zone),
-    }
+    def __init__(self, panel: PanelicaClient, journal: Journal, outage: OutageWatch, late: timedelta) -> None:
+        self._panel = panel.with_options(lane="bulk")
+        self._journal = journal
+        self._outage = outage
+        self._late = late
+        self._inventory = Inventory(panel)
+        self._judge = OriginJudge(panel, journal)
+        self._ours: dict[str, Record] = {}
+        """What is to be removed, by id of the step."""
+        self._uncertain: dict[str, Removal] = {}
+        self._kept: dict[str, str] = {}
+        """Why some of what is ours is left alone."""
+        self._going: set[str | None] = set()
+        """Ids of what is deleted, with all that is in it."""
+        self._failed: dict[str, Removal] = {}
+        self._unusable: set[str] = set()
+        """Ids of steps whose object cannot be addressed."""
+        self._there: set[str | None] = set()
+        """Ids of what the lists show."""
 
+    async def find(self) -> bool:
+        """Read what the panel has and decide what is to be removed; return whether there is anything."""
+        records = [record for record in self._journal.records.values() if is_removable(record)]
+        if not records:
+            return False
+        await self._read_lists()
+        in_zones = [record for record in records if record.kind is StepKind.DNS_RECORD]
+        for record in sorted(records, key=lambda record: -_ORDER.index(record.kind)):
+            if record.kind is not StepKind.DNS_RECORD:
+                self._sort(record)
+        await self._read_zones({record.parent_id for record in in_zones})
+        for record in in_zones:
+            self._sort(record)
+        self._decide()
+        return True
 
-def _removal(record: Record, kept: str | None, error: PanelicaError | None, *, is_left: bool) -> Removal:
-    if kept is not None:
-        return Removal(record=record, status=RemovalStatus.KEPT, reason=kept, hint="Remove it in the panel.")
-    if error is not None:
-        return Removal(record=record, status=RemovalStatus.FAILED, reason=reason_of(error), hint=error.hint)
-    if is_left:
-        return Removal(record=record, status=RemovalStatus.FAILED, reason="it is still there")
-    return Removal(record=record, status=RemovalStatus.REMOVED)
+    async def delete(self) -> None:
+        """Delete what goes, last things first, and note each removal when it is answered."""
+        content = self._content()
+        for record in sorted(self._ours.values(), key=lambda record: _ORDER.index(record.kind)):
+            # What its parent takes along needs no call of its own.
+            if record.object_id not in self._going or record.parent_id in self._going:
+                continue
+            if self._outage.error is not None:
+                raise self._outage.error
+            try:
+                await _DELETE[record.kind](self._panel, record.object_id or "", record.parent_id or "")
+            except FATAL:
+                raise
+            except NotFoundError as error:
+                if not error.from_panel:
+                    self._fail(record, error)
+                    continue
+            except PanelicaError as error:
+                self._fail(record, error)
+                continue
+            except ValueError as error:
+                # Nothing was sent: the id cannot be that of an object.
+                hint = "Do not use this journal: something else wrote to it."
+                self._fail(record, ConfigurationError(f"the journal names an id that is none: {error}", hint=hint))
+                self._unusable.add(record.id)
+                continue
+            gone = [record]
+            while gone:
+                each = gone.pop()
+                self._journal.removed(each)
+                gone += content.get(each.object_id or "", ())
+
+    async def check(self) -> None:
+        """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
+        await self._read_lists()
+        await self._read_zones({record.parent_id for record in self._ours.values()})
+        for record in self._ours.values():
+            if record.id in self._unusable:
+                continue
+            is_gone = self._journal.records[record.id].state is State.REMOVED
+            if not self._is_there(record):
+                self._failed.pop(record.id, None)
+                if not is_gone:
+                    self._journal.removed(record)
+            elif is_gone or record.id not in self._failed | self._kept:
+                if is_gone:
+                    self._journal.restored(record)
+                reason = "it is still there"
+                self._failed[record.id] = Removal(record=record, status=RemovalStatus.FAILED, reason=reason)
+
+    def removals(self, *, is_complete: bool) -> Iterator[Removal]:
+        """Yield what became of each object.
+
+        Args:
+            is_complete: Whether undo came to its end.
+        """
+        for record in self._ours.values():
+            if self._journal.records[record.id].state is State.REMOVED:
+                # What has no known outcome went along if it was there at all.
+                if not record.is_doubtful:
+                    yield Removal(record=record, status=RemovalStatus.REMOVED)
+            elif reason := self._kept.get(record.id):
+                yield Removal(record=record, status=RemovalStatus.KEPT, reason=reason, hint=_KEPT_HINT)
+            elif record.id in self._failed or is_complete:
+                yield self._failed[record.id]
+            else:
+                yield Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was stopped")
+        yield from self._uncertain.values()
+
+    async def _read_lists(self) -> None:
+        for listing in _LISTINGS:
+            await self._inventory.refresh(listing)
+        snapshot = self._inventory.snapshot
+        self._there = {
+            *(row.id for row in snapshot.accounts),
+            *(row.id for row in snapshot.domains),
+            *(row.id for row in snapshot.databases),
+            *(row.id for row in snapshot.mailboxes),
+            *(row.id for row in snapshot.ftp_users),
+        }
+
+    async def _read_zones(self, zone_ids: set[str | None]) -> None:
+        """Read the zones of domains that are there: those named and those of the domains that are ours."""
+        own = {record.object_id for record in self._ours.values() if record.kind is StepKind.DOMAIN}
+        there = sorted(domain.id for domain in self._inventory.snapshot.domains if domain.id in zone_ids | own)
+        await self._inventory.refresh_zones(there)
+        self._there.update(row.id for zone_id in there for row in self._inventory.snapshot.zones[zone_id])
+
+    def _sort(self, record: Record) -> None:
+        """Find out whether the object of a record is there and ours."""
+        if record.state is State.UNCERTAIN:
+            if self._is_there(record):
+                self._leave(record, "it may be ours or others'", _UNCERTAIN_HINT)
+            else:
+                self._journal.removed(record)
+        elif record.kind not in _DELETE or (record.state is State.DONE and record.object_id is not None):
+            # What no list shows is there as long as its parent.
+            self._ours[record.id] = record
+        else:
+            self._look_for(record, sought(record, self._inventory.snapshot))
+
+    def _look_for(self, record: Record, key: Sought) -> None:
+        """Look for an object by its natural key."""
+        found = key.match(self._inventory.snapshot)
+        match found.likeness:
+            case Likeness.EQUAL:
+                origin = Origin.OURS
+                if record.is_doubtful:
+                    origin = self._judge.origin(key.step, found.object_id, self._inventory.snapshot)
+                if origin is Origin.OURS:
+                    self._journal.done(key.step, found.object_id, "found by undo")
+                    self._ours[record.id] = self._journal.records[record.id]
+                elif origin is Origin.OTHERS:
+                    self._journal.found(key.step, found.object_id, "was there before the call")
+                else:
+                    self._journal.uncertain(key.step, found.object_id, "found by undo")
+                    self._leave(record, "it is there, and may be ours or others'", _UNCERTAIN_HINT)
+            case Likeness.ABSENT if record.is_doubtful and self._may_come(record):
+                self._leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
+            case Likeness.ABSENT:
+                self._journal.removed(record)
+            case _:
+                self._leave(record, f"whether it is ours cannot be told: {found.reason}", _UNCERTAIN_HINT)
+
+    def _may_come(self, record: Record) -> bool:
+        has_parent = record.parent_id is None or record.parent_id in self._there
+        return has_parent and datetime.now(UTC) - record.at < self._late
+
+    def _leave(self, record: Record, reason: str, hint: str) -> None:
+        self._uncertain[record.id] = Removal(record=record, status=RemovalStatus.UNCERTAIN, reason=reason, hint=hint)
+
+    def _decide(self) -> None:
+        """Decide what is kept and what goes, with all that is in it."""
+        records = self._journal.records.values()
+        users = Counter(record.parent_id for record in records if record.kind is StepKind.DATABASE_USER)
+        known = {record.object_id for record in records if record.kind is StepKind.DNS_RECORD}
+        own = {record.object_id for record in self._ours.values()} | known
+        foreign = foreign_in(self._inventory.snapshot, own, users)
+        for record in self._ours.values():
+            if reason := foreign.get(record.object_id or ""):
+                self._kept[record.id] = reason
+            elif record.kind in _DELETE:
+                self._going.add(record.object_id)
+        for record in list(self._ours.values()):
+            if record.kind in _DELETE or record.parent_id in self._going:
+                continue
+            if record.is_doubtful and self._is_there(record):
+                del self._ours[record.id]
+                self._leave(record, "whether it is there cannot be told, and the API cannot delete it", _KEPT_HINT)
+            else:
+                self._kept[record.id] = "the API cannot delete it"
+        # What goes takes along what may still come.
+        for record in [removal.record for removal in self._uncertain.values()]:
+            if record.parent_id in self._going:
+                del self._uncertain[record.id]
+                self._ours[record.id] = record
+
+    def _fail(self, record: Record, error: PanelicaError) -> None:
+        self._failed[record.id] = Removal(
+            record=record, status=RemovalStatus.FAILED, reason=reason_of(error), hint=error.hint
+        )
+
+    def _content(self) -> Mapping[str, list[Record]]:
+        """Return what was created in each object, by its id."""
+        content: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in self._ours.values():
+            if record.parent_id is not None:
+                content[record.parent_id].append(record)
+        return content
+
+    def _is_there(self, record: Record) -> bool:
+        """Return whether the lists show an object; what no list shows is there as long as its parent."""
+        return (record.object_id if record.kind in _DELETE else record.parent_id) in self._there

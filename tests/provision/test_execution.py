@@ -12,47 +12,13 @@ from aiohttp import web
 from panelica_async import PanelicaClient
 from panelica_async.errors import AuthenticationError
 from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, StepOutcome, StepStatus, apply
-from panelica_async.provision.steps import Step, View, steps_of
+from panelica_async.provision.steps import Step
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
 from tests import virtual_time
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.killing import MANIFEST, PATHS, STEP_OF, TABLES, WITH_PASSWORD, killed_at, make
 from tests.provision.launching import client, collect
-
-MANIFEST = Manifest.from_data(
-    [
-        {
-            "domain": "alder.example",
-            "owner": {"username": "alder", "email": "office@alder.example"},
-            "ssl": "self_signed",
-            "dns": ["www A 192.0.2.10"],
-            "databases": ["shop:reader"],
-            "mailboxes": ["info"],
-            "ftp_users": ["deploy"],
-        }
-    ]
-)
-[(_, STEPS)] = steps_of(MANIFEST)
-STEP_OF = {step.kind: step for step in STEPS}
-TABLES = {
-    StepKind.ACCOUNT: "accounts",
-    StepKind.DOMAIN: "domains",
-    StepKind.CERTIFICATE: "certificates",
-    StepKind.DATABASE: "databases",
-    StepKind.MAILBOX: "email_accounts",
-    StepKind.FTP_USER: "ftp_accounts",
-}
-PATHS = {
-    StepKind.ACCOUNT: "/accounts",
-    StepKind.DOMAIN: "/domains",
-    StepKind.DNS_RECORD: "/records",
-    StepKind.CERTIFICATE: "/certificates",
-    StepKind.DATABASE: "/databases",
-    StepKind.DATABASE_USER: "/users",
-    StepKind.MAILBOX: "/email/accounts",
-    StepKind.FTP_USER: "/ftp/accounts",
-}
-WITH_PASSWORD = [StepKind.ACCOUNT, StepKind.DATABASE_USER, StepKind.MAILBOX, StepKind.FTP_USER]
 
 
 @pytest.fixture
@@ -91,31 +57,6 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-async def make(panel: PanelicaClient, kind: StepKind, password: str = "another-one") -> None:
-    """Make an object as the manifest wants it, and what it builds on, as somebody would by hand."""
-    plan = await Plan.build(panel, MANIFEST)
-    ids: dict[str, str | None] = {}
-    for planned in plan.steps:
-        step = planned.step
-        if planned.object_id:
-            ids[step.id] = planned.object_id
-        elif step.kind is kind or step in STEP_OF[kind].parents:
-            ids[step.id] = (await step.create(panel, View(snapshot=plan.snapshot, ids=ids), password)).id
-
-
-async def killed_at(kind: StepKind, panel: PanelicaClient, proxy: FaultyPanel, files: Files, fault: Fault) -> None:
-    """Run until the create of a kind hangs, and leave the journal as a killed process does."""
-    proxy.decide_writes(first("POST", PATHS[kind], fault))
-    with Journal.open(files.journal) as journal:
-        run = asyncio.create_task(
-            collect(apply(panel, MANIFEST, journal=journal, credentials=files.credentials, concurrency=1))
-        )
-        await proxy.reached.wait()
-        journal.close()  # what it would note on its cancellation is lost, as in a killed process
-        run.cancel()
-        await asyncio.gather(run, return_exceptions=True)
-
-
 def outcome_of(step: Step, outcomes: list[StepOutcome]) -> StepOutcome:
     return next(outcome for outcome in outcomes if outcome.step.id == step.id)
 
@@ -124,7 +65,7 @@ def outcome_of(step: Step, outcomes: list[StepOutcome]) -> StepOutcome:
 async def test_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        await killed_at(kind, panel, proxy, files, Fault.HANGS_AFTER)
+        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
         outcome = outcome_of(step, await files.apply(panel))
 
     assert (outcome.status, outcome.remark) == (StepStatus.CREATED, None)
@@ -139,7 +80,7 @@ async def test_what_others_made_is_not_claimed(
 ) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
-        await killed_at(kind, panel, proxy, files, Fault.HANGS_BEFORE)
+        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_BEFORE)
         await make(direct, kind)
         box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at + ?", (minutes * 60,))
         box.database.commit()
@@ -174,7 +115,7 @@ async def test_without_a_time_only_passwords_are_uncertain(
 
     monkeypatch.setattr(FaultyPanel, "forward", timeless)
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        await killed_at(kind, panel, proxy, files, Fault.HANGS_AFTER)
+        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
         outcome = outcome_of(step, await files.apply(panel))
 
     is_seen_with_password = kind in {StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER}

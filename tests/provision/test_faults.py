@@ -80,9 +80,9 @@ class Launch:
         self.journal, self.credentials = directory / "run.journal", directory / "p.csv"
         self.before = state(box)
 
-    async def apply(self) -> dict[str, StepStatus]:
+    async def apply(self, manifest: Manifest = MANIFEST) -> dict[str, StepStatus]:
         """Apply or resume; return the status of each step."""
-        outcomes = apply(self.panel, MANIFEST, journal=self.journal, credentials=self.credentials, settle=0)
+        outcomes = apply(self.panel, manifest, journal=self.journal, credentials=self.credentials, settle=0)
         return {step.step.id: step.status for outcome in await collect(outcomes) for step in outcome.steps}
 
     @property
@@ -98,7 +98,7 @@ class Launch:
         return set(latest.values()) - {""}
 
     async def undo(self) -> dict[str, RemovalStatus]:
-        return {removal.record.id: removal.status async for removal in undo(self.panel, self.journal)}
+        return {removal.record.id: removal.status async for removal in undo(self.panel, self.journal, late=0)}
 
     def assert_complete(self, undisturbed: PanelState) -> None:
         assert state(self.box) == undisturbed
@@ -137,5 +137,59 @@ def test_a_fault_at_a_create_then_resume_then_undo(
                 assert set((await launch.apply()).values()) <= {StepStatus.CREATED, StepStatus.EXISTS}
             launch.assert_complete(undisturbed)
             await launch.assert_undone()
+
+    run(main())
+
+
+# Account and domain of the first site are there before, so that undo deletes what is in them one by one.
+OLD_AND_NEW = Manifest.from_data(
+    [
+        {**SITE, "owner": "alder", "databases": ["shop"]},
+        {"domain": "birch.example", "owner": "alder"},
+        {"domain": "cedar.example", "owner": {"username": "cedar", "email": "office@cedar.example"}},
+    ]
+)
+DELETES = {
+    "account": "/accounts/",
+    "domain": "/domains/",
+    "DNS record": "/records/",
+    "database": "/databases/",
+    "mailbox": "/email/",
+    "FTP user": "/ftp/",
+}
+
+
+@asynccontextmanager
+async def launched_in_old_ones(directory: Path) -> AsyncIterator[Launch]:
+    """A launch of which all but the first account and domain is ours."""
+    async with launching(directory) as launch:
+        account = await launch.panel.accounts.create(
+            username="alder", email="o@alder.example", password="correct-horse"
+        )
+        domain = await launch.panel.domains.create(domain="alder.example", user_id=account.id)
+        await launch.panel.ssl.certificates.issue(domain_id=domain.id, type="self_signed", auto_renew=True)
+        launch.before = state(launch.box)
+        assert set((await launch.apply(OLD_AND_NEW)).values()) == {StepStatus.CREATED, StepStatus.EXISTS}
+        yield launch
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("kind", DELETES)
+def test_a_fault_at_a_delete_then_undo_again(tmp_path: Path, kind: str, fault: Fault) -> None:
+    async def main() -> None:
+        async with launched_in_old_ones(tmp_path) as launch:
+            launch.proxy.decide_writes(first("DELETE", DELETES[kind], fault))
+            removals = await launch.undo()
+
+            assert launch.proxy.reached.is_set()
+            # Report and journal say what was there at the end, whatever the replies were.
+            left = {step_id for step_id, status in removals.items() if status is not RemovalStatus.REMOVED}
+            assert left == {step_id for step_id, known in launch.states.items() if known is State.DONE}
+            assert bool(left) is (state(launch.box) != launch.before)
+            assert not left or fault in {Fault.SERVER_ERROR, Fault.SERVER_ERROR_LATE, Fault.MISSING_PAGE}
+            await launch.proxy.catch_up()
+            assert set((await launch.undo()).values()) <= {RemovalStatus.REMOVED}
+            assert state(launch.box) == launch.before
+            assert await launch.undo() == {}
 
     run(main())

@@ -1,12 +1,16 @@
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.errors import AuthenticationError, ConfigurationError
-from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, apply, undo
+from panelica_async.errors import AuthenticationError, ConfigurationError, PanelicaError
+from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, State, StepKind, apply, undo
 from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import Fault, FaultyPanel
+from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 MANIFEST = Manifest.from_data(SITES)
@@ -24,8 +28,14 @@ async def launch(panel: PanelicaClient, directory: Path) -> Path:
     return journal
 
 
-async def removals(panel: PanelicaClient, journal: Path) -> dict[str, Removal]:
-    return {removal.record.id: removal async for removal in undo(panel, journal)}
+async def gather(removals: AsyncIterator[Removal], into: dict[str, Removal]) -> None:
+    """Collect removals by the id of the step, those before an error too."""
+    async for removal in removals:
+        into[removal.record.id] = removal
+
+
+async def removals(panel: PanelicaClient, journal: Path, late: float = 60) -> dict[str, Removal]:
+    return {removal.record.id: removal async for removal in undo(panel, journal, late=late)}
 
 
 async def test_everything_is_gone_with_few_calls(box: Sandbox, tmp_path: Path) -> None:
@@ -57,8 +67,8 @@ async def test_what_was_not_created_here_is_kept_with_all_it_needs(box: Sandbox,
 
     kept = {step: removal.reason for step, removal in removed.items() if removal.status is RemovalStatus.KEPT}
     assert kept == {
-        "account:alder": "it holds what was not created here",
-        "domain:alder.example": "it holds databases, mailboxes or FTP users that were not created here",
+        "account:alder": "it holds what was not created here: mailbox boss@alder.example",
+        "domain:alder.example": "it holds what was not created here: mailbox boss@alder.example",
         "certificate:alder.example": "the API cannot delete it",
     }
     assert {removal.status for removal in removed.values()} == {RemovalStatus.KEPT, RemovalStatus.REMOVED}
@@ -137,3 +147,179 @@ async def test_a_refused_key_ends_it(box: Sandbox, tmp_path: Path) -> None:
     ) as panel:
         with pytest.raises(AuthenticationError):
             await removals(panel, journal)
+
+
+async def killed(
+    kind: StepKind, panel: PanelicaClient, proxy: FaultyPanel, directory: Path, fault: Fault
+) -> tuple[Path, str]:
+    """Kill a run at the create of a kind; return the journal it leaves, and the id of the step."""
+    path = directory / "run.journal"
+    await killed_at(kind, panel, proxy, path, directory / "p.csv", fault)
+    with Journal.open(path, read_only=True) as journal:
+        (step_id,) = (record.id for record in journal.records.values() if record.is_doubtful)
+    return path, step_id
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_what_was_sent_before_a_kill_is_removed(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+    before = state(box)
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_AFTER)
+        removed = await removals(panel, journal)
+
+    assert state(box) == before
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
+    # No list shows whether these were there: they went with what they belong to.
+    assert (step_id in removed) is (kind not in {StepKind.CERTIFICATE, StepKind.DATABASE_USER})
+    with Journal.open(journal) as notes:
+        assert {record.state for record in notes.records.values()} == {State.REMOVED}
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_what_was_not_carried_out_leaves_nothing(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+    before = state(box)
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        removed = await removals(panel, journal, late=0)
+
+    assert state(box) == before
+    assert step_id not in removed
+    with Journal.open(journal) as notes:
+        assert {record.state for record in notes.records.values()} == {State.REMOVED}
+
+
+async def test_what_may_still_come_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        removal = (await removals(panel, journal))[step_id]
+        assert removal.status is RemovalStatus.UNCERTAIN
+        assert removal.hint == "Run undo again in a minute: it looks again."
+        with Journal.open(journal) as notes:
+            assert notes.records[step_id].is_doubtful
+
+        account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
+        assert (await removals(panel, journal))[step_id].status is RemovalStatus.REMOVED
+        assert account.id not in [row.id async for row in panel.accounts.list()]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TABLES if kind is not StepKind.CERTIFICATE])
+async def test_what_others_made_much_later_is_kept(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        await make(direct, kind)
+        box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at + 600")
+        box.database.commit()
+        removed = await removals(panel, journal)
+        again = await removals(panel, journal)
+
+    assert box.database.execute(f"SELECT count(*) FROM {TABLES[kind]}").fetchone()[0] > 0
+    for found in (removed[step_id], again[step_id]):
+        assert found.status is RemovalStatus.UNCERTAIN
+        assert found.hint == "Look in the panel whose it is, and remove it there if it is yours."
+    kept = {step for step, removal in removed.items() if removal.status is RemovalStatus.KEPT}
+    parents = [step.id for step in STEP_OF[kind].parents]
+    assert kept >= set(parents)
+
+
+async def test_what_others_made_before_is_not_touched(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        await make(direct, StepKind.ACCOUNT)
+        box.database.execute("UPDATE accounts SET created_at = created_at - 600")
+        box.database.commit()
+        assert await removals(panel, journal) == {}
+
+    assert [row[0] for row in state(box)["accounts"]] == ["alder", "root"]
+    with Journal.open(journal) as notes:
+        assert notes.records[step_id].state is State.FOUND
+
+
+async def test_a_key_refused_in_the_middle_tells_what_was_removed(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal = await launch(panel, tmp_path)
+        deletes = iter([None])
+        proxy.decide_writes(lambda *_: next(deletes, Fault.REVOKED))
+        removed: dict[str, Removal] = {}
+        with pytest.raises(AuthenticationError):
+            await gather(undo(panel, journal), removed)
+
+    assert len(removed) == WRITES
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED, RemovalStatus.SKIPPED}
+    gone = {step for step, removal in removed.items() if removal.status is RemovalStatus.REMOVED}
+    with Journal.open(journal) as notes:
+        assert {step for step, record in notes.records.items() if record.state is State.REMOVED} == gone
+    assert [row[0] for row in state(box)["accounts"]] in (["alder", "root"], ["beech", "root"])
+
+
+async def test_an_interrupted_undo_has_noted_each_removal(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal = await launch(panel, tmp_path)
+        deletes = iter([None])
+        proxy.decide_writes(lambda *_: next(deletes, Fault.HANGS_BEFORE))
+        task = asyncio.create_task(removals(panel, journal))
+        await proxy.reached.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    (left,) = [row[0] for row in state(box)["accounts"] if row[0] != "root"]
+    with Journal.open(journal) as notes:
+        gone = {record.id for record in notes.records.values() if record.state is State.REMOVED}
+        assert f"account:{left}" not in gone
+        assert len([step for step in gone if step.startswith("account:")]) == 1
+        assert len(gone) + sum(record.state is State.DONE for record in notes.records.values()) == WRITES
+
+
+async def test_a_panel_that_goes_down_stops_it(box: Sandbox, tmp_path: Path) -> None:
+    manifest = Manifest.from_data(
+        [{"domain": f"s{n}.example", "owner": f"o{n}", "email": f"o@s{n}.example"} for n in range(12)]
+    )
+    journal = tmp_path / "run.journal"
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / "p.csv"))
+        proxy.decide_writes(lambda *_: Fault.GATEWAY_BEFORE)
+        before = proxy.writes
+        removed: dict[str, Removal] = {}
+        with pytest.raises(PanelicaError, match="does not answer any more"):
+            await gather(undo(panel, journal), removed)
+
+    assert proxy.writes - before <= 8
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.SKIPPED, RemovalStatus.FAILED}
+
+
+@pytest.mark.parametrize("hostile", ["../x", "a/b", ".", ""])
+@pytest.mark.parametrize("kind", ["account", "domain", "dns_record", "database", "mailbox", "ftp_user"])
+async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        with sqlite3.connect(journal) as connection:
+            connection.execute(
+                "UPDATE step SET object_id = ? WHERE kind = ? AND site = 'alder.example'", (hostile, kind)
+            )
+        box.requests.clear()
+        removed = await removals(panel, journal)
+
+    assert not any(".." in request.path for request in box.requests)
+    named = [removal for removal in removed.values() if removal.record.object_id == hostile]
+    assert named
+    for removal in named:
+        # Records go with their zone, whatever their ids are.
+        assert removal.status is (RemovalStatus.REMOVED if kind == "dns_record" else RemovalStatus.FAILED)
+        if removal.status is RemovalStatus.FAILED:
+            assert (removal.reason or "").startswith("the journal names an id that is none")
+            assert removal.hint == "Do not use this journal: something else wrote to it."
+    assert {"account:beech", "domain:beech.example"} <= {
+        step for step, removal in removed.items() if removal.status is RemovalStatus.REMOVED
+    }
+
+
+async def test_a_delete_that_was_answered_but_not_done_is_restored(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal = await launch(panel, tmp_path)
+        proxy.decide_writes(lambda *_: Fault.EMPTY_PROMISE)
+        removed = await removals(panel, journal)
+
+    assert {(removal.status, removal.reason) for removal in removed.values()} == {
+        (RemovalStatus.FAILED, "it is still there")
+    }
+    with Journal.open(journal) as notes:
+        assert {record.state for record in notes.records.values()} == {State.DONE}

@@ -1,0 +1,68 @@
+"""Steps from the natural keys of a journal: they find an object again without the manifest that asked for it."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from panelica_async.provision.journal import Record
+from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.steps import Match, Step, StepKind, View
+from panelica_async.provision.steps.account import AccountStep
+from panelica_async.provision.steps.database import DatabaseStep
+from panelica_async.provision.steps.dns import DnsRecordStep
+from panelica_async.provision.steps.domain import DomainStep
+from panelica_async.provision.steps.ftp import FtpUserStep
+from panelica_async.provision.steps.mailbox import MailboxStep
+
+
+@attrs.frozen
+class Sought:
+    """An object that a journal notes, as what finds it again."""
+
+    step: Step
+    """A step with the object's natural key, and nothing else that was wanted of it."""
+    _ids: Mapping[str, str | None]
+    """Ids of what it was created under."""
+
+    def match(self, snapshot: Snapshot) -> Match:
+        """Find the object in what the panel has."""
+        return self.step.match(View(snapshot=snapshot, ids=self._ids))
+
+
+def sought(record: Record, snapshot: Snapshot) -> Sought:
+    """Return what finds the object of a record.
+
+    Args:
+        record: The record, of a kind that the panel's lists show by name.
+        snapshot: What the panel has: accounts and domains.
+    """
+    key = record.id.removeprefix(f"{record.kind}:")
+    if record.kind is StepKind.ACCOUNT:
+        # The address is not noted; an empty one is compared with nothing.
+        return Sought(AccountStep(site=record.site, owner=Owner(username=key, email="")), {})
+    domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
+    row = next((row for row in snapshot.domains if row.id == domain_id), None)
+    account_id = record.parent_id if row is None else row.user_id
+    owner = next((row.username for row in snapshot.accounts if row.id == account_id), "")
+    account = AccountStep(site=record.site, owner=Owner(username=owner))
+    domain = DomainStep(site=record.site, account=account)
+    ids = {account.id: account_id, domain.id: domain_id}
+    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, key, domain), ids)
+
+
+def _in_domain(record: Record, key: str, domain: DomainStep) -> Step:
+    site = record.site
+    match record.kind:
+        case StepKind.DNS_RECORD:
+            name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
+            return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
+        case StepKind.DATABASE:
+            kind, _, name = key.partition("/")
+            return DatabaseStep(site=site, domain=domain, database=Database(name=name, type=kind))
+        case StepKind.MAILBOX:
+            return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
+        case StepKind.FTP_USER:
+            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=key))
+        case _:
+            raise ValueError(f"no list shows a {record.kind} by name")

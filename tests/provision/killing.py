@@ -1,0 +1,72 @@
+"""A site with an object of each kind, made by hand, or by a run that is killed at one of them."""
+
+import asyncio
+from pathlib import Path
+
+from panelica_async import PanelicaClient
+from panelica_async.provision import Journal, Manifest, Plan, StepKind, apply
+from panelica_async.provision.steps import View, steps_of
+from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.launching import collect
+
+MANIFEST = Manifest.from_data(
+    [
+        {
+            "domain": "alder.example",
+            "owner": {"username": "alder", "email": "office@alder.example"},
+            "ssl": "self_signed",
+            "dns": ["www A 192.0.2.10"],
+            "databases": ["shop:reader"],
+            "mailboxes": ["info"],
+            "ftp_users": ["deploy"],
+        }
+    ]
+)
+[(_, STEPS)] = steps_of(MANIFEST)
+STEP_OF = {step.kind: step for step in STEPS}
+TABLES = {
+    StepKind.ACCOUNT: "accounts",
+    StepKind.DOMAIN: "domains",
+    StepKind.CERTIFICATE: "certificates",
+    StepKind.DATABASE: "databases",
+    StepKind.MAILBOX: "email_accounts",
+    StepKind.FTP_USER: "ftp_accounts",
+}
+PATHS = {
+    StepKind.ACCOUNT: "/accounts",
+    StepKind.DOMAIN: "/domains",
+    StepKind.DNS_RECORD: "/records",
+    StepKind.CERTIFICATE: "/certificates",
+    StepKind.DATABASE: "/databases",
+    StepKind.DATABASE_USER: "/users",
+    StepKind.MAILBOX: "/email/accounts",
+    StepKind.FTP_USER: "/ftp/accounts",
+}
+WITH_PASSWORD = [StepKind.ACCOUNT, StepKind.DATABASE_USER, StepKind.MAILBOX, StepKind.FTP_USER]
+
+
+async def make(panel: PanelicaClient, kind: StepKind, password: str = "another-one") -> None:
+    """Make an object as the manifest wants it, and what it builds on, as somebody would by hand."""
+    plan = await Plan.build(panel, MANIFEST)
+    ids: dict[str, str | None] = {}
+    for planned in plan.steps:
+        step = planned.step
+        if planned.object_id:
+            ids[step.id] = planned.object_id
+        elif step.kind is kind or step in STEP_OF[kind].parents:
+            ids[step.id] = (await step.create(panel, View(snapshot=plan.snapshot, ids=ids), password)).id
+
+
+async def killed_at(
+    kind: StepKind, panel: PanelicaClient, proxy: FaultyPanel, journal_path: Path, credentials: Path, fault: Fault
+) -> None:
+    """Run until the create of a kind hangs, and leave the journal as a killed process does."""
+    proxy.decide_writes(first("POST", PATHS[kind], fault))
+    with Journal.open(journal_path) as journal:
+        run = asyncio.create_task(
+            collect(apply(panel, MANIFEST, journal=journal, credentials=credentials, concurrency=1))
+        )
+        await proxy.reached.wait()
+        journal.close()  # what it would note on its cancellation is lost, as in a killed process
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)

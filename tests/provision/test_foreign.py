@@ -1,0 +1,112 @@
+from collections.abc import Callable
+
+import pytest
+
+from panelica_async.models.databases import Database
+from panelica_async.models.dns import DnsRecord
+from panelica_async.models.domains import Domain
+from panelica_async.models.email import EmailAccount
+from panelica_async.models.ftp import FtpAccount
+from panelica_async.provision.foreign import foreign_in
+from panelica_async.provision.snapshot import Snapshot
+
+OWN = {"account", "domain", "database", "mailbox", "ftp", "record"}
+DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
+DATABASE = Database(id="database", name="shop", type="mysql", domain_id="domain", user_id="account", user_count=1)
+
+
+def snapshot(**more: tuple[object, ...]) -> Snapshot:
+    """What the panel has when nothing foreign is there, and more."""
+    rows: dict[str, tuple[object, ...]] = {
+        "domains": (DOMAIN,),
+        "databases": (DATABASE,),
+        "mailboxes": (EmailAccount(id="mailbox", email="info@alder.example", domain_id="domain"),),
+        "ftp_users": (FtpAccount(id="ftp", username="deploy", domain_id="domain", user_id="account"),),
+    }
+    zones = {"domain": (*more.pop("records", ()), DnsRecord(id="record", name="api", type="A", content="192.0.2.1"))}
+    return Snapshot(zones=zones, **{name: (*rows[name], *more.get(name, ())) for name in rows})  # type: ignore[arg-type]
+
+
+def held(found: Snapshot, users: int = 1) -> dict[str, str]:
+    prefix = "it holds what was not created here: "
+    return {
+        object_id: reason.removeprefix(prefix)
+        for object_id, reason in foreign_in(found, OWN, {"database": users}).items()
+    }
+
+
+def test_nothing_is_foreign_in_what_is_ours() -> None:
+    assert held(snapshot()) == {}
+
+
+@pytest.mark.parametrize("domain_id", ["domain", None], ids=["in our domain", "in no domain"])
+@pytest.mark.parametrize(
+    ("listing", "row", "name"),
+    [
+        ("databases", lambda d: Database(id="x", name="theirs", domain_id=d, user_id="account"), "database theirs"),
+        ("ftp_users", lambda d: FtpAccount(id="x", username="them", domain_id=d, user_id="account"), "FTP user them"),
+    ],
+    ids=["database", "FTP user"],
+)
+def test_what_an_account_owns_keeps_it(
+    listing: str, row: Callable[[str | None], object], name: str, domain_id: str | None
+) -> None:
+    expected = {"account": name} | ({"domain": name} if domain_id else {})
+    assert held(snapshot(**{listing: (row(domain_id),)})) == expected
+
+
+def test_a_mailbox_keeps_its_domain_and_account() -> None:
+    found = snapshot(mailboxes=(EmailAccount(id="x", email="boss@alder.example", domain_id="domain"),))
+    assert held(found) == {"domain": "mailbox boss@alder.example", "account": "mailbox boss@alder.example"}
+
+
+def test_a_domain_keeps_its_account_only() -> None:
+    found = snapshot(domains=(Domain(id="x", domain="beech.example", user_id="account"),))
+    assert held(found) == {"account": "domain beech.example"}
+
+
+def test_what_a_foreign_domain_holds_is_not_named() -> None:
+    found = snapshot(
+        domains=(Domain(id="x", domain="beech.example", user_id="account"),),
+        mailboxes=(EmailAccount(id="y", email="info@beech.example", domain_id="x"),),
+    )
+    assert held(found)["account"] == "domain beech.example"
+
+
+@pytest.mark.parametrize(("users", "name"), [(0, "1 database user"), (-1, "2 database users")])
+def test_users_beyond_ours_keep_a_database(users: int, name: str) -> None:
+    assert held(snapshot(), users) == {"database": name, "domain": name, "account": name}
+
+
+@pytest.mark.parametrize("users", [1, 2], ids=["as many", "fewer"])
+def test_our_users_keep_no_database(users: int) -> None:
+    assert held(snapshot(), users) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "is_foreign"),
+    [
+        ("shop", "A", "192.0.2.9", True),
+        ("shop.alder.example.", "A", "192.0.2.9", True),
+        ("api", "AAAA", "2001:db8::1", True),
+        ("google", "TXT", "verification", True),
+        ("@", "NS", "ns1.panel.example", False),
+        ("sub", "NS", "ns1.panel.example", False),
+        ("@", "MX", "mail.alder.example", False),
+        ("www.alder.example", "A", "192.0.2.1", False),
+        ("WWW", "A", "192.0.2.1", False),
+        ("default._domainkey", "TXT", "v=DKIM1; p=AAAA", False),
+        ("_dmarc", "TXT", "v=DMARC1; p=none", False),
+    ],
+)
+def test_records_that_a_panel_does_not_make_keep_the_domain(
+    name: str, kind: str, content: str, is_foreign: bool
+) -> None:
+    found = snapshot(records=(DnsRecord(id="x", name=name, type=kind, content=content),))
+    what = f"DNS record {name} {kind}"
+    assert held(found) == ({"domain": what, "account": what} if is_foreign else {})
+
+
+def test_many_things_are_counted() -> None:
+    users = tuple(FtpAccount(id=f"x{n}", username=f"u{n}", domain_id=None, user_id="account") for n in range(5))
+    assert held(snapshot(ftp_users=users)) == {"account": "FTP user u0, FTP user u1, FTP user u2 and 2 more"}
