@@ -1,6 +1,7 @@
 """Steps: what each kind of object is called, how it is recognised and how it is made, one module a kind."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.steps.account import AccountStep, find_plans
@@ -32,11 +33,12 @@ def steps_of(manifest: Manifest) -> list[tuple[Site, tuple[Step, ...]]]:
     """Return the steps of each site in the order they are taken; sites of one owner share its account's step."""
     accounts: dict[str, AccountStep] = {}
     for site in manifest.sites:
-        accounts.setdefault(site.owner.username.lower(), AccountStep(site=site.domain, owner=site.owner))
-    return [(site, tuple(_steps(site, accounts[site.owner.username.lower()]))) for site in manifest.sites]
+        accounts.setdefault(site.owner.username, AccountStep(site=site.domain, owner=site.owner))
+    shared = _shared_names(manifest)
+    return [(site, tuple(_steps(site, accounts[site.owner.username], shared))) for site in manifest.sites]
 
 
-def _steps(site: Site, account: AccountStep) -> Iterator[Step]:
+def _steps(site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]]) -> Iterator[Step]:
     domain = DomainStep.of(site, account)
     yield account
     yield domain
@@ -45,7 +47,8 @@ def _steps(site: Site, account: AccountStep) -> Iterator[Step]:
     if site.ssl:
         yield CertificateStep(site=site.domain, domain=domain, type=site.ssl)
     for database in site.databases:
-        step = DatabaseStep(site=site.domain, domain=domain, database=database)
+        is_shared = (database.type, database.name) in shared
+        step = DatabaseStep(site=site.domain, domain=domain, database=database, is_shared_name=is_shared)
         yield step
         previous: DatabaseUserStep | None = None
         for user in database.users:
@@ -54,4 +57,19 @@ def _steps(site: Site, account: AccountStep) -> Iterator[Step]:
     for mailbox in site.mailboxes:
         yield MailboxStep(site=site.domain, domain=domain, mailbox=mailbox)
     for ftp_user in site.ftp_users:
-        yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user)
+        is_shared = (_FTP, ftp_user.username.lower()) in shared
+        yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user, is_shared_name=is_shared)
+
+
+def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
+    """Return the databases, by type and name, and the FTP users that more than one owner asks for."""
+    owners: dict[tuple[str, str], set[str]] = {}
+    for site in manifest.sites:
+        names = [(database.type, database.name) for database in site.databases]
+        names += [(_FTP, user.username.lower()) for user in site.ftp_users]
+        for name in names:
+            owners.setdefault(name, set()).add(site.owner.username)
+    return {name for name, askers in owners.items() if len(askers) > 1}
+
+
+_FTP = "ftp"

@@ -16,6 +16,7 @@ from panelica_async.provision.snapshot import Listing, Snapshot
 
 _T = TypeVar("_T")
 
+_OWNER_MARK = " of "
 _SHOWN = 100
 """Characters of a value of the panel that a reason shows."""
 
@@ -182,6 +183,16 @@ def given(value: _T | None) -> _T | Unset:
 def without_none(**arguments: Any) -> dict[str, Any]:
     """Return the arguments that are given."""
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def with_owner(key: str, owner: str) -> str:
+    """Return a natural key that two owners of a manifest have, with the one that is meant."""
+    return f"{key}{_OWNER_MARK}{owner}"
+
+
+def without_owner(key: str) -> str:
+    """Return a natural key without what `with_owner` added."""
+    return key.partition(_OWNER_MARK)[0]
 
 
 def spellings(name: str, owner: str) -> tuple[str, str]:

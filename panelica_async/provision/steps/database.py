@@ -18,6 +18,7 @@ from panelica_async.provision.steps.base import (
     equal,
     spellings,
     unsure,
+    with_owner,
 )
 from panelica_async.provision.steps.domain import DomainStep
 
@@ -35,11 +36,14 @@ class DatabaseStep(Step):
 
     domain: DomainStep
     database: Database
+    is_shared_name: bool = False
+    """Whether another owner in the manifest asks for the same name."""
 
     @property
     def key(self) -> str:
-        """Type and name."""
-        return f"{self.database.type}/{self.database.name}"
+        """Type and name, with the owner where two ask for the name."""
+        key = f"{self.database.type}/{self.database.name}"
+        return with_owner(key, self.domain.account.key) if self.is_shared_name else key
 
     @property
     def parents(self) -> tuple[Step, ...]:

@@ -20,6 +20,7 @@ from panelica_async.provision.steps.base import (
     given,
     shown,
     spellings,
+    with_owner,
     without_none,
 )
 from panelica_async.provision.steps.domain import DomainStep
@@ -36,11 +37,14 @@ class FtpUserStep(Step):
 
     domain: DomainStep
     user: FtpUser
+    is_shared_name: bool = False
+    """Whether another owner in the manifest asks for the same name."""
 
     @property
     def key(self) -> str:
-        """The login name in lower case."""
-        return self.user.username.lower()
+        """The login name in lower case, with the owner where two ask for it."""
+        key = self.user.username.lower()
+        return with_owner(key, self.domain.account.key) if self.is_shared_name else key
 
     @property
     def password(self) -> str | None:

@@ -1,0 +1,99 @@
+"""Two owners who ask for a database or FTP user of one name."""
+
+from pathlib import Path
+
+import pytest
+
+from panelica_async.provision import Manifest, ManifestError, Plan, Verdict, apply
+from panelica_async.provision.steps.base import with_owner, without_owner
+from panelica_async.sandbox import Sandbox
+from tests.provision.launching import client, collect
+
+SHARED = "another owner asks for the same name, which works only on a panel that puts the owner's name before it"
+
+
+def site(domain: str, owner: str, **more: object) -> dict[str, object]:
+    return {"domain": domain, "owner": {"username": owner, "email": f"{owner}@{domain}"}, **more}
+
+
+def test_a_name_of_two_owners_is_remarked() -> None:
+    manifest = Manifest.from_rows(
+        [
+            site("a.example", "alice", databases="wordpress:wp", ftp_users="web"),
+            site("b.example", "bob", databases="wordpress:wp", ftp_users="Web"),
+        ]
+    )
+
+    assert [(remark.where, remark.text) for remark in manifest.remarks] == [
+        ("line 2, databases wordpress", SHARED),
+        ("line 2, databases wp", SHARED),
+        ("line 2, ftp_users Web", SHARED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"databases": "shop"}, {"databases": "Shop"}, "'Shop' stands in line 1 already"),
+        ({"ftp_users": "web"}, {"ftp_users": "WEB"}, "'WEB' stands in line 1 already"),
+        ({"databases": "one:wp"}, {"databases": "two:wp"}, "and a user has one password"),
+        ({"databases": "one:wp:first-password"}, {"databases": "two:wp:other-password"}, "and a user has one password"),
+        ({"databases": "one:wp:first-password"}, {"databases": "two:wp"}, "and a user has one password"),
+    ],
+)
+def test_a_name_of_one_owner_is_taken_once(first: dict[str, str], second: dict[str, str], message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_rows([site("a.example", "alice", **first), site("b.example", "alice", **second) | {"email": ""}])
+
+    assert message in str(caught.value)
+
+
+def test_a_user_of_two_databases_with_one_password_is_fine() -> None:
+    databases = 'one:wp:"same-password"; two:wp:same-password'
+
+    assert len(Manifest.from_rows([site("a.example", "alice", databases=databases)]).sites[0].databases) == 2
+
+
+def test_a_name_on_each_database_server_is_fine() -> None:
+    manifest = Manifest.from_rows([site("a.example", "alice", databases="mysql/shop:u | postgresql/shop:u")])
+
+    assert [database.type for database in manifest.sites[0].databases] == ["mysql", "postgresql"]
+    assert manifest.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "databases", "names"),
+    [
+        ("o" * 12, "shop:" + "u" * 20, ["u" * 20]),
+        ("o" * 12, "shop:" + "u" * 19, []),
+        ("o" * 31, "d" * 32, []),
+        ("o" * 32, "d" * 32, ["d" * 32]),
+        ("o" * 12, f"{'o' * 12}_shop:{'o' * 12}_{'u' * 19}", []),
+        ("o" * 12, "postgresql/shop:" + "u" * 32, []),
+    ],
+)
+def test_a_name_that_a_prefix_makes_too_long_is_remarked(owner: str, databases: str, names: list[str]) -> None:
+    manifest = Manifest.from_rows([site("a.example", owner, databases=databases)])
+
+    assert [remark.where for remark in manifest.remarks] == [f"line 1, databases {name}" for name in names]
+
+
+async def test_each_owner_gets_its_own_on_a_panel_with_prefixes(tmp_path: Path) -> None:
+    rows = [
+        site("a.example", "alice", databases="wordpress:wp", ftp_users="web"),
+        site("b.example", "bob", databases="wordpress:wp", ftp_users="web"),
+    ]
+    async with Sandbox() as box, client(box) as panel:
+        plan = await Plan.build(panel, Manifest.from_rows(rows))
+        outcomes = await collect(apply(panel, plan, credentials=tmp_path / "passwords.csv"))
+
+    keys = [step.step.key for step in plan.steps if step.step.kind in {"database", "ftp_user"}]
+    assert keys == ["mysql/wordpress of alice", "web of alice", "mysql/wordpress of bob", "web of bob"]
+    assert {step.verdict for step in plan.steps} == {Verdict.CREATE}
+    # The sandbox puts nothing before names: the second one is refused, and no site takes the other's.
+    assert sorted(outcome.status for outcome in outcomes) == ["done", "failed"]
+
+
+def test_the_owner_of_a_key_comes_off_again() -> None:
+    assert without_owner(with_owner("mysql/shop", "alice")) == "mysql/shop"
+    assert without_owner("web") == "web"
