@@ -12,9 +12,10 @@ After a crash or a stop, `resume(panel, "launch.journal")` goes on without doing
 `undo(panel, "launch.journal")` takes back what was created, and nothing else.
 
 How it works: `manifest` is what is asked for; `steps` turns it into single objects, each of which knows how it is
-recognised and how it is made; `snapshot` reads what exists; `plan` compares the two; `engine` takes the steps of
-several sites at a time with `execution`, which notes each call in the `journal` before and after it and finds out what
-became of a call without a reply.
+recognised and how it is made; `snapshot` reads what exists; `plan` compares the two, asks `allowances` what hosting
+plans allow, and `remarks` what else is worth knowing; `engine` takes the steps of several sites at a time with
+`execution`, which notes each call in the `journal` before and after it and finds out what became of a call without a
+reply.
 """
 
 from panelica_async.provision.engine import apply, resume

@@ -36,6 +36,8 @@ class Allowances:
         """Objects that exist, by id of the account and kind."""
         self._wanted: Counter[tuple[str, StepKind]] = Counter()
         """Objects to be created, by the account's step and kind."""
+        self._plans: dict[str, Plan | None] = {}
+        """Plans of accounts as far as they were asked for, by the account's step."""
 
     def claim(self, step: Step) -> str | None:
         """Count an object that is to be created, unless its account may not have it.
@@ -64,6 +66,11 @@ class Allowances:
 
     def _plan_of(self, account: AccountStep) -> Plan | None:
         """Return the plan that an account has or is to get, if it is known."""
+        if account.id not in self._plans:
+            self._plans[account.id] = self._find_plan(account)
+        return self._plans[account.id]
+
+    def _find_plan(self, account: AccountStep) -> Plan | None:
         row = self._snapshot.accounts_by_id.get(self._ids.get(account.id) or "")
         name_or_id = account.owner.plan if row is None else row.plan_id or row.plan_name
         plans = find_plans(name_or_id, self._snapshot) if name_or_id else ()

@@ -49,7 +49,7 @@ def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: S
 
 
 def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    offered = {version for plan in snapshot.plans for version in plan.php_versions or ()}
+    offered = snapshot.php_versions
     if step.php_version and offered and step.php_version not in offered:
         yield Remark(_name(step), f"no plan of the panel offers PHP {step.php_version}")
     labels = step.site.split(".")

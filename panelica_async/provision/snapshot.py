@@ -5,6 +5,7 @@ import enum
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -79,6 +80,11 @@ class Snapshot:
     def accounts_by_email(self) -> Mapping[str, Account]:
         """Accounts by e-mail address in lower case; those without one are not there."""
         return {account.email.lower(): account for account in self.accounts if account.email}
+
+    @cached_property
+    def php_versions(self) -> AbstractSet[str]:
+        """PHP versions that any plan offers; empty when plans do not tell."""
+        return {version for plan in self.plans for version in plan.php_versions or ()}
 
     @cached_property
     def domains_by_name(self) -> Mapping[str, Domain]:
