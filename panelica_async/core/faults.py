@@ -219,7 +219,8 @@ class _Said:
 
     @property
     def blames_timestamp(self) -> bool:
-        return "timestamp" in f"{self.code} {self.message}".lower()
+        said = f"{self.code} {self.message}".lower()
+        return "timestamp" in said and "missing" not in said
 
 
 def _read(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanitizer) -> _Said:
@@ -312,8 +313,11 @@ def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope
     if invalid := _VALIDATION.findall(said):
         fields = [f"{_WORD_START.sub('_', field).lower()} ({tag})" for field, tag in dict.fromkeys(invalid)]
         return hints.INVALID_FIELDS.format(fields=", ".join(fields))
-    if status == 401 and report.blames_timestamp and (skew := _skew(headers, now)):
-        return hints.CLOCK.format(skew=abs(skew), direction="ahead of" if skew > 0 else "behind")
+    date = read_date(headers)
+    if status == 401 and report.blames_timestamp and date is not None:
+        if abs(now - date) < _NOTABLE_SKEW:
+            return hints.CLOCKS_AGREE
+        return hints.CLOCK.format(skew=round(abs(now - date)), direction="ahead of" if now > date else "behind")
     if status == 400 and _ALREADY_THERE.search(said):
         # "Duplicate email is 400, not 409" (panel-facts G.15).
         return hints.ALREADY_THERE
@@ -335,12 +339,6 @@ def _wait(status: int, headers: Mapping[str, str], report: _Said, now: float) ->
         _until(read_number(reset), clock),
     )
     return next((max(0.0, wait) for wait in waits if wait is not None), None)
-
-
-def _skew(headers: Mapping[str, str], now: float) -> int | None:
-    """Seconds this machine's clock is ahead of the panel's, when it is notably off."""
-    date = read_date(headers)
-    return None if date is None or abs(now - date) < _NOTABLE_SKEW else round(now - date)
 
 
 def _until(moment: float | None, clock: float) -> float | None:

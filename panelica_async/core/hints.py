@@ -13,6 +13,10 @@ MISSING_SCOPE: Final = "Add the scope {scope} to the API key in the panel, or us
 INVALID_FIELDS: Final = "Correct {fields}."
 ALREADY_THERE: Final = ERROR_CODES["CONFLICT"].hint
 CLOCK: Final = "The clock of this machine is {skew} s {direction} that of the panel: set it by NTP."
+CLOCKS_AGREE: Final = (
+    "Set the clock of the panel's API service by NTP, and check its time zone: this machine and the web server of the "
+    "panel agree on the time."
+)
 REDIRECT: Final = "Set base_url to the address of the API, such as https://panel.example.com:8443/api/external."
 PROXY: Final = (
     "Check the proxy that HTTPS_PROXY or HTTP_PROXY names, and its user and password; NO_PROXY takes hosts that are "

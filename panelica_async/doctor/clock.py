@@ -32,7 +32,7 @@ def check_clock(clock: PanelClock, *, accepted: bool | None) -> Finding:
         # A `Date` header is rounded to a second.
         return ok(_NAME, "the clocks agree" if abs(skew) < 1 else apart, **facts)
     if abs(skew) <= GREATEST_SKEW:
-        hint = f"{_SET_IT} Until then the client signs with the panel's time by itself."
+        hint = f"{_SET_IT} Until then the client signs with the panel's time once a timestamp is refused."
         return warning(_NAME, apart, hint, **facts)
     if accepted:
         hint = "Look for a proxy with a wrong clock before the panel; calls work all the same."

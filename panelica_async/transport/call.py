@@ -67,8 +67,8 @@ class Call:
     """Instant of the monotonic clock at which the last attempt left."""
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
-    correction: float = 0.0
-    """Correction of the clock with which the last attempt was signed."""
+    clock_lead: float = 0.0
+    """`PanelClock.lead` when the last attempt was signed."""
     is_of_old_key: bool = False
     """Whether the key was replaced while the last attempt was on its way."""
     was_signed_anew: bool = False

@@ -6,41 +6,58 @@ from datetime import UTC, datetime
 from math import inf
 
 from panelica_async.core.dates import http_date
+from panelica_async.telemetry.logs import LOGGER
 
 NOTABLE_SKEW = 30.0
 """Seconds clocks may differ before signatures follow the panel's: a tenth of what it tolerates (panel-facts A.5)."""
 GREATEST_SKEW = 86_400.0
-"""Seconds beyond which a `Date` header is not believed. Wrong time zones make half a day."""
+"""Seconds beyond which signatures do not follow the panel's clock. A wrong time zone explains at most half a day."""
+
+
+def _steady() -> float:
+    """Return seconds of a clock that nobody sets; where there is one, it goes on while the machine sleeps."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 class PanelClock:
     """The panel's time, learnt from the `Date` headers of its replies.
 
     It stands on the monotonic clock, so that setting the clock of this machine does not disturb it. Each reply says how
-    far ahead the panel's clock can be, at least and at most; all of them together say it better. Signatures follow the
-    panel only where the two differ notably: then the correction jumps once, to the middle of what is possible.
+    far ahead the panel's clock can be, at least and at most; all of them together say it better. That alone changes no
+    signature: a header must not decide for how long a signature is valid. Only when the panel refuses a timestamp are
+    both clocks looked at again, and signatures follow the panel's where the two differ notably. So the clock also
+    recovers from a sleep, a snapshot or a clock that was set right, at the price of one refused call.
 
     Args:
         wall: Returns the Unix time of this machine.
         monotonic: Returns seconds of a clock that nobody sets.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = _steady) -> None:
         self.monotonic = monotonic
         self._wall = wall
         self._zero = wall() - monotonic()
-        self._least_skew = -inf
-        self._most_skew = inf
+        # Seconds the panel's clock is ahead of the monotonic one.
+        self._least_lead = -inf
+        self._most_lead = inf
         self.correction: float = 0.0
         """Seconds added to the time of this machine to get that of the panel."""
 
     @property
     def skew(self) -> float | None:
         """Seconds the panel's clock is ahead of this machine's, as near as can be told; None before a reply told it."""
-        return None if self._least_skew == -inf else (self._least_skew + self._most_skew) / 2
+        if self._least_lead == -inf:
+            return None
+        return (self._least_lead + self._most_lead) / 2 - (self._wall() - self.monotonic())
+
+    @property
+    def lead(self) -> float:
+        """Seconds the time that signatures carry is ahead of the monotonic clock."""
+        return self._zero + self.correction
 
     def now(self) -> float:
-        """Return the panel's Unix time."""
+        """Return the Unix time for signatures."""
         return self._zero + self.monotonic() + self.correction
 
     def earliest_panel_time(self, instant: float) -> float | None:
@@ -48,7 +65,7 @@ class PanelClock:
 
         None before any reply told it.
         """
-        return None if self._least_skew == -inf else self._zero + instant + self._least_skew
+        return None if self._least_lead == -inf else instant + self._least_lead
 
     def local_time(self, instant: float) -> datetime:
         """Return the time of this machine at an instant of the monotonic clock."""
@@ -65,18 +82,26 @@ class PanelClock:
         seconds = None if date is None else http_date(date)
         if seconds is None:
             return
-        least, most = seconds - received_at - self._zero, seconds + 1 - sent_at - self._zero
-        if least <= self._least_skew and most >= self._most_skew:
-            return  # nothing new
-        self._narrow(least, most)
-        is_off = not self._least_skew - NOTABLE_SKEW <= self.correction <= self._most_skew + NOTABLE_SKEW
-        skew = self.skew
-        if is_off and skew is not None and abs(skew) <= GREATEST_SKEW:
-            self.correction = skew
-
-    def _narrow(self, least: float, most: float) -> None:
-        if least > self._most_skew or most < self._least_skew:
+        least, most = seconds - received_at, seconds + 1 - sent_at
+        if least > self._most_lead or most < self._least_lead:
             # One of the clocks was set: what was known is void.
-            self._least_skew, self._most_skew = least, most
-        else:
-            self._least_skew, self._most_skew = max(least, self._least_skew), min(most, self._most_skew)
+            self._least_lead, self._most_lead = least, most
+        elif least > self._least_lead or most < self._most_lead:
+            self._least_lead, self._most_lead = max(least, self._least_lead), min(most, self._most_lead)
+
+    def follow(self) -> None:
+        """Look at both clocks again, because the panel refused a timestamp, and follow the panel's if they differ."""
+        lead, is_known = self.lead, self._least_lead > -inf
+        if is_known and self._least_lead - NOTABLE_SKEW <= lead <= self._most_lead + NOTABLE_SKEW:
+            return  # signed with the panel's time already, by all that is known
+        self._zero = self._wall() - self.monotonic()
+        skew = self.skew or 0.0
+        self.correction = skew if NOTABLE_SKEW < abs(skew) <= GREATEST_SKEW else 0.0
+        if self.correction and abs(self.lead - lead) > NOTABLE_SKEW:
+            direction = "ahead of" if self.correction > 0 else "behind"
+            LOGGER.warning(
+                "the panel refused a timestamp: its clock is %.0f s %s that of this machine; "
+                "requests are signed with the panel's time from now on",
+                abs(self.correction),
+                direction,
+            )

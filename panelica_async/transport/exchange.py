@@ -28,6 +28,7 @@ _BEFORE_SENDING = (
 # aiohttp quotes a reply that it cannot read, and that may hold secrets.
 _QUOTING = (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
+_PROXY_REFUSES = 407
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
@@ -88,7 +89,8 @@ class Exchange:
             body=body[:LONGEST_BODY],
             is_cut=len(body) > LONGEST_BODY,
         )
-        clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
+        if not (300 <= response.status < 400 or response.status == _PROXY_REFUSES):
+            clock.learn(response.headers.get(hdrs.DATE), call.sent_at, clock.monotonic())
         call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
         return response
 

@@ -12,7 +12,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.transport.call import Call, RawReply
-from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
@@ -77,8 +77,8 @@ class RetryMiddleware:
 
     Reads and idempotent writes: on connection errors, time-outs, 429, 502, 503 and 504. Other writes: only when they
     surely did not run: no connection was made, the panel refused them (429), or said when to come back (503). A call
-    that was not let in (401) is signed anew, once, when the reply has shown that the clocks differ, or when the key was
-    replaced meanwhile.
+    that was not let in (401) is signed anew, once, when the reply blames its timestamp and the clocks differ, or when
+    the key was replaced meanwhile.
 
     Args:
         inner: Makes an attempt, and leaves the reply in the call.
@@ -144,15 +144,18 @@ class RetryMiddleware:
         return wait if self._is_allowed(call, wait, reply) else None
 
     def _wait_to_sign_anew(self, call: Call) -> float | None:
-        if call.was_signed_anew or not (call.is_of_old_key or self._is_off(call)):
+        if call.was_signed_anew:
+            return None
+        if call.report().blames_timestamp:
+            self._clock.follow()
+        if not (call.is_of_old_key or self._is_off(call)):
             return None
         call.was_signed_anew = True
         return 0.0
 
     def _is_off(self, call: Call) -> bool:
-        """Tell whether the timestamp was refused, and the next one would be another."""
-        is_corrected = call.correction != self._clock.correction
-        return is_corrected and call.report().blames_timestamp
+        """Return whether the timestamp was refused, and the next one will be notably different."""
+        return call.report().blames_timestamp and abs(self._clock.lead - call.clock_lead) > NOTABLE_SKEW
 
     def _is_allowed(self, call: Call, wait: float, failure: TransportError | RawReply) -> bool:
         """Tell whether another attempt may follow after a wait, and pay for it."""

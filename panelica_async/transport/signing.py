@@ -53,7 +53,7 @@ class SigningMiddleware:
                 content_type=content_type,
             )
         )
-        call.correction = self._clock.correction
+        call.clock_lead = self._clock.lead
         return await self._inner(call, request, handler)
 
 

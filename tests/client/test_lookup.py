@@ -108,7 +108,7 @@ async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
         for fault in (DONE, NOT_DONE):
             async with Panel(box, fault) as proxy, proxy.client() as panel:
                 if clock_is_known:
-                    await panel.health()
+                    await panel.me()
                 # Else the client has had no reply before the look, and learns the time from that.
                 if fault is DONE:
                     assert (await create.send(panel, site)).domain == "new.example"

@@ -227,7 +227,7 @@ async def test_clock_that_the_client_follows(skew: int, words: str) -> None:
         diagnosis = await examine(box)
         assert states(diagnosis) == {"clock": "warning"}
         assert diagnosis.first is found(diagnosis, "clock")
-        assert ("me", 401) not in asked(box)
+        assert [call for call in asked(box) if call[0] == "me"] in ([("me", 401), ("me", 200)], [("me", 200)])
     clock = found(diagnosis, "clock")
     assert words in clock.message
     assert abs(clock.facts["skew_seconds"] - skew) < 30

@@ -4,16 +4,18 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from math import floor
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from panelica_async import AuthenticationError, PanelicaClient, ResponseError, ServerError
+from panelica_async import AuthenticationError, PanelicaClient, PanelicaError, ResponseError, ServerError
 from panelica_async.transport.clock import GREATEST_SKEW, NOTABLE_SKEW, PanelClock
 from tests.conftest import Connect
 from tests.transport.raw_server import RawServer, Step, reply
@@ -95,6 +97,15 @@ def test_clocks_that_hardly_differ_change_no_signature(offset: float, seen: list
         assert clock.now() == pytest.approx(machine.wall, abs=ROUNDING)
 
 
+@given(offset=offsets, seen=exchanges(60))
+def test_dates_alone_change_no_signature(offset: float, seen: list[Exchange]) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for exchange in seen:
+        happen(machine, clock, offset, exchange)
+        assert clock.now() == pytest.approx(machine.wall, abs=ROUNDING)
+
+
 @given(offset=offsets, seen=exchanges(59))
 def test_the_correction_moves_at_most_once_while_the_clocks_run_alike(offset: float, seen: list[Exchange]) -> None:
     machine = Machine()
@@ -102,6 +113,7 @@ def test_the_correction_moves_at_most_once_while_the_clocks_run_alike(offset: fl
     corrections = [clock.correction]
     for exchange in seen:
         happen(machine, clock, offset, exchange)
+        clock.follow()
         corrections.append(clock.correction)
         assert abs(clock.now() - (machine.wall + offset)) <= NOTABLE_SKEW + 61
     moves = [pair for pair in itertools.pairwise(corrections) if pair[0] != pair[1]]
@@ -113,8 +125,10 @@ def test_a_panel_whose_clock_is_set_is_followed(offset: float, later: float, pau
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, offset, Exchange(0, 0.1, 0.1))
+    clock.follow()
     assert abs(clock.correction - offset) <= 0.6 + ROUNDING
     happen(machine, clock, later, Exchange(pause + 2, 0.1, 0.1))
+    clock.follow()
     assert abs(clock.now() - (machine.wall + later)) <= NOTABLE_SKEW + 1.2 + ROUNDING
     assert clock.skew is not None
     assert abs(clock.skew - later) <= 1.2
@@ -128,6 +142,7 @@ def test_setting_the_clock_of_this_machine_disturbs_nothing(step: int, offset: f
     # Binary fractions: the same second is rounded down to, with the step and without.
     for watched, its_clock in ((machine, clock), (other, undisturbed)):
         happen(watched, its_clock, offset, Exchange(0, 0.125, 0.125))
+        its_clock.follow()
     machine.wall += step
     assert clock.now() == undisturbed.now()
     happen(machine, clock, offset - step, Exchange(10, 0.125, 0.125))
@@ -143,7 +158,60 @@ def test_a_day_and_more_is_not_believed(offset: float, sign: int) -> None:
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, sign * offset, Exchange(0, 0.1, 0.1))
+    clock.follow()
     assert clock.correction == 0
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("slept", [HOUR, 24 * HOUR, 24.1 * HOUR, 168 * HOUR])
+@pytest.mark.parametrize("spoke_before", [True, False])
+def test_sleep_is_recovered_from_after_one_refusal(slept: float, spoke_before: bool) -> None:
+    """Also where no clock goes on while the machine sleeps."""
+    machine = Machine()
+    clock = machine.clock()
+    if spoke_before:
+        happen(machine, clock, 0, Exchange(0, 0.1, 0.1))
+    machine.wall += slept
+    happen(machine, clock, 0, Exchange(1, 0.1, 0.1))
+    clock.follow()
+    assert clock.now() == pytest.approx(machine.wall, abs=1)
+    assert clock.skew == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("off", [-55 * 365 * 24 * HOUR, -30 * 24 * HOUR, -0.5 * 24 * HOUR, 2 * 24 * HOUR])
+@pytest.mark.parametrize("spoke_while_wrong", [True, False])
+def test_clock_set_right_later_is_followed(off: float, spoke_while_wrong: bool) -> None:
+    machine = Machine(wall=BEGAN + off)
+    clock = machine.clock()
+    if spoke_while_wrong:
+        happen(machine, clock, -off, Exchange(0, 0.1, 0.1))
+        clock.follow()
+    machine.wall -= off
+    happen(machine, clock, 0, Exchange(1, 0.1, 0.1))
+    clock.follow()
+    assert clock.now() == pytest.approx(machine.wall, abs=1)
+    assert clock.skew == pytest.approx(0, abs=1)
+
+
+def test_refusal_without_any_date_takes_the_clock_anew() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.wall += 168 * HOUR
+    clock.follow()
+    assert clock.now() == machine.wall
+
+
+def test_a_followed_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    happen(machine, clock, -1200, Exchange(0, 0.1, 0.1))
+    clock.follow()
+    clock.follow()
+    assert [(record.levelname, record.getMessage().partition(";")[0]) for record in caplog.records] == [
+        ("WARNING", "the panel refused a timestamp: its clock is 1200 s behind that of this machine")
+    ]
 
 
 NONSENSE = [
@@ -280,6 +348,42 @@ async def test_signing_anew_uses_up_no_retry(server: RawServer, connect: Connect
     with pytest.raises(ServerError) as caught:
         await create(connect(max_retries=1))
     assert (caught.value.attempts, len(server.requests)) == (3, 9)
+
+
+FAR = {"Date": formatdate(time.time() + 23 * 3600, usegmt=True)}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(reply(json=[], headers=FAR), id="200"),
+        pytest.param(reply(302, headers={**FAR, "Location": "/x"}), id="302"),
+        pytest.param(reply(404, json={}, headers=FAR), id="404"),
+        pytest.param(reply(407, headers=FAR), id="407"),
+        pytest.param(reply(502, headers=FAR), id="502"),
+        pytest.param(reply(401, json=BAD_SIGNATURE, headers=FAR), id="401 for another reason"),
+        pytest.param(reply(401, json={"code": "MISSING_TIMESTAMP"}, headers=FAR), id="401 without a timestamp"),
+    ],
+)
+async def test_date_of_another_reply_moves_no_signature(server: RawServer, connect: Connect, step: Step) -> None:
+    panel = connect(max_retries=0)
+    server.script(step)
+    with suppress(PanelicaError):
+        await create(panel)
+    await create(panel)
+    assert int(server.requests[-1].timestamp) == pytest.approx(time.time(), abs=5)
+
+
+async def test_slow_reply_dated_when_it_was_sent_fits(server: RawServer, connect: Connect) -> None:
+    """What counts is when the request left: the panel may have written the date right then, and the body later."""
+    panel = connect()
+    clock = panel._transport.clock
+    left = clock.monotonic()
+    machine_ahead = 40.0
+    with patch.object(clock, "monotonic", side_effect=[left, left, *[left + machine_ahead] * 9]):
+        server.script(reply(json=[], headers={"Date": formatdate(time.time(), usegmt=True)}))
+        await create(panel)
+    assert clock._least_lead + machine_ahead - 1 <= clock._most_lead
 
 
 async def test_calls_that_left_together_are_each_signed_anew(server: RawServer, connect: Connect) -> None:
