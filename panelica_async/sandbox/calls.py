@@ -45,6 +45,15 @@ class Call:
             raise LookupError(f"{self.endpoint.operation} is not signed")
         return self.signer
 
+    @property
+    def concrete_path(self) -> str:
+        """The path with its parameters filled in."""
+        return self.endpoint.path.format(**self.path)
+
+    def has_behaviour(self, operation: str) -> bool:
+        """Return whether an operation has a behaviour of its own."""
+        return operation in BEHAVIOURS
+
     def given(self, *names: str) -> dict[str, Any]:
         """Return the fields of the body that were given, out of these."""
         return {name: self.body[name] for name in names if name in self.body}

@@ -44,6 +44,8 @@ class Endpoint:
     reply_example: Any
     item: Json
     """Schema of one row, references resolved, when the reply is a list; else empty."""
+    natural_key: tuple[str, ...]
+    """Fields of the body that tell one object from another."""
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -68,12 +70,19 @@ class Document:
         registry: Registry[Any] = Registry()
         self._registry = registry.with_resource(_URI, DRAFT202012.create_resource(content))
         self.endpoints: tuple[Endpoint, ...] = tuple(self._endpoints())
+        self._by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in self.endpoints:
+            self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
 
     @property
     def facts(self) -> Json:
         """Facts that are not endpoints, such as the webhook events."""
         facts: Json = self.content.get("x-facts", {})
         return facts
+
+    def methods_at(self, path: str) -> Mapping[str, Endpoint]:
+        """Return the endpoints of a path, as the document writes it, by method."""
+        return self._by_path.get(path, {})
 
     def validator(self, schema: Json) -> Draft202012Validator:
         """Compile a schema of the document."""
@@ -117,6 +126,7 @@ class Document:
             reply=reply,
             reply_example=_example(reply_content),
             item=self._item(reply),
+            natural_key=tuple(operation.get("x-natural-key", {}).get("fields", ())),
         )
 
     def _item(self, reply: Json | None) -> Json:

@@ -1,4 +1,4 @@
-"""Replies of operations that nobody has written a behaviour for."""
+"""Replies made from examples and schemas, for operations without a behaviour of their own."""
 
 from typing import Any
 

@@ -16,10 +16,10 @@ from panelica_async.facts import TIERS
 from panelica_async.sandbox import limits, scopes
 from panelica_async.sandbox.authentication import authenticate, identify
 from panelica_async.sandbox.behaviour import BEHAVIOURS
+from panelica_async.sandbox.behaviour.default import default
 from panelica_async.sandbox.calls import Call, Reply, Signer
 from panelica_async.sandbox.document import Document
 from panelica_async.sandbox.errors import NOT_FOUND, ApiError, ErrorForm, bad_request, flat_form
-from panelica_async.sandbox.examples import example_reply
 from panelica_async.sandbox.exchange import Request, Response
 from panelica_async.sandbox.keys import Key
 from panelica_async.sandbox.limits import Counting, ServerLimits
@@ -140,9 +140,7 @@ class Panel:
         return found
 
     def _perform(self, call: Call) -> Reply:
-        perform = BEHAVIOURS.get(call.endpoint.operation)
-        if perform is None:
-            return Reply(example_reply(self._document, call.endpoint))
+        perform = BEHAVIOURS.get(call.endpoint.operation, default)
         try:
             with nullcontext() if call.endpoint.method == "GET" else self._store.transaction():
                 return perform(call)

@@ -2,6 +2,14 @@
 -- Columns that begin with `_` are not shown; `_position` gives lists their order. now() is the panel's clock,
 -- traffic_mb() the traffic of a site this month.
 
+-- Objects of operations that have no behaviour of their own. Made here, so that older databases get it too.
+CREATE TABLE IF NOT EXISTS main.objects (
+    collection TEXT NOT NULL,
+    id TEXT NOT NULL,
+    data TEXT NOT NULL,  -- JSON
+    PRIMARY KEY (collection, id)
+);
+
 CREATE TEMP VIEW plan AS
 SELECT
     id, name, slug, max_domains, max_databases, max_email_accounts, max_ftp_accounts, disk_space_mb, bandwidth_mb,

@@ -125,7 +125,7 @@ async def test_what_is_not_there(panel: PanelicaClient) -> None:
         panel.dns.records.list("gone").collect(),
         panel.server.services.restart("minecraft"),
         panel.backups.delete("gone"),
-        panel.request("GET", "/v1/cron-jobs"),
+        panel.request("GET", "/v1/no-such-endpoint"),
     ):
         error = await refused(NotFoundError, call)
         assert (error.status, error.code) == (404, "NOT_FOUND")

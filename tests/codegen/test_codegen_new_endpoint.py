@@ -7,7 +7,7 @@ import pytest
 
 from tests.codegen.package_copy import PACKAGE, REPOSITORY, run
 
-pytestmark = pytest.mark.development
+pytestmark = [pytest.mark.development, pytest.mark.once]
 
 PATH = """\
 paths:
@@ -87,6 +87,38 @@ print("done")
 """
 
 
+CRON_PROGRAM = """\
+import asyncio
+
+from panelica_async import NotFoundError, PanelicaClient
+from panelica_async.sandbox import Sandbox
+
+
+async def main():
+    async with (
+        Sandbox() as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as panel,
+    ):
+        job = await panel.cron_jobs.create(command="php cron.php", schedule="*/5 * * * *")
+        assert await panel.cron_jobs.list().collect() == [job]
+        stopped = await panel.cron_jobs.update(job.id, enabled=False)
+        assert (stopped.id, stopped.command, stopped.enabled) == (job.id, job.command, False)
+        assert await panel.cron_jobs.get(job.id) == stopped
+        await panel.cron_jobs.delete(job.id)
+        assert await panel.cron_jobs.list().collect() == []
+        for gone in (panel.cron_jobs.get(job.id), panel.cron_jobs.delete(job.id)):
+            try:
+                await gone
+            except NotFoundError:
+                continue
+            raise AssertionError("the job is still there")
+
+
+asyncio.run(main())
+print("done")
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a copy of the repository's specification, of the package, and of what is generated beside it."""
@@ -117,3 +149,12 @@ def test_one_file_and_one_command(project: Path) -> None:
     assert (done.stdout, done.stderr) == ("done\n", "")
     table = (project / "docs/operations.md").read_text(encoding="utf-8")
     assert "| `plans.forecast(id, …)` | `GET /v1/plans/{id}/forecast` | `plans:read` | read | PlanForecast |" in table
+
+
+def test_added_resource_keeps_state_in_the_sandbox(project: Path) -> None:
+    shutil.copy(Path(__file__).with_name("cron_jobs.yaml"), project / "spec")
+    written = run("-m", "codegen", "--project", project, project=project)
+    assert written.returncode == 0, written.stderr
+    assert "wrote panelica_async/resources/cron_jobs.py\n" in written.stdout
+    done = run("-c", CRON_PROGRAM, project=project)
+    assert (done.stdout, done.stderr) == ("done\n", "")
