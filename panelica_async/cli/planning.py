@@ -215,8 +215,8 @@ def _time(plan: Plan, limit: RateLimit) -> str:
     if not plan.writes:
         return "Nothing is to be sent."
     if limit.is_unlimited:
-        return f"{several(plan.writes, 'call')} to come, without a rate limit."
-    return f"{several(plan.writes, 'call')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+        return f"{several(plan.writes, 'write')} to come, without a rate limit."
+    return f"{several(plan.writes, 'write')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
 
 
 def _seconds(plan: Plan, limit: RateLimit) -> float:

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -18,11 +19,14 @@ from panelica_async.cli.wording import SITES, duration, number
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
 _MINUTE = 60.0
-_PACE_WINDOW = 20.0
-"""Seconds over which the pace is measured that the remaining time is estimated from."""
+"""Seconds over which the pace is measured: quotas come by the minute, and a part of one may hold no call at all."""
 _LINE_EVERY = 5.0
 _DRAW_EVERY = 0.125
-_BAR_WIDTH = 36
+_LEAST_BAR = 10
+_WIDEST_BAR = 36
+_GAP = 2
+_MARGIN = 4
+"""Columns at the right that stay free: a terminal shows `^C` at the cursor, and a line that wraps cannot be redrawn."""
 _REPORTED = {SiteStatus.FAILED, SiteStatus.UNKNOWN}
 
 
@@ -32,18 +36,24 @@ class Meter:
     Args:
         limiter: What the calls wait for.
         sites: Number of sites.
-        calls: Number of calls there will be, as far as is known.
+        writes: Number of writes there will be, as far as is known.
         least: Seconds the run takes at least, by the quota.
         clock: Returns a time in seconds that never goes back.
     """
 
     def __init__(
-        self, limiter: RateLimiter, *, sites: int, calls: int, least: float, clock: Callable[[], float] = time.monotonic
+        self,
+        limiter: RateLimiter,
+        *,
+        sites: int,
+        writes: int,
+        least: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sites_total = sites
         self.sites_done: int = 0
-        self.calls_done: int = 0
-        self.calls_expected: int = calls
+        self.writes_done: int = 0
+        self.writes_expected: int = writes
         self.last: SiteOutcome | None = None
         self._limiter = limiter
         self._least = least
@@ -56,8 +66,9 @@ class Meter:
         if event.site is not None and event.site.status is not SiteStatus.SKIPPED:
             self.sites_done += 1
             self.last = event.site
-        self.calls_done = event.calls_done
-        self.calls_expected = event.calls_expected
+        if event.step is not None:
+            self.writes_done += event.step.calls
+        self.writes_expected = self.writes_done + event.calls_expected - event.calls_done
         now = self._clock()
         self._granted.append((now, self._limiter.granted))
         while self._granted[0][0] < now - _MINUTE:
@@ -77,12 +88,12 @@ class Meter:
     @property
     def remaining(self) -> float | None:
         """Estimated seconds to the end; None as long as there is nothing to estimate from."""
-        window = min(_PACE_WINDOW, self.elapsed)
+        window = min(_MINUTE, self.elapsed)
         sent = self.sent_within(window)
         if not sent:
             return None
         # The burst at the begin is faster than the quota allows in the long run.
-        return max(self._least - self.elapsed, (self.calls_expected - self.calls_done) * window / sent)
+        return max(self._least - self.elapsed, (self.writes_expected - self.writes_done) * window / sent)
 
     @property
     def pace(self) -> str:
@@ -138,22 +149,21 @@ class Progress:
 
     def _bars(self) -> RenderableType:
         meter = self._meter
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, justify="right")
-        grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-        last = "" if meter.last is None else f"{meter.last.domain} {SITES[meter.last.status][0]}"
-        rates = meter.pace if self._is_over else _joined(meter.time_left, meter.pace)
-        grid.add_row("Sites", *_bar(meter.sites_done, meter.sites_total), Text(last))
-        grid.add_row("Calls", *_bar(meter.calls_done, meter.calls_expected), Text(rates))
-        return grid
+        last = "" if meter.last is None else f"{SITES[meter.last.status][0]} {meter.last.domain}"
+        rates = [meter.pace] if self._is_over else [meter.time_left, meter.pace]
+        return _bars(
+            [
+                ("Sites", meter.sites_done, meter.sites_total, [last]),
+                ("Writes", meter.writes_done, meter.writes_expected, rates),
+            ],
+            self._console.width - _MARGIN,
+        )
 
     def _line(self) -> Text:
         meter = self._meter
-        sites = f"sites {number(meter.sites_done)}/{number(meter.sites_total)}"
-        calls = f"calls {number(meter.calls_done)}/{number(meter.calls_expected)}"
-        return Text(_joined(sites, calls, meter.pace, meter.time_left))
+        sites = f"sites {_count(meter.sites_done, meter.sites_total)}"
+        writes = f"writes {_count(meter.writes_done, meter.writes_expected)}"
+        return Text(_joined(sites, writes, meter.pace, meter.time_left))
 
 
 @asynccontextmanager
@@ -177,5 +187,34 @@ def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _bar(done: int, total: int) -> tuple[ProgressBar, str]:
-    return ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH), f"{number(done)}/{number(total)}"
+def _count(done: int, total: int) -> str:
+    return f"{number(done)}/{number(total)}"
+
+
+def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Table:
+    """Draw a line of label, bar, count and details for each row; what does not fit is left out, details first."""
+    labels = max(len(label) for label, *_ in rows)
+    counts = max(len(_count(done, total)) for _, done, total, _ in rows)
+    room = width - labels - counts - 3 * _GAP
+    details = [_fitting(parts, room - _LEAST_BAR) for *_, parts in rows]
+    bar = min(_WIDEST_BAR, max(_LEAST_BAR, room - max(map(cell_len, details))))
+    grid = Table.grid(padding=(0, _GAP))
+    grid.add_column(width=labels, no_wrap=True)
+    grid.add_column(width=bar, no_wrap=True)
+    grid.add_column(width=counts, no_wrap=True, justify="right")
+    grid.add_column(max_width=max(room - bar, 1), no_wrap=True, overflow="ellipsis", style="dim")
+    for (label, done, total, _), text in zip(rows, details, strict=True):
+        drawn = ProgressBar(total=max(total, 1), completed=done, width=bar)
+        grid.add_row(label, drawn, _count(done, total), Text(text))
+    return grid
+
+
+def _fitting(parts: Sequence[str], width: int) -> str:
+    """Join the first parts, as many as fit; the first is there in any case, to be cut."""
+    text = ""
+    for part in parts:
+        longer = _joined(text, part)
+        if text and cell_len(longer) > width:
+            break
+        text = longer
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"

@@ -1,7 +1,9 @@
 """What became of a run, for people and as data."""
 
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from rich.text import Text
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.output import error_data
 from panelica_async.cli.state import RunFiles
+from panelica_async.cli.traffic import Traffic
 from panelica_async.cli.wording import (
     SITES,
     duration,
@@ -20,10 +23,25 @@ from panelica_async.cli.wording import (
     pending_line,
     print_labelled,
     remark_lines,
+    sent,
     several,
     thing,
 )
-from panelica_async.provision import Remark, SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.errors import PanelicaError
+from panelica_async.provision import (
+    Journal,
+    Plan,
+    PlannedStep,
+    Record,
+    Remark,
+    SiteOutcome,
+    SiteStatus,
+    State,
+    StepOutcome,
+    StepStatus,
+    Verdict,
+)
+from panelica_async.provision.outcome import UNCERTAIN_HINT
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -38,12 +56,12 @@ class Ending:
 
     outcomes: tuple[SiteOutcome, ...]
     """One for each site."""
-    calls: int
-    """Calls that were sent, those for the plan and repetitions included."""
+    traffic: Traffic
+    """What was sent, with what the plan read and with repetitions."""
     seconds: float
     """Time it took, with making the plan."""
     interrupted: bool
-    error: Exception | None
+    error: PanelicaError | None
     """What ended the run before its time, if something did."""
 
 
@@ -98,7 +116,9 @@ class RunReport:
             "panel": self.panel,
             "counts": {"sites": len(ending.outcomes)} | {status.value: count for status, count in self.counts.items()},
             "pending_certificates": self.pending,
-            "calls": ending.calls,
+            "calls": ending.traffic.calls,
+            "writes": ending.traffic.writes,
+            "reads": ending.traffic.reads,
             "seconds": round(ending.seconds, 1),
             "interrupted": ending.interrupted,
             "error": None if ending.error is None else error_data(ending.error),
@@ -113,7 +133,7 @@ class RunReport:
         """Print the report."""
         console.print()
         console.print(self._summary(), soft_wrap=True)
-        console.print(f"{several(self.ending.calls, 'call')} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        console.print(f"{sent(self.ending.traffic)} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
         if self.pending:
             again = next_command("resume", *self.arguments)
             console.print(Text(pending_line(self.pending, again)), soft_wrap=True)
@@ -149,6 +169,54 @@ class RunReport:
         if self.passwords is not None:
             yield "Passwords", str(self.passwords)
         yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
+
+
+def broken_off(error: OSError | sqlite3.Error, journal: Journal, passwords: Path) -> PanelicaError:
+    """Return the error for a run that ended because its journal or its passwords could not be written."""
+    if isinstance(error, OSError):
+        path, problem = error.filename or passwords, error.strerror
+    else:
+        path, problem = journal.path, str(error)
+    return PanelicaError(
+        f"{path} cannot be written: {problem}",
+        hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
+    )
+
+
+def unfinished(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows."""
+    known = {outcome.domain for outcome in outcomes}
+    begun = journal.runs[-1].started_at if journal.runs else None
+    found = []
+    for site in plan.sites:
+        if site.site.domain not in known:
+            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            known_steps = [step for step in steps if step is not None]
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was broken off"))
+    return found
+
+
+def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+    """Return what is known of a step without its outcome; None when this run did not come to it."""
+    step = planned.step
+    if record is not None and record.is_doubtful:
+        reason = record.reason or "sent, and the run was broken off before the reply"
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+    if planned.verdict is Verdict.EXISTS:
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
+    if record is None or begun is None or record.at < begun:
+        return None
+    if record.state is State.FAILED:
+        return StepOutcome(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=record.reason,
+            code=record.code,
+            request_id=record.request_id,
+            calls=1,
+        )
+    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
+    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 
 
 def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from panelica_async.cli.planning import (
     print_plan,
 )
 from panelica_async.cli.progress import Meter, Progress
-from panelica_async.cli.report import Ending, RunReport
+from panelica_async.cli.report import Ending, RunReport, broken_off, unfinished
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import RunFiles, StateDirectory
 from panelica_async.cli.status import JournalStatus
@@ -130,7 +129,7 @@ async def _carry_out(
     panel: Panel, plan: Plan, journal: Journal, passwords: Path, options: RunOptions, interruption: Interruption
 ) -> Ending:
     least = plan.estimate(panel.limiter.limit).total_seconds()
-    meter = Meter(panel.limiter, sites=len(plan.sites), calls=plan.calls, least=least)
+    meter = Meter(panel.limiter, sites=len(plan.sites), writes=plan.writes, least=least)
     progress = Progress(options.output.messages, meter)
     run = apply(
         panel.client,
@@ -142,7 +141,7 @@ async def _carry_out(
         stop=interruption.rest,
     )
     outcomes: list[SiteOutcome] = []
-    fatal: Exception | None = None
+    fatal: PanelicaError | None = None
     interruption.rests = True
     try:
         async with progress.shown(), aclosing(run):
@@ -151,13 +150,13 @@ async def _carry_out(
     except (PanelicaError, OSError, sqlite3.Error) as error:
         if isinstance(error, ConfigurationError) and not outcomes:
             raise
-        fatal = error
+        fatal = error if isinstance(error, PanelicaError) else broken_off(error, journal, passwords)
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
     return Ending(
-        outcomes=(*outcomes, *_unfinished(plan, outcomes)),
-        calls=panel.limiter.granted,
+        outcomes=(*outcomes, *unfinished(plan, outcomes, journal)),
+        traffic=options.connection.traffic,
         seconds=meter.elapsed,
         interrupted=interruption.rest.is_set(),
         error=fatal,
@@ -166,10 +165,3 @@ async def _carry_out(
 
 def _generates_passwords(plan: Plan) -> bool:
     return any(planned.step.password_needed and planned.step.password is None for planned in plan.steps)
-
-
-def _unfinished(plan: Plan, outcomes: Iterable[SiteOutcome]) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none, because the run was broken off."""
-    known = {outcome.domain for outcome in outcomes}
-    domains = [site.site.domain for site in plan.sites if site.site.domain not in known]
-    return [SiteOutcome.of(domain, (), stopped="the run was broken off") for domain in domains]

@@ -13,7 +13,8 @@ from panelica_async.cli.connection import Connection
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import StateDirectory
-from panelica_async.cli.wording import object_table, record_name, several, thing
+from panelica_async.cli.traffic import Traffic
+from panelica_async.cli.wording import object_table, record_name, sent, several, thing
 from panelica_async.provision import Journal, Removal, RemovalStatus, State, undo
 
 
@@ -24,8 +25,8 @@ class UndoReport:
     journal: Path
     panel: str
     removals: tuple[Removal, ...]
-    calls: int
-    """Calls that were sent."""
+    traffic: Traffic
+    """What was sent, with what was read before and after."""
 
     @property
     def left_over(self) -> tuple[Removal, ...]:
@@ -39,7 +40,9 @@ class UndoReport:
             "journal": str(self.journal),
             "panel": self.panel,
             "counts": {status.value: counts[status] for status in RemovalStatus},
-            "calls": self.calls,
+            "calls": self.traffic.calls,
+            "writes": self.traffic.writes,
+            "reads": self.traffic.reads,
             "objects": [
                 {
                     "kind": removal.record.kind.value,
@@ -58,7 +61,7 @@ class UndoReport:
         removed = len(self.removals) - len(self.left_over)
         console.print(
             f"{several(removed, 'object')} removed, {several(len(self.left_over), 'object')} left over; "
-            f"{several(self.calls, 'call')} sent.",
+            f"{sent(self.traffic)} sent.",
             soft_wrap=True,
         )
         if self.left_over:
@@ -89,7 +92,7 @@ async def undo_runs(
                 journal=files.journal,
                 panel=panel.client.base_url,
                 removals=tuple(removals),
-                calls=panel.limiter.granted,
+                traffic=connection.traffic,
             )
     if output.json:
         output.document(report.to_dict())

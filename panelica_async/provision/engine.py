@@ -15,7 +15,7 @@ from panelica_async.provision.execution import Execution
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.outcome import Event, SiteOutcome, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.outcome import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
 from panelica_async.provision.steps import StepKind
@@ -251,7 +251,7 @@ class _Run:
             step=step,
             status=StepStatus.UNKNOWN,
             reason=reason,
-            hint="Look in the panel whether it is there; `resume` looks again.",
+            hint=UNCERTAIN_HINT,
             calls=1,
         )
 

@@ -21,7 +21,7 @@ from panelica_async.errors import (
 )
 from panelica_async.provision.journal import PENDING, Journal
 from panelica_async.provision.origin import Origin, OriginJudge
-from panelica_async.provision.outcome import FATAL, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.outcome import FATAL, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
 from panelica_async.provision.snapshot import Inventory, Listing
@@ -80,7 +80,7 @@ class Execution:
             case Verdict.CONFLICT:
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Verdict.UNKNOWN:
-                return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
+                return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
             case Verdict.CREATE | Verdict.BLOCKED:
                 return await self._create(step)
 
@@ -250,7 +250,7 @@ class Execution:
 
     def _unknown(self, step: Step, reason: str) -> StepOutcome:
         self._journal.unknown(step, reason)
-        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNKNOWN_HINT)
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
 
     def _password(self, step: Step) -> str:
         if not step.password_needed:
@@ -284,7 +284,6 @@ class _Departure:
 
 
 _CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
-_UNKNOWN_HINT = "Look in the panel whether it is there; `resume` looks again."
 _UNCERTAIN_HINT = "Set its password in the panel, or delete it there and apply again."
 
 

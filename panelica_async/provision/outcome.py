@@ -20,6 +20,8 @@ from panelica_async.provision.steps import Step
 
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
+UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
+"""What to do about a step whose outcome is uncertain."""
 
 
 class StepStatus(enum.StrEnum):

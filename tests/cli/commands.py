@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import re
 import select
 import signal
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,14 +103,16 @@ def read_document(process: Process) -> Any:
 
 
 class Terminal:
-    """The command in a process of its own, on a terminal of 100 columns."""
+    """The command in a process of its own, on a terminal."""
 
-    def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
+    def __init__(self, directory: Path, arguments: tuple[str, ...], columns: int = 100) -> None:
+        self.columns = columns
         self._screen, its_end = os.openpty()
+        termios.tcsetwinsize(its_end, (24, columns))
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _MAIN_ON_TERMINAL, *arguments],
             cwd=directory,
-            env=environment(TERM="xterm-256color", COLUMNS="100"),
+            env=environment(TERM="xterm-256color"),
             stdin=its_end,
             stdout=its_end,
             stderr=its_end,
@@ -131,6 +135,11 @@ class Terminal:
             while self._read(within=3):
                 pass
 
+    @property
+    def screen(self) -> list[str]:
+        """What is to be seen, with what has scrolled away."""
+        return screen(self.text, self.columns)
+
     def end(self) -> int:
         while self._read():
             pass
@@ -152,6 +161,31 @@ class Terminal:
             text = ""
         self.text += text
         return bool(text)
+
+
+def screen(text: str, columns: int) -> list[str]:
+    """Return the lines that a terminal shows after a text, those that have scrolled away first.
+
+    Knows what rich writes to redraw lines, and how the kernel shows Ctrl-C.
+    """
+    lines, row, column = [""], 0, 0
+    for token in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|.", text, re.DOTALL):
+        if token == "\n":
+            row += 1
+        elif token == "\r":
+            column = 0
+        elif token.endswith("A") and token.startswith("\x1b"):
+            row -= int(token[2:-1] or 1)
+        elif token == "\x1b[2K":
+            lines[row] = ""
+        elif not token.startswith("\x1b"):
+            if column == columns:
+                row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+            lines[row] = lines[row][:column].ljust(column) + token + lines[row][column + 1 :]
+            column += 1
+        lines += [""] * (row + 1 - len(lines))
+    return [line.rstrip() for line in lines]
 
 
 def write_manifest(path: Path, sites: int, **changed: str) -> Path:

@@ -30,8 +30,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def terminal(*arguments: str) -> Terminal:
-        opened.append(Terminal(tmp_path, arguments))
+    def terminal(*arguments: str, columns: int = 100) -> Terminal:
+        opened.append(Terminal(tmp_path, arguments, columns))
         return opened[-1]
 
     yield terminal

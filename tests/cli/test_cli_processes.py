@@ -1,5 +1,6 @@
 """The command in a process of its own: signals, pipes, a real server."""
 
+import re
 import signal
 import socket
 import sqlite3
@@ -84,7 +85,12 @@ def test_two_signals_break_off(
     assert outcome.code == 130
     assert "panelica provision resume launch.csv --sandbox" in outcome.stdout
     [journal] = panelica("provision", "status", "--json").json["journals"]
-    assert journal["counts"]["unknown"] > 0
+    uncertain = [entry["name"] for entry in journal["bad"]]
+    assert journal["counts"]["unknown"] == len(uncertain) > 0
+    assert f" {len({entry['site'] for entry in journal['bad']})} in doubt" in outcome.stdout.splitlines()[1]
+    assert [name for name in uncertain if name not in outcome.stdout] == []
+    assert "Hint: Look in the panel whether it is there" in outcome.stdout
+    assert "CancelledError" not in outcome.stderr
     assert panelica("provision", "resume", "launch.csv", *FAST).code == 0
     assert objects(DATABASE) == undisturbed
 
@@ -108,13 +114,31 @@ def test_without_a_terminal_there_are_no_control_characters(start: Start, manife
         assert text.replace("\n", "").isprintable()
 
 
-def test_on_a_terminal_there_are_bars(terminal: OpenTerminal, manifest: Path) -> None:
-    run = terminal("provision", "apply", "launch.csv", *FAST)
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_on_a_terminal_there_are_bars(panelica: Command, terminal: OpenTerminal, manifest: Path, columns: int) -> None:
+    run = terminal("provision", "apply", "launch.csv", *FAST, columns=columns)
     assert run.end() == 0
-    assert "━" in run.text
-    assert "3/3" in run.text
     assert "3 sites: " in run.text
     assert "[y/N]" not in run.text
+    [sites], [writes] = ([line for line in run.screen if line.startswith(word)] for word in ("Sites ", "Writes "))
+    assert re.match(r"Sites   ━{10,}  +3/3  done site\d\.example", sites)
+    assert re.match(r"Writes  ━{10,}  28/28", writes)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_interrupted_on_a_terminal_it_leaves_the_bars_once(
+    panelica: Command, terminal: OpenTerminal, tmp_path: Path, signals: int
+) -> None:
+    write_manifest(tmp_path / "launch.csv", SITES)
+    run = terminal("provision", "apply", "launch.csv", *SLOW, columns=60)
+    wait_until(lambda: created(JOURNAL) >= 20)
+    for number in range(signals):
+        run.type("\x03")
+        run.read_until("Stopping:" if number == 0 else f"{SITES} sites:")
+    assert run.end() == 130
+    assert len([line for line in run.screen if line.startswith("Sites ")]) == 1
+    assert len([line for line in run.screen if line.startswith("Writes ")]) == 1
+    assert not [line for line in run.screen if line.startswith("call ")]
 
 
 def test_on_a_terminal_it_asks_before_it_writes(

@@ -1,12 +1,16 @@
 import asyncio
 import io
 
+import attrs
 import pytest
 from rich.console import Console
 
 from panelica_async import RateLimit, RateLimiter
 from panelica_async.cli.progress import Meter, Progress
-from panelica_async.provision import Event, SiteOutcome, SiteStatus
+from panelica_async.provision import Event, Manifest, SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.provision.steps import steps_of
+
+[(_, (STEP, *_others))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "acme"}]))
 
 
 class Clock:
@@ -40,12 +44,19 @@ class Stream(io.StringIO):
 
 
 def meter(limiter: Granting, clock: Clock, *, least: float = 0.0) -> Meter:
-    return Meter(limiter, sites=3, calls=100, least=least, clock=clock)  # type: ignore[arg-type] # no more is needed
+    return Meter(limiter, sites=3, writes=100, least=least, clock=clock)  # type: ignore[arg-type] # no more is needed
 
 
-def event(calls: int = 0, status: SiteStatus | None = None, reason: str | None = None) -> Event:
+def event(writes: int = 0, status: SiteStatus | None = None, reason: str | None = None) -> Event:
+    """Return the event of a step after which so many writes were sent, or that of a site; 8 reads went before."""
     site = None if status is None else SiteOutcome(domain="a.example", status=status, steps=(), reason=reason)
-    return Event(sites_done=0, sites_total=3, calls_done=calls, calls_expected=100, site=site)
+    return Event(sites_done=0, sites_total=3, calls_done=8 + writes, calls_expected=108, site=site)
+
+
+def take(measured: Meter, writes: int) -> None:
+    """Let a meter know that so many writes were sent by now."""
+    step = StepOutcome(step=STEP, status=StepStatus.CREATED, calls=writes - measured.writes_done)
+    measured.note(attrs.evolve(event(writes), step=step))
 
 
 def test_pace_counts_the_last_minute() -> None:
@@ -54,7 +65,7 @@ def test_pace_counts_the_last_minute() -> None:
     for second in range(90):
         clock.now = 100.0 + second
         limiter.granted = second * 2
-        measured.note(event(second * 2))
+        take(measured, second * 2)
     assert measured.pace == "120 of 300 calls in the last minute"
     limiter.limit = RateLimit()
     assert measured.pace == "120 calls in the last minute"
@@ -67,13 +78,33 @@ def test_remaining_time_is_that_of_the_quota_or_of_the_pace() -> None:
     assert measured.time_left == ""
     clock.now += 10
     limiter.granted = 50  # a burst
-    measured.note(event(50))
+    take(measured, 50)
     assert measured.remaining == pytest.approx(50.0)  # the quota lets nobody be faster
     clock.now += 40
     limiter.granted = 60
-    measured.note(event(60))
-    assert measured.remaining == pytest.approx(40 * 20 / 10)  # 40 calls to come, 10 in the last 20 s
-    assert measured.time_left == "1 min 20 s left"
+    take(measured, 60)
+    assert measured.remaining == pytest.approx(40 * 50 / 60)  # 40 writes to come, 60 in 50 s
+    assert measured.time_left == "33 s left"
+
+
+def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
+    """On a shared key, others may have used up what is left of a minute: then hardly a call goes out until the next."""
+    clock, limiter = Clock(), Granting(300)
+    measured = meter(limiter, clock)
+    clock.now += 35
+    limiter.granted = 200
+    take(measured, 28)
+    clock.now += 25
+    limiter.granted = 202
+    take(measured, 30)
+    assert measured.remaining == pytest.approx(70 * 60 / 202)
+
+
+def test_writes_are_counted_whatever_is_read_meanwhile() -> None:
+    measured = meter(Granting(None), Clock())
+    take(measured, 20)
+    measured.note(Event(sites_done=0, sites_total=3, calls_done=30, calls_expected=110))
+    assert (measured.writes_done, measured.writes_expected) == (20, 100)
 
 
 def test_sites_that_were_skipped_are_not_done() -> None:
@@ -86,32 +117,49 @@ def test_sites_that_were_skipped_are_not_done() -> None:
 async def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("panelica_async.cli.progress._LINE_EVERY", 0.001)
     stream = Stream("sites")
-    progress = Progress(Console(file=stream, width=120), meter(Granting(300), Clock()))
+    measured = meter(Granting(300), Clock())
+    progress = Progress(Console(file=stream, width=120), measured)
     async with progress.shown():
+        take(measured, 7)
         progress.note(event(7, SiteStatus.FAILED, "mailbox info@a.example: the plan is full [Starter]"))
         await stream.has_it.wait()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "failed a.example: mailbox info@a.example: the plan is full [Starter]"
-    assert lines[1] == "sites 1/3, calls 7/100, 0 of 300 calls in the last minute"
+    assert lines[1] == "sites 1/3, writes 7/100, 0 of 300 calls in the last minute"
 
 
-async def test_bars_on_a_terminal() -> None:
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
     stream = io.StringIO()
-    console = Console(file=stream, width=120, force_terminal=True, force_interactive=True, color_system=None)
-    progress = Progress(console, meter(Granting(300), Clock()))
+    console = Console(file=stream, width=width, force_terminal=True, force_interactive=True, color_system=None)
+    clock = Clock()
+    measured = meter(Granting(300), clock, least=700.0)
+    progress = Progress(console, measured)
     async with progress.shown():
+        clock.now += 1
+        measured._limiter.granted = 1  # type: ignore[misc] # it is the stand-in
+        take(measured, 50)
         progress.note(event(50, SiteStatus.DONE))
-        progress.note(event(51, SiteStatus.UNKNOWN, "no reply"))
+        progress.note(event(50, SiteStatus.UNKNOWN, "no reply"))
+        drawn = console.render_lines(progress._bars())
+    sites, writes = ("".join(segment.text for segment in line).rstrip() for line in drawn)
+    assert max(len(sites), len(writes)) <= width - 4
+    assert sites.startswith("Sites   ━")
+    assert "  2/3" in sites
+    assert writes.startswith("Writes  ━")
+    assert "50/100" in writes
+    assert ("11 min 39 s left" in writes) is (width >= 60)
+    assert ("in the last minute" in writes) is (width >= 100)
+    assert ("in doubt a.example" in sites) is (width >= 60)
     text = stream.getvalue()
     assert "in doubt a.example: no reply" in text
-    assert "2/3" in [line for line in text.splitlines() if "Sites" in line][-1]
-    assert "51/100  0 of 300 calls in the last minute" in [line for line in text.splitlines() if "Calls" in line][-1]
+    assert ("1 of 300 calls in the last minute" in text) is (width >= 80)
 
 
 async def test_real_limiter_is_what_it_measures() -> None:
     limiter = RateLimiter(RateLimit())
-    measured = Meter(limiter, sites=1, calls=3, least=0.0)
+    measured = Meter(limiter, sites=1, writes=3, least=0.0)
     for _ in range(3):
         await limiter.acquire()
-    measured.note(event(3))
+    take(measured, 3)
     assert measured.pace == "3 calls in the last minute"

@@ -172,7 +172,7 @@ def test_plan_shows_what_would_be_done_and_does_nothing(panelica: Command, manif
     rows = {line.rpartition("  ")[0].split("  ")[0]: line.split()[-4:] for line in outcome.stdout.splitlines()}
     assert rows["mailboxes"] == ["4", "-", "-", "-"]
     assert rows["DNS records"] == ["6", "-", "-", "-"]
-    assert "28 calls to come, at least 0 s at 300 calls a minute and 10,000 calls an hour." in outcome.stdout
+    assert "28 writes to come, at least 0 s at 300 calls a minute and 10,000 calls an hour." in outcome.stdout
     assert "starter 20 s" in outcome.stdout
     assert objects(Path(".panelica/sandbox.db"))["domains"] == []
     assert not Path(".panelica/launch.journal.db").exists()
