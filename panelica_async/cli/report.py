@@ -41,7 +41,7 @@ from panelica_async.provision import (
     StepStatus,
     Verdict,
 )
-from panelica_async.provision.outcome import UNCERTAIN_HINT
+from panelica_async.provision.outcome import NOT_SENT, UNCERTAIN_HINT
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -204,7 +204,7 @@ def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) 
         return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
     if planned.verdict is Verdict.EXISTS:
         return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
-    if record is None or begun is None or record.at < begun:
+    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
         return None
     if record.state is State.FAILED:
         return StepOutcome(

@@ -21,7 +21,7 @@ from panelica_async.errors import (
 )
 from panelica_async.provision.journal import PENDING, Journal
 from panelica_async.provision.origin import Origin, OriginJudge
-from panelica_async.provision.outcome import FATAL, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.outcome import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
 from panelica_async.provision.snapshot import Inventory, Listing
@@ -129,7 +129,7 @@ class Execution:
                 self._journal.unknown(step, "cancelled on its way")
             else:
                 self._take_back(step)
-                self._journal.failed(step, "cancelled before it was sent")
+                self._journal.failed(step, NOT_SENT)
             raise
         except PanelicaError as error:
             if _may_have_run(error):

@@ -22,6 +22,8 @@ FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimit
 """Errors that every further call would meet too."""
 UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
 """What to do about a step whose outcome is uncertain."""
+NOT_SENT: Final = "cancelled before it was sent"
+"""Reason in the journal of a step that a run which was broken off did not come to send."""
 
 
 class StepStatus(enum.StrEnum):

@@ -84,15 +84,30 @@ def test_two_signals_break_off(
     outcome = run_in_the_middle.end()
     assert outcome.code == 130
     assert "panelica provision resume launch.csv --sandbox" in outcome.stdout
-    [journal] = panelica("provision", "status", "--json").json["journals"]
-    uncertain = [entry["name"] for entry in journal["bad"]]
-    assert journal["counts"]["unknown"] == len(uncertain) > 0
-    assert f" {len({entry['site'] for entry in journal['bad']})} in doubt" in outcome.stdout.splitlines()[1]
-    assert [name for name in uncertain if name not in outcome.stdout] == []
-    assert "Hint: Look in the panel whether it is there" in outcome.stdout
-    assert "CancelledError" not in outcome.stderr
     assert panelica("provision", "resume", "launch.csv", *FAST).code == 0
     assert objects(DATABASE) == undisturbed
+
+
+def test_two_signals_report_what_was_on_its_way(
+    panelica: Command, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path / "launch.csv", SITES)
+    server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise", "--latency", "0.5", "--json")
+    for name, value in read_document(server).items():
+        monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
+    run = start("provision", "apply", "launch.csv", "--yes")
+    wait_until(lambda: created(JOURNAL) >= 10)
+    run.send(signal.SIGINT)
+    run.send(signal.SIGTERM)
+    outcome = run.end()
+    assert outcome.code == 130
+    [journal] = panelica("provision", "status", "--json").json["journals"]
+    uncertain = [entry for entry in journal["bad"] if entry["state"] == "unknown"]
+    assert uncertain != []
+    assert f" {len({entry['site'] for entry in uncertain})} in doubt" in outcome.stdout
+    assert [entry["name"] for entry in uncertain if entry["name"] not in outcome.stdout] == []
+    assert "Hint: Look in the panel whether it is there" in outcome.stdout
+    assert "CancelledError" not in outcome.stderr
 
 
 def test_second_writer_is_turned_away(panelica: Command, run_in_the_middle: Process) -> None:

@@ -79,6 +79,33 @@ def test_messages_whose_reader_has_gone_stop_no_run(
     assert report["counts"] == {"sites": 3, "done": 3, "exists": 0, "failed": 0, "unknown": 0, "skipped": 0}
 
 
+def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
+    panelica: Command, start: Callable[..., Process], manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise", "--json")
+    for name, value in read_document(server).items():
+        monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
+    # No file of the command may grow beyond 128 blocks of 512 bytes, as on a full disk: its journal does.
+    limited = ["sh", "-c", 'ulimit -f 128; exec "$@"', "sh", sys.executable, "-c", MAIN]
+    ended = subprocess.run(
+        [*limited, "provision", "apply", "launch.csv", "--yes", "--json"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+    report = json.loads(ended.stdout)
+    assert ended.returncode == 1
+    assert report["error"]["message"].startswith(
+        f"{Path('.panelica/launch.journal.db').absolute()} cannot be written: "
+    )
+    assert "then `resume`" in report["error"]["hint"]
+    assert [step["status"] for site in report["sites"] for step in site["steps"]].count("created") > 0
+    assert b"Traceback" not in ended.stderr
+    assert panelica("provision", "resume", "launch.csv", "--yes").code == 0
+    assert len(objects(Path("panel.db"))["mailboxes"]) == 4
+
+
 def test_streams_that_were_never_open_stop_no_run(panelica: Command, manifest: Path) -> None:
     command = [sys.executable, "-c", MAIN, "provision", "apply", "launch.csv", *FAST]
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(), check=False)
