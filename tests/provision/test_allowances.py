@@ -138,6 +138,28 @@ def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "others", "verdict"),
+    [
+        ({"plan_id": "p1"}, (), "conflict"),
+        ({"plan_name": "small"}, (), "conflict"),
+        # Plans of two owners: which of them it is, is not known.
+        ({"plan_name": "Small"}, (HostingPlan(id="p2", name="SMALL"),), "create"),
+        ({"plan_name": "Out of sight"}, (), "create"),
+    ],
+)
+def test_the_plan_of_an_account_is_known_by_id_or_name(
+    shown: dict[str, str], others: tuple[HostingPlan, ...], verdict: str
+) -> None:
+    snapshot = Snapshot(
+        accounts=(Account(id="a1", username="alder", **shown),),
+        plans=(HostingPlan(id="p1", name="Small", max_domains=0), *others),
+    )
+    plan = Plan.decide(Manifest.from_data([{"domain": "s0.example", "owner": "alder"}]), snapshot, {})
+
+    assert [planned.verdict.value for planned in plan.steps] == ["exists", verdict]
+
+
+@pytest.mark.parametrize(
     ("offered", "wanted", "reason"),
     [
         (["8.3", "8.4"], "8.4", None),

@@ -71,9 +71,10 @@ async def test_orders_are_pending_until_the_panel_is_done(box: Sandbox, clock: C
     assert pending(journal) == []
 
 
-async def test_an_order_found_after_a_lost_reply_is_pending_too(box: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.THIN_REPLY])
+async def test_an_order_whose_reply_says_little_is_pending(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
     journal = tmp_path / "run.journal"
-    async with FaultyPanel(box, at(3, Fault.LOST_REPLY)) as proxy:
+    async with FaultyPanel(box, at(3, fault)) as proxy:
         assert (await run(box, journal, proxy.base_url))["alder.example"] == ("created", True)
         assert proxy.reached.is_set()
 

@@ -328,6 +328,18 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
             {**EXISTING, "plans": ()}, "account:alder", "exists", id="a plan out of sight, known by the account's row"
         ),
         pytest.param(changed("accounts", plan_name=None), "account:alder", "exists", id="plan by id"),
+        pytest.param(
+            changed("accounts", plan_id="starter", plan_name=None) | {"plans": ()},
+            "account:alder",
+            "conflict",
+            id="a plan out of sight, by an id in other case",
+        ),
+        pytest.param(
+            changed("accounts", plan_id="Starter", plan_name=None) | {"plans": ()},
+            "account:alder",
+            "exists",
+            id="a plan out of sight, by its id",
+        ),
         pytest.param(changed("domains", php_version=None), "domain:alder.example", "exists", id="no version shown"),
         pytest.param(
             changed("domains", web_server="nginx_only"), "domain:alder.example", "exists", id="other vocabulary"

@@ -94,6 +94,7 @@ def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there
         ("@ TXT v=spf1 mx -all", "@ TXT v=spf10"),
         ("_dmarc TXT v=DMARC1; p=none", "_dmarc TXT v=spf1 -all"),
         ("www CNAME alder.example", "*.www A 192.0.2.1"),
+        ("_domainkey TXT o=-", "_domainkey TXT o=~"),
     ],
 )
 def test_records_that_can_stand_together_are_created(wanted: str, there: str) -> None:
@@ -166,13 +167,19 @@ def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None
 
 def test_a_domain_within_that_of_another_account_is_remarked() -> None:
     sites = [
-        {"domain": "shop.alder.example", "owner": name, "email": f"{name}@mail.example"} for name in ("alder", "beech")
+        {"domain": domain, "owner": owner, "email": f"{owner}@mail.example"}
+        for domain, owner in (
+            ("shop.alder.example", "alder"),
+            ("shop.alder.example", "beech"),
+            ("shop.elm.example", "beech"),
+        )
     ]
-    snapshot = Snapshot(accounts=(ACCOUNT,), domains=(DOMAIN,))
+    # Whose the last domain is, the panel does not say.
+    snapshot = Snapshot(accounts=(ACCOUNT,), domains=(DOMAIN, Domain(id="d2", domain="elm.example")))
 
-    own, foreign = (Plan.decide(Manifest.from_data([site]), snapshot, {}).remarks for site in sites)
+    own, foreign, unknown = (Plan.decide(Manifest.from_data([site]), snapshot, {}).remarks for site in sites)
 
-    assert own == ()
+    assert own == unknown == ()
     assert foreign == (
         Remark("domain shop.alder.example", "the domain lies within alder.example, which belongs to another account"),
     )

@@ -73,7 +73,7 @@ class DnsRecordStep(Step):
             if (kind, content) == (wanted.type, wanted.content):
                 return self._compare(record.id, record.priority, record.ttl)
             if why := clash(name, wanted.type, wanted.content, kind, content):
-                reason = reason or f"the name has the record {kind} {shown(content)} already, and {why}"
+                reason = f"the name has the record {kind} {shown(content)} already, and {why}"
         return ABSENT if reason is None else different(reason)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
