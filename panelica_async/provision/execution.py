@@ -24,6 +24,7 @@ from panelica_async.provision.origin import Origin, OriginJudge
 from panelica_async.provision.outcome import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.remarks import PASSWORD_NOT_SET
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.provision.steps import Likeness, Match, Step, StepKind, View
 from panelica_async.telemetry import Event, Sent
@@ -163,7 +164,7 @@ class Execution:
             case Likeness.EQUAL if self._origin(step, found.object_id) is Origin.OTHERS:
                 if not was_doubtful:
                     self._take_back(step)
-                return self._found(step, found, "was there already")
+                return self._met(step, found)
             case Likeness.EQUAL:
                 return self._created(step, found, "there was no proper reply; found by looking")
             case Likeness.ABSENT if not isinstance(error, ResponseError):
@@ -190,7 +191,7 @@ class Execution:
             return self._failed(step, error, found.reason, was_doubtful=was_doubtful)
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
-        return self._found(step, found, "was there already")
+        return self._met(step, found)
 
     async def _look(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
@@ -231,6 +232,11 @@ class Execution:
         self._ids[step.id] = there.object_id
         self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
         return attrs.evolve(_there(step, there, reason), status=StepStatus.CREATED)
+
+    def _met(self, step: Step, there: Match) -> StepOutcome:
+        """Return the outcome of a step whose object others created since the plan was made."""
+        remark = None if step.password is None else PASSWORD_NOT_SET
+        return attrs.evolve(self._found(step, there, "was there already"), remark=remark)
 
     def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:
         self._ids[step.id] = there.object_id

@@ -331,6 +331,23 @@ async def test_what_somebody_else_made_meanwhile_is_found(box: Sandbox, tmp_path
         assert {journal.records[step_id].state for step_id in there} == {State.FOUND}
 
 
+async def test_a_password_is_not_set_on_what_others_made_meanwhile(box: Sandbox) -> None:
+    manifest = Manifest.from_data(
+        [{"domain": "a.example", "owner": "a", "email": "a@a.example", "password": "correct-horse", "ssl": "yes"}]
+    )
+    async with client(box) as panel:
+        plan = await Plan.build(panel, manifest)
+        await panel.accounts.create(username="a", email="a@a.example", password="another-one")
+        (outcome,) = await collect(apply(panel, plan))
+
+    assert plan.remarks == ()
+    assert [(step.status.value, step.remark) for step in outcome.steps] == [
+        ("exists", "the object is there already: the password in the manifest is not set, even if it is new"),
+        ("created", None),
+        ("created", None),
+    ]
+
+
 async def test_a_name_that_somebody_else_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
