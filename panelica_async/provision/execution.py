@@ -24,7 +24,7 @@ from panelica_async.provision.origin import Origin, OriginJudge
 from panelica_async.provision.outcome import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
 from panelica_async.provision.plan import Plan, PlannedStep, Verdict
-from panelica_async.provision.remarks import PASSWORD_NOT_SET
+from panelica_async.provision.remarks import THERE_ALREADY
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.provision.steps import Likeness, Match, Step, StepKind, View
 from panelica_async.telemetry import Event, Sent
@@ -235,7 +235,7 @@ class Execution:
 
     def _met(self, step: Step, there: Match) -> StepOutcome:
         """Return the outcome of a step whose object others created since the plan was made."""
-        remark = None if step.password is None else PASSWORD_NOT_SET
+        remark = None if step.password is None else THERE_ALREADY
         return attrs.evolve(self._found(step, there, "was there already"), remark=remark)
 
     def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:

@@ -8,7 +8,7 @@ from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.provision.steps import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 
-PASSWORD_NOT_SET = "the object is there already: the password in the manifest is not set, even if it is new"
+THERE_ALREADY = "the object is there already: the password in the manifest is not set, even if it is new"
 _ORDERED_ANEW = "the certificate is ordered anew, because the one before it has failed or expired"
 _OTHER_RECORD = "the record is not in the manifest and stays, beside the wanted ones of its name and type"
 _SUSPENDED = "the account or domain is suspended: the panel may refuse what is to be created in it"
@@ -37,7 +37,7 @@ def remarks_on(
 
 def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
     """Yield a remark for each object that has a password in the manifest: whether it has this one, no list shows."""
-    yield from (Remark(_name(step), PASSWORD_NOT_SET) for step in existing if step.password is not None)
+    yield from (Remark(_name(step), THERE_ALREADY) for step in existing if step.password is not None)
 
 
 def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
