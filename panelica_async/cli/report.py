@@ -85,9 +85,9 @@ class RunReport:
         return {status: counts[status] for status in SiteStatus}
 
     @property
-    def pending(self) -> int:
-        """Number of certificates that the panel has not issued yet."""
-        return len({step.step.id for outcome in self.ending.outcomes for step in outcome.steps if step.is_pending})
+    def pending(self) -> list[str]:
+        """Domains whose certificate was not active when it was last looked at."""
+        return [step.step.key for outcome in self.ending.outcomes for step in outcome.steps if step.is_pending]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -136,7 +136,7 @@ class RunReport:
         console.print(f"{sent(self.ending.traffic)} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
         if self.pending:
             again = next_command("resume", *self.arguments)
-            console.print(Text(pending_line(self.pending, again)), soft_wrap=True)
+            console.print(Text(pending_line(len(self.pending), again)), soft_wrap=True)
         for line in remark_lines(self._all_remarks):
             console.print(Text(line), soft_wrap=True)
         bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]

@@ -81,7 +81,7 @@ class JournalStatus:
 
     @property
     def pending(self) -> list[Record]:
-        """Certificates that were not issued yet when they were last looked at."""
+        """Certificates that were not active when they were last looked at."""
         return [record for record in self.records if record.is_pending]
 
     @property

@@ -209,7 +209,7 @@ def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, man
     report = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
     again = panelica("provision", "apply", "launch.csv", *FAST)
     pending = "3 certificates were ordered and not active when last looked at"
-    assert report["pending_certificates"] == 3
+    assert sorted(report["pending_certificates"]) == ["site1.example", "site2.example", "site3.example"]
     assert f"{pending}." in again.stderr
     assert f"{pending}; `panelica provision resume launch.csv --sandbox" in again.stdout
     status = panelica("provision", "status", "launch.csv")
@@ -217,9 +217,9 @@ def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, man
 
     change_panel("UPDATE certificates SET ready_at = 0 WHERE domain_id <> (SELECT min(domain_id) FROM certificates)")
     report = panelica("provision", "resume", "launch.csv", *FAST, "--json").json
-    assert report["pending_certificates"] == 1
+    [waiting] = report["pending_certificates"]
     [journal] = panelica("provision", "status", "launch.csv", "--json").json["journals"]
-    assert len(journal["pending_certificates"]) == 1
+    assert journal["pending_certificates"] == [waiting]
     assert journal["counts"]["done"] == 28
 
 
