@@ -64,7 +64,7 @@ async def sandbox(
             if output.json:
                 output.document(access)
             else:
-                output.stream.write(_announcement(access))
+                output.stream.write(_announcement(access, running.webhook_secret))
             await stopped.wait()
     output.say("Stopped.")
     return ExitCode.OK
@@ -86,12 +86,13 @@ def _serving(certificate: Path | None, private_key: Path | None) -> ssl.SSLConte
     return context
 
 
-def _announcement(access: dict[str, str]) -> str:
+def _announcement(access: dict[str, str], webhook_secret: str) -> str:
     exports = "".join(f"export PANELICA_{name.upper()}={value}\n" for name, value in access.items())
     return (
         "The sandbox is running; Ctrl-C stops it.\n\n"
         f"Base URL    {access['base_url']}\n"
         f"API key     {access['api_key']}\n"
-        f"API secret  {access['api_secret']}\n\n"
+        f"API secret  {access['api_secret']}\n"
+        f"Webhooks    {webhook_secret} signs what is delivered\n\n"
         f"{exports}"
     )

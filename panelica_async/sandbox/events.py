@@ -1,34 +1,39 @@
-"""Events and their deliveries to webhooks.
+"""Events, and the deliveries that webhooks are due."""
 
-Nothing is contacted: every delivery succeeds. Guesses: status 200, an answer after 50 to 249 ms.
-"""
+import json
+from typing import Any
 
-from zlib import crc32
+from panelica_async.sandbox.store import Store, new_id, timestamp
 
-from panelica_async.sandbox.store import Store, new_id
+PENDING, SUCCESS, FAILED = "pending", "success", "failed"
+NOT_DELIVERED = "not_delivered"
+"""For destinations that the sandbox never contacts."""
 
-_SUCCESS = 200
 
+def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
+    """Note a delivery to each active webhook that asks for an event.
 
-def emit(store: Store, event_type: str) -> None:
-    """Log a delivery to each active webhook that asks for an event."""
+    Args:
+        store: The state.
+        event_type: The event, such as `domain.created`.
+        data: The object it happened to, as the API shows it.
+    """
     webhooks = store.connection.execute(
         "SELECT w.id FROM webhooks AS w, json_each(w.events) AS e WHERE w.active AND e.value = ?", (event_type,)
     )
     for row in webhooks.fetchall():
-        deliver(store, row["id"], event_type)
+        deliver(store, row["id"], event_type, data)
 
 
-def deliver(store: Store, webhook_id: str, event_type: str) -> None:
-    """Log a delivery of an event to a webhook."""
-    event_id = f"evt_{new_id()}"
+def deliver(store: Store, webhook_id: str, event_type: str, data: dict[str, Any]) -> None:
+    """Note a delivery of an event to a webhook; `deliveries` sends it once the call is committed.
+
+    Guess: the envelope of what is sent.
+    """
+    event_id, delivery_id = f"evt_{new_id()}", new_id()
+    payload = {"id": event_id, "type": event_type, "created_at": timestamp(store.now()), "data": data}
     store.execute(
-        "INSERT INTO webhook_deliveries VALUES (?, ?, ?, ?, 'success', ?, ?, 0, ?)",
-        new_id(),
-        webhook_id,
-        event_type,
-        event_id,
-        _SUCCESS,
-        50 + crc32(event_id.encode()) % 200,
-        store.now(),
-    )
+        "INSERT INTO webhook_deliveries VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?)",
+        delivery_id, webhook_id, event_type, event_id, PENDING, store.now(),
+    )  # fmt: skip
+    store.execute("INSERT INTO webhook_payloads VALUES (?, ?)", delivery_id, json.dumps(payload, ensure_ascii=False))

@@ -20,6 +20,7 @@ from aiohttp.http import HttpProcessingError
 from panelica_async.core.json_codec import dumps
 from panelica_async.facts import TIERS
 from panelica_async.sandbox.authentication import is_key
+from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
 from panelica_async.sandbox.document import Document, Json, shipped_document
 from panelica_async.sandbox.errors import ApiError, bad_request
 from panelica_async.sandbox.exchange import Request
@@ -154,7 +155,9 @@ class Sandbox:
         except BaseException:
             store.close()
             raise
-        self._running = _Running(panel, store, runner, credentials)
+        deliveries = Deliveries(store)
+        deliveries.send_pending()
+        self._running = _Running(panel, store, runner, credentials, deliveries)
 
     async def stop(self) -> None:
         """Stop listening and close the database. Does nothing when it is not running."""
@@ -162,6 +165,7 @@ class Sandbox:
             return
         running, self._running = self._running, None
         await running.runner.cleanup()
+        await running.deliveries.stop()
         running.store.close()
 
     @property
@@ -180,6 +184,11 @@ class Sandbox:
     def api_secret(self) -> str:
         """Secret half of the root key, as it was at the start."""
         return self._now().credentials.api_secret
+
+    @property
+    def webhook_secret(self) -> str:
+        """Secret that webhook deliveries are signed with; see `panelica_async.sandbox.deliveries`."""
+        return webhook_secret(self._now().store)
 
     @property
     def database(self) -> sqlite3.Connection:
@@ -261,6 +270,8 @@ class Sandbox:
             if self._latency:
                 await asyncio.sleep(self._latency)
             answer = panel.answer(attrs.evolve(head, body=body))
+            if request.method != "GET":
+                self._now().deliveries.send_pending()
         self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
         headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:
@@ -290,3 +301,4 @@ class _Running:
     store: Store
     runner: web.AppRunner
     credentials: Credentials
+    deliveries: Deliveries

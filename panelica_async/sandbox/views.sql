@@ -10,6 +10,12 @@ CREATE TABLE IF NOT EXISTS main.objects (
     PRIMARY KEY (collection, id)
 );
 
+-- What a delivery sends.
+CREATE TABLE IF NOT EXISTS main.webhook_payloads (
+    delivery_id TEXT PRIMARY KEY REFERENCES webhook_deliveries (id) ON DELETE CASCADE,
+    body TEXT NOT NULL  -- JSON
+);
+
 CREATE TEMP VIEW plan AS
 SELECT
     id, name, slug, max_domains, max_databases, max_email_accounts, max_ftp_accounts, disk_space_mb, bandwidth_mb,
@@ -123,6 +129,8 @@ FROM webhooks;
 
 CREATE TEMP VIEW webhook_delivery AS
 SELECT
-    id, webhook_id AS _webhook_id, event_type, event_id, status, status_code, response_time_ms, retry_count, created_at,
-    rowid AS _position
+    id, webhook_id AS _webhook_id, event_type, event_id, status,
+    -- A destination that gave no answer has neither.
+    nullif(status_code, 0) AS status_code, CASE WHEN status_code > 0 THEN response_time_ms END AS response_time_ms,
+    retry_count, created_at, rowid AS _position
 FROM webhook_deliveries;

@@ -39,8 +39,9 @@ def create(call: Call) -> Reply:
     }
     call.store.insert("account", row)
     make_home(call.store, account_id, username)
-    emit(call.store, "user.created")
-    return Reply(call.store.get("account", account_id))
+    account = call.store.get("account", account_id)
+    emit(call.store, "user.created", account)
+    return Reply(account)
 
 
 @handles("accounts.update")
@@ -56,10 +57,11 @@ def update(call: Call) -> Reply:
 def delete(call: Call) -> Reply:
     """Everything the account owns goes with it."""
     account = _not_root(call)
+    domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
     call.store.delete("account", account["id"])
-    for _ in range(account["domain_count"]):
-        emit(call.store, "domain.deleted")
-    emit(call.store, "user.deleted")
+    for domain in domains:
+        emit(call.store, "domain.deleted", domain)
+    emit(call.store, "user.deleted", account)
     return Reply()
 
 

@@ -55,8 +55,9 @@ def create(call: Call) -> Reply:
     add_default_records(store, domain_id)
     if ssl_type != _NO_CERTIFICATE:
         order_certificate(store, domain_id, ssl_type, auto_renew=True)
-    emit(store, "domain.created")
-    return Reply(store.get("domain", domain_id))
+    domain = store.get("domain", domain_id)
+    emit(store, "domain.created", domain)
+    return Reply(domain)
 
 
 @handles("domains.update")
@@ -70,8 +71,9 @@ def update(call: Call) -> Reply:
 @handles("domains.delete")
 def delete(call: Call) -> Reply:
     """Zone, certificate, databases, mailboxes, FTP users and files go with it."""
-    call.store.delete("domain", call.path["id"])
-    emit(call.store, "domain.deleted")
+    domain = call.store.get("domain", call.path["id"])
+    call.store.delete("domain", domain["id"])
+    emit(call.store, "domain.deleted", domain)
     return Reply()
 
 

@@ -74,7 +74,9 @@ def events(call: Call) -> Reply:
 def stats(call: Call) -> Reply:
     """Counted from the deliveries of the last 24 hours."""
     row = call.store.connection.execute(
-        "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful, avg(response_time_ms) AS time"
+        "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful,"
+        " coalesce(sum(status = 'failed'), 0) AS failed,"
+        " avg(CASE WHEN status_code > 0 THEN response_time_ms END) AS time"
         " FROM webhook_deliveries WHERE created_at > ?",
         (call.now - _DAY,),
     ).fetchone()
@@ -84,7 +86,7 @@ def stats(call: Call) -> Reply:
             "active_webhooks": call.store.value("SELECT count(*) FROM webhooks WHERE active"),
             "total_deliveries_24h": row["total"],
             "successful_deliveries_24h": row["successful"],
-            "failed_deliveries_24h": row["total"] - row["successful"],
+            "failed_deliveries_24h": row["failed"],
             "avg_response_time_ms": row["time"],
             "success_rate_24h": 100 * row["successful"] / row["total"] if row["total"] else None,
         }
@@ -101,7 +103,7 @@ def logs(call: Call) -> Reply:
 
 @handles("webhooks.test")
 def test(call: Call) -> Reply:
-    """Logs a delivery."""
+    """Sends an event with the name of the webhook."""
     webhook = call.store.get("webhook", call.path["id"])
-    deliver(call.store, webhook["id"], "webhook.test")
+    deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
     return accepted("Test event sent")

@@ -1,14 +1,23 @@
 from panelica_async import PanelicaClient
 from panelica_async.facts import WEBHOOK_EVENTS
 from panelica_async.models import DeliveryStatus, Domain, HttpDestination, TelegramDestination, Webhook
+from panelica_async.sandbox import Sandbox
+from tests.conftest import until
+from tests.sandbox.receiver import Receiver
 
-HOOK = HttpDestination(url="https://example.com/webhook", method="POST")
 
-
-async def create(panel: PanelicaClient, *events: str) -> Webhook:
+async def create(panel: PanelicaClient, *events: str, url: str = "https://example.com/webhook") -> Webhook:
     return await panel.webhooks.create(
-        name="Alerts", destination_type="http", destination_config=HOOK, events=events or ["domain.created"]
+        name="Alerts",
+        destination_type="http",
+        destination_config=HttpDestination(url=url, method="POST"),
+        events=events or ["domain.created"],
     )
+
+
+async def delivered(box: Sandbox) -> None:
+    pending = "SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'"
+    await until(lambda: box.database.execute(pending).fetchone()[0] == 0)
 
 
 async def test_webhooks_list(panel: PanelicaClient) -> None:
@@ -45,19 +54,24 @@ async def test_webhooks_events(panel: PanelicaClient) -> None:
     assert all(category.name for category in catalog.categories or [])
 
 
-async def test_webhooks_stats(panel: PanelicaClient) -> None:
-    webhook = await create(panel)
-    await panel.webhooks.test(webhook.id)
+async def test_webhooks_stats(panel: PanelicaClient, box: Sandbox) -> None:
+    async with Receiver() as receiver:
+        webhook = await create(panel, url=receiver.url)
+        await panel.webhooks.test(webhook.id)
+        await delivered(box)
     stats = await panel.webhooks.stats()
     assert (stats.total_webhooks, stats.active_webhooks, stats.total_deliveries_24h) == (1, 1, 1)
     assert (stats.successful_deliveries_24h, stats.failed_deliveries_24h, stats.success_rate_24h) == (1, 0, 100.0)
-    assert (stats.avg_response_time_ms or 0) > 0
+    assert stats.avg_response_time_ms is not None
 
 
-async def test_webhooks_logs(panel: PanelicaClient) -> None:
-    webhook = await create(panel, "user.created")
-    for number in range(5):
-        await panel.accounts.create(username=f"user{number}", email=f"{number}@example.com", password="correct horse")
+async def test_webhooks_logs(panel: PanelicaClient, box: Sandbox) -> None:
+    async with Receiver() as receiver:
+        webhook = await create(panel, "user.created", url=receiver.url)
+        for number in range(5):
+            name = f"user{number}"
+            await panel.accounts.create(username=name, email=f"{name}@example.com", password="correct horse")
+        await delivered(box)
     page = await panel.webhooks.logs(webhook.id, page=2, limit=2)
     assert (page.total, page.page, page.limit, len(page.items)) == (5, 2, 2, 2)
     deliveries = await panel.webhooks.logs(webhook.id, limit=2).collect()
