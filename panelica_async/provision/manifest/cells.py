@@ -54,6 +54,11 @@ class _Field:
         """Whether it could go on behind the next sign, if it is a password."""
         return bool(self.text) and not self.quoted
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nothing stands there, so that the next sign may begin it."""
+        return not self.text and not self.quoted
+
 
 def split(column: str, cell: str) -> list[str]:
     """Split a cell into its entries, without blanks around them and without empty ones.
@@ -161,9 +166,8 @@ def _users(fields: Sequence[_Field]) -> list[list[_Field]]:
 
 def _require_end(column: str, fields: Sequence[_Field], message: str) -> None:
     """Refuse an entry that another one follows, if the sign between them may belong to a password."""
-    users = _users(fields[1:]) if column == "databases" else [fields]
-    ends_open = len(fields) > 1 and not fields[-1].text and not fields[-1].quoted
-    if ends_open or any(len(user) > 1 and user[1].is_open for user in users):
+    users = _users(fields[1:]) if column == "databases" else [fields] if len(fields) > 1 else []
+    if any(user[1:2] and user[1].is_open for user in users) or any(user[-1].is_left_out for user in users):
         raise InvalidValueError(message)
 
 

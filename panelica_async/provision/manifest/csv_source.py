@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, simple, understand
-from panelica_async.provision.manifest.fields import domain_name, email_address, trim, user_name
+from panelica_async.provision.manifest.fields import domain_name, trim, user_name
 from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
 from panelica_async.provision.manifest.source import Row, Source
 
@@ -36,7 +36,7 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
     first_line = 1
     if lines and lines[0][:4].lower() == "sep=":  # Excel's own way to name the delimiter.
         first_line = 2
-    delimiter = max(_DELIMITERS, key=lambda candidate: _known_names(lines[first_line - 1 :], candidate, reading))
+    delimiter = max(_DELIMITERS, key=lambda candidate: _fit(lines[first_line - 1 :], candidate, reading))
     records, problems = _records(lines[first_line - 1 :], delimiter, first_line)
     if not records:
         missing = Problem(first_line, "", "the file is empty; a header line is needed")
@@ -77,16 +77,17 @@ class _Table:
         self._names = {field: self.header[position] for position, field in self.columns.fields.items()}
         self._position = {field: position for position, field in self.columns.fields.items()}
         self._unnamed: set[int] = set()
-        self._check_line_breaks(header)
+        self._holds_rows(header)
 
     def row(self, record: _Record) -> Row | None:
-        """Return the row of a record, unless it has too many cells."""
+        """Return the row of a record, unless its cells are not those of one row."""
         cells = record.cells
         if any(map(trim, cells[len(self.header) :])):
             message = f"has {len(cells)} cells, the header {len(self.header)}; is a quote missing?"
             self.problems.append(Problem(record.line, "", message))
             return None
-        self._check_line_breaks(record)
+        if self._holds_rows(record):
+            return None
         self._unnamed.update(
             position
             for position, (name, cell) in enumerate(zip(self.header, cells, strict=False))
@@ -105,8 +106,8 @@ class _Table:
         for position in sorted(self._unnamed):
             yield Remark.at(self.line, f"column {position + 1}", "ignored, as the column has no name")
 
-    def _check_line_breaks(self, record: _Record) -> None:
-        """Find rows that a quote which is missing or too many made part of a cell."""
+    def _holds_rows(self, record: _Record) -> bool:
+        """Report rows that a quote which is missing or too many made part of a cell, and return whether there are."""
         for position, cell in enumerate(record.cells[: len(self.header)]):
             column = self.header[position].partition("\n")[0]
             if not re.search(r"[\r\n]", trim(cell)) or simple(column) in self._skipped:
@@ -118,11 +119,12 @@ class _Table:
                 if is_row:
                     message = f"holds what looks like the row of {domain!r}; is a quote missing, or one too many?"
                     self.problems.append(Problem(record.line, column, message))
-                    break
+                    return True
                 if len(pieces) >= len(self.header) >= _FEWEST_CELLS_OF_A_ROW or (domain and len(pieces) > 1):
                     text = "a line of the cell looks like a row of its own; if it is one, a quote is missing"
                     self.remarks.append(Remark.at(record.line, column, text))
                     break
+        return False
 
     def _row_in(self, cells: Sequence[str]) -> tuple[str, bool]:
         """Return the domain where a row has it, if there is one, and whether the rest also looks like a row."""
@@ -166,26 +168,19 @@ def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[lis
     return records, problems
 
 
-def _known_names(lines: Sequence[str], delimiter: str, reading: Reading) -> int:
+def _fit(lines: Sequence[str], delimiter: str, reading: Reading) -> tuple[int, int]:
+    """Return how many known names a delimiter gives the header, and how many cells."""
     header = next((line for line in lines if trim(line.replace(delimiter, ""))), "")
-    return len(understand([trim(cell) for cell in next(csv.reader([header], delimiter=delimiter), [])], reading).fields)
+    cells = [trim(cell) for cell in next(csv.reader([header], delimiter=delimiter), [])]
+    return len(understand(cells, reading).fields), len(cells)
 
 
 def _missing(table: _Table) -> Iterator[Problem]:
-    if any(_looks_like_data(cell) for cell in table.header):
-        yield Problem(table.line, "", "the first line looks like a site; a header such as 'domain,username' is needed")
+    known = table.columns.fields.values()
+    if not known:  # It may be a site, whose password is not to be shown.
+        yield Problem(table.line, "", "the first line names no known column; it must be a header: domain,username,…")
         return
     found = ", ".join(map(repr, filter(None, table.header)))
     for field in REQUIRED:
-        if field not in table.columns.fields.values():
+        if field not in known:
             yield Problem(table.line, "", f"no column {field!r} among {found}")
-
-
-def _looks_like_data(cell: str) -> bool:
-    for parse in (domain_name, email_address):
-        try:
-            parse(cell)
-        except InvalidValueError:
-            continue
-        return True
-    return False

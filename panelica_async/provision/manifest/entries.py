@@ -7,7 +7,7 @@ itself: then nothing is compared with it.
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
-from panelica_async.provision.manifest import cells, fields, zone_text
+from panelica_async.provision.manifest import cells, fields
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import record
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
@@ -27,11 +27,12 @@ def dns_record(entry: cells.Entry, domain: str) -> DnsRecord:
     _expect(entry, ("name", "type", "content", "ttl", "priority"))
     name = fields.text(entry.get("name"))
     with _about(name):
-        type_ = fields.text(entry.get("type"))
+        content = entry.get("content")
         return record(
             name=name,
-            type=type_,
-            content=_content(entry.get("content"), type_),
+            type=fields.text(entry.get("type")),
+            # Text may go over several lines, within parentheses.
+            content=fields.trim(content) if isinstance(content, str) else fields.text(content),
             ttl=entry.get("ttl"),
             priority=entry.get("priority"),
             domain=domain,
@@ -80,15 +81,6 @@ def ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
             home_directory=fields.text(entry.get("home_directory")) or None,
             quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=0, maximum=_MAX_QUOTA_MB),
         )
-
-
-def _content(value: object, type: str) -> str:
-    """Return the content of a record on one line, as parentheses may hold several; text keeps its own form."""
-    if isinstance(value, str) and type.upper() in {"TXT", "CAA"}:
-        return fields.trim(value)
-    if isinstance(value, str):
-        value = zone_text.plain(value)
-    return fields.text(value)
 
 
 def _database_user(entry: object) -> DatabaseUser:

@@ -93,7 +93,7 @@ def host_name(name: str, *, underscores: bool = False) -> str:
     host = ".".join(ascii_labels)
     pattern = _SERVICE_LABEL if underscores else _LABEL
     if len(host) > LONGEST_NAME or not all(pattern.fullmatch(label) for label in ascii_labels):
-        raise InvalidValueError("is not a host name", name.lower().removesuffix("."))
+        raise InvalidValueError("is not a host name", name.lower().removesuffix(".") or name)
     return host
 
 
@@ -130,7 +130,7 @@ def user_name(name: str) -> str:
 def mailbox_name(local: str) -> str:
     """Return the part of a mailbox's address before the `@`, in lower case."""
     if local in {"", "*"}:
-        raise InvalidValueError("is a catch-all, not a mailbox; leave it out and set it up in the panel", local + "@")
+        raise InvalidValueError("is a catch-all, not a mailbox; leave it out and set it up in the panel", local or "@")
     if not MAILBOX_NAME.allows(local):
         raise InvalidValueError(f"is not a mailbox name: {MAILBOX_NAME.form}", local)
     return local.lower()

@@ -17,6 +17,8 @@ PRIORITISED = ("MX", "SRV")
 NO_HOST = "."
 """Target of an MX or SRV record that says: there is none (RFC 7505, RFC 2782)."""
 
+# Types whose content may hold quoted strings.
+_WITH_QUOTES = frozenset({"TXT", "CAA"})
 _CAA = re.compile(
     r"""(?P<flags>\d{1,3})\s+(?P<tag>[a-z0-9]+)\s+(?:"(?P<quoted>[^"\\]*)"\s*(?:;.*)?|(?P<plain>[^\s";\\]+))""",
     re.IGNORECASE | re.DOTALL,
@@ -50,7 +52,11 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     relative = _relative(name, domain)
     if kind == "CNAME" and relative == "@":
         raise InvalidValueError("the domain itself cannot be a CNAME")
+    if kind not in _WITH_QUOTES:
+        content = zone_text.plain(content)
+        require_visible(content)
     value = _CONTENT[kind](content, domain)
+    require_visible(value)
     if kind == "MX" and value == NO_HOST and rank != 0:
         raise InvalidValueError("MX record for no mail is written as '@ MX 0 .'")
     if kind == "CNAME" and value == full_name(relative, domain):
@@ -148,7 +154,6 @@ def _text(content: str, _domain: str) -> str:
     text = zone_text.read_text(content)
     if not text:
         raise InvalidValueError("TXT record has no content")
-    require_visible(text)
     return text
 
 

@@ -1,0 +1,160 @@
+"""Passwords in cells: whole, or refused; and never shown."""
+
+import re
+import string
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from panelica_async.provision import Manifest, ManifestError, Site
+
+UNCLEAR = "it is unclear where its password ends"
+# Letters are rare, so that separators, quotes and what looks like a second entry come often.
+PASSWORDS = st.text(",;|:+\"'/ ab=@.12" + string.punctuation, min_size=8, max_size=24).filter(
+    lambda text: text == text.strip()
+)
+CELLS = {
+    "mailboxes": "info:{}",
+    "ftp_users": "deploy:{}",
+    "databases": "shop:app:{}",
+}
+
+
+def load(**cells: object) -> Site:
+    return Manifest.from_rows([{"domain": "a.example", "username": "alder", **cells}]).sites[0]
+
+
+def found_in(site: Site) -> list[tuple[str, str | None]]:
+    """Return every name that gets a login, with its password."""
+    users = [user for database in site.databases for user in database.users]
+    return [
+        *((mailbox.local_part, mailbox.password) for mailbox in site.mailboxes),
+        *((user.username, user.password) for user in (*site.ftp_users, *users)),
+    ]
+
+
+def message_of(**cells: object) -> str:
+    with pytest.raises(ManifestError) as caught:
+        load(**cells)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("column", "cell"), CELLS.items())
+@given(password=PASSWORDS)
+@example(password="Secretpass,word1")
+@example(password="Secretpass,word1:longpassword")
+@example(password="Secretpass|x9:longpassword")
+@example(password="Passw0rd+extra")
+@example(password="Tr0ub4dor:12345678")
+@example(password="Secretpass:/htdocs")
+@example(password=",Secretpass")
+@example(password="+Secretpass")
+@example(password="Secretpass;")
+@example(password="+Secret,pass<word")
+@example(password="Tr0ub4dor;p@ss w0rd!")
+def test_a_password_without_quotes_is_whole_or_refused(column: str, cell: str, password: str) -> None:
+    # A quote at the beginning opens one; `::` leaves the password out.
+    assume(not password.startswith(('"', ":")))
+    message, found = "", [("", password)]
+    try:
+        found = found_in(load(**{column: cell.format(password)}))
+    except ManifestError as error:
+        message = str(error)
+
+    assert [whole for _, whole in found] == [password]
+    assert not [piece for piece in re.split(r"[,;|:+\"]", password) if len(piece) > 3 and piece in message]
+
+
+@pytest.mark.parametrize(("column", "cell"), CELLS.items())
+@given(password=PASSWORDS, other=PASSWORDS, separator=st.sampled_from([",", ";", "|", "\n", " , ", "\r\n"]))
+def test_a_password_in_quotes_is_whole(column: str, cell: str, password: str, other: str, separator: str) -> None:
+    quoted, last = (cell.format('"' + text.replace('"', '""') + '"') for text in (password, other))
+    site = load(
+        **{column: quoted + separator + re.sub(r"\w+:", r"x\g<0>", last.partition('"')[0]) + last[last.index('"') :]}
+    )
+
+    assert [found for _, found in found_in(site)] == [password, other]
+
+
+@given(PASSWORDS)
+def test_quotes_around_an_entry_keep_it_together(password: str) -> None:
+    assume(":" not in password and not password.startswith('"'))
+    entry = '"' + f"info:{password}".replace('"', '""') + '"'
+
+    assert found_in(load(mailboxes=f"sales; {entry}, help")) == [("sales", None), ("info", password), ("help", None)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({"mailboxes": "sales, info:hunter22"}, [("sales", None), ("info", "hunter22")]),
+        ({"mailboxes": "info:hunter22\nsales:hunter33"}, [("info", "hunter22"), ("sales", "hunter33")]),
+        ({"mailboxes": "info::2048, sales"}, [("info", None), ("sales", None)]),
+        ({"mailboxes": 'info:"hunter22":2048'}, [("info", "hunter22")]),
+        ({"mailboxes": '"sales", "info"'}, [("sales", None), ("info", None)]),
+        ({"mailboxes": "info:"}, [("info", None)]),
+        ({"mailboxes": ["info:a,b;c|d e f", "sales"]}, [("info", "a,b;c|d e f"), ("sales", None)]),
+        ({"ftp_users": "web::/htdocs:500; deploy:hunter22"}, [("web", None), ("deploy", "hunter22")]),
+        ({"databases": 'shop:one:"hunter+22"+two:hunter33'}, [("one", "hunter+22"), ("two", "hunter33")]),
+        ({"databases": "one:a+b, two:c:hunter22"}, [("a", None), ("b", None), ("c", "hunter22")]),
+    ],
+)
+def test_cells_that_are_clear(cells: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
+    assert found_in(load(**cells)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"mailboxes": "sales, info:hunter22, help"}, f"mailboxes: entry 2: {UNCLEAR}"),
+        ({"mailboxes": "info:, hunter22"}, f"mailboxes: entry 1: {UNCLEAR}"),
+        ({"mailboxes": "info:hunter22:2048"}, f"mailboxes: entry 1: {UNCLEAR}"),
+        ({"mailboxes": ["sales", "info:hunter22:2048"]}, f"mailboxes: entry 2: {UNCLEAR}"),
+        ({"databases": "shop:one:hunter22+two"}, f"databases: entry 1: {UNCLEAR}"),
+        ({"ftp_users": "web:hunter22:/htdocs"}, f"ftp_users: entry 1: {UNCLEAR}"),
+        ({"mailboxes": 'info, sales:"hunter22'}, "mailboxes: entry 2: a quote is opened and never closed"),
+        ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: text stands behind a closing quote"),
+    ],
+)
+def test_cells_that_are_not_clear_name_the_entry(cells: dict[str, Any], message: str) -> None:
+    assert message in message_of(**cells)
+    assert "hunter" not in message_of(**cells)
+
+
+def test_a_wrong_name_beside_a_password_is_not_quoted() -> None:
+    message = message_of(mailboxes="sa les, info:hunter22")
+
+    assert "entry 1: a name is not a mailbox name" in message
+    assert "sa les" not in message
+    assert "'sa les' is not a mailbox name" in message_of(mailboxes="sa les, info")
+
+
+@pytest.mark.parametrize(
+    ("password", "message"),
+    [
+        ("  Secret99 ", "password begins or ends with a blank"),
+        ("Secret99\u00a0", "password begins or ends with a blank"),
+        ("Sec\u200bret99", "password holds U+200B ZERO WIDTH SPACE as character 4"),
+        ("Secret99\ufeff", "password holds U+FEFF ZERO WIDTH NO-BREAK SPACE as character 9"),
+        ("Secret\t99", "password holds U+0009 TAB as character 7"),
+    ],
+)
+def test_nothing_is_taken_off_a_password(tmp_path: Any, password: str, message: str) -> None:
+    row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": password}
+    path = tmp_path / "sites.csv"
+    path.write_text(",".join(row) + "\n" + ",".join(f'"{cell}"' for cell in row.values()) + "\n")
+
+    for load_it in (lambda: Manifest.from_rows([row]), lambda: Manifest.load(path)):
+        with pytest.raises(ManifestError) as caught:
+            load_it()
+        assert message in str(caught.value)
+        assert "Secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\t"])
+def test_a_password_of_blanks_alone_is_none(blank: str) -> None:
+    row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": blank}
+
+    assert Manifest.from_rows([row]).sites[0].owner.password is None

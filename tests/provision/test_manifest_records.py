@@ -1,0 +1,305 @@
+"""DNS records of a manifest: names in any alphabet, text as in a zone file, what cannot stand together."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from panelica_async.provision import DnsRecord, Manifest, ManifestError
+from panelica_async.provision.manifest import cells, records, zone_text
+from panelica_async.provision.manifest.problems import InvalidValueError
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=' "\\;()|'), min_size=1)
+
+
+def read(entry: str, domain: str = "example.com") -> DnsRecord:
+    return records.record(**{"ttl": None, "priority": None, **cells.dns_record(entry)}, domain=domain)  # type: ignore[arg-type]
+
+
+def zone(*entries: str) -> Manifest:
+    return Manifest.from_rows([{"domain": "a.example", "username": "alder", "dns": list(entries)}])
+
+
+def problems(*entries: str) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        zone(*entries)
+    return [problem.message for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("müller.example", "@"),
+        ("MÜLLER.example.", "@"),
+        ("www.müller.example", "www"),
+        ("www.müller.example.", "www"),
+        ("www。müller。example", "www"),
+        ("*.müller.example", "*"),
+        ("*.shop.müller.example", "*.shop"),
+        ("www.xn--mller-kva.example", "www"),
+        ("_dmarc.müller.example", "_dmarc"),
+        ("_dmarc.shöp", "_dmarc.xn--shp-tna"),
+        ("shöp_1", "xn--shp_1-kua"),
+        ("_25._tcp.mail.müller.example", "_25._tcp.mail"),
+        ("other.example", "other.example"),
+        ("xmüller.example", "xn--xmller-4ya.example"),
+        ("@", "@"),
+    ],
+)
+def test_a_name_in_the_alphabet_of_its_zone_is_relative(name: str, expected: str) -> None:
+    domain = "xn--mller-kva.example"
+
+    assert read(f"{name} A 192.0.2.1", domain).name == expected
+    assert records.identity(name, "A", "192.0.2.1", domain)[0] == expected
+
+
+@pytest.mark.parametrize("name", ["www.bücher.example.", "_dmarc.bücher.example."])
+def test_a_complete_name_of_another_zone_is_refused(name: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"is outside of xn--mller-kva\.example"):
+        read(f"{name} A 192.0.2.1", "xn--mller-kva.example")
+
+
+@pytest.mark.parametrize(("label", "is_fine"), [("a" * 63, True), ("a" * 64, False)])
+def test_a_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
+    if is_fine:
+        assert read(f"{label} A 192.0.2.1").name == label
+    else:
+        with pytest.raises(InvalidValueError):
+            read(f"{label} A 192.0.2.1")
+
+
+@pytest.mark.parametrize(("length", "is_fine"), [(253, True), (254, False)])
+def test_a_name_has_253_characters_with_its_zone_at_most(length: int, is_fine: bool) -> None:
+    name = ("a" * 49 + ".") * 4 + "a" * (length - 4 * 50 - len(".example.com"))
+    if is_fine:
+        assert read(f"{name} A 192.0.2.1").name == name
+    else:
+        with pytest.raises(InvalidValueError, match="253 characters at most"):
+            read(f"{name} A 192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (r'"v=DMARC1\; p=none\; rua=mailto:d@a.example"', "v=DMARC1; p=none; rua=mailto:d@a.example"),
+        (r"v=DMARC1\; p=none", "v=DMARC1; p=none"),
+        (r"v=DMARC1\059 p=none", "v=DMARC1; p=none"),
+        ('("v=DKIM1; k=rsa; " "p=MIIB" "kqhk")', "v=DKIM1; k=rsa; p=MIIBkqhk"),
+        ('( "v=DKIM1; "\n  "p=MIIB" ) ; key of 2024', "v=DKIM1; p=MIIB"),
+        ('"p=C" ; key of 2024', "p=C"),
+        ('"p=C";key of 2024', "p=C"),
+        (r'"he said \"hi\""', 'he said "hi"'),
+        ('he said "hi"', 'he said "hi"'),
+        (r'"C:\\temp"', r"C:\temp"),
+        (r'"\195\188"', "ü"),
+        ('"a; b" "c"', "a; bc"),
+        ('"one""two"', "onetwo"),
+        ("v=spf1 -all", "v=spf1 -all"),
+        ("v=DMARC1; p=none", "v=DMARC1; p=none"),
+        ("(single)", "single"),
+    ],
+)
+def test_text_means_what_it_means_in_a_zone_file(content: str, expected: str) -> None:
+    assert read(f"x TXT {content}").content == expected
+    by_key = Manifest.from_rows(
+        [{"domain": "a.example", "username": "a", "dns": [{"name": "x", "type": "TXT", "content": content}]}]
+    )
+    assert by_key.sites[0].dns[0].content == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('"v=spf1 -all', "a quote is opened and never closed"),
+        ('"v=spf1" -all', "text beside its quotes"),
+        ("(v=spf1 -all)", "text beside its quotes"),
+        ('( "a" "b"', "a parenthesis is opened and never closed"),
+        ('"a" )', "a parenthesis is closed and was never opened"),
+        ('"\\256"', "a number from 000 to 255"),
+        ("a\\25", "a number from 000 to 255"),
+        ("a\\", "a number from 000 to 255"),
+        ('"\\195"', "not UTF-8 text"),
+        ('""', "TXT record has no content"),
+        ('"a\\010b"', "holds U\\+000A LINE FEED as character 2"),
+    ],
+)
+def test_text_that_is_none_is_refused(content: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        read(f"x TXT {content}")
+
+
+@given(st.lists(TEXT, min_size=1, max_size=4), st.booleans(), st.sampled_from([" ", "\n", "\t ; a comment\n"]))
+def test_quoted_text_is_read_back_whole(parts: list[str], grouped: bool, between: str) -> None:
+    content = between.join(zone_text.quote(part) for part in parts)
+
+    assert zone_text.read_text(f"({content})" if grouped else content) == "".join(parts)
+
+
+@given(TEXT)
+@example('a "b" | c; d (e')
+def test_quoted_text_stays_in_one_record_of_a_cell(text: str) -> None:
+    entry = f"x TXT {zone_text.quote(text)}"
+
+    assert zone_text.split_records(f"a A 192.0.2.1 | {entry} | b A 192.0.2.2") == [
+        "a A 192.0.2.1",
+        entry,
+        "b A 192.0.2.2",
+    ]
+
+
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    for read_it in (zone_text.read_text, zone_text.plain, zone_text.split_records, zone_text.read_listed_text):
+        try:
+            read_it(text)
+        except InvalidValueError:
+            continue
+
+
+def test_line_breaks_within_parentheses_do_not_end_a_record() -> None:
+    cell = 'www A 192.0.2.1\nk._domainkey TXT ( "v=DKIM1; "\n  "p=abc" )\nmail A 192.0.2.2'
+
+    assert len(zone_text.split_records(cell)) == 3
+
+
+def test_a_parenthesis_in_text_does_not_swallow_records() -> None:
+    assert zone_text.split_records("a TXT he said (\nb A 192.0.2.1") == ["a TXT he said (", "b A 192.0.2.1"]
+
+
+def test_an_open_quote_names_its_record() -> None:
+    with pytest.raises(InvalidValueError, match="record 2 opens a quote that is never closed"):
+        zone_text.split_records('a A 192.0.2.1 | b TXT "v=spf1 | c A 192.0.2.2')
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "v=DKIM1; p=" + "A" * 400,
+        '"v=DKIM1; p=' + "A" * 400 + '"',
+        '"v=DKIM1; p=' + "A" * 243 + '" "' + "A" * 157 + '"',
+        r"v=DKIM1\; p=" + "A" * 400,
+    ],
+)
+def test_text_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
+    wanted = read("k._domainkey TXT v=DKIM1; p=" + "A" * 400)
+
+    assert records.identity("K._domainkey", "txt", listed, "example.com") == (wanted.name, "TXT", wanted.content)
+
+
+@pytest.mark.parametrize("listed", ['"not closed', '"a" b', "back\\slash", 'he said "hi"'])
+def test_text_of_a_panel_that_is_none_stays_as_it_is(listed: str) -> None:
+    assert records.identity("x", "TXT", listed, "example.com")[2] == listed
+
+
+@pytest.mark.parametrize(
+    ("entry", "ttl", "content"),
+    [
+        ("www 300 A 192.0.2.1", 300, "192.0.2.1"),
+        ("www IN 300 A 192.0.2.1", 300, "192.0.2.1"),
+        ("www 300 IN A 192.0.2.1", 300, "192.0.2.1"),
+        ("www in A 192.0.2.1", None, "192.0.2.1"),
+        ("www 1h A 192.0.2.1", 3600, "192.0.2.1"),
+        ("www IN 1W2d A 192.0.2.1", 777_600, "192.0.2.1"),
+        ("www 1h30m A 192.0.2.1 ; the old server", 5400, "192.0.2.1"),
+        ("@ MX ( 10 mail.example.com. )", None, "mail.example.com"),
+        ('@ CAA 0 issue "ca.example; account=7" ; ours', None, '0 issue "ca.example; account=7"'),
+        ("5 PTR host.example.com", None, "host.example.com"),
+    ],
+)
+def test_a_record_is_read_as_in_a_zone_file(entry: str, ttl: int | None, content: str) -> None:
+    assert (read(entry).ttl, read(entry).content) == (ttl, content)
+
+
+@pytest.mark.parametrize("ttl", ["1h", "3600", 3600])
+def test_a_time_to_live_of_a_mapping_may_have_units(ttl: object) -> None:
+    entry = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": ttl}
+
+    assert Manifest.from_rows([{"domain": "a.example", "username": "a", "dns": [entry]}]).sites[0].dns[0].ttl == 3600
+
+
+@pytest.mark.parametrize("ttl", ["1y", "0s", "h", "9" * 5000, "9" * 30 + "w", "1h3"])
+def test_a_time_that_is_none_is_refused(ttl: str) -> None:
+    entry = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": ttl}
+
+    with pytest.raises(ManifestError, match="ttl must be a whole number"):
+        Manifest.from_rows([{"domain": "a.example", "username": "a", "dns": [entry]}])
+
+
+@pytest.mark.parametrize("entry", ["@ MX 0 .", "_imap._tcp SRV 0 0 0 ."])
+def test_a_service_that_is_not_offered_can_be_said(entry: str) -> None:
+    assert read(entry).content.split()[-1] == "."
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("@ MX 10 .", r"MX record for no mail is written as '@ MX 0 \.'"),
+        ("www CNAME .", "'.' is not a host name"),
+        ("www CNAME 192.0.2.1", "is an IP address"),
+        ("@ MX 10 192.0.2.1.", "is an IP address"),
+        ("@ MX 10 2001:db8::1", "is an IP address"),
+        ("sub NS 192.0.2.1", "is an IP address"),
+        ("_s._tcp SRV 0 0 443 [2001:db8::1]", "is an IP address"),
+        ("5 PTR ::1", "is an IP address"),
+        ("www CNAME 192.0.2", "is not a host name"),
+        ("m CNAME m.example.com", "the CNAME points to itself"),
+        ("m.example.com. CNAME M.example.com.", "the CNAME points to itself"),
+        ("fe AAAA fe80::1%eth0", "is an address of one network card"),
+        ("@ CAA 0 issue ca.example; x=y", "CAA record is written as"),
+    ],
+)
+def test_a_target_that_cannot_be_one_is_refused(entry: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        read(entry)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["www CNAME b.example", "www A 192.0.2.1"], "www: a CNAME can have no other record beside it"),
+        (["www A 192.0.2.1", "www.a.example. CNAME b.example"], "www: a CNAME can have no other record beside it"),
+        (["w CNAME b.example", "w CNAME c.example"], "w: a name can have one CNAME"),
+        (["@ TXT v=spf1 -all", "a.example TXT v=spf1 mx -all"], "@: a name can have one SPF record"),
+        (
+            ["_dmarc TXT v=DMARC1; p=none", '_dmarc TXT "V=dmarc1; p=reject"'],
+            "_dmarc: a name can have one DMARC record",
+        ),
+        (["k._domainkey TXT p=a", "k._domainkey TXT p=b"], "k._domainkey: a name can have one DKIM record"),
+        (["@ MX 0 .", "@ MX 10 m.b.example"], "@: a null MX, which says that there is no mail"),
+        (["t 60 A 192.0.2.1", "t 90 A 192.0.2.2"], "t: the A records have different times to live, 60 and 90"),
+        (["x CNAME y.a.example", "y CNAME x.a.example"], "the CNAMEs x.a.example -> y.a.example -> x.a.example go"),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(entries: list[str], message: str) -> None:
+    found = problems(*entries)
+
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def test_records_that_can_stand_together_are_fine() -> None:
+    manifest = zone(
+        "@ TXT v=spf1 -all",
+        "@ TXT v=spf10 is none",
+        "@ TXT site-verification=1",
+        "sub TXT v=spf1 -all",
+        "@ 60 A 192.0.2.1",
+        "@ 90 AAAA 2001:db8::1",
+        "two 60 A 192.0.2.1",
+        "two A 192.0.2.2",
+        "@ MX 10 m.a.example",
+        "m A 192.0.2.1",
+        "x CNAME y.a.example",
+        "y CNAME z.a.example",
+        "* CNAME a.example",
+    )
+
+    assert len(manifest.sites[0].dns) == 13
+    assert manifest.remarks == ()
+
+
+def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
+    (remark,) = zone("@ MX 10 mail.a.example", "mail CNAME mail.b.example").remarks
+
+    assert str(remark) == (
+        "line 1, dns @ MX mail.a.example: the mail or name server is a CNAME itself, which some servers refuse"
+    )
