@@ -16,7 +16,6 @@ from panelica_async.errors import DecodeError, OutcomeUnknownError, UnsupportedO
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.options import CallOptions
-from panelica_async.transport.timeouts import AttemptTimeouts
 from panelica_async.transport.transport import Transport
 
 T = TypeVar("T")
@@ -66,7 +65,7 @@ class Caller:
         self.options = options
         self.dialect: Dialect = dialect
         self._learn_quota = learn_quota
-        self._timeouts = AttemptTimeouts(options.timeout)
+        self._timeouts = transport.timeouts.of(options.timeout)
 
     def call(
         self,

@@ -1,6 +1,8 @@
 """Time-outs of attempts: one timer for all that are on their way."""
 
 import asyncio
+import contextvars
+import weakref
 from types import TracebackType
 
 
@@ -9,6 +11,7 @@ class AttemptTimeouts:
 
     `asyncio.timeout` sets a timer for each block, which costs a call a tenth of its processor time. Attempts of a
     client have the same time to run, so the one that began first ends first, and one timer, for that one, is enough.
+    The timer belongs to no call: it has an empty context, and goes with this object.
 
     Args:
         seconds: How long a block may take.
@@ -18,6 +21,16 @@ class AttemptTimeouts:
         self.seconds = seconds
         self._running: dict[_Limit, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def __del__(self) -> None:
+        self._cancel_timer()
+
+    def close(self) -> None:
+        """Leave no timer behind when the last block has ended."""
+        self._is_closed = True
+        if not self._running:
+            self._cancel_timer()
 
     def limit(self) -> "_Limit":
         """Return a context manager that raises `TimeoutError` when its block takes too long."""
@@ -27,22 +40,59 @@ class AttemptTimeouts:
         """Watch a block."""
         self._running[limit] = None
         if self._timer is None:
-            self._timer = loop.call_at(limit.ends_at, self._expire, loop)
+            self._set_timer(limit.ends_at, loop)
 
     def end(self, limit: "_Limit") -> None:
         """Watch a block no more. The timer stays: setting it anew each time is what costs."""
         self._running.pop(limit, None)
+        if self._is_closed and not self._running:
+            self._cancel_timer()
 
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        # Without the context variables of the call that happens to come first.
+        self._timer = loop.call_at(when, _expire, weakref.ref(self), loop, context=contextvars.Context())
+
+    def expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the blocks whose time is up."""
         self._timer = None
         now = loop.time()
         while self._running:
             first = next(iter(self._running))
             if first.ends_at > now:
-                self._timer = loop.call_at(first.ends_at, self._expire, loop)
+                self._set_timer(first.ends_at, loop)
                 return
             del self._running[first]
             first.expire()
+
+
+def _expire(timeouts: "weakref.ref[AttemptTimeouts]", loop: asyncio.AbstractEventLoop) -> None:
+    alive = timeouts()
+    if alive is not None:
+        alive.expire(loop)
+
+
+class SharedTimeouts:
+    """The time-outs of a client and its variants: one object for each length that is in use."""
+
+    def __init__(self) -> None:
+        self._of: weakref.WeakValueDictionary[float, AttemptTimeouts] = weakref.WeakValueDictionary()
+
+    def of(self, seconds: float) -> AttemptTimeouts:
+        """Return the time-outs of a length; keep them as long as they are needed."""
+        shared = self._of.get(seconds)
+        if shared is None:
+            shared = self._of[seconds] = AttemptTimeouts(seconds)
+        return shared
+
+    def close(self) -> None:
+        """Leave no timer behind when the last call has ended."""
+        for timeouts in list(self._of.values()):
+            timeouts.close()
 
 
 class _Limit:

@@ -22,6 +22,7 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
+from panelica_async.transport.timeouts import SharedTimeouts
 from panelica_async.transport.tls import TlsSetting, verification
 
 _CONNECT_TIMEOUT = 10.0
@@ -59,6 +60,7 @@ class Transport:
         self.keys = keys
         self.clock = clock
         self.monitor: Monitor = Monitor()
+        self.timeouts: SharedTimeouts = SharedTimeouts()
         self._base = str(address)
         self._sessions = sessions
         budget = RetryBudget()
@@ -150,6 +152,7 @@ class Transport:
         """Refuse what waits for quota, then close the session if it is ours."""
         self._sessions.stop()
         self.keys.current.quota.dismiss(self)
+        self.timeouts.close()
         await self._sessions.close()
 
     def warn_if_open(self, owner: object) -> None:

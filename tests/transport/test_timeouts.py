@@ -5,6 +5,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import ContextVar
 from math import sqrt
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts
 from tests.transport.stubs import now
 from tests.virtual_time import VirtualLoop, run
 
@@ -249,7 +250,7 @@ def timers_of(timeouts: AttemptTimeouts, patch: pytest.MonkeyPatch) -> list[floa
     call_at, found = loop.call_at, list[float]()
 
     def watch(when: float, callback: Callable[..., object], *rest: Any, **more: Any) -> asyncio.TimerHandle:
-        if getattr(callback, "__self__", None) is timeouts:
+        if any(isinstance(one, weakref.ref) and one() is timeouts for one in rest):
             found.append(now() - 1000)
         return call_at(when, callback, *rest, **more)
 
@@ -312,6 +313,95 @@ def test_what_is_left_is_one_timer_that_keeps_nothing_alive() -> None:
         assert timeouts._timer is not None
         runner.run(asyncio.sleep(3600))
         assert timeouts._timer is None
+
+
+class Context:
+    """Stands for what a web request keeps in its context variables."""
+
+
+REQUEST: ContextVar[Context] = ContextVar("REQUEST")
+
+
+async def attempt_of_a_request(timeouts: AttemptTimeouts) -> "weakref.ref[Context]":
+    state = Context()
+    REQUEST.set(state)
+    with timeouts.limit():
+        await asyncio.sleep(0)
+    return weakref.ref(state)
+
+
+def pending_timers() -> int:
+    loop: Any = asyncio.get_running_loop()
+    return sum(not timer.cancelled() for timer in loop._scheduled)
+
+
+def test_timer_keeps_no_context_of_a_call_alive() -> None:
+    async def main() -> None:
+        timeouts = AttemptTimeouts(3600)
+        state = await asyncio.create_task(attempt_of_a_request(timeouts))
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert timeouts._timer is not None
+        assert state() is None
+
+    run(main())
+
+
+def test_variants_of_a_client_leave_no_timers() -> None:
+    async def main() -> None:
+        shared = SharedTimeouts()
+        own = shared.of(30)
+        before = pending_timers()
+        for number in range(200):
+            assert shared.of(30) is own
+            await attempt_of_a_request(shared.of(30))
+            await attempt_of_a_request(shared.of(600 + number))
+        gc.collect()
+        assert pending_timers() - before == 1
+        shared.close()
+        assert pending_timers() == before
+
+    run(main())
+
+
+def test_block_that_outlasts_the_client_is_still_ended() -> None:
+    async def main() -> None:
+        shared = SharedTimeouts()
+        timeouts, before = shared.of(30), pending_timers()
+
+        async def attempt() -> None:
+            with timeouts.limit():
+                shared.close()
+                await asyncio.sleep(60)
+
+        with pytest.raises(TimeoutError):
+            await attempt()
+        assert pending_timers() == before
+
+    run(main())
+
+
+def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
+    """Its clean-up may call the panel: that call times out like any other."""
+
+    async def clean_up() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            try:
+                with AttemptTimeouts(1).limit():
+                    await asyncio.sleep(60)
+            except TimeoutError:
+                return "timed out"
+        return "went on"
+
+    async def main() -> None:
+        task = asyncio.ensure_future(clean_up())
+        await asyncio.sleep(1)
+        task.cancel()
+        assert await task == "timed out"
+
+    run(main())
 
 
 def test_it_goes_on_after_the_timer_has_fired_for_nobody() -> None:
