@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from weakref import WeakSet
 
 import aiohttp
@@ -12,11 +12,12 @@ import attrs
 from panelica_async.client.caller import Caller
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
-from panelica_async.core.encoding import query_string
+from panelica_async.core.encoding import CONTROL, query_string
 from panelica_async.core.envelope import Envelope
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
+from panelica_async.core.sanitizing import header_text
 from panelica_async.core.unset import UNSET
 from panelica_async.transport.call import RawReply
 
@@ -30,7 +31,6 @@ _REPEATS = {
 _used: WeakSet[aiohttp.FormData] = WeakSet()
 _UNENCODED = "/:@!$&'()*+,;=~%"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +87,7 @@ async def send_raw(
             status=raw.status,
             headers=raw.headers,
             data=envelope.data,
-            request_id=envelope.request_id or raw.headers.get("X-Request-Id"),
+            request_id=header_text(envelope.request_id) or header_text(raw.headers.get("X-Request-Id")),
         )
 
     return await caller.send(call, read)
@@ -120,9 +120,15 @@ def _checked(path: str) -> str:
         raise ValueError(f"path starts with {PUBLIC_PREFIX}; leave it out, the address of the panel has it")
     if "?" in path or "#" in path:
         raise ValueError("path holds a query or a fragment; pass query parameters as query= or --query")
-    segments = path.split("/")[1:]
-    if any(_DOTS.fullmatch(segment) for segment in segments):
+    # Web servers decode before they match, and some proxies decode once more.
+    decoded = unquote(unquote(path, errors="surrogateescape"), errors="surrogateescape")
+    segments = decoded.split("/")[1:]
+    if any(segment in {".", ".."} for segment in segments):
         raise ValueError("path holds . or .. as a segment, which addresses something else")
+    if decoded.count("/") != path.count("/") or "\\" in decoded:
+        raise ValueError("path holds an encoded slash or a backslash, which separates segments: no id or name has one")
+    if CONTROL.search(decoded):
+        raise ValueError("path holds a control character: remove it")
     if "" in segments:
         raise ValueError("path holds an empty segment; is an id missing?")
     return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)

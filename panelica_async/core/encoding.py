@@ -13,7 +13,8 @@ QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...
 
 # Most ids and names: nothing to encode, nothing to refuse.
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""A control character, which no part of a path has."""
 
 
 def path_segment(value: object, name: str) -> str:
@@ -40,7 +41,7 @@ def path_segment(value: object, name: str) -> str:
         raise ValueError(f"{name} is {text!r}, which would address another path: pass an id or a name")
     if "/" in text or "\\" in text:
         raise ValueError(f"{name} contains a slash or backslash, which no id or name has: pass only its last part")
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValueError(f"{name} contains a control character: remove it")
     return _quote(text, name)
 

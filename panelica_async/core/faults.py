@@ -159,6 +159,7 @@ def read_report(
     body: bytes,
     sanitizer: Sanitizer | None = None,
     *,
+    proxy: str | None = None,
     now: float | None = None,
 ) -> Report:
     """Read what a reply says about a failure. It costs some milliseconds, so make it once for a reply.
@@ -168,6 +169,7 @@ def read_report(
         headers: Headers of the reply; names are matched in any case.
         body: Body of the reply, of any kind.
         sanitizer: Cleans every text; by default one that knows no secrets of the request.
+        proxy: Address of the proxy it came through, if any.
         now: Unix time; the clock of this machine by default.
     """
     sanitizer = sanitizer or Sanitizer()
@@ -177,13 +179,14 @@ def read_report(
     # Guess: where one of several scopes will do (panel-facts C.1), they would be named in a list.
     required_scope = " or ".join(scopes) or None
     window = said.text("window")
+    hint = _page_hint(status, proxy) if said.is_web_page else _hint(status, headers, said, required_scope, now)
     return Report(
         status=status,
         message=said.message,
         code=said.code,
         details=said.details,
         request_id=_request_id(said, headers, sanitizer),
-        hint=_hint(status, headers, said, required_scope, now),
+        hint=hint,
         retry_after=_wait(status, headers, said, now),
         limit=read_whole(said.first("limit")),
         window=None if window is None else sanitizer.text(window, _LONGEST_NAME),
@@ -229,8 +232,6 @@ def _read(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanit
         target = f"; this one points to {sanitizer.text(location, EXCERPT_LENGTH)}" if location else ""
         return _Said(f"redirects are not followed{target}")
     text = _decoded(headers, body[:_MOST_READ]).strip()
-    if len(body) > _MOST_READ:
-        return _read_text(status, text, sanitizer)
     try:
         payload = loads(text.encode())
     except ValueError:
@@ -304,6 +305,14 @@ def _request_id(said: _Said, headers: Mapping[str, str], sanitizer: Sanitizer) -
     return None if text is None else sanitizer.text(text, LONGEST_HEADER)
 
 
+def _page_hint(status: int, proxy: str | None) -> str | None:
+    """Return what to do about a web page, which is not the API's own."""
+    if proxy and status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return hints.WEB_PAGE_OF_PROXY.format(proxy=proxy)
+    is_misdirected = status < 500 and status not in _ON_THE_WAY
+    return hints.WEB_PAGE if is_misdirected else hints.for_response(status, None)
+
+
 def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope: str | None, now: float) -> str | None:
     said = f"{report.message} {report.details}"
     if 300 <= status < 400:
@@ -321,8 +330,6 @@ def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope
     if status == 400 and _ALREADY_THERE.search(said):
         # "Duplicate email is 400, not 409" (panel-facts G.15).
         return hints.ALREADY_THERE
-    if report.is_web_page and status < 500 and status not in _ON_THE_WAY:
-        return hints.WEB_PAGE
     return hints.for_response(status, report.code)
 
 

@@ -23,6 +23,10 @@ PROXY: Final = (
     "reached without it."
 )
 WEB_PAGE: Final = "A web server answered, not the API: check base_url, its port and its path."
+WEB_PAGE_OF_PROXY: Final = (
+    "Check the proxy {proxy}, through which this web page came: name the panel in NO_PROXY to reach it without one. "
+    "Else check base_url, its port and its path."
+)
 _CLOUDFLARE = "Cloudflare had no reply of the panel: look whether the work was done before you send it again."
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(

@@ -28,6 +28,8 @@ class RawReply:
     body: bytes = attrs.field(repr=False)
     is_cut: bool = False
     """Whether the body was longer than a reply may be, and is only its beginning."""
+    proxy: str | None = None
+    """Address of the proxy that it came through, without credentials, if it is known."""
     report: Report | None = attrs.field(default=None, repr=False)
     """What it says about a failure, once it was read."""
 
@@ -97,7 +99,7 @@ class Call:
         """Return what the reply says about a failure."""
         reply = self.reply
         if reply.report is None:
-            reply.report = read_report(reply.status, reply.headers, reply.body, self.sanitizer)
+            reply.report = read_report(reply.status, reply.headers, reply.body, self.sanitizer, proxy=reply.proxy)
         return reply.report
 
     def error(self) -> ResponseError:

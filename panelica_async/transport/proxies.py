@@ -1,6 +1,9 @@
 """The proxy that the environment names, and connections through it."""
 
+import ipaddress
+import re
 import urllib.request
+from fnmatch import fnmatchcase
 from typing import Self
 
 import aiohttp
@@ -13,6 +16,8 @@ from yarl import URL
 
 from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
+
+_ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
 
 
 @frozen
@@ -86,7 +91,37 @@ def proxy_of_environment(origin: str) -> Proxy | None:
         ConfigurationError: What it names is no proxy.
     """
     url = URL(origin)
-    if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+    excluded = urllib.request.getproxies_environment().get("no", "")
+    if is_excluded(url.host or "", url.port, excluded) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
         return None
     text = urllib.request.getproxies().get(url.scheme)
     return None if text is None else Proxy.parse(text, f"{url.scheme.upper()}_PROXY")
+
+
+def is_excluded(host: str, port: int | None, excluded: str) -> bool:
+    """Return whether a value of `NO_PROXY` names a host.
+
+    Understood is what curl, Go and Kubernetes write: names with everything below them, with or without a dot or `*.`
+    before them; addresses, also in brackets; networks such as `10.0.0.0/8`; patterns such as `10.*`; each with a port
+    or without; and `*` for everything.
+
+    Args:
+        host: The name or address, without brackets.
+        port: The port of the connection.
+        excluded: The value, with commas or spaces between entries.
+    """
+    host = host.rstrip(".").lower()
+    return any(_names(entry, host, port) for entry in excluded.lower().replace(",", " ").split())
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    match = _ENTRY.fullmatch(entry)
+    # An IPv6 address without brackets has no port.
+    name, wanted = (match["bracketed"] or match["plain"], match["port"]) if match else (entry, None)
+    if wanted is not None and wanted != str(port):
+        return False
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        domain = name.removeprefix("*.").strip(".")
+        return host == domain or host.endswith(f".{domain}") or fnmatchcase(host, name)

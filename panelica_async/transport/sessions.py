@@ -45,6 +45,11 @@ class SessionHolder:
         self.slots: Slots = Slots(_slots(borrowed))
         """Slots for requests that wait for quota or are on their way."""
 
+    @property
+    def proxy(self) -> str | None:
+        """Address of the proxy of an own session, without credentials; None when there is none."""
+        return None if self._proxy is None else str(self._proxy.url)
+
     def require_open(self) -> None:
         """Raise `ConfigurationError` once the client is closed, or the session that it borrows."""
         if self._closed:

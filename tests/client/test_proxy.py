@@ -14,7 +14,7 @@ import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError
 from panelica_async.core import hints
-from panelica_async.transport.proxies import Proxy
+from panelica_async.transport.proxies import Proxy, is_excluded
 from tests.certificates import Certificate
 from tests.conftest import API_SECRET, Connect
 from tests.transport.raw_server import RawServer, reply
@@ -258,3 +258,52 @@ def test_a_proxy_shows_no_password() -> None:
     proxy = Proxy.parse(f"http://{LOGIN}@proxy.example.com:3128/", "HTTP_PROXY")
     assert proxy.authorization == AUTHORIZATION
     assert repr(proxy) == "Proxy(url=URL('http://proxy.example.com:3128'))"
+
+
+@pytest.mark.parametrize(
+    ("excluded", "host", "named"),
+    [
+        ("*", "panel.example.com", True),
+        ("a.example,*,b.example", "panel.example.com", True),
+        ("localhost,127.0.0.0/8", "127.0.0.1", True),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("10.*", "10.1.2.3", True),
+        ("10.*", "110.1.2.3", False),
+        ("172.20.0.0/16 10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1:8443", "10.0.0.1", True),
+        ("10.0.0.1:9443", "10.0.0.1", False),
+        ("2001:db8::5", "2001:db8::5", True),
+        ("[2001:db8::5]", "2001:db8::5", True),
+        ("[2001:DB8:0::5]:8443", "2001:db8::5", True),
+        ("[2001:db8::5]:9443", "2001:db8::5", False),
+        ("2001:db8::/32", "2001:db8:1::5", True),
+        ("corp.example", "panel.corp.example", True),
+        (".corp.example", "panel.corp.example", True),
+        ("*.corp.example", "panel.corp.example", True),
+        ("Corp.Example.", "PANEL.corp.example", True),
+        ("panel.corp.example.", "panel.corp.example", True),
+        ("corp.example:8443", "panel.corp.example", True),
+        ("corp.example:9443", "panel.corp.example", False),
+        ("corp.example", "panelcorp.example", False),
+        ("*.corp.example", "xcorp.example", False),
+        ("", "panel.example.com", False),
+        (" , ,.,:,[],/8", "panel.example.com", False),
+    ],
+)
+def test_no_proxy_is_read_as_other_programs_do(excluded: str, host: str, named: bool) -> None:
+    assert is_excluded(host, 8443, excluded) is named
+
+
+async def test_web_page_through_a_proxy_says_so(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.script(reply(403, body="<html><title>Blocked</title></html>", content_type="text/html"))
+    async with ForwardProxy(server.origin) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url())
+        monkeypatch.setenv("NO_PROXY", "")
+        panel = PanelicaClient(PANEL, api_key="pk_test_0", api_secret=API_SECRET, tier="enterprise", trust_env=True)
+        async with panel:
+            with pytest.raises(PanelicaError) as caught:
+                await panel.me()
+    hint = caught.value.hint or ""
+    assert hint.startswith("Check the proxy http://127.0.0.1:")
+    assert "hunter2" not in hint

@@ -85,6 +85,15 @@ async def test_query(server: RawServer, connect: Connect, query: dict[str, Any] 
         ("DELETE", "/v1/domains/%2e%2E/accounts", "as a segment"),
         ("DELETE", "/v1/domains/.%2e", "as a segment"),
         ("DELETE", "/v1/domains/%2E", "as a segment"),
+        ("DELETE", "/v1/accounts/..%2f..%2Fdomains", "as a segment"),
+        ("DELETE", "/v1/accounts/..%5cdomains", "backslash"),
+        ("DELETE", "/v1/accounts/a%2fb", "encoded slash"),
+        ("DELETE", "/v1/accounts/a%252Fb", "encoded slash"),
+        ("DELETE", "/v1/accounts/%252e%252e", "as a segment"),
+        ("DELETE", "/v1/accounts/a\\b", "backslash"),
+        ("DELETE", "/v1/accounts/a%00", "control character"),
+        ("DELETE", "/v1/accounts/a%0d%0aX: y", "control character"),
+        ("DELETE", "/v1/accounts/a\nb", "control character"),
     ],
 )
 async def test_what_cannot_be_right_is_not_sent(

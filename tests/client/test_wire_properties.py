@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panelica_async import PanelicaClient, PanelicaError
+from panelica_async.core.encoding import CONTROL
 from tests.conftest import API_KEY, API_SECRET
 from tests.transport import verifier
 from tests.transport.raw_server import RawRequest, RawServer
@@ -34,7 +36,15 @@ texts = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_catego
 ids = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs", "Cc"])), min_size=1).filter(
     lambda text: text.strip() and text not in {".", ".."} and not set(text) & {"/", "\\"}
 )
-segments = texts.filter(lambda text: text not in {"", ".", ".."} and "/" not in text)
+
+
+def is_segment(text: str) -> bool:
+    """Return whether a text can be a segment of a path, also where a server decodes it once more."""
+    decoded = unquote(text)
+    return decoded not in {"", ".", ".."} and not set(decoded) & {"/", "\\"} and CONTROL.search(decoded) is None
+
+
+segments = texts.filter(is_segment)
 filled_texts = texts.filter(str.strip)
 
 offsets = st.timedeltas(timedelta(hours=-14), timedelta(hours=14)).map(
