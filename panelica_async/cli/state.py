@@ -72,7 +72,19 @@ class RunFiles:
             raise ConfigurationError(f"there is no journal {self.journal}", hint="Was it another --state-dir?")
         return self
 
+    def journals(self) -> list[Path]:
+        """Return the journal and those that were set aside, newest first."""
+        stem = self.journal.name.removesuffix(_JOURNAL)
+        aside = [path for path in self.journal.parent.glob(f"{stem}.journal.*.db") if _number(path) is not None]
+        return [self.journal, *sorted(aside, key=lambda path: _number(path) or 0, reverse=True)]
+
     def set_aside(self) -> Path:
         """Rename the journal to the first free number, such as `launch.journal.1.db`, and return its new path."""
         numbered = (self.journal.with_suffix(f".{number}.db") for number in count(1))
         return self.journal.rename(next(path for path in numbered if not path.exists()))
+
+
+def _number(journal: Path) -> int | None:
+    """Return the number of a journal that was set aside, such as 1 for `launch.journal.1.db`."""
+    text = journal.suffixes[-2].removeprefix(".")
+    return int(text) if text.isdecimal() else None

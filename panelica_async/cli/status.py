@@ -23,7 +23,7 @@ from panelica_async.cli.wording import (
     several,
     thing,
 )
-from panelica_async.provision import Journal, Record, Run, State
+from panelica_async.provision import Journal, Record, Run, State, is_removable
 
 _BAD = {
     State.FAILED: ("failed", "red"),
@@ -87,17 +87,24 @@ class JournalStatus:
     @property
     def is_open(self) -> bool:
         """Whether there is something to resume: a run that did not finish, or what failed or is in doubt."""
-        return bool(self.runs) and (self.runs[-1].finished_at is None or bool(self.bad))
+        return bool(self.runs) and not self.is_undone and (self.runs[-1].finished_at is None or bool(self.bad))
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the last that happened was an undo: `resume` would make everything again."""
+        removed = [record.at for record in self.records if record.state is State.REMOVED]
+        return bool(removed) and max(removed) > self.runs[-1].started_at
 
     @property
     def next_command(self) -> str | None:
         """How to go on, if there is something to go on with."""
-        return self._resume if self.is_open else None
+        if self.is_undone:
+            return self._command("undo") if any(map(is_removable, self.records)) else None
+        return self._command("resume") if self.is_open else None
 
-    @property
-    def _resume(self) -> str:
+    def _command(self, command: str) -> str:
         sandbox = ["--sandbox"] if is_sandbox(self.runs[-1].base_url) else []
-        return next_command("resume", str(self.files.journal), *sandbox, *self.flags)
+        return next_command(command, str(self.files.journal), *sandbox, *self.flags)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known as JSON-like data."""
@@ -143,7 +150,7 @@ class JournalStatus:
             lines.append(("Continue", self.next_command))
         print_labelled(console, lines)
         if self.pending:
-            console.print(Text(pending_line(len(self.pending), self._resume)), soft_wrap=True)
+            console.print(Text(pending_line(len(self.pending), self._command("resume"))), soft_wrap=True)
         if self.bad:
             console.print()
             console.print(object_table(_row(record) for record in self.bad))

@@ -38,7 +38,7 @@ from panelica_async.provision.outcome import Event, SiteOutcome, SiteStatus, Ste
 from panelica_async.provision.passwords import CredentialsFile, generate_password
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
 from panelica_async.provision.steps import Step, StepKind
-from panelica_async.provision.undo import Removal, RemovalStatus, undo
+from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo
 
 __all__ = [
     "CredentialsFile",
@@ -73,6 +73,7 @@ __all__ = [
     "Verdict",
     "apply",
     "generate_password",
+    "is_removable",
     "resume",
     "undo",
 ]

@@ -1,5 +1,6 @@
 """Takes back what the runs of a journal created, and nothing else."""
 
+import asyncio
 import enum
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -53,7 +54,7 @@ class Removal:
 
 
 async def undo(
-    panel: PanelicaClient, journal: Journal | Path | str, *, late: float = LATE
+    panel: PanelicaClient, journal: Journal | Path | str, *, stop: asyncio.Event | None = None, late: float = LATE
 ) -> AsyncGenerator[Removal, None]:
     """Remove what the runs of a journal created, last things first, and yield what became of each object.
 
@@ -66,6 +67,7 @@ async def undo(
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
+        stop: Set it to stop in order: the deletion on its way is finished, no new one is sent.
         late: Seconds after which the panel is not expected to carry out a call any more. What was sent later than that,
             without a known outcome, and is not there yet, is uncertain.
 
@@ -83,15 +85,15 @@ async def undo(
         journal.require_panel(panel.base_url)
         outage = OutageWatch(concurrency=1)
         resources.callback(panel.subscribe(outage))
-        removing = _Undo(panel, journal, outage, timedelta(seconds=late))
+        removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
         fatal: PanelicaError | None = None
         if await removing.find():
             try:
-                await removing.delete()
-                await removing.check()
+                if await removing.delete():
+                    await removing.check()
             except PanelicaError as error:
                 fatal = error
-        for removal in removing.removals(is_complete=fatal is None):
+        for removal in removing.removals():
             yield removal
         if fatal is not None:
             raise fatal
@@ -127,13 +129,17 @@ class _Undo:
         panel: The panel.
         journal: The journal.
         outage: Notices that the panel is down.
+        stop: Set when no more is to be sent.
         late: After which time the panel is not expected to carry out a call any more.
     """
 
-    def __init__(self, panel: PanelicaClient, journal: Journal, outage: OutageWatch, late: timedelta) -> None:
+    def __init__(
+        self, panel: PanelicaClient, journal: Journal, outage: OutageWatch, stop: asyncio.Event, late: timedelta
+    ) -> None:
         self._panel = panel.with_options(lane="bulk")
         self._journal = journal
         self._outage = outage
+        self._stop = stop
         self._late = late
         self._inventory = Inventory(panel)
         self._judge = OriginJudge(panel, journal)
@@ -166,37 +172,24 @@ class _Undo:
         self._decide()
         return True
 
-    async def delete(self) -> None:
-        """Delete what goes, last things first, and note each removal when it is answered."""
+    async def delete(self) -> bool:
+        """Delete what goes, last things first, and note each removal when it is answered; return False if stopped."""
         content = self._content()
         for record in sorted(self._ours.values(), key=lambda record: _ORDER.index(record.kind)):
             # What its parent takes along needs no call of its own.
             if record.object_id not in self._going or record.parent_id in self._going:
                 continue
+            if self._stop.is_set():
+                return False
             if self._outage.error is not None:
                 raise self._outage.error
-            try:
-                await _DELETE[record.kind](self._panel, record.object_id or "", record.parent_id or "")
-            except FATAL:
-                raise
-            except NotFoundError as error:
-                if not error.from_panel:
-                    self._fail(record, error)
-                    continue
-            except PanelicaError as error:
-                self._fail(record, error)
-                continue
-            except ValueError as error:
-                # Nothing was sent: the id cannot be that of an object.
-                hint = "Do not use this journal: something else wrote to it."
-                self._fail(record, ConfigurationError(f"the journal names an id that is none: {error}", hint=hint))
-                self._unusable.add(record.id)
-                continue
-            gone = [record]
-            while gone:
-                each = gone.pop()
-                self._journal.removed(each)
-                gone += content.get(each.object_id or "", ())
+            if await self._is_deleted(record):
+                gone = [record]
+                while gone:
+                    each = gone.pop()
+                    self._journal.removed(each)
+                    gone += content.get(each.object_id or "", ())
+        return True
 
     async def check(self) -> None:
         """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
@@ -216,12 +209,8 @@ class _Undo:
                 reason = "it is still there"
                 self._failed[record.id] = Removal(record=record, status=RemovalStatus.FAILED, reason=reason)
 
-    def removals(self, *, is_complete: bool) -> Iterator[Removal]:
-        """Yield what became of each object.
-
-        Args:
-            is_complete: Whether undo came to its end.
-        """
+    def removals(self) -> Iterator[Removal]:
+        """Yield what became of each object."""
         for record in self._ours.values():
             if self._journal.records[record.id].state is State.REMOVED:
                 # What has no known outcome went along if it was there at all.
@@ -229,8 +218,8 @@ class _Undo:
                     yield Removal(record=record, status=RemovalStatus.REMOVED)
             elif reason := self._kept.get(record.id):
                 yield Removal(record=record, status=RemovalStatus.KEPT, reason=reason, hint=_KEPT_HINT)
-            elif record.id in self._failed or is_complete:
-                yield self._failed[record.id]
+            elif failed := self._failed.get(record.id):
+                yield failed
             else:
                 yield Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was stopped")
         yield from self._uncertain.values()
@@ -327,6 +316,25 @@ class _Undo:
         self._failed[record.id] = Removal(
             record=record, status=RemovalStatus.FAILED, reason=reason_of(error), hint=error.hint
         )
+
+    async def _is_deleted(self, record: Record) -> bool:
+        """Delete an object; return whether the panel says that it is gone, and note why not."""
+        try:
+            await _DELETE[record.kind](self._panel, record.object_id or "", record.parent_id or "")
+        except FATAL:
+            raise
+        except PanelicaError as error:
+            if isinstance(error, NotFoundError) and error.from_panel:
+                return True
+            self._fail(record, error)
+            return False
+        except ValueError as error:
+            # Nothing was sent: the id cannot be that of an object.
+            hint = "Do not use this journal: something else wrote to it."
+            self._fail(record, ConfigurationError(f"the journal names an id that is none: {error}", hint=hint))
+            self._unusable.add(record.id)
+            return False
+        return True
 
     def _content(self) -> Mapping[str, list[Record]]:
         """Return what was created in each object, by its id."""

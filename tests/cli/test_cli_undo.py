@@ -1,0 +1,161 @@
+"""`panelica provision undo`: what it asks, which journals it covers, and what it reports."""
+
+import re
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panelica_async import PanelicaClient
+from panelica_async.cli import undoing
+from panelica_async.provision import Journal, Removal, undo
+from panelica_async.telemetry import Done, Event
+from tests.cli.commands import Command, Terminal, objects, write_manifest
+
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+DATABASE = Path(".panelica/sandbox.db")
+JOURNAL = Path(".panelica/launch.journal.db")
+
+
+def change(path: Path, *statements: str) -> None:
+    with sqlite3.connect(path) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+@pytest.fixture
+def before(panelica: Command) -> dict[str, list[tuple[object, ...]]]:
+    """What is on the panel before anything is applied."""
+    panelica("api", "GET", "/v1/me", *FAST)
+    return objects(DATABASE)
+
+
+def forget_replies(path: Path, kind: str) -> None:
+    """Leave the journal as a process does that was killed before it noted what became of its calls."""
+    change(path, f"DELETE FROM step WHERE kind = '{kind}' AND state = 'done'", "UPDATE run SET finished_at = NULL")
+
+
+def test_the_question_names_what_is_deleted(
+    panelica: Command, terminal: Callable[..., Terminal], manifest: Path
+) -> None:
+    write_manifest(manifest, 5)
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    asked = terminal("provision", "undo", "launch.csv", *FAST)
+    asked.read_until("[y/N]")
+    asked.type("n\n")
+    assert asked.end() == 130
+    question = " ".join(asked.text.split())
+    assert re.search(r"Delete \d+ objects of \S*launch\.csv, last run 20\d\d-", question)
+    assert "sites site1.example, site2.example, site3.example and 2 more" in question
+    assert "on the embedded sandbox" in question
+    assert "with all that is in them, files included?" in question
+
+
+def test_another_manifest_of_the_same_name_is_refused(panelica: Command, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_manifest(tmp_path / name / "launch.csv", 1)
+    assert panelica("provision", "apply", "a/launch.csv", *FAST).code == 0
+    there = objects(DATABASE)
+    outcome = panelica("provision", "undo", "b/launch.csv", "--yes", *FAST)
+    assert outcome.code == 2
+    assert f"{tmp_path}/a/launch.csv" in outcome.stderr
+    assert objects(DATABASE) == there
+    assert panelica("provision", "undo", "a/launch.csv", "--yes", *FAST).code == 0
+
+
+def test_journals_that_were_set_aside_are_undone_too(
+    panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]]
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    write_manifest(manifest, 5)
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert outcome.code == 0
+    assert "0 objects left over" in outcome.stdout
+    assert objects(DATABASE) == before
+
+
+@pytest.mark.parametrize("kind", ["account", "domain", "mailbox", "ftp_user", "database", "dns_record"])
+def test_what_a_killed_run_sent_is_removed(
+    panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]], kind: str
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    forget_replies(JOURNAL, kind)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert (outcome.code, "28 objects removed, 0 objects left over" in outcome.stdout) == (0, True)
+    assert objects(DATABASE) == before
+    assert panelica("provision", "status", "launch.csv", "--json").json["journals"][0]["next_command"] is None
+
+
+def test_what_may_be_anybodys_is_left_over(panelica: Command, manifest: Path) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    forget_replies(JOURNAL, "mailbox")
+    change(DATABASE, "UPDATE email_accounts SET created_at = created_at + 3600 WHERE email = 'info@site1.example'")
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert outcome.code == 1
+    assert "uncertain" in outcome.stdout
+    assert "Hint: Look in the panel whose it is, and remove it there if it is yours." in outcome.stdout
+    assert [email for email, *_ in objects(DATABASE)["mailboxes"]] == ["info@site1.example"]
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["next_command"] == "panelica provision undo .panelica/launch.journal.db --sandbox"
+
+
+@pytest.mark.parametrize("signals", [1, 2], ids=["stopped", "broken off"])
+def test_an_interrupted_undo_reports_what_it_removed(
+    panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch, signals: int
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+
+    def interrupted(panel: PanelicaClient, journal: Journal, **options: Any) -> AsyncIterator[Removal]:
+        signals_left = [signal.SIGINT] * signals
+
+        def interrupt(event: Event) -> None:
+            while isinstance(event, Done) and event.method == "DELETE" and signals_left:
+                signal.raise_signal(signals_left.pop())
+
+        panel.subscribe(interrupt)
+        return undo(panel, journal, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(undoing, "undo", interrupted)
+        outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
+    assert outcome.code == 130
+    assert outcome.stderr.count("Ctrl-C again breaks off at once.") == 1
+    assert outcome.json["interrupted"]
+    counts = outcome.json["counts"]
+    assert counts["removed"] + counts["skipped"] == 28
+    assert counts["removed"] > 0 < counts["skipped"]
+    there = {domain for domain, *_ in objects(DATABASE)["domains"]}
+    skipped = {each["site"] for each in outcome.json["objects"] if each["status"] == "skipped"}
+    assert there == skipped if signals == 1 else there <= skipped
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["counts"]["removed"] == counts["removed"]
+    assert status["next_command"].startswith("panelica provision undo ")
+    assert panelica("provision", "undo", "launch.csv", "--yes", *FAST).code == 0
+    assert objects(DATABASE)["domains"] == []
+
+
+def test_a_refused_key_in_the_middle_is_an_error_in_the_report(
+    panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+
+    def revoked(panel: PanelicaClient, journal: Journal, **options: Any) -> AsyncIterator[Removal]:
+        def revoke(event: Event) -> None:
+            if isinstance(event, Done) and event.method == "DELETE":
+                change(DATABASE, "UPDATE api_keys SET revoked = 1")
+
+        panel.subscribe(revoke)
+        return undo(panel, journal, **options)
+
+    monkeypatch.setattr(undoing, "undo", revoked)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
+    assert outcome.code == 1
+    assert outcome.json["error"]["status"] == 401
+    assert outcome.json["counts"]["removed"] > 0 < outcome.json["counts"]["skipped"]
+    assert outcome.stderr.count("Error: ") == 1
