@@ -227,9 +227,10 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
         return _decide_settled(step, view, record)
     for parent in step.parents:
         if decided[parent.id].verdict not in _READY:
-            # What was sent stays uncertain, whatever became of what it builds on.
-            verdict = Verdict.UNKNOWN if step.id in view.doubtful else Verdict.BLOCKED
-            return PlannedStep(step=step, verdict=verdict, reason=f"builds on {parent.id}")
+            reason = f"builds on {parent.id}"
+            if step.id in view.doubtful:
+                return PlannedStep(step=step, verdict=Verdict.UNKNOWN, reason=f"sent by an earlier run, and {reason}")
+            return PlannedStep(step=step, verdict=Verdict.BLOCKED, reason=reason)
     match = step.match(view)
     verdict = _VERDICTS[match.likeness]
     if match.likeness is Likeness.UNSURE and step.id in view.doubtful:

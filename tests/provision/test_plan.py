@@ -437,11 +437,11 @@ def test_an_uncertain_step_stays_so_when_what_it_builds_on_is_a_conflict() -> No
     step_id = "mailbox:info@alder.example"
     record = Record(id=step_id, kind=StepKind.MAILBOX, site="", state=State.UNKNOWN, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**changed("domains", user_id="a2")), {step_id: record})
-    verdicts = {planned.step.id: planned.verdict for planned in plan.steps}
+    decided = {planned.step.id: (planned.verdict.value, planned.reason) for planned in plan.steps}
 
-    assert verdicts["domain:alder.example"] is Verdict.CONFLICT
-    assert verdicts[step_id] is Verdict.UNKNOWN
-    assert verdicts["ftp_user:deploy"] is Verdict.BLOCKED
+    assert decided["domain:alder.example"][0] == "conflict"
+    assert decided[step_id] == ("unknown", "sent by an earlier run, and builds on domain:alder.example")
+    assert decided["ftp_user:deploy"] == ("blocked", "builds on domain:alder.example")
 
 
 def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:
