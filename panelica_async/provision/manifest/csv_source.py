@@ -13,6 +13,7 @@ from panelica_async.provision.manifest.problems import InvalidValueError, Manife
 from panelica_async.provision.manifest.source import Row, Source
 
 _DELIMITERS = (";", ",", "\t")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # A row of fewer cells may be a list within one.
 _FEWEST_CELLS_OF_A_ROW = 3
 
@@ -109,10 +110,10 @@ class _Table:
     def _holds_rows(self, record: _Record) -> bool:
         """Report rows that a quote which is missing or too many made part of a cell, and return whether there are."""
         for position, cell in enumerate(record.cells[: len(self.header)]):
-            column = self.header[position].partition("\n")[0]
-            if not re.search(r"[\r\n]", trim(cell)) or simple(column) in self._skipped:
+            column = _LINE_BREAK.split(self.header[position])[0]
+            if not _LINE_BREAK.search(trim(cell)) or simple(column) in self._skipped:
                 continue
-            for number, line in enumerate(re.split(r"\r\n|\r|\n", cell)):
+            for number, line in enumerate(_LINE_BREAK.split(cell)):
                 pieces = next(csv.reader([line], delimiter=self._delimiter), [])
                 # The first line of the cell stands at its column, the others begin a line of the file.
                 domain, is_row = self._row_in([*[""] * position, *pieces] if number == 0 else pieces)
