@@ -67,11 +67,13 @@ class Source:
             for (field, name), rows in columns.items()
             if simple(name) == MACHINE and not any(_is_web_server(row.values[field]) for row in rows)
         }
+        counts = list(_counts(columns))
+        misread = machines | {problem.column for problem in counts}
         return attrs.evolve(
             self,
-            rows=tuple(row.without(machines) for row in self.rows),
+            rows=tuple(row.without(misread) for row in self.rows),
             ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
-            problems=(*self.problems, *_counts(columns), *self._unknown(reading)),
+            problems=(*self.problems, *counts, *self._unknown(reading)),
         )
 
     def _unknown(self, reading: Reading) -> Iterator[Problem]:
