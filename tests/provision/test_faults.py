@@ -1,5 +1,6 @@
 """Each fault at each kind of call: then `resume`, then `undo`, then the panel is as it was before."""
 
+import asyncio
 import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.provision import Journal, Manifest, RemovalStatus, State, StepStatus, apply, undo
+from panelica_async.errors import PanelicaError
+from panelica_async.provision import Journal, Manifest, Plan, RemovalStatus, State, StepStatus, apply, undo
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect, state
@@ -80,9 +82,9 @@ class Launch:
         self.journal, self.credentials = directory / "run.journal", directory / "p.csv"
         self.before = state(box)
 
-    async def apply(self, manifest: Manifest = MANIFEST) -> dict[str, StepStatus]:
+    async def apply(self, source: Manifest | Plan = MANIFEST) -> dict[str, StepStatus]:
         """Apply or resume; return the status of each step."""
-        outcomes = apply(self.panel, manifest, journal=self.journal, credentials=self.credentials, settle=0)
+        outcomes = apply(self.panel, source, journal=self.journal, credentials=self.credentials, settle=0)
         return {step.step.id: step.status for outcome in await collect(outcomes) for step in outcome.steps}
 
     @property
@@ -137,6 +139,115 @@ def test_a_fault_at_a_create_then_resume_then_undo(
                 assert set((await launch.apply()).values()) <= {StepStatus.CREATED, StepStatus.EXISTS}
             launch.assert_complete(undisturbed)
             await launch.assert_undone()
+
+    run(main())
+
+
+READ_FAULTS = [
+    Fault.LOST_REQUEST,
+    Fault.LOST_REPLY,
+    Fault.GATEWAY_BEFORE,
+    Fault.SERVER_ERROR,
+    Fault.MISSING_PAGE,
+    Fault.GARBLED_REPLY,
+    Fault.CUT_REPLY,
+    Fault.NO_JSON,
+    Fault.BAD_HEADER,
+    Fault.HANGS_BEFORE,
+    Fault.OVER_LIMIT,
+    Fault.REVOKED,
+    Fault.REFUSED,
+]
+
+
+@pytest.mark.parametrize("fault", READ_FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("path", LISTS)
+def test_a_fault_at_a_list_of_the_plan_sends_nothing(
+    tmp_path: Path, undisturbed: PanelState, path: str, fault: Fault
+) -> None:
+    async def main() -> None:
+        async with launching(tmp_path) as launch:
+            launch.proxy.reads = {path: fault}
+            try:
+                await launch.apply()
+            except PanelicaError:
+                assert launch.proxy.writes == 0
+                await launch.apply()
+            assert launch.proxy.reached.is_set()
+            launch.assert_complete(undisturbed)
+            await launch.assert_undone()
+
+    run(main())
+
+
+LOOK_FAULTS = [
+    Fault.LOST_REPLY,
+    Fault.GATEWAY_BEFORE,
+    Fault.SERVER_ERROR,
+    Fault.MISSING_PAGE,
+    Fault.NO_JSON,
+    Fault.BAD_HEADER,
+    Fault.REVOKED,
+]
+LISTED_IN = {**CREATES, "database user": "/databases", "mailbox": "/email/accounts", "FTP user": "/ftp/accounts"}
+
+
+@pytest.mark.parametrize("fault", LOOK_FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("kind", CREATES)
+def test_a_lost_create_whose_list_fails_is_uncertain(
+    tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault
+) -> None:
+    async def main() -> None:
+        async with launching(tmp_path) as launch:
+            plan = await Plan.build(launch.panel, MANIFEST)
+            launch.proxy.decide_writes(first("POST", CREATES[kind], Fault.LOST_REPLY))
+            launch.proxy.reads, launch.proxy.lasting = {LISTED_IN[kind]: fault}, True
+            try:
+                reported = await launch.apply(plan)
+            except PanelicaError:
+                # What every further call would have met: a refused key, a panel that does not answer.
+                reported = {}
+            uncertain = {step for step, known in launch.states.items() if known in {State.SENT, State.UNKNOWN}}
+            if fault is Fault.BAD_HEADER:
+                assert not uncertain
+            else:
+                assert len(uncertain) == 1
+                assert {reported.get(step, StepStatus.UNKNOWN) for step in uncertain} == {StepStatus.UNKNOWN}
+            launch.proxy.reads = {}
+            await launch.apply()
+            launch.assert_complete(undisturbed)
+            await launch.assert_undone()
+
+    run(main())
+
+
+@pytest.mark.parametrize("fault", [Fault.HANGS_BEFORE, Fault.HANGS_AFTER], ids=["before", "after"])
+@pytest.mark.parametrize("resumes", [True, False], ids=["resume", "undo at once"])
+@pytest.mark.parametrize("kind", CREATES)
+def test_a_kill_at_a_create_then_undo(
+    tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault, resumes: bool
+) -> None:
+    """The journal is left as a process does that is killed before it notes what became of the call."""
+
+    async def main() -> None:
+        async with launching(tmp_path) as launch:
+            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            with Journal.open(launch.journal) as journal:
+                killed = asyncio.create_task(
+                    collect(apply(launch.panel, MANIFEST, journal=journal, credentials=launch.credentials))
+                )
+                await launch.proxy.reached.wait()
+                journal.close()
+                killed.cancel()
+                await asyncio.gather(killed, return_exceptions=True)
+            assert list(launch.states.values())[-1] is State.SENT
+            if resumes:
+                await launch.apply()
+                launch.assert_complete(undisturbed)
+            await launch.undo()
+            assert state(launch.box) == launch.before
+            assert set(launch.states.values()) == {State.REMOVED}
+            assert await launch.undo() == {}
 
     run(main())
 
