@@ -545,7 +545,7 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
         pytest.param("\n  \n", [(1, "", "the file is empty; a header line is needed")], id="blank file"),
         pytest.param(
             "Customer;Domain\n1;a.example\n",
-            [(1, "", "no column 'username' among 'Customer', 'Domain'")],
+            [(1, "", "no column 'username' among 'Customer', 'Domain'; name it with --column NAME=username")],
             id="missing column",
         ),
         pytest.param(
@@ -560,7 +560,7 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
         ),
         pytest.param(
             "domain;Owner;Account\na.example;a;a\n",
-            [(1, "Account", "means 'username', and so does 'Owner'")],
+            [(1, "Account", "means 'username', and so does 'Owner'; ignore one with --ignore-column")],
             id="two columns of one meaning",
         ),
         pytest.param("domain,username\n", [(1, "", "there is no site in it")], id="header alone"),

@@ -53,9 +53,12 @@ def test_headers_of_exports(header: str, expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("Domain,Owner,Account", ("Account", "means 'username', and so does 'Owner'")),
-        ("Domain,domain", ("domain", "means 'domain', and so does 'Domain'")),
-        ("Email Address,Contact Email", ("Contact Email", "means 'email', and so does 'Email Address'")),
+        ("Domain,Owner,Account", ("Account", "means 'username', and so does 'Owner'; ignore one with --ignore-column")),
+        ("Domain,domain", ("domain", "means 'domain', and so does 'Domain'; ignore one with --ignore-column")),
+        (
+            "Email Address,Contact Email",
+            ("Contact Email", "means 'email', and so does 'Email Address'; ignore one with --ignore-column"),
+        ),
         ("usrname", ("usrname", "unknown column; did you mean 'username'?")),
         ("Mailboxs", ("Mailboxs", "unknown column; did you mean 'mailboxes'?")),
     ],
@@ -99,7 +102,10 @@ def test_a_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) 
     header = f"Domain,User,{column}"
 
     assert problems(tmp_path, header, "a.example,a,3", "b.example,b,0") == [
-        (column, "holds numbers, as a count does; ignore the column, or put names that are numbers in quotes")
+        (
+            column,
+            "holds numbers, as a count does; ignore it with --ignore-column, or put numeric names in quotes",
+        )
     ]
     assert load(tmp_path, header, "a.example,a,3", ignore_columns=[column]).ignored_columns == (column,)
 

@@ -153,7 +153,9 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
             if position == first:
                 continue
             if rank == best:
-                problems.append((names[position], f"means {field!r}, and so does {names[first]!r}"))
+                problems.append(
+                    (names[position], f"means {field!r}, and so does {names[first]!r}; ignore one with --ignore-column")
+                )
             else:
                 ignored.append(names[position])
                 remarks.append((names[position], f"ignored, as {names[first]!r} means {field!r} more clearly"))

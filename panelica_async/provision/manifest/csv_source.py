@@ -184,4 +184,4 @@ def _missing(table: _Table) -> Iterator[Problem]:
     found = ", ".join(map(repr, filter(None, table.header)))
     for field in REQUIRED:
         if field not in known:
-            yield Problem(table.line, "", f"no column {field!r} among {found}")
+            yield Problem(table.line, "", f"no column {field!r} among {found}; name it with --column NAME={field}")

@@ -8,7 +8,7 @@ class Owner:
     """The account a site belongs to: created when missing if it has an `email`, otherwise it must exist."""
 
     username: str
-    """Login and system user name, as written; matched in any case."""
+    """Login and system user name, lower case; matched in any case."""
     email: str | None = None
     """E-mail address, unique on the panel."""
     plan: str | None = None
@@ -26,7 +26,8 @@ class DnsRecord:
     type: str
     """Record type, upper case."""
     content: str
-    """Value without the priority. Host names are complete, lower case and without a trailing dot."""
+    """Value without the priority. Host names are complete, lower case and without a trailing dot, except for `.`, which
+    says that there is no host; text is without quotes and escapes."""
     ttl: int | None = None
     """Seconds that resolvers may keep the record; None for the panel's default."""
     priority: int | None = None

@@ -115,5 +115,5 @@ def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
     for (field, name), rows in columns.items():
         values = [row.values[field] for row in rows]
         if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
-            message = "holds numbers, as a count does; ignore the column, or put names that are numbers in quotes"
+            message = "holds numbers, as a count does; ignore it with --ignore-column, or put numeric names in quotes"
             yield Problem(rows[0].line, name, message)
