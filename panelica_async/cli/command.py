@@ -13,6 +13,7 @@ import typer
 
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.output import Output
+from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.streams import OutputError
 from panelica_async.cli.traffic import Traffic
 from panelica_async.errors import ConfigurationError, PanelicaError
@@ -74,10 +75,16 @@ def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) 
         work.close()
 
 
+async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """Await the work of a command; stop signals cancel it, also where the parent process ignores them."""
+    with on_stop_signal(Interruption()):
+        return await work
+
+
 def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
         with output.logged():
-            return asyncio.run(work)
+            return asyncio.run(_until_stopped(work))
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         if output.json:
             output.document({"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}})

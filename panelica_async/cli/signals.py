@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -9,7 +10,13 @@ from types import FrameType
 
 @contextmanager
 def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
-    """Call a function in the event loop for each SIGINT and SIGTERM, in place of what they usually do."""
+    """Call a function in the event loop for each SIGINT and SIGTERM, in place of what they usually do.
+
+    Only the main thread may take signals: a command that runs in another one leaves them alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:

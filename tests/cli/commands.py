@@ -22,6 +22,8 @@ from panelica_async.cli.app import app
 from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
+PATIENCE = 240.0
+"""Seconds after which a process hangs for sure, however busy the machine is."""
 MAIN = "from panelica_async.cli import main; main()"
 # Takes the terminal it has as its controlling one, so that Ctrl-C reaches it.
 _MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
@@ -77,7 +79,7 @@ class Process:
         self._process.send_signal(number)
 
     def end(self) -> Outcome:
-        stdout, stderr = self._process.communicate(timeout=60)
+        stdout, stderr = self._process.communicate(timeout=PATIENCE)
         return Outcome(self._process.returncode, stdout, stderr)
 
     def close_messages(self) -> None:
@@ -86,7 +88,7 @@ class Process:
         self._process.stderr.close()
 
     def wait(self) -> int:
-        return self._process.wait(timeout=60)
+        return self._process.wait(timeout=PATIENCE)
 
     def kill(self) -> None:
         self._process.kill()
@@ -143,17 +145,17 @@ class Terminal:
     def end(self) -> int:
         while self._read():
             pass
-        return self._process.wait(timeout=60)
+        return self._process.wait(timeout=PATIENCE)
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._screen)
 
-    def _read(self, *, within: float = 60) -> bool:
-        """Read what there is; tell whether there was anything, and fail when a minute brings nothing at all."""
+    def _read(self, *, within: float = PATIENCE) -> bool:
+        """Read what there is; tell whether there was anything, and fail when nothing comes for very long."""
         if not select.select([self._screen], [], [], within)[0]:
-            assert within < 60, self.text
+            assert within < PATIENCE, self.text
             return False
         try:
             text = os.read(self._screen, 65536).decode()
@@ -234,7 +236,7 @@ def created(journal: Path) -> int:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something another process does."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

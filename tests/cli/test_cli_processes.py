@@ -197,19 +197,22 @@ def test_undo_of_the_sandbox_asks_on_a_terminal(panelica: Command, terminal: Ope
     assert objects(DATABASE)["domains"] == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", [["plan"], ["apply", "--yes"]])
 def test_interrupted_before_anything_is_sent(
-    start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], number: signal.Signals
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_0123456789abcdef")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         options = ("--base-url", address, "--api-key", "pk_live_0123456789abcdef", "--json")
+        # A job in the background of a script inherits that its signals are ignored.
+        before = signal.signal(number, signal.SIG_IGN)
         process = start("provision", *command, "launch.csv", *options)
-        connection, _ = silent.accept()
-        process.send(signal.SIGINT)
-        outcome = process.end()
-        connection.close()
+        signal.signal(number, before)
+        with silent.accept()[0]:
+            process.send(number)
+            outcome = process.end()
     assert outcome.code == 130
     assert outcome.json == {"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}}
     assert outcome.stderr.splitlines()[-1] == "Interrupted."
