@@ -222,11 +222,12 @@ def test_sandbox_serves_until_it_is_stopped(
     panelica: Command, start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise")
-    printed = [server.read_line() for _ in range(9)]
-    for line in printed:
+    exported = ""
+    while exported != "PANELICA_API_SECRET":
+        line = server.read_line()
         if line.startswith("export "):
-            name, _, value = line.removeprefix("export ").strip().partition("=")
-            monkeypatch.setenv(name, value)
+            exported, _, value = line.removeprefix("export ").strip().partition("=")
+            monkeypatch.setenv(exported, value)
     assert panelica("provision", "apply", "launch.csv", "--yes").code == 0
     assert panelica("provision", "undo", "launch.csv", "--yes").code == 0
     server.send(signal.SIGINT)
