@@ -115,6 +115,7 @@ def test_cells_that_are_clear(cells: dict[str, Any], expected: list[tuple[str, s
         ({"databases": "shop:one:hunter22+two"}, f"databases: entry 1: {UNCLEAR}"),
         ({"ftp_users": "web:hunter22:/htdocs"}, f"ftp_users: entry 1: {UNCLEAR}"),
         ({"mailboxes": 'info, sales:"hunter22'}, "mailboxes: entry 2: a quote is opened and never closed"),
+        ({"mailboxes": "info, sales:\u201chunter22\u201d"}, "mailboxes: entry 2: quotes must be straight ones"),
         ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: text stands behind a closing quote"),
     ],
 )

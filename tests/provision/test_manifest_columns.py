@@ -125,6 +125,13 @@ def test_a_column_can_be_given_a_meaning(tmp_path: Path, name: str, field: str) 
     assert site.owner.plan == "Gold"
 
 
+def test_one_of_two_alike_columns_is_named_as_it_is_spelt(tmp_path: Path) -> None:
+    header, row = "Domain,User,E-Mail,Email", "a.example,a,old@a.example,new@a.example"
+
+    for reading in ({"ignore_columns": ["E-Mail"]}, {"columns": {"Email": "email"}}):
+        assert load(tmp_path, header, row, **reading).sites[0].owner.email == "new@a.example"
+
+
 def test_the_rows_of_a_program_take_the_same_options() -> None:
     manifest = Manifest.from_rows(
         [{"Domain": "a.example", "Kunde": "a", "Owner": "reseller"}],

@@ -119,6 +119,8 @@ def test_text_means_what_it_means_in_a_zone_file(content: str, expected: str) ->
         ("a\\", "a number from 000 to 255"),
         ('"\\195"', "not UTF-8 text"),
         ('""', "TXT record has no content"),
+        ("\u201cv=spf1 -all\u201d", "the quotes of text must be straight ones"),
+        ("'v=spf1 -all'", "the quotes of text must be straight ones"),
         ('"a\\010b"', "holds U\\+000A LINE FEED as character 2"),
     ],
 )
@@ -165,6 +167,10 @@ def test_a_parenthesis_in_text_does_not_swallow_records() -> None:
     assert zone_text.split_records("a TXT he said (\nb A 192.0.2.1") == ["a TXT he said (", "b A 192.0.2.1"]
 
 
+def test_a_line_that_is_a_comment_is_no_record() -> None:
+    assert zone_text.split_records("; the website\nwww A 192.0.2.1\n\n; the end") == ["www A 192.0.2.1"]
+
+
 def test_an_open_quote_names_its_record() -> None:
     with pytest.raises(InvalidValueError, match="record 2 opens a quote that is never closed"):
         zone_text.split_records('a A 192.0.2.1 | b TXT "v=spf1 | c A 192.0.2.2')
@@ -183,6 +189,18 @@ def test_text_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
     wanted = read("k._domainkey TXT v=DKIM1; p=" + "A" * 400)
 
     assert records.identity("K._domainkey", "txt", listed, "example.com") == (wanted.name, "TXT", wanted.content)
+
+
+@pytest.mark.parametrize("listed", ["0 issue ca.example; account=7", '0 issue "ca.example; account=7"'])
+def test_an_authority_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
+    wanted = read('@ CAA 0 ISSUE "ca.example; account=7"')
+
+    assert records.identity("example.com.", "CAA", listed, "example.com") == ("@", "CAA", wanted.content)
+
+
+@pytest.mark.parametrize(("kind", "content"), [("CNAME", "192.0.2.1"), ("A", "nowhere"), ("CAA", "issue"), ("X", "y")])
+def test_a_record_that_is_wrong_on_the_panel_keeps_its_name(kind: str, content: str) -> None:
+    assert records.identity("WWW.example.com.", kind, content, "example.com") == ("www", kind, content)
 
 
 @pytest.mark.parametrize("listed", ['"not closed', '"a" b', "back\\slash", 'he said "hi"'])

@@ -189,6 +189,8 @@ def _scan(text: str, marks: str) -> Iterator[_Field]:
             part = text[begin:position].strip()
             if part.startswith('"'):
                 raise InvalidValueError(f"entry {entry}: a quote is opened and never closed")
+            if part.startswith(zone_text.OTHER_QUOTES):
+                raise InvalidValueError(f'entry {entry}: quotes must be straight ones, as in name:"password"')
             yield _Field(mark, part, quoted=False, begin=begin, end=position)
         if position >= len(text):
             return

@@ -122,8 +122,8 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
         names: Names as the file spells them; empty ones are passed over.
         reading: What the caller says about them.
     """
-    said = {simple(name): field for name, field in reading.columns.items()}
-    passed_over = set(map(simple, reading.ignored))
+    said = {at: field for name, field in reading.columns.items() for at in _positions(name, names)}
+    passed_over = {at for name in reading.ignored for at in _positions(name, names)}
     candidates: dict[str, list[tuple[int, int]]] = {}
     ignored: list[str] = []
     problems: list[tuple[str, str]] = []
@@ -132,10 +132,10 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
         key = simple(name)
         if not name.strip():
             continue
-        if key in passed_over:
+        if position in passed_over:
             ignored.append(name)
-        elif field := said.get(key) or _CANONICAL.get(key):
-            rank = 0 if key in said else 1 if key == field else 3 if key in _WEAK else 2
+        elif field := said.get(position) or _CANONICAL.get(key):
+            rank = 0 if position in said else 1 if key == field else 3 if key in _WEAK else 2
             candidates.setdefault(field, []).append((rank, position))
         else:
             compared += 1
@@ -160,6 +160,12 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
                 ignored.append(names[position])
                 remarks.append((names[position], f"ignored, as {names[first]!r} means {field!r} more clearly"))
     return Columns(fields, tuple(dict.fromkeys(ignored)), tuple(problems), tuple(remarks))
+
+
+def _positions(name: str, names: Sequence[str]) -> list[int]:
+    """Return where a column that the caller names stands: as it is spelt, or in any spelling."""
+    exact = [position for position, other in enumerate(names) if other == name]
+    return exact or [position for position, other in enumerate(names) if simple(other) == simple(name)]
 
 
 @functools.lru_cache(maxsize=1024)

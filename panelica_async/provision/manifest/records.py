@@ -1,5 +1,6 @@
 """DNS records: what each type may hold, and one spelling for comparing."""
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -46,7 +47,8 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         raise InvalidValueError(f"{kind} record has no content")
     rank = number(priority, "priority", minimum=0, maximum=65535)
     if kind in PRIORITISED and rank is None:
-        raise InvalidValueError(f"{kind} record needs a priority, such as '@ MX 10 mail.{domain or 'example.com'}'")
+        example = "@ MX 10 mail" if kind == "MX" else "_sip._tcp SRV 10 5 5060 sip"
+        raise InvalidValueError(f"{kind} record needs a priority, such as '{example}.{domain or 'example.com'}'")
     if kind not in PRIORITISED and rank is not None:
         raise InvalidValueError(f"{kind} record has no priority")
     relative = _relative(name, domain)
@@ -73,11 +75,11 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
 def identity(name: str, type: str, content: str, domain: str) -> tuple[str, str, str]:
     """Return what makes a record of a panel's list the same record, whatever way the panel spells it."""
     kind = type.upper()
-    try:
-        value = zone_text.read_listed_text(content) if kind == "TXT" else _CONTENT[kind](content, domain)
-        return _relative(name, domain), kind, value
-    except (KeyError, InvalidValueError):
-        return name, kind, content
+    with contextlib.suppress(InvalidValueError):
+        name = _relative(name, domain)
+    with contextlib.suppress(KeyError, InvalidValueError):
+        content = (_LISTED.get(kind) or _CONTENT[kind])(content, domain)
+    return name, kind, content
 
 
 def full_name(name: str, domain: str) -> str:
@@ -162,7 +164,21 @@ def _authority(content: str, _domain: str) -> str:
     if not match or int(match["flags"]) > 255:
         raise InvalidValueError("CAA record is written as '@ CAA 0 issue \"letsencrypt.org\"'")
     value = match["plain"] if match["quoted"] is None else match["quoted"].strip()
-    return f'{int(match["flags"])} {match["tag"].lower()} "{value}"'
+    return _authority_of(match["flags"], match["tag"], value)
+
+
+def _listed_authority(content: str, _domain: str) -> str:
+    """Return the content of a record in a panel's list, where parameters may stand without quotes."""
+    flags, tag, value = (*content.split(None, 2), "", "", "")[:3]
+    return _authority_of(flags, tag, value.strip('" ')) if flags.isdecimal() else content
+
+
+def _authority_of(flags: str, tag: str, value: str) -> str:
+    return f'{int(flags)} {tag.lower()} "{value}"'
+
+
+def _listed_text(content: str, _domain: str) -> str:
+    return zone_text.read_listed_text(content)
 
 
 _CONTENT: Mapping[str, Callable[[str, str], str]] = {
@@ -176,3 +192,5 @@ _CONTENT: Mapping[str, Callable[[str, str], str]] = {
     "CAA": _authority,
     "PTR": _host,
 }
+# How a panel may list what is written more strictly in a manifest.
+_LISTED: Mapping[str, Callable[[str, str], str]] = {"TXT": _listed_text, "CAA": _listed_authority}

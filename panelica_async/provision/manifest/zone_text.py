@@ -15,6 +15,9 @@ from panelica_async.provision.manifest.problems import InvalidValueError
 TTL = r"\d+(?:[smhdw](?:\d+[smhdw])*)?"
 """Pattern of a time to live: seconds, or units as in `1h30m`; for any case."""
 
+OTHER_QUOTES = ("\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb", "\uff02")
+"""Quotes that word processors make of `"`."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TOKEN = re.compile(
     r"""\s+|;[^\r\n]*                                    # blanks and comments
@@ -50,19 +53,20 @@ def split_records(cell: str, *, multiline: bool = True) -> list[str]:
         at_token = position == begin or cell[position - 1].isspace() or cell[position - 1] in '()"'
         if char == '"' and at_token:
             if (quoted := _QUOTED.match(cell, position)) is None:
-                raise InvalidValueError(f"record {len(records) + 1} opens a quote that is never closed")
+                number = 1 + len([record for record in records if record])
+                raise InvalidValueError(f"record {number} opens a quote that is never closed")
             position = quoted.end()
             continue
         if multiline and char in "()" and (at_token or depth):
             depth = max(0, depth + (1 if char == "(" else -1))
         if char == "|" or (char in "\r\n" and not depth):
-            if record := trim(cell[begin:position]):
-                records.append(record)
+            records.append(trim(cell[begin:position]))
             begin = position + 1
         position += 1
     if depth:  # A sign within text, or a mistake that the reader of its record finds.
         return split_records(cell, multiline=False)
-    return [*records, *filter(None, [trim(cell[begin:])])]
+    records.append(trim(cell[begin:]))
+    return [record for record in records if record and not record.startswith(";")]
 
 
 def plain(content: str) -> str:
@@ -83,6 +87,8 @@ def read_text(content: str) -> str:
     Raises:
         InvalidValueError: A quote or parenthesis is not closed, text stands beside the quotes, or an escape is none.
     """
+    if content.startswith(OTHER_QUOTES) or (len(content) > 1 and content[0] == content[-1] == "'"):
+        raise InvalidValueError('the quotes of text must be straight ones, as in "v=spf1 -all"')
     if not content.startswith(('"', "(")):
         return _unescape(content)
     tokens = list(_tokens(content))
