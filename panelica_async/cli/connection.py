@@ -11,6 +11,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async.cli.completion import complete_tier, complete_tier_or_auto
 from panelica_async.cli.credentials import PANEL, Credentials
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.state import StateDirectory
@@ -63,6 +64,7 @@ class Connection(Credentials):
             "--tier",
             metavar="TIER",
             help=f"Rate limit of the key: {_TIERS}; auto asks the panel.",
+            autocompletion=complete_tier_or_auto,
             rich_help_panel=PANEL,
         ),
     ] = "auto"
@@ -100,7 +102,13 @@ class Connection(Credentials):
         typer.Option("--sandbox", help="Use an embedded sandbox panel, not a server.", rich_help_panel=_SANDBOX),
     ] = False
     sandbox_tier: Annotated[
-        str, typer.Option(metavar="TIER", help=f"Its rate limit: {_TIERS}.", rich_help_panel=_SANDBOX)
+        str,
+        typer.Option(
+            metavar="TIER",
+            help=f"Its rate limit: {_TIERS}.",
+            autocompletion=complete_tier,
+            rich_help_panel=_SANDBOX,
+        ),
     ] = "business"
     sandbox_db: Annotated[
         Path | None,

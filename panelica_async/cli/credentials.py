@@ -24,7 +24,7 @@ class Credentials:
         typer.Option(
             envvar="PANELICA_BASE_URL",
             metavar="URL",
-            help="Address of the panel, such as https://panel.example.com:8443.",
+            help="Address of the panel, such as https://panel.example.com:8443; the port is 8443 when none is given.",
             rich_help_panel=PANEL,
         ),
     ] = None

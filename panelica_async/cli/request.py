@@ -11,6 +11,7 @@ import attrs
 import typer
 
 from panelica_async import UNSET, ConfigurationError, PanelicaError
+from panelica_async.cli.completion import complete_method, complete_path
 
 
 @attrs.frozen(kw_only=True)
@@ -18,9 +19,17 @@ class RequestInput:
     """A request as it is typed; the fields are arguments and options."""
 
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, PATCH or DELETE.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="GET, POST, PUT, PATCH or DELETE.",
+            show_default=False,
+            autocompletion=complete_method,
+        ),
     ]
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Path, such as /v1/domains.")]
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Path, such as /v1/domains.", autocompletion=complete_path)
+    ]
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", metavar="NAME=VALUE", help="Query parameter; may be repeated.")
     ] = None

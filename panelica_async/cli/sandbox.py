@@ -10,6 +10,7 @@ import typer
 
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.completion import complete_tier
 from panelica_async.cli.embedded import serve_sandbox
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import on_stop_signal
@@ -24,9 +25,15 @@ async def sandbox(
     db: Annotated[
         str, typer.Option(metavar="FILE", help="Database, kept from run to run; :memory: forgets everything.")
     ] = ":memory:",
-    tier: Annotated[str, typer.Option("--tier", metavar="TIER", help=f"Rate limit of its key: {', '.join(TIERS)}.")] = (
-        "professional"
-    ),
+    tier: Annotated[
+        str,
+        typer.Option(
+            "--tier",
+            metavar="TIER",
+            help=f"Rate limit of its key: {', '.join(TIERS)}.",
+            autocompletion=complete_tier,
+        ),
+    ] = "professional",
     scopes: Annotated[
         str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
     ] = "*:*",

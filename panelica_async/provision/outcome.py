@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from panelica_async.core.redaction import one_line
+from panelica_async.core.redaction import shorten
 from panelica_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -20,6 +20,7 @@ from panelica_async.provision.steps import Step
 
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
+_MESSAGE_LENGTH: Final = 300
 UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
 """What to do about a step whose outcome is uncertain."""
 NOT_SENT: Final = "cancelled before it was sent"
@@ -158,8 +159,12 @@ class Event:
 
 
 def reason_of(error: PanelicaError) -> str:
-    """Return what an error says, in one sentence without the request it belongs to."""
-    details = error.details if isinstance(error, ResponseError) else None
+    """Return what an error says, in one short sentence without the request it belongs to.
+
+    What a web page says is left out: that it is one says enough.
+    """
+    message = shorten(error.message, _MESSAGE_LENGTH)
+    details = error.details if isinstance(error, ResponseError) and error.from_panel else None
     if isinstance(details, str) and details and details not in error.message:
-        return one_line(f"{error.message} ({details})")
-    return one_line(error.message)
+        return f"{message} ({shorten(details)})"
+    return message
