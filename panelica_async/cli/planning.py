@@ -1,10 +1,7 @@
-"""What an apply would do: the journal it writes to, the plan, and how a plan is shown."""
+"""What a run would do: its plan, and how a plan is shown."""
 
-import enum
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +9,8 @@ from rich.text import Text
 
 from panelica_async import RateLimit
 from panelica_async.cli.connection import Panel
+from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import Output
-from panelica_async.cli.state import RunFiles
 from panelica_async.cli.wording import (
     KINDS,
     duration,
@@ -33,72 +30,24 @@ _OBSTACLES = {Verdict.CONFLICT: ("in the way", "red"), Verdict.UNKNOWN: ("in dou
 _IN_THE_WAY = {Verdict.CONFLICT, Verdict.BLOCKED}
 
 
-class Relation(enum.Enum):
-    """What the last run of a journal is to a manifest and a panel."""
+async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
+    """Plan a run of a manifest, given its journal.
 
-    NONE = "there was no run"
-    UNFINISHED = "it was interrupted"
-    FINISHED = "it came to its end"
-    OTHER_MANIFEST = "the manifest was changed since"
-    OTHER_PANEL = "it is of another panel"
-
-    @classmethod
-    def of(cls, journal: Journal, manifest: Manifest, panel: Panel) -> "Relation":
-        """Compare the last run of a journal with a manifest and a panel."""
-        if not journal.runs:
-            return cls.NONE
-        run = journal.runs[-1]
-        if run.base_url != panel.client.base_url:
-            return cls.OTHER_PANEL
-        if run.manifest_digest != manifest.digest:
-            return cls.OTHER_MANIFEST
-        return cls.UNFINISHED if run.finished_at is None else cls.FINISHED
-
-
-Preparation: TypeAlias = Callable[[Panel, Manifest, RunFiles, Output, ExitStack], Awaitable[tuple[Journal, Plan]]]
-"""Opens the journal that a run is to write to, to be closed with the stack, and plans the run."""
-
-
-async def plan_apply(
-    panel: Panel, manifest: Manifest, files: RunFiles, output: Output, resources: ExitStack
-) -> tuple[Journal, Plan]:
-    """Open the journal that a run is to write to, and plan the run.
-
-    An interrupted run of the manifest is continued. After one that came to its end, the panel is looked at afresh, so
-    that what was removed there since is made again. A journal that does not fit is set aside.
+    What an interrupted run has settled is taken from the journal where that saves calls. After one that came to its
+    end, the panel is looked at afresh, so that what was removed there since is made again.
     """
-    journal = resources.enter_context(Journal.open(files.journal))
-    relation = Relation.of(journal, manifest, panel)
-    if relation is Relation.UNFINISHED:
-        return journal, await _continued(panel, manifest, journal, output)
-    if relation in {Relation.OTHER_MANIFEST, Relation.OTHER_PANEL}:
-        journal = _renewed(journal, files, relation.value, output, resources)
-    plan = await _build(panel, manifest, None, output)
-    if _contradicts(plan, journal):
-        journal = _renewed(journal, files, "what it says is there has gone or was changed", output, resources)
-    return journal, plan.updated(journal)
-
-
-async def plan_resume(
-    panel: Panel, manifest: Manifest, files: RunFiles, output: Output, resources: ExitStack
-) -> tuple[Journal, Plan]:
-    """Open the journal of a run, and plan to go on with it.
-
-    Raises:
-        ConfigurationError: The journal is of another panel.
-    """
-    journal = resources.enter_context(Journal.open(files.journal))
-    journal.require_panel(panel.client.base_url)
-    return journal, await _continued(panel, manifest, journal, output)
+    if journal.runs and journal.runs[-1].finished_at is None:
+        output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
+    plan = await _build(panel, manifest, journal, output)
+    return plan.updated(journal)
 
 
 async def look(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
-    """Plan what `plan_apply` would, without writing anything."""
+    """Plan what an apply would do, without writing anything."""
     if not files.journal.exists():
         return await _build(panel, manifest, None, output)
-    with Journal.open(files.journal, read_only=True) as journal:
-        continued = journal if Relation.of(journal, manifest, panel) is Relation.UNFINISHED else None
-        return await _build(panel, manifest, continued, output)
+    with Journal.open(files.journal, read_only=True) as known:
+        return await _build(panel, manifest, known, output)
 
 
 def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
@@ -146,30 +95,6 @@ def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
     if plan.writes:
         times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
         console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
-
-
-async def _continued(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
-    output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
-    plan = await _build(panel, manifest, journal, output)
-    return plan.updated(journal)
-
-
-def _renewed(journal: Journal, files: RunFiles, why: str, output: Output, resources: ExitStack) -> Journal:
-    journal.close()
-    aside = files.set_aside()
-    output.say(f"Starting a new journal, because {why}; the old one is kept as {aside}.")
-    return resources.enter_context(Journal.open(files.journal))
-
-
-def _contradicts(plan: Plan, journal: Journal) -> bool:
-    """Whether something is missing or changed on the panel that the journal says is there."""
-    settled = {record.id for record in journal.records.values() if record.is_settled}
-    return any(
-        planned.step.id in settled
-        # With a reason, the lists could not tell: then the journal knows better.
-        and (planned.verdict is Verdict.CONFLICT or (planned.verdict is Verdict.CREATE and planned.reason is None))
-        for planned in plan.steps
-    )
 
 
 async def _build(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:

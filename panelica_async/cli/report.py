@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from panelica_async.cli.command import ExitCode
+from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import error_data
-from panelica_async.cli.state import RunFiles
 from panelica_async.cli.traffic import Traffic
 from panelica_async.cli.wording import (
     SITES,

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 
@@ -11,25 +12,19 @@ import attrs
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.journals import Owner, RunFiles, all_files, files_for, files_of
 from panelica_async.cli.output import Output
-from panelica_async.cli.planning import (
-    Preparation,
-    has_obstacles,
-    look,
-    plan_apply,
-    plan_data,
-    plan_resume,
-    plan_summary,
-    print_plan,
-)
+from panelica_async.cli.planning import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
 from panelica_async.cli.report import Ending, RunReport, broken_off, unfinished
 from panelica_async.cli.signals import Interruption, on_stop_signal
-from panelica_async.cli.state import RunFiles, StateDirectory
+from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.status import JournalStatus
-from panelica_async.cli.wording import several
-from panelica_async.provision import Journal, Manifest, Plan, SiteOutcome, apply
+from panelica_async.cli.wording import next_command, several
+from panelica_async.provision import CredentialsFile, Journal, Manifest, ManifestError, Plan, SiteOutcome, State, apply
 
+_NAMES_SHOWN = 5
 _RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
 
 
@@ -56,7 +51,8 @@ async def show_plan(
 ) -> ExitCode:
     """Show what `apply_file` would do."""
     async with connection.open(state) as panel:
-        plan = await look(panel, manifest, state.files_of(file), output)
+        files = files_for(state, file, panel.client.base_url)
+        plan = await look(panel, manifest, files, output)
         if output.json:
             output.document(plan_data(plan, panel))
         else:
@@ -65,33 +61,65 @@ async def show_plan(
 
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
-    """Bring the sites of a manifest into being; goes on where an interrupted run of it ended."""
-    return await _run(plan_apply, manifest, str(file), options.state.files_of(file), options)
+    """Create the sites of a manifest; goes on where an earlier run of it ended."""
+    return await _run(manifest, str(file), lambda panel: files_for(options.state, file, panel), options)
 
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Go on where the run of a journal ended, by the manifest that the journal names."""
-    path = path or _the_only_one(options.state)
-    files = options.state.files_of(path).existing()
-    with Journal.open(files.journal, read_only=True) as journal:
-        manifest = journal.load_manifest()
-    return await _run(plan_resume, manifest, str(path), files, options)
+    candidates = files_of(options.state, path) if path else [_the_only_one(options.state)]
+    owners = [owner for files in candidates if (owner := Owner.of(files)) is not None]
+    if not owners:
+        # It was killed before its first call: there is nothing to go on with, and nothing to lose.
+        if path is None or path.suffix == ".db":
+            hint = "Run `panelica provision apply` with the manifest."
+            raise ConfigurationError(f"{candidates[0].journal} holds no run", hint=hint)
+        return await apply_file(path, Manifest.load(path), options)
+    if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(owners[0].base_url):
+        options.output.say("Continuing on the embedded sandbox, where the run was.")
+        options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
+
+    def choose(panel: str) -> RunFiles:
+        for owner in owners:
+            if owner.base_url == panel:
+                return owner.files
+        places = " and ".join(dict.fromkeys(owner.base_url for owner in owners))
+        raise ConfigurationError(
+            f"the run was on {places}, not on {panel}", hint="Name that panel, writing its address alike."
+        )
+
+    with Journal.open(owners[0].files.journal, read_only=True) as journal:
+        manifest = _unchanged_manifest(journal, options.state)
+    return await _run(manifest, str(path or owners[0].files.journal), choose, options)
 
 
-def _the_only_one(state: StateDirectory) -> Path:
+def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
+    """Load the manifest of a journal's last run."""
+    try:
+        return journal.load_manifest()
+    except ManifestError:
+        raise
+    except ConfigurationError as error:
+        if journal.manifest_path is None:
+            raise
+        command = next_command("apply", str(journal.manifest_path), *state.flags())
+        raise ConfigurationError(error.message, hint=f"Run `{command}`: it goes on in the same journal.") from None
+
+
+def _the_only_one(state: StateDirectory) -> RunFiles:
     """Return the journal that is meant when none is named: the only one with something left to do, or the only one."""
-    journals = state.journals()
-    unfinished = [path for path in journals if JournalStatus.read(state.files_of(path), []).is_open]
-    candidates = unfinished or journals
+    known = [status for status in map(JournalStatus.read, all_files(state)) if status.runs]
+    unfinished = [status for status in known if status.is_open]
+    candidates = unfinished or known
     if len(candidates) == 1:
-        return candidates[0]
+        return candidates[0].files
     raise ConfigurationError(
         f"{several(len(candidates), 'run')} to resume in {state.state_dir}",
         hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
     )
 
 
-async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFiles, options: RunOptions) -> ExitCode:
+async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles], options: RunOptions) -> ExitCode:
     output = options.output
     if options.asks:
         output.require_terminal("this asks before it writes to a server")
@@ -100,9 +128,13 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
     with ExitStack() as resources, on_stop_signal(interruption):
         async with options.connection.open(options.state) as panel:
             begun = time.monotonic()
-            journal, plan = await prepare(panel, manifest, files, output, resources)
+            files = choose(panel.client.base_url)
+            journal = resources.enter_context(Journal.open(files.journal))
+            plan = await plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
+            for line in _lost_passwords(plan, journal, files.passwords):
+                output.say(line)
             question = f"Create {several(plan.writes, 'object')} on {panel.name}?"
             if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
@@ -123,6 +155,26 @@ async def _run(prepare: Preparation, manifest: Manifest, name: str, files: RunFi
     if ending.error is not None:
         output.explain(ending.error)
     return report.exit_code
+
+
+def _lost_passwords(plan: Plan, journal: Journal, passwords: Path) -> Iterator[str]:
+    """Yield a line for passwords that were generated for objects of this journal and are not in their file."""
+    steps = [planned.step for planned in plan.steps if planned.step.password_needed and planned.step.password is None]
+    made = [step for step in steps if step.id in journal.records and journal.records[step.id].state is State.DONE]
+    if not made:
+        return
+    known: Container[str] = ()
+    if passwords.exists():
+        with CredentialsFile(passwords) as file:
+            known = {step.id for step in made if step.id in file}
+    lost = [step for step in made if step.id not in known]
+    if lost:
+        names = ", ".join(step.key for step in lost[:_NAMES_SHOWN])
+        more = f" and {len(lost) - _NAMES_SHOWN} more" if len(lost) > _NAMES_SHOWN else ""
+        yield (
+            f"Note: the generated passwords of {several(len(lost), 'object')} are not in {passwords} any more"
+            f" ({names}{more}). Set new ones in the panel."
+        )
 
 
 async def _carry_out(

@@ -8,10 +8,12 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
+from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.journals import RunFiles, all_files, files_of
 from panelica_async.cli.output import Output
-from panelica_async.cli.state import RunFiles, StateDirectory
+from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.wording import (
     moment,
     next_command,
@@ -23,10 +25,11 @@ from panelica_async.cli.wording import (
     several,
     thing,
 )
-from panelica_async.provision import Journal, Record, Run, State, is_removable
+from panelica_async.provision import Journal, Manifest, Record, Run, State, is_removable
 
 _BAD = {
     State.FAILED: ("failed", "red"),
+    State.CONFLICT: ("in the way", "red"),
     State.UNKNOWN: ("in doubt", "yellow"),
     State.SENT: ("sent, no reply", "yellow"),
 }
@@ -39,17 +42,17 @@ _WORDS = {
 
 
 async def show_status(path: Path | None, state: StateDirectory, output: Output) -> ExitCode:
-    """Show a journal, or all in the state directory."""
-    paths = [path] if path else state.journals()
-    journals = [JournalStatus.read(state.files_of(path).existing(), state.flags()) for path in paths]
+    """Show the journals of a manifest, the journal that is named, or all in the state directory."""
+    files = files_of(state, path) if path else all_files(state)
+    journals = [JournalStatus.read(each, state.flags()) for each in files]
     if output.json:
         output.document({"journals": [journal.to_dict() for journal in journals]})
-        return ExitCode.OK
-    if not journals:
-        output.say(f"There is no journal in {state.state_dir}.")
-    for journal in journals:
-        journal.print(output.results)
-    return ExitCode.OK
+    else:
+        if not journals:
+            output.say(f"There is no journal in {state.state_dir}.")
+        for journal in journals:
+            journal.print(output.results)
+    return ExitCode.FAILED if any(journal.problem for journal in journals) else ExitCode.OK
 
 
 @attrs.frozen(kw_only=True)
@@ -57,16 +60,29 @@ class JournalStatus:
     """What a journal knows."""
 
     files: RunFiles
-    runs: tuple[Run, ...]
-    records: tuple[Record, ...]
     flags: list[str]
     """Options that find the journal again."""
+    runs: tuple[Run, ...] = ()
+    records: tuple[Record, ...] = ()
+    manifest: Path | None = None
+    """The manifest, where it is now."""
+    problem: ConfigurationError | None = None
+    """Why the journal cannot be read."""
 
     @classmethod
-    def read(cls, files: RunFiles, flags: list[str]) -> "JournalStatus":
+    def read(cls, files: RunFiles, flags: list[str] = []) -> "JournalStatus":  # noqa: B006 - never changed
         """Read a journal, which may be in use."""
-        with Journal.open(files.journal, read_only=True) as journal:
-            return cls(files=files, runs=journal.runs, records=tuple(journal.records.values()), flags=flags)
+        try:
+            with Journal.open(files.journal, read_only=True) as journal:
+                return cls(
+                    files=files,
+                    flags=flags,
+                    runs=journal.runs,
+                    records=tuple(journal.records.values()),
+                    manifest=journal.manifest_path,
+                )
+        except ConfigurationError as error:
+            return cls(files=files, flags=flags, problem=error)
 
     @property
     def counts(self) -> dict[State, int]:
@@ -96,22 +112,38 @@ class JournalStatus:
         return bool(removed) and max(removed) > self.runs[-1].started_at
 
     @property
+    def is_changed(self) -> bool:
+        """Whether the manifest is another one than that of the last run."""
+        if self.manifest is None:
+            return False
+        reading = self.runs[-1].manifest_reading
+        try:
+            manifest = Manifest.load(self.manifest, columns=reading.columns, ignore_columns=reading.ignored)
+        except ConfigurationError:
+            return self.manifest.exists()
+        return manifest.digest != self.runs[-1].manifest_digest
+
+    @property
     def next_command(self) -> str | None:
         """How to go on, if there is something to go on with."""
         if self.is_undone:
             return self._command("undo") if any(map(is_removable, self.records)) else None
-        return self._command("resume") if self.is_open else None
+        if not self.is_open:
+            return None
+        # A manifest that was changed is applied: `resume` refuses it.
+        return self._command("apply", self.manifest) if self.is_changed else self._command("resume")
 
-    def _command(self, command: str) -> str:
+    def _command(self, command: str, file: Path | None = None) -> str:
         sandbox = ["--sandbox"] if is_sandbox(self.runs[-1].base_url) else []
-        return next_command(command, str(self.files.journal), *sandbox, *self.flags)
+        return next_command(command, str(file or self.files.journal), *sandbox, *self.flags)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known as JSON-like data."""
         return {
             "journal": self.files.journal,
+            "problem": str(self.problem) if self.problem else None,
             "passwords": self.files.passwords if self.files.passwords.exists() else None,
-            "manifest": self.runs[-1].manifest_path if self.runs else None,
+            "manifest": self.manifest,
             "panel": self.runs[-1].base_url if self.runs else None,
             "runs": [{"started_at": run.started_at, "finished_at": run.finished_at} for run in self.runs],
             "counts": {state.value: count for state, count in self.counts.items()},
@@ -134,11 +166,15 @@ class JournalStatus:
     def print(self, console: Console) -> None:
         """Print what is known."""
         lines = [("Journal", str(self.files.journal))]
+        if self.problem is not None:
+            problem = [("Problem", self.problem.message), ("Hint", self.problem.hint or "")]
+            print_labelled(console, [*lines, *(line for line in problem if line[1])])
+            return
         if self.runs:
             run = self.runs[-1]
             ended = f"finished {moment(run.finished_at)}" if run.finished_at else "not finished"
             lines += [
-                ("Manifest", str(run.manifest_path)),
+                ("Manifest", str(self.manifest)),
                 ("Panel", run.base_url),
                 ("Last run", f"begun {moment(run.started_at)}, {ended} ({several(len(self.runs), 'run')})"),
             ]

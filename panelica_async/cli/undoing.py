@@ -10,9 +10,10 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from panelica_async import ConfigurationError, PanelicaError
+from panelica_async import PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.journals import files_of
 from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import StateDirectory
@@ -112,12 +113,12 @@ async def undo_runs(
     path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
     """Take back what the runs of a manifest created, those whose journals were set aside too."""
-    paths = _journals(path, state)
+    files = files_of(state, path)
     if not yes:
         output.require_terminal("this asks before it deletes")
     interruption = Interruption(lambda: output.say(_RESTING))
     with ExitStack() as resources, on_stop_signal(interruption):
-        journals = [resources.enter_context(Journal.open(each)) for each in paths]
+        journals = [resources.enter_context(Journal.open(each.journal)) for each in files]
         async with connection.open(state) as panel:
             journals = _of_panel(journals, panel, output)
             what = _description(journals)
@@ -172,31 +173,6 @@ async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, s
 async def _undo(panel: Panel, journal: Journal, removals: Removals, stop: asyncio.Event) -> None:
     async for removal in undo(panel.client, journal, stop=stop):
         removals[journal.path, removal.record.id] = removal
-
-
-def _journals(path: Path, state: StateDirectory) -> list[Path]:
-    """Return the journal that is named, or those of the runs of a manifest, newest first.
-
-    Raises:
-        ConfigurationError: There is none, or they are of another manifest.
-    """
-    files = state.files_of(path).existing()
-    if files.journal == path:
-        return [path]
-    of_manifest, others = [], set()
-    for each in files.journals():
-        with Journal.open(each, read_only=True) as journal:
-            source = journal.runs[-1].manifest_path if journal.runs else None
-        if source is None or source.resolve() == path.resolve():
-            of_manifest.append(each)
-        else:
-            others.add(str(source))
-    if not of_manifest:
-        raise ConfigurationError(
-            f"{files.journal} is the journal of {', '.join(sorted(others))}, not of {path.resolve()}",
-            hint="Name that manifest, or the journal itself.",
-        )
-    return of_manifest
 
 
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:

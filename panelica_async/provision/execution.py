@@ -79,6 +79,7 @@ class Execution:
             case Verdict.EXISTS:
                 return self._exists(planned)
             case Verdict.CONFLICT:
+                self._journal.conflict(step, reason or "")
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Verdict.UNKNOWN:
                 return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)

@@ -4,7 +4,6 @@ A row is written before a call and another after it, so that after a crash the j
 not sent, that it was answered, or that it was sent and the answer is not known. It holds no secrets.
 """
 
-import enum
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -16,87 +15,12 @@ from typing import Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.journal_file import lock_journal, prepare
+from panelica_async.provision.journal_file import open_journal, open_snapshot, prepare, unusable
 from panelica_async.provision.manifest import Manifest, Reading
+from panelica_async.provision.records import PENDING, Record, Run, State, seen_from
 from panelica_async.provision.steps import Step, StepKind
 
-PENDING = "the panel took the order and is still working on it"
-"""Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
-
-
-class State(enum.StrEnum):
-    """What the journal knows of a step."""
-
-    SENT = "sent"
-    """The call was about to be sent; if nothing follows, its outcome is not known."""
-    DONE = "done"
-    """The object was created by this journal's runs."""
-    FOUND = "found"
-    """The object was there before, as wanted."""
-    FAILED = "failed"
-    """The panel refused, and the object is not there."""
-    UNKNOWN = "unknown"
-    """The call was sent, and its outcome is not known."""
-    UNCERTAIN = "uncertain"
-    """The object is there, as wanted, and may be ours or others'."""
-    REMOVED = "removed"
-    """The object was created and is gone again."""
-
-
-@attrs.frozen(kw_only=True)
-class Record:
-    """What the journal knows of one step."""
-
-    id: str
-    """Id of the step, such as `mailbox:info@example.com`."""
-    kind: StepKind
-    site: str
-    """Domain of the site the step was taken for."""
-    state: State
-    at: datetime
-    """When the state was noted, in UTC."""
-    parent_id: str | None = None
-    """Id of the object it was created under: the account of a domain, the zone of a record."""
-    object_id: str | None = None
-    """Id of the object, if it exists and has one."""
-    reason: str | None = None
-    code: str | None = None
-    """Machine-readable code of the panel's error."""
-    request_id: str | None = None
-    """Id of the failed request, to quote to the panel's support."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the object is known to exist."""
-        return self.state in {State.DONE, State.FOUND, State.UNCERTAIN}
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether the panel took the order and was still working on it when it was last looked at."""
-        return self.state is State.DONE and self.reason == PENDING
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether the step was sent and its outcome is not known."""
-        return self.state in {State.SENT, State.UNKNOWN}
-
-
-@attrs.frozen(kw_only=True)
-class Run:
-    """One run: an application of a manifest, or its continuation."""
-
-    started_at: datetime
-    finished_at: datetime | None
-    """When it came to its end, in UTC; None when it was interrupted."""
-    base_url: str
-    """Address of the panel."""
-    manifest_path: Path | None
-    """The manifest's file; None for Python data."""
-    manifest_digest: str
-    manifest_reading: Reading
-    """What the caller said about the manifest's columns."""
-    credentials_path: Path | None
-    """File of the generated passwords, if there is one."""
+__all__ = ["PENDING", "Journal", "Record", "Run", "State"]
 
 
 class Journal:
@@ -114,7 +38,13 @@ class Journal:
         self._lock = lock
         self._run: int | None = connection.execute("SELECT max(id) FROM run").fetchone()[0]
         rows = connection.execute("SELECT * FROM step ORDER BY seq")
-        self._records = {row["id"]: _record(row) for row in rows}
+        try:
+            self._records = {row["id"]: _record(row) for row in rows}
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{path} holds a record that this package cannot read: {error}",
+                hint="Update panelica_async: a newer one may have written it.",
+            ) from None
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -122,34 +52,30 @@ class Journal:
 
         Args:
             path: The file; it is made when it does not exist.
-            read_only: Whether only to look on: the file must exist, and may be in use.
+            read_only: Whether only to look on: the file must exist, and may be in use. What is seen is a copy of this
+                moment.
 
         Raises:
-            ConfigurationError: Another process is writing to it, it cannot be opened, it is no journal, or it is of
-                another version.
+            ConfigurationError: Another process is writing to it, it cannot be opened, it is no journal, it is damaged,
+                or a newer package wrote it.
         """
         path = Path(path).absolute()
-        lock = None if read_only else lock_journal(path)
+        connection, lock = (open_snapshot(path), None) if read_only else open_journal(path)
         try:
-            connection = sqlite3.connect(f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}", uri=True)
-            try:
-                prepare(connection, path, read_only=read_only)
-                return cls(connection, path, lock)
-            except BaseException:
-                connection.close()
-                raise
+            return cls(connection, path, lock)
         except BaseException as error:
+            connection.close()
             if lock is not None:
                 lock.close()
             if isinstance(error, sqlite3.Error):
-                raise ConfigurationError(f"cannot use {path} as a journal: {error}") from error
+                raise unusable(path, error) from error
             raise
 
     @classmethod
     def in_memory(cls) -> Self:
         """Make a journal that is forgotten at the end, for runs that are not to be resumed."""
         connection = sqlite3.connect(":memory:")
-        prepare(connection, Path(":memory:"), read_only=False)
+        prepare(connection, Path(":memory:"))
         return cls(connection, None, None)
 
     def __repr__(self) -> str:
@@ -188,13 +114,28 @@ class Journal:
         if not self.runs:
             raise ConfigurationError(f"{self.path} holds no run", hint="Begin one with `apply`.")
         run = self.runs[-1]
-        if run.manifest_path is None:
+        path = self.manifest_path
+        if path is None:
             raise ConfigurationError("the manifest of the journal has no file", hint="Apply it with the same journal.")
-        manifest = Manifest.load(
-            run.manifest_path, columns=run.manifest_reading.columns, ignore_columns=run.manifest_reading.ignored
-        )
-        self.require_manifest(manifest)
+        reading = run.manifest_reading
+        manifest = Manifest.load(path, columns=reading.columns, ignore_columns=reading.ignored)
+        if run.manifest_digest != manifest.digest:
+            raise ConfigurationError(
+                f"{path} was changed since the last run", hint="Apply it: the run goes on in the same journal."
+            )
         return manifest
+
+    @property
+    def manifest_path(self) -> Path | None:
+        """The file of the manifest, where it is now if it was moved with the journal; None without run or file."""
+        run = self.runs[-1] if self.runs else None
+        if run is None or run.manifest_path is None:
+            return None
+        if not run.manifest_path.exists() and run.manifest_relative is not None and self.path is not None:
+            moved = (self.path.parent / run.manifest_relative).resolve()
+            if moved.exists():
+                return moved
+        return run.manifest_path
 
     def require_panel(self, base_url: str) -> None:
         """Make sure that the journal is one of this panel, if there was a run.
@@ -205,18 +146,27 @@ class Journal:
         if self.runs and self.runs[-1].base_url != base_url:
             raise ConfigurationError(
                 f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",
-                hint="Use one journal for each panel.",
+                hint="Use one journal for each panel, and write its address alike each time.",
             )
 
     def require_manifest(self, manifest: Manifest) -> None:
-        """Make sure that the journal is one of this manifest, if there was a run.
+        """Make sure that the journal is one of this manifest, if there was a run. A file may have been changed since.
 
         Raises:
-            ConfigurationError: It belongs to another manifest, or the manifest was changed since.
+            ConfigurationError: It belongs to another manifest.
         """
-        if self.runs and self.runs[-1].manifest_digest != manifest.digest:
+        if not self.runs:
+            return
+        run = self.runs[-1]
+        if manifest.source is not None and run.manifest_path is not None:
+            if not run.is_of(manifest.source, self.path):
+                raise ConfigurationError(
+                    f"{self.path} is the journal of {run.manifest_path}, not of {manifest.source}",
+                    hint="Use one journal for each manifest.",
+                )
+        elif run.manifest_digest != manifest.digest:
             raise ConfigurationError(
-                f"{self.path} is the journal of another manifest, or {manifest.name} was changed since",
+                f"{self.path} is the journal of another manifest",
                 hint="Use a new journal: what exists already is found and left alone.",
             )
 
@@ -234,12 +184,13 @@ class Journal:
         self.require_panel(base_url)
         self.require_manifest(manifest)
         cursor = self._connection.execute(
-            "INSERT INTO run (started_at, base_url, manifest_path, manifest_digest, manifest_reading, credentials_path)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO run (started_at, base_url, manifest_path, manifest_relative, manifest_digest,"
+            " manifest_reading, credentials_path) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 _now().isoformat(),
                 base_url,
-                str(manifest.source) if manifest.source else None,
+                str(manifest.source.resolve()) if manifest.source else None,
+                seen_from(self.path, manifest.source) if self.path and manifest.source else None,
                 manifest.digest,
                 json.dumps(attrs.asdict(manifest.reading)),
                 str(credentials_path) if credentials_path else None,
@@ -267,6 +218,12 @@ class Journal:
     def found(self, step: Step, object_id: str | None, reason: str | None = None) -> None:
         """Note that the object was there before."""
         self._append(step, State.FOUND, object_id=object_id, reason=reason)
+
+    def conflict(self, step: Step, reason: str) -> None:
+        """Note that something on the panel conflicts with what is wanted, unless more is known of the step."""
+        before = self._records.get(step.id)
+        if before is None or before.state in {State.CONFLICT, State.FAILED, State.REMOVED}:
+            self._append(step, State.CONFLICT, reason=reason)
 
     def failed(self, step: Step, reason: str, *, code: str | None = None, request_id: str | None = None) -> None:
         """Note that the panel refused."""
@@ -338,6 +295,7 @@ def _run(row: sqlite3.Row) -> Run:
         finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
         base_url=row["base_url"],
         manifest_path=Path(row["manifest_path"]) if row["manifest_path"] else None,
+        manifest_relative=row["manifest_relative"],
         manifest_digest=row["manifest_digest"],
         manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
         credentials_path=Path(row["credentials_path"]) if row["credentials_path"] else None,

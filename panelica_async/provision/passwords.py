@@ -6,10 +6,13 @@ import os
 import secrets
 import stat
 import string
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from panelica_async.core.private import open_private
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.steps import Step
 
@@ -23,6 +26,7 @@ _SIGNS = "-_.!"
 _ALPHABET = _LETTERS + _DIGITS + _SIGNS
 
 _COLUMNS = ("kind", "site", "name", "password")
+_BEGINNINGS_OF_FORMULAS = ("=", "+", "-", "@")
 
 
 def generate_password() -> str:
@@ -44,13 +48,13 @@ class CredentialsFile:
 
     A password is on the disk before the call that uses it is sent, and the same object gets the same password when a
     run is resumed: a password is never lost. A row with an empty password takes back the one above it: the object was
-    there before and keeps the password it has.
+    there before and keeps the password it has. A name that a spreadsheet would take for a formula has a `'` before it.
 
     Args:
         path: The file; made with mode 0600 when it does not exist.
 
     Raises:
-        ConfigurationError: If others than the owner may read or write the file, or it is not one of passwords.
+        ConfigurationError: It is not a private file of this user, or not one of passwords.
 
     Attributes:
         path: The file, as an absolute path.
@@ -58,7 +62,8 @@ class CredentialsFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path: Path = Path(path).absolute()
-        self._file = _open_private(self.path)
+        self._generated: set[str] = set()
+        self._file = _open(self.path)
         try:
             self._passwords = self._load()
         except BaseException:
@@ -76,40 +81,62 @@ class CredentialsFile:
     ) -> None:
         self.close()
 
+    def __contains__(self, step_id: str) -> bool:
+        """Return whether the file has a password for the object of a step."""
+        return step_id in self._passwords
+
     def close(self) -> None:
         """Close the file. May be called again."""
         self._file.close()
 
     def password_for(self, step: Step) -> str:
-        """Return the password of a step's object: the one noted before, or a new one that is on the disk on return."""
+        """Return the password of a step's object: the one noted before, or a new one that is on the disk on return.
+
+        Raises:
+            OSError: It could not be written. The file is as it was before.
+        """
         password = self._passwords.get(step.id)
         if password is None:
             password = generate_password()
             self._append(step, password)
+            self._passwords[step.id] = password
+            self._generated.add(step.id)
         return password
 
     def take_back(self, step: Step) -> None:
-        """Note that the password of a step's object was not used."""
-        if step.id in self._passwords:
-            self._append(step, "")
+        """Note that the password of a step's object was not used, if it was generated for a call of this run.
 
-    def _append(self, step: Step, password: str) -> None:
-        self._write(step.kind, step.site, step.key, password)
-        if password:
-            self._passwords[step.id] = password
-        else:
+        One of an earlier run stays: it may be the one that works.
+        """
+        if step.id in self._generated:
+            self._append(step, "")
+            self._generated.discard(step.id)
             del self._passwords[step.id]
 
-    def _write(self, *cells: str) -> None:
-        self._file.write(_row(*cells))
-        os.fsync(self._file.fileno())
+    def _append(self, step: Step, password: str) -> None:
+        self._write(_row((step.kind, _shown(step.site), _shown(step.key), password)))
+
+    def _write(self, row: bytes) -> None:
+        """Write a row, all of it or nothing."""
+        length = os.fstat(self._file.fileno()).st_size
+        left = memoryview(row)
+        try:
+            while left:
+                # A full disk takes a part of it before it says so.
+                left = left[self._file.write(left) or 0 :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                self._file.truncate(length)
+            raise
 
     def _load(self) -> dict[str, str]:
+        """Return the passwords in the file, by id of the step."""
         content = self._file.read()
-        header = _row(*_COLUMNS)
+        header = _row(_COLUMNS)
         if header.startswith(content):  # New, or left when its first line was being written.
             self._file.truncate(0)
-            self._write(*_COLUMNS)
+            self._write(header)
             return {}
         if not content.startswith(header):
             raise ConfigurationError(f"{self.path} is no file of generated passwords; it was left as it is")
@@ -121,27 +148,41 @@ class CredentialsFile:
             if len(row) != len(_COLUMNS):
                 raise ConfigurationError(f"{self.path}, line {number}: expected {','.join(_COLUMNS)}")
             kind, _, name, password = row
-            passwords[f"{kind}:{name}"] = password
+            passwords[f"{kind}:{_unshown(name)}"] = password
         return {step_id: password for step_id, password in passwords.items() if password}
 
 
-def _row(*cells: str) -> bytes:
+def _shown(text: str) -> str:
+    return f"'{text}" if text.startswith(_BEGINNINGS_OF_FORMULAS) else text
+
+
+def _unshown(text: str) -> str:
+    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _BEGINNINGS_OF_FORMULAS)) else text
+
+
+def _row(cells: Iterable[str]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue().encode()
 
 
-def _open_private(path: Path) -> io.FileIO:
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        file = io.FileIO(path, "r+", opener=lambda name, _: os.open(name, flags, 0o600))
-    except OSError as error:
-        raise ConfigurationError(f"cannot keep passwords in {path}: {error.strerror}") from error
-    status = os.fstat(file.fileno())
-    if os.name == "posix" and (stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid()):
-        file.close()
+def _open(path: Path) -> io.FileIO:
+    is_new = not path.exists()
+    # Passwords that others could read until now are not made private again by closing the file to them.
+    if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         raise ConfigurationError(
-            f"{path} holds passwords, and others than you may read or write it (mode {stat.S_IMODE(status.st_mode):o})",
+            f"{path} holds passwords, and others than you may read or write it (mode {mode:o})",
             hint=f"chmod 600 {path}, or give another file.",
         )
+    try:
+        file = io.FileIO(open_private(path, os.O_RDWR | os.O_APPEND), "r+")
+        if is_new and os.name == "posix":
+            # The name of a new file is on the disk once its directory is.
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+    except OSError as error:
+        raise ConfigurationError(f"cannot keep passwords in {path}: {error.strerror}") from error
     return file

@@ -95,7 +95,8 @@ class Plan:
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
             manifest: What is wanted.
-            journal: Journal of an earlier run of the same manifest; what it did is not looked for again.
+            journal: Journal of earlier runs of the same manifest. After a run that was interrupted, zones are not read
+                again whose records it has all settled.
 
         Raises:
             PanelicaError: A list could not be read.
@@ -109,7 +110,8 @@ class Plan:
             # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        zones = _zones(cls.decide(manifest, inventory.snapshot, records))
+        is_continued = journal is not None and bool(journal.runs) and journal.runs[-1].finished_at is None
+        zones = _zones(cls.decide(manifest, inventory.snapshot, records), settled_too=not is_continued)
         await inventory.refresh_zones(zones)
         return attrs.evolve(cls.decide(manifest, inventory.snapshot, records), list_calls=inventory.calls)
 
@@ -124,7 +126,8 @@ class Plan:
         """
         ids: dict[str, str | None] = {}
         doubtful = {record.id for record in records.values() if record.is_doubtful}
-        view = View(snapshot=snapshot, ids=ids, doubtful=doubtful)
+        settled = {record.id for record in records.values() if record.is_settled}
+        view = View(snapshot=snapshot, ids=ids, doubtful=doubtful, settled=settled)
         allowances = Allowances(snapshot, ids)
         decided: dict[str, PlannedStep] = {}
         sites: list[SitePlan] = []
@@ -224,7 +227,7 @@ _READY = frozenset({Verdict.CREATE, Verdict.EXISTS})
 
 def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
     if record is not None and record.is_settled:
-        return _decide_settled(step, view, record)
+        return _decide_settled(step, view, record, decided)
     for parent in step.parents:
         if decided[parent.id].verdict not in _READY:
             reason = f"builds on {parent.id}"
@@ -240,22 +243,32 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
     )
 
 
-def _decide_settled(step: Step, view: View, record: Record) -> PlannedStep:
-    """Decide on a step that an earlier run took: its object exists, unless it was an order that came to nothing."""
-    is_pending = record.is_pending
-    if step.is_order:
-        match = step.match(view)
-        if match.likeness is Likeness.ABSENT and match.reason is not None:
-            return PlannedStep(step=step, verdict=Verdict.CREATE, reason=match.reason)
-        if match.likeness is Likeness.EQUAL:
-            is_pending = match.is_pending
-    return PlannedStep(
+def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
+    """Decide on a step whose object was there after an earlier run: where the lists show it, they know better."""
+    kept = PlannedStep(
         step=step,
         verdict=Verdict.EXISTS,
         object_id=record.object_id,
         reason="done by an earlier run",
-        is_pending=is_pending,
+        is_pending=record.is_pending,
     )
+    if any(decided[parent.id].verdict not in _READY for parent in step.parents):
+        return kept
+    parents = {parent.id for parent in step.parents}
+    match = step.match(view)
+    match match.likeness:
+        case Likeness.EQUAL:
+            return attrs.evolve(kept, object_id=match.object_id or record.object_id, is_pending=match.is_pending)
+        case Likeness.ABSENT if step.is_order and match.reason is None and parents <= view.ids.keys():
+            # A panel may list an order only once it is done; a second one would not make it faster.
+            return kept
+        case Likeness.ABSENT:
+            reason = match.reason or "an earlier run found it there, and it is gone"
+            return PlannedStep(step=step, verdict=Verdict.CREATE, reason=reason)
+        case Likeness.DIFFERENT:
+            return PlannedStep(step=step, verdict=Verdict.CONFLICT, reason=match.reason)
+        case Likeness.UNSURE:
+            return kept
 
 
 _VERDICTS = {
@@ -275,12 +288,12 @@ def _needed(manifest: Manifest, steps: Iterable[Step]) -> list[Listing]:
     return [listing for listing in Listing if listing in listings]
 
 
-def _zones(plan: Plan) -> Iterator[str]:
-    """Yield the zones that exist and are to get records that no earlier run has settled."""
+def _zones(plan: Plan, *, settled_too: bool) -> Iterator[str]:
+    """Yield the zones that exist and are to get records, those of settled records if asked."""
     ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
     unread = {
         ids.get(planned.step.parents[0].id)
         for planned in plan.steps
-        if planned.step.listing is Listing.ZONES and planned.verdict is not Verdict.EXISTS
+        if planned.step.listing is Listing.ZONES and (settled_too or planned.verdict is not Verdict.EXISTS)
     }
     yield from sorted(zone_id for zone_id in unread if zone_id is not None)

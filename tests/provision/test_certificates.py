@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from panelica_async.models.accounts import Account
 from panelica_async.models.domains import Domain
 from panelica_async.models.ssl import Certificate
 from panelica_async.provision import Journal, Manifest, Plan, Record, Remark, State, StepKind, Verdict, apply
@@ -97,6 +99,7 @@ async def test_looking_again_costs_no_other_calls(box: Sandbox, tmp_path: Path) 
     assert [request.operation for request in box.requests] == ["accounts.list", "domains.list", "ssl.certificates.list"]
 
 
+DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1", ssl_enabled=False)
 SITE = {"domain": "alder.example", "owner": "alder", "ssl": "yes"}
 STEP = "certificate:alder.example"
 
@@ -110,7 +113,12 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
     ]
     if record is not None:
         records.append(Record(id=STEP, kind=StepKind.CERTIFICATE, site="", state=record, at=at, reason=reason))
-    plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**existing), {each.id: each for each in records})
+    there = {
+        "accounts": (Account(id="a1", username="alder", role="USER"),),
+        "domains": (DOMAIN,),
+    }
+    snapshot = Snapshot(**{**there, **existing})
+    plan = Plan.decide(Manifest.from_data([SITE]), snapshot, {each.id: each for each in records})
     step = plan.steps[-1]
     anew = Remark(
         "certificate alder.example", "the certificate is ordered anew, because the one before it has failed or expired"
@@ -140,12 +148,18 @@ def test_what_came_to_nothing_is_ordered_again(record: State | None, status: str
         pytest.param({"certificates": (Certificate(id="c1", domain_id="d1"),)}, False, id="no status"),
         pytest.param({"certificates": ()}, True, id="not in the list yet"),
         pytest.param(
-            {"certificates": None, "domains": (Domain(id="d1", domain="alder.example", ssl_enabled=False),)},
+            {
+                "certificates": None,
+                "domains": (DOMAIN,),
+            },
             True,
             id="no list, domain without",
         ),
         pytest.param(
-            {"certificates": None, "domains": (Domain(id="d1", domain="alder.example", ssl_enabled=True),)},
+            {
+                "certificates": None,
+                "domains": (attrs.evolve(DOMAIN, ssl_enabled=True),),
+            },
             False,
             id="no list, domain with",
         ),

@@ -413,10 +413,10 @@ def test_database_users_are_told_by_their_number(
     assert (decided[READER][0], decided[WRITER][0]) == (reader, writer)
 
 
-def test_what_an_earlier_run_did_is_not_looked_for() -> None:
-    decided = decide(NOTHING, alder=State.DONE)
-
-    assert decided["account:alder"] == ("exists", "done by an earlier run")
+@pytest.mark.parametrize("known", [State.DONE, State.FOUND, State.UNCERTAIN])
+def test_what_an_earlier_run_did_and_is_gone_is_created(known: State) -> None:
+    assert decide(EXISTING, alder=known)["account:alder"] == ("exists", "done by an earlier run")
+    assert decide(NOTHING, alder=known)["account:alder"] == ("create", "an earlier run found it there, and it is gone")
 
 
 def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
@@ -516,8 +516,14 @@ async def test_zones_of_settled_records_are_not_read(tmp_path: Path) -> None:
             await collect(apply(panel, manifest, journal=journal))
             box.requests.clear()
             finished = await Plan.build(panel, manifest, journal=journal)
+            lists = ["accounts.list", "domains.list", *["dns.records.list"] * 3]
+            assert [request.operation for request in box.requests] == lists
+
+            # A run that was interrupted goes on with what it knows.
+            journal.begin(base_url=panel.base_url, manifest=manifest, credentials_path=None)
+            box.requests.clear()
+            assert (await Plan.build(panel, manifest, journal=journal)).list_calls == 2
             assert [request.operation for request in box.requests] == ["accounts.list", "domains.list"]
-            assert finished.list_calls == 2
 
             # Of one record it is not known whether it was made: its zone is read, and no other.
             step = next(planned.step for planned in finished.steps if planned.step.key == "s1.example ftp A 192.0.2.1")

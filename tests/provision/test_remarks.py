@@ -144,7 +144,9 @@ def test_a_password_is_not_set_either_where_an_earlier_run_created() -> None:
     )
     record = Record(id="account:alder", kind=StepKind.ACCOUNT, site="", state=State.DONE, at=datetime.now(UTC))
 
-    planned = Plan.decide(manifest, Snapshot(), {record.id: record})
+    there = Account(id="a1", username="alder", email="a@alder.example", role="USER")
+
+    planned = Plan.decide(manifest, Snapshot(accounts=(there,)), {record.id: record})
 
     assert planned.remarks == (Remark("account alder", PASSWORD),)
 

@@ -98,6 +98,8 @@ class View:
     """Object ids of the steps whose object is known to exist, by id of the step."""
     doubtful: AbstractSet[str] = frozenset()
     """Ids of steps that were sent and whose outcome is not known."""
+    settled: AbstractSet[str] = frozenset()
+    """Ids of steps whose object was there after an earlier run."""
 
     def id_of(self, step: "Step") -> str:
         """Return the object id of a step that others build on.

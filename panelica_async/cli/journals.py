@@ -1,0 +1,146 @@
+"""The journals in a state directory, and whose they are.
+
+A journal belongs to one manifest, by the path of its file, on one panel, by its address.
+"""
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from panelica_async import ConfigurationError
+from panelica_async.cli.state import StateDirectory
+from panelica_async.provision import Journal, Run
+from panelica_async.provision.records import seen_from
+
+_JOURNAL = ".journal"
+_PASSWORDS = ".passwords.csv"
+
+
+@attrs.frozen(kw_only=True)
+class RunFiles:
+    """The files for the runs of one manifest on one panel."""
+
+    journal: Path
+    passwords: Path
+    """The generated passwords."""
+
+    @classmethod
+    def of_journal(cls, path: Path) -> Self:
+        """Return the files of a journal."""
+        stem = path.name.rpartition(_JOURNAL)[0] or path.stem
+        return cls(journal=path, passwords=path.parent / f"{stem}{_PASSWORDS}")
+
+    @property
+    def number(self) -> int:
+        """Number of a journal that an earlier version set aside, as in `launch.journal.1.db`; 0 of any other."""
+        text = self.journal.name.rpartition(_JOURNAL)[2].removesuffix(".db").removeprefix(".")
+        return int(text) if text.isdecimal() else 0
+
+
+@attrs.frozen(kw_only=True)
+class Owner:
+    """Whose runs a journal has."""
+
+    files: RunFiles
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def of(cls, files: RunFiles) -> "Owner | None":
+        """Read whose runs a journal has; None when it has none.
+
+        Raises:
+            ConfigurationError: The journal cannot be read.
+        """
+        with Journal.open(files.journal, read_only=True) as journal:
+            return cls(files=files, runs=journal.runs) if journal.runs else None
+
+    @property
+    def manifest(self) -> Path | None:
+        """The manifest of the last run; None for Python data."""
+        return self.runs[-1].manifest_path
+
+    @property
+    def base_url(self) -> str:
+        """Address of the panel."""
+        return self.runs[-1].base_url
+
+    @property
+    def last_run(self) -> datetime:
+        """When the last run began, in UTC."""
+        return self.runs[-1].started_at
+
+    def is_of(self, manifest: Path) -> bool:
+        """Return whether these are runs of a manifest."""
+        return self.runs[-1].is_of(manifest, self.files.journal)
+
+
+def all_files(state: StateDirectory) -> list[RunFiles]:
+    """Return the files of every journal in the directory."""
+    return [RunFiles.of_journal(path) for path in sorted(state.state_dir.glob(f"*{_JOURNAL}*.db"))]
+
+
+def files_for(state: StateDirectory, manifest: Path, base_url: str) -> RunFiles:
+    """Return the files for runs of a manifest on a panel: those of earlier runs, or new ones.
+
+    A new journal is called like the manifest. Where that name is taken by another manifest, or by the same one on
+    another panel, a hash of both is added.
+
+    Raises:
+        ConfigurationError: The journal of that name cannot be read, so that it is not known whose it is.
+    """
+    mine = [owner for owner in _owners(state, manifest) if owner.base_url == base_url]
+    if mine:
+        return min(mine, key=lambda owner: owner.files.number).files
+    digest = hashlib.sha256(f"{seen_from(_plain(state, manifest), manifest)}\n{base_url}".encode()).hexdigest()
+    for stem in (manifest.stem, f"{manifest.stem}-{digest[:8]}"):
+        files = RunFiles.of_journal(state.state_dir / f"{stem}{_JOURNAL}.db")
+        if not files.journal.exists() or Owner.of(files) is None:
+            return files
+    return files
+
+
+def files_of(state: StateDirectory, path: Path) -> list[RunFiles]:
+    """Return the files of the journal that is named, or of all journals of the manifest that is named, newest first.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if path.suffix == ".db":
+        if not path.is_file():
+            raise ConfigurationError(f"there is no journal {path}", hint="Check the path, and --state-dir.")
+        return [RunFiles.of_journal(path)]
+    owners = _owners(state, path)
+    if owners:
+        return [owner.files for owner in sorted(owners, key=lambda owner: owner.last_run, reverse=True)]
+    plain = RunFiles.of_journal(_plain(state, path))
+    if not plain.journal.is_file():
+        raise ConfigurationError(f"{path} has no journal in {state.state_dir}", hint="Check the path, and --state-dir.")
+    owner = Owner.of(plain)
+    if owner is None:
+        return [plain]
+    raise ConfigurationError(
+        f"{path.resolve()} has no journal: {plain.journal} is that of {owner.manifest}",
+        hint="Name that manifest, or the journal itself.",
+    )
+
+
+def _plain(state: StateDirectory, manifest: Path) -> Path:
+    return state.state_dir / f"{manifest.stem}{_JOURNAL}.db"
+
+
+def _owners(state: StateDirectory, manifest: Path) -> list[Owner]:
+    """Return whose journals are those of a manifest. What cannot be read and is called otherwise is passed over."""
+    owners: list[Owner] = []
+    for files in all_files(state):
+        try:
+            owner = Owner.of(files)
+        except ConfigurationError:
+            if files.journal == _plain(state, manifest):
+                raise
+            continue
+        if owner is not None and owner.is_of(manifest):
+            owners.append(owner)
+    return owners

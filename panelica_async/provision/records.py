@@ -1,0 +1,116 @@
+"""What a journal knows: runs, and a record of each step."""
+
+import enum
+import os
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from panelica_async.provision.manifest import Reading
+from panelica_async.provision.steps import StepKind
+
+PENDING = "the panel took the order and is still working on it"
+"""Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
+
+
+class State(enum.StrEnum):
+    """What the journal knows of a step."""
+
+    SENT = "sent"
+    """The call was about to be sent; if nothing follows, its outcome is not known."""
+    DONE = "done"
+    """The object was created by this journal's runs."""
+    FOUND = "found"
+    """The object was there before, as wanted."""
+    FAILED = "failed"
+    """The panel refused, and the object is not there."""
+    UNKNOWN = "unknown"
+    """The call was sent, and its outcome is not known."""
+    CONFLICT = "conflict"
+    """Something on the panel conflicts with what is wanted; nothing was sent."""
+    UNCERTAIN = "uncertain"
+    """The object is there, as wanted, and may be ours or others'."""
+    REMOVED = "removed"
+    """The object was created and is gone again."""
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """What the journal knows of one step."""
+
+    id: str
+    """Id of the step, such as `mailbox:info@example.com`."""
+    kind: StepKind
+    site: str
+    """Domain of the site the step was taken for."""
+    state: State
+    at: datetime
+    """When the state was noted, in UTC."""
+    parent_id: str | None = None
+    """Id of the object it was created under: the account of a domain, the zone of a record."""
+    object_id: str | None = None
+    """Id of the object, if it exists and has one."""
+    reason: str | None = None
+    code: str | None = None
+    """Machine-readable code of the panel's error."""
+    request_id: str | None = None
+    """Id of the failed request, to quote to the panel's support."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the object is known to exist."""
+        return self.state in {State.DONE, State.FOUND, State.UNCERTAIN}
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the panel took the order and was still working on it when it was last looked at."""
+        return self.state is State.DONE and self.reason == PENDING
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the step was sent and its outcome is not known."""
+        return self.state in {State.SENT, State.UNKNOWN}
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """One run: an application of a manifest, or its continuation."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    """When it came to its end, in UTC; None when it was interrupted."""
+    base_url: str
+    """Address of the panel."""
+    manifest_path: Path | None
+    """The manifest's file; None for Python data."""
+    manifest_relative: str | None
+    """The same as seen from the journal's directory, which stays true when both are moved together."""
+    manifest_digest: str
+    manifest_reading: Reading
+    """What the caller said about the manifest's columns."""
+    credentials_path: Path | None
+    """File of the generated passwords, if there is one."""
+
+    def is_of(self, manifest: Path, journal: Path | None) -> bool:
+        """Return whether this is a run of a manifest.
+
+        Args:
+            manifest: The manifest's file, which need not exist any more.
+            journal: The file of the journal, as it is now; None for one in memory.
+        """
+        if self.manifest_path is not None and self.manifest_path.resolve() == manifest.resolve():
+            return True
+        return (
+            journal is not None
+            and self.manifest_relative is not None
+            and (self.manifest_relative == seen_from(journal, manifest))
+        )
+
+
+def seen_from(journal: Path, manifest: Path) -> str | None:
+    """Return the path of a manifest as seen from the directory of a journal; None on another drive."""
+    try:
+        return os.path.relpath(manifest.resolve(), journal.resolve().parent)
+    except ValueError:
+        return None

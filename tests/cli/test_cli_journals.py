@@ -1,0 +1,251 @@
+"""Whose journal a command works on: that of the manifest that is named, on the panel in use, and of no other."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command, objects, write_manifest
+
+FAST = ("--sandbox", "--sandbox-tier", "enterprise")
+DATABASE = Path(".panelica/sandbox.db")
+
+
+def site(path: Path, *names: str) -> Path:
+    """Write a manifest of one mailbox a site."""
+    path.parent.mkdir(exist_ok=True)
+    rows = [f"{name}.example,{name},o@{name}.example,info" for name in names]
+    path.write_text("\n".join(["domain,username,email,mailboxes", *rows, ""]))
+    return path
+
+
+def domains(database: Path = DATABASE) -> list[str]:
+    with sqlite3.connect(database) as connection:
+        found = [row[0] for row in connection.execute("SELECT domain FROM domains ORDER BY domain")]
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def batches(panelica: Command, tmp_path: Path) -> tuple[Path, Path]:
+    """Two manifests of one name, both applied."""
+    a, b = site(tmp_path / "a/launch.csv", "aone"), site(tmp_path / "b/launch.csv", "bone", "btwo")
+    for path in (a, b):
+        assert panelica("provision", "apply", str(path), *FAST).code == 0
+    return a, b
+
+
+def test_undo_removes_what_its_own_manifest_made(panelica: Command, batches: tuple[Path, Path]) -> None:
+    outcome = panelica("provision", "undo", "a/launch.csv", *FAST, "--yes")
+    assert (outcome.code, outcome.stdout.partition(";")[0]) == (0, "3 objects removed, 0 objects left over")
+    assert domains() == ["bone.example", "btwo.example"]
+    outcome = panelica("provision", "undo", "b/launch.csv", *FAST, "--yes")
+    assert (outcome.code, outcome.stdout.partition(";")[0]) == (0, "6 objects removed, 0 objects left over")
+    assert domains() == []
+
+
+def test_resume_and_status_take_their_own_manifest(panelica: Command, batches: tuple[Path, Path]) -> None:
+    for path, sites in zip(batches, (1, 2), strict=True):
+        status = panelica("provision", "status", str(path), "--json").json["journals"]
+        assert [(journal["manifest"], journal["counts"]["done"]) for journal in status] == [(str(path), 3 * sites)]
+        resumed = panelica("provision", "resume", str(path), *FAST, "--json").json
+        assert len(resumed["sites"]) == sites
+    assert len(panelica("provision", "status", "--json").json["journals"]) == 2
+
+
+@pytest.mark.parametrize("command", ["undo", "resume", "status"])
+@pytest.mark.parametrize("name", ["nowhere/launch.csv", "c/launch.csv", "launch.csv", "a/launch.yaml", "a/other.csv"])
+def test_file_without_a_journal_is_refused(
+    panelica: Command, batches: tuple[Path, Path], tmp_path: Path, command: str, name: str
+) -> None:
+    site(tmp_path / "c/launch.csv", "aone")
+    before = objects(DATABASE)
+    options = {"undo": (*FAST, "--yes"), "resume": FAST, "status": ()}[command]
+    outcome = panelica("provision", command, name, *options)
+    assert outcome.code == 2
+    assert "has no journal" in outcome.stderr
+    if Path(name).stem == "launch":
+        assert (
+            f"{tmp_path / name} has no journal: .panelica/launch.journal.db is that of {batches[0]}" in outcome.stderr
+        )
+    assert objects(DATABASE) == before
+
+
+def test_undo_needs_the_journal_and_not_the_manifest(panelica: Command, batches: tuple[Path, Path]) -> None:
+    batches[0].unlink()
+    assert panelica("provision", "undo", "a/launch.csv", *FAST, "--yes").code == 0
+    assert domains() == ["bone.example", "btwo.example"]
+
+
+def test_csv_and_yaml_of_one_stem_are_two_manifests(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    (tmp_path / "launch.yaml").write_text(
+        "sites:\n- {domain: bone.example, owner: {username: bone, email: b@b.example}}\n"
+    )
+    for name in ("launch.csv", "launch.yaml"):
+        assert panelica("provision", "apply", name, *FAST).code == 0
+    assert panelica("provision", "undo", "launch.yaml", *FAST, "--yes").stdout.startswith(
+        "2 objects removed, 0 objects"
+    )
+    assert domains() == ["aone.example"]
+
+
+def test_three_months_are_undone_one_by_one(panelica: Command, tmp_path: Path) -> None:
+    january, february = site(tmp_path / "jan/sites.csv", "one"), site(tmp_path / "feb/sites.csv", "two", "three")
+    for path in (january, february, january):
+        panelica("provision", "apply", str(path), *FAST)
+    assert panelica("provision", "undo", "jan/sites.csv", *FAST, "--yes").stdout.startswith("3 objects removed, 0")
+    assert panelica("provision", "undo", "feb/sites.csv", *FAST, "--yes").stdout.startswith("6 objects removed, 0")
+    assert domains() == []
+
+
+@pytest.mark.parametrize("name", ["../a/launch.csv", "./launch.csv", "link.csv"])
+def test_other_spellings_of_a_path_are_the_same_manifest(
+    panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    site(tmp_path / "a/launch.csv", "aone")
+    monkeypatch.chdir(tmp_path / "a")
+    Path("link.csv").symlink_to("launch.csv")
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    assert panelica("provision", "undo", name, *FAST, "--yes").stdout.startswith(
+        "3 objects removed, 0 objects left over"
+    )
+
+
+def test_a_directory_moved_as_a_whole_keeps_its_runs(
+    panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site(tmp_path / "here/launch.csv", "aone")
+    monkeypatch.chdir(tmp_path / "here")
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "there")
+    assert "1 site: 0 done, 1 already there" in panelica("provision", "resume", *FAST).stdout
+    assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("3 objects removed, 0 objects")
+
+
+def test_journals_that_were_set_aside_are_counted(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    Path(".panelica/launch.journal.db").rename(".panelica/launch.journal.1.db")
+    site(tmp_path / "launch.csv", "aone", "atwo")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    assert len(panelica("provision", "status", "launch.csv", "--json").json["journals"]) >= 1
+    outcome = panelica("provision", "undo", "launch.csv", *FAST, "--yes")
+    assert (outcome.code, outcome.stdout.partition(";")[0]) == (0, "6 objects removed, 0 objects left over")
+    assert domains() == []
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "half"])
+def test_a_damaged_journal_does_not_break_the_others(panelica: Command, tmp_path: Path, damage: str) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    whole = Path(".panelica/launch.journal.db").read_bytes()
+    content = {"empty": b"", "text": b"no journal at all " * 99, "half": whole[: len(whole) // 2]}[damage]
+    Path(".panelica/other.journal.db").write_bytes(content)
+    status = panelica("provision", "status")
+    assert status.code == (0 if damage == "empty" else 1)
+    assert "3 created" in status.stdout
+    if damage != "empty":
+        assert "Move" in status.stdout
+    assert "1 already there" in panelica("provision", "resume", *FAST).stdout
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    # The manifest whose own journal it is gets told what to do, and nothing is sent.
+    site(tmp_path / "other.csv", "bone")
+    outcome = panelica("provision", "apply", "other.csv", *FAST)
+    assert outcome.code == (0 if damage == "empty" else 2)
+    assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").code == 0
+
+
+def test_status_of_an_edited_manifest_says_apply(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone", "root")
+    assert panelica("provision", "apply", "launch.csv", *FAST).code in {1, 2}
+    site(tmp_path / "launch.csv", "aone", "atwo")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    with sqlite3.connect(".panelica/launch.journal.db") as connection:
+        connection.execute("UPDATE run SET finished_at = NULL")
+    connection.close()
+    site(tmp_path / "launch.csv", "aone", "athree")
+    (journal,) = panelica("provision", "status", "--json").json["journals"]
+    assert journal["next_command"] == f"panelica provision apply {tmp_path / 'launch.csv'} --sandbox"
+    outcome = panelica("provision", "resume", "launch.csv", *FAST)
+    assert outcome.code == 2
+    assert "launch.csv was changed since the last run" in outcome.stderr
+    assert f"Run `panelica provision apply {tmp_path / 'launch.csv'}`" in outcome.stderr
+
+
+def test_sites_refused_before_the_first_call_are_known(panelica: Command, tmp_path: Path) -> None:
+    rows = ["a.example,aone,o@a.example,Starter", "b.example,bone,o@b.example,Gold"]
+    (tmp_path / "launch.csv").write_text("\n".join(["domain,username,email,plan", *rows, ""]))
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 1
+    (journal,) = panelica("provision", "status", "--json").json["journals"]
+    assert [(bad["name"], bad["state"]) for bad in journal["bad"]] == [("bone", "conflict")]
+    assert "there is no plan 'Gold'" in journal["bad"][0]["reason"]
+    assert journal["next_command"] is not None
+
+
+def test_resume_after_a_sandbox_run_goes_on_there(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    outcome = panelica("provision", "resume")
+    assert outcome.code == 0
+    assert "Continuing on the embedded sandbox, where the run was." in outcome.stderr
+    assert "1 already there" in outcome.stdout
+
+
+def test_deleted_objects_are_not_reported_as_there(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone", "atwo")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    before = objects(DATABASE)
+    for statement in ("DELETE FROM email_accounts", "DELETE FROM accounts WHERE username = 'atwo'"):
+        with sqlite3.connect(DATABASE) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(statement)
+        connection.close()
+        report = panelica("provision", "resume", "launch.csv", *FAST, "--json").json
+        assert report["counts"]["done"] > 0
+        assert objects(DATABASE) == before
+    assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("6 objects removed, 0")
+
+
+def test_lost_passwords_are_remarked(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    assert "are not in" not in panelica("provision", "resume", "launch.csv", *FAST).stderr
+    Path(".panelica/launch.passwords.csv").unlink()
+    outcome = panelica("provision", "resume", "launch.csv", *FAST)
+    assert "the generated passwords of 2 objects are not in .panelica/launch.passwords.csv any more" in outcome.stderr
+    assert "(aone, info@aone.example)" in outcome.stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs another user's directory")
+def test_a_directory_of_others_is_refused(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    Path(".panelica").mkdir(mode=0o777)
+    os.chown(".panelica", 65534, 65534)
+    outcome = panelica("provision", "apply", "launch.csv", *FAST)
+    assert (outcome.code, list(Path(".panelica").iterdir())) == (2, [])
+    assert "belongs to another user" in outcome.stderr
+    shutil.rmtree(".panelica")
+
+
+def test_a_link_to_a_directory_is_refused(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    Path(".panelica").symlink_to("elsewhere")
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 2
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_shell_that_has_the_journal_open_costs_nothing(panelica: Command, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "launch.csv", 2)
+    panelica("provision", "apply", "launch.csv", *FAST)
+    shell = sqlite3.connect(".panelica/launch.journal.db")
+    shell.execute("SELECT count(*) FROM step").fetchone()
+    write_manifest(tmp_path / "launch.csv", 3)
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("28 objects removed, 0")
+    shell.close()
