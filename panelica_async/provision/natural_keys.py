@@ -9,6 +9,7 @@ from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mail
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.provision.steps import Match, Step, StepKind, View
 from panelica_async.provision.steps.account import AccountStep
+from panelica_async.provision.steps.base import without_owner
 from panelica_async.provision.steps.database import DatabaseStep
 from panelica_async.provision.steps.dns import DnsRecordStep
 from panelica_async.provision.steps.domain import DomainStep
@@ -53,16 +54,19 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
 
 def _in_domain(record: Record, key: str, domain: DomainStep) -> Step:
     site = record.site
+    own_key = without_owner(key)
+    is_shared = own_key != key
     match record.kind:
         case StepKind.DNS_RECORD:
             name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
             return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
         case StepKind.DATABASE:
-            kind, _, name = key.partition("/")
-            return DatabaseStep(site=site, domain=domain, database=Database(name=name, type=kind))
+            kind, _, name = own_key.partition("/")
+            database = Database(name=name, type=kind)
+            return DatabaseStep(site=site, domain=domain, database=database, is_shared_name=is_shared)
         case StepKind.MAILBOX:
             return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
         case StepKind.FTP_USER:
-            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=key))
+            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=own_key), is_shared_name=is_shared)
         case _:
             raise ValueError(f"no list shows a {record.kind} by name")

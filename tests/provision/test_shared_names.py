@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.provision import Manifest, ManifestError, Plan, Verdict, apply
+from panelica_async.provision import (
+    Journal,
+    Manifest,
+    ManifestError,
+    Plan,
+    RemovalStatus,
+    State,
+    StepKind,
+    Verdict,
+    apply,
+    undo,
+)
 from panelica_async.provision.steps.base import with_owner, without_owner
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client, collect
@@ -92,6 +103,28 @@ async def test_each_owner_gets_its_own_on_a_panel_with_prefixes(tmp_path: Path) 
     assert {step.verdict for step in plan.steps} == {Verdict.CREATE}
     # The sandbox puts nothing before names: the second one is refused, and no site takes the other's.
     assert sorted(outcome.status for outcome in outcomes) == ["done", "failed"]
+
+
+@pytest.mark.parametrize("kind", [StepKind.DATABASE, StepKind.FTP_USER])
+async def test_undo_finds_an_uncertain_object_of_a_shared_name(tmp_path: Path, kind: StepKind) -> None:
+    rows = [
+        site("a.example", "alice", databases="shop", ftp_users="web"),
+        site("b.example", "bob", databases="shop", ftp_users="web"),
+    ]
+    async with Sandbox() as box, client(box) as panel:
+        with Journal.open(tmp_path / "journal.db") as journal:
+            plan = await Plan.build(panel, Manifest.from_rows(rows))
+            await collect(apply(panel, plan, journal=journal, credentials=tmp_path / "passwords.csv"))
+            made = {step.step.id: step.step for step in plan.steps}
+            (record,) = [
+                record for record in journal.records.values() if record.kind == kind and record.state is State.DONE
+            ]
+            journal.sent(made[record.id], parent_id=record.parent_id)
+            removals = [removal async for removal in undo(panel, journal)]
+
+        assert RemovalStatus.REMOVED in {removal.status for removal in removals if removal.record.id == record.id}
+        assert [row async for row in panel.databases.list()] == []
+        assert [row async for row in panel.ftp.accounts.list()] == []
 
 
 def test_the_owner_of_a_key_comes_off_again() -> None:

@@ -235,6 +235,8 @@ def _invisible(value: str) -> int | None:
 
     Joiners are letters in words of scripts such as Persian.
     """
+    if value.isprintable():
+        return None
     for index, char in enumerate(value):
         neighbours = value[index - 1 : index] + value[index + 1 : index + 2]
         if not char.isprintable() and not (char in _JOINERS and len(neighbours) == 2 and not neighbours.isascii()):
