@@ -3,7 +3,7 @@
 import asyncio
 from http import HTTPStatus
 
-from panelica_async.errors import DecodeError, PanelicaError, TransportError
+from panelica_async.errors import DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.telemetry import Done, Event
 
 _HINT = "See whether the panel is up; `resume` goes on."
@@ -52,8 +52,10 @@ class OutageWatch:
 
 def _is_answered(event: Done) -> bool:
     """Return whether the panel itself had a say. A page that is no reply of its API is not its word."""
-    is_reply = event.status is not None and event.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return is_reply and not isinstance(event.error, DecodeError)
+    if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return False
+    is_page = isinstance(event.error, ResponseError) and not event.error.from_panel
+    return not is_page and not isinstance(event.error, DecodeError)
 
 
 def _what(event: Done) -> str:

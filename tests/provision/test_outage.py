@@ -63,8 +63,13 @@ def is_write(request: web.Request) -> bool:
         Fault.LOST_REPLY,
         Fault.GATEWAY_BEFORE,
         Fault.GATEWAY_AFTER,
+        Fault.GATEWAY_TIMEOUT_AFTER,
         Fault.SERVER_ERROR,
         Fault.UNAVAILABLE,
+        Fault.MISSING_PAGE,
+        Fault.FORBIDDEN_PAGE_AFTER,
+        Fault.NO_JSON,
+        Fault.CUT_REPLY,
         Fault.HANGS_BEFORE,
         Fault.HANGS_AFTER,
     ],
@@ -79,7 +84,7 @@ def test_panel_down_stops_the_run_and_resume_completes_it(tmp_path: Path, fault:
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-@pytest.mark.parametrize("fault", [Fault.LOST_REQUEST, Fault.GATEWAY_BEFORE, Fault.HANGS_BEFORE])
+@pytest.mark.parametrize("fault", [Fault.LOST_REQUEST, Fault.GATEWAY_BEFORE, Fault.MISSING_PAGE, Fault.HANGS_BEFORE])
 def test_panel_that_only_reads_stops_the_run(tmp_path: Path, fault: Fault, concurrency: int) -> None:
     outage = Outage(12, fault, meets=is_write)
     seconds, unfinished = run(interrupted_and_resumed(tmp_path, outage, concurrency))
