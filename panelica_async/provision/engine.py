@@ -235,6 +235,8 @@ class _Run:
             raise  # Without journal or passwords no step may go on.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other
             outcome = self._unforeseen(planned, error)
+        if outcome.status in {StepStatus.FAILED, StepStatus.UNKNOWN}:
+            self._outage.missed(planned.step.site)
         self._progress.step(planned, outcome)
         return outcome
 

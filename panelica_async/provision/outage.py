@@ -19,7 +19,7 @@ class OutageWatch:
     - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
       repeated, or a write that was safe to repeat, the panel is down.
     - Where reads are answered and writes are not, the writes are counted: more of them in a row than two for each site
-      that is worked on at a time.
+      that is worked on at a time, and not all of them of one site, which may be a bad one.
 
     Args:
         concurrency: Sites worked on at a time.
@@ -33,29 +33,45 @@ class OutageWatch:
         self._most_writes = 2 * concurrency + 1
         self._lost = 0
         self._lost_writes = 0
+        self._sites: set[str] = set()
+        self._last = ""
 
     def __call__(self, event: Event) -> None:
         """Take note of a call that has ended."""
         if not isinstance(event, Done) or event.attempts == 0 or isinstance(event.error, asyncio.CancelledError):
             return
         is_read = event.method == "GET"
-        if _is_answered(event):
-            self._lost = 0
-            self._lost_writes = self._lost_writes if is_read else 0
-            return
-        self._lost += 1
-        self._lost_writes += not is_read
-        is_down = self._lost > 1 and (is_read or event.attempts > 1)
-        if self.error is None and (is_down or self._lost_writes > self._most_writes):
-            self.error = TransportError(f"the panel does not answer any more: {_what(event)}", hint=_HINT)
+        is_lost = not _is_answered(event)
+        self._lost = self._lost + 1 if is_lost else 0
+        if not is_read and (not is_lost or _is_by_panel(event)):
+            self._lost_writes = 0
+            self._sites.clear()
+        elif not is_read:
+            self._lost_writes += 1
+        if is_lost:
+            self._last = _what(event)
+            self._stop_if(self._lost > 1 and (is_read or event.attempts > 1))
+
+    def missed(self, site: str) -> None:
+        """Take note of a site with a step that failed or is uncertain."""
+        self._sites.add(site)
+        self._stop_if(self._lost_writes > self._most_writes and len(self._sites) > 1)
+
+    def _stop_if(self, is_down: bool) -> None:
+        if is_down and self.error is None:
+            self.error = TransportError(f"the panel does not answer any more: {self._last}", hint=_HINT)
 
 
 def _is_answered(event: Done) -> bool:
-    """Return whether the panel itself had a say. A page that is no reply of its API is not its word."""
-    if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    """Return whether the API had its say; a 500 of its own counts as an outage where a read meets one too."""
+    if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(event.error, DecodeError):
         return False
-    is_page = isinstance(event.error, ResponseError) and not event.error.from_panel
-    return not is_page and not isinstance(event.error, DecodeError)
+    return not isinstance(event.error, ResponseError) or event.error.from_panel
+
+
+def _is_by_panel(event: Done) -> bool:
+    """Return whether it was the panel that refused a call, not a web server before it."""
+    return isinstance(event.error, ResponseError) and event.error.from_panel
 
 
 def _what(event: Done) -> str:

@@ -88,9 +88,32 @@ def test_panel_down_stops_the_run_and_resume_completes_it(tmp_path: Path, fault:
 def test_panel_that_only_reads_stops_the_run(tmp_path: Path, fault: Fault, concurrency: int) -> None:
     outage = Outage(12, fault, meets=is_write)
     seconds, unfinished = run(interrupted_and_resumed(tmp_path, outage, concurrency))
-    assert unfinished <= 2 * concurrency + 1
+    assert unfinished <= 2 * concurrency + 3
     assert outage.lost <= 4 * concurrency + 2
     assert seconds < 240
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.HANGS_BEFORE, Fault.MISSING_PAGE])
+def test_bad_site_stops_no_other_even_one_at_a_time(tmp_path: Path, fault: Fault) -> None:
+    sites = [{"domain": f"s{number}.example", "owner": "acme", "email": "o@mail.example"} for number in range(3)]
+    sites[1] |= {"dns": [f"h{number} A 192.0.2.{number}" for number in range(1, 10)]}
+
+    def decide(request: web.Request) -> Fault | None:
+        return fault if is_write(request) and "/dns/zones/" in request.path else None
+
+    async def applied() -> list[SiteOutcome]:
+        async with (
+            Sandbox("enterprise") as box,
+            FaultyProxy(box, decide) as proxy,
+            client(box, proxy.base_url) as panel,
+        ):
+            outcomes = apply(panel, Manifest.from_data(sites), credentials=tmp_path / "p.csv", concurrency=1)
+            return await collect(outcomes)
+
+    first, bad, last = run(applied())
+    assert (first.status, last.status) == (SiteStatus.DONE, SiteStatus.DONE)
+    assert bad.status in {SiteStatus.FAILED, SiteStatus.UNKNOWN}
+    assert len([step for step in bad.steps if step.calls]) == 10
 
 
 async def interrupted_and_resumed(directory: Path, outage: Outage, concurrency: int) -> tuple[float, int]:
