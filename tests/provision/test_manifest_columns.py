@@ -97,6 +97,25 @@ def test_a_server_that_the_caller_means_is_read(tmp_path: Path) -> None:
     assert column == "Server"
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "column", "field"),
+    [
+        ("Domain,Account Name,Email", "{}.example,{} Company Ltd,o@{}.example", "Account Name", "username"),
+        ("Host,User,Email", "srv-{},u{},o@{}.example", "Host", "domain"),
+    ],
+)
+def test_a_column_of_something_else_is_told_once(
+    tmp_path: Path, header: str, row: str, column: str, field: str
+) -> None:
+    rows = [row.replace("{}", f"s{number}") for number in range(50)]
+
+    ((found, message),) = problems(tmp_path, header, *rows)
+
+    assert found == column
+    assert message.startswith("'s")
+    assert message.endswith(f"; no row has a valid one; if another column has it, name it with --column NAME={field}")
+
+
 @pytest.mark.parametrize("column", ["Databases", "Emails", "FTP Accounts", "Records"])
 def test_a_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) -> None:
     header = f"Domain,User,{column}"

@@ -42,11 +42,10 @@ LISTS = ("dns", "databases", "mailboxes", "ftp_users")
 MACHINE = "server"
 """A name that means the web server in some exports and the machine in others: its values tell."""
 
-# Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
-# machine a site is on: they count only when no other column means the field.
-_WEAK = frozenset(
-    {"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"}
-)
+WEAK = frozenset({"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"})
+"""Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
+machine a site is on: they count only when no other column means the field."""
+
 # One or two typing errors in a name; less alike names are columns of the hoster's own.
 _ALIKE = 0.85
 # With more unknown columns than this, the file is no list of sites, and comparing them all would take seconds.
@@ -135,7 +134,7 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
         if position in passed_over:
             ignored.append(name)
         elif field := said.get(position) or _CANONICAL.get(key):
-            rank = 0 if position in said else 1 if key == field else 3 if key in _WEAK else 2
+            rank = 0 if position in said else 1 if key == field else 3 if key in WEAK else 2
             candidates.setdefault(field, []).append((rank, position))
         else:
             compared += 1

@@ -1,13 +1,13 @@
 """What a manifest looks like once read, before it is checked: rows of raw values, whatever the format was."""
 
 import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import attrs
 
-from panelica_async.provision.manifest.columns import LISTS, MACHINE, Reading, simple
-from panelica_async.provision.manifest.fields import trim, web_server
+from panelica_async.provision.manifest.columns import LISTS, MACHINE, WEAK, Reading, simple
+from panelica_async.provision.manifest.fields import domain_name, text, trim, user_name, web_server
 from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
 
 _T = TypeVar("_T")
@@ -69,11 +69,13 @@ class Source:
         }
         counts = list(_counts(columns))
         misread = machines | {problem.column for problem in counts}
+        others = list(_other_things(columns))
         return attrs.evolve(
             self,
-            rows=tuple(row.without(misread) for row in self.rows),
+            # Without a domain or an owner in any row there is nothing to say about single ones.
+            rows=() if others else tuple(row.without(misread) for row in self.rows),
             ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
-            problems=(*self.problems, *counts, *self._unknown(reading)),
+            problems=(*self.problems, *counts, *others, *self._unknown(reading)),
         )
 
     def _unknown(self, reading: Reading) -> Iterator[Problem]:
@@ -104,8 +106,12 @@ def _without(mapping: Mapping[str, _T], keys: set[str]) -> Mapping[str, _T]:
 
 
 def _is_web_server(value: object) -> bool:
+    return _is_valid(web_server, value)
+
+
+def _is_valid(parse: Callable[[str], object], value: object) -> bool:
     try:
-        return web_server(value) is not None
+        return parse(text(value)) is not None
     except InvalidValueError:
         return False
 
@@ -117,3 +123,23 @@ def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
         if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
             message = "holds numbers, as a count does; ignore it with --ignore-column, or put numeric names in quotes"
             yield Problem(rows[0].line, name, message)
+
+
+def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield columns that hold no domain or user name in any row, and whose name may mean something else."""
+    for (field, name), rows in columns.items():
+        parse = _REQUIRED_FORMS.get(field)
+        if parse is None or simple(name) not in WEAK or len(rows) < _FEWEST_ROWS:
+            continue
+        if any(_is_valid(parse, row.values[field]) for row in rows):
+            continue
+        try:
+            parse(text(rows[0].values[field]))
+        except InvalidValueError as error:
+            advice = f"no row has a valid one; if another column has it, name it with --column NAME={field}"
+            yield Problem(rows[0].line, name, f"{error}; {advice}")
+
+
+_REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
+# A single row may just be wrong.
+_FEWEST_ROWS = 2
