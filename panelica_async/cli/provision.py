@@ -110,10 +110,13 @@ async def undo(
     output: Output,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
 ) -> ExitCode:
-    """Delete what the runs of a journal created, and nothing else.
+    """Delete what the runs of a manifest created, and nothing else.
 
-    An account or domain that holds anything else by now is kept. Asks first, on the embedded sandbox too; without a
-    terminal to ask on, it needs --yes. Exit code 1 means that something is left over.
+    What was sent without a known outcome is looked for first. An account, domain or database that holds anything else
+    by now is kept; files are not looked at. Asks first, unless told --yes; without a terminal it needs it. Ctrl-C stops
+    after the deletion on its way, and undo again goes on.
+
+    Exit code 0: everything is gone; 1: something is left over or uncertain; 130: interrupted.
     """
     from panelica_async.cli.undoing import undo_runs
 

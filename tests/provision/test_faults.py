@@ -16,6 +16,8 @@ from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect, state
 from tests.virtual_time import run
 
+pytestmark = pytest.mark.once
+
 SITE = {
     "domain": "alder.example",
     "owner": {"username": "alder", "email": "office@alder.example", "plan": "Starter"},
