@@ -108,8 +108,7 @@ class JournalStatus:
     @property
     def is_undone(self) -> bool:
         """Whether the last that happened was an undo: `resume` would make everything again."""
-        removed = [record.at for record in self.records if record.state is State.REMOVED]
-        return bool(removed) and max(removed) > self.runs[-1].started_at
+        return bool(self.runs) and self.runs[-1].undone_at is not None
 
     @property
     def is_changed(self) -> bool:

@@ -202,6 +202,10 @@ class Journal:
         """Note that the run came to its end."""
         self._connection.execute("UPDATE run SET finished_at = ? WHERE id = ?", (_now().isoformat(), self._run))
 
+    def undone(self) -> None:
+        """Note that what the runs created is being removed."""
+        self._connection.execute("UPDATE run SET undone_at = ? WHERE id = ?", (_now().isoformat(), self._run))
+
     def sent(self, step: Step, *, parent_id: str | None = None) -> None:
         """Note that a call is about to be sent.
 
@@ -293,6 +297,7 @@ def _run(row: sqlite3.Row) -> Run:
     return Run(
         started_at=datetime.fromisoformat(row["started_at"]),
         finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
+        undone_at=datetime.fromisoformat(row["undone_at"]) if row["undone_at"] else None,
         base_url=row["base_url"],
         manifest_path=Path(row["manifest_path"]) if row["manifest_path"] else None,
         manifest_relative=row["manifest_relative"],

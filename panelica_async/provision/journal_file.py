@@ -8,7 +8,7 @@ from pathlib import Path
 from panelica_async.core.private import private_file
 from panelica_async.errors import ConfigurationError
 
-VERSION = 3
+VERSION = 4
 """Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
 
 _APPLICATION_ID = 0x706E6C61
@@ -17,6 +17,7 @@ CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     started_at TEXT NOT NULL,
     finished_at TEXT,
+    undone_at TEXT,
     base_url TEXT NOT NULL,
     manifest_path TEXT,
     manifest_relative TEXT,
@@ -42,6 +43,7 @@ CREATE TABLE step (
 _MIGRATIONS = {
     1: "ALTER TABLE run ADD COLUMN manifest_reading TEXT NOT NULL DEFAULT '{}'",
     2: "ALTER TABLE run ADD COLUMN manifest_relative TEXT",
+    3: "ALTER TABLE run ADD COLUMN undone_at TEXT",
 }
 """What brings tables of a version to the next one."""
 

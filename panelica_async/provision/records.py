@@ -80,6 +80,8 @@ class Run:
     started_at: datetime
     finished_at: datetime | None
     """When it came to its end, in UTC; None when it was interrupted."""
+    undone_at: datetime | None
+    """When it was last undone, in UTC, even if something was left over; None when it was not."""
     base_url: str
     """Address of the panel."""
     manifest_path: Path | None

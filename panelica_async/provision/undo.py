@@ -88,6 +88,7 @@ async def undo(
         removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
         fatal: PanelicaError | None = None
         if await removing.find():
+            journal.undone()
             try:
                 if await removing.delete():
                     await removing.check()

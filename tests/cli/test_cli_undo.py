@@ -159,3 +159,21 @@ def test_a_refused_key_in_the_middle_is_an_error_in_the_report(
     assert outcome.json["error"]["status"] == 401
     assert outcome.json["counts"]["removed"] > 0 < outcome.json["counts"]["skipped"]
     assert outcome.stderr.count("Error: ") == 1
+
+
+def test_after_an_undo_that_found_nothing_status_says_undo(panelica: Command, manifest: Path) -> None:
+    """What was sent just now may still come: a resume would make everything again."""
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    change(DATABASE, "PRAGMA foreign_keys = ON", "DELETE FROM accounts WHERE username != 'root'")
+    change(
+        JOURNAL, "DELETE FROM step WHERE id != 'account:owner1' OR state = 'done'", "UPDATE run SET finished_at = NULL"
+    )
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert outcome.code == 1
+    assert "the panel may still be working on the call" in outcome.stdout
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["next_command"].startswith("panelica provision undo ")
+    change(JOURNAL, "UPDATE step SET at = '2026-01-01T00:00:00+00:00'")
+    assert panelica("provision", "undo", "launch.csv", "--yes", *FAST).code == 0
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["next_command"] is None

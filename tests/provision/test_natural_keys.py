@@ -1,0 +1,59 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from panelica_async.models.accounts import Account
+from panelica_async.models.domains import Domain
+from panelica_async.provision import Manifest, Record, State, StepKind
+from panelica_async.provision.natural_keys import sought
+from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.steps import Likeness, Step, steps_of
+
+OWN = {"ssl": "yes", "databases": ["shop:u", "postgresql/blog"], "mailboxes": ["info"], "ftp_users": ["Deploy"]}
+RECORDS = [
+    "www A 192.0.2.10",
+    "@ MX 10 mail.alder.example",
+    "_dmarc TXT v=DMARC1; p=none",
+    "_sip._tcp SRV 1 2 5060 sip.alder.example",
+    "a.b CNAME www.alder.example",
+]
+MANIFEST = Manifest.from_data(
+    [
+        {"domain": "alder.example", "owner": "alder", "dns": RECORDS, **OWN},
+        {"domain": "b\u00fccher.example", "owner": "beech", "dns": ["www A 192.0.2.10"], **OWN},
+    ]
+)
+IDS = {"alder.example": "d1", "xn--bcher-kva.example": "d2"}
+ACCOUNTS = {"alder": "a1", "beech": "a2"}
+SNAPSHOT = Snapshot(
+    accounts=tuple(Account(id=ACCOUNTS[name], username=name) for name in ACCOUNTS),
+    domains=tuple(Domain(id=object_id, domain=name, user_id=f"a{object_id[1]}") for name, object_id in IDS.items()),
+    zones={"d1": (), "d2": ()},
+)
+UNLISTED = {StepKind.CERTIFICATE, StepKind.DATABASE_USER}
+STEPS = [step for _, steps in steps_of(MANIFEST) for step in steps]
+
+
+def record(step: Step) -> Record:
+    parent_id = None
+    if step.kind is StepKind.DOMAIN:
+        parent_id = f"a{IDS[step.site][1]}"
+    elif step.kind is not StepKind.ACCOUNT:
+        parent_id = IDS[step.site]
+    return Record(
+        id=step.id, kind=step.kind, site=step.site, state=State.SENT, at=datetime.now(UTC), parent_id=parent_id
+    )
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step.kind not in UNLISTED], ids=lambda step: step.id)
+def test_a_record_finds_what_its_step_made(step: Step) -> None:
+    key = sought(record(step), SNAPSHOT)
+    assert (key.step.id, key.step.listing, key.step.password_needed) == (step.id, step.listing, step.password_needed)
+    there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
+    assert key.match(SNAPSHOT).likeness is (Likeness.EQUAL if there else Likeness.ABSENT)
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step.kind in UNLISTED], ids=lambda step: step.id)
+def test_no_list_shows_these_by_name(step: Step) -> None:
+    with pytest.raises(ValueError, match="no list shows"):
+        sought(record(step), SNAPSHOT)
