@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
+
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.output import Output, to_json
+from panelica_async.cli.output import Output, to_json, visible
 from panelica_async.cli.request import RequestInput, checked_input
 from panelica_async.cli.state import StateDirectory
 
@@ -25,10 +28,13 @@ async def api(request: RequestInput, connection: Connection, state: StateDirecto
             {"status": response.status, "request_id": response.request_id, "data": _readable(response.data)}
         )
     elif isinstance(response.data, bytes):
-        output.stream.write_bytes(response.data)
+        if output.results.is_terminal:
+            output.results.print(Text(visible(_readable(response.data))), soft_wrap=True)
+        else:
+            output.stream.write_bytes(response.data)
     elif response.data is not None:
         if output.results.is_terminal:
-            output.results.print_json(to_json(response.data))
+            output.results.print(JSONHighlighter()(to_json(response.data)), soft_wrap=True)
         else:
             output.document(response.data)
     return ExitCode.OK

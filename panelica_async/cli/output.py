@@ -3,6 +3,7 @@
 import copy
 import json as json_module
 import os
+import re
 import sys
 import traceback
 from collections.abc import Generator
@@ -14,13 +15,15 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import attrs
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from panelica_async.cli.log_file import log_to, unlogged
 from panelica_async.cli.signals import interruptible
 from panelica_async.cli.streams import MessageStream, ResultStream
+from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 if TYPE_CHECKING:
@@ -30,6 +33,23 @@ if TYPE_CHECKING:
 
 # Files and pipes are not narrow.
 _WIDTH_WITHOUT_TERMINAL = 120
+_NOT_ASCII = re.compile(r"[^\n -~]")
+
+
+class SafeConsole(Console):
+    """A console on which no text moves the cursor or changes the terminal, wherever it comes from."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> "Iterable[Segment]":
+        """Render what is printed; characters that cannot be seen are shown as a question mark."""
+        for segment in super().render(renderable, options):
+            if segment.control or _NOT_ASCII.search(segment.text) is None:
+                yield segment
+            else:
+                yield Segment(_NOT_ASCII.sub(_shown, segment.text), segment.style)
+
+
+def _shown(char: re.Match[str]) -> str:
+    return char[0] if char[0].isprintable() else "?"
 
 
 @attrs.frozen(kw_only=True)
@@ -117,9 +137,9 @@ class Output:
     def explain(self, error: BaseException) -> None:
         """Print to standard error what went wrong and what to do about it."""
         if self.debug:
-            traceback.print_exception(error)
+            self.messages.print(Text(visible("".join(traceback.format_exception(error)))), soft_wrap=True)
         console = self.messages
-        console.print(Text.assemble(("Error: ", "bold red"), _summary(error)), soft_wrap=True)
+        console.print(Text.assemble(("Error: ", "bold red"), visible(_summary(error))), soft_wrap=True)
         if problems := getattr(error, "problems", ()):
             console.print(_table(problems))
         if remarks := getattr(error, "remarks", ()):
@@ -128,7 +148,7 @@ class Output:
             for line in remark_lines(remarks):
                 console.print(Text(line), soft_wrap=True)
         if hint := getattr(error, "hint", None):
-            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+            console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
 
     def _say_log_ended(self, error: OSError) -> None:
         self.say(f"The log ends here: {_summary(error)}.")
@@ -147,7 +167,15 @@ def is_live(console: Console) -> bool:
 
 def to_json(data: object) -> str:
     """Write data as indented JSON; objects of attrs are mappings."""
-    return json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    text = json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    return _NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json_module.dumps(char[0])[1:-1], text)
+
+
+def visible(text: str) -> str:
+    """Write characters that cannot be seen, or that move the cursor, as Python does; lines and tabs stay."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
@@ -159,7 +187,7 @@ def error_data(error: BaseException) -> dict[str, Any]:
 
 
 def _console(stream: TextIOBase) -> Console:
-    console = Console(file=cast("IO[str]", stream), highlight=False)
+    console = SafeConsole(file=cast("IO[str]", stream), highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDTH_WITHOUT_TERMINAL
     return console
@@ -182,7 +210,7 @@ def _table(problems: "Iterable[Problem]") -> Table:
     table.columns[0].justify = "right"
     table.columns[2].overflow = "fold"
     for problem in problems:
-        table.add_row(str(problem.line), Text(problem.column), Text(problem.message))
+        table.add_row(str(problem.line), Text(one_line(problem.column)), Text(one_line(problem.message)))
     return table
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from panelica_async import RateLimit
 from panelica_async.cli.traffic import Traffic
+from panelica_async.core.redaction import one_line
 from panelica_async.provision import Record, Remark, SiteStatus, StepKind
 
 KINDS = {
@@ -95,7 +96,7 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     for column in table.columns:
         column.overflow = "fold"
     for site, name, status, reason in rows:
-        table.add_row(Text(site), Text(name), status, Text(reason))
+        table.add_row(Text(one_line(site)), Text(one_line(name)), status, Text(one_line(reason)))
     return table
 
 
@@ -121,7 +122,7 @@ def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
 def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
     """Print a line for each label and value. Long values are not broken: they are to be copied."""
     for label, value in lines:
-        console.print(Text.assemble((f"{label:<10} ", "bold"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{label:<10} ", "bold"), one_line(value)), soft_wrap=True)
 
 
 def next_command(command: str, *arguments: str) -> str:

@@ -1,5 +1,6 @@
 """Turns a call of an operation into a request, and its reply into a result or an error."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from panelica_async.core.envelope import Envelope, items, unwrap
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, prepare
+from panelica_async.core.sanitizing import clean_error
 from panelica_async.errors import DecodeError, OutcomeUnknownError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
@@ -19,6 +21,9 @@ from panelica_async.transport.options import CallOptions
 from panelica_async.transport.transport import Transport
 
 T = TypeVar("T")
+
+_LARGE = 1024 * 1024
+"""Bytes of a reply from which on it is decoded in a thread."""
 
 Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
 """Finds out what became of a write without a reply; returns its result, or raises the error."""
@@ -122,12 +127,17 @@ class Caller:
         try:
             try:
                 await self.transport.send(call, self._learn_quota)
-                result = read(self._success(call))
+                raw = self._success(call)
+                # Decoding megabytes takes long; other calls go on meanwhile.
+                result = read(raw) if len(raw.body) <= _LARGE else await asyncio.to_thread(read, raw)
             except OutcomeUnknownError as error:
                 if recover is None:
                     raise
                 result = await recover(call, error)
         except BaseException as error:
+            if isinstance(error, DecodeError | OutcomeUnknownError):
+                # They quote the reply; the other errors were made from clean texts.
+                clean_error(error, call.sanitizer)
             monitor.done(call, error)
             raise
         monitor.done(call)

@@ -25,7 +25,7 @@ from panelica_async.transport.options import CallOptions
 from panelica_async.transport.proxies import proxy_of_environment
 from panelica_async.transport.quota import AUTO, KeyQuota
 from panelica_async.transport.sessions import SessionHolder
-from panelica_async.transport.tls import TlsSetting
+from panelica_async.transport.tls import TlsSetting, require_encryption
 from panelica_async.transport.transport import Transport
 
 
@@ -85,6 +85,7 @@ class PanelicaClient(Namespaces):
     ) -> None:
         address = Address.parse(settings.setting("base_url", base_url))
         signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
+        require_encryption(address.origin, ssl)
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,

@@ -18,6 +18,7 @@ from urllib.parse import quote, quote_plus
 
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
+from panelica_async.errors import PanelicaError
 
 MOST_KEPT = 2000
 """Characters of a text, or of all texts in a piece of data, that are kept."""
@@ -32,6 +33,8 @@ _LONGEST_SECRET = 4096
 _MOST_LINES = 100
 _SHORTEST_LINE = 8
 _LONGEST_KEY = 100
+_OURS = {"operation", "method", "path", "endpoint"}
+"""Attributes of errors that no reply has a part in."""
 # Characters beyond those kept that are looked at, so that a secret that is cut off is still recognised.
 _MARGIN = 200
 _PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
@@ -110,6 +113,14 @@ class Sanitizer:
 def redacted(text: str, secrets: Iterable[str]) -> str:
     """Replace secrets of at least 4 characters in a text by `[redacted]`, however they are escaped."""
     return Sanitizer(secrets).redacted(text)
+
+
+def clean_error(error: PanelicaError, sanitizer: Sanitizer) -> None:
+    """Clean the texts of an error that was made from a reply."""
+    for name, value in vars(error).items():
+        if isinstance(value, str) and name not in _OURS:
+            setattr(error, name, sanitizer.text(value))
+    error.args = (error.message, *error.args[1:])
 
 
 def header_text(value: str | None) -> str | None:

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Mapping
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.redaction import FILES, redact, redact_headers, redact_query, redact_text, shorten
+from panelica_async.core.redaction import FILES, redact_headers, redact_query, shorten
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import PanelicaError
 from panelica_async.telemetry.events import Done, Event, Outcome, Queued, Retried, Sent, Throttled
 
@@ -25,6 +26,7 @@ DONE_LEVELS: Mapping[Outcome, int] = {
     Outcome.UNKNOWN: logging.WARNING,
 }
 
+_LONGEST_READ = 256 * 1024
 _LENGTH = 2000
 """Characters of a body, or of a reason, that a line shows."""
 
@@ -48,11 +50,22 @@ class CallLog:
 
     def __call__(self, event: Event) -> None:
         """Write a line, if the logger wants it."""
+        self.write(event, Sanitizer())
+
+    def write(self, event: Event, sanitizer: Sanitizer) -> None:
+        """Write a line, if the logger wants it.
+
+        Args:
+            event: What happened.
+            sanitizer: Knows the secrets of the request, which a reply may quote under any name.
+        """
         level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else LEVELS[type(event)]
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "call %d %s: %s", event.call, self._text(event.operation), self._what(event))
+            self._logger.log(
+                level, "call %d %s: %s", event.call, self._text(event.operation), self._what(event, sanitizer)
+            )
 
-    def _what(self, event: Event) -> str:
+    def _what(self, event: Event, sanitizer: Sanitizer) -> str:
         match event:
             case Queued():
                 return f"waits for its turn in the {event.lane} lane"
@@ -66,17 +79,17 @@ class CallLog:
             case Retried():
                 return f"attempt {event.attempt} failed, again in {event.wait:.1f} s: {self._text(event.reason)}"
             case Done():
-                return self._end(event)
+                return self._end(event, sanitizer)
 
     def _request(self, event: Sent) -> str:
         query, headers = event.query, dict(event.headers)
         if self._redact:
             query, headers = redact_query(query), redact_headers(headers)
-        target = f"{self._text(event.path)}?{query}" if query else self._text(event.path)
-        body = "" if event.body is None else f" {self._body(event.body, event.path)}"
+        target = f"{self._text(event.path)}?{self._text(query)}" if query else self._text(event.path)
+        body = "" if event.body is None else f" {self._body(event.body, event.path, Sanitizer())}"
         return f"{event.method} {target} {headers}{body}"
 
-    def _end(self, event: Done) -> str:
+    def _end(self, event: Done, sanitizer: Sanitizer) -> str:
         status = "" if event.status is None else f" with {event.status}"
         facts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
         if event.attempts > 1:
@@ -88,7 +101,7 @@ class CallLog:
             said.append(self._reason(event.error, event.path))
         # The error has the panel's own words, without secrets.
         if event.body and (event.error is None or not self._redact):
-            said.append(self._body(event.body, event.path))
+            said.append(self._body(event.body, event.path, sanitizer))
         return ": ".join(said)
 
     def _reason(self, error: BaseException, path: str) -> str:
@@ -97,16 +110,18 @@ class CallLog:
             return self._text(f"{type(error).__name__}: {error.message}")
         return self._text(str(error) or type(error).__name__)
 
-    def _body(self, body: bytes, path: str) -> str:
+    def _body(self, body: bytes, path: str, sanitizer: Sanitizer) -> str:
         if not self._redact:
-            return shorten(body.decode("utf-8", "replace"), _LENGTH)
-        if path.startswith(FILES):
+            return shorten(body[: _LENGTH * 4].decode("utf-8", "replace"), _LENGTH)
+        if path.startswith(FILES) or len(body) > _LONGEST_READ:
             return f"[{len(body)} bytes]"
         try:
             data = loads(body)
         except ValueError:
             return f"[{len(body)} bytes that are not JSON]"
-        return shorten(json.dumps(redact(data), ensure_ascii=False), _LENGTH)
+        return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _LENGTH)
 
     def _text(self, text: str) -> str:
-        return shorten(redact_text(text) if self._redact else text, _LENGTH)
+        if not self._redact:
+            return shorten(text[: _LENGTH * 4], _LENGTH)
+        return Sanitizer().text(text, _LENGTH)

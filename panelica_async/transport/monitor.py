@@ -5,6 +5,7 @@ import time
 import traceback
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -12,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import redact_text
+from panelica_async.core.sanitizing import Sanitizer, header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, RateLimitedError, TransportError
 from panelica_async.telemetry.events import Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
 from panelica_async.telemetry.logs import DONE_LEVELS, LEVELS, LOGGER, CallLog
@@ -116,18 +118,25 @@ class Monitor:
                 attempts=call.sends,
                 waited=call.waited,
                 duration=duration,
-                request_id=getattr(error, "request_id", None) or reply.headers.get("X-Request-Id"),
+                request_id=getattr(error, "request_id", None) or header_text(reply.headers.get("X-Request-Id")),
                 body=reply.body,
                 error=error,
             )
-            self._tell(event)
+            self._tell(event, call.sanitizer)
 
-    def _tell(self, event: Event) -> None:
-        _call(_log, event)
+    def _tell(self, event: Event, sanitizer: Sanitizer | None = None) -> None:
+        _call(_knowing(_log, sanitizer), event)
         for subscription, listener in self._listeners.items():
             # One that was told before it may have ended it.
             if subscription in self._listeners:
-                _call(listener, event)
+                _call(_knowing(listener, sanitizer), event)
+
+
+def _knowing(listener: Listener, sanitizer: Sanitizer | None) -> Listener:
+    """Let a log know the secrets of the request; other listeners get everything anyway."""
+    if sanitizer is None or not isinstance(listener, CallLog):
+        return listener
+    return partial(listener.write, sanitizer=sanitizer)
 
 
 def _call(listener: Listener, event: Event) -> None:

@@ -11,6 +11,7 @@ import backoff
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.errors import ConnectError, TransportError
+from panelica_async.telemetry.logs import LOGGER
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS
@@ -40,18 +41,30 @@ class RetryBudget:
 
     CAPACITY = 100
     _PRICE = 5
+    _REFILLED = 10
 
     def __init__(self) -> None:
         self._left = self.CAPACITY * self._PRICE
+        self._is_exhausted = False
 
     def earn(self) -> None:
         """Note a call that succeeded at once."""
         if self._left < self.CAPACITY * self._PRICE:
             self._left += 1
+            if self._is_exhausted and self._left >= self._REFILLED * self._PRICE:
+                self._is_exhausted = False
+                LOGGER.info("the retry budget is filling up: failed calls are repeated again")
 
     def spend(self) -> bool:
         """Pay for a retry; tell whether there was enough."""
         if self._left < self._PRICE:
+            if not self._is_exhausted:
+                self._is_exhausted = True
+                LOGGER.warning(
+                    "the retry budget is empty: %d calls failed and too few succeeded; "
+                    "until more do, failed calls raise at once",
+                    self.CAPACITY,
+                )
             return False
         self._left -= self._PRICE
         return True

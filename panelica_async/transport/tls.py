@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import ipaddress
 import os
 import re
 import ssl
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import aiohttp
+from yarl import URL
 
 from panelica_async.errors import ConfigurationError
+from panelica_async.telemetry.logs import LOGGER
 
 TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
 """None and True verify against the system's authorities; a path is a file of certificates to trust instead, `sha256:…`
@@ -58,6 +61,32 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
             return _trusting(Path(setting))
         case _:
             raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
+
+
+def require_encryption(origin: str, setting: TlsSetting) -> None:
+    """Make sure that a setting can be kept at an origin; log a warning where nothing is encrypted.
+
+    Raises:
+        ConfigurationError: The setting verifies a certificate, and the origin is one of http, which has none.
+    """
+    url = URL(origin)
+    if url.scheme != "http":
+        return
+    if setting is not None and setting is not False:
+        raise ConfigurationError(
+            "ssl verifies a certificate, and base_url is one of http, where there is none",
+            hint="Write https:// in base_url, or leave ssl out.",
+        )
+    if not _is_this_machine(url.host or ""):
+        LOGGER.warning("%s is not encrypted: anyone on the network path can read and change all traffic", origin)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        name = host.rstrip(".").lower()
+        return name == "localhost" or name.endswith(".localhost")
 
 
 def fingerprint_of(certificate: bytes) -> str:
