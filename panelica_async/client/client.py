@@ -85,7 +85,6 @@ class PanelicaClient(Namespaces):
     ) -> None:
         address = Address.parse(settings.setting("base_url", base_url))
         signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
-        require_encryption(address.origin, ssl)
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,
@@ -95,6 +94,7 @@ class PanelicaClient(Namespaces):
             ssl=ssl,
             user_agent=settings.user_agent(app_name),
         )
+        require_encryption(address.origin, ssl)
         options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
         self._bind(transport, options, settings.dialect(dialect), base_url=str(address))
 

@@ -3,8 +3,7 @@
 from typing import Any
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.redaction import FILES, REDACTED, redact
-from panelica_async.core.request import PreparedRequest
+from panelica_async.core.redaction import FILES, REDACTED
 from panelica_async.errors import OutcomeUnknownError
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
@@ -23,17 +22,18 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         operation=call.operation,
         method=call.method,
         path=call.path,
-        sent=_shown(call.request),
+        sent=_shown(call),
         sent_at=None if call.sent_at is None else clock.local_time(call.sent_at),
         attempts=call.attempts,
         hint="Look whether the change is there before you send it again.",
     )
 
 
-def _shown(request: PreparedRequest) -> Any:
+def _shown(call: Call) -> Any:
+    request = call.request
     if request.body is None:
         return None
-    data = redact(loads(request.body))
+    data = loads(request.body)
     if request.path.startswith(FILES) and isinstance(data, dict) and "content" in data:
-        data["content"] = REDACTED
-    return data
+        data = {**data, "content": REDACTED}
+    return call.sanitizer.data(data)

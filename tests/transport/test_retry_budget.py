@@ -135,3 +135,16 @@ async def test_a_client_and_its_variants_have_one_budget(
             await client.me()
         attempts.append(caught.value.attempts)
     assert attempts == [3, 1]
+
+
+def test_empty_budget_is_logged_once_until_it_fills_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    budget = RetryBudget()
+    for _ in range(CAPACITY + 5):
+        budget.spend()
+    for _ in range(100):
+        budget.earn()
+    assert [(record.levelname, record.getMessage()[:26]) for record in caplog.records] == [
+        ("WARNING", "the retry budget is empty:"),
+        ("INFO", "the retry budget is fillin"),
+    ]

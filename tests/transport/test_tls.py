@@ -15,7 +15,7 @@ import pytest
 from panelica_async import ConfigurationError, ConnectError, PanelicaClient
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried
-from panelica_async.transport.tls import fingerprint_of, verification
+from panelica_async.transport.tls import TlsSetting, fingerprint_of, verification
 from tests.certificates import Certificate, self_signed
 from tests.conftest import API_KEY, API_SECRET, Connect
 from tests.transport import verifier
@@ -248,3 +248,32 @@ def test_bad_settings_are_named(
     with pytest.raises(ConfigurationError, match=f"^{message}") as caught:
         PanelicaClient("panel.example.com", api_key=API_KEY, api_secret=API_SECRET, ssl=setting)
     assert "sha256:… with a fingerprint" in str(caught.value.hint)
+
+
+PIN = "sha256:" + "AA" * 32
+
+
+@pytest.mark.parametrize("trust", [PIN, True, ssl.create_default_context(), aiohttp.Fingerprint(b"a" * 32)])
+@pytest.mark.parametrize("host", ["panel.example.com:3002", "127.0.0.1:3002", "localhost"])
+def test_certificate_asked_of_http_is_refused(trust: TlsSetting, host: str) -> None:
+    with pytest.raises(ConfigurationError, match="ssl verifies a certificate, and base_url is one of http"):
+        PanelicaClient(f"http://{host}", api_key="pk_test_0", api_secret="sk_test_0", ssl=trust)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "warned"),
+    [
+        ("http://panel.example.com", True),
+        ("http://10.0.0.1:3002", True),
+        ("http://[2001:db8::1]:3002", True),
+        ("http://localhost.example.com", True),
+        ("http://127.0.0.2:3002", False),
+        ("http://[::1]:3002", False),
+        ("http://localhost:3002", False),
+        ("http://sandbox-1.localhost", False),
+        ("https://panel.example.com", False),
+    ],
+)
+def test_http_to_another_machine_is_warned_of(base_url: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    PanelicaClient(base_url, api_key="pk_test_0", api_secret="sk_test_0")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warned

@@ -1,0 +1,96 @@
+"""A panel that repeats what it was sent: the secrets are in no error, log or JSON, wherever it says them."""
+
+import asyncio
+import json
+import logging
+import pickle
+import traceback
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from panelica_async import PanelicaClient, PanelicaError
+from panelica_async.cli.output import to_json
+from tests.conftest import Connect
+from tests.transport.raw_server import RawServer, Step, reply
+
+SECRET = 'Zq7!kW/e"x 4'
+SAID = f"chpasswd: The password '{SECRET}' contains the user name"
+PLAIN = "text/plain"
+REPLIES = {
+    "error": reply(400, json={"error": SAID}),
+    "message": reply(400, json={"message": SAID}),
+    "nested": reply(422, json={"error": {"message": SAID, "code": "X", "details": [{"a": SAID}]}}),
+    "details": reply(409, json={"error": "no", "details": {SECRET: SAID}}),
+    "code": reply(400, json={"error": "no", "code": SAID}),
+    "request id": reply(400, json={"error": "no", "request_id": SAID}),
+    "header": reply(400, json={"error": "no"}, headers={"X-Request-Id": f"r-{SECRET}"}),
+    "scope": reply(403, json={"error": "no", "required_scope": SECRET.replace(" ", "_"), "code": f"is {SECRET}"}),
+    "window": reply(429, json={"error": "no", "window": SAID, "retry_after": 900}),
+    "location": reply(302, headers={"Location": f"/login?next={quote(SECRET)}"}),
+    "text": reply(500, body=SAID, content_type=PLAIN),
+    "web page": reply(403, body=f"<title>{SAID}</title>", content_type="text/html"),
+    "broken JSON": reply(400, body=json.dumps({"error": SAID})[:-2]),
+    "200 that is no JSON": reply(200, body=SAID),
+    "200 that fails": reply(200, json={"status": "error", "error": SAID}),
+    "200 of another type": reply(200, json={"id": [SAID], "username": {SECRET: SAID}}),
+}
+FORMS = [SECRET, json.dumps(SECRET)[1:-1], quote(SECRET), quote(SECRET, safe="")]
+
+
+def shown(error: BaseException) -> str:
+    """Return everything that a program could show of an error."""
+    attributes = {name: value for name, value in vars(error).items() if name != "__notes__"}
+    again = pickle.loads(pickle.dumps(error))
+    said = [str(error), repr(error), repr(attributes), str(again), "".join(traceback.format_exception(error))]
+    return "\n".join([*said, *map(str, attributes.values()), to_json(attributes)])
+
+
+@pytest.mark.parametrize("step", REPLIES.values(), ids=REPLIES)
+@pytest.mark.parametrize("sent", ["body", "deep body", "query", "form"])
+async def test_secret_that_is_quoted_is_shown_nowhere(
+    server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture, step: Step, sent: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "panelica_async")
+    server.script(step)
+    panel = connect(max_retries=0)
+    with pytest.raises(PanelicaError) as caught:
+        await send(panel, sent)
+    text = shown(caught.value) + caplog.text
+    assert [form for form in FORMS if form in text] == []
+    assert "\n" not in str(caught.value)
+
+
+async def send(panel: PanelicaClient, how: str) -> None:
+    match how:
+        case "body":
+            await panel.accounts.create(username="acme", email="a@example.com", password=SECRET)
+        case "deep body":
+            body = {"environment": [{"DB_PASS": SECRET}]}
+            result = await panel.request("POST", "/v1/docker", json=body)
+            raise PanelicaError(f"nothing was wrong with {len(result.data)} bytes")
+        case "query":
+            result = await panel.request("GET", "/v1/x", query={"token": SECRET})
+            raise PanelicaError(f"nothing was wrong with {len(result.data)} bytes")
+        case _:
+            form = aiohttp.FormData({"password": SECRET}, default_to_multipart=True)
+            result = await panel.request("POST", "/v1/x", form=form)
+            raise PanelicaError(f"nothing was wrong with {len(result.data)} bytes")
+
+
+async def test_content_of_a_file_that_is_quoted_is_shown_nowhere(server: RawServer, connect: Connect) -> None:
+    content = "<?php\n$db = 'Zq7kWex4';\n"
+    server.script(reply(400, json={"error": f"syntax error near $db = 'Zq7kWex4'; in {json.dumps(content)}"}))
+    with pytest.raises(PanelicaError) as caught:
+        await connect().files.write(path="/home/a/x.php", content=content)
+    assert "Zq7kWex4" not in shown(caught.value)
+
+
+async def test_error_of_a_large_write_is_made_quickly(server: RawServer, connect: Connect) -> None:
+    """What is shown of the body is bounded, and the content of a file is not looked through."""
+    server.script(reply(502))
+    task = asyncio.ensure_future(connect(max_retries=0).files.write(path="/a", content="password=x " * 300_000))
+    with pytest.raises(PanelicaError) as caught:
+        await task
+    assert len(str(vars(caught.value))) < 10_000
