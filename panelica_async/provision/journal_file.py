@@ -166,7 +166,7 @@ def _copy(path: Path, target: sqlite3.Connection) -> None:
 
 def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:
     """Return the error for a file that cannot be used as a journal."""
-    hint = None
+    hint = "Free space, or make it and its directory writable, and run again."
     # sqlite3.DatabaseError itself, and not one of its subclasses, is what a damaged file gives.
     if type(error) is sqlite3.DatabaseError:
         hint = f"Move {path} away and apply again: what exists on the panel is found and left alone."

@@ -35,6 +35,19 @@ def run(
     )
 
 
+def run_limited(blocks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command none of whose files may grow beyond blocks of 512 bytes, as on a full disk."""
+    limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-c", MAIN]
+    return subprocess.run(
+        [*limited, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_result_that_cannot_be_written_is_one_error(panelica: Command, option: list[str]) -> None:
     with FULL.open("w") as full:
@@ -85,15 +98,12 @@ def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
     server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise", "--json")
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
-    # No file of the command may grow beyond 128 blocks of 512 bytes, as on a full disk: its journal does.
-    limited = ["sh", "-c", 'ulimit -f 128; exec "$@"', "sh", sys.executable, "-c", MAIN]
-    ended = subprocess.run(
-        [*limited, "provision", "apply", "launch.csv", "--yes", "--json"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=environment(),
-        check=False,
-    )
+    ended = run_limited(2, "provision", "apply", "launch.csv", "--yes", "--json")
+    assert ended.returncode == 2
+    assert "launch.journal.db as a journal: " in json.loads(ended.stdout)["error"]["message"]
+    assert json.loads(ended.stdout)["error"]["hint"].startswith("Free space")
+
+    ended = run_limited(128, "provision", "apply", "launch.csv", "--yes", "--json")
     report = json.loads(ended.stdout)
     assert ended.returncode == 1
     assert report["error"]["message"].startswith(
@@ -101,7 +111,7 @@ def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
     )
     assert "then `resume`" in report["error"]["hint"]
     assert [step["status"] for site in report["sites"] for step in site["steps"]].count("created") > 0
-    assert b"Traceback" not in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert panelica("provision", "resume", "launch.csv", "--yes").code == 0
     assert len(objects(Path("panel.db"))["mailboxes"]) == 4
 
