@@ -182,7 +182,7 @@ class JournalStatus:
         if self.files.passwords.exists():
             lines.append(("Passwords", str(self.files.passwords)))
         if self.next_command:
-            lines.append(("Continue", self.next_command))
+            lines.append(("Undo" if self.is_undone else "Continue", self.next_command))
         print_labelled(console, lines)
         if self.pending:
             console.print(Text(pending_line(len(self.pending), self._command("resume"))), soft_wrap=True)

@@ -196,10 +196,9 @@ def _description(journals: list[Journal]) -> str:
     records = _removable(journals)
     doubtful = sum(record.state is not State.DONE for record in records)
     sites = list(dict.fromkeys(record.site for record in records))
-    parts = [several(len(records) - doubtful, "object")]
+    parts = [f"{several(len(records) - doubtful, 'object')} of {_manifest(journals[0])}"]
     if doubtful:
-        parts[0] += f" and what is found of {number(doubtful)} whose creation is uncertain"
-    parts[0] += f" of {_manifest(journals[0])}"
+        parts.append(f"up to {number(doubtful)} more that may have been created")
     if started := [run.started_at for journal in journals for run in journal.runs]:
         parts.append(f"last run {moment(max(started))}")
     if sites:

@@ -177,3 +177,12 @@ def test_after_an_undo_that_found_nothing_status_says_undo(panelica: Command, ma
     assert panelica("provision", "undo", "launch.csv", "--yes", *FAST).code == 0
     (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
     assert status["next_command"] is None
+
+
+def test_what_may_have_been_created_is_counted_apart(panelica: Command, manifest: Path) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    forget_replies(JOURNAL, "mailbox")
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    there, maybe = re.search(r"Removing (\d+) objects of \S+, up to (\d+) more that may", outcome.stderr).groups()  # type: ignore[union-attr]
+    assert int(there) + int(maybe) == 28
+    assert int(maybe) == 4
