@@ -1,6 +1,6 @@
 """Turns the operations of the specification into what the templates need: arguments, results, wire forms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import attrs
@@ -68,6 +68,8 @@ class OperationSource:
     signed: bool
     repeat: str
     natural_key: NaturalKey | None
+    shown_by: str | None
+    """Operation that reads what this one has made or changed."""
     destructive: bool
     asynchronous: bool
     errors: tuple[str, ...]
@@ -124,12 +126,27 @@ def operations_of(resource: ResourceFile, specification: Specification) -> tuple
     """Return the operations of one resource file in the order they are written."""
     operations: dict[str, OperationSource] = {}
     for path, method, item, node in resource.operations():
-        operation = operations[node["operationId"]] = _operation(path, method, item, node, specification)
+        operation = _operation(path, method, item, node, specification)
+        operation = attrs.evolve(operation, shown_by=_shown_by(operation, operations.values()))
+        operations[operation.name] = operation
         key = operation.natural_key
         if key is not None and operations[key.lookup].result.kind != "pages":
             where = node["x-natural-key"].where("lookup")
             raise SpecError(where, f"`{key.lookup}` is no list", "Name the list that finds the object")
     return tuple(operations.values())
+
+
+def _shown_by(operation: OperationSource, earlier: Iterable[OperationSource]) -> str | None:
+    """Return what reads the result of a write: what gets one of it, or else lists them."""
+    if operation.repeat == "read" or operation.natural_key is not None or operation.result.kind != "model":
+        return None
+    readers = {
+        reader.result.kind: reader.name
+        for reader in earlier
+        if (reader.repeat, reader.namespace, reader.result.model)
+        == ("read", operation.namespace, operation.result.model)
+    }
+    return readers.get("model") or readers.get("pages")
 
 
 def _operation(path: str, method: str, item: Node, node: Node, specification: Specification) -> OperationSource:
@@ -150,6 +167,7 @@ def _operation(path: str, method: str, item: Node, node: Node, specification: Sp
         signed=node.get("security") != [],
         repeat=node["x-repeat"],
         natural_key=_natural_key(node, arguments, result, specification),
+        shown_by=None,
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
         errors=tuple(status for status in node["responses"] if not status.startswith("2")),

@@ -200,6 +200,7 @@ def _passed(operation: OperationSource) -> str:
 
 _TEMPLATES.globals.update(generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
+    constant=constant_of,
     docstring=docstring,
     method_docstring=method_docstring,
     member=lambda repeat: repeat.replace("-", "_").upper(),

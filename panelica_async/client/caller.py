@@ -14,7 +14,7 @@ from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
-from panelica_async.errors import DecodeError, OutcomeUnknownError, UnsupportedOperationError
+from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, UnsupportedOperationError
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.options import CallOptions
@@ -35,6 +35,7 @@ class Reply:
 
     envelope: Envelope
     wire: Wire
+    call: Call
     body: bytes = attrs.field(repr=False)
 
     def rows(self) -> list[Any]:
@@ -78,6 +79,8 @@ class Caller:
         arguments: Mapping[str, Any],
         read: Callable[[Reply], T],
         recover: Recover[T] | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Awaitable[T]:
         """Call an operation.
 
@@ -86,6 +89,7 @@ class Caller:
             arguments: Its arguments, by their Python names.
             read: Turns the reply into the result.
             recover: Awaited when a write has no reply.
+            deadline: Seconds for the call, if not those of the options.
 
         Raises:
             ValueError: An argument cannot be right; nothing was sent.
@@ -94,9 +98,11 @@ class Caller:
         wire = self.wire(operation)
         request = prepare(operation, wire, arguments)
         call = self.new_call(operation.name, request, operation.repeat, signed=operation.signed)
+        if deadline is not None:
+            call.options = attrs.evolve(call.options, deadline=deadline)
 
         def read_reply(raw: RawReply) -> T:
-            return read(Reply(envelope=self.open(raw, call), wire=wire, body=raw.body))
+            return read(Reply(envelope=self.open(raw, call), wire=wire, call=call, body=raw.body))
 
         return self.send(call, read_reply, recover)
 
@@ -124,12 +130,15 @@ class Caller:
         """Send a call; return what is read from the reply of a success, raise the error of anything else."""
         monitor = self.transport.monitor
         monitor.queued(call)
+        if call.repeat is not Repeat.READ:
+            self.transport.lists.changed(call.operation)
         try:
             try:
                 await self.transport.send(call, self._learn_quota)
                 raw = self._success(call)
                 # Decoding megabytes takes long; other calls go on meanwhile.
-                result = read(raw) if len(raw.body) <= _LARGE else await asyncio.to_thread(read, raw)
+                is_large = len(raw.body) > _LARGE
+                result = await asyncio.to_thread(_read, raw, read, call) if is_large else _read(raw, read, call)
             except OutcomeUnknownError as error:
                 if recover is None:
                     raise
@@ -169,21 +178,38 @@ class Caller:
 
     def open(self, raw: RawReply, call: Call) -> Envelope:
         """Take a successful reply out of its envelope; raises what it turns out to be."""
-        endpoint = f"{call.method} {call.path}"
         if raw.is_cut:
-            raise DecodeError(f"the reply is longer than {len(raw.body):,} bytes", endpoint=endpoint, body=raw.body)
+            raise _unreadable(call, f"the reply is longer than {len(raw.body):,} bytes")
         if not raw.body.strip():
             return unwrap(None)
         try:
             payload = loads(raw.body)
         except ValueError as error:
             hint = hints.WEB_PAGE if raw.body.lstrip().startswith(b"<") else None
-            raise DecodeError(f"the reply is not JSON: {error}", endpoint=endpoint, body=raw.body, hint=hint) from error
+            raise _unreadable(call, f"the reply is not JSON: {error}", hint) from error
         envelope = unwrap(payload)
         if envelope.failed:
             # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
             raise call.error()
         return envelope
+
+
+def _read(raw: RawReply, read: Callable[[RawReply], T], call: Call) -> T:
+    try:
+        return read(raw)
+    except PanelicaError:
+        raise
+    except Exception as error:
+        # Whatever it is, the request was sent: no error of another tree may say otherwise.
+        raise _unreadable(call, f"the reply cannot be read: {error}") from error
+
+
+def _unreadable(call: Call, problem: str, hint: str | None = None) -> DecodeError:
+    """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
+    if call.repeat is not Repeat.READ:
+        problem = f"the panel accepted the request with {call.reply.status}, but {problem}"
+        hint = hint or "The change was accepted: look at what is there before you send it again."
+    return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=call.reply.body, hint=hint)
 
 
 def _is_verdict(status: int) -> bool:

@@ -90,6 +90,10 @@ class LostCreate:
                 return f"whose it is cannot be told: the panel does not show its {name}"
         return None
 
+    def shows_key(self, row: Model) -> bool:
+        """Return whether a row shows all that identifies it."""
+        return all(self._value(argument, row) is not None for argument in self._shown_keys)
+
     def prefix(self, row: Model) -> str:
         """Return what the panel has put before the name of a row, in lower case and without its underscore."""
         for argument in self.key.prefixed:
@@ -147,6 +151,14 @@ async def look_up(
     if made is None:
         raise _explained(error, lost, finding) from error.__cause__
     return made
+
+
+async def find_made(create: LostCreate, rows: Paginator[M]) -> M | None:
+    """Return what a create that succeeded has made; None when there are none or several that it may be."""
+    found = [
+        row async for row in rows if create.names(row) and create.shows_key(row) and create.contradiction(row) is None
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M | None, str]:

@@ -1,16 +1,27 @@
 """Lists: awaiting one gives the first page, iterating gives everything."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.errors import DecodeError
+from panelica_async.core.model import plain_data, to_json
+from panelica_async.errors import DecodeError, RequestTimeoutError
+from panelica_async.transport.lists import Lists
 
 T = TypeVar("T")
 
-# Guess: a panel that pages without being asked puts at least this many items on a page.
-_SMALLEST_DEFAULT_PAGE = 10
+MAX_PAGES = 2_000
+"""Pages after which a list is taken for one without an end."""
+_CHANGED_HINT = (
+    "Something changed the list while it was read. Read it again; before you change or delete what you list, "
+    "take all of it with collect()."
+)
+
+
+def _nothing() -> list[Any]:
+    return []
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +36,50 @@ class Page(Generic[T]):
     """Number of this page, from 1."""
     limit: int | None
     """How many items a page holds, if the caller or the panel says; None when the list is not paged."""
+    has_more: bool | None = None
+    """Whether more pages follow, if the panel says."""
+    unreadable: list[Any] = attrs.field(factory=_nothing, repr=False)
+    """Rows that are no items, as the panel sent them; only with `skip_unreadable`, which else raises."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the page as plain data, ready for any JSON encoder; see `Model.to_dict`, secrets are included."""
+        return {field.name: plain_data(getattr(self, field.name)) for field in attrs.fields(type(self))}
+
+    def to_json(self) -> str:
+        """Return the page as JSON text; `to_dict` says what is in it."""
+        return to_json(self.to_dict())
+
+
+@attrs.frozen(kw_only=True)
+class PageRequest:
+    """What to ask for."""
+
+    number: int | None
+    """Number of the page; None for the first, without saying so."""
+    has_limit: bool = True
+    """Whether to send the limit that the caller gave."""
+    skips_unreadable: bool = False
+    deadline: float | None = None
+    """Seconds for the call; None for those of the client."""
+
+
+@attrs.frozen(kw_only=True)
+class ListSource(Generic[T]):
+    """A list, and how it is read."""
+
+    fetch: Callable[[PageRequest], Awaitable[Page[T]]]
+    endpoint: str
+    kind: str = ""
+    """Namespace of the operation."""
+    lists: Lists = attrs.field(factory=Lists)
+    first: int | None = None
+    """Number of the page to begin with, if the caller chose one."""
+    limit: int | None = None
+    """Items on a page, if the caller chose."""
+    deadline: float | None = None
+    """Seconds for all pages together."""
+    has_pages: bool = True
+    skips_unreadable: bool = False
 
 
 class Paginator(Generic[T]):
@@ -33,32 +88,24 @@ class Paginator(Generic[T]):
     `await` gives the first `Page`; `async for` walks every item of every page; `pages()` walks the pages; `await
     collect()` gives a list of every item. Nothing is sent before that, and each use starts anew.
 
-    It ends on a short, empty or repeated page, because some panels ignore `page` and answer with everything every time
-    (panel-facts B.2). A list of ten items or more that does not say how long a page is, or how many items there are,
-    costs a call to see that no page follows.
+    A list ends where the panel says: by its total, its number of pages, its own length of a page, or that no more
+    follow. A panel that says nothing is asked for the next page until one is empty, or repeated, because some ignore
+    `page` and answer with everything every time (panel-facts B.2); a list costs one call more there. The deadline of
+    the client is one for all pages.
 
     Raises:
-        DecodeError: The panel says there are more items than it gave; a short list is never passed off as all there is.
+        DecodeError: The list changed while it was read, has no end, or the panel says there are more items than it
+            gave; a short list is never passed off as all there is.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[int | None], Awaitable[Page[T]]],
-        endpoint: str,
-        *,
-        first: int | None = None,
-        has_pages: bool = True,
-    ) -> None:
-        self._fetch = fetch
-        self._endpoint = endpoint
-        self._first = first
-        self._has_pages = has_pages
+    def __init__(self, source: ListSource[T]) -> None:
+        self._source = source
 
     def __repr__(self) -> str:
-        return f"<Paginator {self._endpoint}>"
+        return f"<Paginator {self._source.endpoint}>"
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
-        return self._fetch(self._first).__await__()
+        return _Reading(self._source).fetch(self._source.first).__await__()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async for page in self.pages():
@@ -71,39 +118,158 @@ class Paginator(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
-        page = await self._fetch(self._first)
+        reading = _Reading(self._source)
+        page = await reading.begin()
         yield page
-        # Items up to the end of this page; what lies before a later page of unknown length cannot be told.
-        count = (page.page - 1) * (page.limit or 0) + len(page.items)
-        is_exact = page.page == 1 or page.limit is not None
-        known = _identities(page)
-        while self._has_pages and _may_continue(page, count):
-            following = await self._fetch(page.page + 1)
-            identities = _identities(following)
-            if identities <= known:
-                break
+        while (following := await reading.follow(page)) is not None:
             page = following
-            count += len(page.items)
-            known |= identities
             yield page
-        if is_exact and page.total is not None and count < page.total:
-            raise DecodeError(
-                f"the panel says there are {page.total} items, but gave {count}",
-                endpoint=self._endpoint,
-                json_path="$.total",
-                hint="Something changed the list while it was read, or the panel cuts it short; read it again.",
+        reading.check_total(page)
+
+    def skip_unreadable(self) -> "Paginator[T]":
+        """Return the same list without the rows that cannot be read, which otherwise cost the whole list.
+
+        `Page.unreadable` has those rows, as the panel sent them.
+        """
+        return Paginator(attrs.evolve(self._source, skips_unreadable=True))
+
+
+class _Reading(Generic[T]):
+    """One pass over a list."""
+
+    def __init__(self, source: ListSource[T]) -> None:
+        self._source = source
+        self._watch = source.lists.watch(source.kind)
+        self._left = source.deadline
+        self._fetched = 0
+        self._number = source.first or 1
+        self._count = 0
+        """Items up to the end of this page."""
+        self._is_exact = True
+        """Whether the count is known: how much lies before a later page of unknown length is not."""
+        self._is_whole = False
+        """Whether the first page is shorter than others that the panel gave."""
+        self._total: int | None = None
+        self._known: set[object] = set()
+
+    async def fetch(self, number: int | None, *, has_limit: bool = True) -> Page[T]:
+        """Fetch a page within what is left of the deadline."""
+        source = self._source
+        if self._left is not None and self._left <= 0:
+            method, _, path = source.endpoint.partition(" ")
+            problem = f"the deadline of {source.deadline:g} s for all pages of the list has passed"
+            raise RequestTimeoutError(problem, method=method, path=path)
+        if self._fetched == MAX_PAGES:
+            problem = f"the list has no end: {self._count:,} items on {MAX_PAGES:,} pages"
+            raise self._failure(problem, hint="If it is that long, ask for longer pages with limit=.")
+        self._fetched += 1
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        page = await source.fetch(
+            PageRequest(
+                number=number, has_limit=has_limit, skips_unreadable=source.skips_unreadable, deadline=self._left
             )
+        )
+        if self._left is not None:
+            self._left -= clock() - began
+        return page
+
+    async def begin(self) -> Page[T]:
+        """Fetch the first page."""
+        source = self._source
+        page = await self.fetch(source.first)
+        length = _length(page)
+        size = page.limit if self._names_its_length(page) or length == page.limit else None
+        self._is_exact = self._number == 1 or size is not None
+        self._count = (self._number - 1) * (size or 0) + length
+        self._total = page.total
+        self._known = _identities(page)
+        if source.limit is None and source.first is None:
+            self._is_whole = length < source.lists.longest_page
+            source.lists.longest_page = max(source.lists.longest_page, length)
+        return page
+
+    async def follow(self, page: Page[T]) -> Page[T] | None:
+        """Return the page after one, or None when there is none."""
+        if not self._may_continue(page) or (self._watch.is_changed and not await self._has_rest()):
+            return None
+        self._number += 1
+        following = await self.fetch(self._number)
+        if following.total is not None and self._total is not None and following.total != self._total:
+            problem = f"the panel said there are {self._total} items, and a page later {following.total}"
+            raise self._failure(problem, json_path="$.total")
+        found = _identities(following)
+        if found <= self._known:
+            await self._check_end(page, following)
+            return None
+        again = _ids(following) & self._known
+        if again:
+            raise self._failure(f"{len(again)} of the items on page {self._number} were on an earlier page already")
+        self._count += _length(following)
+        self._known |= found
+        self._is_whole = False
+        return following
+
+    def check_total(self, page: Page[T]) -> None:
+        """Raise when the items that were read are fewer than the panel says there are."""
+        if self._is_exact and page.total is not None and self._count < page.total:
+            problem = f"the panel says there are {page.total} items, but gave {self._count}"
+            raise self._failure(problem, json_path="$.total")
+        if page.has_more and not self._source.has_pages:
+            raise self._failure("the panel says that more items follow, and this list has no pages")
+
+    def _may_continue(self, page: Page[T]) -> bool:
+        if not self._source.has_pages:
+            return False
+        if page.has_more is not None:
+            return page.has_more
+        if not _length(page):
+            return False
+        if page.total is not None and self._is_exact and page.total >= self._count:
+            return self._count < page.total
+        if self._names_its_length(page):
+            return _length(page) >= (page.limit or 0)
+        return not self._is_whole
+
+    def _names_its_length(self, page: Page[T]) -> bool:
+        # A panel may repeat what it was asked for, and give less.
+        return page.limit is not None and page.limit != self._source.limit
+
+    async def _has_rest(self) -> bool:
+        """Return whether anything is left of a list that this client has changed; raise when items have moved."""
+        self._watch.is_changed = False
+        first = await self.fetch(self._source.first)
+        moved = _ids(first) - self._known
+        if moved:
+            raise self._failure(
+                f"{len(moved)} items have moved up to a page that was read, because others were changed"
+            )
+        return bool(_length(first))
+
+    async def _check_end(self, page: Page[T], following: Page[T]) -> None:
+        """Raise when the page after the last one is empty or repeated, and yet not the end."""
+        is_reached = page.total is not None and self._count >= page.total
+        if page.has_more and following.has_more is not False and not is_reached:
+            raise self._failure("the panel says that more items follow, but gave none")
+        if _length(following) and _length(page) == self._source.limit and page.total is None:
+            # It ignores the number of the page; whether it honours the limit shows without one.
+            everything = await self.fetch(self._source.first, has_limit=False)
+            if not _ids(everything) <= self._known:
+                problem = f"the panel gave the same {_length(page)} items for page {self._number} again, and has more"
+                raise self._failure(problem, hint="This panel has no pages: leave limit and page out.")
+
+    def _failure(self, problem: str, *, json_path: str = "$", hint: str = _CHANGED_HINT) -> DecodeError:
+        return DecodeError(problem, endpoint=self._source.endpoint, json_path=json_path, hint=hint)
 
 
-def _may_continue(page: Page[T], count: int) -> bool:
-    if page.total is not None:
-        return bool(page.items) and count < page.total
-    if page.limit is not None:
-        # A page longer than asked for comes from a panel with a length of its own.
-        return len(page.items) >= page.limit
-    return len(page.items) >= _SMALLEST_DEFAULT_PAGE
+def _length(page: Page[T]) -> int:
+    return len(page.items) + len(page.unreadable)
+
+
+def _ids(page: Page[T]) -> set[object]:
+    return {item.id for item in page.items if getattr(item, "id", None)}  # type: ignore[attr-defined]  # looked for
 
 
 def _identities(page: Page[T]) -> set[object]:
     """Return what tells the items of a page from others; figures such as usage change while a list is read."""
-    return {getattr(item, "id", None) or repr(item) for item in page.items}
+    return {getattr(item, "id", None) or repr(item) for item in (*page.items, *page.unreadable)}

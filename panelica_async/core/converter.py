@@ -1,6 +1,17 @@
-"""The one place where JSON becomes models and models become JSON, with cattrs."""
+"""The one place where JSON becomes models and models become JSON, with cattrs.
 
-from collections.abc import Callable, Hashable
+A field that must be there raises when it is missing or of another type. An optional one costs nothing but itself: it is
+None then, and what the panel sent stays in `extra` under its name on the wire. What other servers write for the same
+value is read:
+
+- a whole number with a fraction of zero (`12.0`) or as text (`"12"`) is an integer; one with another fraction is
+  rounded, and stays in `extra` as it came;
+- a number where a text belongs (`17` for an id, `8.4` for a PHP version) is that text;
+- the year 1, which Go writes for a time that was never set, and an empty text are no time.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
@@ -8,34 +19,58 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, Union, cast, get_args, get
 from uuid import UUID
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.cols import list_structure_factory
-from cattrs.gen import (
-    make_dict_structure_fn,
-    make_dict_unstructure_fn,
-    override,
-)
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.encoding import rfc3339
-from panelica_async.core.model import Model, OpenEnum
+from panelica_async.core.model import Model, OpenEnum, fields_of, wire_name
 from panelica_async.core.unset import Unset
 from panelica_async.errors import DecodeError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 _Hook: TypeAlias = Callable[[object, Any], Any]
+# "Numbers may come as text" (panel-facts B.3). Longer ones may be too long for int().
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_EXACT = 2**53
+"""Whole numbers up to here are exact as floats; a longer id that came as one has lost digits."""
+
+
+class _MisfitError(Exception):
+    """A value that is not of its type, and where it is."""
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = path
+
+    def under(self, step: str) -> "_MisfitError":
+        """Return the same misfit as seen from one level above."""
+        return _MisfitError(self.problem, step + self.path)
 
 
 def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:
     """Turn JSON data into a model.
 
     Raises:
-        DecodeError: A field is missing or has another type than promised; the error names its JSON path.
+        DecodeError: A required field is missing or has another type than promised; the error names its JSON path.
     """
     try:
         return cast("T", _structure_hook(cast("Hashable", result))(data, result))
-    except Exception as error:
-        problem, json_path = _first_problem(error)
-        raise DecodeError(problem, endpoint=endpoint, json_path=json_path, body=body) from error
+    except _MisfitError as misfit:
+        raise DecodeError(misfit.problem, endpoint=endpoint, json_path=f"${misfit.path}", body=body) from misfit
+
+
+def decode_rows(rows: list[Any], result: type[M], *, endpoint: str, body: bytes = b"") -> tuple[list[M], list[Any]]:
+    """Turn rows into models; return them and the rows that cannot be read."""
+    good, unreadable = list[M](), list[Any]()
+    for row in rows:
+        try:
+            good.append(decode(row, result, endpoint=endpoint, body=body))
+        except DecodeError:
+            unreadable.append(row)
+    return good, unreadable
 
 
 def to_wire(value: object) -> Any:
@@ -50,9 +85,9 @@ def to_wire(value: object) -> Any:
 @cache
 def _converter() -> Converter:
     """Build the converter on first use; hooks of single classes are built when the class is first met."""
-    converter = Converter(detailed_validation=True)
-    for kind in (str, bool):
-        converter.register_structure_hook(kind, _exactly(kind))
+    converter = Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(bool, _boolean)
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(datetime, _moment)
@@ -63,6 +98,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(_is_optional, _optional_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
     converter.register_structure_hook_factory(_is_model, _model_structure)
     converter.register_unstructure_hook_factory(_is_model, _model_unstructure)
     return converter
@@ -73,34 +109,54 @@ def _structure_hook(kind: Hashable) -> _Hook:
     return cast("_Hook", _converter().get_structure_hook(kind))
 
 
-def _exactly(kind: type[T]) -> _Hook:
-    def check(value: object, _: object) -> T:
-        if type(value) is not kind:
-            raise _mismatch(value, kind.__name__)
+def _text(value: object, _: object) -> str:
+    if type(value) is str:
         return value
+    if type(value) is int or (type(value) is float and abs(value) < _EXACT):
+        return str(value)
+    raise _mismatch(value, "str")
 
-    return check
+
+def _boolean(value: object, _: object) -> bool:
+    if type(value) is not bool:
+        raise _mismatch(value, "bool")
+    return value
 
 
 def _integer(value: object, _: object) -> int:
-    if type(value) is not int:
-        raise _mismatch(value, "int")
-    return value
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if type(value) is str and _INTEGER.fullmatch(value):
+        return int(value)
+    raise _mismatch(value, "int")
 
 
 def _number(value: object, _: object) -> float:
     # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
-    if type(value) is not float and type(value) is not int:
-        raise _mismatch(value, "number")
-    return float(cast("float", value))
+    if type(value) is float or type(value) is int:
+        return float(value)
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        return float(value)
+    raise _mismatch(value, "number")
 
 
-def _moment(value: object, _: object) -> datetime:
+def _moment(value: object, _: object) -> datetime | None:
     if not isinstance(value, str):
         raise _mismatch(value, "date-time")
-    moment = datetime.fromisoformat(value)
+    if not value:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise _MisfitError(f"expected date-time, got {value[:40]!r}") from None
+    # Guess: servers in Go write the zero of their times, in whatever zone, for one that was never set.
+    if moment.year == 1:
+        return None
     if moment.tzinfo is None:
-        raise ValueError(f"{value!r} has no time zone")
+        # What zone is meant decides whether an object is older than a call: it is not for us to choose.
+        raise _MisfitError(f"expected date-time with a time zone, got {value[:40]!r}")
     return moment
 
 
@@ -139,13 +195,34 @@ def _is_list(kind: object) -> bool:
 
 
 def _list_hook(kind: Any, converter: Converter) -> _Hook:
-    build = list_structure_factory(kind, converter)
+    [inner] = get_args(kind)
+    hook = cast("_Hook", converter.get_structure_hook(inner))
 
-    def structure(value: object, _: object) -> Any:
-        # cattrs takes any iterable for a list, the letters of a text included.
+    def structure(value: object, _: object) -> list[Any]:
         if not isinstance(value, list):
             raise _mismatch(value, "list")
-        return build(value, kind)
+        items = cast("list[object]", value)
+        found = list[Any]()
+        try:
+            for item in items:
+                found.append(hook(item, inner))
+        except _MisfitError as misfit:
+            raise misfit.under(f"[{len(found)}]") from None
+        return found
+
+    return structure
+
+
+def _is_mapping(kind: object) -> bool:
+    return get_origin(kind) is dict
+
+
+def _mapping_hook(_kind: Any, _converter: Converter) -> _Hook:
+    # The only ones there are hold JSON of any form.
+    def structure(value: object, _: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _mismatch(value, "object")
+        return cast("dict[str, Any]", value)
 
     return structure
 
@@ -154,68 +231,113 @@ def _is_model(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Model)
 
 
-def _wire_name(field: "attrs.Attribute[Any]") -> str:
-    return cast("str", field.metadata.get("json", field.name))
+@attrs.frozen
+class _Part:
+    """A field of a model, as it is read."""
+
+    name: str
+    """On the wire."""
+    argument: str
+    plain_types: frozenset[type]
+    hook: _Hook
+    type_: Any
+    aliases: tuple[str, ...]
+    is_optional: bool
+
+    def key(self, values: Mapping[str, Any]) -> str | None:
+        """Return the name under which the field is there: its own, or another when there is nothing under its own."""
+        if values.get(self.name) is None:
+            for alias in self.aliases:
+                if values.get(alias) is not None:
+                    return alias
+        return self.name if self.name in values else None
 
 
 def _model_structure(kind: type[Model], converter: Converter) -> _Hook:
-    fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
-    aliases = [(_wire_name(field), field.metadata["aliases"]) for field in fields if "aliases" in field.metadata]
-    known = frozenset(_wire_name(field) for field in fields)
-    overrides: dict[str, Any] = {field.name: override(rename=_wire_name(field)) for field in fields}
-    overrides["extra"] = override(struct_hook=lambda value, _: value)
-    build = make_dict_structure_fn(kind, converter, _cattrs_detailed_validation=True, **overrides)
-    build_plain = _plain_structure(kind, converter, fields)
+    parts = [
+        _Part(
+            name=wire_name(field),
+            argument=cast("str", field.alias),
+            plain_types=_plain_types(field),
+            hook=converter.get_structure_hook(field.type),
+            type_=field.type,
+            aliases=tuple(field.metadata.get("aliases", ())),
+            is_optional=field.default is not attrs.NOTHING,
+        )
+        for field in fields_of(kind)
+    ]
+    build_plain = _plain_structure(kind, parts)
 
     def structure(data: object, _: object) -> Model:
         if not isinstance(data, dict):
             raise _mismatch(data, "object")
         values = cast("dict[str, Any]", data)
-        if known.issuperset(values):
-            return build_plain(values) or build(values, kind)
-        values = dict(values)
-        for name, others in aliases:
-            if name not in values:
-                found = next((other for other in others if other in values), None)
-                if found is not None:
-                    values[name] = values.pop(found)
-        extra = {key: values.pop(key) for key in list(values) if key not in known}
-        return build({**values, "extra": extra} if extra else values, kind)
+        return build_plain(values) or _build(kind, parts, values)
 
     return structure
 
 
-def _plain_structure(
-    kind: type[Model], converter: Converter, fields: "list[attrs.Attribute[Any]]"
-) -> Callable[[dict[str, Any]], Model | None]:
+def _build(kind: type[Model], parts: list[_Part], values: dict[str, Any]) -> Model:
+    """Build a model from anything."""
+    arguments = dict[str, Any]()
+    # What no field takes is kept, and so is what a field cannot take as it is.
+    extra = dict(values)
+    for part in parts:
+        key = part.key(values)
+        if key is None:
+            if not part.is_optional:
+                raise _MisfitError(f"required field {part.name!r} is missing", f".{part.name}")
+            continue
+        value = values[key]
+        try:
+            arguments[part.argument] = part.hook(value, part.type_)
+            del extra[key]
+        except _MisfitError as misfit:
+            if not part.is_optional:
+                raise misfit.under(f".{key}") from None
+            if int in part.plain_types and type(value) is float and abs(value) < _EXACT:
+                arguments[part.argument] = round(value)
+    return kind(**arguments, extra=extra)
+
+
+def _plain_structure(kind: type[Model], parts: list[_Part]) -> Callable[[dict[str, Any]], Model | None]:
     """Return what builds a model whose texts, integers and booleans are such, and returns None for any other.
 
     A hook for each of these fields would take half the time of a model; looking at their types is all they need. What
     is wrong, and where, is for the hooks to say.
     """
-    hook_of = converter.get_structure_hook
-    parts = [
-        (_wire_name(field), cast("str", field.alias), _plain_types(field), hook_of(field.type), field.type)
-        for field in fields
-    ]
+    known = frozenset(part.name for part in parts)
+    plain_parts = [(part.name, part.argument, part.plain_types, part.hook, part.type_, part.aliases) for part in parts]
 
     def structure(values: dict[str, Any]) -> Model | None:
         # Names of ours, in the order of the fields: Python finds those faster than the reply's.
         arguments: dict[str, Any] = {}
+        others: set[str] = set()
         try:
-            for name, argument, plain_types, hook, type_ in parts:
+            for name, argument, plain_types, hook, type_, aliases in plain_parts:
                 if name in values:
                     value = values[name]
                     if not plain_types:
                         value = hook(value, type_)
-                    elif type(value) not in plain_types:
+                    elif type(value) not in plain_types or (value is None and aliases):
                         return None
                     arguments[argument] = value
+                elif aliases and (other := next(filter(values.__contains__, aliases), None)):
+                    if type(values[other]) not in plain_types:
+                        return None
+                    arguments[argument] = values[other]
+                    others.add(other)
+            if len(arguments) < len(values):
+                arguments["extra"] = _without(values, known | others)
             return kind(**arguments)
         except Exception:  # noqa: BLE001 - whatever it is, the hooks find it again
             return None
 
     return structure
+
+
+def _without(values: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _plain_types(field: "attrs.Attribute[Any]") -> frozenset[type]:
@@ -226,11 +348,10 @@ def _plain_types(field: "attrs.Attribute[Any]") -> frozenset[type]:
 
 
 def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
-    fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
     overrides: dict[str, Any] = {
         # An optional field of an object that is sent is left out, not sent as null.
-        field.name: override(rename=_wire_name(field), omit_if_default=field.default is None)
-        for field in fields
+        field.name: override(rename=wire_name(field), omit_if_default=field.default is None)
+        for field in fields_of(kind)
     }
     overrides["extra"] = override(omit=True)
     build = make_dict_unstructure_fn(kind, converter, **overrides)
@@ -241,19 +362,6 @@ def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
     return unstructure
 
 
-def _mismatch(value: object, expected: str) -> TypeError:
+def _mismatch(value: object, expected: str) -> _MisfitError:
     names: dict[type, str] = {dict: "object", type(None): "null"}
-    return TypeError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
-
-
-def _first_problem(error: BaseException) -> tuple[str, str]:
-    """Return the first problem of a cattrs error and its JSON path."""
-    texts = transform_error(error, format_exception=lambda cause, _: _problem(cause))
-    problem, _, path = texts[0].rpartition(" @ ")
-    return (problem, path) if problem else (texts[0], "$")
-
-
-def _problem(cause: BaseException) -> str:
-    if isinstance(cause, KeyError):
-        return f"required field {cause.args[0]!r} is missing"
-    return str(cause)
+    return _MisfitError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")

@@ -8,19 +8,34 @@ Panels answer `{"status": "success", "data": …}`, the published reference show
    (`message`, `error`, `code`, `request_id`, …); or
 3. it has no `status`, it has `data`, and every other key belongs to an envelope (`total`, `page`, …).
 
+How long a list is stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
+frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
+
 So a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose `status` is `error`,
 a delivery `{"id": …, "status": "success"}` and an object with other fields beside `data` stay what they are.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.errors import DecodeError
 
-_ENVELOPE_KEYS = frozenset({"status", "data", "message", "total", "page", "limit", "request_id"})
+_TOTAL = ("total", "total_count", "total_items")
+_PAGE = ("page", "current_page")
+_LIMIT = ("limit", "per_page", "page_size")
+_LAST_PAGE = ("total_pages", "last_page")
+_HAS_MORE = ("has_more", "has_next")
+_NEXT = ("next", "next_page", "next_page_url")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_PAGINATION = ("pagination", "meta")
+_ENVELOPE_KEYS = frozenset(
+    {"status", "data", "message", "request_id", "links", "previous", "prev", "has_previous", "count"}
+    | {*_TOTAL, *_PAGE, *_LIMIT, *_LAST_PAGE, *_HAS_MORE, *_NEXT, *_PAGINATION}
+)
 _ERROR_KEYS = frozenset(
     {"error", "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
 )
@@ -32,19 +47,25 @@ class Envelope:
 
     Attributes:
         data: What the reply is about; None when it only confirms.
+        beside: What stands in the envelope beside its own keys, such as the id of a new object.
         message: What the panel says besides, if anything.
         total: Number of items on all pages, if the panel says.
         page: Number of this page, from 1, if the panel says.
         limit: Items on a page, if the panel says.
+        last_page: Number of the last page, if the panel says.
+        has_more: Whether more pages follow, if the panel says.
         failed: Whether the body reports an error, whatever the HTTP status.
         request_id: Id to quote to the panel's support, if the envelope has one.
     """
 
-    data: Any
+    data: Any = field(repr=False)
+    beside: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
     message: str | None = None
     total: int | None = None
     page: int | None = None
     limit: int | None = None
+    last_page: int | None = None
+    has_more: bool | None = None
     failed: bool = False
     request_id: str | None = None
 
@@ -54,12 +75,17 @@ def unwrap(payload: JsonValue) -> Envelope:
     if not isinstance(payload, dict) or not _is_envelope(payload):
         return Envelope(payload)
     message, request_id = payload.get("message"), payload.get("request_id")
+    # The innermost word counts: what stands in `pagination` is about the list, `page` beside it may be anything.
+    figures = {**payload, **next((part for name in _PAGINATION if isinstance(part := payload.get(name), dict)), {})}
     return Envelope(
         data=payload.get("data"),
+        beside={name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS},
         message=message if isinstance(message, str) else None,
-        total=_count(payload.get("total")),
-        page=_count(payload.get("page")),
-        limit=_count(payload.get("limit")),
+        total=_count(figures, _TOTAL),
+        page=_count(figures, _PAGE),
+        limit=_count(figures, _LIMIT),
+        last_page=_count(figures, _LAST_PAGE),
+        has_more=_has_more(figures),
         # "An HTTP 200 whose JSON says "status":"error" is an error" (panel-facts B.1).
         failed=payload.get("status") == "error",
         request_id=request_id if isinstance(request_id, str) else None,
@@ -102,8 +128,26 @@ def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
     return "data" in payload and "status" not in payload and payload.keys() <= _ENVELOPE_KEYS
 
 
-def _count(value: JsonValue) -> int | None:
-    # "Numbers may come as text" (panel-facts B.3).
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    return value if type(value) is int and value >= 0 else None
+def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | None:
+    """Return the first of several figures that is a count."""
+    for name in names:
+        value = figures.get(name)
+        # "Numbers may come as text" (panel-facts B.3). Longer ones are no counts, and may be too long for int().
+        if isinstance(value, str) and _COUNT.fullmatch(value):
+            return int(value)
+        if type(value) is int and value >= 0:
+            return value
+    return None
+
+
+def _has_more(figures: Mapping[str, JsonValue]) -> bool | None:
+    for name in _HAS_MORE:
+        if isinstance(said := figures.get(name), bool):
+            return said
+    links = figures.get("links")
+    following = {**figures, **links} if isinstance(links, dict) else figures
+    for name in _NEXT:
+        if name in following:
+            # An address, a number or a cursor; null, false and an empty text say that there is none.
+            return bool(following[name])
+    return None

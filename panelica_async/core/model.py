@@ -1,8 +1,10 @@
 """What every generated model and enum is built on."""
 
 import enum
+import json
 from collections.abc import Mapping
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Self, cast
 
 import attrs
 
@@ -16,7 +18,29 @@ class Model:
     """Base of all models: frozen, slotted, keyword-only, with room for fields the specification does not know yet."""
 
     extra: Mapping[str, Any] = attrs.field(factory=_no_fields, repr=False, hash=False)
-    """Fields the panel sent that this version of the package does not know, under their names on the wire."""
+    """What the panel sent and no field holds, under its name on the wire: fields that this version of the package does
+    not know, and values of optional fields that it cannot read. Such a field is None.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object as plain data, ready for any JSON encoder.
+
+        Fields have the names of their attributes, times are text in RFC 3339, enums are text, objects within are
+        dicts. What is in `extra` stands beside the fields, under its name on the wire. Secrets are included: a new key
+        or the password of a destination is part of the data. Pick fields before you log or send it.
+        """
+        data: dict[str, Any] = {
+            field.name: plain_data(getattr(self, field.name))
+            for field in attrs.fields(type(self))
+            if field.name != "extra"
+        }
+        for name, value in self.extra.items():
+            data.setdefault(name, value)
+        return data
+
+    def to_json(self) -> str:
+        """Return the object as JSON text; `to_dict` says what is in it, secrets included."""
+        return to_json(self.to_dict())
 
 
 class OpenEnum(enum.StrEnum):
@@ -34,3 +58,33 @@ class OpenEnum(enum.StrEnum):
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         """Pickle by value, which unknown members have too."""
         return type(self), (self.value,)
+
+
+def fields_of(kind: type[Model]) -> "list[attrs.Attribute[Any]]":
+    """Return the fields of a model with their types, without `extra`."""
+    return [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
+
+
+def wire_name(field: "attrs.Attribute[Any]") -> str:
+    """Return the name of a field in JSON."""
+    return cast("str", field.metadata.get("json", field.name))
+
+
+def plain_data(value: object) -> Any:
+    """Return a value of a model as JSON encoders take it."""
+    if isinstance(value, Model):
+        return value.to_dict()
+    if isinstance(value, OpenEnum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, list | tuple):
+        return [plain_data(item) for item in cast("list[object]", value)]
+    if isinstance(value, Mapping):
+        return {key: plain_data(item) for key, item in cast("Mapping[str, object]", value).items()}
+    return value
+
+
+def to_json(data: Any) -> str:
+    """Return plain data as compact JSON text."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

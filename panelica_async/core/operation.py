@@ -100,6 +100,8 @@ class Operation:
     """Scope the key needs; None when any key will do."""
     repeat: Repeat
     natural_key: NaturalKey | None = None
+    shown_by: "Operation | None" = None
+    """Reads what a write has made or changed, by its id or in a list; None where a natural key has its own."""
     signed: bool = True
     """Whether the call is signed and counted."""
     destructive: bool = False

@@ -40,6 +40,7 @@ _ACCOUNTS_UPDATE: Final = Operation(
     name="accounts.update",
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
+    shown_by=_ACCOUNTS_GET,
     not_empty=frozenset(["plan_id", "email"]),
     reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
 )

@@ -25,6 +25,7 @@ _BACKUPS_CREATE: Final = Operation(
     name="backups.create",
     scope="backups:write",
     repeat=Repeat.UNSAFE,
+    shown_by=_BACKUPS_LIST,
     asynchronous=True,
     not_empty=frozenset(["name", "domain_ids"]),
     lists=frozenset(["domain_ids"]),

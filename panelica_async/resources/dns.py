@@ -35,6 +35,7 @@ _DNS_RECORDS_UPDATE: Final = Operation(
     name="dns.records.update",
     scope="dns:write",
     repeat=Repeat.IDEMPOTENT,
+    shown_by=_DNS_RECORDS_LIST,
     not_empty=frozenset(["name", "content"]),
     reference=Wire(
         method="PATCH",

@@ -47,6 +47,7 @@ _DOMAINS_UPDATE: Final = Operation(
     name="domains.update",
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
+    shown_by=_DOMAINS_GET,
     reference=Wire(method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server")),
 )
 _DOMAINS_DELETE: Final = Operation(

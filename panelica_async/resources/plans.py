@@ -62,6 +62,7 @@ _PLANS_UPDATE: Final = Operation(
     name="plans.update",
     scope="plans:write",
     repeat=Repeat.IDEMPOTENT,
+    shown_by=_PLANS_LIST,
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
     reference=Wire(

@@ -36,6 +36,7 @@ _SSL_CERTIFICATES_RENEW: Final = Operation(
     name="ssl.certificates.renew",
     scope="ssl:write",
     repeat=Repeat.UNSAFE,
+    shown_by=_SSL_CERTIFICATES_LIST,
     asynchronous=True,
     reference=Wire(method="POST", path="/v1/ssl/certificates/{id}/renew"),
     panel=Wire(method="POST", path="/v1/ssl/domains/{id}/renew"),

@@ -34,6 +34,7 @@ _WEBHOOKS_CREATE: Final = Operation(
     name="webhooks.create",
     scope="webhooks:write",
     repeat=Repeat.UNSAFE,
+    shown_by=_WEBHOOKS_LIST,
     not_empty=frozenset(["name", "destination_type", "events"]),
     lists=frozenset(["events"]),
     reference=Wire(

@@ -17,6 +17,7 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.keys import KeyHolder
 from panelica_async.transport.limiting import LimitingMiddleware
+from panelica_async.transport.lists import Lists
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
@@ -61,6 +62,7 @@ class Transport:
         self.clock = clock
         self.monitor: Monitor = Monitor()
         self.timeouts: SharedTimeouts = SharedTimeouts()
+        self.lists = Lists()
         self._base = str(address)
         self._sessions = sessions
         budget = RetryBudget()

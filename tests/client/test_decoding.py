@@ -88,26 +88,102 @@ async def test_what_is_new_is_kept(server: RawServer, connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("change", "problem", "json_path"),
     [
-        ({"id": 5}, "expected str, got int", "$.id"),
         ({"id": None}, "expected str, got null", "$.id"),
-        ({"user_id": ["u1"]}, "expected str, got list", "$.user_id"),
-        ({"status": 1}, "expected str, got int", "$.status"),
-        ({"ssl_enabled": "true"}, "expected bool, got str", "$.ssl_enabled"),
-        ({"ssl_enabled": 1}, "expected bool, got int", "$.ssl_enabled"),
-        ({"disk_usage_mb": "256"}, "expected int, got str", "$.disk_usage_mb"),
-        ({"disk_usage_mb": 256.5}, "expected int, got float", "$.disk_usage_mb"),
-        ({"disk_usage_mb": True}, "expected int, got bool", "$.disk_usage_mb"),
-        ({"created_at": 1709827200}, "expected date-time, got int", "$.created_at"),
-        ({"created_at": "yesterday"}, "Invalid isoformat string: 'yesterday'", "$.created_at"),
-        ({"created_at": "2026-03-07T12:00:00"}, "'2026-03-07T12:00:00' has no time zone", "$.created_at"),
+        ({"id": ["d1"]}, "expected str, got list", "$.id"),
+        ({"id": True}, "expected str, got bool", "$.id"),
+        ({"domain": {"name": "example.com"}}, "expected str, got object", "$.domain"),
+        ({"id": 2.0**60}, "expected str, got float", "$.id"),
     ],
 )
-async def test_a_wrong_type_is_never_converted(
+async def test_a_required_field_of_a_wrong_type_raises(
     server: RawServer, connect: Connect, change: dict[str, Any], problem: str, json_path: str
 ) -> None:
     error = await decode_error(server, connect, reply(json={**DOMAIN, **change}))
     assert (error.message, error.json_path, error.endpoint) == (problem, json_path, "GET /v1/domains/{id}")
     assert '"id"' in error.body
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("user_id", ["u1"]),
+        ("user_id", False),
+        ("status", 1),
+        ("ssl_enabled", "true"),
+        ("ssl_enabled", 1),
+        ("disk_usage_mb", "many"),
+        ("disk_usage_mb", "9" * 5000),
+        ("disk_usage_mb", True),
+        ("disk_usage_mb", 1e300),
+        ("created_at", 1709827200),
+        ("created_at", "yesterday"),
+        ("created_at", "2026-03-07T12:00:00"),
+        ("created_at", "2026-03-07"),
+        ("created_at", "2026-06-30T23:59:60Z"),
+        ("created_at", "0000-00-00 00:00:00"),
+    ],
+)
+async def test_an_optional_field_that_cannot_be_read_costs_itself_only(
+    server: RawServer, connect: Connect, field: str, value: Any
+) -> None:
+    step = reply(json=[{**DOMAIN, field: value}, DOMAIN])
+    server.script(step, step)
+    odd, good = await connect().domains.list().collect()
+    assert getattr(odd, field) is None
+    assert odd.extra == {field: value}
+    assert (odd.domain, good.extra) == ("example.com", {})
+    assert getattr(good, field) is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("id", 17, "17"),
+        ("user_id", 17, "17"),
+        ("php_version", 8.4, "8.4"),
+        ("php_version", 8, "8"),
+        ("disk_usage_mb", 12.0, 12),
+        ("disk_usage_mb", "12", 12),
+        ("disk_usage_mb", -1, -1),
+        ("created_at", "0001-01-01T00:00:00Z", None),
+        ("created_at", "0001-01-01T00:00:00+02:00", None),
+        ("created_at", "", None),
+        ("created_at", "2026-03-07T12:00:00.123456789Z", datetime(2026, 3, 7, 12, 0, 0, 123456, UTC)),
+        ("created_at", "2026-03-07 14:00:00+02:00", datetime(2026, 3, 7, 12, tzinfo=UTC)),
+    ],
+)
+async def test_what_other_servers_write_is_read(
+    server: RawServer, connect: Connect, field: str, value: Any, read: Any
+) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, field: value}))
+    assert getattr(domain, field) == read
+    assert type(getattr(domain, field)) is type(read)
+    assert domain.extra == {}
+
+
+async def test_a_size_with_a_fraction_is_rounded(server: RawServer, connect: Connect) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "disk_usage_mb": 12.6}))
+    assert (domain.disk_usage_mb, domain.extra) == (13, {"disk_usage_mb": 12.6})
+
+
+async def test_a_name_of_ours_counts_more_than_another(server: RawServer, connect: Connect) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "name": "other.example"}))
+    assert (domain.domain, domain.extra) == ("example.com", {"name": "other.example"})
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "domain": None, "name": "other.example"}))
+    assert domain.domain == "other.example"
+
+
+async def test_objects_within_are_read_alike(server: RawServer, connect: Connect) -> None:
+    async def status(panel: PanelicaClient) -> Any:
+        return await panel.server.status()
+
+    step = reply(
+        json={"cpu": {"cores": "many", "usage_percent": "12.5", "load": 1}, "disk": "full", "load_average": [1, None]}
+    )
+    found = await fetch(server, connect, step, status)
+    assert (found.cpu.cores, found.cpu.usage_percent, found.cpu.extra) == (None, 12.5, {"cores": "many", "load": 1})
+    assert (found.disk, found.load_average) == (None, None)
+    assert found.extra == {"disk": "full", "load_average": [1, None]}
 
 
 async def test_a_missing_field_is_named(server: RawServer, connect: Connect) -> None:
@@ -116,9 +192,9 @@ async def test_a_missing_field_is_named(server: RawServer, connect: Connect) -> 
 
 
 async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Connect) -> None:
-    step = reply(json={"status": "success", "data": [DOMAIN, {**DOMAIN, "created_at": 1}]})
+    step = reply(json={"status": "success", "data": [DOMAIN, {**DOMAIN, "id": [1]}]})
     error = await decode_error(server, connect, step, lambda panel: panel.domains.list().collect())
-    assert error.json_path == "$[1].created_at"
+    assert error.json_path == "$[1].id"
     assert error.endpoint == "GET /v1/domains"
 
 

@@ -120,7 +120,7 @@ async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
 @pytest.mark.usefixtures("no_backoff")
 async def test_a_panel_that_never_says_what_time_it_is(server: RawServer, connect: Connect) -> None:
     row = {"id": "d1", "domain": "new.example", "user_id": "u1", "created_at": "2024-03-07T16:00:00Z"}
-    server.script(CLOSE, reply(json=[row]))
+    server.script(CLOSE, reply(json=[row]), reply(json=[row]))
     error = await unknown(connect().domains.create(domain="new.example", user_id="u1"))
     assert error.message.endswith("is there, but the panel does not say what time it is")
 
@@ -297,7 +297,8 @@ async def test_a_list_in_pages_is_read_to_its_end(box: Sandbox, panel: PanelicaC
     async with Panel(box, DONE, paged) as proxy, proxy.client() as losing_panel:
         made = await BY_NAME["domains.create"].send(losing_panel, site)
     assert made.domain == "new.example"
-    assert proxy.seen == ["POST /v1/domains", "GET /v1/domains", "GET /v1/domains"]
+    # The last page says nothing of how many there are.
+    assert proxy.seen == ["POST /v1/domains", "GET /v1/domains", "GET /v1/domains", "GET /v1/domains"]
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -424,16 +425,16 @@ async def test_current_panels_list_a_database_for_each_of_its_users(server: RawS
     """Their rows have roles of databases, not of accounts (panel-facts D.7)."""
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
     domain, owner = {"id": "d1", "domain_name": "acme.example", "user_id": "u1"}, {"id": "u1", "username": "acme"}
-    server.script(CLOSE, *[reply(json={"status": "success", "data": data}) for data in ([row], domain, owner)])
+    server.script(CLOSE, *[reply(json={"status": "success", "data": data}) for data in ([row], [row], domain, owner)])
     made = await connect(dialect="panel").databases.create(name="shop", domain_id="d1")
     assert made.name == "acme_shop"
-    assert [request.method for request in server.requests] == ["POST", "GET", "GET", "GET"]
+    assert [request.method for request in server.requests] == ["POST", "GET", "GET", "GET", "GET"]
 
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server: RawServer, connect: Connect) -> None:
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
-    server.script(CLOSE, reply(json={"status": "success", "data": [row]}))
+    server.script(CLOSE, *[reply(json={"status": "success", "data": [row]})] * 2)
     error = await unknown(
         connect(dialect="panel").databases.create(name="shop", domain_id="d1", username="shop", password=PASSWORD)
     )

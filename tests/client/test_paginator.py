@@ -1,5 +1,6 @@
 """Lists: the first page, every page, and never less than there is without an error."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async import DecodeError, Page, Paginator, PanelicaClient
+from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
+from panelica_async.client import paginator
+from panelica_async.client.paginator import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
+from panelica_async.transport.lists import Lists
 from tests.conftest import Connect
 from tests.transport.raw_server import RawServer, reply
 from tests.virtual_time import run
@@ -35,12 +39,21 @@ class FakePanel:
     tells_total: bool = False
     tells_limit: bool = False
     shuffles: bool = False
+    longest: int | None = None
+    """Items on a page, whatever was asked for."""
+    repeats_limit: bool = False
+    """Whether it says the length it was asked for, and not that of its pages."""
+    tells_more: bool = False
+    lists: Lists = attrs.field(factory=Lists)
     calls: list[int | None] = attrs.field(factory=list)
 
     def paginator(self, *, limit: int | None = None, page: int | None = None) -> Paginator[Item]:
-        async def fetch(number: int | None) -> Page[Item]:
+        async def fetch(request: PageRequest) -> Page[Item]:
+            number = request.number
             self.calls.append(number)
-            size = (limit if self.honours_limit else None) or self.default_limit or max(self.size, 1)
+            wanted = limit if self.honours_limit and request.has_limit else None
+            size = wanted or self.default_limit or max(self.size, 1)
+            size = min(size, self.longest or size)
             start = ((number or 1) - 1) * size if self.honours_page else 0
             items = [Item(str(index)) for index in range(self.size)][start : start + size]
             if self.shuffles:
@@ -49,10 +62,11 @@ class FakePanel:
                 items=items,
                 total=self.size if self.tells_total else None,
                 page=number or 1,
-                limit=size if self.tells_limit else limit,
+                limit=size if self.tells_limit and not self.repeats_limit else limit if request.has_limit else None,
+                has_more=start + size < self.size if self.tells_more else None,
             )
 
-        return Paginator(fetch, "GET /v1/things", first=page)
+        return Paginator(ListSource(fetch=fetch, endpoint="GET /v1/things", lists=self.lists, first=page, limit=limit))
 
     def all(self, **options: Any) -> list[str]:
         return [item.id for item in run(self.paginator(**options).collect())]
@@ -65,16 +79,33 @@ sizes = st.integers(0, 130)
 limits = st.integers(1, 40)
 
 
-@given(size=sizes, limit=limits, total=st.booleans(), tells_limit=st.booleans())
-def test_a_panel_that_pages(size: int, limit: int, total: bool, tells_limit: bool) -> None:
-    panel = FakePanel(size, tells_total=total, tells_limit=tells_limit)
+@given(size=sizes, limit=limits, total=st.booleans(), more=st.booleans(), tells_limit=st.booleans())
+def test_a_panel_that_pages(size: int, limit: int, total: bool, more: bool, tells_limit: bool) -> None:
+    panel = FakePanel(size, tells_total=total, tells_more=more, tells_limit=tells_limit)
     assert panel.all(limit=limit) == panel.everything()
-    # Without a total, a full last page takes one more call to see that it was the last.
+    # A panel that does not say how many there are is asked for one page more.
     needed = max(1, -(-size // limit))
-    assert len(panel.calls) == needed + (0 if total or size % limit or not size else 1)
+    assert len(panel.calls) == needed + (0 if total or more or not size else 1)
 
 
-@given(size=sizes, default=st.integers(10, 40), total=st.booleans(), tells_limit=st.booleans())
+@given(
+    size=sizes,
+    limit=st.none() | st.integers(1, 200),
+    longest=st.integers(1, 40),
+    total=st.booleans(),
+    more=st.booleans(),
+    tells_limit=st.booleans(),
+    repeats_limit=st.booleans(),
+)
+def test_a_panel_whose_pages_have_their_own_length(size: int, limit: int | None, longest: int, **tells: bool) -> None:
+    total, more = tells.pop("total"), tells.pop("more")
+    panel = FakePanel(size, longest=longest, tells_total=total, tells_more=more, **tells)
+    assert panel.all(limit=limit) == panel.everything()
+    # Again, when the client knows how long its pages are.
+    assert panel.all(limit=limit) == panel.everything()
+
+
+@given(size=sizes, default=st.integers(1, 40), total=st.booleans(), tells_limit=st.booleans())
 def test_a_panel_that_pages_without_being_asked(size: int, default: int, total: bool, tells_limit: bool) -> None:
     panel = FakePanel(size, default_limit=default, tells_total=total, tells_limit=tells_limit)
     assert panel.all() == panel.everything()
@@ -85,7 +116,8 @@ def test_a_panel_that_always_answers_with_everything(size: int, limit: int | Non
     panel = FakePanel(size, honours_page=False, honours_limit=False, shuffles=shuffles)
     found = panel.all(limit=limit)
     assert sorted(found, key=int) == panel.everything()
-    assert len(panel.calls) <= 2
+    # A list as long as was asked for is read once more without a limit.
+    assert len(panel.calls) <= (3 if limit == size else 2)
 
 
 @given(size=sizes, limit=limits, tells_limit=st.booleans())
@@ -115,23 +147,105 @@ def test_a_later_page_of_unknown_length_is_no_reason_to_complain(size: int, page
     assert panel.all(page=page) == panel.everything()[(page - 1) * 20 :]
 
 
-def test_a_short_list_takes_one_call() -> None:
-    panel = FakePanel(9)
-    assert len(panel.all()) == 9
-    assert panel.calls == [None]
+@given(size=st.integers(1, 130), limit=limits)
+def test_a_panel_that_cuts_lists_and_ignores_the_page(size: int, limit: int) -> None:
+    panel = FakePanel(size, honours_page=False)
+    if size <= limit:
+        assert panel.all(limit=limit) == panel.everything()
+    else:
+        with pytest.raises(DecodeError, match=f"gave the same {limit} items for page 2 again, and has more"):
+            panel.all(limit=limit)
 
 
-def test_a_list_that_shrinks_under_the_reader_is_not_passed_off_as_complete() -> None:
-    pages = [Page(items=[Item("1"), Item("2")], total=5, page=1, limit=2), Page(items=[], total=5, page=2, limit=2)]
+def test_a_list_shorter_than_a_page_that_was_seen_takes_one_call() -> None:
+    long, short = FakePanel(40), FakePanel(39)
+    short.lists = long.lists
+    assert (len(long.all()), len(short.all())) == (40, 39)
+    assert (long.calls, short.calls) == ([None, 2], [None])
+    # One of the same length may be a full page.
+    assert len(long.all()) == 40
+    assert long.calls == [None, 2, None, 2]
+    # The length that a caller asks for says nothing about others.
+    assert len(short.all(limit=50)) == 39
+    assert short.calls == [None, None, 2]
 
-    async def fetch(number: int | None) -> Page[Item]:
-        return pages[(number or 1) - 1]
 
-    with pytest.raises(DecodeError) as caught:
-        run(Paginator(fetch, "GET /v1/things").collect())
-    assert caught.value.endpoint == "GET /v1/things"
-    assert caught.value.json_path == "$.total"
+def read(*pages: Page[Item], **source: Any) -> list[str]:
+    """Read a list of which these are the pages."""
+    left = list(pages)
+
+    async def fetch(request: PageRequest) -> Page[Item]:
+        return left.pop(0)
+
+    listed = Paginator(ListSource(fetch=fetch, endpoint="GET /v1/things", **source))
+    return [item.id for item in run(listed.collect())]
+
+
+def page(number: int, *ids: int, **said: Any) -> Page[Item]:
+    items = [Item(str(item)) for item in ids]
+    return Page(**{"items": items, "total": None, "page": number, "limit": None, **said})
+
+
+@pytest.mark.parametrize(
+    ("pages", "problem", "json_path"),
+    [
+        ([page(1, 1, 2, total=5), page(2, total=5)], "there are 5 items, but gave 2", "$.total"),
+        ([page(1, 1, 2, total=5), page(2, 3, 4, total=4)], "said there are 5 items, and a page later 4", "$.total"),
+        ([page(1, 1, 2, total=3), page(2, 3, 4, total=4)], "said there are 3 items, and a page later 4", "$.total"),
+        ([page(1, 1, 2), page(2, 2, 3)], "1 of the items on page 2 were on an earlier page already", "$"),
+        ([page(1, 1, 2, has_more=True), page(2)], "says that more items follow, but gave none", "$"),
+        ([page(1, 1, 2, has_more=True), page(2, 1, 2, has_more=True)], "more items follow, but gave none", "$"),
+        ([page(1, 1, 2, has_more=False, total=3)], "there are 3 items, but gave 2", "$.total"),
+    ],
+)
+def test_a_list_that_is_not_what_it_was_raises(pages: list[Page[Item]], problem: str, json_path: str) -> None:
+    with pytest.raises(DecodeError, match=problem) as caught:
+        read(*pages)
+    assert (caught.value.endpoint, caught.value.json_path) == ("GET /v1/things", json_path)
     assert caught.value.hint is not None
+    assert "collect()" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("pages", "found"),
+    [
+        # What the panel says counts, not how long a page is.
+        ([page(1, 1, 2, has_more=True), page(2, 3, has_more=True), page(3, 4, 5, has_more=False)], "12345"),
+        ([page(1, 1, 2), page(2, 3), page(3, 4, 5), page(4)], "12345"),
+        ([page(1, 1, 2, has_more=True), page(2, has_more=False)], "12"),
+        # A total below what is there says nothing.
+        ([page(1, 1, 2, total=0), page(2, 3, total=0), page(3, total=0)], "123"),
+        # Each page says that it is the first.
+        ([page(1, 1, 2), page(1, 3, 4), page(1)], "1234"),
+    ],
+)
+def test_a_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -> None:
+    assert "".join(read(*pages, limit=2)) == found
+
+
+def test_a_list_without_an_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paginator, "MAX_PAGES", 50)
+    with pytest.raises(DecodeError, match="the list has no end: 50 items on 50 pages"):
+        read(*[page(number, number, total=10**18) for number in range(1, 60)])
+
+
+def test_the_deadline_is_one_for_all_pages() -> None:
+    asked: list[float | None] = []
+
+    async def main() -> None:
+        async def fetch(request: PageRequest) -> Page[Item]:
+            asked.append(request.deadline)
+            await asyncio.sleep(4)
+            return page(len(asked), len(asked))
+
+        source = ListSource(fetch=fetch, endpoint="GET /v1/things", deadline=10)
+        async for _ in Paginator(source):
+            # What is done with the items takes none of it.
+            await asyncio.sleep(60)
+
+    with pytest.raises(RequestTimeoutError, match="GET /v1/things: the deadline of 10 s for all pages"):
+        run(main())
+    assert asked == [10, pytest.approx(6, abs=0.1), pytest.approx(2, abs=0.1)]
 
 
 def test_each_use_starts_anew() -> None:
@@ -145,7 +259,7 @@ def test_each_use_starts_anew() -> None:
         assert [item.id async for item in pages] == ["0", "1", "2", "3", "4"]
 
     run(main())
-    assert panel.calls == [None, 2, 3, None, None, 2, 3, None, 2, 3]
+    assert panel.calls == [None, 2, 3, 4, None, None, 2, 3, 4, None, 2, 3, 4]
 
 
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
@@ -170,9 +284,9 @@ async def test_nothing_is_sent_before_the_list_is_used(server: RawServer, connec
     ids=["collect", "await"],
 )
 async def test_awaiting_gives_the_first_page(server: RawServer, connect: Connect, use: Callable[[Any], Any]) -> None:
-    server.script(reply(json=rows(1, 2)))
+    server.script(reply(json=rows(1, 2)), reply(json=[]))
     await use(connect().domains.list(limit=3, sort="created_at", order="desc"))
-    assert [sent.target for sent in server.requests] == ["/api/external/v1/domains?limit=3&sort=created_at&order=desc"]
+    assert server.requests[0].target == "/api/external/v1/domains?limit=3&sort=created_at&order=desc"
 
 
 async def test_arguments_that_cannot_be_right_are_refused_at_once(server: RawServer, connect: Connect) -> None:
@@ -218,13 +332,14 @@ async def test_an_empty_reply_is_not_an_empty_list(server: RawServer, connect: C
 
 
 async def test_pages_follow_the_filters(server: RawServer, connect: Connect) -> None:
-    server.script(reply(json=rows(1, 2)), reply(json=rows(3, 4)), reply(json=rows(5)))
+    server.script(*[reply(json=page) for page in (rows(1, 2), rows(3, 4), rows(5), [])])
     domains = [domain.id async for domain in connect().domains.list(limit=2, status="active")]
     assert domains == ["d1", "d2", "d3", "d4", "d5"]
     assert [sent.target.partition("?")[2] for sent in server.requests] == [
         "limit=2&status=active",
         "page=2&limit=2&status=active",
         "page=3&limit=2&status=active",
+        "page=4&limit=2&status=active",
     ]
 
 
@@ -247,11 +362,103 @@ async def test_a_list_without_pages_is_asked_for_once(server: RawServer, connect
     assert len(server.requests) == 1
 
 
-async def test_all_pages_of_the_embedded_panel(box: Sandbox, panel: PanelicaClient) -> None:
+async def sites(panel: PanelicaClient, count: int) -> list[str]:
     account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse")
-    names = [f"site-{number:02}.example" for number in range(33)]
+    names = [f"site-{number:02}.example" for number in range(count)]
     for name in names:
         await panel.domains.create(domain=name, user_id=account.id)
+    return names
+
+
+@pytest.mark.parametrize("count", [15, 30])
+async def test_deleting_what_is_listed_page_by_page_raises(panel: PanelicaClient, count: int) -> None:
+    await sites(panel, count)
+
+    async def clean_up() -> None:
+        async for domain in panel.domains.list(limit=10):
+            await panel.with_options(lane="bulk").domains.delete(domain.id)
+
+    with pytest.raises(DecodeError, match="items have moved up to a page that was read") as caught:
+        await clean_up()
+    assert "collect()" in str(caught.value.hint)
+
+
+async def test_suspending_what_a_filter_lists_raises(panel: PanelicaClient) -> None:
+    await sites(panel, 12)
+
+    async def suspend_all() -> None:
+        async for domain in panel.domains.list(status="active", limit=10):
+            await panel.domains.suspend(domain.id)
+
+    with pytest.raises(DecodeError, match="items have moved up"):
+        await suspend_all()
+
+
+async def test_deleting_what_is_on_one_page_is_fine(panel: PanelicaClient) -> None:
+    await sites(panel, 12)
+    async for domain in panel.domains.list():
+        await panel.domains.delete(domain.id)
+    assert await panel.domains.list().collect() == []
+
+
+async def test_changing_what_is_listed_moves_nothing(panel: PanelicaClient) -> None:
+    names = await sites(panel, 12)
+    seen = []
+    async for domain in panel.domains.list(limit=5):
+        await panel.domains.update(domain.id, php_version="8.3")
+        seen.append(domain.domain)
+    assert seen == names
+
+
+async def test_a_row_that_cannot_be_read_costs_itself_only(server: RawServer, connect: Connect) -> None:
+    steps = [reply(json=[*rows(1), {"id": "d2"}, None, *rows(3)]), reply(json=[])]
+    server.script(*steps[:1], *steps)
+    listed = connect().domains.list()
+    with pytest.raises(DecodeError) as caught:
+        await listed.collect()
+    assert (caught.value.json_path, caught.value.message) == ("$[1].domain", "required field 'domain' is missing")
+    [page] = [page async for page in listed.skip_unreadable().pages()]
+    assert [domain.id for domain in page.items] == ["d1", "d3"]
+    assert page.unreadable == [{"id": "d2"}, None]
+
+
+@pytest.mark.parametrize(
+    "place", [lambda figures: figures, lambda figures: {"pagination": figures}, lambda figures: {"meta": figures}]
+)
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"total": 3},
+        {"total": "3"},
+        {"has_more": True},
+        {"current_page": 1, "last_page": 2},
+        {"total_pages": 2},
+        {"next": "/v1/domains?page=2"},
+        {"per_page": 2},
+        {"total_count": 3, "page": 1},
+    ],
+    ids=str,
+)
+async def test_every_way_to_say_that_more_follow(server: RawServer, connect: Connect, place: Any, figures: Any) -> None:
+    def paged(items: Any, **figures: Any) -> Any:
+        return reply(json={"status": "success", "data": items, **place(figures)})
+
+    last = {
+        **figures,
+        **{
+            name: value
+            for name, value in {"has_more": False, "current_page": 2, "next": None, "page": 2}.items()
+            if name in figures
+        },
+    }
+    server.script(paged(rows(1, 2), **figures), paged(rows(3), **last))
+    found = await connect().domains.list(limit=1000).collect()
+    assert [domain.id for domain in found] == ["d1", "d2", "d3"]
+    assert len(server.requests) == 2
+
+
+async def test_all_pages_of_the_embedded_panel(box: Sandbox, panel: PanelicaClient) -> None:
+    names = await sites(panel, 33)
     for options in ({}, {"limit": 10}, {"limit": 33}, {"limit": 100}, {"limit": 1}):
         assert [domain.domain async for domain in panel.domains.list(**options)] == names
     assert [domain.domain async for domain in panel.domains.list(page=2)] == names[25:]

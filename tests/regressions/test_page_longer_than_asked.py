@@ -1,16 +1,17 @@
 """A panel with pages of its own length does not hide what follows the first."""
 
 from panelica_async import Page, Paginator
+from panelica_async.client.paginator import ListSource, PageRequest
 
 ITEMS = list(range(250))
 PAGE = 100
 
 
-async def fetch(number: int | None) -> Page[int]:
+async def fetch(request: PageRequest) -> Page[int]:
     """Answer a caller who asked for 25 items with a page of 100, and say nothing of it."""
-    number = number or 1
+    number = request.number or 1
     return Page(items=ITEMS[(number - 1) * PAGE : number * PAGE], total=None, page=number, limit=25)
 
 
 async def test_every_item_of_longer_pages() -> None:
-    assert await Paginator(fetch, "GET /v1/domains").collect() == ITEMS
+    assert await Paginator(ListSource(fetch=fetch, endpoint="GET /v1/domains", limit=25)).collect() == ITEMS

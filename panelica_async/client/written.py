@@ -1,0 +1,108 @@
+"""What a write made or changed, from a reply that shows less than the whole object.
+
+Current panels answer many writes with `data.id`, a message, or nothing (panel-facts B.1, D). All of that is a success.
+What the reply does not show is taken from the arguments and the path. A required field that stays unknown is an empty
+text, which no call takes for an id.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+
+from panelica_async.core.converter import decode, to_wire
+from panelica_async.core.envelope import Envelope
+from panelica_async.core.model import Model, fields_of, wire_name
+from panelica_async.core.operation import Operation
+from panelica_async.core.redaction import is_secret
+from panelica_async.core.unset import UNSET
+from panelica_async.errors import DecodeError
+from panelica_async.transport.call import Call
+
+M = TypeVar("M", bound=Model)
+
+
+@attrs.frozen(kw_only=True)
+class Written(Generic[M]):
+    """What a write made or changed, as far as it is known."""
+
+    made: M
+    call: Call
+    unknown: frozenset[str] = frozenset()
+    """Fields that should be known and are not."""
+
+    @property
+    def missing_secrets(self) -> list[str]:
+        """Secrets that are shown once, and that the reply did not show."""
+        return [field.name for field in fields_of(type(self.made)) if not field.repr and field.name in self.unknown]
+
+
+def read_written(
+    envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M], call: Call
+) -> Written[M]:
+    """Return what a write made or changed, from the reply and the arguments."""
+    known, fields = _known(operation, arguments), fields_of(result)
+    values = _shown(envelope, {field.name for field in fields})
+    unknown = set[str]()
+    for field in fields:
+        names = (wire_name(field), *field.metadata.get("aliases", ()))
+        if any(_fits(values.get(name), field) for name in names):
+            continue
+        if _fits(known.get(field.name), field):
+            values[names[0]] = known[field.name]
+            continue
+        if field.default is attrs.NOTHING:
+            values[names[0]] = ""
+        if field.default is attrs.NOTHING or field.name == "id":
+            unknown.add(field.name)
+    made = decode(values, result, endpoint=operation.reference.endpoint)
+    return Written(made=made, call=call, unknown=frozenset(unknown))
+
+
+def _shown(envelope: Envelope, fields: set[str]) -> dict[str, Any]:
+    """Return what a reply shows of an object, wherever it stands."""
+    data: object = envelope.data
+    if isinstance(data, list) and len(cast("list[object]", data)) == 1:
+        [data] = cast("list[object]", data)
+    if isinstance(data, str) and data:
+        data = {"message": data}
+    shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
+    # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (panel-facts D.14).
+    inner = [cast("dict[str, Any]", value) for value in shown.values() if isinstance(value, dict) and "id" in value]
+    if "id" not in shown and len(inner) == 1:
+        shown = dict(inner[0])
+    # That the write succeeded is no state of the object.
+    if shown.get("status") == "success":
+        del shown["status"]
+    if "message" in fields and "message" not in shown:
+        shown["message"] = envelope.message
+    return {**envelope.beside, **shown}
+
+
+def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the call says of the object, by field; secrets are left out."""
+    known = {
+        name: value
+        for name, value in arguments.items()
+        if value is not UNSET and value is not None and not is_secret(name)
+    }
+    key, wire = operation.natural_key, operation.reference
+    if key is not None:
+        known |= {field: known[name] for name, field in key.fields.items() if name in known and name not in key.local}
+    if wire.path.endswith("}"):
+        known["id"] = arguments[wire.placeholders[-1]]
+    elif operation.name.endswith(".create"):
+        # An id in the path is that of what the new object belongs to.
+        known.pop("id", None)
+    return {name: to_wire(value) for name, value in known.items()}
+
+
+def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
+    """Return whether a field can take a value that is there."""
+    if value is None:
+        return False
+    try:
+        decode(value, cast("type[Any]", field.type), endpoint="")
+    except DecodeError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""What lists need to know of the client that reads them."""
+
+from weakref import WeakSet
+
+import attrs
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Notices when the client changes objects of a kind."""
+
+    kind: str
+    """Namespace of the operations, such as `email.accounts`."""
+    is_changed: bool = False
+
+
+class Lists:
+    """Shared by a client and its variants."""
+
+    def __init__(self) -> None:
+        self.longest_page = 0
+        """Items of the longest page that the panel gave without being asked for a length.
+
+        Guess: a panel has one length for pages of all lists, so a shorter first page is a whole list.
+        """
+        self._watches: WeakSet[Watch] = WeakSet()
+
+    def watch(self, kind: str) -> Watch:
+        """Return what notices from now on when objects of a kind are changed or deleted."""
+        watch = Watch(kind)
+        self._watches.add(watch)
+        return watch
+
+    def changed(self, operation: str) -> None:
+        """Note that an operation that writes was sent. New objects move none of the others."""
+        if self._watches:
+            kind, _, verb = operation.rpartition(".")
+            for watch in self._watches:
+                watch.is_changed |= watch.kind == kind and verb != "create"

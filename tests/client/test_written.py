@@ -1,0 +1,300 @@
+"""A write that succeeded is a success, however little its reply shows."""
+
+import importlib
+import json
+import logging
+import pkgutil
+from collections.abc import Awaitable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import panelica_async
+from panelica_async import DecodeError, PanelicaClient, ResponseError, resources
+from panelica_async.core.operation import Dialect, Operation, Repeat
+from panelica_async.models import HttpDestination
+from tests.conftest import Connect
+from tests.transport.raw_server import RawServer, Step, reply
+
+DOCUMENT = json.loads((Path(panelica_async.__file__).parent / "openapi.json").read_text("utf-8"))
+DIALECTS: tuple[Dialect, ...] = ("reference", "panel")
+NEW = "0b9d3f2c-new"
+HOOK = {"name": "hook", "destination_type": "http", "destination_config": HttpDestination(url="https://example.com")}
+
+
+def writes() -> list[Operation]:
+    modules = [
+        importlib.import_module(f"{resources.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(resources.__path__)
+    ]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, Operation)]
+    return [operation for operation in found if operation.repeat is not Repeat.READ]
+
+
+def example(operation: Operation) -> dict[str, Any]:
+    """Return the arguments that the specification shows for the body or the query."""
+    path, method = operation.reference.path, operation.reference.method.lower()
+    node = DOCUMENT["paths"][path][method]
+    content = node.get("requestBody", {}).get("content", {}).get("application/json", {})
+    query = {item["name"]: item["example"] for item in node.get("parameters", ()) if "example" in item}
+    return {
+        **query,
+        **(content.get("example") or (HOOK | {"events": ["domain.created"]} if content.get("examples") else {})),
+    }
+
+
+def send(panel: PanelicaClient, operation: Operation) -> Awaitable[Any]:
+    path = [f"{name}-1" for name in operation.reference.placeholders]
+    return attrgetter(operation.name)(panel)(*path, **example(operation))
+
+
+def with_id(value: object) -> dict[str, Step]:
+    """Return every way in which a reply says the id of a new object, and nothing else."""
+    return {
+        "bare": reply(201, json={"id": value}),
+        "enveloped": reply(json={"status": "success", "data": {"id": value}}),
+        "data alone": reply(201, json={"data": {"id": value}}),
+        "beside data": reply(json={"status": "success", "data": None, "id": value}),
+        "beside a message": reply(json={"status": "success", "message": "Done", "id": value}),
+        "beside a message and a number": reply(
+            json={"status": "success", "message": "Done", "id": value, "took_ms": 3}
+        ),
+        "under its kind": reply(json={"status": "success", "data": {"object": {"id": value}}}),
+        "in a list": reply(json={"status": "success", "data": [{"id": value}]}),
+        "with a null": reply(json={"status": "success", "data": {"id": value, "domain": None, "username": None}}),
+    }
+
+
+WITHOUT_ID = {
+    "message": reply(json={"message": "Done"}),
+    "enveloped message": reply(json={"status": "success", "message": "Done"}),
+    "message in data": reply(json={"status": "success", "data": {"message": "Done"}}),
+    "message as data": reply(json={"status": "success", "data": "Done"}),
+    "status": reply(json={"status": "success"}),
+    "204": reply(204),
+    "{}": reply(json={}),
+    "null": reply(body="null"),
+    "nothing": reply(201),
+    "blank": reply(body=" \n"),
+    "data null": reply(json={"status": "success", "data": None}),
+    "data {}": reply(json={"status": "success", "data": {}}),
+    "data []": reply(json={"status": "success", "data": []}),
+    "[]": reply(json=[]),
+    "true": reply(json=True),
+    "text": reply(body='"Done"'),
+    "number": reply(body="9" * 15),
+    "total": reply(json={"status": "success", "total": "9" * 5000}),
+    "success": reply(json={"success": True, "message": "Done"}),
+}
+
+
+def dialects(operation: Operation) -> list[Dialect]:
+    return [dialect for dialect in DIALECTS if operation.wire(dialect) is not None]
+
+
+def test_there_are_writes_of_every_kind() -> None:
+    assert len(writes()) == 37
+    assert {operation.reference.method for operation in writes()} == {"POST", "PUT", "PATCH", "DELETE"}
+
+
+@pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
+async def test_an_id_alone_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
+    for dialect in dialects(operation):
+        panel = connect(dialect=dialect).with_options(look_up_lost=False)
+        for value in (NEW, 17):
+            for shape, step in with_id(value).items():
+                server.script(step)
+                made = await send(panel, operation)
+                if made is not None and "id" in attrs.fields_dict(type(made)):
+                    assert made.id == str(value), shape
+
+
+@pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
+async def test_nothing_at_all_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
+    wire = operation.reference
+    own = (
+        None
+        if operation.name.endswith((".create", ".issue")) or not wire.placeholders
+        else f"{wire.placeholders[-1]}-1"
+    )
+    for dialect in dialects(operation):
+        panel = connect(dialect=dialect).with_options(look_up_lost=False)
+        for shape, step in WITHOUT_ID.items():
+            server.script(step)
+            made = await send(panel, operation)
+            if made is None:
+                continue
+            fields = attrs.fields_dict(type(made))
+            if "id" in fields:
+                assert (made.id or None) == own, shape
+            if "message" in fields:
+                assert made.message == ("Done" if b"Done" in step.sent else None), shape
+            for name, value in example(operation).items():
+                if name in fields and isinstance(value, str | int) and name != "id":
+                    assert getattr(made, name) == value, (shape, name)
+
+
+@pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
+async def test_no_json_says_that_the_write_was_accepted(
+    server: RawServer, connect: Connect, operation: Operation
+) -> None:
+    panel = connect()
+    for body in (
+        "OK",
+        "{",
+        "<html>Done</html>",
+        '{"id": NaN}',
+        "\udcff".encode("utf-8", "surrogatepass"),
+        "[" * 10_000,
+        "9" * 5000,
+    ):
+        server.script(reply(body=body))
+        with pytest.raises(DecodeError, match="accepted the request with 200, but the reply is not JSON"):
+            await send(panel, operation)
+    server.script(reply(json={"status": "error", "message": "no"}))
+    with pytest.raises(ResponseError):
+        await send(panel, operation)
+
+
+async def test_an_error_of_no_tree_of_ours_does_not_leave_a_call(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr("panelica_async.client.caller.unwrap", fail)
+    server.script(reply(json={"id": "d1"}), reply(json={"id": "d1"}))
+    with pytest.raises(DecodeError, match="accepted the request with 200, but the reply cannot be read: odd"):
+        await connect().domains.create(domain="example.com", user_id="u1")
+    with pytest.raises(DecodeError, match=r"GET /v1/domains/d1: the reply cannot be read: odd"):
+        await connect().domains.get("d1")
+
+
+async def test_a_whole_row_counts_more_than_the_arguments(server: RawServer, connect: Connect) -> None:
+    row = {"id": NEW, "database_name": "acme_shop", "domain_id": "d2", "type": "postgresql"}
+    server.script(reply(json={"status": "success", "data": row}))
+    made = await connect(dialect="panel").databases.create(name="shop", domain_id="d1", type="mysql")
+    assert (made.id, made.name, made.domain_id, made.type) == (NEW, "acme_shop", "d2", "postgresql")
+    assert made.extra == {}
+
+
+async def test_what_stands_beside_is_kept(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": {"id": NEW}, "warning": "slow", "message": "Done"}))
+    made = await connect().domains.create(domain="example.com", user_id="u1")
+    assert (made.id, made.domain, made.user_id, made.status) == (NEW, "example.com", "u1", None)
+    assert made.extra == {"warning": "slow"}
+
+
+async def test_passwords_are_not_taken_from_the_arguments(server: RawServer, connect: Connect) -> None:
+    server.script(reply(204))
+    panel = connect().with_options(look_up_lost=False)
+    made = await panel.webhooks.create(
+        name="hook", destination_type="http", destination_config={"url": "https://example.com"}, events=["*"]
+    )
+    assert (made.id, made.name, made.events, made.destination_config) == ("", "hook", ["*"], None)
+
+
+@pytest.mark.parametrize("step", [reply(204), reply(json={"status": "success", "data": {"id": "k1"}})])
+async def test_a_secret_that_is_not_shown_is_said(
+    server: RawServer, connect: Connect, step: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = connect()
+    with caplog.at_level(logging.WARNING, "panelica_async"):
+        server.script(step, step)
+        created = await panel.api_keys.create(name="key", scopes=["domains:read"])
+        renewed = await panel.api_keys.regenerate("k1")
+    assert (created.api_key, created.api_secret, renewed.api_secret) == ("", "", "")
+    assert [record.getMessage() for record in caplog.records] == [
+        "api_keys.create succeeded, but the reply lacks api_key and api_secret, shown only once: make a new one",
+        "api_keys.regenerate succeeded, but the reply lacks api_secret, shown only once: make a new one",
+    ]
+
+
+DOMAIN = {"id": "d7", "domain": "Example.com", "user_id": "u1", "status": "active"}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_create_without_an_id_is_looked_up(server: RawServer, connect: Connect, dialect: Dialect) -> None:
+    server.script(reply(204), *[reply(json=[{**DOMAIN, "id": "d1", "domain": "other.example"}, DOMAIN])] * 2)
+    made = await connect(dialect=dialect).domains.create(domain="example.com", user_id="u1")
+    assert (made.id, made.status) == ("d7", "active")
+    assert [sent.method for sent in server.requests] == ["POST", "GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [{**DOMAIN, "user_id": "u2"}],
+        [DOMAIN, {**DOMAIN, "id": "d8"}],
+        [{**DOMAIN, "created_at": "2020-01-01T00:00:00Z"}],
+        "no list",
+    ],
+)
+async def test_a_create_that_is_not_found_has_no_id(server: RawServer, connect: Connect, rows: Any) -> None:
+    server.script(
+        reply(headers={"Date": "Sat, 28 Nov 2026 15:00:00 GMT"}, json={"status": "healthy"}),
+        reply(204),
+        *[reply(json=rows)] * 2,
+    )
+    panel = connect()
+    await panel.health()
+    made = await panel.domains.create(domain="example.com", user_id="u1")
+    assert (made.id, made.domain) == ("", "example.com")
+    sent = len(server.requests)
+    with pytest.raises(ValueError, match="id is empty"):
+        await panel.domains.delete(made.id)
+    assert len(server.requests) == sent
+
+
+async def test_a_row_that_hides_its_name_is_not_what_was_made(server: RawServer, connect: Connect) -> None:
+    server.script(reply(204), *[reply(json=[{"id": "c1", "type": "custom"}])] * 2)
+    made = await connect().ssl.certificates.issue(domain_id="d1")
+    assert (made.id, made.domain_id) == (None, "d1")
+
+
+async def test_a_look_that_fails_changes_nothing(server: RawServer, connect: Connect) -> None:
+    server.script(reply(204), reply(403, json={"error": "no", "code": "INSUFFICIENT_SCOPE"}))
+    assert (await connect().domains.create(domain="example.com", user_id="u1")).id == ""
+    server.script(reply(204), Step(ends="hang"))
+    assert (await connect(deadline=0.3).domains.create(domain="example.com", user_id="u1")).id == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "written", "shown", "look"),
+    [
+        (lambda panel: panel.domains.update("d7", php_version="8.3"), {}, DOMAIN, "/v1/domains/d7"),
+        (
+            lambda panel: panel.email.accounts.create(local_part="info", domain_id="d7", password="correct horse"),
+            {"id": "m1"},
+            [{"id": "m1", "email": "info@example.com"}],
+            "/v1/email/accounts",
+        ),
+        (
+            lambda panel: panel.dns.records.update("d7", "r1", content="192.0.2.1"),
+            {"message": "Done"},
+            [{"id": row, "type": "A", "name": "www", "content": "192.0.2.1"} for row in ("r2", "r1")],
+            "/v1/dns/zones/d7/records",
+        ),
+        (lambda panel: panel.plans.update("p1", max_domains=3), None, [{"id": "p1", "name": "Gold"}], "/v1/plans"),
+    ],
+)
+async def test_what_no_argument_tells_is_looked_up(
+    server: RawServer, connect: Connect, change: Any, written: Any, shown: Any, look: str
+) -> None:
+    server.script(reply(json={"status": "success", "data": written}), reply(json=shown))
+    made = await change(connect())
+    assert made.id == (shown if isinstance(shown, dict) else shown[-1])["id"]
+    assert "" not in attrs.asdict(made).values()
+    assert [sent.target.partition("?")[0].removeprefix("/api/external") for sent in server.requests[1:]] == [look]
+
+
+async def test_all_that_is_known_costs_no_look(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": {"id": NEW}}))
+    await connect().domains.create(domain="example.com", user_id="u1")
+    await connect().plans.update("p1", name="Gold")
+    await connect().domains.suspend("d1")
+    assert [sent.method for sent in server.requests] == ["POST", "PATCH", "POST"]
