@@ -100,12 +100,14 @@ class Paginator(Generic[T]):
 
     def __init__(self, source: ListSource[T]) -> None:
         self._source = source
+        self.calls = 0
+        """Calls that all uses of this list took so far."""
 
     def __repr__(self) -> str:
         return f"<Paginator {self._source.endpoint}>"
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
-        return _Reading(self._source).fetch(self._source.first).__await__()
+        return _Reading(self._source, self._count).fetch(self._source.first).__await__()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async for page in self.pages():
@@ -118,7 +120,7 @@ class Paginator(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
-        reading = _Reading(self._source)
+        reading = _Reading(self._source, self._count)
         page = await reading.begin()
         yield page
         while (following := await reading.follow(page)) is not None:
@@ -133,12 +135,16 @@ class Paginator(Generic[T]):
         """
         return Paginator(attrs.evolve(self._source, skips_unreadable=True))
 
+    def _count(self) -> None:
+        self.calls += 1
+
 
 class _Reading(Generic[T]):
     """One pass over a list."""
 
-    def __init__(self, source: ListSource[T]) -> None:
+    def __init__(self, source: ListSource[T], on_call: Callable[[], None]) -> None:
         self._source = source
+        self._on_call = on_call
         self._watch = source.lists.watch(source.kind)
         self._left = source.deadline
         self._fetched = 0
@@ -151,6 +157,7 @@ class _Reading(Generic[T]):
         """Whether the first page is shorter than others that the panel gave."""
         self._total: int | None = None
         self._known: set[object] = set()
+        self._first: set[object] = set()
 
     async def fetch(self, number: int | None, *, has_limit: bool = True) -> Page[T]:
         """Fetch a page within what is left of the deadline."""
@@ -163,6 +170,7 @@ class _Reading(Generic[T]):
             problem = f"the list has no end: {self._count:,} items on {MAX_PAGES:,} pages"
             raise self._failure(problem, hint="If it is that long, ask for longer pages with limit=.")
         self._fetched += 1
+        self._on_call()
         clock = asyncio.get_running_loop().time
         began = clock()
         page = await source.fetch(
@@ -184,6 +192,7 @@ class _Reading(Generic[T]):
         self._count = (self._number - 1) * (size or 0) + length
         self._total = page.total
         self._known = _identities(page)
+        self._first = _ids(page)
         if source.limit is None and source.first is None:
             self._is_whole = length < source.lists.longest_page
             source.lists.longest_page = max(source.lists.longest_page, length)
@@ -239,8 +248,9 @@ class _Reading(Generic[T]):
         """Return whether anything is left of a list that this client has changed; raise when items have moved."""
         self._watch.is_changed = False
         first = await self.fetch(self._source.first)
-        moved = _ids(first) - self._known
-        if moved:
+        moved, gone = _ids(first) - self._known, self._first - _ids(first)
+        # New ones alone have been added, and moved none.
+        if moved and gone:
             raise self._failure(
                 f"{len(moved)} items have moved up to a page that was read, because others were changed"
             )

@@ -147,6 +147,10 @@ class Execution:
             return self._failed(step, PanelicaError(str(error)), was_doubtful=was_doubtful)
         finally:
             unsubscribe()
+        if made.id == "":
+            # A success that does not say what it made, such as a message alone.
+            silent = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
+            return await self._after_silence(step, silent, was_doubtful=was_doubtful)
         return self._created(step, Match(Likeness.EQUAL, made.id, is_pending=made.is_pending))
 
     async def _after_silence(self, step: Step, error: PanelicaError, *, was_doubtful: bool) -> StepOutcome | None:

@@ -228,8 +228,16 @@ class Inventory:
 
     async def _rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
         rows: list[_T] = []
+        counted = 0
         async for page in paginator.pages():
+            rows += page.items
+            counted = self._count(paginator.calls, counted)
+        # The last call may have found no page.
+        self._count(paginator.calls, counted)
+        return tuple(rows)
+
+    def _count(self, calls: int, counted: int) -> int:
+        for _ in range(counted, calls):
             self.calls += 1
             self._on_call()
-            rows += page.items
-        return tuple(rows)
+        return calls

@@ -4,6 +4,8 @@ from weakref import WeakSet
 
 import attrs
 
+_MAKE = frozenset({"create", "issue"})
+
 
 @attrs.define(eq=False)
 class Watch:
@@ -36,4 +38,4 @@ class Lists:
         if self._watches:
             kind, _, verb = operation.rpartition(".")
             for watch in self._watches:
-                watch.is_changed |= watch.kind == kind and verb != "create"
+                watch.is_changed |= watch.kind == kind and verb not in _MAKE

@@ -206,7 +206,7 @@ async def test_plans_are_read_for_php_versions_if_the_key_may() -> None:
     site = {"domain": "alder.example", "owner": "alder", "email": "a@alder.example", "php_version": "9.9"}
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         seen = await Plan.build(panel, Manifest.from_data([site]))
-        operations = [request.operation for request in box.requests]
+        operations = list(dict.fromkeys(request.operation for request in box.requests))
         key = box.add_key(scopes=["accounts:read", "domains:read"])
         async with PanelicaClient(box.base_url, api_key=key.api_key, api_secret=key.api_secret) as limited:
             unseen = await Plan.build(limited, Manifest.from_data([site]))

@@ -63,6 +63,7 @@ _PARCELS_UPDATE: Final = Operation(
     name="parcels.update",
     scope="parcels:write",
     repeat=Repeat.IDEMPOTENT,
+    shown_by=_PARCELS_LIST,
     reference=Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile")),
 )
 _PARCELS_DELETE: Final = Operation(
