@@ -1,0 +1,76 @@
+"""Whose an object is: the edges of the time in which a call can have created it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from panelica_async.models.email import EmailAccount
+from panelica_async.provision import Journal, Manifest
+from panelica_async.provision.origin import Origin, OriginJudge
+from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.steps import steps_of
+
+[(_, (*_, MAILBOX))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "a", "mailboxes": "info"}]))
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    with Journal.in_memory() as journal:
+        journal.begin(
+            base_url="https://panel.example.com",
+            manifest=Manifest.from_data([{"domain": "a.example", "owner": "a"}]),
+            credentials_path=None,
+        )
+        yield journal
+
+
+def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> Origin:
+    row = EmailAccount(id="m1", email="info@a.example", domain_id="d1", created_at=created_at)
+    judge = OriginJudge(cast("Any", SimpleNamespace(clock_skew=skew)), journal)
+    return judge.origin(MAILBOX, "m1", Snapshot(mailboxes=(row,)))
+
+
+@pytest.mark.parametrize("skew", [0, 1200, -1200])
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-3, Origin.OTHERS),
+        (-1, Origin.OURS),
+        (0, Origin.OURS),
+        (115, Origin.OURS),
+        (300, Origin.UNCERTAIN),
+    ],
+)
+def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: Origin) -> None:
+    journal.sent(MAILBOX)
+    created_at = datetime.now(UTC) + timedelta(seconds=seconds + skew)
+    assert origin(journal, created_at, skew) is expected
+
+
+def test_the_first_send_counts_not_the_last_note(journal: Journal) -> None:
+    journal.sent(MAILBOX)
+    first = datetime.now(UTC)
+    journal.unknown(MAILBOX, "no reply")
+    journal._connection.execute(
+        "UPDATE step SET at = ? WHERE state = 'sent'", ((first - timedelta(hours=1)).isoformat(),)
+    )
+    assert origin(journal, first - timedelta(minutes=30)) is Origin.OURS
+
+
+def test_calls_before_a_known_outcome_do_not_count(journal: Journal) -> None:
+    journal.sent(MAILBOX)
+    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    journal.failed(MAILBOX, "refused")
+    journal._connection.execute("UPDATE step SET at = ?", (hour_ago,))
+    journal.sent(MAILBOX)
+    assert origin(journal, datetime.now(UTC) - timedelta(minutes=30)) is Origin.OTHERS
+
+
+@pytest.mark.parametrize("skew", [0.0, None])
+def test_without_a_time_a_password_is_uncertain(journal: Journal, skew: float | None) -> None:
+    journal.sent(MAILBOX)
+    created_at = datetime.now(UTC) if skew is None else None
+    assert origin(journal, created_at, skew) is Origin.UNCERTAIN
