@@ -89,7 +89,7 @@ class ConfigurationError(PanelicaError, ValueError):
 
 
 class TransportError(PanelicaError):
-    """No reply came back, and the panel has surely done nothing, or the call only reads.
+    """No complete reply came back; the request had no effect, or was a read.
 
     Attributes:
         method: HTTP method, such as `GET`.
@@ -321,7 +321,7 @@ class ConflictError(ResponseError):
 
 
 class RateLimitedError(ResponseError):
-    """429: the quota of the key is used up. Raised only after the retries are spent.
+    """429: the quota of the key is used up, and the retries are spent or the wait for the next is too long.
 
     Attributes:
         retry_after: Seconds to wait before the next request, if the panel says.

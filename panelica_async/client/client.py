@@ -48,9 +48,11 @@ class PanelicaClient(Namespaces):
         tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
             panel before the first call, with a call or two, and takes `starter` when it does not say.
         session: A session to borrow; it is never closed. Default: one of its own, closed with the client.
-        timeout: Seconds for one attempt, from sending to the last byte of the reply.
+        timeout: Seconds for one attempt, from sending to the last byte of the reply. Connecting ends with a
+            `ConnectError` after half of it, and after 10 s at most.
         deadline: Seconds for a whole call with its waits for quota and its retries; None for no end.
-        max_retries: How often an attempt that may be repeated is repeated, from 0.
+        max_retries: How often an attempt that may be repeated is repeated at most, from 0. No retry is made when its
+            wait would pass 90 s, `max_wait` or the deadline, or when the retry budget is empty.
         ssl: How to verify the panel's certificate: path of a PEM file with the certificates to trust, `sha256:…` with
             the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
             authorities that the system trusts. False does not verify at all, which lets anybody on the way read and
@@ -143,8 +145,9 @@ class PanelicaClient(Namespaces):
             timeout: Seconds for one attempt.
             deadline: Seconds for a whole call; None for no end.
             max_wait: Seconds a call may wait for quota before each attempt: one that would wait longer raises
-                `RateLimitWaitError` at once. None, as at first, for as long as it takes.
-            max_retries: How often an attempt that may be repeated is repeated.
+                `RateLimitWaitError` at once. Also seconds it may wait before a retry: if that takes longer, it raises
+                what failed. None, as at first, for as long as it takes.
+            max_retries: How often an attempt that may be repeated is repeated at most.
             lane: `interactive`, as at first, for calls that somebody waits for; `bulk` for work in the background,
                 which lets the others go first.
             look_up_lost: Whether a create whose reply was lost is looked up on the panel, as at first, and returned

@@ -588,3 +588,14 @@ def test_whatever_comes_becomes_an_error_that_can_be_shown(status, headers, body
     assert len(str(error)) < 1500
     wait = retry_after(status, headers, body, NOW)
     assert wait is None or wait >= 0
+
+
+def test_body_with_a_byte_order_mark_is_json() -> None:
+    error = make(400, b"\xef\xbb\xbf" + json.dumps({"error": "no", "code": "X"}).encode())
+    assert (error.message, error.code, error.from_panel) == ("no", "X", True)
+
+
+@pytest.mark.parametrize("asked", ["1_0", "\uff15", "5 s", "0x10", "inf", "nan", "9" * 400, "1e999", "--5", ""])
+def test_what_is_no_number_of_seconds_is_not_said(asked: str) -> None:
+    assert retry_after(503, {"Retry-After": asked}, b"") is None
+    assert retry_after(503, {}, json.dumps({"retry_after": asked}).encode()) is None

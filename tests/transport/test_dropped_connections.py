@@ -4,6 +4,10 @@ It does so for GET, PUT and DELETE when a kept-alive connection turns out to be 
 for in the quota, signed for itself, counted, and not made when the caller wants no retries.
 """
 
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import aiohttp
@@ -115,3 +119,45 @@ async def test_connections_that_are_closed_after_each_reply(server: RawServer, c
         attempts += watched.attempts
         assert watched.limiter.granted == attempts
     assert 20 <= len(server.requests) <= attempts
+
+
+class ShortKeepAlive(BaseHTTPRequestHandler):
+    """Answers everything, and closes a connection that is idle for a moment."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 0.1
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_POST = do_PATCH = do_GET  # noqa: N815 - the names are of http.server
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def impatient_server() -> Iterator[str]:
+    """A server in a thread of its own, so that it goes on while the loop is blocked."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), ShortKeepAlive) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_write_after_a_blocked_loop_takes_no_closed_connection(
+    impatient_server: str, connect: Connect, method: str
+) -> None:
+    panel = connect(base_url=impatient_server, max_retries=0)
+    for _ in range(3):
+        await panel.request("GET", "/v1/first")
+        time.sleep(0.6)  # noqa: ASYNC251 - the loop is blocked on purpose
+        assert (await panel.request(method, "/v1/second", json={})).status == 200

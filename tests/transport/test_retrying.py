@@ -206,3 +206,25 @@ def test_calls_do_not_share_their_waits() -> None:
             assert network.waits[0] <= 0.75 + SLACK
 
     run(main())
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("asked", ["0", "-5", "1e-9", "Sat, 01 Jan 2000 00:00:00 GMT", "0.0"])
+def test_wait_of_nothing_leaves_our_own_backoff(status: int, asked: str) -> None:
+    async def main() -> None:
+        refused = response(status, headers={"Retry-After": asked})
+        network = Network(refused, refused, refused, DONE)
+        assert await attempt(call(), network) == 200
+        for wait, least in zip(network.waits, (0.5, 1.0, 2.0), strict=True):
+            assert least <= wait <= least * 1.5 + SLACK
+
+    run(main())
+
+
+def test_wait_beyond_the_longest_is_final_whatever_max_wait() -> None:
+    async def main() -> None:
+        network = Network(response(429, headers={"Retry-After": f"{LONGEST_WAIT + 1:g}"}), DONE)
+        assert await attempt(call(max_wait=600), network) == 429
+        assert len(network.times) == 1
+
+    run(main())
