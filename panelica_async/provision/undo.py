@@ -204,7 +204,7 @@ class _Undo:
                 self._failed.pop(record.id, None)
                 if not is_gone:
                     self._journal.removed(record)
-            elif is_gone or record.id not in self._failed | self._kept:
+            elif is_gone or (record.id not in self._failed and record.id not in self._kept):
                 if is_gone:
                     self._journal.restored(record)
                 reason = "it is still there"
