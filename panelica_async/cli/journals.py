@@ -91,7 +91,7 @@ def files_for(state: StateDirectory, manifest: Path, base_url: str) -> RunFiles:
     Raises:
         ConfigurationError: The journal of that name cannot be read, so that it is not known whose it is.
     """
-    mine = [owner for owner in _owners(state, manifest) if owner.base_url == base_url]
+    mine = [owner for owner in owners_of(state, manifest) if owner.base_url == base_url]
     if mine:
         return min(mine, key=lambda owner: owner.files.number).files
     digest = hashlib.sha256(f"{seen_from(_plain(state, manifest), manifest)}\n{base_url}".encode()).hexdigest()
@@ -112,7 +112,7 @@ def files_of(state: StateDirectory, path: Path) -> list[RunFiles]:
         if not path.is_file():
             raise ConfigurationError(f"there is no journal {path}", hint="Check the path, and --state-dir.")
         return [RunFiles.of_journal(path)]
-    owners = _owners(state, path)
+    owners = owners_of(state, path)
     if owners:
         return [owner.files for owner in sorted(owners, key=lambda owner: owner.last_run, reverse=True)]
     plain = RunFiles.of_journal(_plain(state, path))
@@ -131,7 +131,7 @@ def _plain(state: StateDirectory, manifest: Path) -> Path:
     return state.state_dir / f"{manifest.stem}{_JOURNAL}.db"
 
 
-def _owners(state: StateDirectory, manifest: Path) -> list[Owner]:
+def owners_of(state: StateDirectory, manifest: Path) -> list[Owner]:
     """Return whose journals are those of a manifest. What cannot be read and is called otherwise is passed over."""
     owners: list[Owner] = []
     for files in all_files(state):

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 
@@ -13,18 +13,17 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
-from panelica_async.cli.journals import Owner, RunFiles, all_files, files_for, files_of
+from panelica_async.cli.journals import Owner, RunFiles, all_files, files_for, files_of, owners_of
 from panelica_async.cli.output import Output
 from panelica_async.cli.planning import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
 from panelica_async.cli.report import Ending, RunReport, broken_off, unfinished
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import StateDirectory
-from panelica_async.cli.status import JournalStatus
+from panelica_async.cli.status import JournalStatus, lost_passwords
 from panelica_async.cli.wording import next_command, several
-from panelica_async.provision import CredentialsFile, Journal, Manifest, ManifestError, Plan, SiteOutcome, State, apply
+from panelica_async.provision import Journal, Manifest, ManifestError, Plan, SiteOutcome, apply
 
-_NAMES_SHOWN = 5
 _RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
 
 
@@ -62,7 +61,18 @@ async def show_plan(
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
     """Create the sites of a manifest; goes on where an earlier run of it ended."""
-    return await _run(manifest, str(file), lambda panel: files_for(options.state, file, panel), options)
+
+    def choose(panel: str) -> RunFiles:
+        files = files_for(options.state, file, panel)
+        if not files.journal.exists():
+            for owner in owners_of(options.state, file):
+                options.output.say(
+                    f"{owner.files.journal} has the runs of this manifest on {owner.base_url}. "
+                    "If that is the same panel, give its address as it stands there."
+                )
+        return files
+
+    return await _run(manifest, str(file), choose, options)
 
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
@@ -133,8 +143,8 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
             plan = await plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
-            for line in _lost_passwords(plan, journal, files.passwords):
-                output.say(line)
+            if note := lost_passwords(manifest, journal.records, files.passwords):
+                output.say(note)
             question = f"Create {several(plan.writes, 'object')} on {panel.name}?"
             if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
@@ -155,26 +165,6 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
     if ending.error is not None:
         output.explain(ending.error)
     return report.exit_code
-
-
-def _lost_passwords(plan: Plan, journal: Journal, passwords: Path) -> Iterator[str]:
-    """Yield a line for passwords that were generated for objects of this journal and are not in their file."""
-    steps = [planned.step for planned in plan.steps if planned.step.password_needed and planned.step.password is None]
-    made = [step for step in steps if step.id in journal.records and journal.records[step.id].state is State.DONE]
-    if not made:
-        return
-    known: Container[str] = ()
-    if passwords.exists():
-        with CredentialsFile(passwords) as file:
-            known = {step.id for step in made if step.id in file}
-    lost = [step for step in made if step.id not in known]
-    if lost:
-        names = ", ".join(step.key for step in lost[:_NAMES_SHOWN])
-        more = f" and {len(lost) - _NAMES_SHOWN} more" if len(lost) > _NAMES_SHOWN else ""
-        yield (
-            f"Note: the generated passwords of {several(len(lost), 'object')} are not in {passwords} any more"
-            f" ({names}{more}). Set new ones in the panel."
-        )
 
 
 async def _carry_out(

@@ -1,6 +1,8 @@
 """`status`: what journals know, without asking a panel."""
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from panelica_async.cli.wording import (
     several,
     thing,
 )
-from panelica_async.provision import Journal, Manifest, Record, Run, State, is_removable
+from panelica_async.provision import CredentialsFile, Journal, Manifest, Record, Run, State, is_removable
+from panelica_async.provision.steps import steps_of
 
+_NAMES_SHOWN = 5
 _BAD = {
     State.FAILED: ("failed", "red"),
     State.CONFLICT: ("in the way", "red"),
@@ -110,17 +114,34 @@ class JournalStatus:
         """Whether the last that happened was an undo: `resume` would make everything again."""
         return bool(self.runs) and self.runs[-1].undone_at is not None
 
+    @cached_property
+    def wanted(self) -> Manifest | None:
+        """The manifest as it is now; None when it cannot be read any more."""
+        if self.manifest is None:
+            return None
+        reading = self.runs[-1].manifest_reading
+        try:
+            return Manifest.load(self.manifest, columns=reading.columns, ignore_columns=reading.ignored)
+        except ConfigurationError:
+            return None
+
     @property
     def is_changed(self) -> bool:
         """Whether the manifest is another one than that of the last run."""
-        if self.manifest is None:
-            return False
-        reading = self.runs[-1].manifest_reading
+        if self.wanted is None:
+            return self.manifest is not None and self.manifest.exists()
+        return self.wanted.digest != self.runs[-1].manifest_digest
+
+    @property
+    def password_note(self) -> str | None:
+        """What is to be said of passwords that are not in their file."""
+        if self.wanted is None:
+            return None
+        records = {record.id: record for record in self.records}
         try:
-            manifest = Manifest.load(self.manifest, columns=reading.columns, ignore_columns=reading.ignored)
-        except ConfigurationError:
-            return self.manifest.exists()
-        return manifest.digest != self.runs[-1].manifest_digest
+            return lost_passwords(self.wanted, records, self.files.passwords)
+        except ConfigurationError as error:
+            return error.message
 
     @property
     def next_command(self) -> str | None:
@@ -158,6 +179,7 @@ class JournalStatus:
                 }
                 for record in self.bad
             ],
+            "password_note": self.password_note,
             "pending_certificates": [record_name(record) for record in self.pending],
             "next_command": self.next_command,
         }
@@ -186,9 +208,42 @@ class JournalStatus:
         print_labelled(console, lines)
         if self.pending:
             console.print(Text(pending_line(len(self.pending), self._command("resume"))), soft_wrap=True)
+        if note := self.password_note:
+            console.print(Text(note), soft_wrap=True)
         if self.bad:
             console.print()
             console.print(object_table(_row(record) for record in self.bad))
+
+
+def lost_passwords(manifest: Manifest, records: Mapping[str, Record], passwords: Path) -> str | None:
+    """Name the objects that were created with a generated password which is not in its file any more, if any.
+
+    Args:
+        manifest: What is wanted.
+        records: What a journal knows, by id of the step.
+        passwords: The file of the generated passwords.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    steps = {step.id: step for _, site_steps in steps_of(manifest) for step in site_steps}
+    created = [
+        step
+        for step in steps.values()
+        if step.password_needed
+        and step.password is None
+        and step.id in records
+        and records[step.id].state is State.DONE
+    ]
+    kept = CredentialsFile.names_in(passwords) if created else frozenset()
+    names = [step.key for step in created if step.id not in kept]
+    if not names:
+        return None
+    more = f" and {number(len(names) - _NAMES_SHOWN)} more" if len(names) > _NAMES_SHOWN else ""
+    return (
+        f"Note: the generated passwords of {several(len(names), 'object')} are not in {passwords} any more"
+        f" ({', '.join(names[:_NAMES_SHOWN])}{more}). Set new ones in the panel."
+    )
 
 
 def _row(record: Record) -> tuple[str, str, Text, str]:

@@ -19,7 +19,7 @@ from panelica_async.errors import (
     ServerError,
     UnsupportedOperationError,
 )
-from panelica_async.provision.journal import PENDING, Journal
+from panelica_async.provision.journal import PENDING, Journal, Record, State
 from panelica_async.provision.origin import Origin, OriginJudge
 from panelica_async.provision.outcome import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.passwords import CredentialsFile
@@ -94,6 +94,12 @@ class Execution:
             return self._claim(step, there, "sent by an earlier run; found by looking")
         if record is not None and not record.is_settled:
             return self._found(step, there, "refused to an earlier run or removed again, and there by now")
+        if record is not None and _is_another(record, planned):
+            reason = "an earlier run created it, and others deleted it and created it anew"
+            outcome = self._found(step, there, reason)
+            source = "file" if step.password is None else "manifest"
+            remark = f"{reason}: its password is not the one in the {source}"
+            return attrs.evolve(outcome, remark=remark if step.password_needed else None)
         if record is not None and record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
         return _there(step, there, planned.reason)
@@ -280,6 +286,16 @@ class Execution:
     def _is_doubtful(self, step: Step) -> bool:
         record = self._journal.records.get(step.id)
         return record is not None and record.is_doubtful
+
+
+def _is_another(record: Record, planned: PlannedStep) -> bool:
+    """Return whether the object that is there has another id than the one that an earlier run created."""
+    return (
+        record.state is State.DONE
+        and not planned.step.is_order  # Panels renew certificates themselves.
+        and record.object_id is not None
+        and planned.object_id != record.object_id
+    )
 
 
 class _Departure:

@@ -85,6 +85,21 @@ class CredentialsFile:
         """Return whether the file has a password for the object of a step."""
         return step_id in self._passwords
 
+    @staticmethod
+    def names_in(path: Path) -> frozenset[str]:
+        """Return the ids of the steps that a file has a password for. It is only read, and may be in use or missing.
+
+        Raises:
+            ConfigurationError: It cannot be read, or is not a file of passwords.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read the passwords in {path}: {error.strerror}") from error
+        return frozenset(_parse(content, path))
+
     def close(self) -> None:
         """Close the file. May be called again."""
         self._file.close()
@@ -133,23 +148,31 @@ class CredentialsFile:
     def _load(self) -> dict[str, str]:
         """Return the passwords in the file, by id of the step."""
         content = self._file.read()
-        header = _row(_COLUMNS)
-        if header.startswith(content):  # New, or left when its first line was being written.
-            self._file.truncate(0)
-            self._write(header)
-            return {}
-        if not content.startswith(header):
-            raise ConfigurationError(f"{self.path} is no file of generated passwords; it was left as it is")
-        whole = content[: content.rfind(b"\n") + 1]
-        # A row without its end was never used: nothing is sent before the whole row is on the disk.
-        self._file.truncate(len(whole))
-        passwords: dict[str, str] = {}
-        for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
-            if len(row) != len(_COLUMNS):
-                raise ConfigurationError(f"{self.path}, line {number}: expected {','.join(_COLUMNS)}")
-            kind, _, name, password = row
-            passwords[f"{kind}:{_unshown(name)}"] = password
-        return {step_id: password for step_id, password in passwords.items() if password}
+        passwords = _parse(content, self.path)
+        self._file.truncate(content.rfind(b"\n") + 1)
+        if b"\n" not in content:
+            self._write(_row(_COLUMNS))
+        return passwords
+
+
+def _parse(content: bytes, path: Path) -> dict[str, str]:
+    """Return the passwords of whole rows, by id of the step.
+
+    A row without its end was never used: nothing is sent before the whole row is on the disk.
+    """
+    header = _row(_COLUMNS)
+    if header.startswith(content):  # New, or left when its first line was being written.
+        return {}
+    if not content.startswith(header):
+        raise ConfigurationError(f"{path} is no file of generated passwords; it was left as it is")
+    whole = content[: content.rfind(b"\n") + 1]
+    passwords: dict[str, str] = {}
+    for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
+        if len(row) != len(_COLUMNS):
+            raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}")
+        kind, _, name, password = row
+        passwords[f"{kind}:{_unshown(name)}"] = password
+    return {step_id: password for step_id, password in passwords.items() if password}
 
 
 def _shown(text: str) -> str:

@@ -221,6 +221,63 @@ def test_lost_passwords_are_remarked(panelica: Command, tmp_path: Path) -> None:
     assert "(aone, info@aone.example)" in outcome.stderr
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_status_names_objects_whose_password_is_lost(panelica: Command, tmp_path: Path, kept: int) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    passwords = Path(".panelica/launch.passwords.csv")
+    passwords.write_text("".join(passwords.read_text().splitlines(keepends=True)[: kept + 1]))
+    before = passwords.read_bytes()
+    outcome = panelica("provision", "status", "launch.csv")
+    assert ("passwords of 2 objects are not in" in outcome.stdout) == (kept == 0)
+    assert ("passwords of 1 object are not in" in outcome.stdout) == (kept == 1)
+    assert outcome.code == 0
+    assert passwords.read_bytes() == before
+    (status,) = panelica("provision", "status", "--json").json["journals"]
+    assert (status["password_note"] is None) == (kept == 2)
+
+
+def test_status_leaves_a_passwords_file_as_it_is(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    passwords = Path(".panelica/launch.passwords.csv")
+    # A run may be writing the last row at this moment.
+    passwords.write_bytes(passwords.read_bytes()[:-5])
+    before = passwords.read_bytes()
+    assert "(info@aone.example)" in panelica("provision", "status").stdout
+    assert passwords.read_bytes() == before
+    passwords.write_text("something else\n")
+    outcome = panelica("provision", "status")
+    assert (outcome.code, "is no file of generated passwords" in outcome.stdout) == (0, True)
+    assert passwords.read_text() == "something else\n"
+
+
+def test_an_object_that_others_created_anew_is_theirs(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    with sqlite3.connect(DATABASE) as connection:
+        connection.execute("UPDATE email_accounts SET id = 'another'")
+    connection.close()
+    outcome = panelica("provision", "apply", "launch.csv", *FAST, "--json")
+    assert outcome.code == 0
+    assert "its password is not the one in the file" in outcome.stdout
+    (status,) = panelica("provision", "status", "--json").json["journals"]
+    assert (status["counts"]["done"], status["counts"]["found"]) == (2, 1)
+    outcome = panelica("provision", "undo", "launch.csv", *FAST, "--yes")
+    assert (outcome.code, domains()) == (1, ["aone.example"])
+
+
+def test_a_manifest_applied_to_another_panel_names_the_first(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
+    assert outcome.code == 0
+    assert ".panelica/launch.journal.db has the runs of this manifest on " in outcome.stderr
+    again = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
+    assert "has the runs of this manifest on" not in again.stderr
+    assert len(panelica("provision", "status", "launch.csv", "--json").json["journals"]) == 2
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs another user's directory")
 def test_a_directory_of_others_is_refused(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
