@@ -1,9 +1,9 @@
 """The client."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import aiohttp
 import attrs
@@ -167,6 +167,9 @@ class PanelicaClient(Namespaces):
         changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
         options = settings.checked(attrs.evolve(self._options, **changes))
         variant = type(self).__new__(type(self))
+        # What a subclass has added; groups of operations are made anew, with the options.
+        added = {name: value for name, value in vars(self).items() if not _is_derived(type(self), name)}
+        vars(variant).update(added)
         variant._bind(  # noqa: SLF001 - of the same class
             self._transport, options, self._dialect, base_url=self._base_url, root=self._root or self
         )
@@ -255,6 +258,13 @@ class PanelicaClient(Namespaces):
         if getattr(self, "_root", self) is None:
             self._transport.warn_if_open(self)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled and copied, in words."""
+        raise TypeError(
+            "a client cannot be pickled or copied: it holds connections and a secret. Make one in each process; "
+            "with_options() gives a variant in this one"
+        )
+
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
 
@@ -264,6 +274,10 @@ class PanelicaClient(Namespaces):
 
         asking = Caller(self._transport, _IMPATIENT, self._dialect, None)
         await self._transport.keys.current.quota.learn(partial(ask_limit, asking))
+
+
+def _is_derived(kind: type, name: str) -> bool:
+    return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)
 
 
 _IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)

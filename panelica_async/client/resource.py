@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
-from functools import partial
 from typing import Any, TypeVar
+
+import attrs
 
 from panelica_async.client.caller import Caller, Reply
 from panelica_async.client.lookup import SETTLE, LostCreate, find_made, given, look_up, owner_name
@@ -25,6 +26,10 @@ _log = logging.getLogger("panelica_async")
 
 class Resource:
     """A group of operations. Obtained from the client, never made by hand."""
+
+    # What has this mark counts as asynchronous for unittest.mock: the methods of AsyncMock(spec=PanelicaClient) can be
+    # awaited then.
+    _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -150,7 +155,18 @@ class Resource:
         asked, caller = given(arguments), self._caller
         lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=caller.transport.clock)
         rows = self._pages(key.lookup, result, **lost.filters)
-        return await look_up(lost, rows, partial(owner_name, caller, asked), error, call.deadline_at)
+        return await look_up(lost, rows, _OwnerName(caller, asked), error, call.deadline_at)
+
+
+@attrs.frozen
+class _OwnerName:
+    """Returns the user name of the account that an object is for; shows none of the arguments."""
+
+    caller: Caller = attrs.field(repr=False)
+    arguments: dict[str, Any] = attrs.field(repr=False)
+
+    def __call__(self) -> Awaitable[str | None]:
+        return owner_name(self.caller, self.arguments)
 
 
 def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) -> Page[M]:

@@ -22,8 +22,15 @@ Where nothing is known about real panels, the sandbox guesses. Each guess stands
 Needs the extra `sandbox`.
 """
 
-from panelica_async.sandbox.keys import Credentials
-from panelica_async.sandbox.limits import ServerLimits, Verdict
-from panelica_async.sandbox.server import RecordedRequest, Sandbox
+try:
+    from panelica_async.sandbox.keys import Credentials
+    from panelica_async.sandbox.limits import ServerLimits, Verdict
+    from panelica_async.sandbox.server import RecordedRequest, Sandbox
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.startswith("panelica_async"):
+        raise
+    raise ModuleNotFoundError(
+        f'panelica_async.sandbox needs {error.name}: pip install "panelica_async[sandbox]"', name=error.name
+    ) from error
 
 __all__ = ["Credentials", "RecordedRequest", "Sandbox", "ServerLimits", "Verdict"]

@@ -130,16 +130,8 @@ def _methods() -> Iterator[tuple[str, tuple[str, Mapping[str, Any], Mapping[str,
         target: Any = PanelicaClient
         *namespaces, name = operation["operationId"].split(".")
         for namespace in namespaces:
-            target = _class_behind(getattr(target, namespace).func)
+            target = getattr(target, namespace)
         yield operation["operationId"], (f"{method} {path}", operation, parameters, getattr(target, name))
-
-
-def _class_behind(accessor: Any) -> Any:
-    kind = inspect.signature(accessor).return_annotation
-    if not isinstance(kind, str):
-        return kind
-    # The accessors of the client name a class that they import when they are touched.
-    return getattr(importlib.import_module(f"panelica_async.resources.{accessor.__name__}"), kind)
 
 
 METHODS = dict(_methods())
