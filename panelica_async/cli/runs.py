@@ -112,7 +112,8 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
     except ConfigurationError as error:
         if journal.manifest_path is None:
             raise
-        command = next_command("apply", str(journal.manifest_path), *state.flags())
+        sandbox = ["--sandbox"] if is_sandbox(journal.runs[-1].base_url) else []
+        command = next_command("apply", str(journal.manifest_path), *sandbox, *state.flags())
         raise ConfigurationError(error.message, hint=f"Run `{command}`: it goes on in the same journal.") from None
 
 

@@ -55,6 +55,8 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
         if not journals:
             output.say(f"There is no journal in {state.state_dir}.")
         for journal in journals:
+            if journal is not journals[0]:
+                output.results.print()
             journal.print(output.results)
     return ExitCode.FAILED if any(journal.problem for journal in journals) else ExitCode.OK
 

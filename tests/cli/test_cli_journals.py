@@ -1,6 +1,7 @@
 """Whose journal a command works on: that of the manifest that is named, on the panel in use, and of no other."""
 
 import os
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_status_of_an_edited_manifest_says_apply(panelica: Command, tmp_path: Pa
     outcome = panelica("provision", "resume", "launch.csv", *FAST)
     assert outcome.code == 2
     assert "launch.csv was changed since the last run" in outcome.stderr
-    assert f"Run `panelica provision apply {tmp_path / 'launch.csv'}`" in outcome.stderr
+    assert f"Run `panelica provision apply {tmp_path / 'launch.csv'} --sandbox`" in outcome.stderr
 
 
 def test_sites_refused_before_the_first_call_are_known(panelica: Command, tmp_path: Path) -> None:
@@ -250,6 +251,17 @@ def test_status_leaves_a_passwords_file_as_it_is(panelica: Command, tmp_path: Pa
     outcome = panelica("provision", "status")
     assert (outcome.code, "is no file of generated passwords" in outcome.stdout) == (0, True)
     assert passwords.read_text() == "something else\n"
+
+
+def test_the_command_for_a_changed_manifest_works_as_it_is(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    site(tmp_path / "launch.csv", "aone", "atwo")
+    refused = panelica("provision", "resume", "launch.csv", "--sandbox")
+    assert refused.code == 2
+    command = refused.stderr.partition("Run `panelica ")[2].partition("`")[0]
+    assert panelica(*shlex.split(command)).code == 0
+    assert domains() == ["aone.example", "atwo.example"]
 
 
 def test_an_object_that_others_created_anew_is_theirs(panelica: Command, tmp_path: Path) -> None:
