@@ -1,11 +1,9 @@
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from panelica_async import RateLimit
 from panelica_async.cli.output import error_data, to_json
-from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.wording import KINDS, SITES, duration, next_command, quota, remark_lines, several
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
@@ -72,23 +70,3 @@ def test_errors_as_data() -> None:
     assert error_data(OSError(28, "No space left", "a.db")) == {
         "type": "OSError", "message": "a.db: No space left", "hint": None,
     }  # fmt: skip
-
-
-def test_files_of_a_manifest_and_of_its_journal_are_the_same(tmp_path: Path) -> None:
-    state = StateDirectory(state_dir=tmp_path)
-    files = state.files_of(Path("sites/launch.csv"))
-    assert files.journal == tmp_path / "launch.journal.db"
-    assert files.passwords == tmp_path / "launch.passwords.csv"
-    assert state.files_of(files.journal) == files
-    assert state.files_of(tmp_path / "launch.journal.3.db").passwords == files.passwords
-
-
-def test_journals_are_set_aside_under_the_first_free_number(tmp_path: Path) -> None:
-    state = StateDirectory(state_dir=tmp_path)
-    files = state.files_of(Path("launch.csv"))
-    for name in ("launch.journal.1.db", "launch.journal.2.db"):
-        files.journal.write_text(name)
-        assert files.set_aside() == tmp_path / name
-    files.journal.touch()
-    assert state.journals() == [files.journal]
-    assert (tmp_path / "launch.journal.2.db").read_text() == "launch.journal.2.db"
