@@ -17,8 +17,6 @@ from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import SIGNATURE_HEADER, Signer, signed_path, signs_body, string_to_sign
 
 _JSON = "application/json"
-# U+2400 to U+241F are pictures of the control characters in their order, U+2421 is that of DEL.
-_PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 
 
 @command
@@ -90,12 +88,12 @@ class _Signed:
         path = signed_path(request.path, "").encode("utf-8", "surrogateescape")
         parts = {
             "Method": request.method,
-            "Path": _shown(path),
+            "Path": _text(path),
             "Query": f"?{request.query}" if request.query else "none",
             "Timestamp": self.timestamp,
-            "Body": "none" if body is None else _shown(body) if is_signed else f"{_shown(body)} (sent, not signed)",
-            "String": _shown(self.string),
-            "": f"{len(self.string)} bytes{_legend(self.string)}",
+            "Body": "none" if body is None else _text(body) if is_signed else f"{_text(body)} (sent, not signed)",
+            "String": _text(self.string),
+            "": f"{len(self.string)} bytes",
         }
         lines = [f"{name:<10} {text}".rstrip() for name, text in parts.items()]
         return "\n".join([*lines, "", *(f"{name}: {text}" for name, text in self.headers.items()), ""])
@@ -103,16 +101,6 @@ class _Signed:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
-
-
-def _shown(data: bytes) -> str:
-    """Return bytes as one line, with a picture for each control character."""
-    return _text(data).translate(_PICTURES)
-
-
-def _legend(data: bytes) -> str:
-    is_plain = _shown(data) == _text(data)
-    return "" if is_plain else "; ␊ stands for a line break, other pictures for other control characters"
 
 
 def _curl(signed: _Signed, address: Address) -> str:
