@@ -49,7 +49,13 @@ class Sanitizer:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = frozenset(secrets)
+        self._secrets = set(secrets)
+
+    def add(self, secret: str) -> None:
+        """Do not show another value either."""
+        if secret not in self._secrets:
+            self._secrets.add(secret)
+            self._forms.update(_forms_of(secret))
 
     def __repr__(self) -> str:
         return f"<Sanitizer of {len(self._secrets)} secrets>"
@@ -105,9 +111,8 @@ class Sanitizer:
                 start = text.find(anchor, end)
 
     @cached_property
-    def _forms(self) -> frozenset[str]:
-        values = {piece for secret in self._secrets for piece in _pieces(secret)}
-        return frozenset(form for value in values for form in _escaped(value) if len(form) >= _SHORTEST_SECRET)
+    def _forms(self) -> set[str]:
+        return {form for secret in self._secrets for form in _forms_of(secret)}
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
@@ -195,6 +200,12 @@ def _common_length(form: str, text: str, start: int) -> int:
     if text.startswith(form, start):
         return len(form)
     return next(index for index, char in enumerate(form) if text[start + index : start + index + 1] != char)
+
+
+def _forms_of(secret: str) -> set[str]:
+    """Return everything that a secret can look like."""
+    pieces = set(_pieces(secret))
+    return {form for piece in pieces for form in _escaped(piece) if len(form) >= _SHORTEST_SECRET}
 
 
 def _pieces(secret: str) -> Iterator[str]:

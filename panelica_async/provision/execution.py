@@ -116,6 +116,7 @@ class Execution:
 
     async def _send_until_clear(self, step: Step) -> StepOutcome:
         password = self._password(step)
+        self._journal.hide(password)
         for sends in range(1, _SENDS + 1):
             outcome = await self._send(step, password)
             if outcome is not None:

@@ -14,6 +14,7 @@ from typing import Self
 
 import attrs
 
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_file import open_journal, open_snapshot, prepare, unusable
 from panelica_async.provision.manifest import Manifest, Reading
@@ -36,6 +37,7 @@ class Journal:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._sanitizer = Sanitizer()
         self._run: int | None = connection.execute("SELECT max(id) FROM run").fetchone()[0]
         rows = connection.execute("SELECT * FROM step ORDER BY seq")
         try:
@@ -261,6 +263,11 @@ class Journal:
         ).fetchone()
         return None if row[0] is None else (datetime.fromisoformat(row[0]), datetime.fromisoformat(row[1]))
 
+    def hide(self, password: str) -> None:
+        """Write a password to the journal under no circumstances, even if the panel quotes it in its words."""
+        if password:
+            self._sanitizer.add(password)
+
     def _append(self, step: Step, state: State, *, parent_id: str | None = None, **facts: str | None) -> None:
         before = self._records.get(step.id)
         self._insert(
@@ -271,9 +278,12 @@ class Journal:
                 state=state,
                 at=_now(),
                 parent_id=parent_id or (before.parent_id if before else None),
-                **facts,
+                **{name: fact if name == "object_id" else self._clean(fact) for name, fact in facts.items()},
             )
         )
+
+    def _clean(self, fact: str | None) -> str | None:
+        return fact if fact is None else self._sanitizer.text(fact)
 
     def _insert(self, record: Record) -> None:
         values = attrs.asdict(record) | {"at": record.at.isoformat(), "run": self._run}

@@ -118,6 +118,23 @@ TestAnySequence = AnySequence.TestCase
 TestAnySequence.settings = settings(max_examples=30, stateful_step_count=30)
 
 
+def test_no_password_of_the_run_is_written(tmp_path: Path) -> None:
+    """Also one that the panel repeats for another object than its own."""
+    path = tmp_path / "run.journal"
+    account, domain = STEPS[:2]
+    with Journal.open(path) as journal:
+        begin(journal)
+        journal.failed(account, "nothing is hidden yet")
+        journal.hide('Zq7kWex4"9')
+        journal.hide("")
+        journal.sent(domain)
+        said = 'IDENTIFIED BY "Zq7kWex4\\"9"\x1b[2J\n\udcff'
+        journal.failed(domain, said, code=said, request_id=said)
+        record = journal.records[domain.id]
+    assert {record.reason, record.code, record.request_id} == {'IDENTIFIED BY "[redacted]" [2J'}
+    assert all(b"Zq7kWex4" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
 def test_it_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
