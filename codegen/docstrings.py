@@ -78,6 +78,10 @@ def _returns(operation: OperationSource) -> str:
     text = sentence(operation.result.description)
     if operation.result.kind == "pages":
         return f"{text} Await it for the first page, or iterate over every item with `async for`."
+    if operation.result.model == "Acknowledgement":
+        return f"{text} What the panel says about it is in `message`."
+    if operation.repeat != "read" and operation.result.kind == "model":
+        return f"{text} What the reply does not show is as in the arguments, or looked up."
     return text
 
 
@@ -88,6 +92,13 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
         yield "MissingScopeError", "the key lacks the scope."
     for status in operation.errors:
         yield _ERRORS[status]
+    if "500" not in operation.errors:
+        # Whatever an operation is documented to answer, the web server before the panel may fail.
+        yield _ERRORS["500"]
+    if operation.panel is None:
+        yield "UnsupportedOperationError", 'the client has `dialect="panel"`, and current panels do not serve this.'
+    if operation.signed:
+        yield "RateLimitWaitError", "the wait for quota would be longer than allowed."
     yield "DecodeError", "the panel answered with success, but not in the form promised here."
     if operation.repeat != "read":
         yield "OutcomeUnknownError", "the call was sent and its fate is not known."

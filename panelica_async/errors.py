@@ -21,11 +21,12 @@ PanelicaError
 All of them can be pickled and copied with every attribute, so they survive process pools and task queues.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from panelica_async.core.redaction import excerpt, one_line, shorten
+from panelica_async.core.redaction import excerpt, one_line, redact, shorten
 
 __all__ = [
     "AuthenticationError",
@@ -274,9 +275,17 @@ class ResponseError(PanelicaError):
 
     def _summary(self) -> str:
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"
-        details = self.details if isinstance(self.details, str) and self.details not in self.message else None
+        details = self._shown_details()
         facts = _facts(details=details, request_id=self.request_id, attempts=self.attempts)
         return f"{_call(self.method, self.path)}{status}: {super()._summary()}{facts}"
+
+    def _shown_details(self) -> str | None:
+        """Return the details as text for people; data as JSON without secrets, cut where it is long."""
+        if not self.details or (isinstance(self.details, str) and self.details in self.message):
+            return None
+        if isinstance(self.details, str):
+            return self.details
+        return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str))
 
 
 class BadRequestError(ResponseError):

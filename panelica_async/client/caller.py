@@ -208,7 +208,6 @@ def _unreadable(call: Call, problem: str, hint: str | None = None) -> DecodeErro
     """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
     if call.repeat is not Repeat.READ:
         problem = f"the panel accepted the request with {call.reply.status}, but {problem}"
-        hint = hint or "The change was accepted: look at what is there before you send it again."
     return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=call.reply.body, hint=hint)
 
 

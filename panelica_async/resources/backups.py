@@ -129,6 +129,7 @@ class Backups(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -174,7 +175,8 @@ class Backups(Resource):
                 of every account on the server.
 
         Returns:
-            The backup that was started; its `status` tells whether it is complete yet.
+            The backup that was started; its `status` tells whether it is complete yet. What the reply does not show is
+            as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -185,6 +187,7 @@ class Backups(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -232,7 +235,7 @@ class Backups(Resource):
             create_pre_restore_backup: Whether to back up the present state first.
 
         Returns:
-            The restore has started.
+            The restore has started. What the panel says about it is in `message`.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -243,6 +246,7 @@ class Backups(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -277,6 +281,7 @@ class Backups(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

@@ -44,6 +44,7 @@ class Bandwidth(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """

@@ -47,6 +47,7 @@ class CloudflareZones(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -63,7 +64,7 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
 
         Returns:
-            The records are in sync.
+            The records are in sync. What the panel says about it is in `message`.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -74,6 +75,8 @@ class CloudflareZones(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

@@ -83,7 +83,7 @@ class DatabasesUsers(Resource):
             domain_id: Id of the domain the database belongs to. Only current panels take it.
 
         Returns:
-            The new user.
+            The new user. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -95,6 +95,7 @@ class DatabasesUsers(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -152,6 +153,7 @@ class Databases(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -185,7 +187,7 @@ class Databases(Resource):
             password: Password of the first user. Only current panels take it.
 
         Returns:
-            The new database.
+            The new database. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -197,6 +199,7 @@ class Databases(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -223,6 +226,7 @@ class Databases(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

@@ -109,6 +109,7 @@ class Domains(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -141,7 +142,8 @@ class Domains(Resource):
             ssl_type: Certificate to issue at once, such as `lets_encrypt`.
 
         Returns:
-            The new domain. The reference shows fewer fields here than in the list.
+            The new domain. The reference shows fewer fields here than in the list. What the reply does not show is as
+            in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -153,6 +155,7 @@ class Domains(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -188,6 +191,7 @@ class Domains(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -206,7 +210,7 @@ class Domains(Resource):
             web_server: Web server, such as `apache`.
 
         Returns:
-            The domain after the change.
+            The domain after the change. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -217,6 +221,7 @@ class Domains(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -241,6 +246,7 @@ class Domains(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -258,7 +264,7 @@ class Domains(Resource):
             id: Id of the domain.
 
         Returns:
-            The domain is suspended.
+            The domain is suspended. What the panel says about it is in `message`.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -268,6 +274,7 @@ class Domains(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -285,7 +292,7 @@ class Domains(Resource):
             id: Id of the domain.
 
         Returns:
-            The domain is served again.
+            The domain is served again. What the panel says about it is in `message`.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -295,6 +302,7 @@ class Domains(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

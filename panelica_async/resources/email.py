@@ -82,6 +82,7 @@ class EmailAccounts(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -106,7 +107,7 @@ class EmailAccounts(Resource):
             quota_mb: Size limit of the mailbox in MB, at least 1; the panel's default when left out.
 
         Returns:
-            The new mailbox.
+            The new mailbox. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -118,6 +119,7 @@ class EmailAccounts(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -149,6 +151,7 @@ class EmailAccounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

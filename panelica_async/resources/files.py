@@ -73,6 +73,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -98,6 +99,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -127,6 +129,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -145,7 +148,7 @@ class Files(Resource):
             user_id: Id of the account that owns the file. Current panels need it.
 
         Returns:
-            The file is written.
+            The file is written. What the panel says about it is in `message`.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -156,6 +159,7 @@ class Files(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

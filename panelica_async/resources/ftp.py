@@ -82,6 +82,7 @@ class FtpAccounts(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -114,7 +115,7 @@ class FtpAccounts(Resource):
             user_id: Id of the account that will own the FTP user. Current panels need it.
 
         Returns:
-            The new FTP user.
+            The new FTP user. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -126,6 +127,7 @@ class FtpAccounts(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -159,6 +161,7 @@ class FtpAccounts(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

@@ -132,6 +132,7 @@ class Plans(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -170,7 +171,7 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`.
 
         Returns:
-            The new plan.
+            The new plan. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -181,6 +182,7 @@ class Plans(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -232,7 +234,7 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`. Replaces the list.
 
         Returns:
-            The plan after the change.
+            The plan after the change. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -244,6 +246,7 @@ class Plans(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

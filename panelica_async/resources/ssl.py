@@ -77,6 +77,8 @@ class SslCertificates(Resource):
             PermissionDeniedError: the object is not yours, or a plan limit is reached.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             TransportError: nothing came back.
         """
@@ -104,7 +106,8 @@ class SslCertificates(Resource):
             auto_renew: Whether the panel renews the certificate before it expires.
 
         Returns:
-            The certificate that was ordered; its `status` tells whether it is in place yet.
+            The certificate that was ordered; its `status` tells whether it is in place yet. What the reply does not
+            show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -116,6 +119,7 @@ class SslCertificates(Resource):
             ConflictError: the object exists already, or is in use.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.
@@ -136,7 +140,7 @@ class SslCertificates(Resource):
             id: Id of the certificate; on current panels the id of its domain.
 
         Returns:
-            The certificate that is being renewed.
+            The certificate that is being renewed. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
             ValueError: an argument cannot be right; nothing was sent.
@@ -146,6 +150,7 @@ class SslCertificates(Resource):
             NotFoundError: there is no such object for the owner of this key.
             RateLimitedError: the quota is used up and the retries are spent.
             ServerError: the panel failed.
+            RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
             OutcomeUnknownError: the call was sent and its fate is not known.
             TransportError: nothing came back.

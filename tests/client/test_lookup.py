@@ -6,14 +6,20 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import hdrs, web
 
 from panelica_async import MissingScopeError, OutcomeUnknownError, PanelicaClient, TransportError
 from panelica_async.client import resource
+from panelica_async.client.lookup import LostCreate
+from panelica_async.core.envelope import Envelope
+from panelica_async.core.request import PreparedRequest
 from panelica_async.models.domains import Domain
+from panelica_async.resources.plans import _PLANS_CREATE
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Outcome
+from panelica_async.transport.clock import PanelClock
 from tests.client.lost_creates import (
     BY_NAME,
     CREATES,
@@ -450,3 +456,37 @@ async def test_certificates_are_not_looked_up_where_there_is_no_list_of_them(
     error = await unknown(connect(dialect="panel").ssl.certificates.issue(domain_id="d1"))
     assert error.operation == "ssl.certificates.issue"
     assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_mailbox_whose_name_only_begins_alike(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    await panel.email.accounts.create(local_part="info2", domain_id=site.id, password=PASSWORD)
+    async with losing(box, NOT_DONE) as losing_panel:
+        error = await unknown(BY_NAME["email.accounts.create"].send(losing_panel, site))
+    assert "it was not there" in error.message
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("role", ["root", "admin", "Reseller"])
+async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connect, role: str) -> None:
+    row = {"id": "u1", "username": "beech", "email": "beech@example.com", "role": role}
+    server.script(CLOSE, *[reply(json=[row])] * 2)
+    error = await unknown(connect().accounts.create(username="beech", email="beech@example.com", password=PASSWORD))
+    assert error.message.endswith("it was not there when looked for, but may still come")
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: Connect) -> None:
+    row = {"id": "w1", "name": "Gold", "max_domains": 5}
+    create = LostCreate(
+        key=_PLANS_CREATE.natural_key, given={"name": "Gold", "token": "abc"}, sent_at=now(), clock=PanelClock()
+    )
+    shown = attrs.make_class("Row", ["id", "name", "token"])(id="w1", name=row["name"], token="***")
+    assert create.contradiction(shown) is None
+
+
+async def test_no_argument_is_in_the_repr_of_a_look(connect: Connect) -> None:
+    owner = resource._OwnerName(connect()._caller, {"password": PASSWORD})
+    assert PASSWORD not in repr(owner)
+    assert PASSWORD not in repr(PreparedRequest(method="GET", path="/v1/domains", query=f"password={PASSWORD}"))
+    assert PASSWORD not in repr(Envelope({"password": PASSWORD}))

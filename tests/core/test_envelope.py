@@ -29,6 +29,15 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
         ),
         # newer panels may add keys
         ({"status": "success", "data": [1], "took_ms": 3}, Envelope([1])),
+        ({"data": [], "total": 0, "page": 0, "limit": 0}, Envelope([], total=0, page=0, limit=0)),
+        ({"data": [], "total": "9" * 5000, "page": "9" * 19}, Envelope([])),
+        (
+            {"data": [], "meta": {"current_page": 2, "last_page": 3, "per_page": 5, "total": 12}},
+            Envelope([], page=2, last_page=3, limit=5, total=12),
+        ),
+        ({"data": [], "pagination": {"has_more": True}}, Envelope([], has_more=True)),
+        ({"data": [], "next": None}, Envelope([], has_more=False)),
+        ({"data": [], "links": {"next": "/v1/domains?page=2"}}, Envelope([], has_more=True)),
         # numbers as text, and what is no count
         ({"data": [], "total": "127", "page": "1"}, Envelope([], total=127, page=1)),
         ({"data": [], "total": -1, "page": 1.5, "limit": True}, Envelope([])),

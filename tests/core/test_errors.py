@@ -198,3 +198,23 @@ def test_the_body_of_a_decode_error_holds_no_secrets():
 
 def test_scopes_become_a_tuple():
     assert MissingScopeError("no", status=403, available_scopes=["a:read"]).available_scopes == ("a:read",)
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ({"field": "domain", "password": "hush"}, '{"field": "domain", "password": [redacted]}'),
+        ([{"field": "domain"}, "taken"], '[{"field": "domain"}, "taken"]'),
+        ("taken already", "taken already"),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_details_are_part_of_the_text(details, shown):
+    text = str(BadRequestError("no", status=400, details=details))
+    assert text == ("400: no" if shown is None else f"400: no ({shown})")
+
+
+def test_long_details_are_cut():
+    text = str(BadRequestError("no", status=400, details={"fields": ["name"] * 1000}))
+    assert len(text) < 250
