@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 
 from panelica_async.core.dates import http_date
@@ -14,10 +15,17 @@ GREATEST_SKEW = 86_400.0
 """Seconds beyond which signatures do not follow the panel's clock. A wrong time zone explains at most half a day."""
 
 
-def _steady() -> float:
-    """Return seconds of a clock that nobody sets; where there is one, it goes on while the machine sleeps."""
-    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+def _steady_clock() -> Callable[[], float]:
+    """Return a clock that nobody sets; where there is one, it goes on while the machine sleeps."""
+    try:
+        boot_time = partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # Linux
+        boot_time()
+    except (AttributeError, OSError):
+        return time.monotonic
+    return boot_time
+
+
+_steady = _steady_clock()
 
 
 class PanelClock:

@@ -264,3 +264,35 @@ def test_shorten():
     assert shorten("abc", 3) == "abc"
     assert shorten("abcd", 3) == "ab…"
     assert shorten("  two\r\nlines  ") == "two lines"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("pass", "DB_PASS", "smtp_pass", "smtpPass", "pwd", "mysql_pwd", "otp", "totp_code", "recovery_codes", "pin"),
+        *("backup_codes", "jwt", "session_id", "sessionKey", "dsn", "master_key", "ssh_key", "host_key", "auth"),
+    ],
+)
+def test_short_names_of_secrets_are_known(key: str) -> None:
+    assert redact({"a": [{key: SECRET}]}) == {"a": [{key: REDACTED}]}
+
+
+@pytest.mark.parametrize(
+    "key", ["key", "key_prefix", "public_key", "primary_key", "author", "session_timeout", "pinned", "spin", "passive"]
+)
+def test_names_that_only_look_alike_are_no_secrets(key: str) -> None:
+    assert redact({key: "shown"}) == {key: "shown"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Authorization failed for Bearer {SECRET}",
+        f"POST https://api.telegram.org/bot123:{SECRET}/sendMessage",
+        f"open https://panel.example.com:8443/auto-login/{SECRET} now",
+        f"https://acme.webhook.office.com/webhookb2/{SECRET}",
+        f"key sk_live_abc-{SECRET} is revoked",
+    ],
+)
+def test_secrets_in_sentences_are_known_by_their_form(text: str) -> None:
+    assert "hunter2" not in redact_text(text)
