@@ -1,23 +1,34 @@
 -- Who goes when: the rules of quota.py, kept in Redis. schedule.py does the same in SQLite, with more words.
 --
--- KEYS: state (hash), minute and hour (lists of instants, newest first), members (hash: "member lane" -> until)
+-- KEYS: state (hash), minute, hour and interactive (lists of instants, newest first; a g before an instant says
+--       that it was only concluded from what the panel counts), members (hash: "member lane" -> until)
 -- ARGV: the request as JSON, constants as JSON, a name for the store in case it is new
--- Returns as texts: name of the store, members, opens_in, retry_in, and the delays of the places.
--- Instants are seconds by the clock of the server, kept from going back.
+-- Returns as texts: name of the store, members, opens_in, retry_in, requests of the minute and of the hour, and the
+-- delays of the places. Instants are seconds by the clock of the server, kept from going back.
 
-local state_key, minute_key, hour_key, members_key = unpack(KEYS)
+local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEYS)
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local terms = request.terms
 
-redis.call('HSETNX', state_key, 'store', ARGV[3])
 local state = {}
+local function number(name)
+    return tonumber(state[name] or '0')
+end
+
 local fields = redis.call('HGETALL', state_key)
 for i = 1, #fields, 2 do
     state[fields[i]] = fields[i + 1]
 end
-
-local function number(name)
-    return tonumber(state[name] or '0')
+for name in pairs(state) do
+    if name ~= 'store' and not (math.abs(number(name) or constants.far) < constants.far) then
+        redis.call('DEL', unpack(KEYS))
+        state = {}
+        break
+    end
+end
+if not state.store then
+    state.store = ARGV[3]
+    redis.call('HSET', state_key, 'store', state.store)
 end
 
 local time = redis.call('TIME')
@@ -27,13 +38,25 @@ if now < number('clock') then
     offset = offset + number('clock') - now
     now = number('clock')
 end
-local full_at, paused_until = number('full_at'), number('paused_until')
-local recovery_since, slowness = number('recovery_since'), number('slowness')
+
+-- What is too far in the future would stop all members for good.
+local latest = now + constants.max_wait
+local paused_until = math.min(number('paused_until'), latest)
+local recovery_since = math.min(number('recovery_since'), latest)
+local slowness = math.max(0, math.min(number('slowness'), constants.max_slowness))
+local full_at = math.min(
+    number('full_at'), latest + terms.tolerance + (1 + constants.max_slowness) * terms.interval
+)
 
 -- Windows ------------------------------------------------------------------------------------------------------
 
+local function instant_of(entry)
+    local instant = tonumber(string.match(entry or '0', '[%d.]+') or '0')
+    return instant <= now + 2 * constants.hold and instant or 0
+end
+
 local function at(log, place)
-    return tonumber(redis.call('LINDEX', log, place) or '0')
+    return instant_of(redis.call('LINDEX', log, place) or nil)
 end
 
 local function ready_at(log, count, period)
@@ -44,15 +67,14 @@ local function ready_at(log, count, period)
 end
 
 local function note(log, instant)
-    instant = math.max(instant, at(log, 0))
-    redis.call('LPUSH', log, string.format('%.6f', instant))
+    redis.call('LPUSH', log, string.format('%.6f', math.max(instant, at(log, 0))))
 end
 
-local function used(log, since)
+local function since(log, instant)
     local low, high = 0, redis.call('LLEN', log)
     while low < high do
         local middle = math.floor((low + high) / 2)
-        if at(log, middle) > since then
+        if at(log, middle) > instant then
             low = middle + 1
         else
             high = middle
@@ -61,13 +83,72 @@ local function used(log, since)
     return low
 end
 
-local function add(log, count, period, unrecorded, usage)
-    if usage > 0 then
-        unrecorded = unrecorded + math.max(0, usage - unrecorded - used(log, now - period))
+-- Puts entries, the oldest first, on top of a log; a script cannot pass thousands of arguments at once.
+local function push(log, entries)
+    local kept = constants.record - #entries
+    if kept <= 0 then
+        redis.call('DEL', log)
+    else
+        redis.call('LTRIM', log, 0, kept - 1)
     end
-    for _ = 1, math.min(unrecorded, count > 0 and count or constants.record) do
-        note(log, now)
+    for i = math.max(1, #entries - constants.record + 1), #entries, 1000 do
+        redis.call('LPUSH', log, unpack(entries, i, math.min(i + 999, #entries)))
     end
+end
+
+local function add_usage(log, count, period, usage)
+    local missing = math.min(usage - since(log, now - period), count > 0 and count or constants.record, constants.record)
+    if missing > 0 then
+        local entry, entries = string.format('g%.6f', math.max(now, at(log, 0))), {}
+        for i = 1, missing do
+            entries[i] = entry
+        end
+        push(log, entries)
+    end
+    return math.max(0, missing)
+end
+
+-- Each reported request takes the place of a guessed one that may stand for it.
+local function add_report(log, period)
+    local reported = {}
+    for _, group in ipairs(request.unrecorded) do
+        if group[1] < period then
+            for _ = 1, math.min(group[2], constants.record) do
+                reported[#reported + 1] = now - group[1]
+            end
+        end
+    end
+    if #reported == 0 then
+        return
+    end
+    table.sort(reported)
+    local kept, unexplained = {}, #reported
+    for _, entry in ipairs(redis.call('LRANGE', log, 0, -1)) do
+        local instant, is_known = instant_of(entry), false
+        if string.sub(entry, 1, 1) == 'g' then
+            while unexplained > 0 and reported[unexplained] > instant do
+                unexplained = unexplained - 1
+            end
+            is_known = unexplained > 0
+            unexplained = unexplained - (is_known and 1 or 0)
+        end
+        if not is_known then
+            kept[#kept + 1] = { instant, entry }
+        end
+    end
+    local merged, next_kept = {}, #kept
+    for _, instant in ipairs(reported) do
+        while next_kept > 0 and kept[next_kept][1] <= instant do
+            merged[#merged + 1] = kept[next_kept][2]
+            next_kept = next_kept - 1
+        end
+        merged[#merged + 1] = string.format('%.6f', instant)
+    end
+    for i = next_kept, 1, -1 do
+        merged[#merged + 1] = kept[i][2]
+    end
+    redis.call('DEL', log)
+    push(log, merged)
 end
 
 -- The token bucket and its recovery from a refusal ----------------------------------------------------------------
@@ -81,19 +162,28 @@ local function interval_at(instant)
     return normal + slowness_at(instant) * (normal > 0 and normal or constants.unpaced_interval)
 end
 
-local function take_token(instant)
+local function take_tokens(instant, times)
     local interval = interval_at(instant)
-    local full = math.min(math.max(full_at, instant) + interval, instant + terms.tolerance + interval)
+    local full = math.min(math.max(full_at, instant) + times * interval, instant + terms.tolerance + interval)
     full_at = math.max(full_at, full)
 end
 
 -- What the member says ------------------------------------------------------------------------------------------
 
-add(minute_key, terms.minute_count, terms.minute_period, request.minute_unrecorded, request.minute_usage)
-add(hour_key, terms.hour_count, terms.hour_period, request.hour_unrecorded, request.hour_usage)
+add_report(minute_key, terms.minute_period)
+add_report(hour_key, terms.hour_period)
+for _, group in ipairs(request.unrecorded) do
+    take_tokens(now - group[1], group[2])
+end
+-- A member that has not found out yet that the store is new gets no place before it has reported what it sent.
+local is_known = request.store == '' or request.store == state.store
+if is_known then
+    take_tokens(now, add_usage(minute_key, terms.minute_count, terms.minute_period, request.minute_usage))
+    add_usage(hour_key, terms.hour_count, terms.hour_period, request.hour_usage)
+end
 
 if request.pause > 0 or request.refused then
-    paused_until = math.max(paused_until, now + request.pause)
+    paused_until = math.max(paused_until, now + math.min(request.pause, constants.max_wait))
 end
 if request.refused then
     if now < recovery_since then
@@ -126,13 +216,24 @@ for i = 1, #entries, 2 do
     end
 end
 
-local batch = constants.batch
+local batch = constants.batch * request.scale
 if rivals > 0 then
-    batch = request.lane == 'interactive' and constants.batch or 1
+    batch = request.lane == 'interactive' and batch or request.scale
 elseif terms.interval > 0 then
-    batch = math.max(1, math.min(batch, math.floor(constants.horizon / terms.interval / (peers + 1))))
+    local fair = math.floor(constants.horizon * request.scale / terms.interval / (peers + 1))
+    batch = math.max(1, math.min(batch, fair))
 end
-batch = math.min(batch, request.wanted)
+batch = is_known and math.min(batch, request.wanted) or 0
+
+-- What bulk leaves to the interactive lane: interactive_reserve of quota.py.
+local reserve = 0
+if request.lane == 'bulk' and terms.minute_count > 0 then
+    local in_window = since(interactive_key, now - terms.minute_period)
+    local lately = since(interactive_key, now - constants.lately)
+    local expected = math.max(in_window, lately * 60 / constants.lately) + terms.minute_reserve
+    expected = math.min(terms.minute_count * constants.largest_reserve, expected)
+    reserve = math.max(0, math.floor(expected) - in_window)
+end
 
 -- Places ------------------------------------------------------------------------------------------------------
 
@@ -141,7 +242,7 @@ local function next_place()
         now,
         paused_until,
         math.max(full_at, now) - terms.tolerance,
-        ready_at(minute_key, terms.minute_count, terms.minute_period),
+        ready_at(minute_key, math.max(0, terms.minute_count - reserve), terms.minute_period),
         ready_at(hour_key, terms.hour_count, terms.hour_period)
     )
 end
@@ -149,16 +250,25 @@ end
 local first = next_place()
 local place = first
 local delays = {}
-while #delays < batch and place <= now + constants.hold do
+-- What bulk alone holds ahead is no longer there for an interactive caller that comes before it.
+local takes_turns = request.lane == 'interactive' or rivals > 0
+local hold = takes_turns and constants.hold or constants.horizon * request.scale
+while #delays < batch and place <= now + hold do
     delays[#delays + 1] = string.format('%.6f', place - now)
-    take_token(place)
+    take_tokens(place, 1)
     note(minute_key, place)
     note(hour_key, place)
+    if request.lane == 'interactive' then
+        note(interactive_key, place)
+    end
     place = next_place()
 end
 local retry_in = 0
-if #delays == 0 then
-    retry_in = math.max(0, first - now - constants.hold / 2)
+if #delays == 0 and is_known then
+    retry_in = math.max(0, first - now - hold / 2)
+end
+if reserve > terms.minute_reserve then
+    retry_in = math.min(retry_in, math.max(constants.recheck, paused_until - now))
 end
 
 if request.wanted > 0 then
@@ -166,8 +276,9 @@ if request.wanted > 0 then
     local member = request.member .. ' ' .. request.lane
     redis.call('HSET', members_key, member, string.format('%.6f', now + last + constants.grace))
 end
-redis.call('LTRIM', minute_key, 0, constants.record - 1)
-redis.call('LTRIM', hour_key, 0, constants.record - 1)
+for _, log in ipairs({ minute_key, hour_key, interactive_key }) do
+    redis.call('LTRIM', log, 0, constants.record - 1)
+end
 redis.call(
     'HSET', state_key,
     'clock', string.format('%.6f', now),
@@ -185,5 +296,6 @@ end
 return {
     state.store, tostring(others + 1),
     string.format('%.6f', first - now), string.format('%.6f', retry_in),
+    tostring(since(minute_key, now - terms.minute_period)), tostring(since(hour_key, now - terms.hour_period)),
     unpack(delays),
 }

@@ -5,11 +5,13 @@ counts each as sent, so nothing has to be given back: what a killed member held 
 
 - *Fair*: a member claims again when its places are used, so all that wait take turns. While both lanes wait,
   interactive members claim `BATCH` places and bulk ones one, the same fifth as within a limiter.
-- *Lanes*: bulk leaves a reserve free (`quota`), so an interactive claim gets an earlier place than bulk claims
-  that were there before it.
-- *Quiet*: a member that can have no place yet is told when to ask again. Nobody asks while nobody waits.
+- *Lanes*: bulk leaves a reserve free (`quota`), which follows what the interactive lanes of all members use, so an
+  interactive claim gets an earlier place than bulk claims that were there before it.
+- *Quiet*: a member that can have no place yet is told when to ask again. No member asks while no caller waits.
+- *Memory*: a store that has forgotten everything gives a member no place before that has reported what it sent.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -17,7 +19,18 @@ import attrs
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.quota import Quota
 
-__all__ = ["BATCH", "GRACE", "HOLD", "HORIZON", "LATENESS", "Claim", "Coordinator", "Request", "Terms"]
+__all__ = [
+    "BATCH",
+    "GRACE",
+    "HOLD",
+    "HORIZON",
+    "LATENESS",
+    "Claim",
+    "Coordinator",
+    "Request",
+    "Terms",
+    "grouped_ages",
+]
 
 BATCH = 4
 """Places in one claim, at most."""
@@ -27,7 +40,7 @@ HORIZON = 0.4
 reserve of the burst is about as much, so interactive claims come before these places."""
 
 HOLD = 5.0
-"""Seconds a place may lie ahead. Who would get a later one is told to ask again."""
+"""Seconds an interactive place may lie ahead, a bulk one less. For a later one the member has to ask again."""
 
 GRACE = 1.0
 """Seconds after its last place at which a member that has not claimed again no longer counts as waiting."""
@@ -35,6 +48,9 @@ GRACE = 1.0
 LATENESS = 0.4
 """Seconds after its instant at which a place can still be used: event loops and stores are late at times.
 Windows are longer by this."""
+
+# Seconds: somewhat more than the window of a minute, whose places are counted one by one.
+_RECENT = 65.0
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +65,8 @@ class Terms:
     minute_period: float
     hour_count: int
     hour_period: float
+    minute_reserve: int = 0
+    """Places of the minute that bulk leaves even to an interactive lane that was idle."""
 
     @classmethod
     def of(cls, quota: Quota, lane: Lane) -> "Terms":
@@ -58,10 +76,11 @@ class Terms:
         return cls(
             interval=bucket.interval,
             tolerance=bucket.tolerance - bucket.reserve * bucket.interval * bulk,
-            minute_count=0 if limit.per_minute is None else minute.count - minute.reserve * bulk,
+            minute_count=0 if limit.per_minute is None else minute.count,
             minute_period=minute.period + LATENESS,
             hour_count=0 if limit.per_hour is None else hour.count - hour.reserve * bulk,
             hour_period=hour.period + LATENESS,
+            minute_reserve=quota.least_reserve * bulk,
         )
 
 
@@ -71,9 +90,13 @@ class Request:
 
     member: str
     """A name of its own."""
+    store: str = ""
+    """Name of the store's memory as the member knows it; empty when it asks for the first time."""
     lane: Lane = "interactive"
     terms: Terms
     wanted: int = 0
+    scale: int = 1
+    """How many times as many places as usual one claim may have, because an answer takes long."""
     pause: float = 0.0
     """Seconds for which nobody may go, from now."""
     refused: bool = False
@@ -82,10 +105,8 @@ class Request:
     """Requests in this minute as the panel counts them."""
     hour_usage: int = 0
     """Requests in this hour as the panel counts them."""
-    minute_unrecorded: int = 0
-    """Requests in this minute that went without the store."""
-    hour_unrecorded: int = 0
-    """Requests in this hour that went without the store."""
+    unrecorded: tuple[tuple[float, int], ...] = ()
+    """Requests that the store does not know of: how many seconds ago, and how many; the oldest first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +123,25 @@ class Claim:
     """How many members wait or have places, this one included."""
     store: str
     """Name of the store's memory. Another one means that it has forgotten everything."""
+    minute_used: int = 0
+    """Requests in the minute that ends now, of all members."""
+    hour_used: int = 0
+    """Requests in the hour that ends now, of all members."""
+
+
+def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
+    """Return ages as a report has them: by the second in the last minute, and by the minute before.
+
+    Args:
+        ages: Seconds since each request, the oldest first.
+    """
+    groups: dict[tuple[bool, int], tuple[float, int]] = {}
+    for age in ages:
+        is_recent = age < _RECENT
+        group = is_recent, int(age if is_recent else age / _RECENT)
+        _, count = groups.get(group, (age, 0))
+        groups[group] = (age, count + 1)  # the youngest of a group, to be cautious
+    return tuple(groups.values())
 
 
 class Coordinator(Protocol):

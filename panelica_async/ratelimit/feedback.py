@@ -13,7 +13,7 @@ import attrs
 from panelica_async.core.faults import retry_after as wait_asked_for
 from panelica_async.ratelimit.limits import RateLimit
 
-__all__ = ["MAX_WAIT", "Feedback", "read_feedback"]
+__all__ = ["MAX_WAIT", "Feedback", "is_count", "read_feedback"]
 
 _TOO_MANY_REQUESTS = 429
 _MINUTE_LIMIT, _HOUR_LIMIT = "X-RateLimit-Limit-Minute", "X-RateLimit-Limit-Hour"
@@ -23,11 +23,14 @@ _MINUTE_LEFT, _HOUR_LEFT = "X-RateLimit-Remaining-Minute", "X-RateLimit-Remainin
 MAX_WAIT = 3600.0
 """Seconds: the longest window. A wait or reset that is further away is not believed."""
 
+# Without a refusal only the minute is full, and its window ends within this time.
+_LONGEST_RESET = 60.0
+
 # Guess: a 429 that names no wait is about the minute window, the shortest there is (panel-facts B.6).
 _UNNAMED_WAIT = 60.0
 
-# No panel allows as much; the largest known limit is 10,000 an hour (panel-facts C).
-_MAX_COUNT = 10_000_000
+# No panel allows as much; the largest known limit is 10,000 an hour.
+_MAX_COUNT = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -48,12 +51,22 @@ class Feedback:
         """Whether the minute has no places left."""
         return self.minute_remaining == 0
 
-    def corrected(self, limit: RateLimit) -> RateLimit:
-        """Return a limit with what the panel says put right. A burst belongs to the minute rate it came with."""
-        if self.minute_limit is not None and self.minute_limit != limit.per_minute:
-            limit = attrs.evolve(limit, per_minute=self.minute_limit, burst=None)
-        if self.hour_limit is not None and self.hour_limit != limit.per_hour:
-            limit = attrs.evolve(limit, per_hour=self.hour_limit)
+    def corrected(self, limit: RateLimit, configured: RateLimit, *, may_rise: bool) -> RateLimit:
+        """Return a limit with what the panel says put right. A burst belongs to the minute rate it came with.
+
+        Args:
+            limit: The limit in force.
+            configured: The limit that was asked for.
+            may_rise: Whether the panel's word may lift the limit above that.
+        """
+        minute, hour = self.minute_limit, self.hour_limit
+        if minute is not None:
+            if minute == configured.per_minute or (minute > (configured.per_minute or minute) and not may_rise):
+                limit = attrs.evolve(limit, per_minute=configured.per_minute, burst=configured.burst)
+            elif minute != limit.per_minute:
+                limit = attrs.evolve(limit, per_minute=minute, burst=None)
+        if hour is not None:
+            limit = attrs.evolve(limit, per_hour=hour if may_rise else min(hour, configured.per_hour or hour))
         return limit
 
     def usage(self, limit: RateLimit) -> tuple[int, int]:
@@ -87,7 +100,7 @@ def read_feedback(
         return None
     minute_limit, hour_limit = _count(texts[0], 1), _count(texts[1], 1)
     minute_remaining, hour_remaining = _count(texts[2], 0), _count(texts[3], 0)
-    if refused and _is_count(limit, 1):
+    if refused and is_count(limit, 1):
         if window == "minute":
             minute_limit = int(limit)
         elif window == "hour":
@@ -96,7 +109,7 @@ def read_feedback(
         return None
     return Feedback(
         refused=refused,
-        wait=_wait(headers, retry_after) if refused or minute_remaining == 0 else 0.0,
+        wait=_wait(headers, retry_after, refused=refused) if refused or minute_remaining == 0 else 0.0,
         minute_limit=minute_limit,
         hour_limit=hour_limit,
         minute_remaining=minute_remaining,
@@ -108,12 +121,12 @@ def _usage(limit: float | None, remaining: int | None) -> int:
     return 0 if limit is None or remaining is None else max(0, int(limit) - remaining)
 
 
-def _wait(headers: Mapping[str, str], retry_after: float | None) -> float:
+def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
     # A reply with no places left names its reset as a refusal does.
     wait = wait_asked_for(_TOO_MANY_REQUESTS, headers, b"") if retry_after is None else retry_after
     if wait is None or not isfinite(wait) or wait < 0:
         return _UNNAMED_WAIT
-    return min(wait, MAX_WAIT)
+    return min(wait, MAX_WAIT if refused else _LONGEST_RESET)
 
 
 def _count(text: str | None, least: int) -> int | None:
@@ -123,8 +136,9 @@ def _count(text: str | None, least: int) -> int | None:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if _is_count(number, least) else None
+    return int(number) if is_count(number, least) else None
 
 
-def _is_count(number: object, least: int) -> TypeGuard[float]:
+def is_count(number: object, least: int) -> TypeGuard[float]:
+    """Return whether something is a number of requests that a panel can mean."""
     return isinstance(number, int | float) and not isinstance(number, bool) and least <= number <= _MAX_COUNT

@@ -20,13 +20,15 @@ INTERACTIVE_RUN: Final = 4
 """Interactive calls that may go while bulk ones wait, before one of these goes: a fifth is guaranteed to bulk."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Turn:
     """The place of one caller in the queue."""
 
     lane: Lane
     owner: object
     """On whose behalf it waits."""
+    since: float
+    """The instant at which it came."""
     latest: float
     """The instant up to which it is willing to wait."""
     call: asyncio.Future[PanelicaError | None]

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panelica_async.ratelimit.coordination import Claim, Request
@@ -99,7 +99,9 @@ class Ledger:
                 return self._database
             self.close()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Never open a file that exists: closing any descriptor of it drops the locks that SQLite has in this process.
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._inode = self._path.stat().st_ino
         # It moves between threads, one after the other.
         self._database = sqlite3.connect(

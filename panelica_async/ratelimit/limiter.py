@@ -1,13 +1,15 @@
 """A queue in front of a quota."""
 
 import asyncio
-from collections.abc import Mapping
-from math import isfinite
+import contextvars
+import logging
+from collections.abc import Callable, Mapping
+from math import inf, isfinite
 from typing import Self
 
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit.coordination import Coordinator
-from panelica_async.ratelimit.feedback import read_feedback
+from panelica_async.ratelimit.feedback import Feedback, read_feedback
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import NOBODY, Demand, LocalPlaces, Places
@@ -16,7 +18,16 @@ from panelica_async.ratelimit.shared import SharedPlaces
 
 __all__ = ["RateLimiter"]
 
-_NEVER = float("inf")
+_log = logging.getLogger("panelica_async")
+
+_NEVER = inf
+
+# Seconds for which a limit holds that a reply named and that is lower than the configured one.
+_LEARNT_FOR = 300.0
+
+# Seconds after which a wait in the interactive lane is worth a warning, and until the next one.
+_LONG_WAIT = 5.0
+_WARN_AGAIN = 60.0
 
 
 class RateLimiter:
@@ -34,15 +45,26 @@ class RateLimiter:
     Args:
         limit: What may be sent.
         learn: Whether the limit follows what the panel says of it, see `observe`; False keeps it as it is.
+        may_rise: Whether the panel's word may also lift the limit above `limit`.
         coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is
             borrowed: closing the limiter does not close it.
     """
 
-    def __init__(self, limit: RateLimit, *, learn: bool = True, coordinator: Coordinator | None = None) -> None:
+    def __init__(
+        self,
+        limit: RateLimit,
+        *,
+        learn: bool = True,
+        may_rise: bool = True,
+        coordinator: Coordinator | None = None,
+    ) -> None:
         self._places: Places = (
             LocalPlaces(limit) if coordinator is None else SharedPlaces(limit, coordinator, self._news)
         )
         self._learn = learn
+        self._may_rise = may_rise
+        self._on_close: Callable[[], None] | None = None
+        self._warned_at = -inf
         self._waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -53,6 +75,8 @@ class RateLimiter:
     def for_host(cls, limit: RateLimit, *, key: str, learn: bool = True) -> Self:
         """Return a limiter that shares the quota of a key with all processes of this user on this host.
 
+        Closing it closes its file, once no other limiter of the key is open in this process.
+
         Args:
             limit: What all of them together may send.
             key: Names the quota: the API key, of which only a digest is kept.
@@ -60,11 +84,14 @@ class RateLimiter:
         """
         from panelica_async.ratelimit.host import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
 
-        return cls(limit, learn=learn, coordinator=HostCoordinator(key))
+        coordinator = HostCoordinator(key)
+        limiter = cls(limit, learn=learn, coordinator=coordinator)
+        limiter._on_close = coordinator.close
+        return limiter
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"granted={self.granted} waiting={self.waiting}"
-        return f"<RateLimiter {self.limit} {state}>"
+        return f"<RateLimiter {self.limit!r} {state}>"
 
     @property
     def limit(self) -> RateLimit:
@@ -106,9 +133,9 @@ class RateLimiter:
         if lane not in LANES:
             raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
         now = self._running_loop().time()
-        if len(self._waiters) or self._places.ready_at(now, lane) > now:
+        self._forget_learnt(now)
+        if len(self._waiters) or not self._places.try_take(now, lane):
             return False
-        self._places.take(now, lane)
         self._granted += 1
         return True
 
@@ -117,12 +144,13 @@ class RateLimiter:
 
         Args:
             lane: `interactive` for calls that somebody waits for, `bulk` for work in the background.
-            max_wait: Seconds the caller is willing to wait, by what is expected at this moment; None for
-                as long as it takes. A pause that begins later and ends too late refuses the caller then.
+            max_wait: Seconds the caller is willing to wait; None for as long as it takes. It is refused at once
+                when the expected wait is longer, later when a pause begins that ends too late, and at the
+                latest when this time is over.
             owner: On whose behalf the caller waits, for `dismiss`.
 
         Raises:
-            RateLimitWaitError: The expected wait is longer than `max_wait`; no place was taken.
+            RateLimitWaitError: The wait is longer than `max_wait`; no place was taken.
             ConfigurationError: The limiter is closed, or was closed during the wait; the owner was dismissed;
                 or the limiter belongs to another event loop.
             ValueError: There is no such lane.
@@ -133,15 +161,25 @@ class RateLimiter:
         now = loop.time()
         if max_wait is not None:
             self.require_within(max_wait, lane)
-        turn = Turn(lane, owner, _NEVER if max_wait is None else now + max_wait, loop.create_future())
+        latest = _NEVER if max_wait is None else now + max_wait
+        turn = Turn(lane=lane, owner=owner, since=now, latest=latest, call=loop.create_future())
+        alarm = None if max_wait is None else loop.call_at(latest, self._give_up, turn, context=contextvars.Context())
         self._waiters.add(turn)
         self._attend()
         try:
-            refusal = await turn.call
-            if refusal is not None:
-                raise refusal
-            self._grant(loop.time(), lane)
+            while True:
+                refusal = await turn.call
+                if refusal is not None:
+                    raise refusal
+                if self._places.try_take(loop.time(), lane):
+                    break
+                # The place went elsewhere: to another event loop, or into a pause that began just now.
+                turn.call = loop.create_future()
+                self._attend()
+            self._granted += 1
         finally:
+            if alarm is not None:
+                alarm.cancel()
             self._waiters.remove(turn)
             self._attend()
 
@@ -181,7 +219,8 @@ class RateLimiter:
     ) -> None:
         """Learn from a reply of the panel, whatever it says; nothing in it can make this raise.
 
-        The limit follows the X-RateLimit headers, and the body of a refusal. When the panel has counted more
+        The limit follows the X-RateLimit headers, and the body of a refusal; one that is lower than the configured
+        limit holds for five minutes after the last reply that names it. When the panel has counted more
         than was sent here, the difference is left to whoever sent it. After a refusal (429) nobody passes for
         the wait it names, at most an hour; then callers pass one by one at half the pace, which is normal
         again after five minutes.
@@ -197,9 +236,8 @@ class RateLimiter:
         if feedback is None:
             return
         now = self._running_loop().time()
-        learnt = feedback.corrected(self.limit)
-        if self._learn and learnt != self.limit:
-            self.reconfigure(learnt)
+        if self._learn and (feedback.minute_limit is not None or feedback.hour_limit is not None):
+            self._follow(now, feedback)
         minute_usage, hour_usage = feedback.usage(self.limit)
         others = self._places.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if feedback.refused:
@@ -250,6 +288,8 @@ class RateLimiter:
             return
         self._closed = reason
         self._places.close()
+        if self._on_close is not None:
+            self._on_close()
         for turn in self._waiters:
             turn.refuse(ConfigurationError(reason))
         self._attend()
@@ -265,9 +305,30 @@ class RateLimiter:
     def _demand(self) -> Demand:
         return {lane: self._waiters.count(lane) for lane in LANES}
 
-    def _grant(self, now: float, lane: Lane) -> None:
-        self._places.take(now, lane)
-        self._granted += 1
+    def _follow(self, now: float, feedback: Feedback) -> None:
+        """Apply the limit that the panel names: a lower one for a while, any other from now on."""
+        before, configured = self.limit, self._places.configured
+        learnt = feedback.corrected(before, configured, may_rise=self._may_rise)
+        if not learnt.is_below(configured):
+            if learnt != before or learnt != configured:
+                self.reconfigure(learnt)
+            return
+        self._places.learn(learnt, now + _LEARNT_FOR)
+        if learnt != before:
+            _log.log(
+                logging.WARNING if feedback.refused or learnt.per_minute != configured.per_minute else logging.INFO,
+                "the panel names a lower rate limit than the configured %s: going on with %s until %.0f s after the "
+                "last reply that names it",
+                configured,
+                learnt,
+                _LEARNT_FOR,
+            )
+            self._attend()
+
+    def _forget_learnt(self, now: float) -> None:
+        if now >= self._places.learnt_until:
+            self._places.reconfigure(self._places.configured)
+            _log.warning("the panel no longer names a lower rate limit: going on with %s", self.limit)
 
     def _hold(self, now: float, seconds: float, *, refused: bool) -> None:
         self._places.pause(now, seconds, refused=refused)
@@ -281,6 +342,13 @@ class RateLimiter:
                 turn.refuse(_wait_error(opens_at - now, max(0.0, turn.latest - now)))
         self._attend()
 
+    def _give_up(self, turn: Turn) -> None:
+        """Refuse a caller that has waited as long as it is willing to."""
+        self._attend()  # it may be its turn in this very instant
+        waited = turn.latest - turn.since
+        turn.refuse(_wait_error(max(waited, self.expected_wait(turn.lane)), waited))
+        self._attend()
+
     def _attend(self) -> None:
         """Call whose turn it is, or set the timer for when to try again."""
         if self._timer is not None:
@@ -292,12 +360,34 @@ class RateLimiter:
         if any(head is not None and head.call.done() for head in heads.values()):
             return  # one that was called goes on in a moment, and then calls this
         now = self._loop.time()
+        self._forget_learnt(now)
         lane, ready = self._places.next(now, self._demand())
         head = heads[lane]
         if head is not None and ready <= now:
             head.call.set_result(None)
-        elif ready < _NEVER:
-            self._timer = self._loop.call_at(ready, self._attend)
+            return
+        at = min(ready, self._places.learnt_until, self._warn_of_stall(now, heads["interactive"]))
+        if at < _NEVER:
+            self._timer = self._loop.call_at(at, self._attend, context=contextvars.Context())
+
+    def _warn_of_stall(self, now: float, head: Turn | None) -> float:
+        """Warn when interactive calls wait for long; return when to look again."""
+        if head is None or head.since <= self._warned_at:
+            return _NEVER  # the last warning covers all that came before it
+        # A pause was announced where it began.
+        came = max(head.since, self._places.opens_at("interactive"))
+        due = max(came + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
+        if now < due:
+            return due
+        self._warned_at = now
+        _log.warning(
+            "interactive calls have waited %.0f s for quota: %d of them wait, and %d of the bulk lane; the limit is %s",
+            now - head.since,
+            self._waiters.count("interactive"),
+            self._waiters.count("bulk"),
+            self.limit,
+        )
+        return _NEVER
 
 
 def _wait_error(wait: float, limit: float) -> RateLimitWaitError:

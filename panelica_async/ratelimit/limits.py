@@ -1,6 +1,6 @@
 """How many requests an API key may make, as a value."""
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Self
 
 import attrs
@@ -80,6 +80,17 @@ class RateLimit:
     def is_unlimited(self) -> bool:
         """Whether nothing is limited."""
         return self.per_minute is None and self.per_hour is None
+
+    def is_below(self, other: "RateLimit") -> bool:
+        """Return whether this limit allows fewer requests in a minute or in an hour than another."""
+        minute, hour = self.per_minute or inf, self.per_hour or inf
+        return minute < (other.per_minute or inf) or hour < (other.per_hour or inf)
+
+    def __str__(self) -> str:
+        minute = "any number" if self.per_minute is None else f"{self.per_minute:g}"
+        hour = "" if self.per_hour is None else f" and {self.per_hour:g} an hour"
+        share = "" if self.share == 1 else f" (a share of {self.share:.0%})"
+        return f"{minute} a minute{hour}{share}"
 
     @property
     def burst_or_guess(self) -> int | None:

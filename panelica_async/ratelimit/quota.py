@@ -14,10 +14,20 @@ from math import floor, inf
 
 import attrs
 
+from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.rules import NORMAL, Recovery, Rule, SlidingLog, TokenBucket
+from panelica_async.ratelimit.rules import NORMAL, RECORD, Recovery, Rule, SlidingLog, TokenBucket
 
-__all__ = ["BURST_SHARE", "DELAY_SPREAD", "Quota", "QuotaLeft"]
+__all__ = [
+    "BURST_SHARE",
+    "DELAY_SPREAD",
+    "LARGEST_RESERVE",
+    "LATELY",
+    "RECHECK",
+    "Quota",
+    "QuotaLeft",
+    "interactive_reserve",
+]
 
 # Seconds by which the delays on the way to the panel may differ. Windows are longer by this. In
 # simulations with delays of up to 0.5 s, nothing was refused.
@@ -29,21 +39,41 @@ BURST_SHARE = 0.9
 _MINUTE = 60.0
 _HOUR = 3600.0
 
-# Requests remembered of a window that has no limit, for when it gets one; the largest known is 10,000 an hour
-# (panel-facts C).
-_RECORD = 10_000
 
-
-# What the bulk lane leaves to the interactive one: this share of a window, and of the burst, but at least one
-# token. A launch that has used up all it may then still lets web requests pass. It costs the launch less
-# than one per cent, and nothing of a window of fewer than 150.
+# What the bulk lane leaves to the interactive one even when that was idle: this share of a window, and of the
+# burst, but at least one token. It costs a launch less than one per cent, and nothing of a window of fewer than 150.
 _WINDOW_RESERVE = 1 / 150
 _BURST_RESERVE = 1 / 20
+
+LATELY = 20.0
+"""Seconds that tell the pace of the interactive lane, when it is higher than that of the last minute."""
+
+LARGEST_RESERVE = 4 / 5
+"""Share of the minute that bulk leaves at most: a fifth is guaranteed to it."""
+
+RECHECK = 1.0
+"""Seconds after which bulk work looks again whether the interactive lane has become quieter."""
+
+
+def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> int:
+    """Return how many places of the minute bulk leaves to the interactive lane.
+
+    Bulk may use what the interactive lane leaves at its pace of the last minute, or of the last seconds when that is
+    higher. What the lane has used already is not left a second time.
+
+    Args:
+        count: Places of the minute.
+        least: What is left even to an idle lane.
+        in_window: Interactive requests in the window.
+        lately: Interactive requests of the last seconds.
+    """
+    expected = max(in_window, lately * _MINUTE / LATELY) + least
+    return max(0, int(min(count * LARGEST_RESERVE, expected)) - in_window)
 
 
 def _log(limit: float | None, share: float, period: float) -> SlidingLog:
     if limit is None:
-        return SlidingLog(_RECORD, period)
+        return SlidingLog(RECORD, period)
     # Less than one request in a period is one in a longer period.
     count = max(1, floor(limit * share))
     period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD
@@ -80,18 +110,20 @@ class Quota:
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
         self.limit = limit
         self.minute: SlidingLog = _log(limit.per_minute, limit.share, _MINUTE)
+        self.least_reserve: int = self.minute.reserve
         self.hour: SlidingLog = _log(limit.per_hour, limit.share, _HOUR)
         self.bucket: TokenBucket = _bucket(limit, NORMAL if after is None else after.bucket.recovery)
+        self.interactive: SlidingLog = SlidingLog(RECORD, _MINUTE) if after is None else after.interactive
         self._rules: list[Rule] = [self.bucket]
         if limit.per_minute is not None:
             self._rules.append(self.minute)
         if limit.per_hour is not None:
             self._rules.append(self.hour)
         if after is not None:
-            for instant in after.minute.instants():
-                self._take_minute(instant)
-            for instant in after.hour.instants():
-                self.hour.take(instant)
+            self.minute.extend(after.minute.instants())
+            self.hour.extend(after.hour.instants())
+            for instant in after.minute.instants()[-RECORD:]:
+                self.bucket.take(instant)
 
     def ready_at(self, now: float, ahead: int = 0, *, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request that lets `ahead` others go first.
@@ -105,11 +137,22 @@ class Quota:
             leave_reserve: Whether the reserve of the interactive lane must be left untouched.
         """
         ready = now
+        if leave_reserve:
+            self.minute.reserve = self.reserve(now)
         for rule in self._rules:
             instant = rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead)
             if instant > ready:
                 ready = instant
         return ready
+
+    def reserve(self, now: float) -> int:
+        """Return how many places of the minute bulk leaves to the interactive lane."""
+        return interactive_reserve(
+            self.minute.count,
+            self.least_reserve,
+            self.interactive.since(now - self.minute.period),
+            self.interactive.since(now - LATELY),
+        )
 
     def left(self, now: float) -> QuotaLeft:
         """Return what is left in the windows that end at `now`."""
@@ -118,8 +161,10 @@ class Quota:
             hour=None if self.limit.per_hour is None else self.hour.count - self.hour.used(now),
         )
 
-    def take(self, now: float) -> None:
+    def take(self, now: float, lane: Lane = "interactive") -> None:
         """Count a request that goes at `now`."""
+        if lane == "interactive":
+            self.interactive.take(now)
         self.minute.take(now)
         self.bucket.take(now)
         self.hour.take(now)
@@ -128,17 +173,18 @@ class Quota:
         """Count requests of the current minute and hour that the panel knows of and this quota does not.
 
         When they were made is not known, so they count as made just now: the cautious end. As many as the
-        share of others may be theirs and do not count.
+        share of others may be theirs and do not count. However many they are, it takes one step.
 
         Returns:
             Whether there were any.
         """
         minute_missing = self._of_ours(minute_usage, self.limit.per_minute) - self.minute.used(now)
         hour_missing = self._of_ours(hour_usage, self.limit.per_hour) - self.hour.used(now)
-        for _ in range(min(minute_missing, self.minute.count)):
-            self._take_minute(now)
-        for _ in range(min(hour_missing, self.hour.count)):
-            self.hour.take(now)
+        if minute_missing > 0:
+            self.minute.add(now, min(minute_missing, RECORD))
+            self.bucket.add(now, min(minute_missing, RECORD))
+        if hour_missing > 0:
+            self.hour.add(now, min(hour_missing, RECORD))
         return minute_missing > 0 or hour_missing > 0
 
     def slow_down(self, now: float, instant: float) -> None:
@@ -147,7 +193,3 @@ class Quota:
 
     def _of_ours(self, usage: int, limit: float | None) -> int:
         return usage if limit is None else usage - int(limit * (1 - self.limit.share))
-
-    def _take_minute(self, now: float) -> None:
-        self.minute.take(now)
-        self.bucket.take(now)

@@ -4,20 +4,34 @@ import asyncio
 import hashlib
 import json
 import secrets
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.coordination import BATCH, GRACE, HOLD, HORIZON, Claim, Request
-from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECOVERY, UNPACED_INTERVAL
+from panelica_async.ratelimit.coordination import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.ratelimit.quota import LARGEST_RESERVE, LATELY, RECHECK, Quota
+from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, RECOVERY, UNPACED_INTERVAL
 
 try:
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.exceptions import (
+        AuthenticationError,
+        AuthorizationError,
+        NoPermissionError,
+        NoScriptError,
+        RedisError,
+        ResponseError,
+    )
 except ImportError as _missing:
     raise ConfigurationError(
         "The Redis coordinator needs redis-py", hint="pip install 'panelica_async[redis]'"
@@ -29,7 +43,7 @@ __all__ = ["RedisCoordinator"]
 _TIMEOUT = 1.0
 
 # Raised with every change of the script's data, so that old and new versions of the package do not meet.
-_FORMAT = 1
+_FORMAT = 2
 
 SCRIPT = resources.files("panelica_async.ratelimit").joinpath("claim.lua").read_text(encoding="utf-8")
 """The script that answers a claim."""
@@ -43,8 +57,13 @@ CONSTANTS = json.dumps(
         "recovery": RECOVERY,
         "max_slowness": MAX_SLOWNESS,
         "unpaced_interval": UNPACED_INTERVAL,
-        # Requests remembered of a window; the largest known limit is 10,000 an hour (panel-facts C).
-        "record": 10_000,
+        "record": RECORD,
+        "lately": LATELY,
+        "largest_reserve": LARGEST_RESERVE,
+        "recheck": RECHECK,
+        "max_wait": MAX_WAIT,
+        # Seconds: no clock is as far on.
+        "far": 1e10,
         # Seconds without a claim after which nothing in Redis is of use: the longest window, and a pause before it.
         "expiry": 7200,
     }
@@ -52,10 +71,16 @@ CONSTANTS = json.dumps(
 """What the script needs to know of `coordination` and `rules`."""
 
 
+_NAMES = ("state", "minute", "hour", "interactive", "members")
+
+# What a server says that will be able to answer later, or that a new connection does not meet.
+_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "OOM", "MISCONF")
+
+
 def keys(key: str) -> list[str]:
     """Return the names of what the script keeps, in one slot of a cluster."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return [f"panelica_async:v{_FORMAT}:{{{digest}}}:{name}" for name in ("state", "minute", "hour", "members")]
+    return [f"panelica_async:v{_FORMAT}:{{{digest}}}:{name}" for name in _NAMES]
 
 
 def arguments(request: Request) -> list[str]:
@@ -63,15 +88,18 @@ def arguments(request: Request) -> list[str]:
     return [json.dumps(attrs.asdict(request)), CONSTANTS, secrets.token_hex(8)]
 
 
-def read_claim(reply: list[bytes]) -> Claim:
+def read_claim(reply: list[bytes] | list[str]) -> Claim:
     """Return what the script answered."""
-    store, members, opens_in, retry_in, *delays = reply
+    store, members, opens_in, retry_in, minute_used, hour_used, *delays = reply
     return Claim(
         delays=tuple(map(float, delays)),
         opens_in=float(opens_in),
         retry_in=float(retry_in),
         members=int(members),
-        store=store.decode(),
+        # `decode_responses` in the URL makes texts of all replies.
+        store=store if isinstance(store, str) else store.decode(),
+        minute_used=int(minute_used),
+        hour_used=int(hour_used),
     )
 
 
@@ -89,6 +117,10 @@ class RedisCoordinator:
     Args:
         url: Address of the server, as redis-py reads it: `redis://`, `rediss://` or `unix://`.
         key: Names the quota: the API key, of which only a digest is sent.
+
+    Raises:
+        ConfigurationError: `async with` found that Redis can be reached and refuses: the password, the database, the
+            permissions or TLS. A server that is away is no error.
     """
 
     def __init__(self, url: str, *, key: str) -> None:
@@ -99,10 +131,17 @@ class RedisCoordinator:
             # A connection of before a restart of Redis fails once; more patience would only delay the share.
             retry=Retry(NoBackoff(), 1),
         )
-        self._script = self._redis.register_script(SCRIPT)
+        self._digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._keys = keys(key)
 
     async def __aenter__(self) -> Self:
+        try:
+            # When Redis is only away, limiters go on without it, and say so.
+            with suppress(RedisError, OSError):
+                await self.claim(Request(member="check", terms=Terms.of(Quota(RateLimit.unlimited()), "interactive")))
+        except ConfigurationError:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -114,12 +153,53 @@ class RedisCoordinator:
         """Take in what the member says, and give it places.
 
         Raises:
-            redis.RedisError: The server is away, or answers an error.
+            redis.RedisError: The server is away, or answers an error that will pass.
+            ConfigurationError: It will answer no claim as long as it is configured as it is.
             TimeoutError: It does not answer within a second.
         """
-        async with asyncio.timeout(_TIMEOUT):
-            return read_claim(await self._script(keys=self._keys, args=arguments(request)))
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return read_claim(await self._run([*self._keys, *arguments(request)]))
+        except Exception as error:
+            # After a fail-over the name of the server leads elsewhere: only a new connection finds out.
+            with suppress(Exception):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+            complaint = _complaint(error)
+            if complaint is None:
+                raise
+            raise ConfigurationError(f"Redis cannot coordinate the rate limit: {complaint}", hint=_HINT) from error
+
+    async def _run(self, arguments: list[str]) -> Any:
+        try:
+            return await self._redis.evalsha(self._digest, len(self._keys), *arguments)
+        except NoScriptError:
+            # EVAL loads it too, and needs no permission for SCRIPT LOAD.
+            return await self._redis.eval(SCRIPT, len(self._keys), *arguments)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+
+_HINT = "Check user, password, database and TLS in the URL, and that the user may run EVAL and EVALSHA."
+
+
+def _complaint(error: BaseException) -> str | None:
+    """Return why Redis refuses for as long as it is configured as it is, None for what may pass."""
+    for cause in _causes(error):
+        if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
+            return f"it refuses the user or the password: {cause}"
+        if isinstance(cause, ResponseError) and not str(cause).removeprefix("-").startswith(_PASSING):
+            # Redis names what the script met after "ERR Error running script".
+            return None if any(word in str(cause) for word in _PASSING) else f"it answers: {cause}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause}"
+        if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename is not None:
+            return f"cannot read {cause.filename}"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

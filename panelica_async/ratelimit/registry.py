@@ -13,7 +13,9 @@ __all__ = ["shared_limiter"]
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
 
 
-def shared_limiter(origin: str, api_key: str, limit: RateLimit, *, learn: bool = True) -> RateLimiter:
+def shared_limiter(
+    origin: str, api_key: str, limit: RateLimit, *, learn: bool = True, may_rise: bool = True
+) -> RateLimiter:
     """Return the limiter of an API key in the running event loop.
 
     Hold on to it: it goes away with the last client that does.
@@ -23,6 +25,7 @@ def shared_limiter(origin: str, api_key: str, limit: RateLimit, *, learn: bool =
         api_key: The key; only a digest of it is kept.
         limit: What a new limiter allows. One that exists keeps its limit, which may have come from the panel.
         learn: Whether a new limiter follows the limits that the panel's replies name.
+        may_rise: Whether these may lift it above `limit`.
 
     Raises:
         RuntimeError: No event loop is running.
@@ -31,5 +34,5 @@ def shared_limiter(origin: str, api_key: str, limit: RateLimit, *, learn: bool =
     digest = hashlib.sha256(f"{origin}\n{api_key}".encode()).digest()
     limiter = limiters.get(digest)
     if limiter is None or limiter.closed:
-        limiter = limiters[digest] = RateLimiter(limit, learn=learn)
+        limiter = limiters[digest] = RateLimiter(limit, learn=learn, may_rise=may_rise)
     return limiter

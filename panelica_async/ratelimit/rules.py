@@ -9,7 +9,21 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["MAX_SLOWNESS", "NORMAL", "RECOVERY", "UNPACED_INTERVAL", "Recovery", "Rule", "SlidingLog", "TokenBucket"]
+__all__ = [
+    "MAX_SLOWNESS",
+    "NORMAL",
+    "RECORD",
+    "RECOVERY",
+    "UNPACED_INTERVAL",
+    "Recovery",
+    "Rule",
+    "SlidingLog",
+    "TokenBucket",
+]
+
+# Requests remembered of a window that has no limit, and the most that one report may add to any window. The
+# largest known limit is 10,000 an hour.
+RECORD = 10_000
 
 # Seconds in which the pace becomes normal again after a refusal.
 RECOVERY = 300.0
@@ -89,6 +103,12 @@ class TokenBucket:
         full_at = min(max(self._full_at, now) + interval, now + self.tolerance + interval)
         self._full_at = max(self._full_at, full_at)
 
+    def add(self, now: float, times: int) -> None:
+        """Take several tokens of one instant, in one step."""
+        interval = self.recovery.interval(now, self.interval)
+        full_at = min(max(self._full_at, now) + times * interval, now + self.tolerance + interval)
+        self._full_at = max(self._full_at, full_at)
+
     def slow_down(self, now: float, instant: float) -> None:
         """After a refusal, be empty at an instant, then fill at half the pace, which recovers."""
         self.recovery = self.recovery.after_refusal(now, instant)
@@ -132,10 +152,23 @@ class SlidingLog:
             self._ring[self._oldest] = now
             self._oldest = (self._oldest + 1) % self.count
 
+    def extend(self, instants: Sequence[float]) -> None:
+        """Note several requests in order of time, in one step."""
+        self._ring = array("d", [*self.instants(), *instants][-self.count :])
+        self._oldest = 0
+
+    def add(self, now: float, times: int) -> None:
+        """Note several requests of one instant, in one step; more than there are places are as many."""
+        self.extend(array("d", [now]) * min(times, self.count))
+
     def used(self, now: float) -> int:
         """Return how many requests lie in the window that ends at `now`."""
+        return self.since(now - self.period)
+
+    def since(self, instant: float) -> int:
+        """Return how many of the noted requests went after an instant."""
         size = len(self._ring)
-        return size - bisect_right(range(size), now - self.period, key=self._instant)
+        return size - bisect_right(range(size), instant, key=self._instant)
 
     def instants(self) -> Sequence[float]:
         """Return when the noted requests went, oldest first."""

@@ -5,11 +5,17 @@
 
 import secrets
 import sqlite3
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from math import inf
 
 import attrs
 
 from panelica_async.ratelimit.coordination import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
-from panelica_async.ratelimit.rules import Recovery
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.quota import LATELY, RECHECK, interactive_reserve
+from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, Recovery
 
 __all__ = ["SCHEMA", "Schedule"]
 
@@ -18,12 +24,19 @@ CREATE TABLE IF NOT EXISTS state (
     store TEXT, boot TEXT, offset REAL, clock REAL, wall REAL,
     full_at REAL, paused_until REAL, recovery_since REAL, slowness REAL
 );
-CREATE TABLE IF NOT EXISTS sent (period TEXT, number INTEGER, at REAL, PRIMARY KEY (period, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sent (
+    log TEXT, number INTEGER, at REAL, guessed INTEGER, PRIMARY KEY (log, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (member TEXT, lane TEXT, until REAL, PRIMARY KEY (member, lane)) WITHOUT ROWID;
 """
 
-# Requests remembered of a window; the largest known limit is 10,000 an hour (panel-facts C).
-_RECORD = 10_000
+_MINUTE = 60.0
+
+# Seconds: no clock is as far on.
+_FAR = 1e10
+
+_Entry = tuple[float, int]
+"""When a request went, and 1 if that was only concluded from what the panel counts."""
 
 
 @attrs.define
@@ -52,16 +65,29 @@ class _State:
             self.offset = self.clock + max(0.0, wall - self.wall) - monotonic
         self.clock, self.wall = monotonic + self.offset, wall
 
+    @property
+    def is_sane(self) -> bool:
+        """Whether every number can be one that a claim has written."""
+        return all(isinstance(value, float) and abs(value) < _FAR for value in attrs.astuple(self)[2:])
+
+    def bound(self, terms: Terms) -> None:
+        """Bring what is too far in the future nearer: it would stop all members for good."""
+        latest = self.clock + MAX_WAIT
+        self.paused_until = min(self.paused_until, latest)
+        self.recovery_since = min(self.recovery_since, latest)
+        self.slowness = max(0.0, min(self.slowness, MAX_SLOWNESS))
+        self.full_at = min(self.full_at, latest + terms.tolerance + (1 + MAX_SLOWNESS) * terms.interval)
+
     def pause(self, seconds: float, terms: Terms, *, refused: bool) -> None:
-        self.paused_until = max(self.paused_until, self.clock + seconds)
+        self.paused_until = max(self.paused_until, self.clock + min(seconds, MAX_WAIT))
         if refused:
             recovery = self._recovery.after_refusal(self.clock, self.paused_until)
             self.recovery_since, self.slowness = recovery.since, recovery.slowness
             self.full_at = max(self.full_at, recovery.since + terms.tolerance)
 
-    def take_token(self, at: float, terms: Terms) -> None:
+    def take_tokens(self, at: float, times: int, terms: Terms) -> None:
         interval = self._recovery.interval(at, terms.interval)
-        full_at = min(max(self.full_at, at) + interval, at + terms.tolerance + interval)
+        full_at = min(max(self.full_at, at) + times * interval, at + terms.tolerance + interval)
         self.full_at = max(self.full_at, full_at)
 
     @property
@@ -70,43 +96,89 @@ class _State:
 
 
 class _Log:
-    """The requests of one window, numbered in order of time."""
+    """The requests of one window, numbered in order of time.
 
-    def __init__(self, database: sqlite3.Connection, period: str, count: int, seconds: float) -> None:
+    Args:
+        database: An open transaction.
+        name: Name of the log.
+        count: Places in the window; 0 is no limit.
+        seconds: Length of the window.
+        clock: The present instant.
+    """
+
+    def __init__(self, database: sqlite3.Connection, name: str, count: int, seconds: float, clock: float) -> None:
         self._database = database
-        self._period = period
-        self._count = count
+        self._name = name
         self._seconds = seconds
-        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE period = ?") or 0)
+        self._latest = clock + 2 * HOLD
+        self.count = count
+        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?") or 0)
         self._last_at = self._at(self._last)
 
-    def ready_at(self) -> float:
-        """Return when a place is free."""
-        return self._at(self._last + 1 - self._count) + self._seconds if self._count else 0.0
+    def ready_at(self, reserve: int = 0) -> float:
+        """Return when a place is free that leaves a reserve."""
+        return self._at(self._last + 1 - (self.count - reserve)) + self._seconds if self.count else 0.0
+
+    def since(self, instant: float) -> int:
+        """Return how many requests went after an instant."""
+        numbers = range(max(0, self._last - RECORD) + 1, self._last + 1)
+        return len(numbers) - bisect_right(numbers, instant, key=self._at)
 
     def take(self, at: float) -> None:
         """Note a request. An early one from the reserve counts as sent with the later ones noted before it."""
-        self._last += 1
-        self._last_at = max(self._last_at, at)
-        self._database.execute("INSERT INTO sent VALUES (?, ?, ?)", (self._period, self._last, self._last_at))
-        self._database.execute(
-            "DELETE FROM sent WHERE period = ? AND number <= ?", (self._period, self._last - _RECORD)
-        )
+        self._append([(max(self._last_at, at), 0)])
 
-    def add(self, now: float, *, unrecorded: int, usage: int) -> None:
-        """Note requests the store did not know of, at most as many as there are places."""
-        if usage:
-            since = "SELECT COUNT(*) FROM sent WHERE period = ? AND at > ?"
-            unrecorded += max(0, usage - unrecorded - int(self._value(since, now - self._seconds)))
-        for _ in range(min(unrecorded, self._count or _RECORD)):
-            self.take(now)
+    def add_usage(self, now: float, usage: int) -> int:
+        """Note what the panel counted and the store does not know of; return how many requests that is."""
+        missing = min(usage - self.since(now - self._seconds), self.count or RECORD, RECORD)
+        if missing > 0:
+            self._append([(max(self._last_at, now), 1)] * missing)
+        return max(0, missing)
+
+    def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
+        """Note what a member reports, each request at its instant, in place of what was concluded of it before."""
+        reported = sorted(
+            (now - age for age, count in groups if age < self._seconds for _ in range(min(count, RECORD)))
+        )[-RECORD:]
+        if not reported:
+            return
+        rows = self._database.execute("SELECT at, guessed FROM sent WHERE log = ? ORDER BY number", (self._name,))
+        kept = list(_without_known(rows.fetchall(), reported))
+        self._database.execute("DELETE FROM sent WHERE log = ?", (self._name,))
+        self._append(list(merge(kept, ((at, 0) for at in reported))))
+
+    def _append(self, entries: Sequence[_Entry]) -> None:
+        first, self._last, self._last_at = self._last + 1, self._last + len(entries), entries[-1][0]
+        self._database.executemany(
+            "INSERT INTO sent VALUES (?, ?, ?, ?)",
+            ((self._name, number, *entry) for number, entry in enumerate(entries, first)),
+        )
+        self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - RECORD))
 
     def _at(self, number: int) -> float:
-        return self._value("SELECT at FROM sent WHERE period = ? AND number = ?", number)
+        at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number)
+        # What no claim can have written would stop all members for good.
+        return at if at <= self._latest else -inf
 
     def _value(self, query: str, *arguments: float) -> float:
-        row = self._database.execute(query, (self._period, *arguments)).fetchone()
-        return float("-inf") if row is None else row[0]
+        row = self._database.execute(query, (self._name, *arguments)).fetchone()
+        return -inf if row is None else row[0]
+
+
+def _without_known(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
+    """Yield a log without the guessed requests that a report explains; both are in order of time."""
+    unexplained = list(reported)
+    known = set()
+    for place in range(len(entries) - 1, -1, -1):
+        at, guessed = entries[place]
+        # A guess is as late as can be: it may stand for any request before it.
+        if guessed:
+            while unexplained and unexplained[-1] > at:
+                unexplained.pop()
+            if unexplained:
+                unexplained.pop()
+                known.add(place)
+    return (entry for place, entry in enumerate(entries) if place not in known)
 
 
 class Schedule:
@@ -120,6 +192,9 @@ class Schedule:
         self._database = database
         row = database.execute("SELECT * FROM state").fetchone()
         self._state = _State() if row is None else _State(*row)
+        if not self._state.is_sane:
+            self._state = _State()
+            database.execute("DELETE FROM sent")
 
     def claim(self, request: Request, *, boot: str, monotonic: float, wall: float) -> Claim:
         """Take in what a member says, and give it places.
@@ -132,53 +207,79 @@ class Schedule:
         """
         state, terms = self._state, request.terms
         state.advance(boot=boot, monotonic=monotonic, wall=wall)
-        minute = _Log(self._database, "minute", terms.minute_count, terms.minute_period)
-        hour = _Log(self._database, "hour", terms.hour_count, terms.hour_period)
-        minute.add(state.clock, unrecorded=request.minute_unrecorded, usage=request.minute_usage)
-        hour.add(state.clock, unrecorded=request.hour_unrecorded, usage=request.hour_usage)
+        state.bound(terms)
+        now = state.clock
+        minute = _Log(self._database, "minute", terms.minute_count, terms.minute_period, now)
+        hour = _Log(self._database, "hour", terms.hour_count, terms.hour_period, now)
+        interactive = _Log(self._database, "interactive", RECORD, _MINUTE, now)
+        is_known = request.store in {"", state.store}
+        minute.add_report(now, request.unrecorded)
+        hour.add_report(now, request.unrecorded)
+        for age, count in request.unrecorded:
+            state.take_tokens(now - age, count, terms)
+        if is_known:
+            state.take_tokens(now, minute.add_usage(now, request.minute_usage), terms)
+            hour.add_usage(now, request.hour_usage)
         if request.pause or request.refused:
             state.pause(request.pause, terms, refused=request.refused)
+        reserve = 0
+        if request.lane == "bulk" and minute.count:
+            lately = interactive.since(now - LATELY)
+            reserve = interactive_reserve(
+                minute.count, terms.minute_reserve, interactive.since(now - terms.minute_period), lately
+            )
 
         def next_place() -> float:
             return max(
-                state.clock,
+                now,
                 state.paused_until,
-                max(state.full_at, state.clock) - terms.tolerance,
-                minute.ready_at(),
+                max(state.full_at, now) - terms.tolerance,
+                minute.ready_at(reserve),
                 hour.ready_at(),
             )
 
         first = at = next_place()
-        batch = self._batch(request)
+        batch = self._batch(request) if is_known else 0
         delays: list[float] = []
-        while len(delays) < batch and at <= state.clock + HOLD:
-            delays.append(at - state.clock)
-            state.take_token(at, terms)
-            minute.take(at)
-            hour.take(at)
+        # What bulk alone holds ahead is no longer there for an interactive caller that comes before it.
+        takes_turns = request.lane == "interactive" or self._rivals(request)
+        hold = HOLD if takes_turns else HORIZON * request.scale
+        while len(delays) < batch and at <= now + hold:
+            delays.append(at - now)
+            state.take_tokens(at, 1, terms)
+            for log in (minute, hour, interactive) if request.lane == "interactive" else (minute, hour):
+                log.take(at)
             at = next_place()
-        retry_in = 0.0 if delays else max(0.0, first - state.clock - HOLD / 2)
+        retry_in = 0.0 if delays or not is_known else max(0.0, first - now - hold / 2)
+        if reserve > terms.minute_reserve:
+            retry_in = min(retry_in, max(RECHECK, state.paused_until - now))
         self._register(request, (delays[-1] if delays else retry_in) + GRACE)
         self._save()
         return Claim(
             delays=tuple(delays),
-            opens_in=first - state.clock,
+            opens_in=first - now,
             retry_in=retry_in,
             members=1 + self._others("SELECT COUNT(DISTINCT member)", request),
             store=state.store,
+            minute_used=minute.since(now - terms.minute_period),
+            hour_used=hour.since(now - terms.hour_period),
         )
 
     def _batch(self, request: Request) -> int:
         """Return how many places the claim may have, for all that wait to take turns."""
-        interval = request.terms.interval
-        if self._others("SELECT COUNT(*)", request, "lane != ?"):
-            batch = BATCH if request.lane == "interactive" else 1
+        interval, most = request.terms.interval, BATCH * request.scale
+        if self._rivals(request):
+            batch = most if request.lane == "interactive" else request.scale
         elif interval:
             peers = self._others("SELECT COUNT(*)", request, "lane = ?")
-            batch = max(1, min(BATCH, int(HORIZON / interval / (peers + 1))))
+            batch = max(1, min(most, int(HORIZON * request.scale / interval / (peers + 1))))
         else:
-            batch = BATCH
+            batch = most
         return min(batch, request.wanted)
+
+    def _rivals(self, request: Request) -> int:
+        """Return how many other members wait in the other lane."""
+        return self._others("SELECT COUNT(*)", request, "lane != ?")
 
     def _others(self, select: str, request: Request, condition: str = "? != ''") -> int:
         (count,) = self._database.execute(

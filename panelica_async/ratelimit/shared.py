@@ -1,24 +1,39 @@
 """The places of a quota that several limiters share, claimed from a coordinator; without it, a share of them."""
 
 import asyncio
+import contextvars
 import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine
+from math import inf
 
 import attrs
 
-from panelica_async.ratelimit.coordination import BATCH, LATENESS, Claim, Coordinator, Request, Terms
+from panelica_async.errors import ConfigurationError
+from panelica_async.ratelimit.coordination import (
+    BATCH,
+    HOLD,
+    HORIZON,
+    LATENESS,
+    Claim,
+    Coordinator,
+    Request,
+    Terms,
+    grouped_ages,
+)
+from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.lanes import LANES, Lane
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.places import Demand, LocalPlaces
+from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
 from panelica_async.ratelimit.quota import Quota, QuotaLeft
+from panelica_async.ratelimit.rules import RECORD
 
 __all__ = ["SharedPlaces"]
 
 _log = logging.getLogger("panelica_async")
 
-_NEVER = float("inf")
+_NEVER = inf
 
 # Members to reckon with when the store could never be asked.
 _GUESSED_MEMBERS = 2
@@ -30,11 +45,17 @@ _RETRY = 3.0
 # Seconds for which what the panel says of the current minute is worth passing on.
 _FRESH = 5.0
 
+# Seconds for one claim, whatever the store: one that takes longer is away.
+_PATIENCE = 2.0
+
+# A store that answers after a second needs five times the places of one that is near.
+_MAX_SCALE = 5
+
+# Seconds by which the numbers of a store may be off.
+_ROUNDING = 1e-3
+
 _MINUTE = 60.0
 _HOUR = 3600.0
-
-# Requests remembered that the store does not know of; the largest known limit is 10,000 an hour (panel-facts C).
-_RECORD = 10_000
 
 
 @attrs.define
@@ -43,11 +64,11 @@ class _LanePlaces:
 
     places: deque[float] = attrs.field(factory=deque[float])
     """Instants at which a request may go."""
-    claim: "asyncio.Task[None] | None" = None
-    """The claim under way."""
-    opens_at: float = float("-inf")
+    is_claiming: bool = False
+    """Whether a claim is under way."""
+    opens_at: float = -inf
     """The instant before which the store lets nobody go."""
-    retry_at: float = float("-inf")
+    retry_at: float = -inf
     """The instant to ask again, when there were no places."""
 
     def first(self, now: float) -> float:
@@ -57,7 +78,7 @@ class _LanePlaces:
         return self.places[0] if self.places else _NEVER
 
 
-class SharedPlaces:
+class SharedPlaces(Places):
     """Claims places for those who wait.
 
     While the store is away, it lets go what is its share of the limit by the number of members last seen, and
@@ -70,33 +91,41 @@ class SharedPlaces:
     """
 
     def __init__(self, limit: RateLimit, coordinator: Coordinator, news: Callable[[float], None]) -> None:
+        super().__init__(limit)
         self._limit = limit
         self._terms = _terms(limit)
         self._coordinator = coordinator
         self._news = news
-        self._member = secrets.token_hex(8)
+        self._member: str | None = None
         self._members = _GUESSED_MEMBERS
         self._local = LocalPlaces(limit)  # always counts; decides while the store is away
         self._lanes: dict[Lane, _LanePlaces] = {lane: _LanePlaces() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._store: str | None = None
+        self._store = ""
         self._away = False
-        self._retry_at = float("-inf")
+        self._retry_at = -inf
         self._found_at: float | None = None
         self._is_unsure = False  # after some time without a caller: callers wait for what the store answers
-        self._unrecorded: deque[float] = deque(maxlen=_RECORD)
-        self._usage = (float("-inf"), 0, 0)
+        self._sent: deque[float] = deque(maxlen=RECORD)
+        self._unrecorded: deque[float] = deque(maxlen=RECORD)
+        self._usage = (-inf, 0, 0)
+        self._used = (-inf, 0, 0)
+        self._round_trip = 0.0
 
     @property
     def limit(self) -> RateLimit:
         """What all members together may send."""
         return self._limit
 
-    def ready_at(self, now: float, lane: Lane) -> float:
-        """Return when a caller may go that comes now, while nobody waits."""
-        if self._away and not self._is_unsure and now <= self._retry_at:
-            return self._local.ready_at(now, lane)
-        return self._lanes[lane].first(now)
+    @property
+    def is_away(self) -> bool:
+        """Whether the store does not answer."""
+        return self._away
+
+    @property
+    def members(self) -> int:
+        """How many members were there when the store last answered, this one included."""
+        return self._members
 
     def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
         """Return whose turn it is, and when; claim places for those who have none."""
@@ -119,25 +148,37 @@ class SharedPlaces:
         return max(self._lanes[lane].opens_at, self._local.expected_at(now, lane, everybody))
 
     def opens_at(self, lane: Lane) -> float:
-        """Return the instant before which surely nobody of a lane goes."""
+        """Return the instant before which surely no caller of a lane goes."""
         return max(self._local.opens_at(lane), self._lanes[lane].opens_at)
 
     def left(self, now: float) -> QuotaLeft:
-        """Return what may still be sent in the windows that end now; what others sent is not known here."""
-        return self._local.left(now)
+        """Return what all members together may still send, as far as the store said and counting what went since."""
+        left = self._local.left(now)
+        told_at, minute_used, hour_used = self._used
+        since = sum(instant > told_at for instant in self._sent)
+        return QuotaLeft(
+            minute=_least(left.minute, self._limit.per_minute, minute_used + since, now - told_at < _MINUTE),
+            hour=_least(left.hour, self._limit.per_hour, hour_used + since, now - told_at < _HOUR),
+        )
 
-    def take(self, now: float, lane: Lane) -> None:
-        """Count a request that goes now."""
-        places = self._lanes[lane].places
-        if not self._away and places:
-            places.popleft()
-        else:
+    def try_take(self, now: float, lane: Lane) -> bool:
+        """Count a request that goes now if there is a place; return whether there was."""
+        if self._away:
+            if self._is_unsure or now > self._retry_at or not self._local.try_take(now, lane):
+                return False
             self._unrecorded.append(now)
             self._ask_again(now)
-        self._local.take(now, lane)
+        else:
+            own = self._lanes[lane]
+            if own.first(now) > now:
+                return False
+            own.places.popleft()
+            self._local.take(now, lane)
+        self._sent.append(now)
+        return True
 
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
-        """Let nobody go for some time, here and, as soon as the store knows, anywhere."""
+        """Stop all callers for some time, here and, as soon as the store knows, anywhere."""
         self._local.pause(now, seconds, refused=refused)
         for own in self._lanes.values():
             own.places.clear()
@@ -152,35 +193,37 @@ class SharedPlaces:
             self._usage = (now, minute_usage, hour_usage)
         return False
 
-    def reconfigure(self, limit: RateLimit) -> None:
-        """Apply another limit from now on."""
-        self._limit = limit
-        self._terms = _terms(limit)
-        self._local.reconfigure(self._local_limit())
-
     def close(self) -> None:
         """Give up all claims."""
         for task in self._tasks:
             task.cancel()
+
+    def _apply(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._terms = _terms(limit)
+        self._local.reconfigure(self._local_limit())
 
     def _next_of(self, now: float, lane: Lane, wanted: int) -> float:
         own = self._lanes[lane]
         ready = own.first(now)
         if ready < _NEVER:
             return ready
-        if own.claim is not None:
+        if own.is_claiming:
             return _NEVER
         if now < own.retry_at:
             return own.retry_at
-        own.claim = self._start(self._claim(lane, wanted))
+        own.is_claiming = True
+        self._start(self._claim(lane, wanted))
         return _NEVER
 
     async def _claim(self, lane: Lane, wanted: int) -> None:
         own = self._lanes[lane]
         asked_at = asyncio.get_running_loop().time()
-        claim = await self._ask(lane, wanted=min(wanted, BATCH))
+        try:
+            claim = await self._ask(lane, wanted=min(wanted, BATCH * self._scale))
+        finally:
+            own.is_claiming = False
         now = asyncio.get_running_loop().time()
-        own.claim = None
         if claim is not None:
             # The store decided somewhere between question and answer. Too early does less harm than too late.
             base = max(asked_at, now - LATENESS / 2)
@@ -200,11 +243,12 @@ class SharedPlaces:
             self._retry_at = _NEVER  # until the answer is there
             self._start(self._report())
 
-    def _start(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        # Not by the task factory, which may run it at once, in the middle of what is going on here; and not in the
+        # context of the caller that happens to be first, which would keep all that hangs on it.
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _ask(self, lane: Lane, *, wanted: int = 0, pause: float = 0.0, refused: bool = False) -> Claim | None:
         """Return the answer of the store, None when it is away."""
@@ -212,28 +256,39 @@ class SharedPlaces:
         now = loop.time()
         told_at, minute_usage, hour_usage = self._usage
         is_fresh = now - told_at < _FRESH
-        reported = list(self._unrecorded)
+        reported = [instant for instant in self._unrecorded if instant > now - _HOUR]
         self._unrecorded.clear()
+        if self._member is None:
+            # Not when it is made: a process that is forked before its first claim must not copy the name.
+            self._member = secrets.token_hex(8)
         request = Request(
             member=self._member,
+            store=self._store,
             lane=lane,
             terms=self._terms[lane],
             wanted=wanted,
+            scale=self._scale,
             pause=pause,
             refused=refused,
             minute_usage=minute_usage if is_fresh else 0,
             hour_usage=hour_usage if is_fresh else 0,
-            minute_unrecorded=sum(instant > now - _MINUTE for instant in reported),
-            hour_unrecorded=sum(instant > now - _HOUR for instant in reported),
+            unrecorded=grouped_ages([now - instant for instant in reported]),
         )
         try:
-            claim = await self._coordinator.claim(request)
+            async with asyncio.timeout(_PATIENCE):
+                claim = _checked(await self._coordinator.claim(request), request.terms)
         except Exception as error:  # noqa: BLE001  whatever is wrong with the store, callers go on
             self._unrecorded.extendleft(reversed(reported))
             self._lose(loop.time(), error)
             return None
+        self._round_trip = (self._round_trip + loop.time() - now) / 2
         self._find(loop.time(), claim, reported)
         return claim
+
+    @property
+    def _scale(self) -> int:
+        """How many times as many places as usual a claim may have: what is used until the next answer, and more."""
+        return max(1, min(_MAX_SCALE, round(2 * self._round_trip / HORIZON)))
 
     def _lose(self, now: float, error: Exception) -> None:
         self._retry_at = now + _RETRY
@@ -244,11 +299,14 @@ class SharedPlaces:
         for own in self._lanes.values():
             own.places.clear()
         self._local.reconfigure(self._local_limit())
-        _log.warning(
-            "the coordinator of the rate limit is away, going on with %.0f %% of the limit: %s: %s",
+        is_wrong = isinstance(error, ConfigurationError)
+        _log.log(
+            logging.ERROR if is_wrong else logging.WARNING,
+            "the coordinator of the rate limit is %s, going on with %.0f %% of the limit: %s: %s",
+            "misconfigured" if is_wrong else "away",
             100 * self._local.limit.share,
             type(error).__name__,
-            error,
+            str(error) or "it does not answer in time",
         )
 
     def _find(self, now: float, claim: Claim, reported: list[float]) -> None:
@@ -256,12 +314,13 @@ class SharedPlaces:
             self._return(now, sent_lately=any(went > now - _MINUTE for went in reported))
         else:
             self._members = max(1, claim.members)
-        if self._store not in {None, claim.store}:
-            # It has forgotten everything: tell it what went from here.
+        if self._store not in {"", claim.store}:
             known = set(reported)
-            self._unrecorded.extend(went for went in self._local.quota.hour.instants() if went not in known)
+            self._unrecorded.extend(went for went in self._sent if went not in known)
+            _log.warning("the coordinator of the rate limit has lost its memory: reporting what was sent from here")
             self._start(self._report())
         self._store = claim.store
+        self._used = (now, claim.minute_used, claim.hour_used)
 
     def _return(self, now: float, *, sent_lately: bool) -> None:
         """Leave the share for the store, once the others that send have found it too."""
@@ -272,7 +331,7 @@ class SharedPlaces:
         self._away = False
         self._found_at = None
         self._local.reconfigure(self._local_limit())
-        _log.info("the coordinator of the rate limit is back")
+        _log.warning("the coordinator of the rate limit is back")
 
     def _local_limit(self) -> RateLimit:
         return attrs.evolve(self._limit, share=self._limit.share / self._members) if self._away else self._limit
@@ -281,3 +340,20 @@ class SharedPlaces:
 def _terms(limit: RateLimit) -> dict[Lane, Terms]:
     quota = Quota(limit)
     return {lane: Terms.of(quota, lane) for lane in LANES}
+
+
+def _checked(claim: Claim, terms: Terms) -> Claim:
+    """Return a claim that a store can have meant.
+
+    Raises:
+        ValueError: It is broken, or its memory is.
+    """
+    longest = max(MAX_WAIT, terms.minute_period, terms.hour_period) + terms.interval + terms.tolerance + HOLD
+    for seconds in (claim.opens_in, claim.retry_in, *claim.delays):
+        if not 0 <= seconds + _ROUNDING <= longest:
+            raise ValueError(f"it names a wait of {seconds:g} s, more than the {longest:.0f} s that can be")
+    return claim
+
+
+def _least(left: int | None, limit: float | None, used: int, is_fresh: bool) -> int | None:
+    return left if left is None or limit is None or not is_fresh else max(0, min(left, int(limit) - used))

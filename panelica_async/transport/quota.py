@@ -16,6 +16,7 @@ from panelica_async.errors import (
 )
 from panelica_async.facts import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
+from panelica_async.ratelimit.feedback import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,7 +78,12 @@ class KeyQuota:
         if self._limiter is None:
             cautious = RateLimit.for_tier(_CAUTIOUS_TIER)
             self._limiter = shared_limiter(
-                self._origin, self._api_key, self._limit or cautious, learn=not self._is_fixed
+                self._origin,
+                self._api_key,
+                self._limit or cautious,
+                learn=not self._is_fixed,
+                # A tier that the caller names is the most it wants; without one, the panel's word decides.
+                may_rise=self._tier == AUTO,
             )
             if self._limit is not None:
                 self._limiter.reconfigure(self._limit)
@@ -121,15 +127,16 @@ class KeyQuota:
 
 def _limit_of(status: "RateLimitStatus") -> RateLimit:
     per_minute = _count(status.requests_per_minute)
-    if per_minute is None:
+    if per_minute is None and (status.requests_per_minute or 0) <= 0:
         # Guess: what an unlimited key is told is not known (panel-facts C); its tier is believed.
         return RateLimit.for_tier(status.tier or _CAUTIOUS_TIER)
-    return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=_count(status.burst_size))
+    burst = None if per_minute is None else _count(status.burst_size)
+    return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=burst)
 
 
-def _count(number: int | None) -> int | None:
-    # Guess: 0 and -1 stand for no limit, as they do in plans (panel-facts D.3).
-    return number if number is not None and number > 0 else None
+def _count(number: float | None) -> int | None:
+    # Guess: 0 and -1 stand for no limit, as they do in plans; what no panel can mean stands for none too.
+    return int(number) if is_count(number, 1) else None
 
 
 def _now() -> float:

@@ -143,7 +143,7 @@ def test_nothing_in_redis_tells_the_key_and_everything_expires(server):
     asyncio.run(main())
     with blocking_redis.Redis.from_url(server.url, decode_responses=True) as client:
         names = [name for name in client.scan_iter() if name in keys("pk_live_0123456789")]
-        assert len(names) == 4
+        assert len(names) == 5
         assert all(0 < client.ttl(name) <= 7200 for name in names)
         assert not [name for name in client.scan_iter() if "pk_live" in name]
 
@@ -162,8 +162,11 @@ requests = st.builds(
     refused=seldom(False, st.just(True)),
     minute_usage=st.one_of(st.just(0), st.integers(0, 20)),
     hour_usage=st.one_of(st.just(0), st.integers(0, 60)),
-    minute_unrecorded=seldom(0, st.integers(0, 20)),
-    hour_unrecorded=seldom(0, st.integers(0, 20)),
+    scale=seldom(1, st.integers(2, 5)),
+    store=seldom("", st.just("another")),
+    unrecorded=seldom(
+        (), st.lists(st.tuples(st.integers(0, 5000).map(lambda age: age / 7), st.integers(1, 20)), max_size=5)
+    ),
 )
 steps = st.lists(
     st.tuples(st.one_of(st.integers(0, 90), st.integers(0, 900), st.integers(0, 90_000)), requests),
@@ -191,6 +194,7 @@ def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, n
             assert theirs.opens_in == pytest.approx(ours.opens_in, abs=1e-4)
             assert theirs.retry_in == pytest.approx(ours.retry_in, abs=1e-4)
             assert theirs.members == ours.members
+            assert (theirs.minute_used, theirs.hour_used) == (ours.minute_used, ours.hour_used)
             event(f"places: {len(ours.delays)}")
     finally:
         ledger.close()

@@ -1,0 +1,136 @@
+"""Numbers from replies and stores: none becomes a loop, and none stops callers for longer than a window."""
+
+import asyncio
+import logging
+
+import pytest
+
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit.rules import RECORD
+from tests.ratelimit.test_ledger import BURST_TERMS, ledger, machine, opens_in, spend
+from tests.virtual_time import run
+
+__all__ = ["ledger", "machine"]  # fixtures
+PROFESSIONAL = RateLimit.for_tier("professional")
+USED_UP = {
+    f"X-RateLimit-{kind}-{window}": value
+    for kind, value in (("Limit", "1000000"), ("Remaining", "0"))
+    for window in ("Minute", "Hour")
+}
+
+
+def test_usage_above_the_record_is_one_step():
+    async def main() -> int:
+        limiter = RateLimiter(PROFESSIONAL)
+        limiter.observe(200, USED_UP)
+        return len(limiter._places.quota.minute.instants())
+
+    assert run(main()) == RECORD
+
+
+def test_store_notes_at_most_the_record(ledger):
+    ledger.claim(Request(member="a", terms=BURST_TERMS, unrecorded=((1.0, 10**9),)))
+    rows = ledger._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
+    assert rows == (RECORD,)
+
+
+@pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
+@pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowness"])
+def test_poisoned_state_holds_for_an_hour_at_most(ledger, column, poison):
+    spend(ledger, 1)
+    ledger._database.execute(f"UPDATE state SET {column} = ?", (poison,))
+    assert opens_in(ledger) <= 3601
+
+
+def test_poisoned_log_stops_no_caller(ledger):
+    spend(ledger, 60)
+    ledger._database.execute("UPDATE sent SET at = 1e9")
+    assert opens_in(ledger) == 0
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e18, -5.0])
+def test_impossible_answer_of_a_store_is_no_answer(seconds, caplog):
+    class Broken:
+        async def claim(self, request: Request) -> Claim:
+            return Claim(delays=(), opens_in=seconds, retry_in=seconds, members=1, store="a")
+
+    async def main() -> None:
+        await RateLimiter(PROFESSIONAL, coordinator=Broken()).acquire()
+
+    run(main())
+    assert "is away" in caplog.text
+
+
+def test_reset_of_a_success_holds_for_a_minute_at_most():
+    async def main() -> float:
+        limiter = RateLimiter(PROFESSIONAL)
+        limiter.observe(200, {"X-RateLimit-Remaining-Minute": "0", "X-RateLimit-Reset-Minute": "3600"})
+        return limiter.expected_wait()
+
+    assert run(main()) <= 61
+
+
+def test_named_limit_is_not_lifted_where_it_may_not_rise():
+    async def main() -> RateLimit:
+        limiter = RateLimiter(RateLimit.for_tier("starter"), may_rise=False)
+        limiter.observe(200, {"X-RateLimit-Limit-Minute": "300"})
+        return limiter.limit
+
+    assert run(main()) == RateLimit.for_tier("starter")
+
+
+def test_lower_limit_of_a_refusal_is_forgotten(caplog):
+    async def main() -> tuple[RateLimit, RateLimit]:
+        limiter = RateLimiter(PROFESSIONAL)
+        limiter.observe(429, {}, retry_after=1, limit=50, window="minute")
+        lowered = limiter.limit
+        await asyncio.sleep(301)
+        await limiter.acquire()
+        return lowered, limiter.limit
+
+    caplog.set_level(logging.WARNING, "panelica_async")
+    lowered, restored = run(main())
+    assert (lowered.per_minute, restored) == (50, PROFESSIONAL)
+    assert "lower rate limit" in caplog.text
+
+
+class Hanging:
+    async def claim(self, request: Request) -> Claim:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_store_that_hangs_stops_no_caller():
+    async def main() -> float:
+        started = asyncio.get_running_loop().time()
+        await RateLimiter(PROFESSIONAL, coordinator=Hanging()).acquire()
+        return asyncio.get_running_loop().time() - started
+
+    assert run(main()) <= 5
+
+
+def test_members_of_a_store_that_forgot_go_on():
+    """Each has used a quarter of the limit, and the panel names what all have used."""
+
+    class Forgetful:
+        def __init__(self) -> None:
+            self.requests: list[Request] = []
+
+        async def claim(self, request: Request) -> Claim:
+            self.requests.append(request)
+            return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="b")
+
+    store = Forgetful()
+
+    async def main() -> None:
+        limiter = RateLimiter(PROFESSIONAL, coordinator=store)
+        await limiter.acquire()
+        limiter._places._store = "a"
+        await asyncio.sleep(30)
+        await limiter.acquire()
+        await asyncio.sleep(1)
+
+    run(main())
+    ((age, count),) = next(request.unrecorded for request in reversed(store.requests) if request.unrecorded)
+    assert age >= 30
+    assert count == 1
