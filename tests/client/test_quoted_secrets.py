@@ -34,7 +34,6 @@ REPLIES = {
     "broken JSON": reply(400, body=json.dumps({"error": SAID})[:-2]),
     "200 that is no JSON": reply(200, body=SAID),
     "200 that fails": reply(200, json={"status": "error", "error": SAID}),
-    "200 of another type": reply(200, json={"id": [SAID], "username": {SECRET: SAID}}),
 }
 FORMS = [SECRET, json.dumps(SECRET)[1:-1], quote(SECRET), quote(SECRET, safe="")]
 
