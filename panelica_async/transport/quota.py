@@ -1,6 +1,7 @@
 """The quota of a client's key: which limiter it passes, and what that is set to."""
 
 import asyncio
+import contextvars
 import logging
 from math import inf
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _CAUTIOUS_TIER = "starter"
 # Failures that say nothing about the next time, and seconds until then. A refused key may get its right secret.
 _PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
 _ASK_AGAIN_AFTER = 60.0
+# Seconds from the question on for which calls wait for the answer. Then they go, at the slowest tier until it comes.
+_PATIENCE = 1.0
 _log = logging.getLogger("panelica_async")
 
 
@@ -62,7 +65,8 @@ class KeyQuota:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
         # Time of the event loop from which on the panel is asked.
         self._ask_at = -inf if given is None and tier == AUTO else inf
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = -inf
 
     def of_key(self, api_key: str) -> "KeyQuota":
         """Return the quota of another key of the same panel, under the same settings.
@@ -94,22 +98,28 @@ class KeyQuota:
         return self._ask_at < inf and _now() >= self._ask_at
 
     async def learn(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
-        """Set the limiter to what the panel says, if it was not asked yet.
+        """Set the limiter to what the panel says, if it was not asked yet; wait for the answer for a second at most.
 
-        It stays as it is, at first at the slowest tier, when the panel does not say: for good when it refuses, for a
-        minute when it cannot be reached, is busy, or does not know the key.
+        The limiter stays as it is, at first at the slowest tier, when the panel does not say: for good when it
+        refuses, for a minute when it cannot be reached, is busy, or does not know the key.
         """
-        async with self._asking:
-            if not self.is_due():
-                return
-            try:
-                self._apply(await ask())
-                self._ask_at = inf
-            except ConfigurationError:
-                raise
-            except PanelicaError as error:
-                _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
-                self._ask_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
+        if not self.is_due():
+            return
+        if self._asking is None or self._asking.done():
+            self._asked_at = _now()
+            # A task of its own: the caller that happens to be first may give up, and its context is not to be kept.
+            self._asking = asyncio.Task(self._ask(ask), loop=asyncio.get_running_loop(), context=contextvars.Context())
+        left = self._asked_at + _PATIENCE - _now()
+        if left > 0:
+            await asyncio.wait({self._asking}, timeout=left)
+
+    async def _ask(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
+        try:
+            self._apply(await ask())
+            self._ask_at = inf
+        except PanelicaError as error:
+            _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
+            self._ask_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
 
     def _apply(self, status: "RateLimitStatus") -> None:
         limiter = self.limiter()
@@ -121,6 +131,8 @@ class KeyQuota:
 
     def dismiss(self, owner: object) -> None:
         """Refuse what waits on behalf of a closing client."""
+        if self._asking is not None:
+            self._asking.cancel()
         if self._limiter is not None:
             self._limiter.dismiss(owner)
 

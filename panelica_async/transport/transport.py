@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 
 import aiohttp
@@ -123,7 +124,11 @@ class Transport:
     async def _send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
         session = self._sessions.session()
         if learn_quota is not None and call.signed and self.keys.current.quota.is_due():
-            await learn_quota()
+            # Nothing of the deadline that the call itself may need.
+            left = call.time_left
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left is None else left / 4):
+                    await learn_quota()
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
             self._sessions.require_open()
         request = call.request

@@ -207,14 +207,16 @@ async def test_asking_does_not_outlast_the_deadline(server: RawServer, connect: 
     assert asked(server) == len(server.requests) == 1
 
 
-async def test_a_cancelled_first_call_leaves_the_question_to_the_next(server: RawServer, connect: Connect) -> None:
-    server.script(HANG, reply(json=PROFESSIONAL))
-    panel = connect(tier="auto")
+async def test_calls_go_while_the_question_hangs(server: RawServer, connect: Connect) -> None:
+    server.script(HANG)
+    panel = connect(tier="auto", deadline=10)
     first = asyncio.create_task(use(panel))
     await server.received(1)
     first.cancel()
     await use(panel)
-    assert limit_of(panel).per_minute == 300
+    await use(panel)
+    assert asked(server) == 1
+    assert limit_of(panel) == RateLimit.for_tier("starter")
 
 
 async def test_a_tier_that_is_given_is_not_asked_for(server: RawServer, connect: Connect) -> None:
