@@ -9,6 +9,7 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.client import lookup, resource
+from panelica_async.ratelimit import registry
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport import retrying
 from tests.certificates import Certificate, self_signed
@@ -26,6 +27,12 @@ API_SECRET = "sk_test_0123456789abcdef0123456789abcdef"
 
 Connect = Callable[..., PanelicaClient]
 Advance = Callable[[float], None]
+
+
+@pytest.fixture(autouse=True)
+def _unused_keys() -> None:
+    """Let each test find its keys unused, whatever the tests before sent."""
+    registry.forget()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -48,6 +48,7 @@ class RateLimiter:
         may_rise: Whether the panel's word may also lift the limit above `limit`.
         coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is
             borrowed: closing the limiter does not close it.
+        quota: The quota that the limiters of other event loops in this process use too; it keeps its limit.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class RateLimiter:
         learn: bool = True,
         may_rise: bool = True,
         coordinator: Coordinator | None = None,
+        quota: LocalPlaces | None = None,
     ) -> None:
         self._places: Places = (
-            LocalPlaces(limit) if coordinator is None else SharedPlaces(limit, coordinator, self._news)
+            (quota or LocalPlaces(limit)) if coordinator is None else SharedPlaces(limit, coordinator, self._news)
         )
         self._learn = learn
         self._may_rise = may_rise

@@ -100,6 +100,8 @@ class LocalPlaces(Places):
         self._paused_until = -inf
         self._interactive_run = 0
         self._lock = threading.Lock()
+        self.last_used: float = inf
+        """The instant of the last request; infinite before the first."""
 
     @property
     def limit(self) -> RateLimit:
@@ -174,6 +176,7 @@ class LocalPlaces(Places):
     def _take(self, now: float, lane: Lane) -> None:
         self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
         self.quota.take(now, lane)
+        self.last_used = now
 
     @property
     def _bulk_is_due(self) -> bool:

@@ -1,16 +1,31 @@
-"""One limiter for each API key: clients that share a key share its quota."""
+"""One quota for each API key in a process: clients that share a key share it, whatever their event loops.
+
+Each event loop has a limiter of its own, a queue; the limiters of a key take their places from the same quota.
+"""
 
 import asyncio
 import hashlib
+import os
+import threading
+import time
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.ratelimit.places import LocalPlaces
 
-__all__ = ["shared_limiter"]
+__all__ = ["forget", "shared_limiter"]
 
 # A limiter lives as long as a client holds it, the limiters of an event loop no longer than the loop.
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
+
+# What keys have used, for an hour after the last request: a program may run a new event loop for each job.
+_quotas: dict[bytes, LocalPlaces] = {}
+_lock = threading.Lock()
+
+# Seconds: the longest window, and by how much the clocks of event loops differ that take their time from the system.
+_HOUR = 3600.0
+_SAME_CLOCK = 5.0
 
 
 def shared_limiter(
@@ -30,9 +45,33 @@ def shared_limiter(
     Raises:
         RuntimeError: No event loop is running.
     """
-    limiters = _limiters.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    loop = asyncio.get_running_loop()
+    with _lock:
+        limiters = _limiters.setdefault(loop, WeakValueDictionary())
     digest = hashlib.sha256(f"{origin}\n{api_key}".encode()).digest()
     limiter = limiters.get(digest)
     if limiter is None or limiter.closed:
-        limiter = limiters[digest] = RateLimiter(limit, learn=learn, may_rise=may_rise)
+        limiter = RateLimiter(limit, learn=learn, may_rise=may_rise, quota=_quota(loop, digest, limit))
+        limiters[digest] = limiter
     return limiter
+
+
+def forget() -> None:
+    """Forget what the keys of this process have used, as after a fork."""
+    global _lock  # noqa: PLW0603  another thread may have held it when this process was forked
+    _lock = threading.Lock()
+    _quotas.clear()
+
+
+def _quota(loop: asyncio.AbstractEventLoop, digest: bytes, limit: RateLimit) -> LocalPlaces:
+    now = loop.time()
+    if abs(now - time.monotonic()) > _SAME_CLOCK:
+        return LocalPlaces(limit)  # a loop with a clock of its own: its instants say nothing to others
+    with _lock:
+        for key in [key for key, places in _quotas.items() if places.last_used < now - _HOUR and key != digest]:
+            del _quotas[key]
+        return _quotas.setdefault(digest, LocalPlaces(limit))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)

@@ -1,6 +1,9 @@
 import asyncio
+import contextlib
 import gc
+import threading
 
+from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, registry, shared_limiter
 from tests.virtual_time import run
 
@@ -91,3 +94,36 @@ def test_the_key_cannot_be_read_from_the_registry():
         return repr(list(limiters.items()))
 
     assert KEY not in run(main())
+
+
+def test_loops_one_after_another_share_a_quota():
+    async def job() -> int:
+        limiter = shared_limiter(ORIGIN, KEY, RateLimit(per_minute=6, burst=60))
+        return sum(limiter.try_acquire() for _ in range(8))
+
+    assert [asyncio.run(job()) for _ in range(3)] == [6, 0, 0]
+
+
+def test_threads_with_loops_share_a_quota():
+    granted = []
+
+    async def work() -> None:
+        limiter = shared_limiter(ORIGIN, KEY, RateLimit(per_minute=6, burst=60))
+        for _ in range(20):
+            with contextlib.suppress(RateLimitWaitError):
+                await limiter.acquire(max_wait=0)
+                granted.append(1)
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(granted) == 6
+
+
+def test_loops_with_a_clock_of_their_own_share_nothing():
+    async def job() -> bool:
+        return shared_limiter(ORIGIN, KEY, RateLimit(per_minute=1)).try_acquire()
+
+    assert [run(job()), run(job())] == [True, True]
