@@ -7,17 +7,19 @@ from codegen.operations import OperationSource
 from codegen.text import quoted, sentence, wrap
 
 _ERRORS = {
-    "400": ("BadRequestError", "the panel finds the input not valid."),
-    "401": ("AuthenticationError", "key, clock or signature is not accepted."),
-    "403": ("PermissionDeniedError", "the object is not yours, or a plan limit is reached."),
+    "400": ("BadRequestError", "the panel rejected the input."),
+    "401": ("AuthenticationError", "the panel rejected key, clock or signature."),
+    "403": ("PermissionDeniedError", "the owner of the key may not do this."),
     "404": ("NotFoundError", "there is no such object for the owner of this key."),
     "409": ("ConflictError", "the object exists already, or is in use."),
-    "429": ("RateLimitedError", "the quota is used up and the retries are spent."),
-    "500": ("ServerError", "the panel failed."),
+    "429": ("RateLimitedError", "the quota is used up, and the retries are spent or the wait for one is too long."),
+    "500": ("ServerError", "the panel, or the web server before it, failed."),
 }
+_PLAN_LIMIT = "the owner of the key may not do this, or a limit of the hosting plan is reached."
+_RETRIED = "retried when no reply came and after 429, 502, 503 and 504, not after 500."
 _REPEATS = {
-    "read": "Changes nothing; retried on any transient failure.",
-    "idempotent": "Safe to repeat; retried on any transient failure.",
+    "read": f"Changes nothing; {_RETRIED}",
+    "idempotent": f"Safe to repeat; {_RETRIED}",
     "natural-key": "Not repeated once it may have taken effect; when the reply is lost, it is looked up.",
     "unsafe": "Not repeated once it may have taken effect.",
 }
@@ -53,7 +55,7 @@ def _lines(operation: OperationSource) -> Iterator[str]:
 
 
 def _facts(operation: OperationSource) -> str:
-    scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none."
+    scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none by the reference."
     if not operation.signed:
         scope = "Needs no key; neither signed nor counted."
     parts = [scope, _REPEATS[operation.repeat]]
@@ -77,7 +79,10 @@ def _argument_text(argument: Argument) -> str:
 def _returns(operation: OperationSource) -> str:
     text = sentence(operation.result.description)
     if operation.result.kind == "pages":
-        return f"{text} Await it for the first page, or iterate over every item with `async for`."
+        return (
+            f"{text} Await it for the first page, or iterate over every item with `async for`. "
+            "Errors are raised then, a ValueError at once."
+        )
     if operation.result.model == "Acknowledgement":
         return f"{text} What the panel says about it is in `message`."
     if operation.repeat != "read" and operation.result.kind == "model":
@@ -87,22 +92,23 @@ def _returns(operation: OperationSource) -> str:
 
 def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
     if _may_be_invalid(operation):
-        yield "ValueError", "an argument cannot be right; nothing was sent."
-    if operation.scope:
-        yield "MissingScopeError", "the key lacks the scope."
-    for status in operation.errors:
-        yield _ERRORS[status]
-    if "500" not in operation.errors:
-        # Whatever an operation is documented to answer, the web server before the panel may fail.
-        yield _ERRORS["500"]
+        yield "ValueError", "an argument is invalid; nothing was sent."
+    yield "ConfigurationError", "the client is closed, or belongs to another event loop or process."
+    if operation.signed:
+        asks = "" if operation.scope else "; current panels may ask for one here"
+        yield "MissingScopeError", f"the key lacks the scope{asks}."
+    # Whatever an operation is documented to answer, the web server before the panel may fail.
+    for status in dict.fromkeys((*operation.errors, "500")):
+        name, meaning = _ERRORS[status]
+        yield name, _PLAN_LIMIT if status == "403" and operation.method_name == "create" else meaning
     if operation.panel is None:
         yield "UnsupportedOperationError", 'the client has `dialect="panel"`, and current panels do not serve this.'
     if operation.signed:
         yield "RateLimitWaitError", "the wait for quota would be longer than allowed."
     yield "DecodeError", "the panel answered with success, but not in the form promised here."
     if operation.repeat != "read":
-        yield "OutcomeUnknownError", "the call was sent and its fate is not known."
-    yield "TransportError", "nothing came back."
+        yield "OutcomeUnknownError", "the call was sent, and its outcome is unknown."
+    yield "TransportError", "no complete reply came back."
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:

@@ -32,7 +32,7 @@ class FtpAccount(Model):
     home_directory: str | None = field(default=None, metadata={"aliases": ["directory"]})
     """Directory the user is confined to."""
     quota_mb: int | None = None
-    """Space the user may fill in MB; 0 is unlimited."""
+    """Space the user may fill in MB; on current panels 0 is unlimited."""
     used_mb: float | None = None
     """Space the user fills in MB."""
     status: FtpStatus | None = None

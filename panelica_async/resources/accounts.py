@@ -81,7 +81,8 @@ class Accounts(Resource):
         Every account the owner of the key may see. A ROOT key also sees administrators, resellers and root itself: look
         at `role` before acting on an account found by its name.
 
-        Scope: `accounts:read`. Changes nothing; retried on any transient failure.
+        Scope: `accounts:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -90,19 +91,21 @@ class Accounts(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The accounts. Await it for the first page, or iterate over every item with `async for`.
+            The accounts. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
 
@@ -136,19 +139,20 @@ class Accounts(Resource):
             The new account. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             NotFoundError: there is no such object for the owner of this key.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _ACCOUNTS_CREATE,
@@ -166,7 +170,8 @@ class Accounts(Resource):
 
         Returns the account with its plan and what it uses.
 
-        Scope: `accounts:read`. Changes nothing; retried on any transient failure.
+        Scope: `accounts:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the account.
@@ -175,16 +180,17 @@ class Accounts(Resource):
             The account.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_ACCOUNTS_GET, Account, id=id)
 
@@ -202,7 +208,8 @@ class Accounts(Resource):
         Changes what is given and leaves the rest as it is. A new plan takes effect at once. Only `plan_id` is known to
         work on current panels.
 
-        Scope: `accounts:write`. Safe to repeat; retried on any transient failure.
+        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the account.
@@ -215,18 +222,19 @@ class Accounts(Resource):
             The account after the change. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _ACCOUNTS_UPDATE, Account, id=id, plan_id=plan_id, email=email, role=role, full_name=full_name
@@ -237,23 +245,25 @@ class Accounts(Resource):
 
         Deletes the user with everything it owns: domains, files, databases, mailboxes and FTP users.
 
-        Scope: `accounts:delete`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `accounts:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Destructive.
 
         Args:
             id: Id of the account.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_ACCOUNTS_DELETE, id=id)
 
@@ -262,7 +272,8 @@ class Accounts(Resource):
 
         The account is out of use until it is unsuspended; nothing is deleted.
 
-        Scope: `accounts:write`. Safe to repeat; retried on any transient failure.
+        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the account.
@@ -272,18 +283,19 @@ class Accounts(Resource):
             The account is suspended. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
 
@@ -292,7 +304,8 @@ class Accounts(Resource):
 
         The account and its sites are in use again. An account that is not suspended stays as it is.
 
-        Scope: `accounts:write`. Safe to repeat; retried on any transient failure.
+        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the account.
@@ -301,16 +314,17 @@ class Accounts(Resource):
             The account is active again. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)

@@ -108,30 +108,33 @@ class Backups(Resource):
         Every backup the owner of the key may see; a ROOT key sees those of all accounts. One archive may hold domains
         of several.
 
-        Scope: `backups:read`. Changes nothing; retried on any transient failure.
+        Scope: `backups:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
             limit: Items on a page, at least 1. Panels that do not page ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
-            type: Only backups of this type.
-            status: Only backups in this state.
+            type: Only backups of this type, such as `full`.
+            status: Only backups in this state, such as `completed`.
 
         Returns:
-            The backups. Await it for the first page, or iterate over every item with `async for`.
+            The backups. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(
             _BACKUPS_LIST, Backup, page=page, limit=limit, sort=sort, order=order, type=type, status=status
@@ -179,18 +182,19 @@ class Backups(Resource):
             as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _BACKUPS_CREATE,
@@ -238,18 +242,19 @@ class Backups(Resource):
             The restore has started. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _BACKUPS_RESTORE,
@@ -267,23 +272,25 @@ class Backups(Resource):
 
         Deletes the archive. Current panels ask for the scope `backups:restore` instead.
 
-        Scope: `backups:write`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `backups:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Destructive.
 
         Args:
             id: Id of the backup; on current panels its file name.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_BACKUPS_DELETE, id=id)

@@ -88,30 +88,33 @@ class Domains(Resource):
 
         Every domain the owner of the key may see; a ROOT key sees the domains of all accounts.
 
-        Scope: `domains:read`. Changes nothing; retried on any transient failure.
+        Scope: `domains:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
             limit: Items on a page, at least 1. Panels that do not page ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
-            status: Only domains in this state.
+            status: Only domains in this state, such as `active`.
             user_id: Only domains of this account.
 
         Returns:
-            The domains. Await it for the first page, or iterate over every item with `async for`.
+            The domains. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(
             _DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
@@ -146,19 +149,20 @@ class Domains(Resource):
             in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             NotFoundError: there is no such object for the owner of this key.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _DOMAINS_CREATE,
@@ -175,7 +179,8 @@ class Domains(Resource):
 
         Returns the domain with its state, its PHP version and what it uses.
 
-        Scope: `domains:read`. Changes nothing; retried on any transient failure.
+        Scope: `domains:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the domain.
@@ -184,16 +189,17 @@ class Domains(Resource):
             The domain.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_DOMAINS_GET, Domain, id=id)
 
@@ -202,29 +208,32 @@ class Domains(Resource):
 
         Changes what is given and leaves the rest as it is.
 
-        Scope: `domains:write`. Safe to repeat; retried on any transient failure.
+        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the domain.
             php_version: PHP version, such as `8.3`.
-            web_server: Web server, such as `apache`.
+            web_server: Web server: `nginx` or `apache` by the reference, `nginx_apache` or `nginx_only` on current
+                panels.
 
         Returns:
             The domain after the change. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
 
@@ -233,23 +242,25 @@ class Domains(Resource):
 
         Deletes the site with its files, zone, certificates, databases, mailboxes and FTP users.
 
-        Scope: `domains:delete`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `domains:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Destructive.
 
         Args:
             id: Id of the domain.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_DOMAINS_DELETE, id=id)
 
@@ -258,7 +269,8 @@ class Domains(Resource):
 
         The site stops being served until it is unsuspended; nothing is deleted.
 
-        Scope: `domains:write`. Safe to repeat; retried on any transient failure.
+        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the domain.
@@ -267,17 +279,18 @@ class Domains(Resource):
             The domain is suspended. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_DOMAINS_SUSPEND, Acknowledgement, id=id)
 
@@ -286,7 +299,8 @@ class Domains(Resource):
 
         The site is served again. A domain that is not suspended stays as it is.
 
-        Scope: `domains:write`. Safe to repeat; retried on any transient failure.
+        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the domain.
@@ -295,16 +309,17 @@ class Domains(Resource):
             The domain is served again. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_DOMAINS_UNSUSPEND, Acknowledgement, id=id)

@@ -62,7 +62,7 @@ class EmailAccounts(Resource):
 
         Every mailbox the owner of the key may see; a ROOT key sees those of all accounts.
 
-        Scope: `email:read`. Changes nothing; retried on any transient failure.
+        Scope: `email:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -72,19 +72,21 @@ class EmailAccounts(Resource):
             domain_id: Only mailboxes of this domain.
 
         Returns:
-            The mailboxes. Await it for the first page, or iterate over every item with `async for`.
+            The mailboxes. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(
             _EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
@@ -104,25 +106,26 @@ class EmailAccounts(Resource):
             local_part: Part of the address before the `@`, such as `info`.
             domain_id: Id of the domain of the address.
             password: Password of the mailbox.
-            quota_mb: Size limit of the mailbox in MB, at least 1; the panel's default when left out.
+            quota_mb: Size limit of the mailbox in MB, at least 1, such as 1024; the panel's default when left out.
 
         Returns:
             The new mailbox. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             NotFoundError: there is no such object for the owner of this key.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _EMAIL_ACCOUNTS_CREATE,
@@ -138,23 +141,25 @@ class EmailAccounts(Resource):
 
         Deletes the mailbox with all mail in it.
 
-        Scope: `email:delete`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `email:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Destructive.
 
         Args:
             id: Id of the mailbox.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_EMAIL_ACCOUNTS_DELETE, id=id)
 

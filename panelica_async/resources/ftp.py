@@ -63,7 +63,7 @@ class FtpAccounts(Resource):
 
         Every FTP user the owner of the key may see; a ROOT key sees those of all accounts.
 
-        Scope: `ftp:read`. Changes nothing; retried on any transient failure.
+        Scope: `ftp:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -72,19 +72,21 @@ class FtpAccounts(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The FTP users. Await it for the first page, or iterate over every item with `async for`.
+            The FTP users. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
 
@@ -111,26 +113,27 @@ class FtpAccounts(Resource):
             domain_id: Id of the domain whose files the user may reach.
             home_directory: Directory the user is confined to: a full path such as `/home/user1/example.com/public_html`
                 by the reference, a path below the home of the account such as `/example.com` on current panels.
-            quota_mb: Space the user may fill in MB; 0 is unlimited.
+            quota_mb: Space the user may fill in MB, such as 500; 0 is unlimited on current panels.
             user_id: Id of the account that will own the FTP user. Current panels need it.
 
         Returns:
             The new FTP user. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             NotFoundError: there is no such object for the owner of this key.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _FTP_ACCOUNTS_CREATE,
@@ -148,23 +151,25 @@ class FtpAccounts(Resource):
 
         Deletes the login of the FTP user.
 
-        Scope: `ftp:delete`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `ftp:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Destructive.
 
         Args:
             id: Id of the FTP user.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_FTP_ACCOUNTS_DELETE, id=id)
 

@@ -113,7 +113,7 @@ class Plans(Resource):
 
         The hosting plans that accounts can be given, with their limits.
 
-        Scope: `plans:read`. Changes nothing; retried on any transient failure.
+        Scope: `plans:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -122,19 +122,21 @@ class Plans(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The plans. Await it for the first page, or iterate over every item with `async for`.
+            The plans. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
+            a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
 
@@ -174,18 +176,19 @@ class Plans(Resource):
             The new plan. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _PLANS_CREATE,
@@ -219,7 +222,7 @@ class Plans(Resource):
 
         Changes what is given and leaves the rest as it is. The owner of the key must be ROOT or ADMIN.
 
-        Scope: `plans:write`. Safe to repeat; retried on any transient failure.
+        Scope: `plans:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Args:
             id: Id of the plan.
@@ -237,19 +240,20 @@ class Plans(Resource):
             The plan after the change. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _PLANS_UPDATE,

@@ -52,20 +52,23 @@ class ServerServices(Resource):
 
         Every service the panel manages, running or not. Current panels ask for the scope `server:read` instead.
 
-        Scope: `services:read`. Changes nothing; retried on any transient failure.
+        Scope: `services:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Returns:
-            The services. Await it for the first page, or iterate over every item with `async for`.
+            The services. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_SERVER_SERVICES_LIST, Service)
 
@@ -74,26 +77,29 @@ class ServerServices(Resource):
 
         Starts a stopped service. Current panels also accept the scope `server:write`.
 
-        Scope: `services:start`. Safe to repeat; retried on any transient failure.
+        Scope: `services:start`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
-            name: Name of the service, such as `nginx`.
+            name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
+                `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
             The service is started. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_SERVER_SERVICES_START, Acknowledgement, name=name)
 
@@ -103,26 +109,29 @@ class ServerServices(Resource):
         What the service does is down for every account until it is started again; no data is lost. Current panels also
         accept the scope `server:write`.
 
-        Scope: `services:stop`. Safe to repeat; retried on any transient failure.
+        Scope: `services:stop`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
-            name: Name of the service, such as `nginx`.
+            name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
+                `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
             The service is stopped. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_SERVER_SERVICES_STOP, Acknowledgement, name=name)
 
@@ -135,23 +144,25 @@ class ServerServices(Resource):
         Scope: `services:restart`. Not repeated once it may have taken effect.
 
         Args:
-            name: Name of the service, such as `nginx`.
+            name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
+                `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
             The service is restarted. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_SERVER_SERVICES_RESTART, Acknowledgement, name=name)
 
@@ -169,19 +180,21 @@ class Server(Resource):
 
         Load, memory and disk of the whole machine at this moment.
 
-        Scope: `server:read`. Changes nothing; retried on any transient failure.
+        Scope: `server:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Returns:
             The state of the server.
 
         Raises:
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_SERVER_STATUS, ServerStatus)

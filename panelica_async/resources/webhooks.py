@@ -95,7 +95,8 @@ class Webhooks(Resource):
 
         The webhooks of the server with their destinations and events.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure.
+        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -104,19 +105,21 @@ class Webhooks(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The webhooks. Await it for the first page, or iterate over every item with `async for`.
+            The webhooks. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
 
@@ -156,17 +159,18 @@ class Webhooks(Resource):
             The new webhook. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _WEBHOOKS_CREATE,
@@ -185,21 +189,23 @@ class Webhooks(Resource):
 
         The events by category; a server may deliver others than the reference names.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
+        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Not served by current panels.
 
         Returns:
             The events by category.
 
         Raises:
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_WEBHOOKS_EVENTS, WebhookEventCatalog)
 
@@ -208,21 +214,23 @@ class Webhooks(Resource):
 
         Counts the webhooks, and the deliveries of the last 24 hours.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
+        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Not served by current panels.
 
         Returns:
             The statistics.
 
         Raises:
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_WEBHOOKS_STATS, WebhookStats)
 
@@ -231,7 +239,8 @@ class Webhooks(Resource):
 
         Each delivery with the status and the time of its answer.
 
-        Scope: `webhooks:read`. Changes nothing; retried on any transient failure. Not served by current panels.
+        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Not served by current panels.
 
         Args:
             id: Id of the webhook.
@@ -239,21 +248,23 @@ class Webhooks(Resource):
             limit: Items on a page, at least 1. Panels that do not page ignore it.
 
         Returns:
-            One page of deliveries. Await it for the first page, or iterate over every item with `async for`.
+            One page of deliveries. Await it for the first page, or iterate over every item with `async for`. Errors are
+            raised then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
 
@@ -271,16 +282,17 @@ class Webhooks(Resource):
             The test event is sent. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_WEBHOOKS_TEST, Acknowledgement, id=id)

@@ -147,11 +147,19 @@ def test_docstring_opens_with_verb_and_path_and_names_scope_and_errors(name: str
     assert first.startswith(f"{endpoint}: ")
     assert first.endswith(".")
     assert blank == ""
-    assert (f"Scope: `{operation['x-scope']}`." if operation["x-scope"] else "Scope: none.") in text or name == "health"
+    scope = f"Scope: `{operation['x-scope']}`." if operation["x-scope"] else "Scope: none by the reference."
+    assert scope in text or name == "health"
     errors = {"400": "BadRequestError", "404": "NotFoundError", "409": "ConflictError", "429": "RateLimitedError"}
     for status, error in errors.items():
         assert (f"    {error}: " in text) == (status in operation["responses"]), error
     assert ("    OutcomeUnknownError: " in text) == (operation["x-repeat"] != "read")
+    for error in ("ConfigurationError", "ServerError", "DecodeError", "TransportError"):
+        assert f"    {error}: " in text, error
+    for error in ("RateLimitWaitError", "MissingScopeError", "AuthenticationError"):
+        assert (f"    {error}: " in text) == (name != "health"), error
+    is_absent = operation.get("x-panel", {}).get("absent", False)
+    assert ("    UnsupportedOperationError: " in text) == is_absent
+    assert ("Not served by current panels." in text) == is_absent
 
 
 @each_method

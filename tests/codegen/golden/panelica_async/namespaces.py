@@ -45,34 +45,39 @@ class Namespaces:
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.
 
-        Needs no key; neither signed nor counted. Changes nothing; retried on any transient failure.
+        Needs no key; neither signed nor counted. Changes nothing; retried when no reply came and after 429, 502, 503
+        and 504, not after 500.
 
         Returns:
             The API is up.
 
         Raises:
-            ServerError: the panel failed.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
+            ServerError: the panel, or the web server before it, failed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._utility.health()
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key.
 
-        Scope: none. Changes nothing; retried on any transient failure.
+        Scope: none by the reference. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not
+        after 500.
 
         Returns:
             The rate limit.
 
         Raises:
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
+            MissingScopeError: the key lacks the scope; current panels may ask for one here.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._utility.rate_limit()
 
@@ -87,7 +92,7 @@ class Namespaces:
     ) -> Paginator[Finding]:
         """GET /v1/search/{kind}: search everything.
 
-        Scope: `*:*`. Changes nothing; retried on any transient failure.
+        Scope: `*:*`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Args:
             kind: Kind of thing to look for.
@@ -97,36 +102,39 @@ class Namespaces:
             page: Number of the page to return, from 1.
 
         Returns:
-            What was found. Await it for the first page, or iterate over every item with `async for`.
+            What was found. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._utility.search(kind=kind, text=text, order=order, before=before, page=page)
 
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
 
-        Scope: `*:*`. Safe to repeat; retried on any transient failure.
+        Scope: `*:*`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
 
         Raises:
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._utility.reindex()

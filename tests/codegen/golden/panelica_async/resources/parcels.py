@@ -114,34 +114,38 @@ class ParcelsScans(Resource):
     def list(self, id: str, *, page: int | Unset = UNSET) -> Paginator[Scan]:
         """GET /v1/parcels/{id}/scans: list the scans of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried on any transient failure. Not served by current panels.
+        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Not served by current panels.
 
         Args:
             id: Id of the parcel.
             page: Number of the page to return, from 1.
 
         Returns:
-            The scans. Await it for the first page, or iterate over every item with `async for`.
+            The scans. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
+            a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_PARCELS_SCANS_LIST, Scan, id=id, page=page)
 
     async def get(self, id: str, scan_id: str) -> Scan:
         """GET /v1/parcels/{id}/scans/{scan-id}: get a scan of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried on any transient failure.
+        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the parcel.
@@ -151,15 +155,16 @@ class ParcelsScans(Resource):
             The scan.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._one(_PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
 
@@ -186,7 +191,8 @@ class Parcels(Resource):
     ) -> Paginator[Parcel]:
         """GET /v1/parcels: list parcels.
 
-        Scope: `parcels:read`. Changes nothing; retried on any transient failure.
+        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             page: Number of the page to return, from 1.
@@ -195,19 +201,21 @@ class Parcels(Resource):
             status: Only parcels in these states.
 
         Returns:
-            The parcels. Await it for the first page, or iterate over every item with `async for`.
+            The parcels. Await it for the first page, or iterate over every item with `async for`. Errors are raised
+            then, a ValueError at once.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return self._pages(_PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
 
@@ -249,18 +257,19 @@ class Parcels(Resource):
             The new parcel. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
             ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(
             _PARCELS_CREATE,
@@ -280,7 +289,8 @@ class Parcels(Resource):
     async def update(self, id: str, *, note: str | Unset | None = UNSET, fragile: bool | Unset = UNSET) -> Parcel:
         """PATCH /v1/parcels/{id}: change a parcel.
 
-        Scope: `parcels:write`. Safe to repeat; retried on any transient failure.
+        Scope: `parcels:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the parcel.
@@ -291,41 +301,44 @@ class Parcels(Resource):
             The parcel as it is now. What the reply does not show is as in the arguments, or looked up.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/parcels/{id}: destroy a parcel.
 
-        Scope: `parcels:delete`. Safe to repeat; retried on any transient failure. Destructive.
+        Scope: `parcels:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
+        500. Destructive.
 
         Args:
             id: Id of the parcel.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
             NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         await self._run(_PARCELS_DELETE, id=id)
 
@@ -343,24 +356,26 @@ class Parcels(Resource):
             The carrier is on the way. What the panel says about it is in `message`.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            BadRequestError: the panel finds the input not valid.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            BadRequestError: the panel rejected the input.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent and its fate is not known.
-            TransportError: nothing came back.
+            OutcomeUnknownError: the call was sent, and its outcome is unknown.
+            TransportError: no complete reply came back.
         """
         return await self._one(_PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
 
     async def route(self, id: str) -> dict[str, Any]:
         """GET /v1/parcels/{id}/route: get the route of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried on any transient failure.
+        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
+        500.
 
         Args:
             id: Id of the parcel.
@@ -369,14 +384,15 @@ class Parcels(Resource):
             The route, in no fixed form.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
+            ValueError: an argument is invalid; nothing was sent.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
             MissingScopeError: the key lacks the scope.
-            AuthenticationError: key, clock or signature is not accepted.
-            PermissionDeniedError: the object is not yours, or a plan limit is reached.
-            RateLimitedError: the quota is used up and the retries are spent.
-            ServerError: the panel failed.
+            AuthenticationError: the panel rejected key, clock or signature.
+            PermissionDeniedError: the owner of the key may not do this.
+            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
+            ServerError: the panel, or the web server before it, failed.
             RateLimitWaitError: the wait for quota would be longer than allowed.
             DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: nothing came back.
+            TransportError: no complete reply came back.
         """
         return await self._object(_PARCELS_ROUTE, id=id)
