@@ -55,8 +55,9 @@ def message_of(**cells: object) -> str:
 @example(password="+Secret,pass<word")
 @example(password="Tr0ub4dor;p@ss w0rd!")
 def test_a_password_without_quotes_is_whole_or_refused(column: str, cell: str, password: str) -> None:
-    # A quote at the beginning opens one; `::` leaves the password out.
+    # A quote at the beginning opens one; `::` leaves the password out; the other is a second entry with a password.
     assume(not password.startswith(('"', ":")))
+    assume(not re.search(r"[,;|]\s.*:.{8}", password))
     message, found = "", [("", password)]
     try:
         found = found_in(load(**{column: cell.format(password)}))
@@ -76,6 +77,50 @@ def test_a_password_in_quotes_is_whole(column: str, cell: str, password: str, ot
     )
 
     assert [found for _, found in found_in(site)] == [password, other]
+
+
+@pytest.mark.parametrize("separator", [", ", " ; ", "|\t", " |\u00a0"])
+@pytest.mark.parametrize("other", ["Other88bb", '"Other,88"'])
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("mailboxes", "info:{}{}sales:{}"), ("ftp_users", "info:{}{}sales:{}"), ("databases", "a:info:{}{}b:sales:{}")],
+)
+def test_a_blank_before_an_entry_with_a_password(column: str, cell: str, other: str, separator: str) -> None:
+    site = load(**{column: cell.format("Secret99a", separator, other)})
+
+    assert found_in(site) == [("info", "Secret99a"), ("sales", other.strip('"'))]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        ",b:sales:Other88bb",  # no blank
+        ", b",  # no password
+        ", b:sales",
+        ", b:sales:short",
+        ", b:sal es:Other88bb",  # no name
+        ", b:sales!:Other88bb",
+        ", b:sales:Other88bb, c",
+        ", b:sales:Other88bb,c:d:Third77cc",
+        ", :Other88bb",
+        ",\nb:sales:Other88bb",
+    ],
+)
+@pytest.mark.parametrize("column", CELLS)
+def test_anything_else_behind_a_password_is_refused(column: str, rest: str) -> None:
+    if column != "databases":
+        rest = rest.replace("b:", "", 1).replace("c:d:", "c:")
+    message = message_of(**{column: CELLS[column].format("Secret99a") + rest})
+
+    assert UNCLEAR in message
+    assert not re.search("Secret|Other|short|sal", message)
+
+
+@pytest.mark.parametrize(
+    "cell", ["a:info:Secret99a, foo/b:sales:Other88bb", "a:info:Secret99a, b c:sales:Other88bb", "a:info:Secret99a+b"]
+)
+def test_databases_behind_a_password_have_a_form(cell: str) -> None:
+    assert f"databases: entry 1: {UNCLEAR}" in message_of(databases=cell)
 
 
 @given(PASSWORDS)

@@ -7,20 +7,24 @@
 - DNS records are separated by `|` or line breaks only, as TXT records hold the other signs, and are written as in a
   zone file: `www A 192.0.2.10`, `www 300 IN A 192.0.2.10`, `www 1h A 192.0.2.10`, `@ MX 10 mail.example.com`.
 
-A password that is left out is generated. One that anything follows in its cell stands in quotes, or it would not be
-clear where it ends: `info:"a,b", sales`. Within quotes, `""` is a quote. Only line breaks need none, as no password
-holds them. Quotes around a whole entry keep it together too: `"info:a,b"; sales`.
+A password that is left out is generated. Without quotes, a password ends at a line break, or at a separator with a
+blank behind it that an entry with a password follows, in the right form and of 8 characters or more:
+`info:hunter22, sales:hunter33`. One that anything else follows in its cell stands in quotes, or it would not be clear
+where it ends: `info:"a,b", sales`. Within quotes, `""` is a quote. Quotes around a whole entry keep it together too:
+`"info:a,b"; sales`.
 
 In YAML and JSON, an entry may also be a mapping with the keys that the functions here return.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
+from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest import zone_text
-from panelica_async.provision.manifest.fields import trim
+from panelica_async.provision.manifest.fields import DATABASE_TYPES, PASSWORD_LENGTH, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import PRIORITISED
 
@@ -68,19 +72,22 @@ def split(column: str, cell: str) -> list[str]:
         cell: What stands in the cell.
 
     Raises:
-        InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something follows a password
-            that is not in quotes.
+        InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something that is no entry
+            with a password follows a password that is not in quotes.
     """
     if column == "dns":
         return zone_text.split_records(cell)
     entries: list[list[_Field]] = []
     for field in _scan(cell, _SEPARATORS + _MARKS[column]):
         if not entries or field.mark in _SEPARATORS:
-            if entries and field.mark not in _LINE_BREAKS:
-                _require_end(column, entries[-1], f"entry {len(entries)}: {_UNCLEAR}")
             entries.append([])
         entries[-1].append(field)
-    raw = (trim(cell[fields[0].begin : fields[-1].end]) for fields in entries)
+    raw = [trim(cell[parts[0].begin : parts[-1].end]) for parts in entries]
+    for number, (entry, following) in enumerate(itertools.pairwise(entries), start=1):
+        begin = following[0].begin
+        is_end = cell[begin : begin + 1].isspace() and not entry[-1].is_left_out and _is_login(column, raw[number])
+        if not is_end and following[0].mark not in _LINE_BREAKS:
+            _require_end(column, entry, f"entry {number}: {_UNCLEAR}")
     return [entry for entry in raw if entry]
 
 
@@ -127,6 +134,8 @@ READERS: Mapping[str, Callable[[str], Entry]] = {
 }
 """Reader of one entry, by column."""
 _MARKS = {"databases": ":+", "mailboxes": ":", "ftp_users": ":"}
+_NAMES = {"databases": DATABASE_NAME, "mailboxes": MAILBOX_NAME, "ftp_users": FTP_NAME}
+"""What a name with a password may be, by column."""
 
 
 def _account(column: str, entry: str, names: Sequence[str]) -> Entry:
@@ -162,6 +171,22 @@ def _users(fields: Sequence[_Field]) -> list[list[_Field]]:
             users.append([])
         users[-1].append(field)
     return users
+
+
+def _is_login(column: str, entry: str) -> bool:
+    """Return whether an entry has the right form and a password, which a piece of another password hardly has."""
+    try:
+        place, *rest = _fields(column, entry)
+    except InvalidValueError:
+        return False
+    users = [[place, *rest]]
+    if column == "databases":
+        kind, _, name = place.text.rpartition("/")
+        if kind.strip().lower() not in {"", *DATABASE_TYPES} or not DATABASE_NAME.allows(name.strip()):
+            return False
+        users = _users(rest)
+    has_names = all(_NAMES[column].allows(user[0].text.partition("@")[0]) for user in users)
+    return has_names and any(len(field.text) >= PASSWORD_LENGTH for user in users for field in user[1:2])
 
 
 def _require_end(column: str, fields: Sequence[_Field], message: str) -> None:
