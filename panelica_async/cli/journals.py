@@ -33,12 +33,6 @@ class RunFiles:
         stem = path.name.rpartition(_JOURNAL)[0] or path.stem
         return cls(journal=path, passwords=path.parent / f"{stem}{_PASSWORDS}")
 
-    @property
-    def number(self) -> int:
-        """Number of a journal that an earlier version set aside, as in `launch.journal.1.db`; 0 of any other."""
-        text = self.journal.name.rpartition(_JOURNAL)[2].removesuffix(".db").removeprefix(".")
-        return int(text) if text.isdecimal() else 0
-
 
 @attrs.frozen(kw_only=True)
 class Owner:
@@ -93,7 +87,7 @@ def files_for(state: StateDirectory, manifest: Path, base_url: str) -> RunFiles:
     """
     mine = [owner for owner in owners_of(state, manifest) if owner.base_url == base_url]
     if mine:
-        return min(mine, key=lambda owner: owner.files.number).files
+        return max(mine, key=lambda owner: owner.last_run).files
     digest = hashlib.sha256(f"{seen_from(_plain(state, manifest), manifest)}\n{base_url}".encode()).hexdigest()
     for stem in (manifest.stem, f"{manifest.stem}-{digest[:8]}"):
         files = RunFiles.of_journal(state.state_dir / f"{stem}{_JOURNAL}.db")

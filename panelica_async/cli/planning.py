@@ -12,7 +12,6 @@ from panelica_async.cli.connection import Panel
 from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import Output
 from panelica_async.cli.wording import (
-    KINDS,
     duration,
     moment,
     number,
@@ -21,10 +20,9 @@ from panelica_async.cli.wording import (
     quota,
     remark_lines,
     several,
-    thing,
 )
 from panelica_async.facts import TIERS
-from panelica_async.provision import Journal, Manifest, Plan, Verdict
+from panelica_async.provision import Journal, Manifest, Plan, StepKind, Verdict
 
 _OBSTACLES = {Verdict.CONFLICT: ("in the way", "red"), Verdict.UNKNOWN: ("in doubt", "yellow")}
 _IN_THE_WAY = {Verdict.CONFLICT, Verdict.BLOCKED}
@@ -38,8 +36,7 @@ async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: O
     """
     if journal.runs and journal.runs[-1].finished_at is None:
         output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
-    plan = await _build(panel, manifest, journal, output)
-    return plan.updated(journal)
+    return await _build(panel, manifest, journal, output)
 
 
 async def look(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
@@ -108,7 +105,7 @@ def _counts(plan: Plan) -> Table:
     )
     for column in table.columns[1:]:
         column.justify = "right"
-    for kind, (_, name) in KINDS.items():
+    for kind in StepKind:
         if counts := plan.counts.get(kind):
             in_the_way = sum(counts.get(verdict, 0) for verdict in _IN_THE_WAY)
             cells = (
@@ -117,7 +114,7 @@ def _counts(plan: Plan) -> Table:
                 in_the_way,
                 counts.get(Verdict.UNKNOWN, 0),
             )
-            table.add_row(name, *(number(cell) if cell else "-" for cell in cells))
+            table.add_row(kind.plural, *(number(cell) if cell else "-" for cell in cells))
     return table
 
 
@@ -128,7 +125,7 @@ def _obstacles(plan: Plan) -> Table | None:
     return object_table(
         (
             planned.step.site,
-            thing(planned.step.kind, planned.step.key),
+            planned.step.label,
             Text(*_OBSTACLES[planned.verdict]),
             planned.reason or "",
         )

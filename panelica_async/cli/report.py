@@ -25,7 +25,6 @@ from panelica_async.cli.wording import (
     remark_lines,
     sent,
     several,
-    thing,
 )
 from panelica_async.errors import PanelicaError
 from panelica_async.provision import (
@@ -152,7 +151,7 @@ class RunReport:
     def _all_remarks(self) -> tuple[Remark, ...]:
         """What the plan remarked, and what is to be known of objects that are there."""
         steps = {step.step.id: step for outcome in self.ending.outcomes for step in outcome.steps if step.remark}
-        found = (Remark(thing(step.step.kind, step.step.key), step.remark) for step in steps.values() if step.remark)
+        found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
         return (*self.remarks, *found)
 
     def _summary(self) -> Text:
@@ -221,4 +220,4 @@ def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) 
 
 def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:
     reference = f" (request {step.request_id})" if step.request_id else ""
-    return outcome.domain, thing(step.step.kind, step.step.key), Text(*_BAD[step.status]), f"{step.reason}{reference}"
+    return outcome.domain, step.step.label, Text(*_BAD[step.status]), f"{step.reason}{reference}"

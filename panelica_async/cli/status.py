@@ -23,10 +23,9 @@ from panelica_async.cli.wording import (
     object_table,
     pending_line,
     print_labelled,
-    record_name,
     several,
-    thing,
 )
+from panelica_async.core.redaction import first_few
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Record, Run, State, is_removable
 from panelica_async.provision.steps import steps_of
 
@@ -172,7 +171,7 @@ class JournalStatus:
             "bad": [
                 {
                     "kind": record.kind.value,
-                    "name": record_name(record),
+                    "name": record.key,
                     "site": record.site,
                     "state": record.state.value,
                     "reason": record.reason,
@@ -182,7 +181,7 @@ class JournalStatus:
                 for record in self.bad
             ],
             "password_note": self.password_note,
-            "pending_certificates": [record_name(record) for record in self.pending],
+            "pending_certificates": [record.key for record in self.pending],
             "next_command": self.next_command,
         }
 
@@ -241,13 +240,11 @@ def lost_passwords(manifest: Manifest, records: Mapping[str, Record], passwords:
     names = [step.key for step in created if step.id not in kept]
     if not names:
         return None
-    more = f" and {number(len(names) - _NAMES_SHOWN)} more" if len(names) > _NAMES_SHOWN else ""
     return (
         f"Note: the generated passwords of {several(len(names), 'object')} are not in {passwords} any more"
-        f" ({', '.join(names[:_NAMES_SHOWN])}{more}). Set new ones in the panel."
+        f" ({first_few(names, _NAMES_SHOWN)}). Set new ones in the panel."
     )
 
 
 def _row(record: Record) -> tuple[str, str, Text, str]:
-    name = thing(record.kind, record_name(record))
-    return record.site, name, Text(*_BAD[record.state]), record.reason or ""
+    return record.site, record.label, Text(*_BAD[record.state]), record.reason or ""

@@ -18,7 +18,8 @@ from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.traffic import Traffic
-from panelica_async.cli.wording import moment, number, object_table, print_labelled, record_name, sent, several, thing
+from panelica_async.cli.wording import moment, number, object_table, print_labelled, sent, several
+from panelica_async.core.redaction import first_few
 from panelica_async.provision import Journal, Record, Removal, RemovalStatus, State, is_removable, undo
 
 _SITES_SHOWN = 3
@@ -81,7 +82,7 @@ class UndoReport:
             "objects": [
                 {
                     "kind": removal.record.kind.value,
-                    "name": record_name(removal.record),
+                    "name": removal.record.key,
                     "site": removal.record.site,
                     "status": removal.status.value,
                     "reason": removal.reason,
@@ -202,8 +203,7 @@ def _description(journals: list[Journal]) -> str:
     if started := [run.started_at for journal in journals for run in journal.runs]:
         parts.append(f"last run {moment(max(started))}")
     if sites:
-        more = f" and {number(len(sites) - _SITES_SHOWN)} more" if len(sites) > _SITES_SHOWN else ""
-        parts.append(f"sites {', '.join(sites[:_SITES_SHOWN])}{more}")
+        parts.append(f"sites {first_few(sites, _SITES_SHOWN)}")
     return ", ".join(parts)
 
 
@@ -222,5 +222,4 @@ def _interrupted(record: Record, noted: Record) -> Removal:
 
 def _row(removal: Removal) -> tuple[str, str, Text, str]:
     record = removal.record
-    name = thing(record.kind, record_name(record))
-    return record.site, name, Text(*_STATUSES[removal.status]), removal.reason or ""
+    return record.site, record.label, Text(*_STATUSES[removal.status]), removal.reason or ""

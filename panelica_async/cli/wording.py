@@ -11,20 +11,8 @@ from rich.text import Text
 
 from panelica_async import RateLimit
 from panelica_async.cli.traffic import Traffic
-from panelica_async.core.redaction import one_line
-from panelica_async.provision import Record, Remark, SiteStatus, StepKind
-
-KINDS = {
-    StepKind.ACCOUNT: ("account", "accounts"),
-    StepKind.DOMAIN: ("domain", "domains"),
-    StepKind.DNS_RECORD: ("DNS record", "DNS records"),
-    StepKind.CERTIFICATE: ("certificate", "certificates"),
-    StepKind.DATABASE: ("database", "databases"),
-    StepKind.DATABASE_USER: ("database user", "database users"),
-    StepKind.MAILBOX: ("mailbox", "mailboxes"),
-    StepKind.FTP_USER: ("FTP user", "FTP users"),
-}
-"""Kinds of objects, one and several of them."""
+from panelica_async.core.redaction import first_few, one_line
+from panelica_async.provision import Remark, SiteStatus
 
 SITES = {
     SiteStatus.DONE: ("done", "green"),
@@ -34,7 +22,6 @@ SITES = {
     SiteStatus.SKIPPED: ("not finished", "yellow"),
 }
 """What became of a site, and the colour of it."""
-
 
 _REMARKS = 20
 """How many remarks are printed; all of them are in the data."""
@@ -80,16 +67,6 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def thing(kind: StepKind, name: str) -> str:
-    """Name an object, such as `DNS record www.example.com A`."""
-    return f"{KINDS[kind][0]} {name}"
-
-
-def record_name(record: Record) -> str:
-    """Return the name of the object a journal's record is about."""
-    return record.id.removeprefix(f"{record.kind}:")
-
-
 def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     """Make a table of objects: site, object, what became of it, reason."""
     table = Table("site", "object", "", "reason", box=None, header_style="bold", pad_edge=False)
@@ -113,8 +90,7 @@ def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
     for remark in remarks:
         places.setdefault(remark.text, []).append(remark.where)
     for text, all_places in itertools.islice(places.items(), _REMARKS):
-        more = f" and {number(len(all_places) - _PLACES)} more" if len(all_places) > _PLACES else ""
-        yield f"Note: {text} ({', '.join(all_places[:_PLACES])}{more})."
+        yield f"Note: {text} ({first_few(all_places, _PLACES)})."
     if len(places) > _REMARKS:
         yield f"{several(len(places) - _REMARKS, 'more note')}: see --json."
 

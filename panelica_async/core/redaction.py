@@ -4,7 +4,7 @@ Data is judged by the names of its keys, free text by what stands around a value
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote_plus
 
 from panelica_async.core.json_codec import JsonValue
@@ -104,6 +104,12 @@ def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:
     """Put text on one line of at most `limit` characters, ending in `…` when something was cut."""
     line = one_line(text)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return the first names of a list and how many more there are, as in `a, b and 1,000 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def one_line(text: str) -> str:

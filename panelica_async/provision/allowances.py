@@ -7,13 +7,13 @@ from panelica_async.models.plans import Plan
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.provision.steps import AccountStep, DomainStep, Step, StepKind, find_plans, shown
 
-_LIMITS: Mapping[StepKind, tuple[str, str]] = {
-    StepKind.DOMAIN: ("max_domains", "domains"),
-    StepKind.DATABASE: ("max_databases", "databases"),
-    StepKind.MAILBOX: ("max_email_accounts", "mailboxes"),
-    StepKind.FTP_USER: ("max_ftp_accounts", "FTP users"),
+_LIMITS: Mapping[StepKind, str] = {
+    StepKind.DOMAIN: "max_domains",
+    StepKind.DATABASE: "max_databases",
+    StepKind.MAILBOX: "max_email_accounts",
+    StepKind.FTP_USER: "max_ftp_accounts",
 }
-"""Kinds that a plan limits: the field of the plan, and what the objects are called."""
+"""Kinds that a plan limits, with the field of the plan."""
 _VERSIONS = 20
 """How many PHP versions a reason names."""
 
@@ -54,13 +54,12 @@ class Allowances:
             return f"the plan {shown(plan.name)} offers PHP {versions}, not {step.php_version}"
         if step.kind not in _LIMITS:
             return None
-        field, objects = _LIMITS[step.kind]
-        limit: int | None = getattr(plan, field)
+        limit: int | None = getattr(plan, _LIMITS[step.kind])
         used = self._wanted[account.id, step.kind] + self._used[self._ids.get(account.id) or "", step.kind]
         # -1 is unlimited (panel-facts D.3). Guess: so is every other negative number; 0 is none, as for cron jobs.
         if limit is not None and 0 <= limit <= used:
             taken = ", and all of them are taken" if limit else ""
-            return f"the plan {shown(plan.name)} allows {account.key!r} {limit or 'no'} {objects}{taken}"
+            return f"the plan {shown(plan.name)} allows {account.key!r} {limit or 'no'} {step.kind.plural}{taken}"
         self._wanted[account.id, step.kind] += 1
         return None
 

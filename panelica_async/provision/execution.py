@@ -108,7 +108,7 @@ class Execution:
         """Create the object, unless one it builds on is missing or its kind is refused."""
         missing = next((parent for parent in step.parents if parent.id not in self._ids), None)
         if missing is not None:
-            reason = f"builds on the {missing.kind} {missing.key}, which is not there"
+            reason = f"builds on the {missing.label}, which is not there"
             return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
         if error := self._refused.get(step.kind):
             return _failure(step, error)

@@ -4,10 +4,11 @@ Databases, mailboxes, FTP users and domains are told by their ids, database user
 their names. Files are not looked at.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from panelica_async.core.redaction import first_few
 from panelica_async.models.dns import DnsRecord
 from panelica_async.provision.manifest.records import identity
 from panelica_async.provision.snapshot import Snapshot
@@ -65,7 +66,4 @@ def _is_added(row: DnsRecord, domain: str, own: Collection[str | None]) -> bool:
 
 
 def _in_words(names: Sequence[str]) -> str:
-    unique = Counter(names)
-    shown = ", ".join(list(unique)[:_SHOWN])
-    more = f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
-    return f"it holds what was not created here: {shown}{more}"
+    return f"it holds what was not created here: {first_few(list(dict.fromkeys(names)), _SHOWN)}"

@@ -38,22 +38,21 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
         record: The record, of a kind that the panel's lists show by name.
         snapshot: What the panel has: accounts and domains.
     """
-    key = record.id.removeprefix(f"{record.kind}:")
     if record.kind is StepKind.ACCOUNT:
         # The address is not noted; an empty one is compared with nothing.
-        return Sought(AccountStep(site=record.site, owner=Owner(username=key, email="")), {})
+        return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
     domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
-    row = next((row for row in snapshot.domains if row.id == domain_id), None)
+    row = snapshot.domains_by_id.get(domain_id or "")
     account_id = record.parent_id if row is None else row.user_id
-    owner = next((row.username for row in snapshot.accounts if row.id == account_id), "")
-    account = AccountStep(site=record.site, owner=Owner(username=owner))
+    owner = snapshot.accounts_by_id.get(account_id or "")
+    account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
     domain = DomainStep(site=record.site, account=account)
     ids = {account.id: account_id, domain.id: domain_id}
-    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, key, domain), ids)
+    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
 
 
-def _in_domain(record: Record, key: str, domain: DomainStep) -> Step:
-    site = record.site
+def _in_domain(record: Record, domain: DomainStep) -> Step:
+    site, key = record.site, record.key
     own_key = without_owner(key)
     is_shared = own_key != key
     match record.kind:

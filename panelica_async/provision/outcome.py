@@ -126,7 +126,7 @@ class SiteOutcome:
             return cls(domain=domain, status=status, steps=tuple(steps))
         first, *others = [step for step in steps if step.status in worst]
         more = f" (and {len(others)} more)" if others else ""
-        reason = f"{first.step.kind} {first.step.key}: {first.reason}{more}"
+        reason = f"{first.step.label}: {first.reason}{more}"
         return cls(domain=domain, status=status, steps=tuple(steps), reason=reason, hint=first.hint)
 
     def to_dict(self) -> dict[str, Any]:

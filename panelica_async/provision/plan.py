@@ -230,7 +230,7 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
         return _decide_settled(step, view, record, decided)
     for parent in step.parents:
         if decided[parent.id].verdict not in _READY:
-            reason = f"builds on {parent.id}"
+            reason = f"builds on the {parent.label}"
             if step.id in view.doubtful:
                 return PlannedStep(step=step, verdict=Verdict.UNKNOWN, reason=f"sent by an earlier run, and {reason}")
             return PlannedStep(step=step, verdict=Verdict.BLOCKED, reason=reason)

@@ -58,6 +58,16 @@ class Record:
     """Id of the failed request, to quote to the panel's support."""
 
     @property
+    def key(self) -> str:
+        """Natural key of the object, such as `info@example.com`."""
+        return self.id.removeprefix(f"{self.kind}:")
+
+    @property
+    def label(self) -> str:
+        """What people call the object, such as `mailbox info@example.com`."""
+        return f"{self.kind.label} {self.key}"
+
+    @property
     def is_settled(self) -> bool:
         """Whether the object is known to exist."""
         return self.state in {State.DONE, State.FOUND, State.UNCERTAIN}

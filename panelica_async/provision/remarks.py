@@ -31,13 +31,13 @@ def remarks_on(
         if isinstance(step, DomainStep):
             yield from _on_domain(step, ids, snapshot)
         elif isinstance(step, CertificateStep) and snapshot.certificates_by_domain.get(ids.get(step.domain.id)):
-            yield Remark(_name(step), _ORDERED_ANEW)
+            yield Remark(step.label, _ORDERED_ANEW)
     yield from _records_that_stay([*existing, *new], ids, snapshot)
 
 
 def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
     """Yield a remark for each object that has a password in the manifest: whether it has this one, no list shows."""
-    yield from (Remark(_name(step), THERE_ALREADY) for step in existing if step.password is not None)
+    yield from (Remark(step.label, THERE_ALREADY) for step in existing if step.password is not None)
 
 
 def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
@@ -45,18 +45,18 @@ def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: S
     for parent in parents.values():
         row = snapshot.accounts_by_id.get(ids[parent.id] or "") or snapshot.domains_by_id.get(ids[parent.id] or "")
         if row is not None and (row.status or "").lower() == "suspended":
-            yield Remark(_name(parent), _SUSPENDED)
+            yield Remark(parent.label, _SUSPENDED)
 
 
 def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
     offered = snapshot.php_versions
     if step.php_version and offered and step.php_version not in offered:
-        yield Remark(_name(step), f"no plan of the panel offers PHP {step.php_version}")
+        yield Remark(step.label, f"no plan of the panel offers PHP {step.php_version}")
     labels = step.site.split(".")
     for begin in range(1, len(labels) - 1):
         row = snapshot.domains_by_name.get(".".join(labels[begin:]))
         if row is not None and row.user_id is not None and row.user_id != ids.get(step.account.id):
-            yield Remark(_name(step), f"the domain lies within {shown(row.domain)}, which belongs to another account")
+            yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
 
 
 def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
@@ -81,7 +81,3 @@ def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], 
                 why = clash(name, kind, content, kind, replacements[0])
                 text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
                 yield Remark(f"{steps[0].site} {shown(f'{name} {kind} {content}')}", text)
-
-
-def _name(step: Step) -> str:
-    return f"{step.kind.replace('_', ' ')} {step.key}"

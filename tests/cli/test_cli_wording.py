@@ -4,7 +4,7 @@ import pytest
 
 from panelica_async import RateLimit
 from panelica_async.cli.output import error_data, to_json
-from panelica_async.cli.wording import KINDS, SITES, duration, next_command, quota, remark_lines, several
+from panelica_async.cli.wording import SITES, duration, next_command, quota, remark_lines, several
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
 
@@ -43,7 +43,18 @@ def test_quota() -> None:
 
 
 def test_everything_has_a_word() -> None:
-    assert set(KINDS) == set(StepKind)
+    assert [kind.label for kind in StepKind] == [
+        "account",
+        "domain",
+        "DNS record",
+        "certificate",
+        "database",
+        "database user",
+        "mailbox",
+        "FTP user",
+    ]
+    assert StepKind.MAILBOX.plural == "mailboxes"
+    assert StepKind.DNS_RECORD.plural == "DNS records"
     assert set(SITES) == set(SiteStatus)
 
 

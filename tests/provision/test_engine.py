@@ -479,7 +479,7 @@ async def test_users_that_cannot_be_told_apart_stay_in_doubt(box: Sandbox, tmp_p
     assert outcome.status is SiteStatus.UNKNOWN
     assert outcome.calls == 0
     assert outcome.reason == (
-        "database_user mysql/d:u: the panel does not list the users of a database by name (and 1 more)"
+        "database user mysql/d:u: the panel does not list the users of a database by name (and 1 more)"
     )
 
 

@@ -108,7 +108,7 @@ def test_an_owner_without_an_address_must_exist() -> None:
         "conflict",
         "there is no account 'alder'; give an e-mail address to have it created",
     )
-    assert decided["domain:alder.example"] == ("blocked", "builds on account:alder")
+    assert decided["domain:alder.example"] == ("blocked", "builds on the account alder")
     assert {verdict for step, (verdict, _) in decided.items() if step != "account:alder"} == {"blocked"}
 
 
@@ -441,8 +441,8 @@ def test_an_uncertain_step_stays_so_when_what_it_builds_on_is_a_conflict() -> No
     decided = {planned.step.id: (planned.verdict.value, planned.reason) for planned in plan.steps}
 
     assert decided["domain:alder.example"][0] == "conflict"
-    assert decided[step_id] == ("unknown", "sent by an earlier run, and builds on domain:alder.example")
-    assert decided["ftp_user:deploy"] == ("blocked", "builds on domain:alder.example")
+    assert decided[step_id] == ("unknown", "sent by an earlier run, and builds on the domain alder.example")
+    assert decided["ftp_user:deploy"] == ("blocked", "builds on the domain alder.example")
 
 
 def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import attrs
 
 from panelica_async.client.client import PanelicaClient
+from panelica_async.core.redaction import first_few
 from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
@@ -121,9 +122,7 @@ def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
 
 
 def _names(snapshot: Snapshot) -> str:
-    names = sorted({plan.name for plan in snapshot.plans})
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(shown, names[:_NAMED])) + more if names else "none"
+    return first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED) or "none"
 
 
 def _same(have: str | None, want: str) -> bool:

@@ -33,6 +33,16 @@ class StepKind(enum.StrEnum):
     MAILBOX = "mailbox"
     FTP_USER = "ftp_user"
 
+    @property
+    def label(self) -> str:
+        """What people call one such object, such as `DNS record`."""
+        return self.value.replace("_", " ").replace("dns", "DNS").replace("ftp", "FTP")
+
+    @property
+    def plural(self) -> str:
+        """What people call several of them, such as `DNS records`."""
+        return f"{self.label}es" if self is StepKind.MAILBOX else f"{self.label}s"
+
 
 class Likeness(enum.Enum):
     """How what exists compares with what a step wants."""
@@ -136,6 +146,11 @@ class Step(abc.ABC):
     def id(self) -> str:
         """Kind and natural key, such as `mailbox:info@example.com`; no two steps of a plan share it."""
         return f"{self.kind}:{self.key}"
+
+    @property
+    def label(self) -> str:
+        """What people call the object, such as `mailbox info@example.com`."""
+        return f"{self.kind.label} {self.key}"
 
     @property
     @abc.abstractmethod

@@ -65,7 +65,7 @@ class DomainStep(Step):
         if domain is None:
             return ABSENT
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
-            holder = next((each for each in view.snapshot.accounts if each.id == domain.user_id), None)
+            holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
             return different(f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}")
         if self.php_version and domain.php_version and domain.php_version != self.php_version:
             return different(f"the domain runs PHP {shown(domain.php_version)}, not {self.php_version}")
