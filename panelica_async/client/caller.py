@@ -18,6 +18,7 @@ from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaErro
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.options import CallOptions
+from panelica_async.transport.quota import AskQuota
 from panelica_async.transport.transport import Transport
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Caller:
         transport: Shared by all variants.
         options: How calls are made.
         dialect: Which of its wire forms an operation takes.
-        learn_quota: Awaited before a signed call when the quota is not known; None for the call that asks for it.
+        ask_quota: Asks for the quota of the key while it is not known; None for the call that asks.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Caller:
         transport: Transport,
         options: CallOptions,
         dialect: Dialect,
-        learn_quota: Callable[[], Awaitable[None]] | None,
+        ask_quota: AskQuota | None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect: Dialect = dialect
-        self._learn_quota = learn_quota
+        self._ask_quota = ask_quota
         self._timeouts = transport.timeouts.of(options.timeout)
 
     def call(
@@ -134,7 +135,7 @@ class Caller:
             self.transport.lists.changed(call.operation)
         try:
             try:
-                await self.transport.send(call, self._learn_quota)
+                await self.transport.send(call, self._ask_quota)
                 raw = self._success(call)
                 # Decoding megabytes takes long; other calls go on meanwhile.
                 is_large = len(raw.body) > _LARGE

@@ -1,9 +1,9 @@
 """The client."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import aiohttp
 import attrs
@@ -28,6 +28,9 @@ from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.tls import TlsSetting, require_encryption
 from panelica_async.transport.transport import Transport
 
+if TYPE_CHECKING:
+    from panelica_async.models.utility import RateLimitStatus
+
 
 class PanelicaClient(Namespaces):
     """A client of one panel, with one API key.
@@ -46,7 +49,7 @@ class PanelicaClient(Namespaces):
         api_key: Public half of the key, `pk_live_…`. Default: `PANELICA_API_KEY`.
         api_secret: Secret half, `sk_live_…`. Default: `PANELICA_API_SECRET`.
         tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
-            panel before the first call, with a call or two, and takes `starter` when it does not say.
+            panel beside the first call, with a call or two, and takes `starter` until and unless it says.
         session: A session to borrow; it is never closed. Default: one of its own, closed with the client.
         timeout: Seconds for one attempt, from sending to the last byte of the reply. Connecting ends with a
             `ConnectError` after half of it, and after 10 s at most.
@@ -115,7 +118,7 @@ class PanelicaClient(Namespaces):
         self._base_url = base_url
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
-        self._caller = Caller(transport, options, dialect, self._learn_quota)
+        self._caller = Caller(transport, options, dialect, self._ask_quota)
 
     @property
     def base_url(self) -> str:
@@ -268,17 +271,16 @@ class PanelicaClient(Namespaces):
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
 
-    async def _learn_quota(self) -> None:
-        """Ask the panel for the quota, before the first call that counts."""
+    async def _ask_quota(self) -> "RateLimitStatus":
+        """Ask the panel for the quota of the key."""
         from panelica_async.client.tier import ask_limit  # noqa: PLC0415 - models are loaded when a call is made
 
-        asking = Caller(self._transport, _IMPATIENT, self._dialect, None)
-        await self._transport.keys.current.quota.learn(partial(ask_limit, asking))
+        return await ask_limit(Caller(self._transport, _ASKING, self._dialect, None))
 
 
 def _is_derived(kind: type, name: str) -> bool:
     return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)
 
 
-_IMPATIENT = CallOptions(timeout=10.0, deadline=15.0, max_retries=1)
-"""For asking for the quota: a panel that does not answer must not hold up the call that waits for it."""
+_ASKING = CallOptions(timeout=10.0, max_retries=1)
+"""For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""

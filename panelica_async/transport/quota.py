@@ -1,8 +1,9 @@
 """The quota of a client's key: which limiter it passes, and what that is set to."""
 
 import asyncio
-import contextvars
 import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,19 @@ from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
 from panelica_async.ratelimit.feedback import is_count
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from panelica_async.models.utility import RateLimitStatus
+
+AskQuota = Callable[[], Awaitable["RateLimitStatus"]]
+"""Asks the panel for the quota of the key."""
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
 # Failures that say nothing about the next time, and seconds until then. A refused key may get its right secret.
 _PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
 _ASK_AGAIN_AFTER = 60.0
-# Seconds from the question on for which calls wait for the answer. Then they go, at the slowest tier until it comes.
-_PATIENCE = 1.0
+# Seconds from the first question on for which calls wait for its answer. Then they go, at the slowest tier until it
+# comes: those that wait for quota go on at the right pace then.
+_PATIENCE = 0.5
 _log = logging.getLogger("panelica_async")
 
 
@@ -65,8 +68,9 @@ class KeyQuota:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
         # Time of the event loop from which on the panel is asked.
         self._ask_at = -inf if given is None and tier == AUTO else inf
-        self._asking: asyncio.Task[None] | None = None
-        self._asked_at = -inf
+        self._question: asyncio.Task[None] | None = None
+        # Until when calls wait for the answer; None before the first question.
+        self._patient_until: float | None = None
 
     def of_key(self, api_key: str) -> "KeyQuota":
         """Return the quota of another key of the same panel, under the same settings.
@@ -94,32 +98,40 @@ class KeyQuota:
         return self._limiter
 
     def is_due(self) -> bool:
-        """Tell whether the panel is to be asked for the quota."""
+        """Return whether the panel is to be asked for the quota, or has not answered yet."""
         return self._ask_at < inf and _now() >= self._ask_at
 
-    async def learn(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
-        """Set the limiter to what the panel says, if it was not asked yet; wait for the answer for a second at most.
+    async def learn(self, ask: AskQuota, *, within: float = inf) -> None:
+        """Ask the panel for the limit, beside the calls, and wait a moment for the first answer.
 
-        The limiter stays as it is, at first at the slowest tier, when the panel does not say: for good when it
-        refuses, for a minute when it cannot be reached, is busy, or does not know the key.
+        The limiter stays as it is, at first at the slowest tier, until the panel has answered, and when it does not
+        say: for good when it refuses, for a minute when it cannot be reached, is busy, or does not know the key.
+
+        Args:
+            ask: Asks the panel. It runs in a task of its own, which no caller's cancellation ends.
+            within: Seconds that the caller can spare.
         """
         if not self.is_due():
             return
-        if self._asking is None or self._asking.done():
-            self._asked_at = _now()
-            # A task of its own: the caller that happens to be first may give up, and its context is not to be kept.
-            self._asking = asyncio.Task(self._ask(ask), loop=asyncio.get_running_loop(), context=contextvars.Context())
-        left = self._asked_at + _PATIENCE - _now()
-        if left > 0:
-            await asyncio.wait({self._asking}, timeout=left)
+        now = _now()
+        if self._question is None or self._question.done():
+            # A context of its own: the call that happens to be the first may end long before.
+            self._question = asyncio.create_task(self._ask(ask), context=Context())
+            if self._patient_until is None:
+                self._patient_until = now + _PATIENCE
+        if self._patient_until is not None and (wait := min(within, self._patient_until - now)) > 0:
+            await asyncio.wait((self._question,), timeout=wait)
 
-    async def _ask(self, ask: "Callable[[], Awaitable[RateLimitStatus]]") -> None:
+    async def _ask(self, ask: AskQuota) -> None:
+        again_at = _now() + _ASK_AGAIN_AFTER
         try:
             self._apply(await ask())
-            self._ask_at = inf
+            again_at = inf
         except PanelicaError as error:
             _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
-            self._ask_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
+            again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
+        finally:
+            self._ask_at = again_at
 
     def _apply(self, status: "RateLimitStatus") -> None:
         limiter = self.limiter()
@@ -130,11 +142,18 @@ class KeyQuota:
         )
 
     def dismiss(self, owner: object) -> None:
-        """Refuse what waits on behalf of a closing client."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Refuse what waits on behalf of an owner that does not use this quota any more, and ask for it no longer."""
+        if self._question is not None:
+            self._question.cancel()
         if self._limiter is not None:
             self._limiter.dismiss(owner)
+
+    async def close(self, owner: object) -> None:
+        """Dismiss an owner, and wait for the end of the question."""
+        question = self._question
+        self.dismiss(owner)
+        if question is not None and not question.done():
+            await asyncio.wait((question,))
 
 
 def _limit_of(status: "RateLimitStatus") -> RateLimit:

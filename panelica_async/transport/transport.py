@@ -2,9 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import lru_cache, partial
+from math import inf
 
 import aiohttp
 from aiohttp import hdrs
@@ -21,6 +20,8 @@ from panelica_async.transport.limiting import LimitingMiddleware
 from panelica_async.transport.lists import Lists
 from panelica_async.transport.lost import outcome_unknown
 from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.options import CallOptions
+from panelica_async.transport.quota import AskQuota
 from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
 from panelica_async.transport.sessions import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
@@ -30,6 +31,8 @@ from panelica_async.transport.tls import TlsSetting, verification
 _CONNECT_TIMEOUT = 10.0
 """Seconds to make a connection, TLS included."""
 _DEADLINE_HINT = "Allow the call more time with deadline=; waits for quota and for retries count."
+_SHARE_FOR_QUOTA = 0.1
+"""The part of its time that a call waits at most for what the panel says about the quota."""
 _JSON = "application/json"
 _CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
 
@@ -76,13 +79,13 @@ class Transport:
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
 
-    async def send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
+    async def send(self, call: Call, ask_quota: AskQuota | None) -> None:
         """Send a request; the call has the reply then, whatever its status.
 
         Args:
             call: What to send, and how.
-            learn_quota: Awaited first, within the deadline, when the quota of the key is not known; None for a call
-                that asks for it.
+            ask_quota: Asks for the quota of the key while it is not known, beside the call; None for the call that
+                asks.
 
         Raises:
             TransportError: Nothing came back, and nothing was done.
@@ -92,9 +95,9 @@ class Transport:
         """
         try:
             if call.options.deadline is None:
-                await self._send(call, learn_quota)
+                await self._send(call, ask_quota)
             else:
-                await self._send_in_time(call, call.options.deadline, learn_quota)
+                await self._send_in_time(call, call.options.deadline, ask_quota)
         except PanelicaError as error:
             # An earlier attempt may have taken effect, whatever stopped this one.
             if call.is_doubtful:
@@ -106,13 +109,11 @@ class Transport:
                 raise error from outcome_unknown(call, self.clock, "it was cancelled on its way")
             raise
 
-    async def _send_in_time(
-        self, call: Call, deadline: float, learn_quota: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    async def _send_in_time(self, call: Call, deadline: float, ask_quota: AskQuota | None) -> None:
         call.deadline_at = asyncio.get_running_loop().time() + deadline
         try:
             async with asyncio.timeout_at(call.deadline_at):
-                await self._send(call, learn_quota)
+                await self._send(call, ask_quota)
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
@@ -121,14 +122,10 @@ class Transport:
                 reason, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT
             ) from error
 
-    async def _send(self, call: Call, learn_quota: Callable[[], Awaitable[None]] | None) -> None:
+    async def _send(self, call: Call, ask_quota: AskQuota | None) -> None:
         session = self._sessions.session()
-        if learn_quota is not None and call.signed and self.keys.current.quota.is_due():
-            # Nothing of the deadline that the call itself may need.
-            left = call.time_left
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if left is None else left / 4):
-                    await learn_quota()
+        if ask_quota is not None and call.signed and self.keys.current.quota.is_due():
+            await self.keys.current.quota.learn(ask_quota, within=_SHARE_FOR_QUOTA * _patience(call.options))
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
             self._sessions.require_open()
         request = call.request
@@ -158,7 +155,7 @@ class Transport:
     async def close(self) -> None:
         """Refuse what waits for quota, then close the session if it is ours."""
         self._sessions.stop()
-        self.keys.current.quota.dismiss(self)
+        await self.keys.current.quota.close(self)
         self.timeouts.close()
         await self._sessions.close()
 
@@ -171,3 +168,7 @@ class Transport:
 def _connect_within(timeout: float) -> aiohttp.ClientTimeout:
     # Shorter than the attempt's, so that a host that does not answer is told from one that took the request.
     return aiohttp.ClientTimeout(total=None, connect=min(_CONNECT_TIMEOUT, timeout / 2))
+
+
+def _patience(options: CallOptions) -> float:
+    return min(inf if limit is None else limit for limit in (options.deadline, options.max_wait))
