@@ -230,9 +230,10 @@ local reserve = 0
 if request.lane == 'bulk' and terms.minute_count > 0 then
     local in_window = since(interactive_key, now - terms.minute_period)
     local lately = since(interactive_key, now - constants.lately)
-    local expected = math.max(in_window, lately * 60 / constants.lately) + terms.minute_reserve
-    expected = math.min(terms.minute_count * constants.largest_reserve, expected)
-    reserve = math.max(0, math.floor(expected) - in_window)
+    local expected = math.max(in_window, lately * 60 / constants.lately)
+    local left = expected + math.sqrt(expected) + terms.minute_reserve
+    left = math.min(terms.minute_count * constants.largest_reserve, left)
+    reserve = math.max(0, math.floor(left) - in_window)
 end
 
 -- Places ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ than they left, by as much as their delays differ, so a client that uses a limit
 now and then. The margins below make up for that, at the price of about one per cent of the throughput.
 """
 
-from math import floor, inf
+from math import floor, inf, sqrt
 
 import attrs
 
@@ -67,8 +67,10 @@ def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> 
         in_window: Interactive requests in the window.
         lately: Interactive requests of the last seconds.
     """
-    expected = max(in_window, lately * _MINUTE / LATELY) + least
-    return max(0, int(min(count * LARGEST_RESERVE, expected)) - in_window)
+    expected = max(in_window, lately * _MINUTE / LATELY)
+    # Requests come irregularly: their number differs from minute to minute by about its root.
+    left = min(count * LARGEST_RESERVE, expected + sqrt(expected) + least)
+    return max(0, int(left) - in_window)
 
 
 def _log(limit: float | None, share: float, period: float) -> SlidingLog:

@@ -1,4 +1,5 @@
 import asyncio
+import random
 
 import pytest
 
@@ -139,3 +140,33 @@ def test_there_are_two_lanes():
             await RateLimiter(STARTER).acquire(lane="fast")  # type: ignore[arg-type]  # the mistake under test
 
     run(main())
+
+
+def test_web_requests_pass_and_the_quota_is_used_during_a_launch():
+    """About eight web requests a second and a launch that never ends share 1,000 a minute."""
+
+    async def main() -> tuple[list[float], float]:
+        loop, chance = asyncio.get_running_loop(), random.Random(4)
+        limiter, waits, used = RateLimiter(RateLimit.for_tier("business")), [], 0
+
+        async def ask() -> None:
+            asked = loop.time()
+            await limiter.acquire()
+            waits.append(loop.time() - asked)
+
+        async with asyncio.TaskGroup() as group:
+            launch = [group.create_task(limiter.acquire(lane="bulk")) for _ in range(5000)]
+            for second in range(300):
+                if second == 60:
+                    used = limiter.granted
+                for _ in range(chance.randint(4, 12)):
+                    group.create_task(ask())
+                await asyncio.sleep(1)
+            used = limiter.granted - used
+            for task in launch:
+                task.cancel()
+        return sorted(waits), used / 4000
+
+    waits, used = run(main())
+    assert waits[int(0.99 * len(waits))] < 2
+    assert used >= 0.95
