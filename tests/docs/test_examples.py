@@ -1,15 +1,29 @@
-"""Every example runs."""
+"""Every example runs, and the pages that quote one quote it as it is."""
 
+import asyncio
+import json
+import re
 import runpy
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from panelica_async import PanelicaClient
+import panelica_async
+from panelica_async import PanelicaClient, PanelicaError, ResponseError
+from panelica_async.models import BackupStatus
+from panelica_async.provision import ManifestError
 from panelica_async.sandbox import Sandbox
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SERVICES = (EXAMPLES.parent / "docs" / "services.md").read_text("utf-8")
+STATUSES = [
+    (name, status)
+    for names, status in re.findall(r"^\| (`\w+Error`.*?) \| (.+?) \|", SERVICES, re.MULTILINE)
+    for name in re.findall(r"\w+Error", names)
+]
 
 
 @pytest.fixture
@@ -31,6 +45,86 @@ async def test_web_backend_shows_a_domain(box: Sandbox) -> None:
         assert found.status == 200
         assert await found.json() == {"domain": "acme.example", "status": "active", "disk_usage_mb": 0}
         assert (await visitor.get("/domains/no-such-id")).status == 404
+
+
+async def test_fastapi_backend_answers(box: Sandbox) -> None:
+    pytest.importorskip("fastapi")
+    httpx = pytest.importorskip("httpx")
+    async with PanelicaClient() as panel:
+        account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
+        domain = await panel.domains.create(domain="acme.example", user_id=account.id)
+    app = runpy.run_path(str(EXAMPLES / "fastapi_backend.py"))["app"]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service.example") as visitor,
+    ):
+        found = (await visitor.get(f"/sites/{domain.id}")).json()
+        assert found["domain"] == "acme.example"
+        assert found["created_at"].endswith("Z")
+        assert (await visitor.get("/sites")).json()["items"] == [found]
+        started = await visitor.post(f"/sites/{domain.id}/backups")
+        assert started.status_code == 202
+        assert (await visitor.get(f"/backups/{started.json()['id']}")).json()["status"] == "pending"
+        assert (await visitor.get("/backups/none")).status_code == 404
+        missing = await visitor.get("/sites/none")
+        assert missing.status_code == 404
+        assert missing.json().keys() == {"detail"}
+        await box.stop()
+        gone = await visitor.get(f"/sites/{domain.id}")
+        assert gone.status_code == 502
+        assert "127.0.0.1" not in gone.text
+
+
+@pytest.mark.parametrize(("name", "status"), STATUSES)
+def test_statuses_of_errors_are_those_of_the_table(name: str, status: str) -> None:
+    pytest.importorskip("fastapi")
+    kind = ManifestError if name == "ManifestError" else getattr(panelica_async, name)
+    error = kind.__new__(kind)
+    if issubclass(kind, ResponseError):
+        error.status = 404
+    status_of = runpy.run_path(str(EXAMPLES / "fastapi_backend.py"))["status_of"]
+    assert f"{status_of(error)}" in status
+
+
+def test_every_error_has_a_row_in_the_table() -> None:
+    told = {name for name, _ in STATUSES}
+    assert {name for name in panelica_async.__all__ if name.endswith("Error")} - told == {
+        PanelicaError.__name__,
+        ResponseError.__name__,
+    }
+
+
+async def test_waiting_for_a_backup_takes_few_calls(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    program = runpy.run_path(str(EXAMPLES / "wait_for_backup.py"))
+    virtual = SimpleNamespace(sleep=sleep, timeout=asyncio.timeout)
+    monkeypatch.setitem(program["finished"].__globals__, "asyncio", virtual)
+    async with Sandbox(tier="enterprise", clock=lambda: time.time() + sum(slept)) as box:
+        for name in ("base_url", "api_key", "api_secret"):
+            monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
+        async with PanelicaClient() as panel:
+            account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
+            domain = await panel.domains.create(domain="acme.example", user_id=account.id)
+        await program["main"](domain.id)
+        looks = [request for request in box.requests if request.operation == "backups.list"]
+    assert json.loads(capsys.readouterr().out)["status"] == BackupStatus.COMPLETED
+    assert slept == [3.0, 4.5, 6.75]
+    assert len(looks) == 4
+
+
+def test_pages_quote_examples_as_they_are() -> None:
+    code = "".join((EXAMPLES / name).read_text("utf-8") for name in ("fastapi_backend.py", "wait_for_backup.py"))
+    quoted = re.findall(r"```py\n(.*?)```", SERVICES, re.DOTALL)
+    assert len(quoted) == 2
+    for fragment in quoted:
+        for part in fragment.strip().split("\n\n\n"):
+            assert part in code
 
 
 def test_every_example_is_tested_somewhere() -> None:

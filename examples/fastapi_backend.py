@@ -1,0 +1,105 @@
+"""A FastAPI service: one client for the life of the application, errors as HTTP statuses, progress of a backup.
+
+Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment, and `pip install fastapi uvicorn`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from panelica_async import (
+    BadRequestError,
+    ConflictError,
+    DecodeError,
+    MissingScopeError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PanelicaClient,
+    PanelicaError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RateLimitWaitError,
+    RequestTimeoutError,
+    ResponseError,
+    TransportError,
+)
+from panelica_async.provision import ManifestError
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the client with the application and close it with it."""
+    async with PanelicaClient(app_name="customer-area") as panel:
+        app.state.panel = panel
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+def panel_of(request: Request) -> PanelicaClient:
+    """Return the client; a visitor waits ten seconds at most, retries and waits for quota included."""
+    panel: PanelicaClient = request.app.state.panel
+    return panel.with_options(deadline=10)
+
+
+Panel = Annotated[PanelicaClient, Depends(panel_of)]
+
+
+def status_of(error: PanelicaError) -> int:
+    """Return the HTTP status for an error of a call; docs/services.md has the table."""
+    match error:
+        case NotFoundError() | ConflictError() | BadRequestError():
+            return error.status
+        case PermissionDeniedError() if not isinstance(error, MissingScopeError):
+            return 403
+        case ManifestError():
+            return 422
+        case RateLimitWaitError() | RateLimitedError():
+            return 503
+        case OutcomeUnknownError() | RequestTimeoutError():
+            return 504
+        case ResponseError() | TransportError() | DecodeError():
+            return 502
+        case _:
+            return 500
+
+
+@app.exception_handler(PanelicaError)
+async def tell(_: Request, error: PanelicaError) -> JSONResponse:
+    """Answer for an error of a call, without what is only for the log."""
+    status = status_of(error)
+    wait = error.wait if isinstance(error, RateLimitWaitError) else getattr(error, "retry_after", None)
+    headers = {} if wait is None else {"Retry-After": f"{wait:.0f}"}
+    detail = error.message if status < 500 else "The hosting panel cannot do this at the moment."
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+@app.get("/sites/{domain_id}")
+async def show_site(domain_id: str, panel: Panel) -> dict[str, Any]:
+    """Show a site."""
+    return (await panel.domains.get(domain_id)).to_dict()
+
+
+@app.get("/sites")
+async def list_sites(panel: Panel, page: int = 1) -> dict[str, Any]:
+    """Show a page of the sites, with the total."""
+    return (await panel.domains.list(page=page, limit=25)).to_dict()
+
+
+@app.post("/sites/{domain_id}/backups", status_code=202)
+async def back_up(domain_id: str, panel: Panel) -> dict[str, Any]:
+    """Start a backup; the visitor's page asks for its state with the next route."""
+    return (await panel.backups.create(name=f"of-{domain_id[:8]}", domain_ids=[domain_id])).to_dict()
+
+
+@app.get("/backups/{backup_id}")
+async def show_backup(backup_id: str, panel: Panel) -> JSONResponse:
+    """Show the state of a backup."""
+    async for backup in panel.backups.list(sort="created_at", order="desc"):
+        if backup.id == backup_id:
+            return JSONResponse(backup.to_dict())
+    return JSONResponse({"detail": "there is no such backup"}, 404)
