@@ -15,14 +15,11 @@ from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaErr
 from panelica_async.provision.foreign import foreign_in
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.natural_keys import Sought, sought
-from panelica_async.provision.origin import Origin, OriginJudge
+from panelica_async.provision.origin import LATEST, Origin, OriginJudge
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.outcome import FATAL, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.provision.steps import Likeness, StepKind
-
-LATE = 60.0
-"""Seconds after which the panel is not expected to carry out a call any more, unless told otherwise."""
 
 
 class RemovalStatus(enum.StrEnum):
@@ -54,7 +51,11 @@ class Removal:
 
 
 async def undo(
-    panel: PanelicaClient, journal: Journal | Path | str, *, stop: asyncio.Event | None = None, late: float = LATE
+    panel: PanelicaClient,
+    journal: Journal | Path | str,
+    *,
+    stop: asyncio.Event | None = None,
+    late: float = LATEST.total_seconds(),
 ) -> AsyncGenerator[Removal, None]:
     """Remove what the runs of a journal created, last things first, and yield what became of each object.
 
@@ -120,7 +121,7 @@ _DELETE: Mapping[StepKind, Callable[[PanelicaClient, str, str], Awaitable[None]]
 
 _KEPT_HINT = "Remove it in the panel."
 _UNCERTAIN_HINT = "Look in the panel whose it is, and remove it there if it is yours."
-_LATE_HINT = "Run undo again in a minute: it looks again."
+_LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
 class _Undo:

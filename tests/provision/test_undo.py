@@ -1,6 +1,8 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -193,13 +195,23 @@ async def test_what_may_still_come_is_uncertain(box: Sandbox, tmp_path: Path) ->
         journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
         removal = (await removals(panel, journal))[step_id]
         assert removal.status is RemovalStatus.UNCERTAIN
-        assert removal.hint == "Run undo again in a minute: it looks again."
+        assert removal.hint == "Run undo again in two minutes: it looks again."
         with Journal.open(journal) as notes:
             assert notes.records[step_id].is_doubtful
 
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
         assert (await removals(panel, journal))[step_id].status is RemovalStatus.REMOVED
         assert account.id not in [row.id async for row in panel.accounts.list()]
+
+
+async def test_what_may_come_as_late_as_it_counts_as_ours(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        for age, expected in ((110, RemovalStatus.UNCERTAIN), (130, None)):
+            with closing(sqlite3.connect(journal, isolation_level=None)) as notes:
+                notes.execute("UPDATE step SET at = ?", ((datetime.now(UTC) - timedelta(seconds=age)).isoformat(),))
+            removed = {removal.record.id: removal.status async for removal in undo(panel, journal)}
+            assert removed.get(step_id) is expected
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if kind is not StepKind.CERTIFICATE])
