@@ -24,8 +24,8 @@ from panelica_async.cli.wording import (
 from panelica_async.facts import TIERS
 from panelica_async.provision import Journal, Manifest, Plan, StepKind, Verdict
 
-_OBSTACLES = {Verdict.CONFLICT: ("in the way", "red"), Verdict.UNKNOWN: ("in doubt", "yellow")}
-_IN_THE_WAY = {Verdict.CONFLICT, Verdict.BLOCKED}
+_OBSTACLES = {Verdict.CONFLICT: ("conflict", "red"), Verdict.UNKNOWN: ("uncertain", "yellow")}
+_IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}
 
 
 async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
@@ -62,13 +62,13 @@ def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
 def plan_summary(plan: Plan, panel: Panel) -> str:
     """Return what a plan comes to, in a few lines."""
     counts = Counter(planned.verdict for planned in plan.steps)
-    in_the_way = sum(counts[verdict] for verdict in _IN_THE_WAY)
-    doubtful = f", {number(counts[Verdict.UNKNOWN])} in doubt" if counts[Verdict.UNKNOWN] else ""
+    in_conflict = sum(counts[verdict] for verdict in _IN_CONFLICT)
+    uncertain = f", {number(counts[Verdict.UNKNOWN])} uncertain" if counts[Verdict.UNKNOWN] else ""
     ignored = ", ".join(plan.manifest.ignored_columns)
     return (
         f"{several(len(plan.sites), 'site')} with {several(len(plan.steps), 'object')}: "
         f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
-        f"{number(in_the_way)} in the way{doubtful}.\n{_time(plan, panel.limiter.limit)}"
+        f"{number(in_conflict)} in conflict{uncertain}.\n{_time(plan, panel.limiter.limit)}"
         + (f"\nColumns that were ignored: {ignored}." if ignored else "")
         + (f"\n{pending_line(len(plan.pending))}" if plan.pending else "")
         + "".join(f"\n{line}" for line in remark_lines(plan.remarks))
@@ -76,12 +76,12 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
 
 
 def has_obstacles(plan: Plan) -> bool:
-    """Whether something stands in the way or is in doubt."""
+    """Return whether something conflicts or is uncertain."""
     return any(planned.verdict in _OBSTACLES for planned in plan.steps)
 
 
 def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
-    """Print a plan: how many objects of each kind, what stands in the way, how long it takes."""
+    """Print a plan: how many objects of each kind, what conflicts, how long it takes."""
     console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)
     console.print(_counts(plan))
     if bad := _obstacles(plan):
@@ -101,17 +101,17 @@ async def _build(panel: Panel, manifest: Manifest, journal: Journal | None, outp
 
 def _counts(plan: Plan) -> Table:
     table = Table(
-        "", "to create", "already there", "in the way", "in doubt", box=None, header_style="bold", pad_edge=False
+        "", "to create", "already there", "in conflict", "uncertain", box=None, header_style="bold", pad_edge=False
     )
     for column in table.columns[1:]:
         column.justify = "right"
     for kind in StepKind:
         if counts := plan.counts.get(kind):
-            in_the_way = sum(counts.get(verdict, 0) for verdict in _IN_THE_WAY)
+            in_conflict = sum(counts.get(verdict, 0) for verdict in _IN_CONFLICT)
             cells = (
                 counts.get(Verdict.CREATE, 0),
                 counts.get(Verdict.EXISTS, 0),
-                in_the_way,
+                in_conflict,
                 counts.get(Verdict.UNKNOWN, 0),
             )
             table.add_row(kind.plural, *(number(cell) if cell else "-" for cell in cells))

@@ -123,7 +123,7 @@ class Progress:
         self._is_over = False
 
     def note(self, event: Event) -> None:
-        """Take over what an event says; a site that failed or is in doubt is shown at once."""
+        """Take over what an event says; a site that failed or is uncertain is shown at once."""
         self._meter.note(event)
         if event.site is not None and event.site.status in _REPORTED:
             word, style = SITES[event.site.status]

@@ -33,9 +33,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the fi
 async def plan(
     file: ManifestFile, columns: ColumnOptions, connection: Connection, state: StateDirectory, output: Output
 ) -> ExitCode:
-    """Show what apply would do: what is created, what exists, what stands in the way, and how long it takes.
+    """Show what apply would do: what is created, what exists, what conflicts, and how long it takes.
 
-    Only reads. Exit code 1 means that something stands in the way.
+    Only reads. Exit code 1 means that something conflicts or is uncertain.
     """
     from panelica_async.cli import runs
 
@@ -61,7 +61,7 @@ async def apply(
     Asks before the first write to a server; without a terminal to ask on, it needs --yes. The embedded sandbox is
     written to without a question.
 
-    Exit code 0: every site is done or was there; 1: some failed or are in doubt; 2: nothing was sent, because
+    Exit code 0: every site is done or was there; 1: some failed or are uncertain; 2: nothing was sent, because
     something is wrong with manifest or options; 130: interrupted.
     """
     from panelica_async.cli import runs

@@ -44,8 +44,8 @@ from panelica_async.provision.outcome import NOT_SENT, UNCERTAIN_HINT
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
-    StepStatus.CONFLICT: ("in the way", "red"),
-    StepStatus.UNKNOWN: ("in doubt", "yellow"),
+    StepStatus.CONFLICT: ("conflict", "red"),
+    StepStatus.UNKNOWN: ("uncertain", "yellow"),
 }
 
 

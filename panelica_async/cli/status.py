@@ -32,8 +32,8 @@ from panelica_async.provision.steps import steps_of
 _NAMES_SHOWN = 5
 _BAD = {
     State.FAILED: ("failed", "red"),
-    State.CONFLICT: ("in the way", "red"),
-    State.UNKNOWN: ("in doubt", "yellow"),
+    State.CONFLICT: ("conflict", "red"),
+    State.UNKNOWN: ("uncertain", "yellow"),
     State.SENT: ("sent, no reply", "yellow"),
 }
 _WORDS = {
@@ -97,7 +97,7 @@ class JournalStatus:
 
     @property
     def bad(self) -> list[Record]:
-        """What failed or is in doubt."""
+        """What failed, conflicts or is uncertain."""
         return [record for record in self.records if record.state in _BAD]
 
     @property
@@ -107,7 +107,7 @@ class JournalStatus:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to resume: a run that did not finish, or what failed or is in doubt."""
+        """Whether there is something to resume: a run that did not finish, or what is bad."""
         return bool(self.runs) and not self.is_undone and (self.runs[-1].finished_at is None or bool(self.bad))
 
     @property

@@ -113,7 +113,7 @@ class UndoReport:
 async def undo_runs(
     path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
-    """Take back what the runs of a manifest created, those whose journals were set aside too."""
+    """Take back what the runs of a manifest created, by all its journals on this panel."""
     files = files_of(state, path)
     if not yes:
         output.require_terminal("this asks before it deletes")

@@ -18,7 +18,7 @@ SITES = {
     SiteStatus.DONE: ("done", "green"),
     SiteStatus.EXISTS: ("already there", "green"),
     SiteStatus.FAILED: ("failed", "red"),
-    SiteStatus.UNKNOWN: ("in doubt", "yellow"),
+    SiteStatus.UNKNOWN: ("uncertain", "yellow"),
     SiteStatus.SKIPPED: ("not finished", "yellow"),
 }
 """What became of a site, and the colour of it."""

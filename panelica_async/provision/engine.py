@@ -39,7 +39,7 @@ async def apply(
 ) -> AsyncGenerator[SiteOutcome, None]:
     """Bring the sites of a manifest into being and yield the outcome of each as it is complete.
 
-    What exists as wanted is left alone; what stands in the way fails its site and no other. With a journal that has
+    What exists as wanted is left alone; a conflict fails its site and no other. With a journal that has
     been used before, the run goes on where that one ended, and nothing is done twice. Cancelling the task that
     consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), breaks off at once:
     calls on their way are noted as unknown.

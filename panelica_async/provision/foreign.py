@@ -1,7 +1,7 @@
 """What accounts, domains and databases hold that a journal's runs did not create, and would be deleted with them.
 
-Databases, mailboxes, FTP users and domains are told by their ids, database users by their number, and DNS records by
-their names. Files are not looked at.
+Databases, mailboxes, FTP users and domains are recognised by their ids, database users by their number, and DNS records
+by their names. Files are not looked at.
 """
 
 from collections import defaultdict

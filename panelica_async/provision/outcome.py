@@ -32,9 +32,9 @@ class StepStatus(enum.StrEnum):
 
     CREATED = "created"
     EXISTS = "exists"
-    """The object was there already, as wanted: made by an earlier run or by somebody else."""
+    """The object was there already, as wanted: made by an earlier run or by others."""
     CONFLICT = "conflict"
-    """Something of that name is in the way; nothing was sent."""
+    """Something on the panel conflicts with it; nothing was sent."""
     FAILED = "failed"
     """The panel refused."""
     UNKNOWN = "unknown"
@@ -53,7 +53,7 @@ class SiteStatus(enum.StrEnum):
     FAILED = "failed"
     """Something is missing, and the reason says why."""
     UNKNOWN = "unknown"
-    """In doubt: of at least one object it could not be found out whether it is there."""
+    """Uncertain: of at least one object it could not be found out whether it is there."""
     SKIPPED = "skipped"
     """The run was stopped before the site was complete; `resume` goes on."""
 
@@ -96,7 +96,7 @@ class SiteOutcome:
     steps: tuple[StepOutcome, ...] = attrs.field(repr=False)
     """Its steps that were looked at, in order; a shared account appears with each of its sites."""
     reason: str | None = None
-    """In words, for sites that failed, are in doubt or were skipped."""
+    """In words, for sites that failed, are uncertain or were skipped."""
     hint: str | None = None
     """What to do about it, if there is something to say."""
 

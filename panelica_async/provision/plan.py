@@ -1,4 +1,4 @@
-"""The plan: what would be created, what exists and what stands in the way, without a single write."""
+"""The plan: what would be created, what exists and what conflicts, without a single write."""
 
 import enum
 from collections import Counter
@@ -28,7 +28,7 @@ class Verdict(enum.StrEnum):
     EXISTS = "exists"
     """The object is there, as wanted."""
     CONFLICT = "conflict"
-    """Something stands in the way; the step is not taken."""
+    """Something on the panel conflicts with it; the step is not taken."""
     BLOCKED = "blocked"
     """The step builds on one with a conflict, and is not taken."""
     UNKNOWN = "unknown"
@@ -182,7 +182,7 @@ class Plan:
 
     @property
     def conflicts(self) -> tuple[PlannedStep, ...]:
-        """Steps that something stands in the way of."""
+        """Steps that something on the panel conflicts with."""
         return tuple(planned for planned in self.steps if planned.verdict is Verdict.CONFLICT)
 
     def estimate(self, limit: RateLimit) -> timedelta:

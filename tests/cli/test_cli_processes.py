@@ -104,7 +104,7 @@ def test_two_signals_report_what_was_on_its_way(
     [journal] = panelica("provision", "status", "--json").json["journals"]
     uncertain = [entry for entry in journal["bad"] if entry["state"] == "unknown"]
     assert uncertain != []
-    assert f" {len({entry['site'] for entry in uncertain})} in doubt" in outcome.stdout
+    assert f" {len({entry['site'] for entry in uncertain})} uncertain" in outcome.stdout
     assert [entry["name"] for entry in uncertain if entry["name"] not in outcome.stdout] == []
     assert "Hint: Look in the panel whether it is there" in outcome.stdout
     assert "CancelledError" not in outcome.stderr

@@ -150,9 +150,9 @@ async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
     assert "50/100" in writes
     assert ("11 min 39 s left" in writes) is (width >= 60)
     assert ("in the last minute" in writes) is (width >= 100)
-    assert ("in doubt a.example" in sites) is (width >= 60)
+    assert ("uncertain a.example" in sites) is (width >= 60)
     text = stream.getvalue()
-    assert "in doubt a.example: no reply" in text
+    assert "uncertain a.example: no reply" in text
     assert ("1 of 300 calls in the last minute" in text) is (width >= 80)
 
 

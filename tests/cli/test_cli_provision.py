@@ -29,7 +29,7 @@ def change_panel(sql: str) -> None:
 def test_apply_makes_everything_and_reports_it(panelica: Command, manifest: Path) -> None:
     outcome = panelica("provision", "apply", "launch.csv", *FAST)
     assert outcome.code == 0
-    assert "3 sites with 28 objects: 28 to create, 0 already there, 0 in the way." in outcome.stderr
+    assert "3 sites with 28 objects: 28 to create, 0 already there, 0 in conflict." in outcome.stderr
     assert "3 sites: 3 done, 0 failed." in outcome.stdout
     assert "Journal    .panelica/launch.journal.db" in outcome.stdout
     assert "Passwords  .panelica/launch.passwords.csv" in outcome.stdout

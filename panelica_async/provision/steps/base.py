@@ -79,7 +79,7 @@ def equal(object_id: str | None, reason: str | None = None, *, is_pending: bool 
 
 
 def different(reason: str) -> Match:
-    """Return the match of an object that stands in the way."""
+    """Return the match of an object that conflicts with the wanted one."""
     return Match(Likeness.DIFFERENT, reason=reason)
 
 
