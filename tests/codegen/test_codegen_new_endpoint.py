@@ -60,7 +60,7 @@ from panelica_async.sandbox import Sandbox
 async def main():
     async with (
         Sandbox() as box,
-        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as panel,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="professional") as panel,
     ):
         forecast = await panel.plans.forecast("p1", months=3)
         assert forecast == PlanForecast(months=3, accounts=40, trend=PlanTrend.GROWING), forecast
@@ -97,7 +97,7 @@ from panelica_async.sandbox import Sandbox
 async def main():
     async with (
         Sandbox() as box,
-        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as panel,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="professional") as panel,
     ):
         job = await panel.cron_jobs.create(command="php cron.php", schedule="*/5 * * * *")
         assert await panel.cron_jobs.list().collect() == [job]

@@ -195,7 +195,7 @@ async def test_each_attempt_has_headers_of_its_own(server: RawServer, connect: C
 @pytest.mark.usefixtures("no_backoff")
 async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect) -> None:
     found = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
-    server.script(CLOSE, reply(json=[found]))
+    server.script(CLOSE, reply(json={"data": [found], "total": 1}))
     panel = connect()
     watch = Watch(panel)
     await record(panel)

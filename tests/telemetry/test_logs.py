@@ -70,14 +70,14 @@ async def test_a_call_in_lines(server: RawServer, connect: Connect, debug: pytes
 async def test_refusals_retries_and_failures_in_lines(
     server: RawServer, connect: Connect, advance: Advance, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 60, "retry_after": 0, "window": "minute"}}
-    limiter = RateLimiter(RateLimit.for_tier("enterprise"))
+    refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 300, "retry_after": 0, "window": "minute"}}
+    limiter = RateLimiter(RateLimit.for_tier("professional"))
     server.script(reply(429, json=refusal), reply(503), reply(409, json={"error": "exists", "request_id": "r-2"}))
     with caplog.at_level(logging.INFO, "panelica_async"), pytest.raises(ConflictError) as caught:
         await without_pauses(connect(limiter=limiter).request("GET", "/v1/me"), limiter, advance)
     end = f"failed with 409 after N s, N s of it in the queue, 3 attempts, request id r-2: {caught.value}"
     assert said(caplog) == [
-        ("WARNING", "call 1 GET /v1/me: attempt 1 was over the limit of 60 of the minute, asks to wait 0 s"),
+        ("WARNING", "call 1 GET /v1/me: attempt 1 was over the limit of 300 of the minute, asks to wait 0 s"),
         ("INFO", "call 1 GET /v1/me: attempt 1 failed, again in 0.0 s: the panel answered 429"),
         ("INFO", "call 1 GET /v1/me: attempt 2 failed, again in 0.0 s: the panel answered 503"),
         ("INFO", f"call 1 GET /v1/me: {end}"),

@@ -209,7 +209,8 @@ async def test_a_call_that_does_not_succeed_is_an_error(
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
-    server.script(CLOSE, reply(json=[{"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}]))
+    found = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
+    server.script(CLOSE, reply(json={"data": [found], "total": 1}))
     panel = connect()
     telemetry.instrument(panel)
     await record(panel)
