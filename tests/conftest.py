@@ -45,6 +45,8 @@ async def until(condition: Callable[[], bool]) -> None:
 def _no_panel_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PANELICA_BASE_URL", "PANELICA_API_KEY", "PANELICA_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
+    # Tests share neither the quota of their user nor that of each other.
+    monkeypatch.setenv("PANELICA_SHARE_QUOTA", "off")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLi
 from panelica_async.cli.completion import complete_tier, complete_tier_or_auto
 from panelica_async.cli.credentials import PANEL, Credentials
 from panelica_async.cli.embedded import embed_sandbox
+from panelica_async.cli.sharing import HOST, OFF, VARIABLE, checked_sharing, shared_limiter_of
 from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.traffic import Traffic
 from panelica_async.core.address import Address
@@ -45,13 +46,8 @@ class Panel:
     client: PanelicaClient
     name: str
     """For people."""
-    api_key: str = attrs.field(repr=False)
-
-    @property
-    def limiter(self) -> RateLimiter:
-        """What the client waits for; its limit is that of the key once a call was made."""
-        origin = Address.parse(self.client.base_url).origin
-        return shared_limiter(origin, self.api_key, RateLimit.for_tier("starter"))
+    limiter: RateLimiter
+    """What the client waits for; its limit is that of the key once a call was made."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +64,18 @@ class Connection(Credentials):
             rich_help_panel=PANEL,
         ),
     ] = "auto"
+    share_quota: Annotated[
+        str | None,
+        typer.Option(
+            "--share-quota",
+            envvar=VARIABLE,
+            metavar="host|off|redis://…",
+            help="With whom to share the quota of the key: with all processes of this user on this host, nobody, or "
+            "those that use the same Redis.",
+            show_default="host, where its file can be private",
+            rich_help_panel=PANEL,
+        ),
+    ] = attrs.field(default=None, repr=False)
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long one attempt may take.", rich_help_panel=PANEL)
     ] = 30.0
@@ -125,23 +133,35 @@ class Connection(Credentials):
 
     @asynccontextmanager
     async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
-        """Connect, starting the sandbox first if that is what is meant; errors are those of `reach`."""
-        async with (
-            self.reach(state) as access,
-            PanelicaClient(
-                access.base_url,
-                api_key=access.api_key,
-                api_secret=access.api_secret,
-                tier=self.tier,
-                session=access.session,
-                timeout=self.timeout,
-                ssl=self.trust(),
-                app_name="panelica-cli",
-                trust_env=self.trust_env,
-            ) as client,
-        ):
-            client.subscribe(self.traffic)
-            yield Panel(client=client, name=access.name, api_key=access.api_key)
+        """Connect, starting the sandbox first if that is what is meant; errors are those of `reach` and of sharing."""
+        sharing = OFF if self.sandbox else checked_sharing(self.share_quota)
+        async with AsyncExitStack() as stack:
+            access = await stack.enter_async_context(self.reach(state))
+            asking = await stack.enter_async_context(self._client(access, tier="starter"))
+            limiter = await stack.enter_async_context(
+                shared_limiter_of(sharing, api_key=access.api_key, tier=self.tier, asking=asking)
+            )
+            client = await stack.enter_async_context(self._client(access, tier=self.tier, limiter=limiter))
+            if limiter is None:
+                origin = Address.parse(access.base_url).origin
+                limiter = shared_limiter(origin, access.api_key, RateLimit.for_tier("starter"))
+            yield Panel(client=client, name=access.name, limiter=limiter)
+
+    def _client(self, access: Access, *, tier: str, limiter: RateLimiter | None = None) -> PanelicaClient:
+        client = PanelicaClient(
+            access.base_url,
+            api_key=access.api_key,
+            api_secret=access.api_secret,
+            tier=tier,
+            session=access.session,
+            timeout=self.timeout,
+            ssl=self.trust(),
+            app_name="panelica-cli",
+            limiter=limiter,
+            trust_env=self.trust_env,
+        )
+        client.subscribe(self.traffic)
+        return client
 
     @asynccontextmanager
     async def reach(self, state: StateDirectory) -> AsyncGenerator[Access, None]:
@@ -188,4 +208,7 @@ class Connection(Credentials):
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
         given = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
         texts = [text for option, value in given.items() if value is not None for text in (option, str(value))]
+        # The address of a Redis has its password; it is not repeated.
+        if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(VARIABLE):
+            texts += ["--share-quota", self.share_quota]
         return [*texts, "--trust-env"] if self.trust_env else texts

@@ -273,9 +273,11 @@ class PanelicaClient(Namespaces):
 
     async def _ask_quota(self) -> "RateLimitStatus":
         """Ask the panel for the quota of the key."""
-        from panelica_async.client.tier import ask_limit  # noqa: PLC0415 - models are loaded when a call is made
+        # Models are loaded when a call is made.
+        from panelica_async.client.tier import ask_limit  # noqa: PLC0415
+        from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
-        return await ask_limit(Caller(self._transport, _ASKING, self._dialect, None))
+        return await ask_limit(Utility(Caller(self._transport, _ASKING, self._dialect, None)))
 
 
 def _is_derived(kind: type, name: str) -> bool:

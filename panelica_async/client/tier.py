@@ -1,25 +1,36 @@
 """How a client learns what its key may send."""
 
-from panelica_async.client.caller import Caller
+from typing import Protocol
+
 from panelica_async.errors import NotFoundError, PermissionDeniedError
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
-from panelica_async.resources.utility import Utility
 
 REFUSALS = (PermissionDeniedError, NotFoundError)
 """The panel does not tell this key its rate limit: the scope is `*:*`, which few have (panel-facts C.1, D.1)."""
 
 
-async def ask_limit(caller: Caller) -> RateLimitStatus:
+class Api(Protocol):
+    """The calls about a key: those of a client, or a `Utility`."""
+
+    async def rate_limit(self) -> RateLimitStatus:
+        """Return the rate limit of the key."""
+        ...
+
+    async def me(self) -> CurrentKey:
+        """Return the description of the key."""
+        ...
+
+
+async def ask_limit(api: Api) -> RateLimitStatus:
     """Ask the panel for the rate limit of the key or, when it does not tell, for the tier.
 
     Raises:
         PanelicaError: The panel tells neither.
     """
-    utility = Utility(caller)
     try:
-        return await utility.rate_limit()
+        return await api.rate_limit()
     except REFUSALS:
-        return limit_of(await utility.me())
+        return limit_of(await api.me())
 
 
 def limit_of(key: CurrentKey) -> RateLimitStatus:

@@ -1,6 +1,7 @@
 """Several processes, one host, no server: they share a quota through a file in the user's cache directory."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import sys
@@ -9,6 +10,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from panelica_async.core.private import private_directory
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.coordination import Claim, Request
 from panelica_async.ratelimit.ledger import Ledger
@@ -36,6 +38,20 @@ class HostCoordinator:
         self._path = folder / f"quota-v{_FORMAT}-{digest}.sqlite3"
         self._file: _File | None = None
         self._closed = False
+
+    def prepare(self) -> None:
+        """Make the directory of the file, or make sure that only this user can write to it.
+
+        Not needed before a claim. It tells whether claims can work, before any limiter counts on them.
+
+        Raises:
+            ConfigurationError: It is not private to this user.
+            OSError: It cannot be made or written to.
+        """
+        folder = self._path.parent
+        private_directory(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "cannot be written", str(folder))
 
     async def claim(self, request: Request) -> Claim:
         """Take in what the member says, and give it places.

@@ -125,21 +125,13 @@ class KeyQuota:
     async def _ask(self, ask: AskQuota) -> None:
         again_at = _now() + _ASK_AGAIN_AFTER
         try:
-            self._apply(await ask())
+            apply_status(self.limiter(), await ask())
             again_at = inf
         except PanelicaError as error:
             _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
             again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
         finally:
             self._ask_at = again_at
-
-    def _apply(self, status: "RateLimitStatus") -> None:
-        limiter = self.limiter()
-        limiter.reconfigure(_limit_of(status))
-        limiter.seed(
-            minute_usage=status.current_minute_usage or 0,
-            hour_usage=status.current_hour_usage or 0,
-        )
 
     def dismiss(self, owner: object) -> None:
         """Refuse what waits on behalf of an owner that does not use this quota any more, and ask for it no longer."""
@@ -154,6 +146,12 @@ class KeyQuota:
         self.dismiss(owner)
         if question is not None and not question.done():
             await asyncio.wait((question,))
+
+
+def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
+    """Set a limiter to what the panel says about the quota of its key."""
+    limiter.reconfigure(_limit_of(status))
+    limiter.seed(minute_usage=status.current_minute_usage or 0, hour_usage=status.current_hour_usage or 0)
 
 
 def _limit_of(status: "RateLimitStatus") -> RateLimit:
