@@ -4,6 +4,8 @@ A journal belongs to one manifest, by the path of its file, on one panel, by its
 """
 
 import hashlib
+import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -66,6 +68,11 @@ class Owner:
         """When the last run began, in UTC."""
         return self.runs[-1].started_at
 
+    @property
+    def beginning(self) -> tuple[datetime, str]:
+        """What a journal and its copies have in common."""
+        return self.runs[0].started_at, self.base_url
+
     def is_of(self, manifest: Path) -> bool:
         """Return whether these are runs of a manifest."""
         return self.runs[-1].is_of(manifest, self.files.journal)
@@ -126,15 +133,30 @@ def _plain(state: StateDirectory, manifest: Path) -> Path:
 
 
 def owners_of(state: StateDirectory, manifest: Path) -> list[Owner]:
-    """Return whose journals are those of a manifest. What cannot be read and is called otherwise is passed over."""
-    owners: list[Owner] = []
+    """Return whose journals are those of a manifest.
+
+    Raises:
+        ConfigurationError: The journal that is called like the manifest cannot be read.
+    """
+    plain = _plain(state, manifest)
+    if plain.exists():
+        Owner.of(RunFiles.of_journal(plain))
+    return [owner for owner in all_owners(state) if owner.is_of(manifest)]
+
+
+def all_owners(state: StateDirectory) -> list[Owner]:
+    """Return whose journals are in the directory. Copies, and what cannot be read, are passed over."""
+    originals: dict[tuple[datetime, str], Owner] = {}
     for files in all_files(state):
-        try:
-            owner = Owner.of(files)
-        except ConfigurationError:
-            if files.journal == _plain(state, manifest):
-                raise
-            continue
-        if owner is not None and owner.is_of(manifest):
-            owners.append(owner)
-    return owners
+        with suppress(ConfigurationError):
+            if owner := Owner.of(files):
+                known = originals.setdefault(owner.beginning, owner)
+                originals[owner.beginning] = max(known, owner, key=_originality)
+    return list(originals.values())
+
+
+def _originality(owner: Owner) -> tuple[datetime, bool]:
+    """Return what is greater for a journal than for its copies: it went on, or has the name that `files_for` gives."""
+    stem = owner.files.journal.name.removesuffix(f"{_JOURNAL}.db")
+    manifest = "" if owner.manifest is None else re.escape(owner.manifest.stem)
+    return owner.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None

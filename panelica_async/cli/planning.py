@@ -29,11 +29,7 @@ _IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}
 
 
 async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
-    """Plan a run of a manifest, given its journal.
-
-    What an interrupted run has settled is taken from the journal where that saves calls. After one that came to its
-    end, the panel is looked at afresh, so that what was removed there since is made again.
-    """
+    """Plan a run of a manifest, given its journal."""
     if journal.runs and journal.runs[-1].finished_at is None:
         output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
     return await _build(panel, manifest, journal, output)

@@ -13,7 +13,7 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
-from panelica_async.cli.journals import Owner, RunFiles, all_files, files_for, files_of, owners_of
+from panelica_async.cli.journals import Owner, RunFiles, all_owners, files_for, files_of, owners_of
 from panelica_async.cli.output import Output
 from panelica_async.cli.planning import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
@@ -119,7 +119,7 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
 
 def _the_only_one(state: StateDirectory) -> RunFiles:
     """Return the journal that is meant when none is named: the only one with something left to do, or the only one."""
-    known = [status for status in map(JournalStatus.read, all_files(state)) if status.runs]
+    known = [JournalStatus.read(owner.files) for owner in all_owners(state)]
     unfinished = [status for status in known if status.is_open]
     candidates = unfinished or known
     if len(candidates) == 1:

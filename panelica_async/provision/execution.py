@@ -126,7 +126,8 @@ class Execution:
 
     async def _send(self, step: Step, password: str) -> StepOutcome | None:
         """Send the call once; None when there was no reply and the object is surely not there."""
-        was_doubtful = self._is_doubtful(step)
+        before = self._journal.records.get(step.id)
+        was_doubtful = before is not None and before.is_doubtful
         parent_id = self._ids[step.parents[0].id] if step.parents else None
         departure = _Departure()
         unsubscribe = self._panel.subscribe(departure)
@@ -144,7 +145,7 @@ class Execution:
             if _may_have_run(error):
                 return await self._after_silence(step, error, was_doubtful=was_doubtful)
             if isinstance(error, step.duplicate_errors):
-                return await self._after_refusal(step, error, was_doubtful=was_doubtful)
+                return await self._after_refusal(step, error, before)
             return self._failed(step, error, was_doubtful=was_doubtful)
         except ValueError as error:
             if departure.happened:
@@ -187,8 +188,9 @@ class Execution:
                 # The panel may still be working on it: only the report calls it a failure.
                 return _failure(step, error, found.reason)
 
-    async def _after_refusal(self, step: Step, error: ResponseError, *, was_doubtful: bool) -> StepOutcome:
+    async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
         """Find out whether the panel refused because the object is there already, as wanted."""
+        was_doubtful = before is not None and before.is_doubtful
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
         may_be_ours = was_doubtful or error.attempts > 1
         self._failed(step, error, was_doubtful=may_be_ours)
@@ -203,6 +205,10 @@ class Execution:
             return self._failed(step, error, found.reason, was_doubtful=was_doubtful)
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
+        if before is not None and before.state is State.DONE and found.object_id is None:
+            # No list shows it by itself, and it was sent again because others of its kind are gone.
+            self._created(step, found, before.reason)
+            return _there(step, found, "done by an earlier run")
         return self._met(step, found)
 
     async def _look(self, step: Step) -> Match:
@@ -283,10 +289,6 @@ class Execution:
         """Note that the password generated for a step was not used."""
         if self._credentials is not None:
             self._credentials.take_back(step)
-
-    def _is_doubtful(self, step: Step) -> bool:
-        record = self._journal.records.get(step.id)
-        return record is not None and record.is_doubtful
 
 
 def _is_another(record: Record, planned: PlannedStep) -> bool:

@@ -95,8 +95,7 @@ class Plan:
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
             manifest: What is wanted.
-            journal: Journal of earlier runs of the same manifest. After a run that was interrupted, zones are not read
-                again whose records it has all settled.
+            journal: Journal of earlier runs of the same manifest.
 
         Raises:
             PanelicaError: A list could not be read.
@@ -110,9 +109,7 @@ class Plan:
             # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        is_continued = journal is not None and bool(journal.runs) and journal.runs[-1].finished_at is None
-        zones = _zones(cls.decide(manifest, inventory.snapshot, records), settled_too=not is_continued)
-        await inventory.refresh_zones(zones)
+        await inventory.refresh_zones(_zones(cls.decide(manifest, inventory.snapshot, records)))
         return attrs.evolve(cls.decide(manifest, inventory.snapshot, records), list_calls=inventory.calls)
 
     @classmethod
@@ -252,8 +249,12 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
         reason="done by an earlier run",
         is_pending=record.is_pending,
     )
-    if any(decided[parent.id].verdict not in _READY for parent in step.parents):
-        return kept
+    for parent in step.parents:
+        if decided[parent.id].verdict not in _READY:
+            # Others may have changed what it builds on, and deleted it.
+            is_there = _is_listed(step, view, record)
+            blocked = PlannedStep(step=step, verdict=Verdict.BLOCKED, reason=f"builds on {parent.id}")
+            return kept if is_there else blocked
     parents = {parent.id for parent in step.parents}
     match = step.match(view)
     match match.likeness:
@@ -269,6 +270,17 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
             return PlannedStep(step=step, verdict=Verdict.CONFLICT, reason=match.reason)
         case Likeness.UNSURE:
             return kept
+
+
+def _is_listed(step: Step, view: View, record: Record) -> bool:
+    """Return whether the lists show the object of a record, whatever became of what it builds on."""
+    if step.kind in _WITHIN_PARENT:
+        return step.parents[0].id in view.ids and (step.is_order or step.match(view).likeness is not Likeness.ABSENT)
+    return any(row.id == record.object_id for row in getattr(view.snapshot, step.listing.value))
+
+
+_WITHIN_PARENT = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
+"""Kinds that are found by what they belong to."""
 
 
 _VERDICTS = {
@@ -288,12 +300,8 @@ def _needed(manifest: Manifest, steps: Iterable[Step]) -> list[Listing]:
     return [listing for listing in Listing if listing in listings]
 
 
-def _zones(plan: Plan, *, settled_too: bool) -> Iterator[str]:
-    """Yield the zones that exist and are to get records, those of settled records if asked."""
+def _zones(plan: Plan) -> Iterator[str]:
+    """Yield the zones that exist and are to get records."""
     ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
-    unread = {
-        ids.get(planned.step.parents[0].id)
-        for planned in plan.steps
-        if planned.step.listing is Listing.ZONES and (settled_too or planned.verdict is not Verdict.EXISTS)
-    }
-    yield from sorted(zone_id for zone_id in unread if zone_id is not None)
+    wanted = {ids.get(planned.step.parents[0].id) for planned in plan.steps if planned.step.listing is Listing.ZONES}
+    yield from sorted(zone_id for zone_id in wanted if zone_id is not None)

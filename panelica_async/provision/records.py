@@ -111,12 +111,16 @@ class Run:
             manifest: The manifest's file, which need not exist any more.
             journal: The file of the journal, as it is now; None for one in memory.
         """
-        if self.manifest_path is not None and self.manifest_path.resolve() == manifest.resolve():
+        if self.manifest_path is None:
+            return False
+        if self.manifest_path.resolve() == manifest.resolve():
             return True
+        # Moved together, it is the same manifest. Copied together, it is another: the original is still there.
         return (
             journal is not None
             and self.manifest_relative is not None
-            and (self.manifest_relative == seen_from(journal, manifest))
+            and not self.manifest_path.exists()
+            and self.manifest_relative == seen_from(journal, manifest)
         )
 
 

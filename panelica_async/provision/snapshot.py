@@ -13,7 +13,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.client.paginator import Paginator
-from panelica_async.errors import PanelicaError, UnsupportedOperationError
+from panelica_async.errors import NotFoundError, PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -214,7 +214,13 @@ class Inventory:
     async def _read(self, listing: Listing, zone_id: str | None) -> None:
         found: Any
         if zone_id is not None:
-            records = await self._rows(self._panel.dns.records.list(zone_id))
+            records: tuple[DnsRecord, ...] = ()
+            try:
+                records = await self._rows(self._panel.dns.records.list(zone_id))
+            except NotFoundError as error:
+                # Others may have deleted the domain since it was listed.
+                if not error.from_panel:
+                    raise
             found = {**self.snapshot.zones, zone_id: records}
         else:
             try:

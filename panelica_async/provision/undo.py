@@ -290,10 +290,8 @@ class _Undo:
 
     def _decide(self) -> None:
         """Decide what is kept and what goes, with all that is in it."""
-        records = self._journal.records.values()
-        users = Counter(record.parent_id for record in records if record.kind is StepKind.DATABASE_USER)
-        known = {record.object_id for record in records if record.kind is StepKind.DNS_RECORD}
-        own = {record.object_id for record in self._ours.values()} | known
+        users = Counter(record.parent_id for record in self._ours.values() if record.kind is StepKind.DATABASE_USER)
+        own = {record.object_id for record in self._ours.values()}
         foreign = foreign_in(self._inventory.snapshot, own, users)
         for record in self._ours.values():
             if reason := foreign.get(record.object_id or ""):

@@ -318,3 +318,40 @@ def test_a_shell_that_has_the_journal_open_costs_nothing(panelica: Command, tmp_
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("28 objects removed, 0")
     shell.close()
+
+
+@pytest.mark.parametrize("name", ["backup.journal.db", "launch.journal-old.db", "launch.journal copy.db"])
+def test_a_copy_of_a_journal_is_not_written_to(panelica: Command, tmp_path: Path, name: str) -> None:
+    path = site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    shutil.copy(".panelica/launch.journal.db", f".panelica/{name}")
+    site(path, "aone", "atwo")
+    applied = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
+    assert (applied["journal"], applied["passwords"]) == (
+        ".panelica/launch.journal.db",
+        ".panelica/launch.passwords.csv",
+    )
+    assert len(panelica("provision", "status", "launch.csv", "--json").json["journals"]) == 1
+    assert "2 sites: 0 done, 2 already there" in panelica("provision", "resume", *FAST).stdout
+    undone = panelica("provision", "undo", "launch.csv", *FAST, "--yes", "--json").json
+    assert (undone["counts"]["removed"], len(undone["journals"])) == (6, 1)
+    assert domains() == []
+
+
+@pytest.mark.parametrize("command", ["undo", "resume"])
+def test_a_directory_copied_as_a_whole_begins_without_runs(
+    panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    shared = ("--sandbox", "--sandbox-tier", "enterprise", "--sandbox-db", str(tmp_path / "sandbox.db"))
+    site(tmp_path / "jan/launch.csv", "aone")
+    monkeypatch.chdir(tmp_path / "jan")
+    panelica("provision", "apply", "launch.csv", *shared)
+    shutil.copytree(tmp_path / "jan", tmp_path / "feb")
+    monkeypatch.chdir(tmp_path / "feb")
+    site(tmp_path / "feb/launch.csv", "bone")
+    before = domains(tmp_path / "sandbox.db")
+    refused = panelica("provision", command, "launch.csv", *shared, *(["--yes"] if command == "undo" else []))
+    assert (refused.code, domains(tmp_path / "sandbox.db")) == (2, before)
+    assert panelica("provision", "apply", "launch.csv", *shared).code == 0
+    panelica("provision", "undo", "launch.csv", *shared, "--yes")
+    assert domains(tmp_path / "sandbox.db") == ["aone.example"]

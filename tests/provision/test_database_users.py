@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.provision import Manifest, Plan, Verdict, apply
+from panelica_async.provision import Manifest, Plan, Verdict, apply, undo
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect
@@ -67,3 +67,34 @@ async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
         "database_user:mysql/shop:two",
         "account:alder",
     ]
+
+
+@pytest.mark.parametrize("gone", [{"one"}, {"two"}, {"one", "three"}, {"one", "two", "three"}])
+async def test_users_that_are_gone_are_created_again(tmp_path: Path, gone: set[str]) -> None:
+    journal = tmp_path / "run.journal"
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=journal))
+        for name in gone:
+            box.database.execute("DELETE FROM database_users WHERE username = ?", (name,))
+        (outcome,) = await collect(apply(panel, MANIFEST, journal=journal))
+        assert {name for name, _ in users(box)} == {"one", "two", "three"}
+        created = {step.step.key.rpartition(":")[2] for step in outcome.steps if step.status == "created"}
+        assert created == gone
+        # Those that were left are still ours.
+        assert {removal.status async for removal in undo(panel, journal)} == {"removed"}
+
+
+async def test_a_user_of_others_keeps_its_database(tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    async with Sandbox(tier="enterprise") as box:
+        async with (
+            FaultyPanel(box, first("POST", "/users", Fault.REFUSED)) as proxy,
+            client(box, proxy.base_url, max_retries=0) as panel,
+        ):
+            await collect(apply(panel, MANIFEST, journal=journal, settle=0))
+            shop = next(row.id for row in await panel.databases.list().collect() if row.name == "shop")
+            await panel.databases.users.create(shop, username="one", password="their-own")
+            await collect(apply(panel, MANIFEST, journal=journal, settle=0))
+            removals = {removal.record.id: removal async for removal in undo(panel, journal)}
+        assert removals["database:mysql/shop"].status == "kept"
+        assert ("one", True) in users(box)

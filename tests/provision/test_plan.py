@@ -1,4 +1,3 @@
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -506,7 +505,7 @@ def test_the_plan_as_data_has_no_secrets() -> None:
     }
 
 
-async def test_zones_of_settled_records_are_not_read(tmp_path: Path) -> None:
+async def test_zones_are_read_whatever_the_journal_knows(tmp_path: Path) -> None:
     sites = [
         {"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
         for number in range(3)
@@ -515,33 +514,16 @@ async def test_zones_of_settled_records_are_not_read(tmp_path: Path) -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         with Journal.open(tmp_path / "run.journal") as journal:
             await collect(apply(panel, manifest, journal=journal))
-            box.requests.clear()
-            finished = await Plan.build(panel, manifest, journal=journal)
-            # Each zone once, and once more to see that it was all of it.
-            lists = Counter({"accounts.list": 2, "domains.list": 1, "dns.records.list": 3})
-            assert Counter(request.operation for request in box.requests) >= lists
-            assert len({request.path.partition("?")[0] for request in box.requests}) == 5
-
-            # A run that was interrupted goes on with what it knows.
+            # A run that was interrupted, and one that came to its end.
             journal.begin(base_url=panel.base_url, manifest=manifest, credentials_path=None)
-            box.requests.clear()
-            assert (await Plan.build(panel, manifest, journal=journal)).list_calls <= 4
-            assert list(dict.fromkeys(request.operation for request in box.requests)) == [
-                "accounts.list",
-                "domains.list",
-            ]
-
-            # Of one record it is not known whether it was made: its zone is read, and no other.
-            step = next(planned.step for planned in finished.steps if planned.step.key == "s1.example ftp A 192.0.2.1")
-            journal.unknown(step, "cancelled on its way")
-            box.requests.clear()
-            resumed = await Plan.build(panel, manifest, journal=journal)
-    assert list(dict.fromkeys(request.operation for request in box.requests)) == [
-        "accounts.list",
-        "domains.list",
-        "dns.records.list",
-    ]
-    assert {planned.verdict for planned in resumed.steps} == {Verdict.EXISTS}
+            for _ in range(2):
+                box.database.execute(
+                    "DELETE FROM dns_records WHERE id = (SELECT id FROM dns_records WHERE name = 'ftp' LIMIT 1)"
+                )
+                plan = await Plan.build(panel, manifest, journal=journal)
+                created = [planned.step.key for planned in plan.steps if planned.verdict is Verdict.CREATE]
+                assert [key.split(" ", 1)[1] for key in created] == ["ftp A 192.0.2.1"]
+                await collect(apply(panel, plan, journal=journal))
 
 
 async def test_eight_zones_at_most_are_read_at_once() -> None:
@@ -563,3 +545,39 @@ async def test_eight_zones_at_most_are_read_at_once() -> None:
 
     assert (inventory.calls, len(inventory.snapshot.zones)) == (40, 20)
     assert most == 8
+
+
+GONE = {
+    "domain": "DELETE FROM domains",
+    "dns_record": "DELETE FROM dns_records WHERE name = 'www'",
+    "database": "DELETE FROM databases",
+    "database_user": "DELETE FROM database_users",
+    "mailbox": "DELETE FROM email_accounts",
+    "ftp_user": "DELETE FROM ftp_accounts",
+}
+
+
+@pytest.mark.parametrize("kind", GONE)
+async def test_what_is_gone_of_a_changed_account_is_not_there(tmp_path: Path, kind: str) -> None:
+    site = {name: value for name, value in SITE.items() if name not in {"ssl", "php_version", "web_server"}}
+    owner = {"username": "alder", "email": "a@alder.example"}
+    manifest = Manifest.from_data([site | {"owner": owner, "ftp_users": ["deploy"]}])
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / "passwords.csv"))
+            box.database.execute("UPDATE accounts SET email = 'other@alder.example' WHERE username = 'alder'")
+            box.database.execute(GONE[kind])
+            plan = await Plan.build(panel, manifest, journal=journal)
+    verdicts = {planned.step.id: planned.verdict for planned in plan.steps}
+    assert verdicts.pop("account:alder") is Verdict.CONFLICT
+    below = {"domain": {*GONE}, "database": {"database", "database_user"}}.get(kind, {kind})
+    blocked = {step_id.partition(":")[0] for step_id, verdict in verdicts.items() if verdict is Verdict.BLOCKED}
+    assert blocked == below
+    assert {*verdicts.values()} <= {Verdict.BLOCKED, Verdict.EXISTS}
+
+
+async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        inventory = Inventory(panel)
+        await inventory.refresh_zones(["d1"])
+    assert inventory.snapshot.zones == {"d1": ()}

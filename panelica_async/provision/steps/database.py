@@ -9,6 +9,7 @@ from panelica_async.provision.manifest import Database, DatabaseUser
 from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.base import (
     ABSENT,
+    Likeness,
     Match,
     NewObject,
     Step,
@@ -118,10 +119,13 @@ class DatabaseUserStep(Step):
             return ABSENT
         row = view.snapshot.databases_by_id.get(database_id)
         count = row.user_count if row and row.user_count in _USER_COUNTS else None
-        if self.id in view.settled:
-            # Where some are left, the number does not tell whose they are.
-            return ABSENT if count == 0 else unsure("the panel does not list the users of a database by name")
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
+        if self.id in view.settled:
+            known = len(wanted & view.settled)
+            if count is not None and count < known:
+                # The number does not tell which of them are gone: the panel refuses to create those that are left.
+                return Match(Likeness.ABSENT, reason=f"{count} of {known} users of the database are left")
+            return unsure("the panel does not list the users of a database by name")
         open_steps = wanted - view.ids.keys() - view.settled
         if count is not None:
             unexplained = count - len(wanted - open_steps)
