@@ -154,7 +154,7 @@ class _Reading(Generic[T]):
         self._is_exact = True
         """Whether the count is known: how much lies before a later page of unknown length is not."""
         self._is_whole = False
-        """Whether the first page is shorter than others that the panel gave."""
+        """Whether the first page is shorter than another of this endpoint."""
         self._total: int | None = None
         self._known: set[object] = set()
         self._first: set[object] = set()
@@ -194,8 +194,7 @@ class _Reading(Generic[T]):
         self._known = _identities(page)
         self._first = _ids(page)
         if source.limit is None and source.first is None:
-            self._is_whole = length < source.lists.longest_page
-            source.lists.longest_page = max(source.lists.longest_page, length)
+            self._is_whole = source.lists.is_whole(source.endpoint, length)
         return page
 
     async def follow(self, page: Page[T]) -> Page[T] | None:

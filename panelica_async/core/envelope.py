@@ -11,6 +11,10 @@ Panels answer `{"status": "success", "data": …}`, the published reference show
 How long a list is stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
 
+It reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
+object with `success: false`, one without id and name whose `status` is `error` or `fail` and that says more, and one
+that holds an error and nothing else. A write that failed must not pass for one whose reply shows little.
+
 So a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose `status` is `error`,
 a delivery `{"id": …, "status": "success"}` and an object with other fields beside `data` stay what they are.
 """
@@ -31,13 +35,15 @@ _LAST_PAGE = ("total_pages", "last_page")
 _HAS_MORE = ("has_more", "has_next")
 _NEXT = ("next", "next_page", "next_page_url")
 _COUNT = re.compile(r"[0-9]{1,18}")
-_PAGINATION = ("pagination", "meta")
+_PAGINATION = ("meta", "pagination")
+_FAILED = frozenset({"error", "fail", "failed", "failure"})
+_ERRORS = ("error", "errors")
 _ENVELOPE_KEYS = frozenset(
     {"status", "data", "message", "request_id", "links", "previous", "prev", "has_previous", "count"}
     | {*_TOTAL, *_PAGE, *_LIMIT, *_LAST_PAGE, *_HAS_MORE, *_NEXT, *_PAGINATION}
 )
 _ERROR_KEYS = frozenset(
-    {"error", "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
+    {*_ERRORS, "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
 )
 
 
@@ -72,11 +78,13 @@ class Envelope:
 
 def unwrap(payload: JsonValue) -> Envelope:
     """Take the envelope off a decoded reply, if it has one; the module says how that is told."""
-    if not isinstance(payload, dict) or not _is_envelope(payload):
+    if not isinstance(payload, dict):
+        return Envelope(payload)
+    has_failed = _reports_failure(payload)
+    if not has_failed and not _is_envelope(payload):
         return Envelope(payload)
     message, request_id = payload.get("message"), payload.get("request_id")
-    # The innermost word counts: what stands in `pagination` is about the list, `page` beside it may be anything.
-    figures = {**payload, **next((part for name in _PAGINATION if isinstance(part := payload.get(name), dict)), {})}
+    figures = _figures(payload)
     return Envelope(
         data=payload.get("data"),
         beside={name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS},
@@ -86,8 +94,7 @@ def unwrap(payload: JsonValue) -> Envelope:
         limit=_count(figures, _LIMIT),
         last_page=_count(figures, _LAST_PAGE),
         has_more=_has_more(figures),
-        # "An HTTP 200 whose JSON says "status":"error" is an error" (panel-facts B.1).
-        failed=payload.get("status") == "error",
+        failed=has_failed,
         request_id=request_id if isinstance(request_id, str) else None,
     )
 
@@ -126,6 +133,32 @@ def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
     if status == "success" or status == "error":
         return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     return "data" in payload and "status" not in payload and payload.keys() <= _ENVELOPE_KEYS
+
+
+def _reports_failure(payload: Mapping[str, JsonValue]) -> bool:
+    if payload.get("success") is False:
+        return True
+    status = payload.get("status")
+    if status is None:
+        has_error = any(payload.get(name) for name in _ERRORS)
+        return has_error and "data" not in payload and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
+    if status == "error" and _is_envelope(payload):
+        # "An HTTP 200 whose JSON says "status":"error" is an error" (panel-facts B.1).
+        return True
+    if not isinstance(status, str) or status not in _FAILED or "id" in payload or "name" in payload:
+        return False
+    return any(payload.get(name) for name in ("message", "data", *_ERRORS))
+
+
+def _figures(payload: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return an envelope with what stands in `pagination` or `meta`, which is about the list and counts for more."""
+    figures = payload
+    for name in _PAGINATION:
+        part = figures.get(name)
+        if isinstance(part, dict):
+            # A null says nothing.
+            figures = {**figures, **{key: value for key, value in part.items() if value is not None or key in _NEXT}}
+    return figures
 
 
 def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | None:

@@ -20,11 +20,7 @@ class Lists:
     """Shared by a client and its variants."""
 
     def __init__(self) -> None:
-        self.longest_page = 0
-        """Items of the longest page that the panel gave without being asked for a length.
-
-        Guess: a panel has one length for pages of all lists, so a shorter first page is a whole list.
-        """
+        self._longest_pages: dict[str, int] = {}
         self._watches: WeakSet[Watch] = WeakSet()
 
     def watch(self, kind: str) -> Watch:
@@ -32,6 +28,15 @@ class Lists:
         watch = Watch(kind)
         self._watches.add(watch)
         return watch
+
+    def is_whole(self, endpoint: str, length: int) -> bool:
+        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+
+        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        """
+        longest = self._longest_pages.get(endpoint, 0)
+        self._longest_pages[endpoint] = max(longest, length)
+        return length < longest
 
     def changed(self, operation: str) -> None:
         """Note that an operation that writes was sent. New objects move none of the others."""

@@ -44,6 +44,7 @@ class FakePanel:
     repeats_limit: bool = False
     """Whether it says the length it was asked for, and not that of its pages."""
     tells_more: bool = False
+    endpoint: str = "GET /v1/things"
     lists: Lists = attrs.field(factory=Lists)
     calls: list[int | None] = attrs.field(factory=list)
 
@@ -66,7 +67,7 @@ class FakePanel:
                 has_more=start + size < self.size if self.tells_more else None,
             )
 
-        return Paginator(ListSource(fetch=fetch, endpoint="GET /v1/things", lists=self.lists, first=page, limit=limit))
+        return Paginator(ListSource(fetch=fetch, endpoint=self.endpoint, lists=self.lists, first=page, limit=limit))
 
     def all(self, **options: Any) -> list[str]:
         return [item.id for item in run(self.paginator(**options).collect())]
@@ -103,6 +104,14 @@ def test_a_panel_whose_pages_have_their_own_length(size: int, limit: int | None,
     assert panel.all(limit=limit) == panel.everything()
     # Again, when the client knows how long its pages are.
     assert panel.all(limit=limit) == panel.everything()
+
+
+def test_lists_have_pages_of_different_lengths() -> None:
+    lists = Lists()
+    long = FakePanel(50, default_limit=50, lists=lists)
+    short = FakePanel(45, default_limit=20, endpoint="GET /v1/others", lists=lists)
+    assert long.all() == long.everything()
+    assert short.all() == short.everything()
 
 
 @given(size=sizes, default=st.integers(1, 40), total=st.booleans(), tells_limit=st.booleans())
@@ -455,6 +464,12 @@ async def test_every_way_to_say_that_more_follow(server: RawServer, connect: Con
     found = await connect().domains.list(limit=1000).collect()
     assert [domain.id for domain in found] == ["d1", "d2", "d3"]
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("figures", [{"total_pages": 0}, {"meta": {"last_page": 0}}, {"total_pages": 0, "total": 0}])
+async def test_no_pages_at_all_is_no_end_of_rows(server: RawServer, connect: Connect, figures: dict[str, Any]) -> None:
+    server.script(*(reply(json={"data": found, **figures}) for found in (rows(1, 2), rows(3), [])))
+    assert [domain.id for domain in await connect().domains.list().collect()] == ["d1", "d2", "d3"]
 
 
 async def test_all_pages_of_the_embedded_panel(box: Sandbox, panel: PanelicaClient) -> None:

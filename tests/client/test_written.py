@@ -159,6 +159,26 @@ async def test_no_json_says_that_the_write_was_accepted(
         await send(panel, operation)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False, "message": "The quota is full", "took_ms": 3},
+        {"status": "error", "message": "The quota is full", "field": "disk"},
+        {"status": "fail", "data": {"disk": "The quota is full"}},
+        {"error": "The quota is full"},
+        {"error": {"message": "The quota is full"}, "request_id": "r"},
+        {"errors": [{"title": "The quota is full"}]},
+    ],
+    ids=str,
+)
+async def test_a_failure_in_words_is_no_success(server: RawServer, connect: Connect, body: dict[str, Any]) -> None:
+    panel = connect()
+    for write in (panel.domains.create(domain="example.com", user_id="u1"), panel.domains.delete("d1")):
+        server.script(reply(json=body))
+        with pytest.raises(ResponseError, match="The quota is full"):
+            await write
+
+
 async def test_an_error_of_no_tree_of_ours_does_not_leave_a_call(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

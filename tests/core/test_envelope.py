@@ -36,6 +36,10 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
             Envelope([], page=2, last_page=3, limit=5, total=12),
         ),
         ({"data": [], "pagination": {"has_more": True}}, Envelope([], has_more=True)),
+        ({"data": [], "total": 250, "pagination": {"total": None, "page": 1}}, Envelope([], total=250, page=1)),
+        ({"data": [], "pagination": {}, "meta": {"total": 250}}, Envelope([], total=250)),
+        ({"data": [], "meta": {"pagination": {"total": 250, "total_pages": 5}}}, Envelope([], total=250, last_page=5)),
+        ({"data": [], "meta": {"next": None}}, Envelope([], has_more=False)),
         ({"data": [], "next": None}, Envelope([], has_more=False)),
         ({"data": [], "links": {"next": "/v1/domains?page=2"}}, Envelope([], has_more=True)),
         # numbers as text, and what is no count
@@ -52,6 +56,14 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
             Envelope(None, failed=True, request_id="r"),
         ),
         ({"status": "error", "data": None, "error": "no"}, Envelope(None, failed=True)),
+        ({"status": "error", "message": "full", "field": "disk"}, Envelope(None, message="full", failed=True)),
+        ({"status": "fail", "data": {"domain": "taken"}}, Envelope({"domain": "taken"}, failed=True)),
+        ({"status": "failed", "message": "no", "took_ms": 3}, Envelope(None, message="no", failed=True)),
+        ({"success": False, "message": "no", "took_ms": 3}, Envelope(None, message="no", failed=True)),
+        ({"success": False, "data": None}, Envelope(None, failed=True)),
+        ({"error": "no"}, Envelope(None, failed=True)),
+        ({"error": {"code": "X"}, "request_id": "r"}, Envelope(None, failed=True, request_id="r")),
+        ({"errors": [{"title": "no"}]}, Envelope(None, failed=True)),
         ({"status": "error", "error": "no", "limit": 60, "retry_after": 9}, Envelope(None, limit=60, failed=True)),
     ],
 )
@@ -126,7 +138,7 @@ near_envelopes = st.dictionaries(
 def test_nothing_is_lost_or_made_up(payload):
     envelope = unwrap(payload)
     assert envelope.data is payload or envelope.data is payload.get("data")
-    assert not envelope.failed or payload["status"] == "error"
+    assert not envelope.failed or payload.get("status") == "error" or payload.get("error")
 
 
 @pytest.mark.parametrize(
