@@ -3,13 +3,13 @@
 ```
 PanelicaError
 ├── ConfigurationError (also ValueError)
-├── TransportError                   nothing came back
+├── TransportError                   no complete reply came back, and no write can have been done
 │   ├── ConnectError
 │   └── RequestTimeoutError          (also TimeoutError)
-├── OutcomeUnknownError              a write was sent and its fate is not known
-├── RateLimitWaitError               the wait would pass the cap or the deadline: says how long
+├── OutcomeUnknownError              a write was sent, and its outcome is unknown
+├── RateLimitWaitError               the wait for quota would pass max_wait or the deadline: says how long
 ├── DecodeError                      the reply does not fit: endpoint, JSON path, truncated body
-├── UnsupportedOperationError        this panel does not serve this operation
+├── UnsupportedOperationError        with dialect="panel": current panels do not serve this operation
 └── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
     ├── BadRequestError 400, 422        ├── NotFoundError 404
     ├── AuthenticationError 401         ├── ConflictError 409
@@ -86,7 +86,11 @@ def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
 
 
 class ConfigurationError(PanelicaError, ValueError):
-    """A setting is missing or cannot be right; nothing was sent."""
+    """A setting is missing or invalid, or the client is closed.
+
+    The call did nothing on the panel. Of a client that is closed while a call waits for its next attempt, earlier
+    attempts were sent, and had no effect.
+    """
 
 
 class TransportError(PanelicaError):
@@ -121,7 +125,7 @@ class ConnectError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No reply came within the time-out or the deadline."""
+    """No reply came within the timeout or the deadline."""
 
 
 class OutcomeUnknownError(PanelicaError):
@@ -164,7 +168,10 @@ class OutcomeUnknownError(PanelicaError):
 
 
 class RateLimitWaitError(PanelicaError):
-    """The quota would make the call wait longer than allowed; nothing was sent.
+    """The call would wait for quota longer than allowed; it had no effect.
+
+    Nothing was sent; or, before a retry, what was sent only read or was refused. A write whose reply was lost raises
+    `OutcomeUnknownError` instead.
 
     Attributes:
         wait: Seconds the call would have to wait.
@@ -208,6 +215,7 @@ class DecodeError(PanelicaError):
 class UnsupportedOperationError(PanelicaError):
     """Current panels do not serve this operation; nothing was sent.
 
+    Raised only by clients with `dialect="panel"`; others send the call, and a panel that does not serve it answers 404.
     A panel that is too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
 
     Attributes:

@@ -61,8 +61,9 @@ async def apply(
     Asks before the first write to a server; without a terminal to ask on, it needs --yes. The embedded sandbox is
     written to without a question.
 
-    Exit code 0: every site is done or was there; 1: some failed or are uncertain; 2: nothing was sent, because
-    something is wrong with manifest or options; 130: interrupted.
+    Exit code 0: every site is done or was there; 1: some failed or are uncertain; 2: nothing was changed on
+    the panel, because something is wrong with manifest, options or a file, or there is no terminal to ask on; 130:
+    interrupted.
     """
     from panelica_async.cli import runs
 

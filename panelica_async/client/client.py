@@ -41,11 +41,13 @@ class PanelicaClient(Namespaces):
             print(domain.domain, domain.disk_usage_mb)
     ```
 
-    All clients of a key in a process share its quota. A client belongs to the event loop it is first used in.
+    All clients of a key at one address share its quota in a process, unless they are given a `RateLimiter`. A client
+    belongs to the event loop and the process of its first call.
 
     Args:
         base_url: Address of the panel: `host`, `host:port`, or a URL with or without `/api/external` and `/v1`.
-            Without a scheme https, without a port 8443. Default: the environment variable `PANELICA_BASE_URL`.
+            Without a scheme https; without a port 8443, with a scheme too; on port 3002 the prefix `/api/external` only
+            if it is written; any other path is dropped. Default: the environment variable `PANELICA_BASE_URL`.
         api_key: Public half of the key, `pk_live_…`. Default: `PANELICA_API_KEY`.
         api_secret: Secret half, `sk_live_…`. Default: `PANELICA_API_SECRET`.
         tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
@@ -60,10 +62,11 @@ class PanelicaClient(Namespaces):
             the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
             authorities that the system trusts. False does not verify at all, which lets anybody on the way read and
             change everything.
-        dialect: Wire form: `reference` is the published API reference, `panel` what current panels serve. `auto` is
-            `reference` for now.
+        dialect: Where calls go and what their fields are called: `reference` is the published API reference, `panel`
+            what current panels serve. `auto` is `reference`; it does not ask the panel. Replies are read either way.
         app_name: Name of your program, put before that of this package in the User-Agent.
-        limiter: A `RateLimit` or `RateLimiter` to use instead of the tier's.
+        limiter: A `RateLimit`, which replies do not change, or a `RateLimiter`, which has its own rule, instead of the
+            tier's.
         trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, with user and password if
             it wants them, unless `NO_PROXY` names the panel. A session that is passed in has its own settings.
 
@@ -122,7 +125,10 @@ class PanelicaClient(Namespaces):
 
     @property
     def base_url(self) -> str:
-        """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`."""
+        """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`.
+
+        On port 3002 there is no prefix, unless one was written.
+        """
         return self._base_url
 
     @property
@@ -236,11 +242,13 @@ class PanelicaClient(Namespaces):
                 would send it empty.
 
         Raises:
-            ValueError: Method, path or body cannot be right; nothing was sent.
+            ValueError: Method, path or body is invalid; nothing was sent.
+            ConfigurationError: The client is closed, or belongs to another event loop or process.
+            RateLimitWaitError: The wait for quota would be longer than allowed.
             ResponseError: The panel answered with an error.
             DecodeError: The panel says the reply is JSON, and it is not.
-            OutcomeUnknownError: A write was sent and its fate is not known.
-            TransportError: Nothing came back.
+            OutcomeUnknownError: A write was sent, and its outcome is unknown.
+            TransportError: No complete reply came back.
         """
         return await send_raw(self._caller, method, path, query, json, form)
 

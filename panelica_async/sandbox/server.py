@@ -72,6 +72,8 @@ class Sandbox:
         window: How the rate limit counts: `fixed`, `sliding` or `bucket`; see `panelica_async.sandbox.limits`.
         document: Another merged OpenAPI document than the one of this package.
 
+    Its attributes other than `requests` are those of the running panel: they raise `RuntimeError` when it does not run.
+
     Raises:
         ValueError: There is no such tier, `api_key` does not look like a key, or `latency` is negative.
     """

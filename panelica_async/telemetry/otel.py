@@ -1,4 +1,6 @@
-"""Calls as spans and metrics of OpenTelemetry. Needs the extra `otel`.
+"""Calls as spans and metrics of OpenTelemetry.
+
+Needs the extra `otel`, and an SDK with an exporter of your choice to see anything.
 
 A call is a span of kind INTERNAL, named like its operation, with a child of kind CLIENT for each attempt. The attempts
 are the HTTP requests: service maps and error rates count CLIENT spans, and would count a call twice if it were one too;

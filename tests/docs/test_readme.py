@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import panelica_async
-from panelica_async import errors
+from panelica_async import PanelicaClient, errors
 from panelica_async.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
@@ -36,9 +36,8 @@ async def run_against_sandbox(code: str, folder: Path) -> str:
     program = folder / "test_program.py"
     program.write_text(code, encoding="utf-8")
     (folder / "examples").symlink_to(PROJECT / "examples")
-    runner = (
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"] if "import pytest" in code else []
-    )
+    # Without a configuration: as it runs for those who copy it.
+    runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "import pytest" in code else []
     async with Sandbox(tier="enterprise") as box:
         environment = os.environ | {
             "PANELICA_BASE_URL": box.base_url,
@@ -60,6 +59,21 @@ def test_every_fragment_is_python(page: Path) -> None:
     """A fragment, a block marked `py`, is no whole program: it may await outside a function and use names of others."""
     for fragment in re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         compile(fragment, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+async def test_pytest_block_has_a_test_that_passes(tmp_path: Path) -> None:
+    [code] = [block for block in python_blocks(PROJECT / "docs" / "sandbox.md") if "import pytest" in block]
+    assert "1 passed" in await run_against_sandbox(code, tmp_path)
+
+
+async def test_addresses_are_read_as_the_table_says() -> None:
+    page = (PROJECT / "docs" / "connecting.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- addresses -->")[2].partition("<!-- /addresses -->")[0]
+    rows = re.findall(r"^\| `(.+)` \| `(.+)` \|$", table, re.MULTILINE)
+    assert len(rows) == 8
+    for written, meant in rows:
+        async with PanelicaClient(written, api_key="pk_test_0123", api_secret="sk_test_0123456789") as panel:
+            assert panel.base_url == meant
 
 
 @pytest.mark.parametrize("code", BLOCKS)
