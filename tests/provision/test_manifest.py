@@ -550,12 +550,12 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
         ),
         pytest.param(
             "domain;usrname\na.example;a\n",
-            [(1, "usrname", "unknown column; did you mean 'username'?")],
+            [(1, "usrname", "unknown column; did you mean 'username'? If not, ignore it with --ignore-column")],
             id="misspelt column",
         ),
         pytest.param(
             "domain;username;Mailboxs\na.example;a;info\n",
-            [(1, "Mailboxs", "unknown column; did you mean 'mailboxes'?")],
+            [(1, "Mailboxs", "unknown column; did you mean 'mailboxes'? If not, ignore it with --ignore-column")],
             id="misspelt column that is not needed",
         ),
         pytest.param(
@@ -635,7 +635,7 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
         pytest.param(
             "s.yaml",
             "- domain: a.example\n  owner: {username: a, emial: a@a.example}\n",
-            [(1, "owner.emial", "unknown column; did you mean 'email'?")],
+            [(1, "owner.emial", "unknown column; did you mean 'email'? If not, ignore it with --ignore-column")],
             id="misspelt key of the owner",
         ),
         pytest.param(

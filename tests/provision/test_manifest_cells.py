@@ -169,6 +169,37 @@ def test_cells_that_are_not_clear_name_the_entry(cells: dict[str, Any], message:
     assert "hunter" not in message_of(**cells)
 
 
+@pytest.mark.parametrize("word", ["none", "Yes", "N/A", "-", "NULL", "#N/A", "disabled", "false"])
+@pytest.mark.parametrize("column", ["mailboxes", "databases", "ftp_users", "dns"])
+def test_a_word_for_nothing_is_no_name(column: str, word: str) -> None:
+    assert f"{word!r} names nothing" in message_of(**{column: f" {word} "})
+
+
+def test_a_name_like_a_word_stands_in_quotes() -> None:
+    assert found_in(load(mailboxes='"none"')) == [("none", None)]
+    assert found_in(load(mailboxes=["yes"])) == [("yes", None)]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"mailboxes": "info::1,024"},
+        {"mailboxes": "sales, info::1,024,help"},
+        {"mailboxes": "info::10,5"},
+        {"mailboxes": 'info:"Secret99a":2,048'},
+        {"ftp_users": "web::/htdocs:1,024"},
+    ],
+)
+def test_a_quota_with_a_comma_is_refused(cells: dict[str, Any]) -> None:
+    assert "a quota is a whole number, without a ',' in it" in message_of(**cells)
+
+
+def test_numeric_names_behind_a_quota_are_names() -> None:
+    found = found_in(load(mailboxes="info::1024, 2024,info2::5,x24;7;8"))
+
+    assert [name for name, _ in found] == ["info", "2024", "info2", "x24", "7", "8"]
+
+
 def test_a_wrong_name_beside_a_password_is_not_quoted() -> None:
     message = message_of(mailboxes="sa les, info:hunter22")
 

@@ -43,6 +43,17 @@ def meaning(header: str, reading: Reading | None = None) -> Mapping[str, str]:
         ("Hosting Package,Domain,User", {"Hosting Package": "plan", "Domain": "domain", "User": "username"}),
         ("Email,Email2,Email Address 2,Mailbox 1", {"Email": "email"}),
         ("Domain,Users,Accounts,Domains,Plans", {"Domain": "domain"}),
+        ("username,domain,ndomains,nemails,num_databases", {"username": "username", "domain": "domain"}),
+        ("domain,domainId,user_ids,siteID", {"domain": "domain"}),
+        (
+            "domainName,userName,PHPVersion",
+            {"domainName": "domain", "userName": "username", "PHPVersion": "php_version"},
+        ),
+        ("FQDN,AccountName,adminEmail", {"FQDN": "domain", "AccountName": "username", "adminEmail": "email"}),
+        (
+            "Domain Name,Username,Product/Service",
+            {"Domain Name": "domain", "Username": "username", "Product/Service": "plan"},
+        ),
     ],
 )
 def test_headers_of_exports(header: str, expected: dict[str, str]) -> None:
@@ -59,8 +70,8 @@ def test_headers_of_exports(header: str, expected: dict[str, str]) -> None:
             "Email Address,Contact Email",
             ("Contact Email", "means 'email', and so does 'Email Address'; ignore one with --ignore-column"),
         ),
-        ("usrname", ("usrname", "unknown column; did you mean 'username'?")),
-        ("Mailboxs", ("Mailboxs", "unknown column; did you mean 'mailboxes'?")),
+        ("usrname", ("usrname", "unknown column; did you mean 'username'? If not, ignore it with --ignore-column")),
+        ("Mailboxs", ("Mailboxs", "unknown column; did you mean 'mailboxes'? If not, ignore it with --ignore-column")),
     ],
 )
 def test_headers_that_are_not_clear(header: str, problem: tuple[str, str]) -> None:

@@ -154,3 +154,25 @@ def test_a_cell_in_a_column_without_a_name_is_remarked(tmp_path: Path) -> None:
     assert [str(remark) for remark in manifest.remarks] == [
         "line 1, column 4: ignored, as the column has no name",
     ]
+
+
+@pytest.mark.parametrize("first", ["", "sep=|\n"])
+def test_cells_may_be_separated_by_bars(tmp_path: Path, first: str) -> None:
+    manifest = load(tmp_path, 'a.example|alder|"info|sales"', header=f"{first}domain|username|mailboxes")
+
+    assert [mailbox.local_part for mailbox in manifest.sites[0].mailboxes] == ["info", "sales"]
+
+
+def test_bars_within_cells_do_not_separate_cells(tmp_path: Path) -> None:
+    manifest = load(tmp_path, "a.example;alder;info|sales|help", header="domain;username;mailboxes")
+
+    assert len(manifest.sites[0].mailboxes) == 3
+
+
+def test_a_quote_that_swallows_very_much_is_explained(tmp_path: Path) -> None:
+    lines = [f"s{number}.example,u{number},o@s{number}.example,x" for number in range(5000)]
+    lines[100] = lines[100].replace("o@", '"o@')
+
+    assert problems(tmp_path, *lines) == [
+        (102, "", "holds a cell of more than 131,072 characters; is a quote missing?"),
+    ]

@@ -1,5 +1,7 @@
 """DNS records of a manifest: names in any alphabet, text as in a zone file, what cannot stand together."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -321,3 +323,39 @@ def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
     assert str(remark) == (
         "line 1, dns @ MX mail.a.example: the mail or name server is a CNAME itself, which some servers refuse"
     )
+
+
+@pytest.mark.parametrize("issuer", ["bücher.example", '"BÜCHER.example"', "xn--bcher-kva.example"])
+def test_the_issuer_of_certificates_is_a_host_name(issuer: str) -> None:
+    assert zone(f"@ CAA 0 issue {issuer}").sites[0].dns[0].content == '0 issue "xn--bcher-kva.example"'
+
+
+def test_an_issuer_keeps_its_parameters() -> None:
+    records = zone('@ CAA 0 issue "CA.example; Policy=EV"', '@ CAA 0 issuewild ";"').sites[0].dns
+
+    assert [record.content for record in records] == ['0 issue "ca.example; Policy=EV"', '0 issuewild ";"']
+
+
+def test_what_is_no_issuer_is_refused() -> None:
+    with pytest.raises(ManifestError, match="is not a host name"):
+        zone('@ CAA 0 issue "Let\'s Encrypt"')
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("$TTL 3600", "$TTL of a zone file is not read"),
+        ("$origin a.example.", "$origin of a zone file is not read"),
+        ("@ IN SOA ns1.a.example. host.a.example. ( 1 2 3 4 5 )", "the panel writes the SOA record of a zone itself"),
+    ],
+)
+def test_lines_that_only_a_zone_file_has_are_explained(line: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        zone(line, "www A 192.0.2.1")
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA", "MX 10", "CAA", "NS"])
+def test_a_value_that_is_very_long_is_shortened(kind: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        zone(f"@ {kind} {'x' * 5000}!")
+    assert len(str(caught.value)) < 600

@@ -61,6 +61,40 @@ def test_what_is_no_domain_name(bad: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "version",
+    ["ea-php84", "PHP-8_4", "alt-php84", "plesk-php84-fpm", "php8.4-fpm", "8.4.11", "PHP 8.4.1", "8.4 FPM", "php_8.4"],
+)
+def test_php_versions_of_exports(version: str) -> None:
+    assert fields.php_version(version) == "8.4"
+
+
+@pytest.mark.parametrize("version", ["84", "php8", "8_4", "8,4", "8.4.", "ea-8.4", "8.400", "08. Apr", "8.x"])
+def test_what_is_no_php_version(version: str) -> None:
+    with pytest.raises(InvalidValueError, match="is not a PHP version"):
+        fields.php_version(version)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/htdocs", "/htdocs"),
+        ("htdocs/", "/htdocs"),
+        ("/", "/"),
+        ("//a//b/./c", "/a/b/c"),
+        ("/home/a/..b", "/home/a/..b"),
+    ],
+)
+def test_home_directories(path: str, expected: str) -> None:
+    assert fields.home_directory(path) == expected
+
+
+@pytest.mark.parametrize("path", ["..", "/../etc", "/a/../../b", "C:\\htdocs"])
+def test_what_is_no_home_directory(path: str) -> None:
+    with pytest.raises(InvalidValueError, match="is no directory of the account"):
+        fields.home_directory(path)
+
+
+@pytest.mark.parametrize(
     ("word", "expected"),
     [
         *(

@@ -261,7 +261,6 @@ async def test_ftp_users(panel: SignedClient) -> None:
         ("/home/john", 201),
         ("/home/john/example.com/", 201),
         ("/home/jane", 403),
-        ("/etc", 403),
         ("/home/john/../jane", 403),
         ("/home", 403),
         ("example.com", 400),
@@ -272,6 +271,14 @@ async def test_where_an_ftp_user_lives(panel: SignedClient, directory: str, stat
     domain = await panel.domain()
     body = {**USER, "domain_id": domain["id"], "home_directory": directory}
     assert (await panel.call("POST", "/v1/ftp/accounts", body)).status == status
+
+
+@pytest.mark.parametrize("directory", ["/example.com", "/../example.com"])
+async def test_a_home_may_be_below_the_owners(panel: SignedClient, directory: str) -> None:
+    body = {**USER, "domain_id": (await panel.domain())["id"], "home_directory": directory}
+    user = await panel.call("POST", "/v1/ftp/accounts", body)
+
+    assert user.data["home_directory"] == "/home/john/example.com"
 
 
 async def test_a_full_plan(panel: SignedClient) -> None:

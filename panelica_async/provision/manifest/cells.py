@@ -24,7 +24,7 @@ import attrs
 
 from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest import zone_text
-from panelica_async.provision.manifest.fields import DATABASE_TYPES, PASSWORD_LENGTH, trim
+from panelica_async.provision.manifest.fields import DATABASE_TYPES, NO_NAMES, PASSWORD_LENGTH, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.records import PRIORITISED
 
@@ -38,7 +38,9 @@ _RECORD = re.compile(
     r"(?P<type>[A-Za-z]+)\s+(?P<content>\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_DIRECTIVE = re.compile(r"\$(?:ORIGIN|TTL|INCLUDE|GENERATE)\b", re.IGNORECASE)
 _PRIORITY = re.compile(r"(?P<priority>\d+)\s+(?P<content>\S.*)")
+_END_OF_NUMBER = re.compile(r"\d{1,3}")
 _UNCLEAR = 'it is unclear where its password ends; put the password in quotes, as in name:"password"'
 
 
@@ -73,8 +75,10 @@ def split(column: str, cell: str) -> list[str]:
 
     Raises:
         InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something that is no entry
-            with a password follows a password that is not in quotes.
+            with a password follows a password that is not in quotes. Or the cell says that there is nothing.
     """
+    if trim(cell).lower() in NO_NAMES:
+        raise InvalidValueError("names nothing; leave the cell empty, or put the name in quotes", trim(cell))
     if column == "dns":
         return zone_text.split_records(cell)
     entries: list[list[_Field]] = []
@@ -88,6 +92,8 @@ def split(column: str, cell: str) -> list[str]:
         is_end = cell[begin : begin + 1].isspace() and not entry[-1].is_left_out and _is_login(column, raw[number])
         if not is_end and following[0].mark not in _LINE_BREAKS:
             _require_end(column, entry, f"entry {number}: {_UNCLEAR}")
+        if _is_number_with_comma(entry, following, raw[number]):
+            raise InvalidValueError(f"entry {number}: a quota is a whole number, without a ',' in it")
     return [entry for entry in raw if entry]
 
 
@@ -115,6 +121,10 @@ def database(entry: str) -> Entry:
 def dns_record(entry: str) -> Entry:
     """Read `name [ttl] [IN] type [priority] content`, as in a zone file."""
     match = _RECORD.fullmatch(trim(entry))
+    if not match and (directive := _DIRECTIVE.match(entry)):
+        raise InvalidValueError(
+            f"{directive[0]} of a zone file is not read; write complete names, and the time to live in each record"
+        )
     if not match:
         raise InvalidValueError("is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'", entry)
     parts = match.groupdict()
@@ -187,6 +197,12 @@ def _is_login(column: str, entry: str) -> bool:
         users = _users(rest)
     has_names = all(_NAMES[column].allows(user[0].text.partition("@")[0]) for user in users)
     return has_names and any(len(field.text) >= PASSWORD_LENGTH for user in users for field in user[1:2])
+
+
+def _is_number_with_comma(entry: Sequence[_Field], following: Sequence[_Field], text: str) -> bool:
+    """Return whether a comma split a quota as spreadsheets write it: `1,024`."""
+    has_quota = len(entry) > 2 and entry[-1].text.isdecimal()
+    return has_quota and following[0].mark == "," and _END_OF_NUMBER.fullmatch(text) is not None
 
 
 def _require_end(column: str, fields: Sequence[_Field], message: str) -> None:

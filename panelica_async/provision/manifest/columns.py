@@ -13,7 +13,16 @@ from panelica_async.errors import ConfigurationError
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain_name", "fqdn", "host", "hostname", "main_domain", "primary_domain", "site", "website"),
     "username": ("account", "account_name", "login", "owner", "owner_username", "user", "user_name"),
-    "email": ("account_email", "client_email", "contact_email", "customer_email", "email_address", "owner_email"),
+    "email": (
+        "account_email",
+        "admin_email",
+        "client_email",
+        "contact_email",
+        "customer_email",
+        "email_address",
+        "owner_email",
+        "user_email",
+    ),
     "plan": (
         "hosting_package",
         "hosting_plan",
@@ -23,7 +32,9 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "plan_name",
         "product",
         "product_name",
+        "product_service",
         "service_plan",
+        "subscription_plan",
     ),
     "password": ("account_password", "owner_password", "pass"),
     "php_version": ("php",),
@@ -51,6 +62,9 @@ _ALIKE = 0.85
 # With more unknown columns than this, the file is no list of sites, and comparing them all would take seconds.
 _MOST_COMPARED = 100
 _CANONICAL = {name: field for field, others in FIELDS.items() for name in (field, *others)}
+_SPELLINGS = {name.replace("_", ""): name for name in _CANONICAL}
+# What makes a name of another column of a known one: `Mailbox 1`, `domainId`, `nemails`.
+_AFFIXES = re.compile(r"\An(?:[or]|um)?_?(?=.*s\Z)|_?(?:\d+|ids?)\Z")
 
 
 @attrs.frozen
@@ -107,8 +121,9 @@ class Columns:
 
 
 def simple(name: str) -> str:
-    """Return a name in lower case with underscores: case, blanks and hyphens do not matter, nor does `E-Mail`."""
-    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").replace("e_mail", "email")
+    """Return a name in lower case with underscores; `E-Mail`, `domainName` and `PHPVersion` are understood."""
+    key = re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").replace("e_mail", "email")
+    return _SPELLINGS.get(key.replace("_", ""), key)
 
 
 def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
@@ -140,7 +155,8 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
             compared += 1
             meant = _misspelt(key) if compared <= _MOST_COMPARED else None
             if meant:
-                problems.append((name, f"unknown column; did you mean {meant!r}?"))
+                message = f"unknown column; did you mean {meant!r}? If not, ignore it with --ignore-column"
+                problems.append((name, message))
             else:
                 ignored.append(name)
     fields: dict[int, str] = {}
@@ -173,9 +189,10 @@ def _misspelt(key: str) -> str | None:
     alike = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_ALIKE)
     if not alike:
         return None
-    # `Email 2` and `Mailbox 1` are columns of their own, as are counts: `Domains`, `Users`.
-    if re.sub(r"_?\d+\Z", "", key) in _CANONICAL:
+    stem = simple(_AFFIXES.sub("", key))
+    if stem in _CANONICAL:
         return None
-    if key.endswith("s") and _CANONICAL.get(key[:-1], LISTS[0]) not in LISTS:
+    # So are counts: `Domains`, `Users`.
+    if stem.endswith("s") and _CANONICAL.get(stem[:-1], LISTS[0]) not in LISTS:
         return None
     return _CANONICAL[alike[0]]

@@ -12,7 +12,7 @@ from panelica_async.provision.manifest.fields import domain_name, trim, user_nam
 from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
 from panelica_async.provision.manifest.source import Row, Source
 
-_DELIMITERS = (";", ",", "\t")
+_DELIMITERS = (";", ",", "\t", "|")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # A row of fewer cells may be a list within one.
 _FEWEST_CELLS_OF_A_ROW = 3
@@ -22,7 +22,7 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
     """Read a CSV file with a header line.
 
     Columns may stand in any order and be called by any name of `columns.FIELDS`. Cells are separated by `;`,
-    `,` or tabs, whichever gives the header more known names; they may be quoted and hold line breaks. Empty
+    `,`, tabs or `|`, whichever gives the header more known names; they may be quoted and hold line breaks. Empty
     lines are passed over. After a row with broken quotes, reading goes on in the next line.
 
     Args:
@@ -160,7 +160,9 @@ def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[lis
                     records.append(_Record(first_line + begins, cells))
                 begins = base + reader.line_num
         except csv.Error as error:
-            if "end of data" in str(error):
+            if "field limit" in str(error):
+                message = f"holds a cell of more than {csv.field_size_limit():,} characters; is a quote missing?"
+            elif "end of data" in str(error):
                 message = "a quote is opened in this row and never closed"
             else:
                 message = f"not readable as CSV: {error}; a quote within a quoted cell is written twice"

@@ -75,10 +75,11 @@ def ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
     _expect(entry, ("username", "password", "home_directory", "quota_mb"))
     username = fields.ftp_name(fields.text(entry.get("username")))
     with _about(username):
+        home = fields.text(entry.get("home_directory"))
         return FtpUser(
             username=username,
             password=fields.password(entry.get("password")),
-            home_directory=fields.text(entry.get("home_directory")) or None,
+            home_directory=fields.home_directory(home) if home else None,
             quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=0, maximum=_MAX_QUOTA_MB),
         )
 

@@ -1,5 +1,6 @@
 """Checks of single values: each returns the canonical spelling or raises `InvalidValueError`."""
 
+import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -21,7 +22,12 @@ DATABASE_TYPES = ("mysql", "postgresql")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.IGNORECASE)
-_PHP_VERSION = re.compile(r"(?:php[ -]?)?(\d\.\d{1,2})", re.IGNORECASE)
+# Panels also write `ea-php84`, `PHP-8_4`, `plesk-php84-fpm` and `8.4.11`.
+_PHP_VERSION = re.compile(
+    r"(?P<php>(?:(?:ea|alt|plesk)-)?php[ _-]?)?"
+    r"(?P<major>\d)(?(php)[._]?|\.)(?P<minor>\d{1,2})(?:\.\d{1,2})?(?:[ -]fpm)?",
+    re.IGNORECASE,
+)
 
 # Nothing a manifest asks for has more; Python refuses to read very long numbers.
 _MOST_DIGITS = 18
@@ -34,6 +40,11 @@ _ZERO_WIDTH = (
 _BLANKS = _ZERO_WIDTH + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _CONTROLS = {"\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN"}
 
+NO_NAMES = frozenset(
+    {"-", "--", "#n/a", "active", "disabled", "enabled", "false", "n/a", "nil", "no", "none", "null", "off", "on"}
+    | {"true", "unlimited", "yes"}
+)
+"""What exports write into a cell to say whether there is something in it, in lower case."""
 _YES = frozenset({"1", "on", "true", "y", "yes", "x"})
 _NO = frozenset({"", "-", "0", "false", "n", "no", "none", "off"})
 
@@ -169,13 +180,20 @@ def password(value: object) -> str | None:
 
 
 def php_version(value: object) -> str | None:
-    """Return a PHP version such as `8.4`; YAML may give it as a number."""
+    """Return a PHP version such as `8.4`; YAML may give it as a number, and exports as `ea-php84` or `8.4.11`."""
     given = text(str(value) if isinstance(value, float) else value)
     if not given:
         return None
     if not (match := _PHP_VERSION.fullmatch(given)):
         raise InvalidValueError("is not a PHP version; write it as '8.4'", given)
-    return match[1]
+    return f"{match['major']}.{match['minor']}"
+
+
+def home_directory(path: str) -> str:
+    """Return the directory of an FTP user, with a slash before it: a full path, or one below the account's home."""
+    if "\\" in path or ".." in path.split("/"):
+        raise InvalidValueError("is no directory of the account; write it as '/htdocs', without '..'", path)
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def web_server(value: object) -> str | None:

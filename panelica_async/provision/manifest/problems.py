@@ -8,6 +8,9 @@ import attrs
 from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError
 
+# A cell may hold the rest of a file, after a quote that is missing.
+_LONGEST_SHOWN = 300
+
 
 @attrs.frozen(order=True)
 class Problem:
@@ -59,6 +62,8 @@ class InvalidValueError(ValueError):
         self.rule = rule
         self.value = value
         self.within = within
+        if value is not None and len(value) > _LONGEST_SHOWN:
+            value = f"{value[:_LONGEST_SHOWN]}…"
         quoted = rule if value is None else f"{value!r} {rule}"
         super().__init__(f"{within}: {quoted}" if within else quoted)
 

@@ -41,6 +41,8 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         InvalidValueError: If a part is not right.
     """
     kind = type.upper()
+    if kind == "SOA":
+        raise InvalidValueError("the panel writes the SOA record of a zone itself; leave it out")
     if kind not in _CONTENT:
         raise InvalidValueError(f"is none of {', '.join(_CONTENT)}", type)
     if not content:
@@ -174,6 +176,9 @@ def _listed_authority(content: str, _domain: str) -> str:
 
 
 def _authority_of(flags: str, tag: str, value: str) -> str:
+    issuer = value.partition(";")[0].strip()
+    if tag.lower() in {"issue", "issuewild"} and issuer:
+        value = host_name(issuer) + value[len(issuer) :]
     return f'{int(flags)} {tag.lower()} "{value}"'
 
 

@@ -93,9 +93,11 @@ class FtpUserStep(Step):
 
     def _compare(self, row: FtpAccount) -> Match:
         home, quota = self.user.home_directory, self.user.quota_mb
-        # A path below the account's home may come back as a full one.
-        if home and row.home_directory and not f"/{row.home_directory}".rstrip("/").endswith(f"/{home.strip('/')}"):
-            return different(f"the FTP user is confined to {shown(row.home_directory)}, not {home}")
+        have = row.home_directory
+        # A path below the account's home may come back as a full one. Guess: the home is named after the account.
+        end = (home or "").strip("/") or self.domain.account.key
+        if home and have and have != home and not f"/{have.strip('/')}/".endswith(f"/{end}/"):
+            return different(f"the FTP user is confined to {shown(have)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
             return different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
         return equal(row.id)

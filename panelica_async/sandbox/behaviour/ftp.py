@@ -46,8 +46,14 @@ def delete(call: Call) -> Reply:
 
 
 def _home_directory(call: Call, domain: Row) -> str:
-    """Return where the user is confined to, which is in the home of the domain's owner."""
+    """Return where the user is confined to: a full path, or one below the home of the domain's owner.
+
+    "P `home_directory` "/example.com" (under the account home)" (panel-facts D.9).
+    """
     path = absolute(call.body.get("home_directory", domain["document_root"]))
+    if not f"{path}/".startswith("/home/"):
+        owner = call.store.get("owner", domain["user_id"])
+        path = f"/home/{owner['username']}{path}"
     if owner_of(call.store, path)["id"] != domain["user_id"]:
         raise forbidden("home_directory is in the home of another account", message="Path outside home")
     return path
