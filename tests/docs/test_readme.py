@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import importlib
 import os
 import re
 import subprocess
@@ -74,6 +75,16 @@ async def test_addresses_are_read_as_the_table_says() -> None:
     for written, meant in rows:
         async with PanelicaClient(written, api_key="pk_test_0123", api_secret="sk_test_0123456789") as panel:
             assert panel.base_url == meant
+
+
+@pytest.mark.parametrize(
+    "module", ["panelica_async", "panelica_async.provision", "panelica_async.sandbox", "panelica_async.telemetry",
+               "panelica_async.ratelimit", "panelica_async.doctor"],
+)  # fmt: skip
+def test_every_public_name_is_on_a_page(module: str) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    missing = [name for name in importlib.import_module(module).__all__ if not re.search(rf"\b{name}\b", pages)]
+    assert not missing
 
 
 @pytest.mark.parametrize("code", BLOCKS)
