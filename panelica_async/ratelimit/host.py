@@ -59,7 +59,7 @@ class HostCoordinator:
         Raises:
             sqlite3.Error: The file cannot be written, as on a full disk.
             OSError: The file or its folder cannot be made.
-            ConfigurationError: The coordinator is closed.
+            ConfigurationError: The coordinator is closed, or the file or its folder is not this user's own.
         """
         if self._closed:
             raise ConfigurationError("the coordinator of the rate limit is closed")

@@ -4,13 +4,13 @@ Time is that of the system's monotonic clock, which every process sees alike and
 when it starts anew is the business of `schedule`.
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from panelica_async.core.private import private_directory, private_file
 from panelica_async.ratelimit.coordination import Claim, Request
 from panelica_async.ratelimit.schedule import SCHEMA, Schedule
 
@@ -61,6 +61,7 @@ class Ledger:
         Raises:
             sqlite3.Error: The file cannot be written, as on a full disk.
             OSError: The file or its folder cannot be made.
+            ConfigurationError: The file or its folder is not this user's own.
         """
         try:
             return self._claim(request)
@@ -98,10 +99,8 @@ class Ledger:
             if self._path.exists() and self._path.stat().st_ino == self._inode:
                 return self._database
             self.close()
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Never open a file that exists: closing any descriptor of it drops the locks that SQLite has in this process.
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        private_directory(self._path.parent)
+        private_file(self._path)
         self._inode = self._path.stat().st_ino
         # It moves between threads, one after the other.
         self._database = sqlite3.connect(

@@ -21,16 +21,22 @@ from panelica_async.ratelimit.quota import LARGEST_RESERVE, LATELY, RECHECK, Quo
 from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, RECOVERY, UNPACED_INTERVAL
 
 try:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, SSLConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import (
         AuthenticationError,
         AuthorizationError,
+        ClusterDownError,
+        InvalidResponse,
+        MasterDownError,
         NoPermissionError,
         NoScriptError,
+        OutOfMemoryError,
+        ReadOnlyError,
         RedisError,
         ResponseError,
+        TryAgainError,
     )
 except ImportError as _missing:
     raise ConfigurationError(
@@ -73,8 +79,20 @@ CONSTANTS = json.dumps(
 
 _NAMES = ("state", "minute", "hour", "interactive", "members")
 
-# What a server says that will be able to answer later, or that a new connection does not meet.
-_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "OOM", "MISCONF")
+# What a server says that will be able to answer later, or that a new connection does not meet. redis-py makes a class
+# of some codes and takes them out of the text.
+_PASSING = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError)
+_PASSING_CODES = (
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "OOM",
+    "LOADING",
+    "BUSY",
+    "NOREPLICAS",
+    "MISCONF",
+)
 
 
 def keys(key: str) -> list[str]:
@@ -165,6 +183,8 @@ class RedisCoordinator:
             with suppress(Exception):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
             complaint = _complaint(error)
+            if complaint is None and await self._is_without_tls():
+                complaint = "the URL asks for TLS, and the server answers without"
             if complaint is None:
                 raise
             raise ConfigurationError(f"Redis cannot coordinate the rate limit: {complaint}", hint=_HINT) from error
@@ -175,6 +195,22 @@ class RedisCoordinator:
         except NoScriptError:
             # EVAL loads it too, and needs no permission for SCRIPT LOAD.
             return await self._redis.eval(SCRIPT, len(self._keys), *arguments)
+
+    async def _is_without_tls(self) -> bool:
+        """Return whether the URL asks for TLS and the server answers without; it leaves a handshake unanswered."""
+        pool = self._redis.connection_pool
+        if not issubclass(pool.connection_class, SSLConnection):
+            return False
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_TIMEOUT / 2):
+                host, port = pool.connection_kwargs["host"], pool.connection_kwargs["port"]
+                reader, writer = await asyncio.open_connection(host, port)
+                try:
+                    writer.write(b"PING\r\n")
+                    return await reader.read(1) in {b"+", b"-"}
+                finally:
+                    writer.close()
+        return False
 
     async def close(self) -> None:
         """Close the connections."""
@@ -189,9 +225,11 @@ def _complaint(error: BaseException) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
             return f"it refuses the user or the password: {cause}"
-        if isinstance(cause, ResponseError) and not str(cause).removeprefix("-").startswith(_PASSING):
-            # Redis names what the script met after "ERR Error running script".
-            return None if any(word in str(cause) for word in _PASSING) else f"it answers: {cause}"
+        if isinstance(cause, InvalidResponse):
+            return f"what it answers is not the protocol of Redis: {cause}"
+        if isinstance(cause, ResponseError) and not isinstance(cause, _PASSING):
+            # Old servers name what the script met after "ERR Error running script".
+            return None if any(code in str(cause) for code in _PASSING_CODES) else f"it answers: {cause}"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause}"
         if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename is not None:

@@ -184,7 +184,8 @@ class ServerLimits:
         waits = {name: window.wait(now) for name, window in self._windows.items()}
         name = max(waits, key=waits.__getitem__)
         if waits[name] > 0:
-            limit = int(self._windows[name].limit)
+            # A bucket saves up fewer requests than come back in a minute, which is what the panel calls its limit.
+            limit = self.tier.requests_per_minute if name == "minute" else int(self._windows[name].limit)
             return Verdict(admitted=False, window=name, limit=limit, retry_after=math.ceil(waits[name]))
         for window in self._windows.values():
             window.take(now)

@@ -12,6 +12,7 @@ import time
 import attrs
 import pytest
 
+from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms
 from panelica_async.ratelimit.coordination import LATENESS
 from panelica_async.ratelimit.host import HostCoordinator
@@ -148,6 +149,12 @@ class TestMembers:
         ledger.claim(Request(member="a", terms=BURST_TERMS, minute_usage=10**9, hour_usage=10**9))
         assert opens_in(ledger) == pytest.approx(3601)
 
+    def test_members_that_are_gone_leave_no_rows(self, ledger, machine):
+        for number in range(20):
+            ledger.claim(Request(member=f"member {number}", terms=TERMS, wanted=1))
+            machine.sleep(10)
+        assert ledger._database.execute("SELECT COUNT(*) FROM members").fetchone() == (1,)
+
 
 class TestFile:
     def test_it_is_for_this_user_alone(self, ledger, tmp_path):
@@ -198,9 +205,26 @@ class TestFile:
             ledger.claim(broken)
         assert spend(ledger, 80) == 50
 
+    @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_file_open_to_others_is_refused(self, ledger, tmp_path, kind):
+        spend(ledger, 1)
+        ledger.close()
+        path = tmp_path / "cache" / ("quota.sqlite3" if kind == "file" else "")
+        path.chmod(0o777)
+        with pytest.raises(ConfigurationError, match="can be written by others"):
+            spend(ledger, 1)
+
+    def test_file_that_is_a_link_is_refused(self, ledger, tmp_path):
+        (tmp_path / "cache").mkdir(mode=0o700)
+        (tmp_path / "cache" / "quota.sqlite3").symlink_to(tmp_path / "target")
+        with pytest.raises(ConfigurationError, match="is a symbolic link"):
+            spend(ledger, 1)
+        assert not (tmp_path / "target").exists()
+
     def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")
-        with pytest.raises(OSError, match="cache"):
+        with pytest.raises(ConfigurationError, match="is not a directory"):
             Ledger(tmp_path / "cache" / "quota.sqlite3").claim(Request(member="a", terms=TERMS))
 
 

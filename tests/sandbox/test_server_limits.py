@@ -43,7 +43,7 @@ def test_a_bucket_comes_back_evenly() -> None:
     limits = ServerLimits(BURSTY, clock, window="bucket")
     assert admitted(limits) == 5
     refused = limits.admit()
-    assert (refused.window, refused.limit, refused.retry_after) == ("minute", 5, 1)
+    assert (refused.window, refused.limit, refused.retry_after) == ("minute", 60, 1)
     clock.advance(3)
     assert admitted(limits) == 3
     clock.advance(3600)
@@ -63,6 +63,14 @@ def test_the_burst_limits_besides_the_minute(window) -> None:
     assert count == 60
     clock.advance(0.5)
     assert limits.admit().window == "minute"
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+def test_a_refusal_names_the_limit_of_its_window(window) -> None:
+    limits = ServerLimits(TIERS["professional"], Clock(), window=window)
+    admitted(limits, most=2000)
+    refused = limits.admit()
+    assert (refused.window, refused.limit) in {("minute", 300), ("burst", 50)}
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
