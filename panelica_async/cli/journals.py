@@ -73,6 +73,10 @@ class Owner:
         """What a journal and its copies have in common."""
         return self.runs[0].started_at, self.base_url
 
+    def is_on(self, base_url: str) -> bool:
+        """Return whether these are runs on the panel of an address."""
+        return self.runs[-1].is_on(base_url)
+
     def is_of(self, manifest: Path) -> bool:
         """Return whether these are runs of a manifest."""
         return self.runs[-1].is_of(manifest, self.files.journal)
@@ -92,7 +96,7 @@ def files_for(state: StateDirectory, manifest: Path, base_url: str) -> RunFiles:
     Raises:
         ConfigurationError: The journal of that name cannot be read, so that it is not known whose it is.
     """
-    mine = [owner for owner in owners_of(state, manifest) if owner.base_url == base_url]
+    mine = [owner for owner in owners_of(state, manifest) if owner.is_on(base_url)]
     if mine:
         return max(mine, key=lambda owner: owner.last_run).files
     digest = hashlib.sha256(f"{seen_from(_plain(state, manifest), manifest)}\n{base_url}".encode()).hexdigest()

@@ -91,7 +91,7 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
 
     def choose(panel: str) -> RunFiles:
         for owner in owners:
-            if owner.base_url == panel:
+            if owner.is_on(panel):
                 return owner.files
         places = " and ".join(dict.fromkeys(owner.base_url for owner in owners))
         raise ConfigurationError(

@@ -179,7 +179,7 @@ async def _undo(panel: Panel, journal: Journal, removals: Removals, stop: asynci
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
     """Return the journals of this panel; others are named."""
     base_url = panel.client.base_url
-    here = [journal for journal in journals if not journal.runs or journal.runs[-1].base_url == base_url]
+    here = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
     if not here:
         journals[0].require_panel(base_url)
     for journal in journals:

@@ -58,6 +58,17 @@ def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[s
     return {object_id: _in_words(names) for object_id, names in found.items() if names}
 
 
+def parents_in(snapshot: Snapshot) -> Mapping[str | None, str]:
+    """Return where things are by their ids: the account of a domain, the domain of what is in one."""
+    pairs = [
+        *((row.id, row.user_id) for row in snapshot.domains),
+        *((row.id, row.domain_id) for row in snapshot.databases),
+        *((row.id, row.domain_id) for row in snapshot.mailboxes),
+        *((row.id, row.domain_id) for row in snapshot.ftp_users),
+    ]
+    return {object_id: parent_id for object_id, parent_id in pairs if parent_id is not None}
+
+
 def _is_added(row: DnsRecord, domain: str, own: Collection[str | None]) -> bool:
     """Return whether a record is neither ours nor one that the panel puts into a zone by itself."""
     name, _, _ = identity(row.name, row.type, row.content, domain)

@@ -145,7 +145,7 @@ class Journal:
         Raises:
             ConfigurationError: It belongs to another panel.
         """
-        if self.runs and self.runs[-1].base_url != base_url:
+        if self.runs and not self.runs[-1].is_on(base_url):
             raise ConfigurationError(
                 f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",
                 hint="Use one journal for each panel, and write its address alike each time.",

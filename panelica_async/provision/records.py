@@ -2,6 +2,7 @@
 
 import enum
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -104,6 +105,10 @@ class Run:
     credentials_path: Path | None
     """File of the generated passwords, if there is one."""
 
+    def is_on(self, base_url: str) -> bool:
+        """Return whether this is a run on the panel of an address."""
+        return _unified(self.base_url) == _unified(base_url)
+
     def is_of(self, manifest: Path, journal: Path | None) -> bool:
         """Return whether this is a run of a manifest.
 
@@ -122,6 +127,14 @@ class Run:
             and not self.manifest_path.exists()
             and self.manifest_relative == seen_from(journal, manifest)
         )
+
+
+_THIS_MACHINE = re.compile(r"(?<=://)(127\.0\.0\.1|\[::1\])(?=[:/]|\Z)")
+
+
+def _unified(base_url: str) -> str:
+    """Return an address with one name for this machine, which people write in several ways."""
+    return _THIS_MACHINE.sub("localhost", base_url)
 
 
 def seen_from(journal: Path, manifest: Path) -> str | None:

@@ -12,7 +12,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
-from panelica_async.provision.foreign import foreign_in
+from panelica_async.provision.foreign import foreign_in, parents_in
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.natural_keys import Sought, sought
 from panelica_async.provision.origin import LATEST, Origin, OriginJudge
@@ -293,8 +293,14 @@ class _Undo:
         users = Counter(record.parent_id for record in self._ours.values() if record.kind is StepKind.DATABASE_USER)
         own = {record.object_id for record in self._ours.values()}
         foreign = foreign_in(self._inventory.snapshot, own, users)
-        for record in self._ours.values():
-            if reason := foreign.get(record.object_id or ""):
+        parents = parents_in(self._inventory.snapshot)
+        taken: set[str | None] = set()
+        for record in sorted(self._ours.values(), key=lambda record: -_ORDER.index(record.kind)):
+            is_moved = parents.get(record.object_id, record.parent_id) not in {*own, record.parent_id}
+            if record.parent_id is not None and (is_moved or record.parent_id in taken):
+                taken.add(record.object_id)
+                self._kept[record.id] = "others have moved it to what is theirs"
+            elif reason := foreign.get(record.object_id or ""):
                 self._kept[record.id] = reason
             elif record.kind in _DELETE:
                 self._going.add(record.object_id)

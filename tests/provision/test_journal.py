@@ -420,3 +420,19 @@ def test_records_cannot_be_changed_from_outside() -> None:
     with pytest.raises(TypeError):
         journal.records["x"] = Record  # type: ignore[index]
     journal.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("other", ["localhost", "127.0.0.1", "[::1]"])
+def test_this_machine_is_one_panel_however_it_is_written(host: str, other: str) -> None:
+    with Journal.in_memory() as journal:
+        journal.begin(base_url=f"http://{host}:3002", manifest=MANIFEST, credentials_path=None)
+        journal.require_panel(f"http://{other}:3002")
+        for elsewhere in (
+            f"http://{other}:3003",
+            f"https://{other}:3002",
+            "http://127.0.0.2:3002",
+            f"http://{other}x:3002",
+        ):
+            with pytest.raises(ConfigurationError, match="is the journal of"):
+                journal.require_panel(elsewhere)

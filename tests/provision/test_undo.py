@@ -335,3 +335,29 @@ async def test_a_delete_that_was_answered_but_not_done_is_restored(box: Sandbox,
     }
     with Journal.open(journal) as notes:
         assert {record.state for record in notes.records.values()} == {State.DONE}
+
+
+MOVED = {
+    "domain": "UPDATE domains SET user_id = :account WHERE domain = 'alder.example'",
+    "database": "UPDATE databases SET domain_id = :domain WHERE domain_id = :ours",
+    "mailbox": "UPDATE email_accounts SET domain_id = :domain WHERE domain_id = :ours",
+    "ftp_user": "UPDATE ftp_accounts SET domain_id = :domain WHERE domain_id = :ours",
+}
+
+
+@pytest.mark.parametrize("kind", MOVED)
+async def test_what_others_have_taken_over_is_kept(box: Sandbox, tmp_path: Path, kind: str) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
+        domain = await panel.domains.create(domain="other.example", user_id=other.id)
+        ours = next(row.id for row in await panel.domains.list().collect() if row.domain == "alder.example")
+        ids = {"account": other.id, "domain": domain.id, "ours": ours}
+        box.database.execute(MOVED[kind], {name: ids[name] for name in ids if f":{name}" in MOVED[kind]})
+        taken = {row["id"] for row in box.database.execute(f"SELECT id FROM {TABLES[kind]}")}
+        removed = await removals(panel, journal)
+        left = {row["id"] for row in box.database.execute(f"SELECT id FROM {TABLES[kind]}")}
+    kept = {removal.record for removal in removed.values() if removal.status is RemovalStatus.KEPT}
+    assert {record.kind.value for record in kept} >= {kind}
+    assert {record.object_id for record in kept if record.kind.value == kind} <= left <= taken
+    assert removed["account:alder"].status is RemovalStatus.REMOVED
