@@ -1,7 +1,9 @@
 """Files that are no manifests: one kind of error, with a place, and without what may be a password."""
 
 import contextlib
+import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,35 @@ def test_a_domain_with_a_symbol_is_shown_its_other_form(domain: str, label: str)
 def test_whatever_a_file_holds_is_read_or_refused(kind: str, text: str) -> None:
     with contextlib.suppress(ConfigurationError):  # Anything else fails.
         READERS[kind](text, "sites", Reading())
+
+
+def test_cells_beyond_the_header_of_a_reader_are_no_column() -> None:
+    lines = ["domain,username,mailboxes", "a.example,alder,info, sales", "b.example,beech,info,,", "c.example,cedar"]
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_rows(csv.DictReader(lines))
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "line 1: has more cells than the header; is a quote missing?"
+    ]
+
+
+def test_numbers_of_a_table_are_whole_or_none() -> None:
+    row = {"domain": "a.example", "username": "alder", "email": math.nan, "dns": math.nan, "php_version": math.nan}
+    mailboxes = [{"local_part": "info", "quota_mb": 1024.0}]
+    site = Manifest.from_rows([{**row, "mailboxes": mailboxes}]).sites[0]
+
+    assert (site.owner.email, site.dns, site.php_version) == (None, (), None)
+    assert site.mailboxes[0].quota_mb == 1024
+
+
+@pytest.mark.parametrize("quota", [1024.5, math.inf, math.nan, True, "1024.0", 1e300])
+def test_other_numbers_are_no_quota(quota: object) -> None:
+    row = {"domain": "a.example", "username": "alder", "mailboxes": [{"local_part": "info", "quota_mb": quota}]}
+    with pytest.raises(ManifestError, match="quota_mb must be a whole number"):
+        Manifest.from_rows([row])
+
+
+def test_one_column_to_ignore_may_be_text() -> None:
+    manifest = Manifest.from_rows([{"domain": "a.example", "username": "a", "Notes": "x"}], ignore_columns="Notes")
+
+    assert manifest.ignored_columns == ("Notes",)

@@ -88,7 +88,7 @@ class Reading:
             ConfigurationError: A field is unknown, or a column is to be read and ignored.
         """
         fields: dict[str, str] = {}
-        ignored = tuple(ignored)
+        ignored = (ignored,) if isinstance(ignored, str) else tuple(ignored)
         for name, field in (columns or {}).items():
             if simple(field) not in _CANONICAL:
                 raise ConfigurationError(

@@ -5,9 +5,11 @@ A document is a list of sites, or a mapping with the list under `sites`. A site 
 mappings, or text as in a cell (see `cells`).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from panelica_async.provision.manifest.columns import Reading, understand
+from panelica_async.provision.manifest.fields import trim
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.source import Row, Source
@@ -34,6 +36,9 @@ def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | 
         if mapping is None:
             problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))
             continue
+        if _has_more_cells(site):
+            problems.append(Problem(line, "", "has more cells than the header; is a quote missing?"))
+            continue
         flat, twice = _with_flat_owner(mapping)
         problems += (Problem(line, key, "stands in the site and in its owner") for key in twice)
         keys = list(flat)
@@ -43,7 +48,7 @@ def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | 
         ignored |= dict.fromkeys(columns.ignored)
         names |= flat.keys()
         fields = {field: keys[position] for position, field in columns.fields.items()}
-        rows.append(Row(line, {field: flat[key] for field, key in fields.items()}, fields))
+        rows.append(Row(line, {field: _or_none(flat[key]) for field, key in fields.items()}, fields))
     return Source(tuple(rows), tuple(ignored), tuple(problems), tuple(remarks), frozenset(names))
 
 
@@ -59,6 +64,17 @@ def sites_of(document: object, name: str) -> Sequence[object]:
         message = "must be a list of sites, or a mapping with the list under 'sites'"
         raise ManifestError(name, [Problem(1, "", message)])
     return sites
+
+
+def _has_more_cells(site: object) -> bool:
+    """Return whether `csv.DictReader` met more cells than the header has: it keeps them under None."""
+    more = site.get(None) if isinstance(site, Mapping) else None
+    return is_list(more) and any(isinstance(cell, str) and trim(cell) for cell in more)
+
+
+def _or_none(value: object) -> object:
+    """Return a value, or None for the NaN that tables of numbers hold where a cell is empty."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _with_flat_owner(site: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:

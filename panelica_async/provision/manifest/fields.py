@@ -80,6 +80,8 @@ def number(value: object, name: str, *, minimum: int, maximum: int) -> int | Non
             value = int(value)
     if value is None or value == "":
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
         raise InvalidValueError(f"{name} must be a whole number from {minimum} to {maximum}")
     return value
