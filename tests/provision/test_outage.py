@@ -88,7 +88,8 @@ def test_panel_down_stops_the_run_and_resume_completes_it(tmp_path: Path, fault:
 def test_panel_that_only_reads_stops_the_run(tmp_path: Path, fault: Fault, concurrency: int) -> None:
     outage = Outage(12, fault, meets=is_write)
     seconds, unfinished = run(interrupted_and_resumed(tmp_path, outage, concurrency))
-    assert unfinished <= 2 * concurrency + 3
+    # The write that is one too many, those before it, and those that are on their way by then.
+    assert unfinished <= 2 * concurrency + 2 + concurrency - 1
     assert outage.lost <= 4 * concurrency + 2
     assert seconds < 240
 
