@@ -1,4 +1,4 @@
-"""The journals in a state directory, and whose they are.
+"""The journals in a state directory, and what they are of.
 
 A journal belongs to one manifest, by the path of its file, on one panel, by its address.
 """
@@ -15,7 +15,7 @@ import attrs
 from panelica_async import ConfigurationError
 from panelica_async.cli.state import StateDirectory
 from panelica_async.provision import Journal, Run
-from panelica_async.provision.records import seen_from
+from panelica_async.provision.journal_records import seen_from
 
 _JOURNAL = ".journal"
 _PASSWORDS = ".passwords.csv"
@@ -37,15 +37,15 @@ class RunFiles:
 
 
 @attrs.frozen(kw_only=True)
-class Owner:
-    """Whose runs a journal has."""
+class KnownJournal:
+    """A journal that has runs, and what they are of."""
 
     files: RunFiles
     runs: tuple[Run, ...]
 
     @classmethod
-    def of(cls, files: RunFiles) -> "Owner | None":
-        """Read whose runs a journal has; None when it has none.
+    def read(cls, files: RunFiles) -> "KnownJournal | None":
+        """Read what the runs of a journal are of; None when it has none.
 
         Raises:
             ConfigurationError: The journal cannot be read.
@@ -96,13 +96,13 @@ def files_for(state: StateDirectory, manifest: Path, base_url: str) -> RunFiles:
     Raises:
         ConfigurationError: The journal of that name cannot be read, so that it is not known whose it is.
     """
-    mine = [owner for owner in owners_of(state, manifest) if owner.is_on(base_url)]
+    mine = [known for known in journals_of(state, manifest) if known.is_on(base_url)]
     if mine:
-        return max(mine, key=lambda owner: owner.last_run).files
+        return max(mine, key=lambda known: known.last_run).files
     digest = hashlib.sha256(f"{seen_from(_plain(state, manifest), manifest)}\n{base_url}".encode()).hexdigest()
     for stem in (manifest.stem, f"{manifest.stem}-{digest[:8]}"):
         files = RunFiles.of_journal(state.state_dir / f"{stem}{_JOURNAL}.db")
-        if not files.journal.exists() or Owner.of(files) is None:
+        if not files.journal.exists() or KnownJournal.read(files) is None:
             return files
     return files
 
@@ -117,17 +117,17 @@ def files_of(state: StateDirectory, path: Path) -> list[RunFiles]:
         if not path.is_file():
             raise ConfigurationError(f"there is no journal {path}", hint="Check the path, and --state-dir.")
         return [RunFiles.of_journal(path)]
-    owners = owners_of(state, path)
-    if owners:
-        return [owner.files for owner in sorted(owners, key=lambda owner: owner.last_run, reverse=True)]
+    journals = journals_of(state, path)
+    if journals:
+        return [known.files for known in sorted(journals, key=lambda known: known.last_run, reverse=True)]
     plain = RunFiles.of_journal(_plain(state, path))
     if not plain.journal.is_file():
         raise ConfigurationError(f"{path} has no journal in {state.state_dir}", hint="Check the path, and --state-dir.")
-    owner = Owner.of(plain)
-    if owner is None:
+    known = KnownJournal.read(plain)
+    if known is None:
         return [plain]
     raise ConfigurationError(
-        f"{path.resolve()} has no journal: {plain.journal} is that of {owner.manifest}",
+        f"{path.resolve()} has no journal: {plain.journal} is that of {known.manifest}",
         hint="Name that manifest, or the journal itself.",
     )
 
@@ -136,31 +136,31 @@ def _plain(state: StateDirectory, manifest: Path) -> Path:
     return state.state_dir / f"{manifest.stem}{_JOURNAL}.db"
 
 
-def owners_of(state: StateDirectory, manifest: Path) -> list[Owner]:
-    """Return whose journals are those of a manifest.
+def journals_of(state: StateDirectory, manifest: Path) -> list[KnownJournal]:
+    """Return the journals of a manifest.
 
     Raises:
         ConfigurationError: The journal that is called like the manifest cannot be read.
     """
     plain = _plain(state, manifest)
     if plain.exists():
-        Owner.of(RunFiles.of_journal(plain))
-    return [owner for owner in all_owners(state) if owner.is_of(manifest)]
+        KnownJournal.read(RunFiles.of_journal(plain))
+    return [known for known in known_journals(state) if known.is_of(manifest)]
 
 
-def all_owners(state: StateDirectory) -> list[Owner]:
-    """Return whose journals are in the directory. Copies, and what cannot be read, are passed over."""
-    originals: dict[tuple[datetime, str], Owner] = {}
+def known_journals(state: StateDirectory) -> list[KnownJournal]:
+    """Return the journals in the directory. Copies, and what cannot be read, are passed over."""
+    originals: dict[tuple[datetime, str], KnownJournal] = {}
     for files in all_files(state):
         with suppress(ConfigurationError):
-            if owner := Owner.of(files):
-                known = originals.setdefault(owner.beginning, owner)
-                originals[owner.beginning] = max(known, owner, key=_originality)
+            if known := KnownJournal.read(files):
+                first = originals.setdefault(known.beginning, known)
+                originals[known.beginning] = max(first, known, key=_originality)
     return list(originals.values())
 
 
-def _originality(owner: Owner) -> tuple[datetime, bool]:
+def _originality(known: KnownJournal) -> tuple[datetime, bool]:
     """Return what is greater for a journal than for its copies: it went on, or has the name that `files_for` gives."""
-    stem = owner.files.journal.name.removesuffix(f"{_JOURNAL}.db")
-    manifest = "" if owner.manifest is None else re.escape(owner.manifest.stem)
-    return owner.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None
+    stem = known.files.journal.name.removesuffix(f"{_JOURNAL}.db")
+    manifest = "" if known.manifest is None else re.escape(known.manifest.stem)
+    return known.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None

@@ -13,7 +13,7 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
-from panelica_async.cli.journals import Owner, RunFiles, all_owners, files_for, files_of, owners_of
+from panelica_async.cli.journals import KnownJournal, RunFiles, files_for, files_of, journals_of, known_journals
 from panelica_async.cli.output import Output
 from panelica_async.cli.planning import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
@@ -65,9 +65,9 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
     def choose(panel: str) -> RunFiles:
         files = files_for(options.state, file, panel)
         if not files.journal.exists():
-            for owner in owners_of(options.state, file):
+            for known in journals_of(options.state, file):
                 options.output.say(
-                    f"{owner.files.journal} has the runs of this manifest on {owner.base_url}. "
+                    f"{known.files.journal} has the runs of this manifest on {known.base_url}. "
                     "If that is the same panel, give its address as it stands there."
                 )
         return files
@@ -78,29 +78,29 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Go on where the run of a journal ended, by the manifest that the journal names."""
     candidates = files_of(options.state, path) if path else [_the_only_one(options.state)]
-    owners = [owner for files in candidates if (owner := Owner.of(files)) is not None]
-    if not owners:
+    journals = [known for files in candidates if (known := KnownJournal.read(files)) is not None]
+    if not journals:
         # It was killed before its first call: there is nothing to go on with, and nothing to lose.
         if path is None or path.suffix == ".db":
             hint = "Run `panelica provision apply` with the manifest."
             raise ConfigurationError(f"{candidates[0].journal} holds no run", hint=hint)
         return await apply_file(path, Manifest.load(path), options)
-    if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(owners[0].base_url):
+    if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(journals[0].base_url):
         options.output.say("Continuing on the embedded sandbox, where the run was.")
         options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
 
     def choose(panel: str) -> RunFiles:
-        for owner in owners:
-            if owner.is_on(panel):
-                return owner.files
-        places = " and ".join(dict.fromkeys(owner.base_url for owner in owners))
+        for known in journals:
+            if known.is_on(panel):
+                return known.files
+        places = " and ".join(dict.fromkeys(known.base_url for known in journals))
         raise ConfigurationError(
             f"the run was on {places}, not on {panel}", hint="Name that panel, writing its address alike."
         )
 
-    with Journal.open(owners[0].files.journal, read_only=True) as journal:
+    with Journal.open(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
-    return await _run(manifest, str(path or owners[0].files.journal), choose, options)
+    return await _run(manifest, str(path or journals[0].files.journal), choose, options)
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
@@ -119,7 +119,7 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
 
 def _the_only_one(state: StateDirectory) -> RunFiles:
     """Return the journal that is meant when none is named: the only one with something left to do, or the only one."""
-    known = [JournalStatus.read(owner.files) for owner in all_owners(state)]
+    known = [JournalStatus.read(each.files) for each in known_journals(state)]
     unfinished = [status for status in known if status.is_open]
     candidates = unfinished or known
     if len(candidates) == 1:

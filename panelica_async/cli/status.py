@@ -1,7 +1,7 @@
 """`status`: what journals know, without asking a panel."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class JournalStatus:
     """What a journal knows."""
 
     files: RunFiles
-    flags: list[str]
+    flags: tuple[str, ...]
     """Options that find the journal again."""
     runs: tuple[Run, ...] = ()
     records: tuple[Record, ...] = ()
@@ -75,19 +75,19 @@ class JournalStatus:
     """Why the journal cannot be read."""
 
     @classmethod
-    def read(cls, files: RunFiles, flags: list[str] = []) -> "JournalStatus":  # noqa: B006 - never changed
+    def read(cls, files: RunFiles, flags: Sequence[str] = ()) -> "JournalStatus":
         """Read a journal, which may be in use."""
         try:
             with Journal.open(files.journal, read_only=True) as journal:
                 return cls(
                     files=files,
-                    flags=flags,
+                    flags=tuple(flags),
                     runs=journal.runs,
                     records=tuple(journal.records.values()),
                     manifest=journal.manifest_path,
                 )
         except ConfigurationError as error:
-            return cls(files=files, flags=flags, problem=error)
+            return cls(files=files, flags=tuple(flags), problem=error)
 
     @property
     def counts(self) -> dict[State, int]:
@@ -166,7 +166,10 @@ class JournalStatus:
             "passwords": self.files.passwords if self.files.passwords.exists() else None,
             "manifest": self.manifest,
             "panel": self.runs[-1].base_url if self.runs else None,
-            "runs": [{"started_at": run.started_at, "finished_at": run.finished_at} for run in self.runs],
+            "runs": [
+                {"started_at": run.started_at, "finished_at": run.finished_at, "undone_at": run.undone_at}
+                for run in self.runs
+            ],
             "counts": {state.value: count for state, count in self.counts.items()},
             "bad": [
                 {

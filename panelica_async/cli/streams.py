@@ -11,11 +11,27 @@ class OutputError(OSError):
     """Standard output cannot be written."""
 
 
-class ResultStream(io.TextIOBase):
+class _Stream(io.TextIOBase):
+    """A stream of the process; None when it was closed before Python began."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # read only, as that of every open file is
+        """Return the encoding."""
+        return "utf-8" if self._stream is None else self._stream.encoding
+
+
+class ResultStream(_Stream):
     """Standard output: what a command is asked for. When it cannot be written, the command has failed."""
 
     def __init__(self) -> None:
-        self._stream: TextIO | None = sys.stdout
+        super().__init__(sys.stdout)
 
     def write(self, text: str, /) -> int:
         """Write text at once.
@@ -30,21 +46,12 @@ class ResultStream(io.TextIOBase):
         """Write bytes at once; errors are those of `write`."""
         self._write("", data)
 
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
-        return self._stream is not None and self._stream.isatty()
-
     def discard(self) -> None:
         """Drop what could not be written, which Python would try to write again at its end."""
         _discard(self._stream)
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override] # read only, as that of every open file is
-        """Return the encoding."""
-        return "utf-8" if self._stream is None else self._stream.encoding
-
     def _write(self, text: str, data: bytes | None) -> int:
-        if self._stream is None:  # It was closed before Python began.
+        if self._stream is None:
             raise OutputError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
         try:
             self._stream.write(text)
@@ -59,11 +66,11 @@ class ResultStream(io.TextIOBase):
         return len(text)
 
 
-class MessageStream(io.TextIOBase):
+class MessageStream(_Stream):
     """Standard error: what is said on the way. When it cannot be written, the command goes on in silence."""
 
     def __init__(self) -> None:
-        self._stream: TextIO | None = sys.stderr
+        super().__init__(sys.stderr)
 
     def write(self, text: str, /) -> int:
         """Write text at once, if that is possible."""
@@ -75,15 +82,6 @@ class MessageStream(io.TextIOBase):
                 _discard(self._stream)
                 self._stream = None
         return len(text)
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
-        return self._stream is not None and self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override] # read only, as that of every open file is
-        """Return the encoding."""
-        return "utf-8" if self._stream is None else self._stream.encoding
 
 
 def _discard(stream: TextIO | None) -> None:

@@ -68,7 +68,7 @@ def test_another_manifest_of_the_same_name_is_refused(panelica: Command, tmp_pat
     assert panelica("provision", "undo", "a/launch.csv", "--yes", *FAST).code == 0
 
 
-def test_journals_that_were_set_aside_are_undone_too(
+def test_what_the_manifest_before_a_change_made_is_undone(
     panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]]
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
@@ -89,7 +89,9 @@ def test_what_a_killed_run_sent_is_removed(
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
     assert (outcome.code, "28 objects removed, 0 objects left over" in outcome.stdout) == (0, True)
     assert objects(DATABASE) == before
-    assert panelica("provision", "status", "launch.csv", "--json").json["journals"][0]["next_command"] is None
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["next_command"] is None
+    assert status["runs"][-1]["undone_at"] > status["runs"][-1]["started_at"]
 
 
 def test_what_may_be_anybodys_is_left_over(panelica: Command, manifest: Path) -> None:

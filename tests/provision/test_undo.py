@@ -14,6 +14,7 @@ from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
+from tests.virtual_time import run
 
 MANIFEST = Manifest.from_data(SITES)
 
@@ -281,21 +282,28 @@ async def test_an_interrupted_undo_has_noted_each_removal(box: Sandbox, tmp_path
         assert len(gone) + sum(record.state is State.DONE for record in notes.records.values()) == WRITES
 
 
-async def test_a_panel_that_goes_down_stops_it(box: Sandbox, tmp_path: Path) -> None:
+def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
     manifest = Manifest.from_data(
         [{"domain": f"s{n}.example", "owner": f"o{n}", "email": f"o@s{n}.example"} for n in range(12)]
     )
-    journal = tmp_path / "run.journal"
-    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / "p.csv"))
-        proxy.decide_writes(lambda *_: Fault.GATEWAY_BEFORE)
-        before = proxy.writes
-        removed: dict[str, Removal] = {}
-        with pytest.raises(PanelicaError, match="does not answer any more"):
-            await gather(undo(panel, journal), removed)
 
-    assert proxy.writes - before <= 8
-    assert {removal.status for removal in removed.values()} == {RemovalStatus.SKIPPED, RemovalStatus.FAILED}
+    async def main() -> None:
+        journal = tmp_path / "run.journal"
+        async with (
+            Sandbox(tier="enterprise") as box,
+            FaultyPanel(box) as proxy,
+            client(box, proxy.base_url) as panel,
+        ):
+            await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / "p.csv"))
+            proxy.decide_writes(lambda *_: Fault.GATEWAY_BEFORE)
+            before = proxy.writes
+            removed: dict[str, Removal] = {}
+            with pytest.raises(PanelicaError, match="does not answer any more"):
+                await gather(undo(panel, journal), removed)
+            assert proxy.writes - before <= 8
+            assert {removal.status for removal in removed.values()} == {RemovalStatus.SKIPPED, RemovalStatus.FAILED}
+
+    run(main())
 
 
 @pytest.mark.parametrize("hostile", ["../x", "a/b", ".", ""])
