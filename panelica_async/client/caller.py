@@ -200,9 +200,9 @@ def _read(raw: RawReply, read: Callable[[RawReply], T], call: Call) -> T:
         return read(raw)
     except PanelicaError:
         raise
-    except Exception as error:
-        # Whatever it is, the request was sent: no error of another tree may say otherwise.
-        raise _unreadable(call, f"the reply cannot be read: {error}") from error
+    except Exception as error:  # noqa: BLE001 - the request was sent: no error of another tree may say otherwise
+        # Without the cause, which may quote the reply.
+        raise _unreadable(call, f"the reply cannot be read: {error}") from None
 
 
 def _unreadable(call: Call, problem: str, hint: str | None = None) -> DecodeError:

@@ -59,7 +59,8 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
     try:
         return cast("T", _structure_hook(cast("Hashable", result))(data, result))
     except _MisfitError as misfit:
-        raise DecodeError(misfit.problem, endpoint=endpoint, json_path=f"${misfit.path}", body=body) from misfit
+        # Without the cause: it quotes the reply, which may hold secrets, and a traceback would show it.
+        raise DecodeError(misfit.problem, endpoint=endpoint, json_path=f"${misfit.path}", body=body) from None
 
 
 def decode_rows(rows: list[Any], result: type[M], *, endpoint: str, body: bytes = b"") -> tuple[list[M], list[Any]]:

@@ -10,7 +10,7 @@ from panelica_async.core.converter import to_wire
 from panelica_async.core.encoding import path_segment, query_string
 from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
-from panelica_async.core.redaction import FILES, is_secret
+from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
 from panelica_async.core.unset import UNSET
 
@@ -29,7 +29,7 @@ class PreparedRequest:
 
     def secrets(self) -> frozenset[str]:
         """Return the values that a reply may quote and that must not be shown: of query and body, at any depth."""
-        found = {value for name, value in parse_qsl(self.query) if is_secret(name)}
+        found = {secret for name, value in parse_qsl(self.query) for secret in secret_values({name: value})}
         if self.body is not None:
             body = loads(self.body)
             found.update(secret_values(body))

@@ -2,21 +2,21 @@
 
 What a panel says in its own words can quote what it was sent, move the cursor of a terminal, forge a line of a log, be
 megabytes long, or not be text at all. So every text taken from a reply goes through a `Sanitizer` before it reaches an
-error, a log, a journal or a screen. It knows the secrets of the request and replaces them, however they are escaped;
-what looks like a secret goes too.
+error, a log, a journal or a screen. It knows the secrets of the request and replaces them, however they are escaped,
+in letters of any case and over several lines; what looks like a secret goes too.
 """
 
-import html
 import json
 import re
 import shlex
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
-from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
 from panelica_async.errors import PanelicaError
 
@@ -39,6 +39,19 @@ _OURS = {"operation", "method", "path", "endpoint"}
 _MARGIN = 200
 _PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
 _SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])")
+# Python, Go, PHP and XML write quotes in HTML differently, and none need be written.
+_HTML_QUOTES = (
+    ('"', "'"),
+    ("&quot;", "'"),
+    ("&quot;", "&#x27;"),
+    ("&quot;", "&#39;"),
+    ("&quot;", "&#039;"),
+    ("&quot;", "&apos;"),
+    ("&#34;", "&#39;"),
+)
+_URL_PASSWORD = re.compile(r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@")
+_LONGEST_NESTED = 65_536
+"""Characters of a text that is searched for data within."""
 
 
 class Sanitizer:
@@ -56,6 +69,7 @@ class Sanitizer:
         if secret not in self._secrets:
             self._secrets.add(secret)
             self._forms.update(_forms_of(secret))
+            self._exact.update(_exact_of(secret))
 
     def __repr__(self) -> str:
         return f"<Sanitizer of {len(self._secrets)} secrets>"
@@ -88,10 +102,13 @@ class Sanitizer:
 
     def is_secret(self, text: str) -> bool:
         """Return whether a text is one of the secrets."""
-        return text in self._forms
+        return _bare(text) in self._forms or text in self._exact
 
     def _redacted(self, text: str, limit: int) -> str:
         """Replace the secrets in the first `limit` characters of a text, and leave out the rest."""
+        if not self._secrets or len(text) < _SHORTEST_SECRET:
+            return text[:limit]
+        text = text[: limit + _LONGEST_SECRET]
         pieces, position = [], 0
         for start, end in sorted(self._spans(text)):
             if start >= limit:
@@ -102,17 +119,22 @@ class Sanitizer:
         return "".join([*pieces, text[position:limit]])
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        letters, places = _letters(text)
         for form in self._forms:
-            anchor = form[:_ANCHOR]
-            start = text.find(anchor)
-            while start >= 0:
-                end = start + _common_length(form, text, start)
-                yield start, end
-                start = text.find(anchor, end)
+            for start, end in _found(form, letters):
+                yield places[start], places[end - 1] + 1
+        for secret in self._exact:
+            yield from _found(secret, text)
 
     @cached_property
     def _forms(self) -> set[str]:
+        """Letters of everything that the secrets can look like."""
         return {form for secret in self._secrets for form in _forms_of(secret)}
+
+    @cached_property
+    def _exact(self) -> set[str]:
+        """Secrets that have too few letters."""
+        return {exact for secret in self._secrets for exact in _exact_of(secret)}
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
@@ -139,18 +161,38 @@ def header_text(value: str | None) -> str | None:
 def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
     """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
 
+    Data within texts is searched too: JSON, `NAME=value`, and passwords in URLs.
+
     Args:
         data: The data, such as the body of a request.
         is_hidden: Whether all values in it are secret.
     """
     if isinstance(data, Mapping):
+        # {"name": "DB_PASSWORD", "value": …} is a name and a value too.
+        title = next((name for key in ("name", "key") if isinstance(name := data.get(key), str)), "")
         for name, value in data.items():
-            yield from secret_values(value, is_hidden=is_hidden or is_secret(name))
+            yield from secret_values(value, is_hidden=is_hidden or is_secret(title if name == "value" else name))
     elif isinstance(data, list | tuple):
         for value in data:
             yield from secret_values(value, is_hidden=is_hidden)
-    elif is_hidden and data is not None and not isinstance(data, bool):
-        yield str(data)
+    elif data is not None and not isinstance(data, bool):
+        if is_hidden:
+            yield str(data)
+        if isinstance(data, str) and len(data) <= _LONGEST_NESTED:
+            yield from _values_within(data, is_hidden=is_hidden)
+
+
+def _values_within(text: str, *, is_hidden: bool) -> Iterator[str]:
+    """Yield the secrets of what is written within a text."""
+    name, equals, value = text.partition("=")
+    if equals and is_secret(name):
+        yield value
+    for password in _URL_PASSWORD.findall(text):
+        yield password
+        yield unquote(password)
+    if text.lstrip()[:1] in {"{", "[", '"'}:
+        with suppress(ValueError, RecursionError):
+            yield from secret_values(loads(text.encode("utf-8", "replace")), is_hidden=is_hidden)
 
 
 class _Copy:
@@ -196,6 +238,36 @@ class _Copy:
         return shown
 
 
+def _letters(text: str) -> tuple[str, list[int]]:
+    """Return what can be seen of a text, in lower case, and where each letter stands in it.
+
+    A server breaks long lines, and some write names or hexadecimal digits in letters of another case.
+    """
+    places = [index for index, char in enumerate(text) if char.isprintable() and char != " "]
+    return "".join([_in_lower_case(text[index]) for index in places]), places
+
+
+def _bare(text: str) -> str:
+    """Return the letters of a text alone."""
+    return text.lower().replace(" ", "") if text.isascii() and text.isprintable() else _letters(text)[0]
+
+
+def _in_lower_case(char: str) -> str:
+    # A few letters would be two.
+    lower = char.lower()
+    return lower if len(lower) == 1 else char
+
+
+def _found(form: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a form, or the beginning of a long one, begins and ends in a text."""
+    anchor = form[:_ANCHOR]
+    start = text.find(anchor)
+    while start >= 0:
+        end = start + _common_length(form, text, start)
+        yield start, end
+        start = text.find(anchor, end)
+
+
 def _common_length(form: str, text: str, start: int) -> int:
     if text.startswith(form, start):
         return len(form)
@@ -203,9 +275,14 @@ def _common_length(form: str, text: str, start: int) -> int:
 
 
 def _forms_of(secret: str) -> set[str]:
-    """Return everything that a secret can look like."""
-    pieces = set(_pieces(secret))
-    return {form for piece in pieces for form in _escaped(piece) if len(form) >= _SHORTEST_SECRET}
+    """Return the letters of everything that a secret can look like."""
+    forms = {_bare(form) for piece in set(_pieces(secret)) for form in _escaped(piece)}
+    return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+
+
+def _exact_of(secret: str) -> set[str]:
+    """Return a secret that has too few letters to be looked for by them."""
+    return {secret} if len(secret) >= _SHORTEST_SECRET > len(_bare(secret)) else set()
 
 
 def _pieces(secret: str) -> Iterator[str]:
@@ -239,6 +316,20 @@ def _escaped(value: str) -> Iterator[str]:
     yield value.replace("'", "\\'")
     yield value.replace("'", "''")
     yield _SHELL_SPECIAL.sub(r"\\\1", value)
-    yield html.escape(value)
-    yield html.escape(value, quote=False)
-    yield b64encode(value.encode("utf-8", "replace")).decode().rstrip("=")
+    marked = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for double, single in _HTML_QUOTES:
+        yield marked.replace('"', double).replace("'", single)
+    data = value.encode("utf-8", "replace")
+    yield data.hex()
+    for text in _in_base64(data):
+        yield text
+        yield text.replace("+", "-").replace("/", "_")
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Yield bytes in Base64: alone, and the letters that only they decide, wherever they stand in what is encoded."""
+    yield b64encode(data).decode().rstrip("=")
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        text = b64encode(bytes(before) + data).decode()
+        whole = text.rstrip("=")
+        yield whole[shared:] if whole == text else whole[shared:-1]

@@ -95,7 +95,7 @@ class CallLog:
         if event.attempts > 1:
             facts.append(f"{event.attempts} attempts")
         if event.request_id:
-            facts.append(f"request id {self._text(event.request_id)}")
+            facts.append(f"request id {self._text(event.request_id, sanitizer)}")
         said = [", ".join(facts)]
         if event.error is not None:
             said.append(self._reason(event.error, event.path))
@@ -121,7 +121,7 @@ class CallLog:
             return f"[{len(body)} bytes that are not JSON]"
         return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _LENGTH)
 
-    def _text(self, text: str) -> str:
+    def _text(self, text: str, sanitizer: Sanitizer | None = None) -> str:
         if not self._redact:
             return shorten(text[: _LENGTH * 4], _LENGTH)
-        return Sanitizer().text(text, _LENGTH)
+        return (sanitizer or Sanitizer()).text(text, _LENGTH)

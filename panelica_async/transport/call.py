@@ -77,6 +77,8 @@ class Call:
     """Whether an attempt was repeated because of its timestamp or its key."""
     queued_for: float = 0.0
     """Seconds the attempt that goes next waited for its place in the quota."""
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    """Headers of the last attempt that left."""
     reply: RawReply = NO_REPLY
     """The reply to the last attempt that left."""
 
@@ -93,7 +95,8 @@ class Call:
     @property
     def sanitizer(self) -> Sanitizer:
         """Cleans texts of replies; it knows the secrets of the request."""
-        return Sanitizer(self.request.secrets() | secrets_of_form(self.upload))
+        headers = {value for name, value in self.headers.items() if is_secret(name)}
+        return Sanitizer(headers | self.request.secrets() | secrets_of_form(self.upload))
 
     def report(self) -> Report:
         """Return what the reply says about a failure."""

@@ -74,6 +74,7 @@ class Exchange:
         lost_before = call.may_be_done
         call.sent_at = clock.monotonic()
         call.may_be_done = True
+        call.headers = request.headers
         call.reply = NO_REPLY
         # aiohttp sets it when it sends.
         request.response = None

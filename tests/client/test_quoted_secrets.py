@@ -61,6 +61,39 @@ async def test_secret_that_is_quoted_is_shown_nowhere(
     assert "\n" not in str(caught.value)
 
 
+async def test_key_that_is_quoted_is_shown_nowhere(
+    server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "panelica_async")
+    key = "Ab9-no-usual-form"
+    server.script(reply(401, json={"error": f"the key {key} is not known"}))
+    with pytest.raises(PanelicaError) as caught:
+        await connect(api_key=key).me()
+    assert key not in shown(caught.value) + caplog.text
+
+
+async def test_reply_that_cannot_be_read_is_not_quoted(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(SAID)
+
+    monkeypatch.setattr("panelica_async.client.caller.unwrap", fail)
+    server.script(reply(json={"id": "a1"}))
+    with pytest.raises(PanelicaError) as caught:
+        await send(connect(), "body")
+    assert SECRET not in shown(caught.value)
+
+
+async def test_request_id_of_a_success_quotes_no_secret(
+    server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "panelica_async")
+    server.script(reply(json={"id": "a1"}, headers={"X-Request-Id": "r-correct-horse-9"}))
+    await connect().accounts.create(username="acme", email="a@example.com", password="correct-horse-9")
+    assert "correct-horse" not in caplog.text
+
+
 async def send(panel: PanelicaClient, how: str) -> None:
     match how:
         case "body":

@@ -4,8 +4,8 @@ import html
 import json
 import re
 import shlex
-from base64 import b64encode
-from urllib.parse import quote, quote_plus
+from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from hypothesis import example, given
@@ -41,8 +41,24 @@ WAYS = {
     "shell with backslashes": lambda secret: secret.replace("'", "'\\''"),
     "SQL": lambda secret: "'" + secret.replace("'", "''") + "'",
     "HTML": html.escape,
+    "HTML of Go": lambda secret: html.escape(secret).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    "HTML of PHP": lambda secret: html.escape(secret).replace("&#x27;", "&#039;"),
     "Base64": lambda secret: b64encode(secret.encode()).decode(),
+    "Base64 of URLs": lambda secret: urlsafe_b64encode(secret.encode()).decode(),
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "hexadecimal in capitals": lambda secret: secret.encode().hex().upper(),
+    "capitals": str.upper,
+    "lower case": str.lower,
+    "over several lines": lambda secret: "\n  ".join(wrap(secret)),
+    "Base64 over several lines": lambda secret: "\r\n".join(wrap(b64encode(secret.encode()).decode())),
+    "spaced out by invisible characters": "\u200b".join,
 }
+
+
+def wrap(text: str) -> list[str]:
+    return [text[start : start + 5] for start in range(0, len(text), 5)]
+
+
 HARMFUL = [chr(code) for code in (0, 7, 8, 9, 10, 13, 27, 0x7F, 0x85, 0x9B, 0xAD, 0x61C, 0x200B, 0x200E, 0x2028)] + [
     chr(code) for code in (0x202E, 0x2066, 0x2069, 0xFEFF, 0xD800, 0xDFFF, 0xE0041)
 ]
@@ -54,7 +70,15 @@ def test_secret_is_replaced_however_it_is_escaped(secret: str, way: str) -> None
     shown = Sanitizer([secret]).text(f"chpasswd: the word {WAYS[way](secret)} was refused")
     said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
     assert REDACTED in said
-    assert said.replace(REDACTED, "").strip("\"'\\=") == ""
+    assert said.replace(REDACTED, "").strip("\"'\\= ") == ""
+
+
+@pytest.mark.parametrize("user", ["a", "ab", "abc", "admin@example.com"])
+def test_secret_within_base64_is_replaced(user: str) -> None:
+    said = b64encode(f"{user}:correct horse 9\n".encode()).decode()
+    shown = redacted(f"Basic {said} was refused", ["correct horse 9"]).replace(REDACTED, "")
+    # A letter of Base64 before and after may belong to the secret too.
+    assert len(shown) <= len(f"Basic  was refused{user}:\n") * 4 / 3 + 4
 
 
 @pytest.mark.parametrize("length", [16, 20, 40])
@@ -145,6 +169,28 @@ def test_secrets_of_a_request_are_found_at_any_depth() -> None:
     )
     assert request.secrets() == {"word-1", "word-2", "word-3", "4567", "word 5"}
     assert "word" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"config": json.dumps({"db": {"password": "word-1"}})},
+        {"config": json.dumps(json.dumps([{"token": "word-1"}]))},
+        {"credentials": json.dumps({"user": "word-1"})},
+        {"url": "postgres://shop:word-1@db.example.com/shop"},
+        {"url": "see https://shop:word%2D1@example.com/x"},
+        {"environment": ["DEBUG=1", "DB_PASSWORD=word-1"]},
+        {"environment": [{"name": "DB_PASSWORD", "value": "word-1"}]},
+        {"environment": [{"key": "API_TOKEN", "value": "word-1"}]},
+    ],
+    ids=str,
+)
+def test_secrets_within_texts_are_found(body: dict[str, object]) -> None:
+    for request in (
+        PreparedRequest(method="POST", path="/v1/x", body=json.dumps(body).encode()),
+        PreparedRequest(method="GET", path="/v1/x", query=urlencode({"q": json.dumps(body)})),
+    ):
+        assert "word-1" in request.secrets()
 
 
 def test_content_of_a_file_is_secret() -> None:
