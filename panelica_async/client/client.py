@@ -211,12 +211,15 @@ class PanelicaClient(Namespaces):
         return self._transport.monitor.subscribe(listener)
 
     def stats(self) -> Statistics:
-        """Return what the client and its variants did so far, and what is left of the quota.
+        """Return what the client and its variants did so far, what is left of the quota, and who waits for it.
+
+        Any thread may ask once a call was made.
 
         Raises:
-            RuntimeError: No event loop is running.
+            RuntimeError: No call was made yet, and no event loop is running.
         """
-        return self._transport.monitor.tally.summary(self._transport.keys.current.quota.limiter().left)
+        limiter = self._transport.keys.current.quota.limiter()
+        return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
 
     async def request(
         self,

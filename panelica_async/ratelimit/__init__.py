@@ -14,11 +14,13 @@ from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.registry import shared_limiter
+from panelica_async.ratelimit.state import LimiterState
 
 __all__ = [
     "Claim",
     "Coordinator",
     "Lane",
+    "LimiterState",
     "QuotaLeft",
     "RateLimit",
     "RateLimiter",

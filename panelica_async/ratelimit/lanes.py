@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 import attrs
 
-from panelica_async.errors import PanelicaError
+from panelica_async.errors import PanelicaError, RateLimitWaitError
 
-__all__ = ["INTERACTIVE_RUN", "LANES", "Lane", "Turn", "Waiters"]
+__all__ = ["INTERACTIVE_RUN", "LANES", "Lane", "Turn", "Waiters", "wait_error"]
 
 Lane = Literal["interactive", "bulk"]
 
@@ -67,6 +67,24 @@ class Waiters:
         """Return who is first in a lane."""
         return next(iter(self._lanes[lane]), None)
 
+    def demand(self) -> dict[Lane, int]:
+        """Return how many wait in each lane."""
+        return {lane: len(turns) for lane, turns in self._lanes.items()}
+
+    def oldest(self, now: float) -> dict[Lane, float]:
+        """Return for how long the first in each lane has waited, 0 where there is none; any thread may ask."""
+        heads = {lane: list(turns)[:1] for lane, turns in self._lanes.items()}
+        return {lane: max(0.0, now - turns[0].since) if turns else 0.0 for lane, turns in heads.items()}
+
     def count(self, lane: Lane) -> int:
         """Return how many wait in a lane."""
         return len(self._lanes[lane])
+
+
+def wait_error(wait: float, limit: float) -> RateLimitWaitError:
+    """Return the error of a caller that would wait longer than it is willing to."""
+    return RateLimitWaitError(
+        f"The next free place in the quota is {wait:.1f} s away, the call may wait {limit:.1f} s.",
+        wait=wait,
+        limit=limit,
+    )

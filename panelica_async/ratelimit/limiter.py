@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import Self
 
-from panelica_async.errors import ConfigurationError, RateLimitWaitError
+from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.coordination import Coordinator
 from panelica_async.ratelimit.feedback import Feedback, read_feedback
-from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters
+from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters, wait_error
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import NOBODY, Demand, LocalPlaces, Places
 from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.shared import SharedPlaces
+from panelica_async.ratelimit.state import LimiterState
 
 __all__ = ["RateLimiter"]
 
@@ -115,6 +116,17 @@ class RateLimiter:
         """What may still be sent in the windows that end now, with a coordinator as far as is known here."""
         return self._places.left(self._running_loop().time())
 
+    def state(self) -> LimiterState:
+        """Return how the limiter stands; any thread may ask, once a caller has come."""
+        now = (self._loop or asyncio.get_running_loop()).time()
+        return LimiterState(
+            limit=self.limit,
+            left=self._places.left(now),
+            waiting=self._waiters.demand(),
+            oldest=self._waiters.oldest(now),
+            coordination=self._places.coordination,
+        )
+
     @property
     def closed(self) -> bool:
         """Whether the limiter was closed."""
@@ -194,7 +206,7 @@ class RateLimiter:
             ahead: How many in each lane will wait here before that caller, and are not here yet.
         """
         if (wait := self.expected_wait(lane, ahead)) > max_wait:
-            raise _wait_error(wait, max_wait)
+            raise wait_error(wait, max_wait)
 
     def expected_wait(self, lane: Lane = "interactive", ahead: Demand = NOBODY) -> float:
         """Return how many seconds a caller who came now would wait behind those already waiting.
@@ -207,7 +219,7 @@ class RateLimiter:
             ahead: How many in each lane will wait here before that caller, and are not here yet.
         """
         now = self._running_loop().time()
-        demand: Demand = {lane: count + ahead[lane] for lane, count in self._demand().items()}
+        demand: Demand = {lane: count + ahead[lane] for lane, count in self._waiters.demand().items()}
         return self._places.expected_at(now, lane, demand) - now
 
     def observe(
@@ -221,11 +233,10 @@ class RateLimiter:
     ) -> None:
         """Learn from a reply of the panel, whatever it says; nothing in it can make this raise.
 
-        The limit follows the X-RateLimit headers, and the body of a refusal; one that is lower than the configured
-        limit holds for five minutes after the last reply that names it. When the panel has counted more
-        than was sent here, the difference is left to whoever sent it. After a refusal (429) nobody passes for
-        the wait it names, at most an hour; then callers pass one by one at half the pace, which is normal
-        again after five minutes.
+        The limit follows the X-RateLimit headers and the body of a refusal; one that is lower than the configured limit
+        holds for five minutes after the last reply that names it. When the panel has counted more than was sent here,
+        the difference is left to whoever sent it. After a refusal (429) nobody passes for the wait it names, at most an
+        hour; then callers pass one by one at half the pace, which is normal again after five minutes.
 
         Args:
             status: HTTP status.
@@ -304,9 +315,6 @@ class RateLimiter:
             raise ConfigurationError("This rate limiter belongs to another event loop; each loop needs its own.")
         return loop
 
-    def _demand(self) -> Demand:
-        return {lane: self._waiters.count(lane) for lane in LANES}
-
     def _follow(self, now: float, feedback: Feedback) -> None:
         """Apply the limit that the panel names: a lower one for a while, any other from now on."""
         before, configured = self.limit, self._places.configured
@@ -341,14 +349,14 @@ class RateLimiter:
         for turn in self._waiters:
             opens_at = self._places.opens_at(turn.lane)
             if opens_at > turn.latest:
-                turn.refuse(_wait_error(opens_at - now, max(0.0, turn.latest - now)))
+                turn.refuse(wait_error(opens_at - now, max(0.0, turn.latest - now)))
         self._attend()
 
     def _give_up(self, turn: Turn) -> None:
         """Refuse a caller that has waited as long as it is willing to."""
         self._attend()  # it may be its turn in this very instant
         waited = turn.latest - turn.since
-        turn.refuse(_wait_error(max(waited, self.expected_wait(turn.lane)), waited))
+        turn.refuse(wait_error(max(waited, self.expected_wait(turn.lane)), waited))
         self._attend()
 
     def _attend(self) -> None:
@@ -363,7 +371,7 @@ class RateLimiter:
             return  # one that was called goes on in a moment, and then calls this
         now = self._loop.time()
         self._forget_learnt(now)
-        lane, ready = self._places.next(now, self._demand())
+        lane, ready = self._places.next(now, self._waiters.demand())
         head = heads[lane]
         if head is not None and ready <= now:
             head.call.set_result(None)
@@ -390,11 +398,3 @@ class RateLimiter:
             self.limit,
         )
         return _NEVER
-
-
-def _wait_error(wait: float, limit: float) -> RateLimitWaitError:
-    return RateLimitWaitError(
-        f"The next free place in the quota is {wait:.1f} s away, the call may wait {limit:.1f} s.",
-        wait=wait,
-        limit=limit,
-    )

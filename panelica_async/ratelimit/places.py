@@ -9,6 +9,7 @@ from math import inf
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
 from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.quota import RECHECK, Quota, QuotaLeft
+from panelica_async.ratelimit.state import Coordination
 
 __all__ = ["NOBODY", "Demand", "LocalPlaces", "Places"]
 
@@ -32,6 +33,11 @@ class Places(ABC):
         """The limit that was asked for; `limit` may follow the panel's word for a while."""
         self.learnt_until: float = inf
         """The instant at which `configured` applies again."""
+
+    @property
+    def coordination(self) -> Coordination:
+        """Whether the quota is shared, and works."""
+        return "none"
 
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on."""

@@ -28,6 +28,7 @@ from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
 from panelica_async.ratelimit.quota import Quota, QuotaLeft
 from panelica_async.ratelimit.rules import RECORD
+from panelica_async.ratelimit.state import Coordination
 
 __all__ = ["SharedPlaces"]
 
@@ -155,11 +156,16 @@ class SharedPlaces(Places):
         """Return what all members together may still send, as far as the store said and counting what went since."""
         left = self._local.left(now)
         told_at, minute_used, hour_used = self._used
-        since = sum(instant > told_at for instant in self._sent)
+        since = sum(instant > told_at for instant in list(self._sent))  # at once: any thread may ask
         return QuotaLeft(
             minute=_least(left.minute, self._limit.per_minute, minute_used + since, now - told_at < _MINUTE),
             hour=_least(left.hour, self._limit.per_hour, hour_used + since, now - told_at < _HOUR),
         )
+
+    @property
+    def coordination(self) -> Coordination:
+        """Whether the store works."""
+        return "away" if self._away else "shared"
 
     def try_take(self, now: float, lane: Lane) -> bool:
         """Count a request that goes now if there is a place; return whether there was."""

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from panelica_async.core.json_codec import loads
 from panelica_async.core.redaction import FILES, redact_headers, redact_query, shorten
@@ -26,6 +27,18 @@ DONE_LEVELS: Mapping[Outcome, int] = {
     Outcome.UNKNOWN: logging.WARNING,
 }
 
+_FIELDS = (
+    "method",
+    "attempt",
+    "attempts",
+    "waited",
+    "duration",
+    "wait",
+    "retry_after",
+    "status",
+    "outcome",
+    "request_id",
+)
 _LONGEST_READ = 256 * 1024
 _LENGTH = 2000
 """Characters of a body, or of a reason, that a line shows."""
@@ -37,7 +50,8 @@ class CallLog:
     Requests and replies are `DEBUG`, retries and failures `INFO`, refusals by the rate limit and writes whose fate is
     not known `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links are replaced by
     `[redacted]`, in headers, queries and bodies alike; the contents of files, and of replies that are not JSON, are
-    left out. A line shows the first 2,000 characters of a body.
+    left out. A line shows the first 2,000 characters of a body. Records carry the same as attributes whose names begin
+    with `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no body.
 
     Args:
         logger: Where to write; by default the logger `panelica_async`, to which every client writes by itself.
@@ -61,9 +75,18 @@ class CallLog:
         """
         level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else LEVELS[type(event)]
         if self._logger.isEnabledFor(level):
-            self._logger.log(
-                level, "call %d %s: %s", event.call, self._text(event.operation), self._what(event, sanitizer)
-            )
+            operation, what = self._text(event.operation), self._what(event, sanitizer)
+            self._logger.log(level, "call %d %s: %s", event.call, operation, what, extra=self._fields(event, operation))
+
+    def _fields(self, event: Event, operation: str) -> dict[str, Any]:
+        """Return what a record has as attributes, for formatters that write data and not lines."""
+        fields: dict[str, Any] = {"event": type(event).__name__.lower(), "call": event.call, "lane": event.lane}
+        fields |= {name: getattr(event, name) for name in _FIELDS if getattr(event, name, None) is not None}
+        if isinstance(event, Done | Retried) and event.error is not None:
+            fields["error_type"] = type(event.error).__name__
+        if isinstance(event, Done) and event.request_id:
+            fields["request_id"] = self._text(event.request_id)
+        return {f"panelica_{name}": value for name, value in fields.items()} | {"panelica_operation": operation}
 
     def _what(self, event: Event, sanitizer: Sanitizer) -> str:
         match event:

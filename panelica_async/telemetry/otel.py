@@ -24,12 +24,25 @@ No query, no header and no body is in any of them.
 | `panelica.client.quota.wait` | s | histogram |
 | `panelica.client.attempts`, `.retries`, `.throttled` | | counters: requests sent, repeated, refused with 429 |
 
-Each is told apart by `panelica.operation`, `panelica.outcome` and `server.address`.
+Each is told apart by `panelica.operation`, `panelica.lane`, `panelica.outcome` and `server.address`; where there was a
+reply by `panelica.status_class`, such as `2xx`, and where the call failed by `error.type`.
+
+| gauge | unit | |
+|---|---|---|
+| `panelica.client.quota.limit`, `.left` | | requests, by `panelica.window`: `minute` or `hour` |
+| `panelica.client.queue.waiting` | | calls, by `panelica.lane` |
+| `panelica.client.queue.oldest` | s | for how long the first of them has waited, by `panelica.lane` |
+| `panelica.client.coordinator.away` | | 1 while a shared quota cannot be reached; nothing without one |
+| `panelica.client.retry_budget.left` | | retries that are still paid for |
+
+With a coordinator, `left` is that of all its members. Gauges have `server.address` too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -37,7 +50,9 @@ from panelica_async._version import __version__
 from panelica_async.core.address import DEFAULT_PORT
 from panelica_async.core.redaction import redact_text
 from panelica_async.errors import ConfigurationError
+from panelica_async.ratelimit.lanes import Lane
 from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.statistics import Statistics
 
 try:
     from opentelemetry import metrics, trace
@@ -66,6 +81,10 @@ class Watchable(Protocol):
         """Send events to a listener."""
         ...
 
+    def stats(self) -> Statistics:
+        """Return the figures; raises `RuntimeError` before the first call."""
+        ...
+
 
 def instrument(
     panel: Watchable,
@@ -84,6 +103,7 @@ def instrument(
         A function that ends it, and the spans of calls that are still under way.
     """
     server = urlsplit(panel.base_url)
+    gauges = _Gauges.of(meter_provider or metrics.get_meter_provider())
     instrumentation = _Instrumentation(
         trace.get_tracer("panelica_async", __version__, tracer_provider),
         _Instruments(metrics.get_meter("panelica_async", __version__, meter_provider)),
@@ -91,9 +111,12 @@ def instrument(
         {"server.address": server.hostname or "", "server.port": server.port or DEFAULT_PORT},
     )
     unsubscribe = panel.subscribe(instrumentation)
+    subscription = object()
+    gauges.panels[subscription] = panel, server.hostname or ""
 
     def end() -> None:
         unsubscribe()
+        gauges.panels.pop(subscription, None)
         instrumentation.close()
 
     return end
@@ -118,6 +141,72 @@ class _Instruments:
         self.throttled = meter.create_counter(
             "panelica.client.throttled", "{attempt}", "Attempts that the panel refused with 429."
         )
+
+
+_Readings = Iterable[tuple[float | None, dict[str, str]]]
+_Read = Callable[[Statistics], _Readings]
+
+
+class _Gauges:
+    """How the instrumented clients stand, read when metrics are collected, in whatever thread does that."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        # A second gauge of the same name would be ignored: the clients of a provider share one.
+        self.panels: dict[object, tuple[Watchable, str]] = {}
+        for name, unit, description, read in _GAUGES:
+            callback = partial(self._observe, read)
+            meter.create_observable_gauge(f"panelica.client.{name}", [callback], unit, description)
+
+    @classmethod
+    def of(cls, provider: metrics.MeterProvider) -> "_Gauges":
+        """Return those of a provider."""
+        if provider not in _gauges:
+            _gauges[provider] = cls(provider.get_meter("panelica_async", __version__))
+        return _gauges[provider]
+
+    def _observe(self, read: _Read, _: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
+        for panel, address in list(self.panels.values()):
+            try:
+                readings = list(read(panel.stats()))
+            except RuntimeError:
+                continue  # no call was made yet
+            for value, attributes in readings:
+                if value is not None:
+                    yield metrics.Observation(value, {"server.address": address, **attributes})
+
+
+_gauges: WeakKeyDictionary[metrics.MeterProvider, _Gauges] = WeakKeyDictionary()
+
+
+def _limit(stats: Statistics) -> _Readings:
+    return _by_window(stats.limiter.limit.per_minute, stats.limiter.limit.per_hour)
+
+
+def _left(stats: Statistics) -> _Readings:
+    return _by_window(stats.quota.minute, stats.quota.hour)
+
+
+def _by_window(minute: float | None, hour: float | None) -> _Readings:
+    return [(minute, {"panelica.window": "minute"}), (hour, {"panelica.window": "hour"})]
+
+
+def _by_lane(values: Mapping[Lane, float]) -> _Readings:
+    return [(value, {"panelica.lane": lane}) for lane, value in values.items()]
+
+
+def _away(stats: Statistics) -> _Readings:
+    coordination = stats.limiter.coordination
+    return [] if coordination == "none" else [(int(coordination == "away"), {})]
+
+
+_GAUGES: tuple[tuple[str, str, str, _Read], ...] = (
+    ("quota.limit", "{request}", "The limit in force.", _limit),
+    ("quota.left", "{request}", "What may still be sent.", _left),
+    ("queue.waiting", "{call}", "Calls that wait for quota.", lambda stats: _by_lane(stats.limiter.waiting)),
+    ("queue.oldest", "s", "How long the first of them has waited.", lambda stats: _by_lane(stats.limiter.oldest)),
+    ("coordinator.away", "1", "Whether a shared quota cannot be reached.", _away),
+    ("retry_budget.left", "{retry}", "Retries that are still paid for.", lambda stats: [(stats.retries_left, {})]),
+)
 
 
 @attrs.define
@@ -209,9 +298,14 @@ class _Instrumentation:
     def _measure(self, call: _OpenCall, event: Done) -> None:
         attributes = {
             "panelica.operation": _operation(event),
+            "panelica.lane": event.lane,
             "panelica.outcome": event.outcome.value,
             "server.address": self._server["server.address"],
         }
+        if event.status is not None:
+            attributes["panelica.status_class"] = f"{event.status // 100}xx"
+        if event.outcome in _BAD:
+            attributes["error.type"] = type(event.error).__qualname__
         instruments = self._instruments
         instruments.duration.record(event.duration, attributes)
         instruments.wait.record(event.waited, attributes)

@@ -5,6 +5,7 @@ from collections import deque
 import attrs
 
 from panelica_async.ratelimit.quota import QuotaLeft
+from panelica_async.ratelimit.state import LimiterState
 
 _KEPT = 1000
 """Calls whose durations count in the percentiles."""
@@ -43,6 +44,11 @@ class Statistics:
     duration: Percentiles | None
     """Durations of the last 1,000 calls, waits included; None before the first has ended."""
     quota: QuotaLeft
+    """What the key may still send now: `left` of the limiter."""
+    limiter: LimiterState
+    """The limit in force, who waits for it, and whether the quota is shared."""
+    retries_left: int
+    """Retries that the budget of the client still pays for, 100 at most."""
 
 
 class Tally:
@@ -59,7 +65,7 @@ class Tally:
         self.outcomes: dict[str, int] = dict.fromkeys(("succeeded", "failed", "unknown", "cancelled"), 0)
         self.durations: deque[float] = deque(maxlen=_KEPT)
 
-    def summary(self, quota: QuotaLeft) -> Statistics:
+    def summary(self, limiter: LimiterState, retries_left: int) -> Statistics:
         """Return the figures as they are now."""
         return Statistics(
             calls=sum(self.outcomes.values()),
@@ -70,7 +76,9 @@ class Tally:
             throttled=self.throttled,
             waited=self.waited,
             duration=_percentiles(sorted(self.durations)),
-            quota=quota,
+            quota=limiter.left,
+            limiter=limiter,
+            retries_left=retries_left,
         )
 
 

@@ -47,6 +47,11 @@ class RetryBudget:
         self._left = self.CAPACITY * self._PRICE
         self._is_exhausted = False
 
+    @property
+    def left(self) -> int:
+        """How many retries can be paid for."""
+        return self._left // self._PRICE
+
     def earn(self) -> None:
         """Note a call that succeeded at once."""
         if self._left < self.CAPACITY * self._PRICE:

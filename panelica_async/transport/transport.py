@@ -69,7 +69,7 @@ class Transport:
         self.lists = Lists()
         self._base = str(address)
         self._sessions = sessions
-        budget = RetryBudget()
+        self.budget = budget = RetryBudget()
         exchange = Exchange(sessions, clock, self.monitor)
         signing = SigningMiddleware(exchange, keys, address, clock)
         limiting = LimitingMiddleware(signing, keys, sessions, self.monitor, owner=self)

@@ -265,3 +265,22 @@ async def test_no_secret_of_a_real_call_is_logged(
         await panel.accounts.create(username="a", email="a@example.com", password=HUSH)
     for secret in (HUSH, API_KEY, API_SECRET, *(request.signature for request in server.requests)):
         assert secret not in debug.text
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_records_carry_what_lines_say_as_attributes(
+    server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
+) -> None:
+    server.script(reply(503), reply(409, json={"error": f"exists: {HUSH}"}, headers={"X-Request-Id": "r-1"}))
+    with pytest.raises(ConflictError):
+        await connect().request("PUT", "/v1/things", json={"password": HUSH})
+    *_, retried, sent, done = (
+        {name: value for name, value in vars(record).items() if name.startswith("panelica_")}
+        for record in debug.records
+    )
+    shared = {"panelica_call": 1, "panelica_operation": "PUT /v1/things", "panelica_method": "PUT"}
+    assert retried.items() >= (shared | {"panelica_event": "retried", "panelica_status": 503}).items()
+    assert sent.items() >= (shared | {"panelica_attempt": 2, "panelica_lane": "interactive"}).items()
+    end = {"panelica_outcome": "failed", "panelica_error_type": "ConflictError", "panelica_request_id": "r-1"}
+    assert done.items() >= (shared | end).items()
+    assert HUSH not in str([retried, sent, done])

@@ -24,7 +24,7 @@ from panelica_async import (
     TransportError,
 )
 from panelica_async._version import __version__
-from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.telemetry import otel
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
 from tests.telemetry.watching import without_pauses
@@ -321,22 +321,30 @@ async def test_metrics(server: RawServer, connect: Connect, telemetry: Telemetry
 
     await without_pauses(work(), limiter, advance)
     metrics = telemetry.metrics()
-    read = {"panelica.operation": "domains.get", "panelica.outcome": "succeeded", "server.address": "127.0.0.1"}
-    create = {"panelica.operation": "dns.records.create", "panelica.outcome": "failed", "server.address": "127.0.0.1"}
+    read = {
+        "panelica.operation": "domains.get",
+        "panelica.lane": "interactive",
+        "panelica.outcome": "succeeded",
+        "panelica.status_class": "2xx",
+        "server.address": "127.0.0.1",
+    }
+    bulk = {**read, "panelica.lane": "bulk"}
+    failed = {"panelica.outcome": "failed", "panelica.status_class": "4xx", "error.type": "ConflictError"}
+    create = {**read, "panelica.operation": "dns.records.create", **failed}
     counts = {
         name.removeprefix("panelica.client."): [(dict(point.attributes), point.value) for point in points]
         for name, points in metrics.items()
-        if not hasattr(points[0], "bucket_counts")
+        if name.endswith(("attempts", "retries", "throttled"))
     }
     assert counts == {
-        "attempts": [(read, 3), (create, 1)],
-        "retries": [(read, 1), (create, 0)],
-        "throttled": [(read, 1), (create, 0)],
+        "attempts": [(read, 1), (bulk, 2), (create, 1)],
+        "retries": [(read, 0), (bulk, 1), (create, 0)],
+        "throttled": [(read, 0), (bulk, 1), (create, 0)],
     }
     stats = panel.stats()
     duration, wait = metrics["panelica.client.call.duration"], metrics["panelica.client.quota.wait"]
     for points in (duration, wait):
-        assert [(dict(point.attributes), point.count) for point in points] == [(read, 2), (create, 1)]
+        assert [(dict(point.attributes), point.count) for point in points] == [(read, 1), (bulk, 1), (create, 1)]
         assert points[0].explicit_bounds[0] == 0.005
         assert points[0].explicit_bounds[-1] == 3600
     assert sum(point.sum for point in wait) == pytest.approx(stats.waited)
@@ -386,3 +394,53 @@ def test_without_the_extra_one_is_told_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(ConfigurationError) as caught:
         importlib.import_module("panelica_async.telemetry.otel")
     assert caught.value.hint == "pip install 'panelica_async[otel]'"
+
+
+def gauges(telemetry: Telemetry) -> dict[str, dict[str, float]]:
+    """Return what the gauges show, by lane or window."""
+    return {
+        name.removeprefix("panelica.client."): {
+            str(point.attributes.get("panelica.lane") or point.attributes.get("panelica.window") or ""): point.value
+            for point in points
+        }
+        for name, points in telemetry.metrics().items()
+        if name.endswith((".limit", ".left", ".waiting", ".oldest", ".away"))
+    }
+
+
+async def test_gauges_show_the_limiter_from_any_thread(connect: Connect, telemetry: Telemetry) -> None:
+    panel = connect(limiter=RateLimit(per_minute=300, per_hour=10_000))
+    end = telemetry.instrument(panel)
+    assert await asyncio.to_thread(gauges, telemetry) == {}
+    await panel.request("GET", "/v1/me")
+    assert await asyncio.to_thread(gauges, telemetry) == {
+        "quota.limit": {"minute": 300, "hour": 10_000},
+        "quota.left": {"minute": 299, "hour": 9_999},
+        "queue.waiting": {"interactive": 0, "bulk": 0},
+        "queue.oldest": {"interactive": 0, "bulk": 0},
+        "retry_budget.left": {"": 100},
+    }
+    end()
+    assert gauges(telemetry) == {}
+
+
+async def test_gauges_show_each_client_of_a_provider(connect: Connect, telemetry: Telemetry) -> None:
+    names = {"127.0.0.1": 60, "localhost": 300}
+    origin = connect().base_url.removesuffix("/api/external")
+    for name, per_minute in names.items():
+        panel = connect(base_url=origin.replace("127.0.0.1", name), limiter=RateLimit(per_minute=per_minute))
+        telemetry.instrument(panel)
+        panel._transport.keys.current.quota.limiter()
+    points = telemetry.metrics()["panelica.client.quota.limit"]
+    assert {point.attributes["server.address"]: point.value for point in points} == names
+
+
+async def test_gauge_of_the_coordinator_is_1_while_it_is_away(connect: Connect, telemetry: Telemetry) -> None:
+    class Away:
+        async def claim(self, request: Request) -> Claim:
+            raise OSError("no route to host")
+
+    panel = connect(limiter=RateLimiter(RateLimit(per_minute=300), coordinator=Away()))
+    telemetry.instrument(panel)
+    await panel.request("GET", "/v1/me")
+    assert gauges(telemetry)["coordinator.away"] == {"": 1}

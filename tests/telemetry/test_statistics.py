@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient, RateLimitWaitError
-from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.telemetry import Percentiles, QuotaLeft, Statistics
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics
 from panelica_async.telemetry.statistics import Tally
 from tests.conftest import Advance, Connect, until
 from tests.telemetry.watching import without_pauses
@@ -30,6 +30,14 @@ NOTHING = Statistics(
     waited=0.0,
     duration=None,
     quota=UNLIMITED,
+    limiter=LimiterState(
+        limit=RateLimit.unlimited(),
+        left=UNLIMITED,
+        waiting={"interactive": 0, "bulk": 0},
+        oldest={"interactive": 0.0, "bulk": 0.0},
+        coordination="none",
+    ),
+    retries_left=100,
 )
 
 
@@ -60,7 +68,7 @@ async def test_what_was_done_is_counted(server: RawServer, connect: Connect, adv
 
     await without_pauses(work(), limiter, advance)
     assert attrs.evolve(panel.stats(), waited=0.0, duration=None) == attrs.evolve(
-        NOTHING, calls=5, succeeded=2, failed=2, unknown=1, attempts=6, retries=2, throttled=1
+        NOTHING, calls=5, succeeded=2, failed=2, unknown=1, attempts=6, retries=2, throttled=1, retries_left=99
     )
 
 
@@ -75,7 +83,9 @@ async def test_calls_under_way_and_calls_that_were_given_up(
     limiter.observe(429, {}, retry_after=60)
     waiting = asyncio.create_task(call(panel))
     await until(lambda: limiter.waiting == 1)
-    assert panel.stats() == attrs.evolve(NOTHING, in_flight=2, attempts=1)
+    stats = panel.stats()
+    assert stats.limiter.waiting == {"interactive": 1, "bulk": 0}
+    assert attrs.evolve(stats, limiter=NOTHING.limiter) == attrs.evolve(NOTHING, in_flight=2, attempts=1)
     advance(20)
     for task in (on_its_way, waiting):
         task.cancel()
@@ -113,11 +123,57 @@ def test_percentiles(durations: list[float]) -> None:
     tally = Tally()
     tally.durations.extend(durations)
     expected = Percentiles(p50=naive(durations, 50), p90=naive(durations, 90), p99=naive(durations, 99))
-    assert tally.summary(UNLIMITED).duration == expected
+    assert tally.summary(NOTHING.limiter, 100).duration == expected
 
 
 def test_the_last_thousand_durations_count() -> None:
     tally = Tally()
     tally.durations.extend([1e6] * 5000)
     tally.durations.extend(range(1, 1001))
-    assert tally.summary(UNLIMITED).duration == Percentiles(p50=500, p90=900, p99=990)
+    assert tally.summary(NOTHING.limiter, 100).duration == Percentiles(p50=500, p90=900, p99=990)
+
+
+async def test_who_waits_is_known_by_lane(connect: Connect, advance: Advance) -> None:
+    limiter = RateLimiter(RateLimit(per_minute=60))
+    panel = connect(limiter=limiter)
+    await call(panel)
+    limiter.pause(60)
+    bulk = panel.with_options(lane="bulk")
+    waiting = [asyncio.create_task(call(each)) for each in (panel, panel, bulk)]
+    await until(lambda: limiter.waiting == 3)
+    advance(7)
+    state = await asyncio.to_thread(lambda: panel.stats().limiter)
+    assert state.waiting == {"interactive": 2, "bulk": 1}
+    assert all(7 <= seconds < 60 for seconds in state.oldest.values())
+    assert state.limit == RateLimit(per_minute=60)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert panel.stats().limiter.waiting == {"interactive": 0, "bulk": 0}
+
+
+async def test_store_that_is_away_is_known(connect: Connect) -> None:
+    class Store:
+        is_there = True
+
+        async def claim(self, request: Request) -> Claim:
+            if not self.is_there:
+                raise OSError("no route to host")
+            return Claim(delays=(0.0,), opens_in=0, retry_in=0, members=1, store="s", minute_used=700, hour_used=900)
+
+    store = Store()
+    panel = connect(limiter=RateLimiter(RateLimit(per_minute=1000), coordinator=store))
+    await call(panel)
+    assert panel.stats().limiter.coordination == "shared"
+    assert panel.stats().quota.minute == 299
+    store.is_there = False
+    await call(panel)
+    assert panel.stats().limiter.coordination == "away"
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_retries_are_taken_from_the_budget(server: RawServer, connect: Connect) -> None:
+    server.script(reply(503), reply(503))
+    panel = connect()
+    await call(panel)
+    assert panel.stats().retries_left == 98
