@@ -124,8 +124,9 @@ def _the_only_one(state: StateDirectory) -> RunFiles:
     candidates = unfinished or known
     if len(candidates) == 1:
         return candidates[0].files
+    finished = ", all finished," if known and not unfinished else ""
     raise ConfigurationError(
-        f"{several(len(candidates), 'run')} to resume in {state.state_dir}",
+        f"{several(len(candidates), 'run')}{finished} to resume in {state.state_dir}",
         hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
     )
 

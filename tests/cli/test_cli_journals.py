@@ -355,3 +355,11 @@ def test_a_directory_copied_as_a_whole_begins_without_runs(
     assert panelica("provision", "apply", "launch.csv", *shared).code == 0
     panelica("provision", "undo", "launch.csv", *shared, "--yes")
     assert domains(tmp_path / "sandbox.db") == ["aone.example"]
+
+
+def test_resume_among_finished_runs_says_that_none_is_left(panelica: Command, batches: tuple[Path, Path]) -> None:
+    del batches
+    outcome = panelica("provision", "resume", *FAST)
+    assert outcome.code == 2
+    assert "Error: 2 runs, all finished, to resume in .panelica" in outcome.stderr
+    assert "Hint: Name the manifest or the journal" in outcome.stderr
