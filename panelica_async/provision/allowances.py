@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from panelica_async.models.plans import Plan
+from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.provision.steps import AccountStep, DomainStep, Step, StepKind, find_plans, shown
 
@@ -77,7 +78,8 @@ class Allowances:
 
 
 def _offers(plan: Plan, version: str | None) -> bool:
-    return not version or not plan.php_versions or version in plan.php_versions
+    offered = [as_wanted(php_version, each) for each in plan.php_versions or ()]
+    return not version or not offered or version in offered
 
 
 def _objects_of_accounts(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:
@@ -90,8 +92,8 @@ def _objects_of_accounts(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:
         (row.type, row.name.lower()): row.user_id or owners.get(row.domain_id or "") for row in snapshot.databases
     }
     found += [(owner, StepKind.DATABASE) for owner in databases.values()]
-    for mailbox in snapshot.mailboxes:
-        domain = mailbox.email.lower().rpartition("@")[2]
+    for address, mailbox in snapshot.mailboxes_by_address.items():
+        domain = address.rpartition("@")[2]
         found.append((owners.get(mailbox.domain_id or "") or names.get(domain), StepKind.MAILBOX))
     found += [(user.user_id or owners.get(user.domain_id or ""), StepKind.FTP_USER) for user in snapshot.ftp_users]
     yield from ((owner, kind) for owner, kind in found if owner is not None)

@@ -22,6 +22,7 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan
 from panelica_async.models.ssl import Certificate
+from panelica_async.provision.manifest.fields import as_wanted, host_name, php_version
 
 _T = TypeVar("_T")
 _Key = TypeVar("_Key")
@@ -84,12 +85,12 @@ class Snapshot:
     @cached_property
     def php_versions(self) -> AbstractSet[str]:
         """PHP versions that any plan offers; empty when plans do not tell."""
-        return {version for plan in self.plans for version in plan.php_versions or ()}
+        return {as_wanted(php_version, version) for plan in self.plans for version in plan.php_versions or ()}
 
     @cached_property
     def domains_by_name(self) -> Mapping[str, Domain]:
-        """Domains by name in lower case."""
-        return {domain.domain.lower(): domain for domain in self.domains}
+        """Domains by name, in ASCII form and lower case."""
+        return {_host(domain.domain): domain for domain in self.domains}
 
     @cached_property
     def domains_by_id(self) -> Mapping[str, Domain]:
@@ -113,13 +114,21 @@ class Snapshot:
 
     @cached_property
     def mailboxes_by_address(self) -> Mapping[str, EmailAccount]:
-        """Mailboxes by address in lower case."""
-        return {mailbox.email.lower(): mailbox for mailbox in self.mailboxes}
+        """Mailboxes by address in lower case, the domain in ASCII form."""
+        addresses = (mailbox.email.lower().rpartition("@") for mailbox in self.mailboxes)
+        return {
+            f"{local}{at}{_host(domain)}": mailbox
+            for (local, at, domain), mailbox in zip(addresses, self.mailboxes, strict=True)
+        }
 
     @cached_property
     def ftp_users_by_name(self) -> Mapping[str, FtpAccount]:
         """FTP users by login name in lower case."""
         return {user.username.lower(): user for user in self.ftp_users}
+
+
+def _host(name: str) -> str:
+    return as_wanted(host_name, name).lower()
 
 
 def _grouped(rows: Iterable[_T], key: Callable[[_T], _Key]) -> dict[_Key, list[_T]]:

@@ -3,7 +3,7 @@
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import idna
 
@@ -221,6 +221,14 @@ def ssl(value: object) -> str | None:
             "a certificate of your own cannot be ordered; leave the cell empty and upload it in the panel"
         )
     raise InvalidValueError("is none of yes, lets_encrypt, self_signed, no", given)
+
+
+def as_wanted(parse: Callable[[str], str | None], listed: str) -> str:
+    """Return a value of a panel's list as a manifest spells it, or as it stands when it is nothing of its kind."""
+    try:
+        return parse(listed) or listed
+    except InvalidValueError:
+        return listed
 
 
 def choice(word: str, allowed: Sequence[str], *, shown: str | None = None) -> str:

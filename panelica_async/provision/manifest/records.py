@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from panelica_async.provision.manifest import zone_text
-from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible
+from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.sites import DnsRecord
 
@@ -79,8 +79,9 @@ def identity(name: str, type: str, content: str, domain: str) -> tuple[str, str,
     kind = type.upper()
     with contextlib.suppress(InvalidValueError):
         name = _relative(name, domain)
-    with contextlib.suppress(KeyError, InvalidValueError):
-        content = (_LISTED.get(kind) or _CONTENT[kind])(content, domain)
+    if content := trim(content):
+        with contextlib.suppress(KeyError, InvalidValueError):
+            content = (_LISTED.get(kind) or _CONTENT[kind])(content, domain)
     return name, kind, content
 
 
@@ -182,6 +183,17 @@ def _authority_of(flags: str, tag: str, value: str) -> str:
     return f'{int(flags)} {tag.lower()} "{value}"'
 
 
+def _listed_host(content: str, domain: str) -> str:
+    """Return the target of a record in a panel's list, which may be relative, with the priority before it."""
+    host = content.rsplit(maxsplit=1)[-1]
+    return _mail_host(host if "." in host or host == "@" else f"{host}.{domain}", domain)
+
+
+def _listed_service(content: str, domain: str) -> str:
+    *numbers, host = content.split()
+    return _service(" ".join([*numbers[-2:], _listed_host(host, domain)]), domain)
+
+
 def _listed_text(content: str, _domain: str) -> str:
     return zone_text.read_listed_text(content)
 
@@ -198,4 +210,12 @@ _CONTENT: Mapping[str, Callable[[str, str], str]] = {
     "PTR": _host,
 }
 # How a panel may list what is written more strictly in a manifest.
-_LISTED: Mapping[str, Callable[[str, str], str]] = {"TXT": _listed_text, "CAA": _listed_authority}
+_LISTED: Mapping[str, Callable[[str, str], str]] = {
+    "CNAME": _listed_host,
+    "MX": _listed_host,
+    "NS": _listed_host,
+    "PTR": _listed_host,
+    "SRV": _listed_service,
+    "TXT": _listed_text,
+    "CAA": _listed_authority,
+}

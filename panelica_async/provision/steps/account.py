@@ -1,5 +1,6 @@
 """The account that owns a site."""
 
+import unicodedata
 from typing import Any, ClassVar
 
 import attrs
@@ -101,12 +102,12 @@ class AccountStep(Step):
 def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
     """Return the plan with an id, or those with a name: two owners of plans may use the same one."""
     by_id = tuple(plan for plan in snapshot.plans if plan.id == name_or_id)
-    return by_id or tuple(plan for plan in snapshot.plans if _same(plan.name, name_or_id))
+    return by_id or tuple(plan for plan in snapshot.plans if _plan_key(plan.name) == _plan_key(name_or_id))
 
 
 def _has_plan(account: Account, name_or_id: str, snapshot: Snapshot) -> bool:
     plans = find_plans(name_or_id, snapshot)
-    is_named = account.plan_id == name_or_id or _same(account.plan_name, name_or_id)
+    is_named = account.plan_id == name_or_id or _plan_key(account.plan_name or "") == _plan_key(name_or_id)
     return is_named or account.plan_id in {plan.id for plan in plans}
 
 
@@ -123,6 +124,11 @@ def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
 
 def _names(snapshot: Snapshot) -> str:
     return first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED) or "none"
+
+
+def _plan_key(name: str) -> str:
+    """Return the name of a plan for comparing: case, kinds of blanks and forms of letters do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _same(have: str | None, want: str) -> bool:

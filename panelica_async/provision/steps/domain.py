@@ -6,6 +6,7 @@ import attrs
 
 from panelica_async.client.client import PanelicaClient
 from panelica_async.provision.manifest import Site
+from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.snapshot import Listing
 from panelica_async.provision.steps.account import AccountStep
 from panelica_async.provision.steps.base import (
@@ -67,8 +68,9 @@ class DomainStep(Step):
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
             holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
             return different(f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}")
-        if self.php_version and domain.php_version and domain.php_version != self.php_version:
-            return different(f"the domain runs PHP {shown(domain.php_version)}, not {self.php_version}")
+        version = domain.php_version and as_wanted(php_version, domain.php_version)
+        if self.php_version and version and version != self.php_version:
+            return different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
         is_comparable = any({self.web_server, domain.web_server} <= words for words in _VOCABULARIES)
         if is_comparable and domain.web_server != self.web_server:
             return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")

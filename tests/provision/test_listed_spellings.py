@@ -1,0 +1,97 @@
+"""What a panel lists in another spelling than the manifest is the same object."""
+
+from typing import Any
+
+import pytest
+
+from panelica_async.models.accounts import Account
+from panelica_async.models.dns import DnsRecord
+from panelica_async.models.domains import Domain
+from panelica_async.models.email import EmailAccount
+from panelica_async.models.ftp import FtpAccount
+from panelica_async.models.plans import Plan as HostingPlan
+from panelica_async.provision import Manifest, Plan
+from panelica_async.provision.snapshot import Snapshot
+
+SITE = {"domain": "bücher.example", "username": "alder", "email": "office@alder.example"}
+ACCOUNT = Account(id="a1", username="alder", email="office@alder.example", plan_id="p1")
+
+
+def verdicts(site: dict[str, Any], name: str = "bücher.example", **listed: Any) -> set[str]:
+    """Return the verdicts on a site whose domain is on the panel."""
+    domain = Domain(id="d1", domain=name, user_id="a1", php_version=listed.pop("php_version", None))
+    snapshot = Snapshot(**{"accounts": (ACCOUNT,), "domains": (domain,), **listed})
+    return {planned.verdict.value for planned in Plan.decide(Manifest.from_rows([SITE | site]), snapshot, {}).steps}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed"),
+    [
+        ("@ MX 10 mail.bücher.example", ("@", "MX", "10 mail.xn--bcher-kva.example.")),
+        ("@ MX 10 mail.bücher.example", ("@", "MX", "mail")),
+        ("@ MX 10 mail.bücher.example", ("bücher.example.", "mx", "Mail.BÜCHER.example")),
+        ("www CNAME @", ("www", "CNAME", "bücher.example.")),
+        ("www CNAME a.bücher.example", ("www", "CNAME", "a")),
+        ("_sip._tcp SRV 10 5 5060 sip.bücher.example", ("_sip._tcp", "SRV", "10 5 5060 sip.bücher.example.")),
+        ("_sip._tcp SRV 10 5 5060 sip.bücher.example", ("_sip._tcp", "SRV", "5 5060 sip")),
+        ("sub NS ns1.example.net", ("sub", "NS", "ns1.example.net.")),
+        ("www A 192.0.2.1", ("www.bücher.example", "A", " 192.0.2.1 ")),
+        ("@ CAA 0 issue ca.example", ("@", "CAA", '0 ISSUE "CA.example"')),
+    ],
+)
+def test_a_record_in_another_spelling_exists(wanted: str, listed: tuple[str, str, str]) -> None:
+    name, kind, content = listed
+    row = DnsRecord(id="r1", name=name, type=kind, content=content)
+
+    assert verdicts({"dns": wanted}, zones={"d1": (row,)}) == {"exists"}
+
+
+@pytest.mark.parametrize(("kind", "content"), [("MX", ""), ("MX", " "), ("SRV", ""), ("CNAME", ""), ("X", "")])
+def test_a_record_without_content_is_no_other(kind: str, content: str) -> None:
+    row = DnsRecord(id="r1", name="x", type=kind, content=content)
+
+    assert verdicts({"dns": "www A 192.0.2.1"}, zones={"d1": (row,)}) == {"exists", "create"}
+
+
+@pytest.mark.parametrize(
+    "name", ["bücher.example", "BÜCHER.example.", "XN--bcher-kva.example", "xn--bcher-kva.example."]
+)
+def test_a_domain_and_its_mailbox_in_another_spelling_exist(name: str) -> None:
+    mailbox = EmailAccount(id="m1", email=f"Info@{name}", domain_id="d1")
+
+    assert verdicts({"mailboxes": "info"}, name, mailboxes=(mailbox,)) == {"exists"}
+
+
+@pytest.mark.parametrize("version", ["8.4", "php8.4", "ea-php84", "8.4.11", "PHP 8.4"])
+def test_a_php_version_in_another_spelling_is_the_same(version: str) -> None:
+    plan = HostingPlan(id="p1", name="Small", php_versions=["8.3", version])
+
+    assert verdicts({"php_version": "8.4"}, php_version=version) == {"exists"}
+    assert verdicts({"php_version": "8.4"}, domains=(), plans=(plan,)) == {"exists", "create"}
+    assert verdicts({"php_version": "8.2"}, domains=(), plans=(plan,)) == {"exists", "conflict"}
+
+
+@pytest.mark.parametrize("name", [" Café  Plus ", "CAFÉ\u00a0PLUS", "cafe\u0301 plus"])
+def test_a_plan_in_another_spelling_is_the_same(name: str) -> None:
+    plan = HostingPlan(id="p1", name=name)
+
+    assert verdicts({"plan": "Café Plus"}, plans=(plan,)) == {"exists"}
+    assert verdicts({"plan": "Café Plus"}, accounts=(), domains=(), plans=(plan,)) == {"create"}
+    assert "conflict" in verdicts({"plan": "Café"}, accounts=(), domains=(), plans=(plan,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "verdict"),
+    [
+        ("htdocs", "htdocs", "exists"),
+        ("/htdocs", "/home/alder/htdocs/", "exists"),
+        ("/", "/home/alder", "exists"),
+        ("/", "/", "exists"),
+        ("/", "/home/alder/htdocs", "conflict"),
+        ("/docs", "/home/alder/htdocs", "conflict"),
+    ],
+)
+def test_a_directory_in_another_spelling_is_the_same(wanted: str, listed: str, verdict: str) -> None:
+    user = FtpAccount(id="f1", username="web", user_id="a1", home_directory=listed)
+
+    assert verdicts({"ftp_users": f"web::{wanted}"}, ftp_users=(user,)) == {"exists", verdict}
