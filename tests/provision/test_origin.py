@@ -46,7 +46,7 @@ def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0
 )
 def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: Origin) -> None:
     journal.sent(MAILBOX)
-    created_at = datetime.now(UTC) + timedelta(seconds=seconds + skew)
+    created_at = journal.records[MAILBOX.id].at + timedelta(seconds=seconds + skew)
     assert origin(journal, created_at, skew) is expected
 
 
