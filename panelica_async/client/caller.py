@@ -161,10 +161,10 @@ class Caller:
         if raw.status == 404 and call.method == "DELETE" and call.may_be_done:
             # An earlier attempt, whose reply was lost, has deleted it.
             return RawReply(status=204, headers=raw.headers, body=b"")
-        error = call.error()
+        # No variable holds the error: with its traceback it would be a circle that keeps the call.
         if call.is_doubtful and not _is_verdict(raw.status):
-            raise outcome_unknown(call, self.transport.clock, f"the last reply was {raw.status}") from error
-        raise error
+            raise outcome_unknown(call, self.transport.clock, f"the last reply was {raw.status}") from call.error()
+        raise call.error()
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it."""

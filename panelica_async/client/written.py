@@ -7,6 +7,7 @@ text, which no call takes for an id.
 
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 import attrs
 
@@ -20,6 +21,9 @@ from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call
 
 M = TypeVar("M", bound=Model)
+
+_NO_IDS = ("", 0, "0", str(UUID(int=0)))
+"""What Go writes for an id that was not set."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,10 +46,10 @@ def read_written(
 ) -> Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
     known, fields = _known(operation, arguments), fields_of(result)
-    values = _shown(envelope, {field.name for field in fields})
+    values = _shown(envelope, {name for field in fields for name in _names(field)} | arguments.keys())
     unknown = set[str]()
     for field in fields:
-        names = (wire_name(field), *field.metadata.get("aliases", ()))
+        names = _names(field)
         if any(_fits(values.get(name), field) for name in names):
             continue
         if _fits(known.get(field.name), field):
@@ -59,8 +63,18 @@ def read_written(
     return Written(made=made, call=call, unknown=frozenset(unknown))
 
 
-def _shown(envelope: Envelope, fields: set[str]) -> dict[str, Any]:
-    """Return what a reply shows of an object, wherever it stands."""
+def _names(field: "attrs.Attribute[Any]") -> tuple[str, ...]:
+    """Return the names of a field on the wire."""
+    return (wire_name(field), *field.metadata.get("aliases", ()))
+
+
+def _shown(envelope: Envelope, names: set[str]) -> dict[str, Any]:
+    """Return what a reply shows of an object, wherever it stands.
+
+    Args:
+        envelope: The reply.
+        names: Names of the fields, on the wire, and of the arguments.
+    """
     data: object = envelope.data
     if isinstance(data, list) and len(cast("list[object]", data)) == 1:
         [data] = cast("list[object]", data)
@@ -68,15 +82,20 @@ def _shown(envelope: Envelope, fields: set[str]) -> dict[str, Any]:
         data = {"message": data}
     shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
     # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (panel-facts D.14).
-    inner = [cast("dict[str, Any]", value) for value in shown.values() if isinstance(value, dict) and "id" in value]
-    if "id" not in shown and len(inner) == 1:
-        shown = dict(inner[0])
+    inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
+    if "id" not in shown and len(inner) == 1 and not _is_part(inner[0], shown, names):
+        shown = dict(cast("dict[str, Any]", shown[inner[0]]))
     # That the write succeeded is no state of the object.
     if shown.get("status") == "success":
         del shown["status"]
-    if "message" in fields and "message" not in shown:
+    if "message" in names and "message" not in shown:
         shown["message"] = envelope.message
     return {**envelope.beside, **shown}
+
+
+def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
+    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
+    return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
 
 
 def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +118,7 @@ def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]
 
 def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
     """Return whether a field can take a value that is there."""
-    if value is None:
+    if value is None or (field.name == "id" and value in _NO_IDS):
         return False
     try:
         decode(value, cast("type[Any]", field.type), endpoint="")

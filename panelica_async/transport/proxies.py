@@ -110,7 +110,7 @@ def is_excluded(host: str, port: int | None, excluded: str) -> bool:
         port: The port of the connection.
         excluded: The value, with commas or spaces between entries.
     """
-    host = host.rstrip(".").lower()
+    host = _in_ascii(host.rstrip(".").lower())
     return any(_names(entry, host, port) for entry in excluded.lower().replace(",", " ").split())
 
 
@@ -123,5 +123,12 @@ def _names(entry: str, host: str, port: int | None) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     except ValueError:
-        domain = name.removeprefix("*.").strip(".")
+        domain = _in_ascii(name.removeprefix("*.").strip("."))
         return host == domain or host.endswith(f".{domain}") or fnmatchcase(host, name)
+
+
+def _in_ascii(name: str) -> str:
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name

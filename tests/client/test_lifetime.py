@@ -1,18 +1,23 @@
 """Sessions, loops, closing, variants: who owns what, and what is said to a client that is used wrongly."""
 
 import asyncio
+import contextlib
 import gc
 import re
 import warnings
+import weakref
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 
-from panelica_async import ConfigurationError, NotFoundError, PanelicaClient
+from panelica_async import ConfigurationError, NotFoundError, PanelicaClient, PanelicaError
+from panelica_async.client.caller import Caller
 from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.transport.call import Call
 from tests.conftest import API_KEY, API_SECRET, Connect, until
-from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
+from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 
 @pytest.fixture
@@ -23,6 +28,30 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClient:
     return PanelicaClient(base_url, api_key=API_KEY, api_secret=API_SECRET, tier="enterprise", **options)
+
+
+@pytest.mark.parametrize("step", [reply(json={}), reply(404), reply(body="x"), reply(503)])
+async def test_ended_call_is_freed_at_once(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    calls = list[weakref.ref[Call]]()
+    new_call = Caller.new_call
+
+    def noted(*arguments: Any, **options: Any) -> Call:
+        call = new_call(*arguments, **options)
+        calls.append(weakref.ref(call))
+        return call
+
+    monkeypatch.setattr(Caller, "new_call", noted)
+    panel = connect(max_retries=0)
+    server.script(step)
+    gc.disable()
+    try:
+        with contextlib.suppress(PanelicaError):
+            await panel.request("GET", "/v1/x")
+        assert [call() for call in calls] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_closing_closes_the_own_session(server: RawServer, connect: Connect) -> None:

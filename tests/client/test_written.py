@@ -270,6 +270,27 @@ async def test_a_create_that_is_not_found_has_no_id(server: RawServer, connect: 
     assert len(server.requests) == sent
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"domain": "example.com", "user": {"id": "u1"}},
+        {"domain": "example.com", "owner": {"id": "u1", "username": "acme"}},
+        {"user": {"id": "u1"}},
+        {"message": "Done", "user": {"id": "u1"}},
+        {"id": ""},
+        {"id": 0},
+        {"id": "0"},
+        {"id": "00000000-0000-0000-0000-000000000000"},
+        {"id": None, "user": {"id": "u1"}},
+    ],
+    ids=str,
+)
+async def test_an_id_of_another_object_is_not_taken(server: RawServer, connect: Connect, data: dict[str, Any]) -> None:
+    server.script(reply(json={"status": "success", "data": data}))
+    made = await connect().with_options(look_up_lost=False).domains.create(domain="example.com", user_id="u1")
+    assert (made.id, made.domain, made.user_id) == ("", "example.com", "u1")
+
+
 async def test_a_row_that_hides_its_name_is_not_what_was_made(server: RawServer, connect: Connect) -> None:
     server.script(reply(204), *[reply(json=[{"id": "c1", "type": "custom"}])] * 2)
     made = await connect().ssl.certificates.issue(domain_id="d1")
