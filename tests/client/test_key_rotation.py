@@ -258,3 +258,17 @@ async def test_calls_that_wait_survive_a_new_secret(box: Sandbox, advance: Advan
         advance(HOUR)
         for me in await asyncio.gather(*waiting):
             assert me.scopes == ["*:*"]
+
+
+async def test_closing_at_the_moment_of_replacing_takes_no_quota(server: RawServer, panel: PanelicaClient) -> None:
+    """The call leaves the old quota for the new one, and finds the client closed."""
+    limiter_of(panel).pause(HOUR)
+    waiting = asyncio.create_task(panel.request("POST", "/v1/x"))
+    await until(lambda: limiter_of(panel).waiting == 1)
+    panel.rotate_key(**NEW)
+    new = limiter_of(panel)
+    await panel.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await waiting
+    assert new.granted == 0
+    assert server.requests == []

@@ -164,6 +164,12 @@ class TestSeed:
         quota.seed(NOW, minute_usage=0, hour_usage=0)
         assert at_once(quota, NOW) == 0
 
+    @pytest.mark.parametrize(("minute", "hour"), [(3, 0), (0, 3), (3, 3)])
+    def test_requests_of_others_in_either_window_are_others(self, minute, hour):
+        quota = Quota(PROFESSIONAL)
+        assert quota.seed(NOW, minute_usage=minute, hour_usage=hour)
+        assert not quota.seed(NOW, minute_usage=minute, hour_usage=hour)
+
     def test_more_than_the_limit_is_the_limit(self):
         quota = Quota(PROFESSIONAL)
         quota.seed(NOW, minute_usage=10**9, hour_usage=10**9)

@@ -1,0 +1,260 @@
+"""What a member does with a store that is slow, hangs, forgets, or answers when things have changed."""
+
+import asyncio
+import sys
+
+import attrs
+import pytest
+
+from panelica_async import RateLimitWaitError
+from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from tests.ratelimit.redis_server import RedisServer, needs_redis
+from tests.ratelimit.test_redis import VirtualRedis
+from tests.ratelimit.test_shared import LedgerCoordinator, now
+from tests.virtual_time import VirtualLoop, run
+
+BUSINESS = RateLimit.for_tier("business")
+PROFESSIONAL = RateLimit.for_tier("professional")
+STARTER = RateLimit.for_tier("starter")
+
+
+@attrs.define
+class Store:
+    """Gives the places that are asked for, after a delay, or fails."""
+
+    delay: float = 0.002
+    failure: Exception | None = None
+    requests: list[Request] = attrs.field(factory=list[Request])
+
+    async def claim(self, request: Request) -> Claim:
+        self.requests.append(request)
+        await asyncio.sleep(self.delay)
+        if self.failure is not None:
+            raise self.failure
+        return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
+
+
+def test_refusal_during_a_claim_holds_its_places():
+    """The store had not heard of the pause when it gave them."""
+
+    async def main() -> float:
+        limiter = RateLimiter(PROFESSIONAL, coordinator=Store(delay=0.5))
+        started = now()
+        waiting = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0.3)
+        limiter.observe(429, {}, retry_after=30)
+        await waiting
+        return now() - started
+
+    assert run(main()) >= 30.3
+
+
+def test_claim_of_a_closed_limiter_ends():
+    async def main() -> int:
+        store = Store(delay=1.0)
+        limiter = RateLimiter(PROFESSIONAL, coordinator=store)
+        waiting = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0.1)
+        limiter.close()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks()) - 1
+
+    assert run(main()) == 0
+
+
+def test_report_after_an_outage_tells_the_age_of_requests():
+    """What went ten minutes ago is none of the present minute."""
+
+    async def main() -> Request:
+        store = Store(failure=OSError("away"))
+        limiter = RateLimiter(PROFESSIONAL, coordinator=store)
+        for _ in range(5):
+            await limiter.acquire()
+        await asyncio.sleep(600)
+        store.failure = None
+        await limiter.acquire()
+        return next(request for request in reversed(store.requests) if request.unrecorded)
+
+    report = run(main())
+    assert sum(count for age, count in report.unrecorded if age < 60) <= 1
+    assert sum(count for age, count in report.unrecorded if 590 < age < 610) == 5
+
+
+@pytest.mark.parametrize("hang", [False, True])
+def test_max_wait_ends_while_the_store_is_asked(hang):
+    """No forecast says that there will be no place."""
+
+    async def main() -> float:
+        limiter = RateLimiter(PROFESSIONAL, coordinator=Store(delay=1e9 if hang else 1.5))
+        started = now()
+        with pytest.raises(RateLimitWaitError) as caught:
+            await limiter.acquire(max_wait=1.0)
+        assert caught.value.limit == pytest.approx(1.0)
+        assert (limiter.granted, limiter.waiting) == (0, 0)
+        return now() - started
+
+    assert run(main()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_max_wait_ends_when_others_take_the_places():
+    async def main() -> float:
+        limiter = RateLimiter(STARTER)
+        while limiter.try_acquire(lane="bulk"):
+            pass
+        started = now()
+        late = asyncio.create_task(limiter.acquire(lane="bulk", max_wait=limiter.expected_wait("bulk") + 0.01))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(limiter.acquire()) for _ in range(4)]
+        with pytest.raises(RateLimitWaitError):
+            await late
+        took = now() - started
+        for task in others:
+            task.cancel()
+        return took
+
+    assert run(main()) <= 1.5
+
+
+def test_wait_error_names_no_negative_limit():
+    """The event loop was busy when the time was over, and learns of a pause first."""
+
+    async def main() -> RateLimitWaitError:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        limiter = RateLimiter(STARTER)
+        while limiter.try_acquire():
+            pass
+        waiting = asyncio.create_task(limiter.acquire(max_wait=2))
+        await asyncio.sleep(0)
+        loop._virtual.now += 3
+        limiter.pause(60)
+        with pytest.raises(RateLimitWaitError) as caught:
+            await waiting
+        return caught.value
+
+    assert run(main()).limit == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")
+def test_eager_tasks_change_nothing():
+    """A store that answers without a pause would answer in the middle of the question."""
+
+    class Immediate:
+        async def claim(self, request: Request) -> Claim:
+            return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        limiter = RateLimiter(PROFESSIONAL, coordinator=Immediate())
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(limiter.acquire() for _ in range(40)))
+        limiter.observe(429, {}, retry_after=5)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(limiter.acquire(max_wait=30) for _ in range(5)))
+        return limiter.granted
+
+    assert run(main()) == 45
+
+
+def test_slow_store_leaves_most_of_the_quota(tmp_path):
+    """Three members, and 0.8 s for each answer."""
+
+    async def main() -> int:
+        members = [RateLimiter(BUSINESS, coordinator=SlowLedger(ledger)) for _ in range(3)]
+        end = now() + 180
+
+        async def caller(limiter: RateLimiter) -> None:
+            while now() < end:
+                await limiter.acquire()
+
+        async with asyncio.TaskGroup() as group:
+            for limiter in members:
+                for _ in range(20):
+                    group.create_task(caller(limiter))
+        return sum(limiter.granted for limiter in members)
+
+    class SlowLedger:
+        def __init__(self, ledger: LedgerCoordinator) -> None:
+            self.ledger = ledger
+
+        async def claim(self, request: Request) -> Claim:
+            await asyncio.sleep(0.4)
+            claim = await self.ledger.claim(request)
+            await asyncio.sleep(0.4)
+            return claim
+
+    ledger = LedgerCoordinator(tmp_path / "quota" / "quota.sqlite3")
+    granted = run(main())
+    ledger.ledger.close()
+    assert granted >= 0.6 * 3000
+
+
+@pytest.fixture(params=["file", pytest.param("redis", marks=needs_redis)])
+def forgetful(request, tmp_path):
+    """Return what makes members of a store, and what makes the store forget everything."""
+    if request.param == "file":
+        made = []
+
+        def member() -> LedgerCoordinator:
+            made.append(LedgerCoordinator(tmp_path / "quota" / "quota.sqlite3"))
+            return made[-1]
+
+        def forget() -> None:
+            for file in (tmp_path / "quota").iterdir():
+                file.unlink()
+
+        yield member, forget
+        for coordinator in made:
+            coordinator.ledger.close()
+    else:
+        server = RedisServer(tmp_path)
+        admin = VirtualRedis(server, "a")
+        made = [admin]
+
+        def redis_member() -> VirtualRedis:
+            made.append(VirtualRedis(server, "a"))
+            return made[-1]
+
+        yield redis_member, admin.client.flushall
+        for coordinator in made:
+            coordinator.client.close()
+        server.kill()
+
+
+@pytest.mark.parametrize("with_headers", [False, True])
+def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, caplog):
+    """Three members have used three quarters of the minute; a place in it counts for one request, not for two."""
+    make, forget = forgetful
+
+    async def main() -> float:
+        members = [RateLimiter(BUSINESS, coordinator=make()) for _ in range(3)]
+        sent: list[float] = []
+
+        async def call(limiter: RateLimiter) -> None:
+            await limiter.acquire()
+            sent.append(now())
+            used = sum(instant > now() - 60 for instant in sent)
+            if with_headers:
+                limiter.observe(
+                    200, {"X-RateLimit-Limit-Minute": "1000", "X-RateLimit-Remaining-Minute": str(max(0, 1000 - used))}
+                )
+
+        async def stream(limiter: RateLimiter, count: int, seconds: float) -> float:
+            longest = 0.0
+            for _ in range(count):
+                asked = now()
+                await call(limiter)
+                longest = max(longest, now() - asked)
+                await asyncio.sleep(max(0.0, asked + seconds / count - now()))
+            return longest
+
+        await asyncio.gather(*(stream(limiter, 250, 58) for limiter in members))
+        forget()
+        waits = await asyncio.gather(*(stream(limiter, 250, 60) for limiter in members))
+        assert max(sum(start < instant <= start + 60 for instant in sent) for start in sent) <= 1000
+        return max(waits)
+
+    assert run(main()) <= 5
+    assert "has lost its memory" in caplog.text
