@@ -170,9 +170,10 @@ def test_after_an_undo_that_found_nothing_status_says_undo(panelica: Command, ma
     change(
         JOURNAL, "DELETE FROM step WHERE id != 'account:owner1' OR state = 'done'", "UPDATE run SET finished_at = NULL"
     )
-    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 1
-    assert "the panel may still be working on the call" in outcome.stdout
+    (left,) = outcome.json["objects"]
+    assert "the panel may still be working on the call" in left["reason"]
     (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
     assert status["next_command"].startswith("panelica provision undo ")
     change(JOURNAL, "UPDATE step SET at = '2026-01-01T00:00:00+00:00'")
