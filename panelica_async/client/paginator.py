@@ -88,10 +88,10 @@ class Paginator(Generic[T]):
     `await` gives the first `Page`; `async for` walks every item of every page; `pages()` walks the pages; `await
     collect()` gives a list of every item. Nothing is sent before that, and each use starts anew.
 
-    A list ends where the panel says: by its total, its number of pages, its own length of a page, or that no more
-    follow. A panel that says nothing is asked for the next page until one is empty, or repeated, because some ignore
-    `page` and answer with everything every time (panel-facts B.2); a list costs one call more there. The deadline of
-    the client is one for all pages.
+    A list ends where the panel says: by its total, its number of pages, a page shorter than the length it names and has
+    given, or that no more follow. A panel that says nothing is asked for the next page until one is empty, or repeated,
+    because some ignore `page` and answer with everything every time (panel-facts B.2); a list costs one call more
+    there. The deadline of the client is one for all pages.
 
     Raises:
         DecodeError: The list changed while it was read, has no end, or the panel says there are more items than it
@@ -153,6 +153,8 @@ class _Reading(Generic[T]):
         """Items up to the end of this page."""
         self._is_exact = True
         """Whether the count is known: how much lies before a later page of unknown length is not."""
+        self._longest = 0
+        """Items of the longest page of this pass."""
         self._is_whole = False
         """Whether the first page is shorter than another of this endpoint."""
         self._total: int | None = None
@@ -180,6 +182,7 @@ class _Reading(Generic[T]):
         )
         if self._left is not None:
             self._left -= clock() - began
+        self._longest = max(self._longest, _length(page))
         return page
 
     async def begin(self) -> Page[T]:
@@ -235,8 +238,9 @@ class _Reading(Generic[T]):
             return False
         if page.total is not None and self._is_exact and page.total >= self._count:
             return self._count < page.total
-        if self._names_its_length(page):
-            return _length(page) >= (page.limit or 0)
+        if page.limit == self._longest and self._names_its_length(page):
+            # It has given a page of that length: it names no other, such as the greatest that it allows.
+            return _length(page) == page.limit
         return not self._is_whole
 
     def _names_its_length(self, page: Page[T]) -> bool:

@@ -179,7 +179,9 @@ def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) 
         items = reply.decode(rows, list[item])  # type: ignore[valid-type]  # a type argument known at run time only
     number = request.number or envelope.page or 1
     has_more = envelope.has_more
-    # Go writes 0 for what it does not know.
+    # Go writes 0 and false for what it does not know.
+    if rows and envelope.total == 0:
+        has_more = has_more or None
     if has_more is None and envelope.last_page:
         has_more = number < envelope.last_page
     return Page(

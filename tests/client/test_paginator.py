@@ -466,8 +466,18 @@ async def test_every_way_to_say_that_more_follow(server: RawServer, connect: Con
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("figures", [{"total_pages": 0}, {"meta": {"last_page": 0}}, {"total_pages": 0, "total": 0}])
-async def test_no_pages_at_all_is_no_end_of_rows(server: RawServer, connect: Connect, figures: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"total_pages": 0},
+        {"meta": {"last_page": 0}},
+        {"total_pages": 0, "total": 0},
+        {"has_more": False, "total": 0},
+        {"limit": 100},
+        {"per_page": "10000000000000"},
+    ],
+)
+async def test_figures_that_fit_no_row_are_no_end(server: RawServer, connect: Connect, figures: dict[str, Any]) -> None:
     server.script(*(reply(json={"data": found, **figures}) for found in (rows(1, 2), rows(3), [])))
     assert [domain.id for domain in await connect().domains.list().collect()] == ["d1", "d2", "d3"]
 
