@@ -68,7 +68,10 @@ def test_php_versions_of_exports(version: str) -> None:
     assert fields.php_version(version) == "8.4"
 
 
-@pytest.mark.parametrize("version", ["84", "php8", "8_4", "8,4", "8.4.", "ea-8.4", "8.400", "08. Apr", "8.x"])
+@pytest.mark.parametrize(
+    "version",
+    ["84", "php8", "8_4", "8,4", "8.4.", "ea-8.4", "8.400", "08. Apr", "8.x", "\u0668.\u0664", "\uff18.\uff14"],
+)
 def test_what_is_no_php_version(version: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a PHP version"):
         fields.php_version(version)
@@ -153,7 +156,19 @@ def test_email_addresses(address: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "a", "@b.example", "a@", "a@b", "a b@c.example", ".a@b.example", "a@b@c.example", f"{'a' * 65}@b.example"],
+    [
+        "",
+        "a",
+        "\u0130@b.example",
+        "\u017f@b.example",
+        "@b.example",
+        "a@",
+        "a@b",
+        "a b@c.example",
+        ".a@b.example",
+        "a@b@c.example",
+        f"{'a' * 65}@b.example",
+    ],
 )
 def test_what_is_no_email_address(bad: str) -> None:
     with pytest.raises(InvalidValueError):

@@ -21,12 +21,13 @@ DATABASE_TYPES = ("mysql", "postgresql")
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SERVICE_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.IGNORECASE)
+# In Unicode, `[a-z]` without regard to case is also the Turkish i, and a digit is one of any script.
+_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.IGNORECASE | re.ASCII)
 # Panels also write `ea-php84`, `PHP-8_4`, `plesk-php84-fpm` and `8.4.11`.
 _PHP_VERSION = re.compile(
     r"(?P<php>(?:(?:ea|alt|plesk)-)?php[ _-]?)?"
     r"(?P<major>\d)(?(php)[._]?|\.)(?P<minor>\d{1,2})(?:\.\d{1,2})?(?:[ -]fpm)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 # Nothing a manifest asks for has more; Python refuses to read very long numbers.

@@ -22,7 +22,7 @@ NO_HOST = "."
 _WITH_QUOTES = frozenset({"TXT", "CAA"})
 _CAA = re.compile(
     r"""(?P<flags>\d{1,3})\s+(?P<tag>[a-z0-9]+)\s+(?:"(?P<quoted>[^"\\]*)"\s*(?:;.*)?|(?P<plain>[^\s";\\]+))""",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 
 
