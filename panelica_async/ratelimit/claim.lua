@@ -231,7 +231,7 @@ if request.lane == 'bulk' and terms.minute_count > 0 then
     local in_window = since(interactive_key, now - terms.minute_period)
     local lately = since(interactive_key, now - constants.lately)
     local expected = math.max(in_window, lately * 60 / constants.lately)
-    local left = expected + math.sqrt(expected) + terms.minute_reserve
+    local left = expected + constants.irregularity * math.sqrt(expected) + terms.minute_reserve
     left = math.min(terms.minute_count * constants.largest_reserve, left)
     reserve = math.max(0, math.floor(left) - in_window)
 end

@@ -21,6 +21,7 @@ from panelica_async.ratelimit.rules import NORMAL, RECORD, Recovery, Rule, Slidi
 __all__ = [
     "BURST_SHARE",
     "DELAY_SPREAD",
+    "IRREGULARITY",
     "LARGEST_RESERVE",
     "LATELY",
     "RECHECK",
@@ -51,6 +52,10 @@ LATELY = 20.0
 LARGEST_RESERVE = 4 / 5
 """Share of the minute that bulk leaves at most: a fifth is guaranteed to it."""
 
+IRREGULARITY = 1.5
+"""Roots of the usual number of interactive requests that bulk leaves beyond that number. More would make web requests
+wait less, and leave more than a twentieth of the quota unused."""
+
 RECHECK = 1.0
 """Seconds after which bulk work looks again whether the interactive lane has become quieter."""
 
@@ -69,7 +74,7 @@ def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> 
     """
     expected = max(in_window, lately * _MINUTE / LATELY)
     # Requests come irregularly: their number differs from minute to minute by about its root.
-    left = min(count * LARGEST_RESERVE, expected + sqrt(expected) + least)
+    left = min(count * LARGEST_RESERVE, expected + IRREGULARITY * sqrt(expected) + least)
     return max(0, int(left) - in_window)
 
 

@@ -17,7 +17,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.coordination import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.quota import LARGEST_RESERVE, LATELY, RECHECK, Quota
+from panelica_async.ratelimit.quota import IRREGULARITY, LARGEST_RESERVE, LATELY, RECHECK, Quota
 from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, RECOVERY, UNPACED_INTERVAL
 
 try:
@@ -64,6 +64,7 @@ CONSTANTS = json.dumps(
         "max_slowness": MAX_SLOWNESS,
         "unpaced_interval": UNPACED_INTERVAL,
         "record": RECORD,
+        "irregularity": IRREGULARITY,
         "lately": LATELY,
         "largest_reserve": LARGEST_RESERVE,
         "recheck": RECHECK,

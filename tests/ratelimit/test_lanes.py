@@ -170,3 +170,33 @@ def test_web_requests_pass_and_the_quota_is_used_during_a_launch():
     waits, used = run(main())
     assert waits[int(0.99 * len(waits))] < 2
     assert used >= 0.95
+
+
+def test_users_that_come_after_the_launch_began_wait_briefly():
+    """In the second minute nothing becomes free where in the first one only the launch had sent."""
+
+    async def main() -> tuple[float, float]:
+        loop, chance = asyncio.get_running_loop(), random.Random(2)
+        limiter, waits = RateLimiter(RateLimit.for_tier("business")), []
+
+        async def user() -> None:
+            await asyncio.sleep(2)
+            while True:
+                await asyncio.sleep(chance.uniform(0, 4))
+                asked = loop.time()
+                await limiter.acquire()
+                waits.append(loop.time() - asked)
+
+        launch = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(4000)]
+        users = [asyncio.create_task(user()) for _ in range(20)]
+        await asyncio.sleep(60)
+        used = limiter.granted
+        await asyncio.sleep(120)
+        used = limiter.granted - used
+        for task in (*launch, *users):
+            task.cancel()
+        return max(waits), used / 2000
+
+    longest, used = run(main())
+    assert longest < 2
+    assert used >= 0.95
