@@ -142,8 +142,9 @@ class RunReport:
         if bad:
             console.print()
             console.print(object_table(_row(outcome, step) for outcome, step in bad))
-            for hint in dict.fromkeys(step.hint for _, step in bad if step.hint):
-                console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        steps = [step for outcome in self.ending.outcomes for step in outcome.steps]
+        for hint in dict.fromkeys(step.hint for step in steps if step.hint):
+            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
         console.print()
         print_labelled(console, self._places())
 

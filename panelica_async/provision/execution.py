@@ -237,14 +237,16 @@ class Execution:
             self._take_back(step)
             return self._found(step, there, "was there before the call")
         source = "file" if step.password is None else "manifest"
-        remark = f"found; whether its password is the one in the {source} is not certain"
+        remark, hint = f"found; whether its password is the one in the {source} is uncertain", _SET_HINT
         if origin is Origin.OURS:
             # No list shows the object itself, such as a database user.
             is_unseen = step.password_needed and there.object_id is None
             return attrs.evolve(self._created(step, there, reason), remark=remark if is_unseen else None)
+        if not step.password_needed:
+            remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
         self._ids[step.id] = there.object_id
         self._journal.uncertain(step, there.object_id, remark)
-        return attrs.evolve(_there(step, there, remark), remark=remark, hint=_UNCERTAIN_HINT)
+        return attrs.evolve(_there(step, there, remark), remark=remark, hint=hint)
 
     def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
         self._ids[step.id] = there.object_id
@@ -314,7 +316,8 @@ class _Departure:
 
 
 _CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
-_UNCERTAIN_HINT = "Set its password in the panel, or delete it there and apply again."
+_SET_HINT = "Set its password in the panel, or delete it there and apply again."
+_LEFT_ALONE_HINT = "Remove it in the panel if it is to go: undo leaves it alone."
 
 
 def _may_have_run(error: PanelicaError) -> bool:

@@ -120,7 +120,7 @@ _DELETE: Mapping[StepKind, Callable[[PanelicaClient, str, str], Awaitable[None]]
 """How each kind is deleted, by its id and that of its parent. Certificates and database users go with their parent."""
 
 _KEPT_HINT = "Remove it in the panel."
-_UNCERTAIN_HINT = "Look in the panel whose it is, and remove it there if it is yours."
+_WHOSE_HINT = "Look in the panel whose it is, and remove it there if it is yours."
 _LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
@@ -249,7 +249,7 @@ class _Undo:
         """Find out whether the object of a record is there and ours."""
         if record.state is State.UNCERTAIN:
             if self._is_there(record):
-                self._leave(record, "it may be ours or others'", _UNCERTAIN_HINT)
+                self._leave(record, "it may be ours or others'", _WHOSE_HINT)
             else:
                 self._journal.removed(record)
         elif record.kind not in _DELETE or (record.state is State.DONE and record.object_id is not None):
@@ -273,13 +273,13 @@ class _Undo:
                     self._journal.found(key.step, found.object_id, "was there before the call")
                 else:
                     self._journal.uncertain(key.step, found.object_id, "found by undo")
-                    self._leave(record, "it is there, and may be ours or others'", _UNCERTAIN_HINT)
+                    self._leave(record, "it is there, and may be ours or others'", _WHOSE_HINT)
             case Likeness.ABSENT if record.is_doubtful and self._may_come(record):
                 self._leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
             case Likeness.ABSENT:
                 self._journal.removed(record)
             case _:
-                self._leave(record, f"whether it is ours cannot be told: {found.reason}", _UNCERTAIN_HINT)
+                self._leave(record, f"whether it is ours cannot be told: {found.reason}", _WHOSE_HINT)
 
     def _may_come(self, record: Record) -> bool:
         has_parent = record.parent_id is None or record.parent_id in self._there

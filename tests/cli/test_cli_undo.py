@@ -39,6 +39,16 @@ def forget_replies(path: Path, kind: str) -> None:
     change(path, f"DELETE FROM step WHERE kind = '{kind}' AND state = 'done'", "UPDATE run SET finished_at = NULL")
 
 
+def test_what_may_be_of_others_has_a_note_and_a_hint(panelica: Command, manifest: Path) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    forget_replies(JOURNAL, "mailbox")
+    change(DATABASE, "UPDATE email_accounts SET created_at = created_at + 600")
+    outcome = panelica("provision", "resume", "launch.csv", *FAST)
+    assert outcome.code == 0
+    assert "Note: found; whether its password is the one in the file is uncertain (mailbox " in outcome.stdout
+    assert "Hint: Set its password in the panel, or delete it there and apply again.\n" in outcome.stdout
+
+
 def test_the_question_names_what_is_deleted(
     panelica: Command, terminal: Callable[..., Terminal], manifest: Path
 ) -> None:

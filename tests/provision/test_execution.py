@@ -90,8 +90,10 @@ async def test_what_others_made_is_not_claimed(
     assert files.record(step).state is state
     assert (outcome.status, again.status) == (StepStatus.EXISTS, StepStatus.EXISTS)
     assert outcome.object_id is not None
-    says_so = outcome.remark == "found; whether its password is the one in the file is not certain"
-    assert says_so is (state is State.UNCERTAIN)
+    what = "its password is the one in the file" if step.password_needed else "this run created it"
+    remark = f"found; whether {what} is uncertain" if state is State.UNCERTAIN else None
+    assert (outcome.remark, outcome.hint is None) == (remark, remark is None)
+    assert remark is None or ("password" in str(outcome.hint)) is step.password_needed
 
 
 def without_created_at(request: web.Request, response: web.Response) -> web.Response:
