@@ -7,7 +7,7 @@ counts each as sent, so nothing has to be given back: what a killed member held 
   interactive members claim `BATCH` places and bulk ones one, the same fifth as within a limiter.
 - *Lanes*: bulk leaves a reserve free (`quota`), which follows what the interactive lanes of all members use, so an
   interactive claim gets an earlier place than bulk claims that were there before it.
-- *Quiet*: a member that can have no place yet is told when to ask again. No member asks while no caller waits.
+- *Quiet*: a member that can have no place yet learns when to ask again. No member asks while no caller waits.
 - *Memory*: a store that has forgotten everything gives a member no place before that has reported what it sent.
 """
 

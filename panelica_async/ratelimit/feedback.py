@@ -141,4 +141,6 @@ def _count(text: str | None, least: int) -> int | None:
 
 def is_count(number: object, least: int) -> TypeGuard[float]:
     """Return whether something is a number of requests that a panel can mean."""
-    return isinstance(number, int | float) and not isinstance(number, bool) and least <= number <= _MAX_COUNT
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return False
+    return least <= number <= _MAX_COUNT and number % 1 == 0

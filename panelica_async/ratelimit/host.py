@@ -69,7 +69,7 @@ class HostCoordinator:
         return await asyncio.get_running_loop().run_in_executor(file.thread, file.ledger.claim, request)
 
     def close(self) -> None:
-        """Let go of the file. The last coordinator of the process that does so closes it."""
+        """Release the file; it is closed with the last coordinator of it in this process."""
         self._closed = True
         self._file = None
 

@@ -19,6 +19,7 @@ __all__ = [
     "Rule",
     "SlidingLog",
     "TokenBucket",
+    "full_after",
 ]
 
 # Requests remembered of a window that has no limit, and the most that one report may add to any window. The
@@ -70,6 +71,19 @@ NORMAL = Recovery()
 """The pace when nothing was refused."""
 
 
+def full_after(full_at: float, now: float, times: int, *, interval: float, tolerance: float) -> float:
+    """Return when a bucket is full that loses tokens now. One that has none stays empty: it owes nothing.
+
+    Args:
+        full_at: When it would have been full.
+        now: The present instant.
+        times: How many tokens are taken.
+        interval: Seconds in which a token comes back.
+        tolerance: Seconds in which an empty bucket fills up to its last token.
+    """
+    return max(full_at, min(max(full_at, now) + times * interval, now + tolerance + interval))
+
+
 class TokenBucket:
     """Lets `burst` requests go at once and `rate` a second after that.
 
@@ -98,16 +112,13 @@ class TokenBucket:
         return max(now, ready)
 
     def take(self, now: float) -> None:
-        """Take a token. A bucket that has none stays empty: it owes nothing."""
-        interval = self.recovery.interval(now, self.interval) if self.recovery.slowness else self.interval
-        full_at = min(max(self._full_at, now) + interval, now + self.tolerance + interval)
-        self._full_at = max(self._full_at, full_at)
+        """Take a token."""
+        self.add(now, 1)
 
     def add(self, now: float, times: int) -> None:
         """Take several tokens of one instant, in one step."""
         interval = self.recovery.interval(now, self.interval)
-        full_at = min(max(self._full_at, now) + times * interval, now + self.tolerance + interval)
-        self._full_at = max(self._full_at, full_at)
+        self._full_at = full_after(self._full_at, now, times, interval=interval, tolerance=self.tolerance)
 
     def slow_down(self, now: float, instant: float) -> None:
         """After a refusal, be empty at an instant, then fill at half the pace, which recovers."""

@@ -15,7 +15,7 @@ import attrs
 from panelica_async.ratelimit.coordination import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.quota import LATELY, RECHECK, interactive_reserve
-from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, Recovery
+from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, Recovery, full_after
 
 __all__ = ["SCHEMA", "Schedule"]
 
@@ -87,8 +87,7 @@ class _State:
 
     def take_tokens(self, at: float, times: int, terms: Terms) -> None:
         interval = self._recovery.interval(at, terms.interval)
-        full_at = min(max(self.full_at, at) + times * interval, at + terms.tolerance + interval)
-        self.full_at = max(self.full_at, full_at)
+        self.full_at = full_after(self.full_at, at, times, interval=interval, tolerance=terms.tolerance)
 
     @property
     def _recovery(self) -> Recovery:

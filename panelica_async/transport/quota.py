@@ -151,7 +151,10 @@ class KeyQuota:
 def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
     """Set a limiter to what the panel says about the quota of its key."""
     limiter.reconfigure(_limit_of(status))
-    limiter.seed(minute_usage=status.current_minute_usage or 0, hour_usage=status.current_hour_usage or 0)
+    limiter.seed(
+        minute_usage=_count(status.current_minute_usage, 0) or 0,
+        hour_usage=_count(status.current_hour_usage, 0) or 0,
+    )
 
 
 def _limit_of(status: "RateLimitStatus") -> RateLimit:
@@ -163,9 +166,9 @@ def _limit_of(status: "RateLimitStatus") -> RateLimit:
     return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=burst)
 
 
-def _count(number: float | None) -> int | None:
-    # Guess: 0 and -1 stand for no limit, as they do in plans; what no panel can mean stands for none too.
-    return int(number) if is_count(number, 1) else None
+def _count(number: float | None, least: int = 1) -> int | None:
+    # Guess: a limit of 0 or -1 stands for none, as in plans; what no panel can mean stands for none too.
+    return int(number) if is_count(number, least) else None
 
 
 def _now() -> float:

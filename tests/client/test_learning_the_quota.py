@@ -256,3 +256,21 @@ async def test_the_embedded_panel_says_its_tier(tier: str) -> None:
 def test_nothing_is_known_of_the_key_beyond_its_digest() -> None:
     panel = PanelicaClient("panel.example.com", api_key=API_KEY, api_secret="sk_test_x")
     assert API_KEY not in repr(panel._transport.keys.current.quota)
+
+
+@pytest.mark.parametrize("number", [3_000_000, 2**63 - 1, -1, -(2**63), 1e300])
+@pytest.mark.parametrize("numbers", ["limits", "usage", "all"])
+async def test_numbers_that_no_panel_means_hold_up_no_call(
+    server: RawServer, connect: Connect, numbers: str, number: float
+) -> None:
+    """None of them becomes a loop, a size or a wait."""
+    names = {
+        "limits": ["requests_per_minute", "requests_per_hour", "burst_size"],
+        "usage": ["current_minute_usage", "current_hour_usage"],
+    }
+    poisoned = names.get(numbers) or names["limits"] + names["usage"]
+    server.script(reply(json={**PROFESSIONAL, **dict.fromkeys(poisoned, number)}))
+    panel = connect(tier="auto").with_options(max_wait=1)
+    await use(panel)
+    assert asked(server) == 1
+    assert len(panel._transport.keys.current.quota.limiter()._places.quota.minute.instants()) <= 2

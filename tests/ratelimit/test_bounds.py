@@ -61,6 +61,24 @@ def test_impossible_answer_of_a_store_is_no_answer(seconds, caplog):
     assert "is away" in caplog.text
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "1e18", "-1", "9" * 400, "1e-9", "0x10", "", "12abc"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_poisoned_headers_hold_for_an_hour_at_most(number, refused):
+    names = [
+        f"X-RateLimit-{kind}-{window}" for kind in ("Limit", "Remaining", "Reset") for window in ("Minute", "Hour")
+    ]
+
+    async def main() -> tuple[RateLimit, float, int]:
+        limiter = RateLimiter(PROFESSIONAL)
+        limiter.observe(429 if refused else 200, dict.fromkeys([*names, "Retry-After"], number))
+        return limiter.limit, limiter.expected_wait(), len(limiter._places.quota.hour.instants())
+
+    limit, wait, noted = run(main())
+    assert limit == PROFESSIONAL
+    assert wait <= (3601 if refused else 0)
+    assert noted == 0
+
+
 def test_reset_of_a_success_holds_for_a_minute_at_most():
     async def main() -> float:
         limiter = RateLimiter(PROFESSIONAL)
