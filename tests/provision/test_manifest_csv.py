@@ -176,3 +176,12 @@ def test_a_quote_that_swallows_very_much_is_explained(tmp_path: Path) -> None:
     assert problems(tmp_path, *lines) == [
         (102, "", "holds a cell of more than 131,072 characters; is a quote missing?"),
     ]
+
+
+@pytest.mark.parametrize("end", ["\v", "\x85", "\u2028"])
+def test_other_line_ends_are_named_and_no_cell_is(tmp_path: Path, end: str) -> None:
+    found = problems(tmp_path, "a.example,alder,Secret99a", header="domain,username,password", end=end)
+
+    assert found == [
+        (1, "", f"the lines end in U+{ord(end):04X}; save the file with the line ends of Windows or Linux"),
+    ]

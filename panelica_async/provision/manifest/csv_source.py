@@ -14,6 +14,7 @@ from panelica_async.provision.manifest.source import Row, Source
 
 _DELIMITERS = (";", ",", "\t", "|")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_OTHER_LINE_BREAK = re.compile(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # A row of fewer cells may be a list within one.
 _FEWEST_CELLS_OF_A_ROW = 3
 
@@ -42,6 +43,9 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
     if not records:
         missing = Problem(first_line, "", "the file is empty; a header line is needed")
         raise ManifestError(name, problems or [missing])
+    if len(records) == 1 and (other := _OTHER_LINE_BREAK.search("".join(records[0].cells))):
+        message = f"the lines end in U+{ord(other[0]):04X}; save the file with the line ends of Windows or Linux"
+        raise ManifestError(name, [Problem(first_line, "", message)])
     table = _Table(records[0], delimiter, reading)
     if any(field not in table.columns.fields.values() for field in REQUIRED):
         raise ManifestError(name, [*(table.problems or _missing(table)), *problems])
