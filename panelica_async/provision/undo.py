@@ -167,10 +167,10 @@ class _Undo:
         in_zones = [record for record in records if record.kind is StepKind.DNS_RECORD]
         for record in sorted(records, key=lambda record: -_ORDER.index(record.kind)):
             if record.kind is not StepKind.DNS_RECORD:
-                self._sort(record)
+                self._classify(record)
         await self._read_zones({record.parent_id for record in in_zones})
         for record in in_zones:
-            self._sort(record)
+            self._classify(record)
         self._decide()
         return True
 
@@ -245,7 +245,7 @@ class _Undo:
         await self._inventory.refresh_zones(there)
         self._there.update(row.id for zone_id in there for row in self._inventory.snapshot.zones[zone_id])
 
-    def _sort(self, record: Record) -> None:
+    def _classify(self, record: Record) -> None:
         """Find out whether the object of a record is there and ours."""
         if record.state is State.UNCERTAIN:
             if self._is_there(record):

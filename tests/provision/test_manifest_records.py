@@ -10,6 +10,13 @@ from panelica_async.provision import DnsRecord, Manifest, ManifestError
 from panelica_async.provision.manifest import cells, records, zone_text
 from panelica_async.provision.manifest.problems import InvalidValueError
 
+
+def quoted(text: str) -> str:
+    """Write text as a zone file does."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=' "\\;()|'), min_size=1)
 
 
@@ -133,7 +140,7 @@ def test_text_that_is_none_is_refused(content: str, message: str) -> None:
 
 @given(st.lists(TEXT, min_size=1, max_size=4), st.booleans(), st.sampled_from([" ", "\n", "\t ; a comment\n"]))
 def test_quoted_text_is_read_back_whole(parts: list[str], grouped: bool, between: str) -> None:
-    content = between.join(zone_text.quote(part) for part in parts)
+    content = between.join(quoted(part) for part in parts)
 
     assert zone_text.read_text(f"({content})" if grouped else content) == "".join(parts)
 
@@ -141,7 +148,7 @@ def test_quoted_text_is_read_back_whole(parts: list[str], grouped: bool, between
 @given(TEXT)
 @example('a "b" | c; d (e')
 def test_quoted_text_stays_in_one_record_of_a_cell(text: str) -> None:
-    entry = f"x TXT {zone_text.quote(text)}"
+    entry = f"x TXT {quoted(text)}"
 
     assert zone_text.split_records(f"a A 192.0.2.1 | {entry} | b A 192.0.2.2") == [
         "a A 192.0.2.1",

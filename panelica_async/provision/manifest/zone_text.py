@@ -107,12 +107,6 @@ def read_listed_text(content: str) -> str:
         return content
 
 
-def quote(text: str) -> str:
-    """Write text as a quoted string that `read_text` reads back."""
-    escaped = re.sub(r'(["\\])', r"\\\1", text)
-    return f'"{escaped}"'
-
-
 def seconds(ttl: str) -> str:
     """Return a time such as `1h30m` as a number of seconds; other text is left as it is."""
     if not re.fullmatch(TTL, ttl, re.IGNORECASE) or ttl.isdecimal() or len(ttl) > 40:
