@@ -1,7 +1,7 @@
 """With whom a command shares the quota of its key: the processes of this host, those of a Redis, or none."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
 from panelica_async.facts import TIERS
@@ -33,7 +33,7 @@ def checked_sharing(value: str | None) -> str | None:
 async def shared_limiter_of(
     sharing: str | None, *, api_key: str, tier: str, asking: PanelicaClient
 ) -> AsyncGenerator[RateLimiter | None, None]:
-    """Give a limiter that shares the quota of a key; None when nothing is shared.
+    """Give a limiter that shares the quota of a key; None when nothing is shared and the panel is still to be asked.
 
     Nothing is shared as long as the limit of the key is unknown: at the pace of the slowest tier, a command would find
     no place beside programs that know a faster one.
@@ -97,13 +97,14 @@ async def _limiter(coordinator: Coordinator, tier: str, asking: PanelicaClient) 
         limit = RateLimit.for_tier(tier)
         return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
     # They load models, which commands that are told the tier need not wait for.
-    from panelica_async.client.tier import ask_limit  # noqa: PLC0415
+    from panelica_async.client.tier import REFUSALS, ask_limit  # noqa: PLC0415
     from panelica_async.transport.quota import apply_status  # noqa: PLC0415
 
-    # A key or a panel that does not answer is the business of the command's first call.
-    with suppress(PanelicaError):
-        status = await ask_limit(asking.with_options(deadline=_PATIENCE, max_retries=0))
-        limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
-        apply_status(limiter, status)
-        return None if limiter.limit.is_unlimited else limiter
-    return None
+    limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
+    try:
+        apply_status(limiter, await ask_limit(asking.with_options(deadline=_PATIENCE, max_retries=0)))
+    except REFUSALS:
+        return RateLimiter(limiter.limit)
+    except PanelicaError:
+        return None  # The panel's silence is the business of the command's first call.
+    return RateLimiter(limiter.limit) if limiter.limit.is_unlimited else limiter

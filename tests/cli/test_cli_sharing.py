@@ -73,6 +73,18 @@ async def test_limit_is_that_of_the_key(box: Sandbox, cache: Path) -> None:
     assert [request.operation for request in box.requests] == ["rate_limit", "me"]
 
 
+async def test_key_without_limits_is_asked_for_once_and_shares_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Sandbox("enterprise") as box:
+        monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
+        async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:
+            await panel.client.me()
+            assert panel.limiter.limit.is_unlimited
+        assert [request.operation for request in box.requests] == ["rate_limit", "me"]
+    assert files_of(cache) == []
+
+
 async def test_places_that_another_process_used_are_waited_for(panelica: Command, box: Sandbox, cache: Path) -> None:
     terms = Terms.of(Quota(RateLimit.for_tier("professional")), "interactive")
     await HostCoordinator(box.api_key).claim(Request(member="other", terms=terms, pause=3000.0))
