@@ -1,6 +1,7 @@
 """What a member does with a store that is slow, hangs, forgets, or answers when things have changed."""
 
 import asyncio
+import random
 import sys
 
 import attrs
@@ -258,3 +259,43 @@ def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, ca
 
     assert run(main()) <= 5
     assert "has lost its memory" in caplog.text
+
+
+def test_web_users_of_three_workers_wait_briefly_during_a_launch(tmp_path):
+    """The launch of a fourth process begins with a burst, a minute before the windows open again."""
+    path = tmp_path / "quota" / "quota.sqlite3"
+
+    async def main() -> tuple[list[float], float]:
+        chance, waits = random.Random(2), []
+        stores = [LedgerCoordinator(path) for _ in range(4)]
+        *workers, launcher = [RateLimiter(BUSINESS, coordinator=store) for store in stores]
+
+        async def user(limiter: RateLimiter) -> None:
+            while True:
+                await asyncio.sleep(chance.uniform(0, 4))
+                asked = now()
+                await limiter.acquire()
+                waits.append(now() - asked)
+
+        async def launch() -> None:
+            while True:
+                await launcher.acquire(lane="bulk")
+
+        tasks = [asyncio.create_task(launch()) for _ in range(20)]
+        await asyncio.sleep(2)
+        tasks += [asyncio.create_task(user(workers[number % 3])) for number in range(20)]
+        await asyncio.sleep(58)
+        members = (*workers, launcher)
+        used = sum(limiter.granted for limiter in members)
+        await asyncio.sleep(120)
+        used = sum(limiter.granted for limiter in members) - used
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for store in stores:
+            store.ledger.close()
+        return sorted(waits), used / 2000
+
+    waits, used = run(main())
+    assert waits[int(0.99 * len(waits))] < 2
+    assert used >= 0.93
