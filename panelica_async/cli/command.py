@@ -91,7 +91,7 @@ def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic:
         output.say("Interrupted.")
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputError):
-        raise  # typer knows what to do when nobody reads the output
+        raise  # typer handles a reader that has gone
     except PanelicaError as error:
         output.show_error(error)
         return ExitCode.USAGE if isinstance(error, ConfigurationError) and not traffic.writes else ExitCode.FAILED

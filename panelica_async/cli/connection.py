@@ -70,7 +70,7 @@ class Connection(Credentials):
             "--share-quota",
             envvar=VARIABLE,
             metavar="host|off|redis://…",
-            help="With whom to share the quota of the key: with all processes of this user on this host, nobody, or "
+            help="Share the quota of the key with all processes of this user on this host, with none, or with "
             "those that use the same Redis.",
             show_default="host, where its file can be private",
             rich_help_panel=PANEL,
@@ -168,7 +168,7 @@ class Connection(Credentials):
         """Find out where the panel is and with which key, starting the sandbox first if that is what is meant.
 
         Raises:
-            ConfigurationError: A setting is missing or cannot be right.
+            ConfigurationError: A setting is missing or invalid.
         """
         if not self.sandbox:
             address, key = self.address(), self.key()

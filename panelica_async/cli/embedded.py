@@ -44,7 +44,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
         options: What else `Sandbox` takes.
 
     Raises:
-        ConfigurationError: There is no such tier, an option cannot be right, or the file cannot be used.
+        ConfigurationError: There is no such tier, an option is invalid, or the file cannot be used.
         OSError: The address cannot be listened on, or the file cannot be made.
     """
     from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend

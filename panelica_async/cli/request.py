@@ -74,7 +74,7 @@ class RequestInput:
 
 @contextmanager
 def checked_input() -> Generator[None, None, None]:
-    """Turn the ValueError of a request that cannot be right into the error of an option."""
+    """Turn the ValueError of an invalid request into the error of an option."""
     try:
         yield
     except PanelicaError:

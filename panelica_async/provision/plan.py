@@ -183,7 +183,7 @@ class Plan:
         return tuple(planned for planned in self.steps if planned.verdict is Verdict.CONFLICT)
 
     def estimate(self, limit: RateLimit) -> timedelta:
-        """Return how long the writes take at least under a rate limit, when nobody else uses the key.
+        """Return how long the writes take at least under a rate limit, when nothing else uses the key.
 
         Args:
             limit: The limit, such as `RateLimit.for_tier("professional")`.

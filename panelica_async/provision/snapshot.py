@@ -170,7 +170,7 @@ class Inventory:
     ) -> None:
         self.snapshot: Snapshot = snapshot or Snapshot()
         self.calls: int = 0
-        # Whoever waits for an answer, such as a web request on the same key, goes first.
+        # Interactive calls on the same key, such as those of web requests, go first.
         self._panel = panel.with_options(lane="bulk")
         self._on_call = on_call
         self._locks: defaultdict[tuple[Listing, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
