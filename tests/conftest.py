@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import hypothesis
@@ -33,6 +34,17 @@ Advance = Callable[[float], None]
 def _unused_keys() -> None:
     """Let each test find its keys unused, whatever the tests before sent."""
     registry.forget()
+
+
+# What these folders test is the same on every Python, and takes long.
+_ONCE: Final = {"codegen", "docs", "foreign"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in _ONCE:
+            item.add_marker(pytest.mark.once)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -21,6 +21,8 @@ SITES = 15
 JOURNAL = Path(".panelica/launch.journal.db")
 DATABASE = Path(".panelica/sandbox.db")
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def run_in_the_middle(panelica: Command, start: Start, tmp_path: Path) -> Process:

@@ -15,7 +15,7 @@ FULL = Path("/dev/full")
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 SIGN = ("sign", "GET", "/v1/me", "--api-key", "pk_live_0123456789abcdef")
 
-pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs a file that is always full")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(not FULL.exists(), reason="needs a file that is always full")]
 
 
 def run(
