@@ -177,8 +177,9 @@ class PanelicaClient(Namespaces):
         options = settings.checked(attrs.evolve(self._options, **changes))
         variant = type(self).__new__(type(self))
         # What a subclass has added; groups of operations are made anew, with the options.
-        added = {name: value for name, value in vars(self).items() if not _is_derived(type(self), name)}
-        vars(variant).update(added)
+        for name, value in _attributes(self).items():
+            if not _is_derived(type(self), name):
+                object.__setattr__(variant, name, value)
         variant._bind(  # noqa: SLF001 - of the same class
             self._transport, options, self._dialect, base_url=self._base_url, root=self._root or self
         )
@@ -289,6 +290,13 @@ class PanelicaClient(Namespaces):
         from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
         return await ask_limit(Utility(Caller(self._transport, _ASKING, self._dialect, None)))
+
+
+def _attributes(client: PanelicaClient) -> dict[str, Any]:
+    """Return all attributes of a client, those in slots of a subclass too."""
+    state = object.__getstate__(client)
+    parts = state if isinstance(state, tuple) else (state,)
+    return {name: value for part in parts for name, value in (part or {}).items()}
 
 
 def _is_derived(kind: type, name: str) -> bool:

@@ -65,6 +65,17 @@ async def test_variants_keep_what_a_subclass_has_added(server: RawServer) -> Non
         assert panel.domains is domains
 
 
+async def test_variants_keep_what_is_in_slots_of_a_subclass() -> None:
+    class TenantClient(PanelicaClient):
+        __slots__ = ("region", "tenant")
+
+    panel = TenantClient("panel.example.com", api_key="pk_live_a1b2c3d4", api_secret="sk_live_a1b2c3d4")
+    panel.tenant = "acme"
+    variant = panel.with_options(timeout=5)
+    assert variant.tenant == "acme"
+    assert not hasattr(variant, "region")
+
+
 async def test_a_page_is_handed_on_as_json(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": [ROW], "total": 1}))
     page = await connect().domains.list(limit=5)
