@@ -5,7 +5,8 @@ What the reply does not show is taken from the arguments and the path. A require
 text, which no call takes for an id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from panelica_async.transport.call import Call
 
 M = TypeVar("M", bound=Model)
 
-_NO_IDS = ("", 0, "0", str(UUID(int=0)))
+_NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
 """What Go writes for an id that was not set."""
 
 
@@ -45,11 +46,13 @@ def read_written(
     envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M], call: Call
 ) -> Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
-    known, fields = _known(operation, arguments), fields_of(result)
-    values = _shown(envelope, {name for field in fields for name in _names(field)} | arguments.keys())
-    unknown = set[str]()
-    for field in fields:
-        names = _names(field)
+    fields = _fields(cast("Hashable", result))
+    values = _shown(envelope, fields, arguments)
+    whole = _whole(values, operation, arguments, result)
+    if whole is not None:
+        return Written(made=whole, call=call)
+    known, unknown = _known(operation, arguments), set[str]()
+    for field, names in fields:
         if any(_fits(values.get(name), field) for name in names):
             continue
         if _fits(known.get(field.name), field):
@@ -63,18 +66,33 @@ def read_written(
     return Written(made=made, call=call, unknown=frozenset(unknown))
 
 
-def _names(field: "attrs.Attribute[Any]") -> tuple[str, ...]:
-    """Return the names of a field on the wire."""
-    return (wire_name(field), *field.metadata.get("aliases", ()))
+@cache
+def _fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
+    """Return each field of a model with its names on the wire."""
+    return [(field, (wire_name(field), *field.metadata.get("aliases", ()))) for field in fields_of(kind)]
 
 
-def _shown(envelope: Envelope, names: set[str]) -> dict[str, Any]:
-    """Return what a reply shows of an object, wherever it stands.
+def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> M | None:
+    """Return the object when the reply shows all of it that a call can know: most do, and the rest takes long."""
+    try:
+        made = decode(values, result, endpoint="")
+    except DecodeError:
+        return None
+    if getattr(made, "id", None) in _NO_IDS:
+        return None
+    aliases = {} if operation.natural_key is None else operation.natural_key.fields
+    is_whole = all(
+        getattr(made, aliases.get(name, name), "") is not None
+        for name, value in arguments.items()
+        if value is not UNSET and value is not None
+    )
+    return made if is_whole else None
 
-    Args:
-        envelope: The reply.
-        names: Names of the fields, on the wire, and of the arguments.
-    """
+
+def _shown(
+    envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a reply shows of an object, wherever it stands."""
     data: object = envelope.data
     if isinstance(data, list) and len(cast("list[object]", data)) == 1:
         [data] = cast("list[object]", data)
@@ -82,14 +100,16 @@ def _shown(envelope: Envelope, names: set[str]) -> dict[str, Any]:
         data = {"message": data}
     shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
     # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (panel-facts D.14).
-    inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
-    if "id" not in shown and len(inner) == 1 and not _is_part(inner[0], shown, names):
-        shown = dict(cast("dict[str, Any]", shown[inner[0]]))
+    if "id" not in shown:
+        names = {*arguments, *(name for _, several in fields for name in several)}
+        inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
+        if len(inner) == 1 and not _is_part(inner[0], shown, names):
+            shown = dict(cast("dict[str, Any]", shown[inner[0]]))
     # That the write succeeded is no state of the object.
     if shown.get("status") == "success":
         del shown["status"]
-    if "message" in names and "message" not in shown:
-        shown["message"] = envelope.message
+    if envelope.message is not None and any(field.name == "message" for field, _ in fields):
+        shown.setdefault("message", envelope.message)
     return {**envelope.beside, **shown}
 
 
