@@ -29,6 +29,7 @@ class Fault(enum.Enum):
     COME_BACK = "503 with Retry-After, and the panel has not seen the request"
     OVER_LIMIT = "429 with Retry-After, and the panel has not seen the request"
     OVER_LIMIT_AFTER = "429, and the panel has done it"
+    TIMED_OUT_AFTER = "408, and the panel has done it"
     REFUSED = "403 of the panel, which has done nothing"
     CONFLICT = "409 of the panel, which has done nothing"
     REVOKED = "401 of the panel, which has done nothing"
@@ -52,6 +53,7 @@ _SEEN = {
     Fault.GATEWAY_AFTER,
     Fault.GATEWAY_TIMEOUT_AFTER,
     Fault.SERVER_ERROR_AFTER,
+    Fault.TIMED_OUT_AFTER,
     Fault.OVER_LIMIT_AFTER,
     Fault.MISSING_PAGE_AFTER,
     Fault.FORBIDDEN_PAGE_AFTER,
@@ -194,6 +196,7 @@ _ANSWERS: dict[Fault | None, Callable[[], web.Response]] = {
     Fault.COME_BACK: _error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
     Fault.OVER_LIMIT: _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
     Fault.OVER_LIMIT_AFTER: _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
+    Fault.TIMED_OUT_AFTER: _error(408, "Request timed out"),
     Fault.REFUSED: _error(403, "Not allowed", "FORBIDDEN"),
     Fault.CONFLICT: _error(409, "Exists already", "CONFLICT"),
     Fault.REVOKED: _error(401, "Key revoked", "INVALID_API_KEY"),

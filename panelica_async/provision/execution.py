@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -323,11 +324,12 @@ _LEFT_ALONE_HINT = "Remove it in the panel if it is to go: undo leaves it alone.
 def _may_have_run(error: PanelicaError) -> bool:
     """Return whether a create may have been carried out despite its error.
 
-    Only a refusal in the panel's own form tells that it was not: a web page may stand in for any reply, and a 429 or a
-    5xx judges the attempt, not the work.
+    Only a refusal in the panel's own form tells that it was not: a web page may stand in for any reply, and a 408, a
+    429 or a 5xx judges the attempt, not the work.
     """
     if isinstance(error, ResponseError):
-        return isinstance(error, ServerError | RateLimitedError) or not error.from_panel
+        judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
+        return judges_attempt or not error.from_panel
     return isinstance(error, OutcomeUnknownError | DecodeError)
 
 

@@ -145,14 +145,14 @@ def _lock(path: Path) -> sqlite3.Connection:
         raise unusable(path, error) from error
     try:
         connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         connection.close()
+        # A full disk is an error of the same class as a lock.
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise unusable(lock, error) from error
         raise ConfigurationError(
             f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
         ) from None
-    except sqlite3.Error as error:
-        connection.close()
-        raise unusable(lock, error) from error
     return connection
 
 

@@ -255,3 +255,13 @@ def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None
     assert writes > 0
     assert (last.state, last.reason) == (State.FAILED, "cancelled before it was sent")
     assert files.password(STEP_OF[last.kind]) is None
+
+
+@pytest.mark.parametrize("kind", PATHS)
+async def test_what_timed_out_with_408_is_looked_for(box: Sandbox, files: Files, kind: StepKind) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.TIMED_OUT_AFTER))
+        outcome = outcome_of(step, await files.apply(panel))
+    assert outcome.status is StepStatus.CREATED
+    assert files.record(step).state is State.DONE

@@ -436,3 +436,24 @@ def test_this_machine_is_one_panel_however_it_is_written(host: str, other: str) 
         ):
             with pytest.raises(ConfigurationError, match="is the journal of"):
                 journal.require_panel(elsewhere)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_a_full_disk_is_not_taken_for_another_process(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, sys\n"
+        "from panelica_async.provision import Journal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))\n"
+        "Journal.open(sys.argv[1])\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "run.journal")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.returncode == 1
+    assert "as a journal: " in process.stderr
+    assert "in use" not in process.stderr
