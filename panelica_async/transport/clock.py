@@ -49,6 +49,8 @@ class PanelClock:
         # Seconds the panel's clock is ahead of the monotonic one.
         self._least_lead = -inf
         self._most_lead = inf
+        # How far this machine's clock was ahead of the monotonic one when that was learnt.
+        self._learnt_zero = self._zero
         self.correction: float = 0.0
         """Seconds added to the time of this machine to get that of the panel."""
 
@@ -90,6 +92,7 @@ class PanelClock:
         seconds = None if date is None else http_date(date)
         if seconds is None:
             return
+        self._learnt_zero = self._wall() - self.monotonic()
         least, most = seconds - received_at, seconds + 1 - sent_at
         if least > self._most_lead or most < self._least_lead:
             # One of the clocks was set: what was known is void.
@@ -99,10 +102,13 @@ class PanelClock:
 
     def follow(self) -> None:
         """Look at both clocks again, because the panel refused a timestamp, and follow the panel's if they differ."""
-        lead, is_known = self.lead, self._least_lead > -inf
-        if is_known and self._least_lead - NOTABLE_SKEW <= lead <= self._most_lead + NOTABLE_SKEW:
+        lead, zero = self.lead, self._wall() - self.monotonic()
+        if abs(zero - self._learnt_zero) > NOTABLE_SKEW:
+            # The machine slept, or its clock was set, and the refusal did not say the panel's time.
+            self._least_lead, self._most_lead = -inf, inf
+        if self._least_lead > -inf and self._least_lead - NOTABLE_SKEW <= lead <= self._most_lead + NOTABLE_SKEW:
             return  # signed with the panel's time already, by all that is known
-        self._zero = self._wall() - self.monotonic()
+        self._zero = zero
         skew = self.skew or 0.0
         self.correction = skew if NOTABLE_SKEW < abs(skew) <= GREATEST_SKEW else 0.0
         if self.correction and abs(self.lead - lead) > NOTABLE_SKEW:

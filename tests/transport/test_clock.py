@@ -203,6 +203,15 @@ def test_refusal_without_any_date_takes_the_clock_anew() -> None:
     assert clock.now() == machine.wall
 
 
+def test_undated_refusal_after_a_sleep_is_recovered_from() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.learn(formatdate(machine.wall, usegmt=True), machine.monotonic, machine.monotonic)
+    machine.wall += 168 * HOUR
+    clock.follow()
+    assert clock.now() == machine.wall
+
+
 def test_a_followed_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine()
     clock = machine.clock()
