@@ -204,8 +204,8 @@ class RedisCoordinator:
             return False
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_TIMEOUT / 2):
-                host, port = pool.connection_kwargs["host"], pool.connection_kwargs["port"]
-                reader, writer = await asyncio.open_connection(host, port)
+                address = {"host": "localhost", "port": 6379, **pool.connection_kwargs}
+                reader, writer = await asyncio.open_connection(address["host"], address["port"])
                 try:
                     writer.write(b"PING\r\n")
                     return await reader.read(1) in {b"+", b"-"}

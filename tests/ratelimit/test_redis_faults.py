@@ -182,6 +182,18 @@ def test_misconfiguration_is_logged_as_such(wrong_url, caplog):
     assert "secret" not in record.message
 
 
+def test_url_without_a_host_is_this_machine(monkeypatch):
+    """Whatever answers there, only a refusal may be raised."""
+    monkeypatch.setattr(coordinator_module, "_TIMEOUT", 0.2)
+
+    async def main() -> None:
+        with suppress(ConfigurationError):
+            async with RedisCoordinator("rediss:///0", key="a"):
+                pass
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46\r\n"])
 def test_server_of_another_kind_is_a_misconfiguration(answer):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
