@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.commands import MAIN, environment
 
+pytestmark = pytest.mark.once
+
 
 def completed(directory: Path, line: str) -> list[str]:
     """Return what bash is offered at the end of a line."""

@@ -11,6 +11,8 @@ COMMANDS = [
     *(["provision", name] for name in ("plan", "apply", "resume", "status", "undo")),
 ]  # fmt: skip
 
+pytestmark = pytest.mark.once
+
 
 def run_python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(

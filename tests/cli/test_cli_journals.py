@@ -13,6 +13,8 @@ from tests.cli.commands import Command, objects, write_manifest
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 DATABASE = Path(".panelica/sandbox.db")
 
+pytestmark = pytest.mark.once
+
 
 def site(path: Path, *names: str) -> Path:
     """Write a manifest of one mailbox a site."""

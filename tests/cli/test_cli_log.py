@@ -36,6 +36,8 @@ TAKEN = {"username": "other", "email": "owner2@mail.example", "password": "taken
 """An account that the owner of the second site cannot be made beside."""
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING) call \d+ \S.*: \S.*")
 
+pytestmark = pytest.mark.once
+
 
 @attrs.define
 class Told:

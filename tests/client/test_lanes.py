@@ -18,6 +18,8 @@ AT_ONCE = 0.001
 
 Test = Callable[..., Coroutine[Any, Any, None]]
 
+pytestmark = pytest.mark.once
+
 
 def in_virtual_time(test: Test) -> Callable[..., None]:
     @wraps(test)

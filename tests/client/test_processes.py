@@ -43,6 +43,8 @@ async def main():
 asyncio.run(main())
 """
 
+pytestmark = pytest.mark.once
+
 
 class Panel:
     """Lets a hundred requests by each second, and more at once than it says: machines falter."""

@@ -20,6 +20,8 @@ SHARE = 0.97
 # The panel's minute does not begin when the client does.
 PHASES = [0.0, 17.3, 59.9]
 
+pytestmark = pytest.mark.once
+
 
 class Panel:
     """The panel's side: requests arrive after a delay that differs from one to the next, and are counted."""

@@ -184,6 +184,8 @@ def connect(url: str, dialect: Dialect) -> PanelicaClient:
 
 
 async def main() -> None:
+    # Development mode reports what takes long, which says something about the machine.
+    asyncio.get_running_loop().slow_callback_duration = 60
     server = Server()
     async with running(server) as url:
         async with connect(url, "reference") as panel:

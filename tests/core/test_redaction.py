@@ -22,6 +22,8 @@ from panelica_async.sandbox.document import shipped_document
 
 SECRET = "hunter2-x9y8z7"
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     "key",

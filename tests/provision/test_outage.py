@@ -27,6 +27,8 @@ MANIFEST = Manifest.from_data(
     ]
 )
 
+pytestmark = pytest.mark.once
+
 
 class Outage:
     """Answers the first requests, and then fails those that `meets` until it is over.

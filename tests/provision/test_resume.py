@@ -19,6 +19,8 @@ from tests.provision.launching import SITES, WRITES, client, collect, state, sta
 MANIFEST = Manifest.from_data(SITES)
 DONE = {site.domain: "done" for site in MANIFEST.sites}
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:

@@ -19,6 +19,8 @@ MINUTES = 60.0
 HOURS = 3600.0
 SHARE = 0.97
 
+pytestmark = pytest.mark.once
+
 
 class Traffic:
     """Callers, the limiter, the network and a server."""

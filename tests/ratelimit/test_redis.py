@@ -18,7 +18,7 @@ from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
 from tests.virtual_time import run
 
-pytestmark = needs_redis
+pytestmark = [pytest.mark.once, needs_redis]
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
 

@@ -18,6 +18,8 @@ PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
 DELAY = 0.002  # seconds a claim takes
 
+pytestmark = pytest.mark.once
+
 
 def now() -> float:
     return asyncio.get_running_loop().time()
