@@ -76,14 +76,14 @@ class Output:
 
     stream: ResultStream = attrs.field(init=False, repr=False, factory=ResultStream)
     """Standard output, for data."""
-    results: Console = attrs.field(init=False, repr=False)
+    results: Console = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _console(self.stream), takes_self=True),
+    )
     """For what a command is asked for: standard output."""
     messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(MessageStream()))
     """For everything else: standard error."""
-
-    @results.default
-    def _make_results(self) -> Console:
-        return _console(self.stream)
 
     def logged(self) -> AbstractContextManager[None]:
         """Write the log, if there is to be one, as long as the context lasts; raises `OSError` when it cannot."""

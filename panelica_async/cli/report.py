@@ -187,7 +187,7 @@ def unfinished(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) ->
     """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows."""
     known = {outcome.domain for outcome in outcomes}
     begun = journal.runs[-1].started_at if journal.runs else None
-    found = []
+    found: list[SiteOutcome] = []
     for site in plan.sites:
         if site.site.domain not in known:
             steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]

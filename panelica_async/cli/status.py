@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,7 @@ def lost_passwords(manifest: Manifest, records: Mapping[str, Record], passwords:
         and step.id in records
         and records[step.id].state is State.DONE
     ]
-    kept = CredentialsFile.names_in(passwords) if created else frozenset()
+    kept: AbstractSet[str] = CredentialsFile.names_in(passwords) if created else frozenset()
     names = [step.key for step in created if step.id not in kept]
     if not names:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 
 import aiohttp
 import attrs
@@ -294,8 +294,9 @@ class PanelicaClient(Namespaces):
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:
     """Return all attributes of a client, those in slots of a subclass too."""
-    state = object.__getstate__(client)
-    parts = state if isinstance(state, tuple) else (state,)
+    state: Any = object.__getstate__(client)
+    # A pair of attributes and slots where a subclass has slots.
+    parts = cast("tuple[dict[str, Any] | None, ...]", state if isinstance(state, tuple) else (state,))
     return {name: value for part in parts for name, value in (part or {}).items()}
 
 

@@ -100,7 +100,7 @@ class Paginator(Generic[T]):
 
     def __init__(self, source: ListSource[T]) -> None:
         self._source = source
-        self.calls = 0
+        self.calls: int = 0
         """Calls that all uses of this list took so far."""
 
     def __repr__(self) -> str:

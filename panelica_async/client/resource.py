@@ -29,7 +29,7 @@ class Resource:
 
     # What has this mark counts as asynchronous for unittest.mock: the methods of AsyncMock(spec=PanelicaClient) can be
     # awaited then.
-    _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+    _is_coroutine: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -52,14 +52,14 @@ class Resource:
             return read_written(reply.envelope, operation, arguments, result, reply.call)
 
         key, caller = operation.natural_key, self._caller
-        if key is None or not caller.options.look_up_lost or key.lookup.wire(caller.dialect) is None:
-            recover = None
-        else:
 
-            async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
-                return Written(made=await self._recover(key, result, arguments, call, error), call=call)
+        async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
+            if key is None:
+                raise error
+            return Written(made=await self._recover(key, result, arguments, call, error), call=call)
 
-        written = await caller.call(operation, arguments, read, recover)
+        looks = key is not None and caller.options.look_up_lost and key.lookup.wire(caller.dialect) is not None
+        written = await caller.call(operation, arguments, read, recover if looks else None)
         return await self._completed(written, operation, arguments) if written.unknown else written.made
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:

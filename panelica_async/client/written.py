@@ -80,7 +80,7 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
         return None
     if getattr(made, "id", None) in _NO_IDS:
         return None
-    aliases = {} if operation.natural_key is None else operation.natural_key.fields
+    aliases: Mapping[str, str] = {} if operation.natural_key is None else operation.natural_key.fields
     is_whole = all(
         getattr(made, aliases.get(name, name), "") is not None
         for name, value in arguments.items()

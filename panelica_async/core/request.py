@@ -33,8 +33,9 @@ class PreparedRequest:
         if self.body is not None:
             body = loads(self.body)
             found.update(secret_values(body))
-            if self.path.startswith(FILES) and isinstance(body, dict) and isinstance(body.get("content"), str):
-                found.add(body["content"])
+            content = body.get("content") if self.path.startswith(FILES) and isinstance(body, dict) else None
+            if isinstance(content, str):
+                found.add(content)
         return frozenset(found)
 
 

@@ -109,7 +109,8 @@ class Sanitizer:
         if not self._secrets or len(text) < _SHORTEST_SECRET:
             return text[:limit]
         text = text[: limit + _LONGEST_SECRET]
-        pieces, position = [], 0
+        pieces: list[str] = []
+        position = 0
         for start, end in sorted(self._spans(text)):
             if start >= limit:
                 break

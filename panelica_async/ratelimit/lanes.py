@@ -73,8 +73,11 @@ class Waiters:
 
     def oldest(self, now: float) -> dict[Lane, float]:
         """Return for how long the first in each lane has waited, 0 where there is none; any thread may ask."""
-        heads = {lane: list(turns)[:1] for lane, turns in self._lanes.items()}
-        return {lane: max(0.0, now - turns[0].since) if turns else 0.0 for lane, turns in heads.items()}
+        oldest: dict[Lane, float] = {}
+        for lane, turns in self._lanes.items():
+            first = list(turns)[:1]
+            oldest[lane] = max(0.0, now - first[0].since) if first else 0.0
+        return oldest
 
     def count(self, lane: Lane) -> int:
         """Return how many wait in a lane."""

@@ -204,7 +204,7 @@ class RedisCoordinator:
             return False
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_TIMEOUT / 2):
-                address = {"host": "localhost", "port": 6379, **pool.connection_kwargs}
+                address: dict[str, Any] = {"host": "localhost", "port": 6379, **pool.connection_kwargs}
                 reader, writer = await asyncio.open_connection(address["host"], address["port"])
                 try:
                     writer.write(b"PING\r\n")

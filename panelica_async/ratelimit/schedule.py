@@ -167,7 +167,7 @@ class _Log:
 def _without_known(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
     """Yield a log without the guessed requests that a report explains; both are in order of time."""
     unexplained = list(reported)
-    known = set()
+    known: set[int] = set()
     for place in range(len(entries) - 1, -1, -1):
         at, guessed = entries[place]
         # A guess is as late as can be: it may stand for any request before it.

@@ -7,8 +7,7 @@ from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
 import attrs
-from jsonschema import Draft202012Validator
-from jsonschema.validators import extend
+from jsonschema import Draft202012Validator, validators
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -53,7 +52,7 @@ def _is_integer(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_Validator: type[Draft202012Validator] = cast("Any", extend)(
+_Validator: type[Draft202012Validator] = cast("Any", validators).extend(
     Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
 )
 

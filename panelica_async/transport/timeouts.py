@@ -55,7 +55,8 @@ class AttemptTimeouts:
 
     def _set_timer(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
         # Without the context variables of the call that happens to come first.
-        self._timer = loop.call_at(when, _expire, weakref.ref(self), loop, context=contextvars.Context())
+        this: weakref.ref[AttemptTimeouts] = weakref.ref(self)
+        self._timer = loop.call_at(when, _expire, this, loop, context=contextvars.Context())
 
     def expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the blocks whose time is up."""

@@ -66,10 +66,11 @@ class Transport:
         self.clock = clock
         self.monitor: Monitor = Monitor()
         self.timeouts: SharedTimeouts = SharedTimeouts()
-        self.lists = Lists()
+        self.lists: Lists = Lists()
         self._base = str(address)
         self._sessions = sessions
-        self.budget = budget = RetryBudget()
+        self.budget: RetryBudget = RetryBudget()
+        budget = self.budget
         exchange = Exchange(sessions, clock, self.monitor)
         signing = SigningMiddleware(exchange, keys, address, clock)
         limiting = LimitingMiddleware(signing, keys, sessions, self.monitor, owner=self)

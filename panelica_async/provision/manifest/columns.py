@@ -71,7 +71,7 @@ _AFFIXES = re.compile(r"\An(?:[or]|um)?_?(?=.*s\Z)|_?(?:\d+|ids?)\Z")
 class Reading:
     """What the caller says about columns whose names do not say it themselves."""
 
-    columns: Mapping[str, str] = attrs.field(factory=dict)
+    columns: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Column to field of a site, such as `{"Kundenpaket": "plan"}`."""
     ignored: tuple[str, ...] = ()
     """Columns to pass over, whatever they are called."""

@@ -118,7 +118,7 @@ class _Table:
             if not _LINE_BREAK.search(trim(cell)) or simple(column) in self._skipped:
                 continue
             for number, line in enumerate(_LINE_BREAK.split(cell)):
-                pieces = next(csv.reader([line], delimiter=self._delimiter), [])
+                pieces = _cells(line, self._delimiter)
                 # The first line of the cell stands at its column, the others begin a line of the file.
                 domain, is_row = self._row_in([*[""] * position, *pieces] if number == 0 else pieces)
                 if is_row:
@@ -178,7 +178,7 @@ def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[lis
 def _fit(lines: Sequence[str], delimiter: str, reading: Reading) -> tuple[int, int]:
     """Return how many known names a delimiter gives the header, and how many cells."""
     header = next((line for line in lines if trim(line.replace(delimiter, ""))), "")
-    cells = [trim(cell) for cell in next(csv.reader([header], delimiter=delimiter), [])]
+    cells = [trim(cell) for cell in _cells(header, delimiter)]
     return len(understand(cells, reading).fields), len(cells)
 
 
@@ -191,3 +191,10 @@ def _missing(table: _Table) -> Iterator[Problem]:
     for field in REQUIRED:
         if field not in known:
             yield Problem(table.line, "", f"no column {field!r} among {found}; name it with --column NAME={field}")
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of one line."""
+    for row in csv.reader([line], delimiter=delimiter):
+        return row
+    return []

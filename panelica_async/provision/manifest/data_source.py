@@ -7,6 +7,7 @@ mappings, or text as in a cell (see `cells`).
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from panelica_async.provision.manifest.columns import Reading, understand
 from panelica_async.provision.manifest.fields import trim
@@ -68,7 +69,7 @@ def sites_of(document: object, name: str) -> Sequence[object]:
 
 def _has_more_cells(site: object) -> bool:
     """Return whether `csv.DictReader` met more cells than the header has: it keeps them under None."""
-    more = site.get(None) if isinstance(site, Mapping) else None
+    more: object = cast("Mapping[object, object]", site).get(None) if isinstance(site, Mapping) else None
     return is_list(more) and any(isinstance(cell, str) and trim(cell) for cell in more)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -41,7 +41,8 @@ def _parse(text: str, name: str) -> tuple[yaml.Node | None, object]:
         root = loader.get_single_node()
         if problems := list(_duplicate_keys(root)):
             raise ManifestError(name, problems)
-        return root, None if root is None else loader.construct_document(root)
+        # The types of PyYAML leave parts open.
+        return root, None if root is None else cast("Any", loader).construct_document(root)
     finally:
         loader.dispose()
 
@@ -52,7 +53,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build the value of a node."""
         try:
-            return super().construct_object(node, deep=deep)
+            return cast("Any", super()).construct_object(node, deep=deep)
         except (ValueError, OverflowError, TypeError):
             message = "looks like a number or a date and is none; put it in quotes"
             raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
