@@ -79,6 +79,7 @@ def create_key(
     tier: str,
     ip_whitelist: Iterable[str] = (),
     expires_at: int | None = None,
+    created_at: int | None = None,
     environment: str = "live",
     api_key: str | None = None,
     api_secret: str | None = None,
@@ -105,7 +106,7 @@ def create_key(
             "rate_limit_tier": tier,
             "ip_whitelist": ip_whitelist,
             "expires_at": expires_at,
-            "created_at": store.now(),
+            "created_at": store.now() if created_at is None else created_at,
         },
     )
     return credentials

@@ -70,12 +70,11 @@ class Transport:
         self._base = str(address)
         self._sessions = sessions
         self.budget: RetryBudget = RetryBudget()
-        budget = self.budget
         exchange = Exchange(sessions, clock, self.monitor)
         signing = SigningMiddleware(exchange, keys, address, clock)
         limiting = LimitingMiddleware(signing, keys, sessions, self.monitor, owner=self)
-        self._signed = RetryMiddleware(limiting, budget, clock, self.monitor)
-        self._unsigned = RetryMiddleware(exchange, budget, clock, self.monitor)
+        self._signed = RetryMiddleware(limiting, self.budget, clock, self.monitor)
+        self._unsigned = RetryMiddleware(exchange, self.budget, clock, self.monitor)
         self._ssl = verification(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}

@@ -311,7 +311,7 @@ def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
 async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
-        with sqlite3.connect(journal) as connection:
+        with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
             connection.execute(
                 "UPDATE step SET object_id = ? WHERE kind = ? AND site = 'alder.example'", (hostile, kind)
             )

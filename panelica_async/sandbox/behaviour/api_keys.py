@@ -20,7 +20,7 @@ def list_keys(call: Call) -> Reply:
 @handles("api_keys.create")
 def create(call: Call) -> Reply:
     """The only reply that shows both halves."""
-    body = call.body
+    body, now = call.body, call.now
     credentials = create_key(
         call.store,
         user_id=call.caller.key.user_id,
@@ -28,7 +28,8 @@ def create(call: Call) -> Reply:
         scopes=body["scopes"],
         tier=body.get("rate_limit_tier", _SLOWEST_TIER),
         ip_whitelist=body.get("ip_whitelist", ()),
-        expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
+        created_at=now,
+        expires_at=now + body["expires_in"] * _DAY if "expires_in" in body else None,
         environment=checks.one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
     )
     row = call.store.get("api_key", credentials.key_id)
