@@ -260,16 +260,17 @@ class TestHostCoordinator:
         assert len(list((tmp_path / "panelica_async").glob("quota-v2-*.sqlite3"))) == 1
 
     def test_thread_and_file_go_with_the_coordinator(self, tmp_path):
-        before = threading.active_count()
+        # Threads of earlier tests may end meanwhile.
+        before = set(threading.enumerate())
 
         async def main() -> None:
             coordinator = HostCoordinator("a", directory=tmp_path)
             await coordinator.claim(Request(member="a", terms=TERMS))
-            assert threading.active_count() == before + 1
+            assert len(set(threading.enumerate()) - before) == 1
 
         asyncio.run(main())
         patience = time.monotonic() + 30
-        while threading.active_count() > before:
+        while set(threading.enumerate()) - before:
             assert time.monotonic() < patience
             time.sleep(0.01)
 
