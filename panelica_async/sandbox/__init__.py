@@ -6,7 +6,7 @@
 It serves every operation of the published reference with real state: signatures, time window, scopes, whitelists and
 rate limits are checked, queries and bodies validated against the same specification the client is generated from,
 objects belong to each other, and what takes time on a panel takes time by its clock. Operations that the specification
-has and nobody has written a behaviour for are checked alike and answer with their example.
+has and that have no behaviour of their own are checked alike, and keep what is created.
 
 Where nothing is known about real panels, the sandbox guesses. Each guess stands in the docstring of its module:
 
@@ -16,7 +16,8 @@ Where nothing is known about real panels, the sandbox guesses. Each guess stands
 - `pages`: what comes without `page` and `limit`
 - `checks`: forms of names, length of passwords
 - `ownership`: what a full plan and a suspension forbid
-- `seed`, `traffic`, `events`: what a new panel holds, made-up traffic, made-up deliveries
+- `seed`, `traffic`: what a new panel holds, made-up traffic
+- `events`, `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `behaviour.*`: defaults of fields that are left out, durations, what is a duplicate
 
 Needs the extra `sandbox`.
@@ -26,11 +27,11 @@ try:
     from panelica_async.sandbox.keys import Credentials
     from panelica_async.sandbox.limits import ServerLimits, Verdict
     from panelica_async.sandbox.server import RecordedRequest, Sandbox
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.startswith("panelica_async"):
+except ModuleNotFoundError as _error:
+    if _error.name is None or _error.name.startswith("panelica_async"):
         raise
     raise ModuleNotFoundError(
-        f'panelica_async.sandbox needs {error.name}: pip install "panelica_async[sandbox]"', name=error.name
-    ) from error
+        f'panelica_async.sandbox needs {_error.name}: pip install "panelica_async[sandbox]"', name=_error.name
+    ) from _error
 
 __all__ = ["Credentials", "RecordedRequest", "Sandbox", "ServerLimits", "Verdict"]
