@@ -1,0 +1,103 @@
+"""Every citation of evidence leads to an entry of spec/evidence.md, and every entry says how strong it is."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+CITING = ("panelica_async", "codegen", "spec", "tests", "docs", "examples", "benchmarks", ".github")
+SUFFIXES = {".py", ".yaml", ".yml", ".md", ".json", ".jinja", ".sql", ".lua", ".toml", ".txt", ""}
+EVIDENCE = (PROJECT / "spec" / "evidence.md").read_text(encoding="utf-8")
+
+ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>(.*)$', re.MULTILINE)
+NAME = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
+# Split, so that this file does not cite anything.
+CITATION = re.compile("evidence" + rf":\s*({NAME}(?:, {NAME})*)?")
+LINK = re.compile(r"evidence\.md#([\w-]*)")
+MARK = re.compile(r"^\*\*(observed|agreed|single|declared|guess|unknown)\*\* · \S.*$", re.MULTILINE)
+
+
+def entries(text: str) -> dict[str, str]:
+    """Return the text of every entry by its anchor."""
+    parts = ANCHOR.split(text)
+    return {anchor: body.partition("\n## ")[0] for anchor, body in zip(parts[1::3], parts[3::3], strict=True)}
+
+
+def citations(text: str) -> list[str]:
+    """Return the anchors a text cites; an empty one for a citation that names none."""
+    cited = [name for names in CITATION.findall(text) for name in names.split(", ")]
+    return cited + LINK.findall(text)
+
+
+def dangling(text: str, anchors: set[str]) -> list[str]:
+    return [name for name in citations(text) if name not in anchors]
+
+
+def citing_files() -> list[Path]:
+    """Return the files of the repository that may cite evidence."""
+    files = [path for folder in CITING for path in (PROJECT / folder).rglob("*")]
+    files += PROJECT.glob("*.md")
+    return [path for path in files if path.is_file() and path.suffix in SUFFIXES and "__pycache__" not in path.parts]
+
+
+ANCHORS = {name for name, _ in ANCHOR.findall(EVIDENCE)}
+
+
+def test_every_citation_resolves() -> None:
+    missing = {
+        str(path.relative_to(PROJECT)): names
+        for path in citing_files()
+        if (names := dangling(path.read_text(encoding="utf-8"), ANCHORS))
+    }
+    assert missing == {}
+
+
+def test_every_part_of_the_repository_cites_evidence() -> None:
+    """Otherwise the test above would pass because nothing was read."""
+    cited = {
+        path.relative_to(PROJECT).parts[0] for path in citing_files() if citations(path.read_text(encoding="utf-8"))
+    }
+    assert {"spec"} <= cited
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (": nowhere)", ["nowhere"]),
+        (": lists-unpaged, nowhere)", ["nowhere"]),
+        (": Lists)", [""]),
+        (":\n    # lists-unpaged)", [""]),
+        (".md#nowhere", ["nowhere"]),
+        (": lists-unpaged, times); and more", []),
+        (".md#times", []),
+    ],
+)
+def test_invented_citation_is_noticed(text: str, expected: list[str]) -> None:
+    assert dangling(f"A comment (evidence{text}", ANCHORS) == expected
+
+
+def test_anchors_are_unique_and_readable() -> None:
+    names = Counter(name for name, _ in ANCHOR.findall(EVIDENCE))
+    assert [name for name, count in names.items() if count > 1] == []
+    assert [name for name in names if not re.fullmatch(NAME, name)] == []
+    assert [name for name, title in ANCHOR.findall(EVIDENCE) if name != title] == []
+    assert EVIDENCE.count("<a id=") == len(names)
+
+
+def test_entry_says_how_strong_it_is_and_why() -> None:
+    bodies = entries(EVIDENCE)
+    assert bodies.keys() == ANCHORS
+    assert [anchor for anchor, body in bodies.items() if len(MARK.findall(body)) != 1] == []
+    assert [anchor for anchor, body in bodies.items() if not MARK.sub("", body).strip()] == []
+
+
+def test_entry_without_mark_or_source_is_noticed() -> None:
+    body = entries('### <a id="tides"></a>tides\n\nThe panel follows the moon.\n\n**observed** ·\n\n## Next\n')["tides"]
+    assert MARK.findall(body) == []
+
+
+def test_links_within_the_page_lead_somewhere() -> None:
+    sections = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.*)$", EVIDENCE, re.MULTILINE)}
+    assert [name for name in re.findall(r"\]\(#([^)]*)\)", EVIDENCE) if name not in ANCHORS | sections] == []
