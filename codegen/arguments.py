@@ -8,8 +8,8 @@ import attrs
 
 from codegen.checks import check_distinct
 from codegen.problems import Location, SpecError
-from codegen.source import Node
-from codegen.specification import Specification
+from codegen.spec import Specification
+from codegen.yaml_nodes import Node
 
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "Mapping[str, Any]"}
 Place = Literal["path", "query", "body"]

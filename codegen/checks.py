@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from codegen.problems import Location, SpecError
-from codegen.source import Node
 from codegen.text import fits, opening
+from codegen.yaml_nodes import Node
 
 _CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subscribe", "with_options"}
 """What `PanelicaClient` has of its own."""

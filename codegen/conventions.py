@@ -8,7 +8,7 @@ from typing import Any, Literal
 from jsonschema import Draft202012Validator, ValidationError
 
 from codegen.problems import SpecError
-from codegen.source import Node, read
+from codegen.yaml_nodes import Node, read
 
 Kind = Literal["root", "facts", "resource"]
 _CONVENTIONS = Path(__file__).with_name("conventions.yaml")

@@ -1,9 +1,9 @@
-"""Renders `panelica_async/facts.py`: the facts of `spec/facts.yaml` that the package needs at run time."""
+"""Renders `panelica_async/catalog.py`: the facts of `spec/facts.yaml` that the package needs at run time."""
 
 import textwrap
 
 from codegen.header import generated_by
-from codegen.specification import Specification
+from codegen.spec import Specification
 
 
 def _literal(text: str) -> str:

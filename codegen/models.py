@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 
 from codegen.header import module_docstring
-from codegen.source import Node
-from codegen.specification import SHARED_GROUP, Specification
+from codegen.spec import SHARED_GROUP, Specification
 from codegen.text import docstring
+from codegen.yaml_nodes import Node
 
 _TEMPLATES = Path(__file__).parent / "templates" / "models"
 _OPTIONS = (

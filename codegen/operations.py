@@ -7,10 +7,10 @@ import attrs
 
 from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.problems import SpecError
-from codegen.source import Node
-from codegen.specification import ResourceFile, Specification
+from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.wires import Wire, panel_wire, reference_wire
+from codegen.yaml_nodes import Node
 
 
 @attrs.frozen

@@ -8,8 +8,8 @@ from pathlib import Path
 from codegen.facts import render_facts
 from codegen.formatting import formatted
 from codegen.models import render_models
-from codegen.resources import render_namespaces, render_operations_table, render_resources, resource_modules
-from codegen.specification import load
+from codegen.render import render_namespaces, render_operations_table, render_resources, resource_modules
+from codegen.spec import load
 
 _PACKAGE = Path("panelica_async")
 _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
@@ -22,7 +22,7 @@ def generate(spec: Path) -> dict[Path, str]:
     modules = resource_modules(specification)
     code = {
         _PACKAGE / "namespaces.py": render_namespaces(modules),
-        _PACKAGE / "facts.py": render_facts(specification),
+        _PACKAGE / "catalog.py": render_facts(specification),
         **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
         **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
     }

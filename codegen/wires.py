@@ -7,7 +7,7 @@ import attrs
 
 from codegen.arguments import Argument, require_argument
 from codegen.problems import SpecError
-from codegen.source import Node
+from codegen.yaml_nodes import Node
 
 
 @attrs.frozen(kw_only=True)

@@ -31,9 +31,9 @@ from panelica_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from panelica_async.client.client import PanelicaClient
-    from panelica_async.client.paginator import Page, Paginator
-    from panelica_async.client.raw import ApiResponse
+    from panelica_async.api.pagination import Page, Paginator
+    from panelica_async.api.raw import ApiResponse
+    from panelica_async.client import PanelicaClient
     from panelica_async.ratelimit import RateLimit, RateLimiter
 
 __all__ = [
@@ -69,10 +69,10 @@ __all__ = [
 # What stands on aiohttp is loaded when it is first touched: neither the help of the command nor a program that only
 # catches errors waits for it.
 _HOMES = {
-    "ApiResponse": "panelica_async.client.raw",
-    "Page": "panelica_async.client.paginator",
-    "Paginator": "panelica_async.client.paginator",
-    "PanelicaClient": "panelica_async.client.client",
+    "ApiResponse": "panelica_async.api.raw",
+    "Page": "panelica_async.api.pagination",
+    "Paginator": "panelica_async.api.pagination",
+    "PanelicaClient": "panelica_async.client",
     "RateLimit": "panelica_async.ratelimit",
     "RateLimiter": "panelica_async.ratelimit",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panelica_async.core.namespace import namespace
 
 if TYPE_CHECKING:
-    from panelica_async.client.caller import Caller
+    from panelica_async.api.runner import Caller
     from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
     from panelica_async.resources.accounts import Accounts
     from panelica_async.resources.api_keys import ApiKeys

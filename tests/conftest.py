@@ -9,10 +9,10 @@ import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.client import lookup, resource
+from panelica_async.api import recovery, resource
 from panelica_async.ratelimit import registry
 from panelica_async.sandbox import Sandbox
-from panelica_async.transport import retrying
+from panelica_async.transport import retry
 from tests.certificates import Certificate, self_signed
 from tests.transport.raw_server import RawServer
 
@@ -121,6 +121,6 @@ async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries and look-ups follow at once, for tests that count attempts and not seconds."""
-    monkeypatch.setattr(retrying, "_FIRST_WAIT", 0.0)
-    monkeypatch.setattr(lookup, "SETTLE", 0.0)
+    monkeypatch.setattr(retry, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr(recovery, "SETTLE", 0.0)
     monkeypatch.setattr(resource, "SETTLE", 0.0)

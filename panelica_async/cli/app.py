@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from panelica_async._version import __version__
-from panelica_async.cli.api import api
-from panelica_async.cli.doctor import doctor
-from panelica_async.cli.provision import provision
-from panelica_async.cli.sandbox import sandbox
-from panelica_async.cli.sign import sign
+from panelica_async.cli.commands.api import api
+from panelica_async.cli.commands.doctor import doctor
+from panelica_async.cli.commands.provision import provision
+from panelica_async.cli.commands.sandbox import sandbox
+from panelica_async.cli.commands.sign import sign
 
 
 def _show_version(wanted: bool) -> None:

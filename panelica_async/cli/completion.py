@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import typer
 
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -11,14 +11,14 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async.catalog import TIERS
 from panelica_async.cli.completion import complete_tier, complete_tier_or_auto
 from panelica_async.cli.credentials import PANEL, Credentials
 from panelica_async.cli.embedded import embed_sandbox
+from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.sharing import HOST, OFF, VARIABLE, checked_sharing, shared_limiter_of
-from panelica_async.cli.state import StateDirectory
 from panelica_async.cli.traffic import Traffic
 from panelica_async.core.address import Address
-from panelica_async.facts import TIERS
 from panelica_async.ratelimit import shared_limiter
 from panelica_async.transport.tls import TlsSetting
 

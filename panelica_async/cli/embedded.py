@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from panelica_async import ConfigurationError
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 
 if TYPE_CHECKING:
     from panelica_async.sandbox import Sandbox

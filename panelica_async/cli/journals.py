@@ -13,7 +13,7 @@ from typing import Self
 import attrs
 
 from panelica_async import ConfigurationError
-from panelica_async.cli.state import StateDirectory
+from panelica_async.cli.options import StateDirectory
 from panelica_async.provision import Journal, Run
 from panelica_async.provision.journal_records import seen_from
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from panelica_async.core.private import open_private
+from panelica_async.core.private_files import open_private
 
 _LOGGER = logging.getLogger("panelica_async")
 

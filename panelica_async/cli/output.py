@@ -143,7 +143,7 @@ class Output:
         if problems := getattr(error, "problems", ()):
             console.print(_table(problems))
         if remarks := getattr(error, "remarks", ()):
-            from panelica_async.cli.wording import remark_lines  # noqa: PLC0415 - loads models, as these errors did
+            from panelica_async.cli.format import remark_lines  # noqa: PLC0415 - loads models, as these errors did
 
             for line in remark_lines(remarks):
                 console.print(Text(line), soft_wrap=True)

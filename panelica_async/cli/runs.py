@@ -13,15 +13,15 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.format import next_command, several
 from panelica_async.cli.journals import KnownJournal, RunFiles, files_for, files_of, journals_of, known_journals
+from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
-from panelica_async.cli.planning import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
+from panelica_async.cli.plan_view import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
-from panelica_async.cli.report import Ending, RunReport, broken_off, unfinished
+from panelica_async.cli.run_view import Ending, RunReport, broken_off, unfinished
 from panelica_async.cli.signals import Interruption, on_stop_signal
-from panelica_async.cli.state import StateDirectory
-from panelica_async.cli.status import JournalStatus, lost_passwords
-from panelica_async.cli.wording import next_command, several
+from panelica_async.cli.status_view import JournalStatus, lost_passwords
 from panelica_async.provision import Journal, Manifest, ManifestError, Plan, SiteOutcome, apply
 
 _RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."

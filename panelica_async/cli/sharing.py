@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import Coordinator
 
 HOST, OFF = "host", "off"
@@ -60,7 +60,7 @@ async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack)
         return None
     if sharing is not None and sharing != HOST:
         return await stack.enter_async_context(_redis(sharing, api_key))
-    from panelica_async.ratelimit.host import HostCoordinator  # noqa: PLC0415 - `--help` needs no sqlite3
+    from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415 - `--help` needs no sqlite3
 
     try:
         coordinator = HostCoordinator(api_key)
@@ -97,8 +97,8 @@ async def _limiter(coordinator: Coordinator, tier: str, asking: PanelicaClient) 
         limit = RateLimit.for_tier(tier)
         return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
     # They load models, which commands that are told the tier need not wait for.
-    from panelica_async.client.tier import REFUSALS, ask_limit  # noqa: PLC0415
-    from panelica_async.transport.quota import apply_status  # noqa: PLC0415
+    from panelica_async.tier import REFUSALS, ask_limit  # noqa: PLC0415
+    from panelica_async.transport.keys import apply_status  # noqa: PLC0415
 
     limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from panelica_async.facts import ERROR_CODES
+from panelica_async.catalog import ERROR_CODES
 
 MISSING_SCOPE: Final = "Add the scope {scope} to the API key in the panel, or use a key that has it."
 INVALID_FIELDS: Final = "Correct {fields}."

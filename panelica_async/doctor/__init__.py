@@ -9,7 +9,7 @@ for finding in diagnosis.findings:
 ```
 """
 
-from panelica_async.doctor.diagnosing import diagnose
+from panelica_async.doctor.diagnosis import diagnose
 from panelica_async.doctor.findings import Diagnosis, Finding, State
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose"]

@@ -2,8 +2,8 @@
 
 import attrs
 
-from panelica_async.client.caller import Caller
-from panelica_async.client.settings import checked, user_agent
+from panelica_async.api.runner import Caller
+from panelica_async.api.settings import checked, user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat
@@ -12,12 +12,11 @@ from panelica_async.core.signing import Signer
 from panelica_async.resources.utility import Utility
 from panelica_async.transport.call import RawReply
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.options import CallOptions
-from panelica_async.transport.quota import KeyQuota
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.pipeline import Transport
+from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.tls import TlsSetting
-from panelica_async.transport.transport import Transport
 
 
 class Probes:

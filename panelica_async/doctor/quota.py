@@ -1,14 +1,14 @@
 """How many calls the key may make, and how many the client will."""
 
-from panelica_async.client.tier import REFUSALS, limit_of
+from panelica_async.catalog import TIERS
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, ok, warning
 from panelica_async.doctor.probe import Probe
 from panelica_async.errors import PanelicaError
-from panelica_async.facts import TIERS
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
 from panelica_async.ratelimit import RateLimit
-from panelica_async.transport.quota import KeyQuota
+from panelica_async.tier import REFUSALS, limit_of
+from panelica_async.transport.keys import KeyQuota
 
 _NAME = "rate_limit"
 

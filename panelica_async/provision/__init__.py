@@ -18,7 +18,8 @@ plans allow, and `remarks` what else is worth knowing; `engine` takes the steps 
 reply.
 """
 
-from panelica_async.provision.engine import apply, resume
+from panelica_async.provision.apply import apply, resume
+from panelica_async.provision.credentials import CredentialsFile, generate_password
 from panelica_async.provision.journal import Journal, Record, Run, State
 from panelica_async.provision.manifest import (
     Database,
@@ -34,10 +35,9 @@ from panelica_async.provision.manifest import (
     Remark,
     Site,
 )
-from panelica_async.provision.outcome import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
-from panelica_async.provision.passwords import CredentialsFile, generate_password
+from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
-from panelica_async.provision.steps import Step, StepKind
+from panelica_async.provision.report import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo
 
 __all__ = [

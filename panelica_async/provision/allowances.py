@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest.fields import as_wanted, php_version
+from panelica_async.provision.objects import AccountStep, DomainStep, Step, StepKind, find_plans, shown
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import AccountStep, DomainStep, Step, StepKind, find_plans, shown
 
 _LIMITS: Mapping[StepKind, str] = {
     StepKind.DOMAIN: "max_domains",

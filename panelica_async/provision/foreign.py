@@ -10,7 +10,7 @@ from typing import Final
 
 from panelica_async.core.redaction import first_few
 from panelica_async.models.dns import DnsRecord
-from panelica_async.provision.manifest.records import identity
+from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.snapshot import Snapshot
 
 _SHOWN = 3

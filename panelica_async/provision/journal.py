@@ -19,7 +19,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_file import open_journal, open_snapshot, prepare, unusable
 from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest, Reading
-from panelica_async.provision.steps import Step, StepKind
+from panelica_async.provision.objects import Step, StepKind
 
 __all__ = ["PENDING", "Journal", "Record", "Run", "State"]
 

@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from panelica_async.core.private import private_file
+from panelica_async.core.private_files import private_file
 from panelica_async.errors import ConfigurationError
 
 VERSION = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from panelica_async.provision.manifest import Reading
-from panelica_async.provision.steps import StepKind
+from panelica_async.provision.objects import StepKind
 
 PENDING = "the panel took the order and is still working on it"
 """Reason of a step that is done, and whose object is not ready yet, such as a certificate."""

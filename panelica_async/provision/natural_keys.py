@@ -6,15 +6,15 @@ import attrs
 
 from panelica_async.provision.journal import Record
 from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.objects import Match, Step, StepKind, View
+from panelica_async.provision.objects.account import AccountStep
+from panelica_async.provision.objects.base import without_owner
+from panelica_async.provision.objects.database import DatabaseStep
+from panelica_async.provision.objects.dns_record import DnsRecordStep
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.ftp_user import FtpUserStep
+from panelica_async.provision.objects.mailbox import MailboxStep
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import Match, Step, StepKind, View
-from panelica_async.provision.steps.account import AccountStep
-from panelica_async.provision.steps.base import without_owner
-from panelica_async.provision.steps.database import DatabaseStep
-from panelica_async.provision.steps.dns import DnsRecordStep
-from panelica_async.provision.steps.domain import DomainStep
-from panelica_async.provision.steps.ftp import FtpUserStep
-from panelica_async.provision.steps.mailbox import MailboxStep
 
 
 @attrs.frozen

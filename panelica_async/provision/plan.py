@@ -9,14 +9,14 @@ from typing import Any, Self
 
 import attrs
 
-from panelica_async.client.client import PanelicaClient
+from panelica_async.client import PanelicaClient
 from panelica_async.errors import PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.allowances import Allowances
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
+from panelica_async.provision.objects import Likeness, Step, StepKind, View, steps_of
 from panelica_async.provision.remarks import remarks_on
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
-from panelica_async.provision.steps import Likeness, Step, StepKind, View, steps_of
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.quota import Quota
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from panelica_async.provision.manifest import Remark
-from panelica_async.provision.manifest.records import identity
+from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
+from panelica_async.provision.objects import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 
 THERE_ALREADY = "the object is there already: the password in the manifest is not set, even if it is new"
 _ORDERED_ANEW = "the certificate is ordered anew, because the one before it has failed or expired"

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from panelica_async.client.client import PanelicaClient
-from panelica_async.client.paginator import Paginator
+from panelica_async.api.pagination import Paginator
+from panelica_async.client import PanelicaClient
 from panelica_async.errors import NotFoundError, PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database

@@ -8,13 +8,13 @@ Processes and hosts that use one key share a quota (`coordination`, `shared`): t
 `schedule`) or through Redis (`redis`).
 """
 
-from panelica_async.ratelimit.coordination import Claim, Coordinator, Request, Terms
 from panelica_async.ratelimit.lanes import Lane
+from panelica_async.ratelimit.limit import RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
-from panelica_async.ratelimit.limits import RateLimit
 from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.registry import shared_limiter
 from panelica_async.ratelimit.state import LimiterState
+from panelica_async.ratelimit.store import Claim, Coordinator, Request, Terms
 
 __all__ = [
     "Claim",

@@ -10,8 +10,8 @@ from typing import TypeGuard
 
 import attrs
 
-from panelica_async.core.faults import retry_after as wait_asked_for
-from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.core.error_replies import retry_after as wait_asked_for
+from panelica_async.ratelimit.limit import RateLimit
 
 __all__ = ["MAX_WAIT", "Feedback", "is_count", "read_feedback"]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from panelica_async.core.private import private_directory, private_file
-from panelica_async.ratelimit.coordination import Claim, Request
+from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.ratelimit.schedule import SCHEMA, Schedule
+from panelica_async.ratelimit.store import Claim, Request
 
 __all__ = ["Ledger"]
 

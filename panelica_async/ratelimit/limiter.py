@@ -8,14 +8,14 @@ from math import inf, isfinite
 from typing import Self
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.coordination import Coordinator
 from panelica_async.ratelimit.feedback import Feedback, read_feedback
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters, wait_error
-from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.places import NOBODY, Demand, LocalPlaces, Places
+from panelica_async.ratelimit.limit import RateLimit
+from panelica_async.ratelimit.permits import NOBODY, Demand, LocalPlaces, Places
 from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.shared import SharedPlaces
 from panelica_async.ratelimit.state import LimiterState
+from panelica_async.ratelimit.store import Coordinator
 
 __all__ = ["RateLimiter"]
 
@@ -85,7 +85,7 @@ class RateLimiter:
             key: Names the quota: the API key, of which only a digest is kept.
             learn: Whether the limit follows what the panel says of it.
         """
-        from panelica_async.ratelimit.host import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
+        from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
 
         coordinator = HostCoordinator(key)
         limiter = cls(limit, learn=learn, coordinator=coordinator)

@@ -15,7 +15,7 @@ from math import floor, inf, sqrt
 import attrs
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.ratelimit.limit import RateLimit
 from panelica_async.ratelimit.rules import NORMAL, RECORD, Recovery, Rule, SlidingLog, TokenBucket
 
 __all__ = [

@@ -10,9 +10,9 @@ import threading
 import time
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from panelica_async.ratelimit.limit import RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
-from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.places import LocalPlaces
+from panelica_async.ratelimit.permits import LocalPlaces
 
 __all__ = ["forget", "shared_limiter"]
 

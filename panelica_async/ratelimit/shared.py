@@ -11,7 +11,14 @@ from math import inf
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.coordination import (
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.lanes import LANES, Lane
+from panelica_async.ratelimit.limit import RateLimit
+from panelica_async.ratelimit.permits import Demand, LocalPlaces, Places
+from panelica_async.ratelimit.quota import Quota, QuotaLeft
+from panelica_async.ratelimit.rules import RECORD
+from panelica_async.ratelimit.state import Coordination
+from panelica_async.ratelimit.store import (
     BATCH,
     HOLD,
     HORIZON,
@@ -22,13 +29,6 @@ from panelica_async.ratelimit.coordination import (
     Terms,
     grouped_ages,
 )
-from panelica_async.ratelimit.feedback import MAX_WAIT
-from panelica_async.ratelimit.lanes import LANES, Lane
-from panelica_async.ratelimit.limits import RateLimit
-from panelica_async.ratelimit.places import Demand, LocalPlaces, Places
-from panelica_async.ratelimit.quota import Quota, QuotaLeft
-from panelica_async.ratelimit.rules import RECORD
-from panelica_async.ratelimit.state import Coordination
 
 __all__ = ["SharedPlaces"]
 

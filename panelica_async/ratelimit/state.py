@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.limits import RateLimit
+from panelica_async.ratelimit.limit import RateLimit
 from panelica_async.ratelimit.quota import QuotaLeft
 
 __all__ = ["Coordination", "LimiterState"]

@@ -24,7 +24,7 @@ Needs the extra `sandbox`.
 """
 
 try:
-    from panelica_async.sandbox.keys import Credentials
+    from panelica_async.sandbox.auth import Credentials
     from panelica_async.sandbox.limits import ServerLimits, Verdict
     from panelica_async.sandbox.server import RecordedRequest, Sandbox
 except ModuleNotFoundError as _error:

@@ -7,9 +7,9 @@ address that is not on the key's whitelist; exactly 300 s off still counts as in
 import re
 
 from panelica_async.core.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
-from panelica_async.sandbox.errors import ApiError, forbidden
+from panelica_async.sandbox.auth import Key, find_key
 from panelica_async.sandbox.exchange import Request
-from panelica_async.sandbox.keys import Key, find_key
+from panelica_async.sandbox.messages import ApiError, forbidden
 from panelica_async.sandbox.store import Store
 
 WINDOW_SECONDS = 300

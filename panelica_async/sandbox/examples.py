@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from panelica_async.sandbox.document import Document, Endpoint, Json
+from panelica_async.sandbox.spec import Document, Endpoint, Json
 
 
 def example_reply(document: Document, endpoint: Endpoint) -> Any:

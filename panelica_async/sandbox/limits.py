@@ -22,8 +22,8 @@ from typing import Literal, TypeAlias, get_args
 
 import attrs
 
-from panelica_async.facts import Tier
-from panelica_async.sandbox.errors import ApiError
+from panelica_async.catalog import Tier
+from panelica_async.sandbox.messages import ApiError
 
 Counting: TypeAlias = Literal["fixed", "sliding", "bucket"]
 

@@ -3,7 +3,7 @@
 Guesses: a suspended account or domain takes nothing new; disk space and traffic of a plan are not enforced.
 """
 
-from panelica_async.sandbox.errors import forbidden, not_found
+from panelica_async.sandbox.messages import forbidden, not_found
 from panelica_async.sandbox.store import Row, Store
 
 _UNLIMITED = -1

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.calls import Call
-from panelica_async.sandbox.errors import bad_request
+from panelica_async.sandbox.handlers.base import Call
+from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Row
 
 DEFAULT_LIMIT = 25

@@ -11,19 +11,19 @@ from contextlib import nullcontext
 
 import attrs
 
+from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
-from panelica_async.facts import TIERS
 from panelica_async.sandbox import limits, scopes
+from panelica_async.sandbox.auth import Key
 from panelica_async.sandbox.authentication import authenticate, identify
-from panelica_async.sandbox.behaviour import BEHAVIOURS
-from panelica_async.sandbox.behaviour.default import default
-from panelica_async.sandbox.calls import Call, Reply, Signer
-from panelica_async.sandbox.document import Document
-from panelica_async.sandbox.errors import NOT_FOUND, ApiError, ErrorForm, bad_request, flat_form
 from panelica_async.sandbox.exchange import Request, Response
-from panelica_async.sandbox.keys import Key
+from panelica_async.sandbox.handlers import BEHAVIOURS
+from panelica_async.sandbox.handlers.base import Call, Reply, Signer
+from panelica_async.sandbox.handlers.default import default
 from panelica_async.sandbox.limits import Counting, ServerLimits
+from panelica_async.sandbox.messages import NOT_FOUND, ApiError, ErrorForm, bad_request, flat_form
 from panelica_async.sandbox.router import Router
+from panelica_async.sandbox.spec import Document
 from panelica_async.sandbox.store import Store
 from panelica_async.sandbox.validation import Validation
 

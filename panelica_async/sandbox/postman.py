@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from panelica_async.sandbox.document import Document, Endpoint, Json
+from panelica_async.sandbox.spec import Document, Endpoint, Json
 
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from panelica_async.sandbox.document import Endpoint
+from panelica_async.sandbox.spec import Endpoint
 
 
 class Router:

@@ -1,8 +1,8 @@
 """Which scopes there are, and what becomes of a call without its own."""
 
+from panelica_async.catalog import SCOPES
 from panelica_async.core.scopes import allows
-from panelica_async.facts import SCOPES
-from panelica_async.sandbox.errors import ApiError
+from panelica_async.sandbox.messages import ApiError
 
 _FAMILIES = frozenset(scope.partition(":")[0] for scope in SCOPES)
 _VERBS = frozenset({"read", "write", "delete"})

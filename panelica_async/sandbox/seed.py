@@ -3,7 +3,7 @@
 Guesses throughout: plans, services and server are in the style of the reference's examples.
 """
 
-from panelica_async.facts import SERVICES
+from panelica_async.catalog import SERVICES
 from panelica_async.sandbox.store import Store, new_id
 
 ROOT_USERNAME = "root"

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from panelica_async.core.private import private_file
-from panelica_async.sandbox.errors import conflict, not_found
+from panelica_async.core.private_files import private_file
+from panelica_async.sandbox.messages import conflict, not_found
 from panelica_async.sandbox.traffic import traffic_mb
 
 Row: TypeAlias = dict[str, Any]

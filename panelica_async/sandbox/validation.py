@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 from jsonschema import Draft202012Validator, ValidationError
 
 from panelica_async.core.json_codec import loads
-from panelica_async.sandbox.document import Document, Endpoint, Json
-from panelica_async.sandbox.errors import ApiError, bad_request
+from panelica_async.sandbox.messages import ApiError, bad_request
+from panelica_async.sandbox.spec import Document, Endpoint, Json
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _MOST_DIGITS = 18

@@ -9,7 +9,7 @@ import attrs
 from aiohttp import hdrs
 from aiohttp.payload import BytesPayload
 
-from panelica_async.core.faults import Report, read_report
+from panelica_async.core.error_replies import Report, read_report
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.request import PreparedRequest

@@ -13,7 +13,7 @@ from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.refusal import refusal, unreachable
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.session import SessionHolder
 
 GATEWAY_ERRORS = (502, 504, 520, 522, 524)
 """The web server before the panel has lost the panel's reply; from 520 on it is Cloudflare, which serves 8443 too."""

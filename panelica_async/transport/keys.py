@@ -1,9 +1,181 @@
-"""The API key of a client: what signs with it and what it may send; it can be replaced while calls wait."""
+"""The quota of a client's key: which limiter it passes, and what that is set to."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from math import inf
+from typing import TYPE_CHECKING
 
 import attrs
 
+from panelica_async.catalog import TIERS
 from panelica_async.core.signing import Signer
-from panelica_async.transport.quota import KeyQuota
+from panelica_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ServerError,
+    TransportError,
+)
+from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
+from panelica_async.ratelimit.feedback import is_count
+
+if TYPE_CHECKING:
+    from panelica_async.models.utility import RateLimitStatus
+
+AskQuota = Callable[[], Awaitable["RateLimitStatus"]]
+"""Asks the panel for the quota of the key."""
+
+AUTO = "auto"
+_CAUTIOUS_TIER = "starter"
+# Failures that say nothing about the next time, and seconds until then. A refused key may get its right secret.
+_PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
+_ASK_AGAIN_AFTER = 60.0
+# Seconds from the first question on for which calls wait for its answer. Then they go, at the slowest tier until it
+# comes: those that wait for quota go on at the right pace then.
+_PATIENCE = 0.5
+_log = logging.getLogger("panelica_async")
+
+
+class KeyQuota:
+    """The limiter of one key, made in the running loop on first use.
+
+    Args:
+        origin: Scheme, host and port of the panel.
+        api_key: The key whose quota it is; all clients of a key in a process share its limiter.
+        tier: Name of the tier, or `auto` to ask the panel.
+        given: A limiter or limit of the caller's, which wins over the tier.
+
+    Raises:
+        ConfigurationError: There is no such tier, or `given` is something else.
+    """
+
+    def __init__(self, origin: str, api_key: str, *, tier: str, given: RateLimiter | RateLimit | None) -> None:
+        if tier not in (AUTO, *TIERS):
+            raise ConfigurationError(f"tier is {tier!r}; it takes one of {AUTO}, {', '.join(TIERS)}")
+        if not isinstance(given, RateLimiter | RateLimit | None):
+            raise ConfigurationError(f"limiter is a {type(given).__name__}; it takes a RateLimiter or a RateLimit")
+        self._origin = origin
+        self._api_key = api_key
+        self._tier = tier
+        self._given = given
+        self._limiter = given if isinstance(given, RateLimiter) else None
+        # A limit that the caller chose is not the panel's to change.
+        self._is_fixed = isinstance(given, RateLimit)
+        if isinstance(given, RateLimit):
+            self._limit: RateLimit | None = given
+        else:
+            self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
+        # Time of the event loop from which on the panel is asked.
+        self._ask_at = -inf if given is None and tier == AUTO else inf
+        self._question: asyncio.Task[None] | None = None
+        # Until when calls wait for the answer; None before the first question.
+        self._patient_until: float | None = None
+
+    def of_key(self, api_key: str) -> "KeyQuota":
+        """Return the quota of another key of the same panel, under the same settings.
+
+        It is this one when only the secret is another, and when the limiter is the caller's.
+        """
+        if api_key == self._api_key or isinstance(self._given, RateLimiter):
+            return self
+        return KeyQuota(self._origin, api_key, tier=self._tier, given=self._given)
+
+    def limiter(self) -> RateLimiter:
+        """Return the limiter of the key."""
+        if self._limiter is None:
+            cautious = RateLimit.for_tier(_CAUTIOUS_TIER)
+            self._limiter = shared_limiter(
+                self._origin,
+                self._api_key,
+                self._limit or cautious,
+                learn=not self._is_fixed,
+                # A tier that the caller names is the most it wants; without one, the panel's word decides.
+                may_rise=self._tier == AUTO,
+            )
+            if self._limit is not None:
+                self._limiter.reconfigure(self._limit)
+        return self._limiter
+
+    def is_due(self) -> bool:
+        """Return whether the panel is to be asked for the quota, or has not answered yet."""
+        return self._ask_at < inf and _now() >= self._ask_at
+
+    async def learn(self, ask: AskQuota, *, within: float = inf) -> None:
+        """Ask the panel for the limit, beside the calls, and wait a moment for the first answer.
+
+        The limiter stays as it is, at first at the slowest tier, until the panel has answered, and when it does not
+        say: for good when it refuses, for a minute when it cannot be reached, is busy, or does not know the key.
+
+        Args:
+            ask: Asks the panel. It runs in a task of its own, which no caller's cancellation ends.
+            within: Seconds that the caller can spare.
+        """
+        if not self.is_due():
+            return
+        now = _now()
+        if self._question is None or self._question.done():
+            # A context of its own: the call that happens to be the first may end long before.
+            self._question = asyncio.create_task(self._ask(ask), context=Context())
+            if self._patient_until is None:
+                self._patient_until = now + _PATIENCE
+        if self._patient_until is not None and (wait := min(within, self._patient_until - now)) > 0:
+            await asyncio.wait((self._question,), timeout=wait)
+
+    async def _ask(self, ask: AskQuota) -> None:
+        again_at = _now() + _ASK_AGAIN_AFTER
+        try:
+            apply_status(self.limiter(), await ask())
+            again_at = inf
+        except PanelicaError as error:
+            _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
+            again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
+        finally:
+            self._ask_at = again_at
+
+    def dismiss(self, owner: object) -> None:
+        """Refuse what waits on behalf of an owner that does not use this quota any more, and ask for it no longer."""
+        if self._question is not None:
+            self._question.cancel()
+        if self._limiter is not None:
+            self._limiter.dismiss(owner)
+
+    async def close(self, owner: object) -> None:
+        """Dismiss an owner, and wait for the end of the question."""
+        question = self._question
+        self.dismiss(owner)
+        if question is not None and not question.done():
+            await asyncio.wait((question,))
+
+
+def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
+    """Set a limiter to what the panel says about the quota of its key."""
+    limiter.reconfigure(_limit_of(status))
+    limiter.seed(
+        minute_usage=_count(status.current_minute_usage, 0) or 0,
+        hour_usage=_count(status.current_hour_usage, 0) or 0,
+    )
+
+
+def _limit_of(status: "RateLimitStatus") -> RateLimit:
+    per_minute = _count(status.requests_per_minute)
+    if per_minute is None and (status.requests_per_minute or 0) <= 0:
+        # Guess: what an unlimited key is told is not known (panel-facts C); its tier is believed.
+        return RateLimit.for_tier(status.tier or _CAUTIOUS_TIER)
+    burst = None if per_minute is None else _count(status.burst_size)
+    return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=burst)
+
+
+def _count(number: float | None, least: int = 1) -> int | None:
+    # Guess: a limit of 0 or -1 stands for none, as in plans; what no panel can mean stands for none too.
+    return int(number) if is_count(number, least) else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @attrs.frozen(eq=False)

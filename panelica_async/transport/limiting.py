@@ -7,11 +7,10 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from panelica_async.errors import ConfigurationError, RateLimitedError, RateLimitWaitError
 from panelica_async.ratelimit import Lane
 from panelica_async.transport.call import Call
-from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.quota import KeyQuota
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.session import SessionHolder
 
 _TOO_MANY_REQUESTS = 429
 

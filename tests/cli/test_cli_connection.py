@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.state import StateDirectory
+from panelica_async.cli.options import StateDirectory
 from panelica_async.sandbox import Sandbox
 from tests.certificates import Certificate
 from tests.cli.commands import Command, Outcome

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
+from panelica_async.cli.format import object_table
 from panelica_async.cli.output import SafeConsole, to_json, visible
-from panelica_async.cli.wording import object_table
 from tests.cli.commands import Command
 from tests.conftest import API_KEY, API_SECRET
 from tests.transport.raw_server import RawServer, Step, reply

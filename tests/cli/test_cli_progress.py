@@ -8,7 +8,7 @@ from rich.console import Console
 from panelica_async import RateLimit, RateLimiter
 from panelica_async.cli.progress import Meter, Progress
 from panelica_async.provision import Event, Manifest, SiteOutcome, SiteStatus, StepOutcome, StepStatus
-from panelica_async.provision.steps import steps_of
+from panelica_async.provision.objects import steps_of
 
 [(_, (STEP, *_others))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "acme"}]))
 

@@ -9,11 +9,11 @@ import pytest
 
 from panelica_async import RateLimitWaitError
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.state import StateDirectory
+from panelica_async.cli.options import StateDirectory
 from panelica_async.ratelimit import Coordinator, RateLimit, Request, Terms
-from panelica_async.ratelimit.host import HostCoordinator
 from panelica_async.ratelimit.quota import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator
+from panelica_async.ratelimit.sqlite import HostCoordinator
 from panelica_async.sandbox import Sandbox
 from tests.cli.commands import Command, Outcome
 from tests.ratelimit.redis_server import RedisServer, needs_redis

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.cli import undoing
+from panelica_async.cli.commands import undo as undo_command
 from panelica_async.provision import Journal, Removal, undo
 from panelica_async.telemetry import Done, Event
 from tests.cli.commands import Command, Terminal, objects, write_manifest
@@ -134,7 +134,7 @@ def test_an_interrupted_undo_reports_what_it_removed(
         return undo(panel, journal, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(undoing, "undo", interrupted)
+        patched.setattr(undo_command, "undo", interrupted)
         outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 130
     assert outcome.stderr.count("Ctrl-C again breaks off at once.") == 1
@@ -165,7 +165,7 @@ def test_a_refused_key_in_the_middle_is_an_error_in_the_report(
         panel.subscribe(revoke)
         return undo(panel, journal, **options)
 
-    monkeypatch.setattr(undoing, "undo", revoked)
+    monkeypatch.setattr(undo_command, "undo", revoked)
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 1
     assert outcome.json["error"]["status"] == 401

@@ -3,8 +3,8 @@ from datetime import datetime
 import pytest
 
 from panelica_async import RateLimit
+from panelica_async.cli.format import SITES, duration, next_command, quota, remark_lines, several
 from panelica_async.cli.output import error_data, to_json
-from panelica_async.cli.wording import SITES, duration, next_command, quota, remark_lines, several
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
 

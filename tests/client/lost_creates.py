@@ -168,7 +168,7 @@ async def timed(
         return 1_700_000_000 + began + loop.time()
 
     async with Sandbox(tier="enterprise", clock=clock) as box, kind(box, fault) as proxy:
-        with patch("panelica_async.client.client.PanelClock", lambda: PanelClock(clock, loop.time)):
+        with patch("panelica_async.client.PanelClock", lambda: PanelClock(clock, loop.time)):
             panel, direct = proxy.client(), proxy.client(base_url=box.base_url)
         async with panel, direct:
             account = await direct.accounts.create(username="acme", email="acme@example.com", password=PASSWORD)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from panelica_async import UNSET, ConflictError, NotFoundError, PanelicaClient, PermissionDeniedError
-from panelica_async.client.paginator import Paginator
+from panelica_async.api.pagination import Paginator
 from panelica_async.errors import BadRequestError
-from panelica_async.sandbox.document import Endpoint, shipped_document
+from panelica_async.sandbox.spec import Endpoint, shipped_document
 
 DOCUMENT = shipped_document()
 # The examples name objects that are not there, and the sandbox has nothing to restart or to bring back.

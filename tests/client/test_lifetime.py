@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from panelica_async import ConfigurationError, NotFoundError, PanelicaClient, PanelicaError
-from panelica_async.client.caller import Caller
+from panelica_async.api.runner import Caller
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from tests.conftest import API_KEY, API_SECRET, Connect, until

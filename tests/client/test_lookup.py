@@ -11,9 +11,9 @@ import pytest
 from aiohttp import hdrs, web
 
 from panelica_async import MissingScopeError, OutcomeUnknownError, PanelicaClient, TransportError
-from panelica_async.client import resource
-from panelica_async.client.lookup import LostCreate
-from panelica_async.core.envelope import Envelope
+from panelica_async.api import resource
+from panelica_async.api.recovery import LostCreate
+from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest
 from panelica_async.models.domains import Domain
 from panelica_async.resources.plans import _PLANS_CREATE

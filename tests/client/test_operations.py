@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-from panelica_async.sandbox.behaviour import BEHAVIOURS
+from panelica_async.sandbox.handlers import BEHAVIOURS
 
 TESTS = Path(__file__).parent / "operations"
 DOCUMENT = json.loads((Path(__file__).parents[2] / "panelica_async" / "openapi.json").read_text("utf-8"))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
-from panelica_async.client import paginator
-from panelica_async.client.paginator import ListSource, PageRequest
+from panelica_async.api import pagination
+from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.lists import Lists
 from tests.conftest import Connect
@@ -233,7 +233,7 @@ def test_a_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -
 
 
 def test_a_list_without_an_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paginator, "MAX_PAGES", 50)
+    monkeypatch.setattr(pagination, "MAX_PAGES", 50)
     with pytest.raises(DecodeError, match="the list has no end: 50 items on 50 pages"):
         read(*[page(number, number, total=10**18) for number in range(1, 60)])
 

@@ -6,7 +6,7 @@ import random
 import pytest
 from aiohttp import ClientRequest, ClientResponse
 
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import Counting

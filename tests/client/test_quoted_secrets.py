@@ -78,7 +78,7 @@ async def test_reply_that_cannot_be_read_is_not_quoted(
     def fail(*_: object) -> None:
         raise ValueError(SAID)
 
-    monkeypatch.setattr("panelica_async.client.caller.unwrap", fail)
+    monkeypatch.setattr("panelica_async.api.runner.unwrap", fail)
     server.script(reply(json={"id": "a1"}))
     with pytest.raises(PanelicaError) as caught:
         await send(connect(), "body")

@@ -185,7 +185,7 @@ async def test_an_error_of_no_tree_of_ours_does_not_leave_a_call(
     def fail(*_: object) -> None:
         raise ValueError("odd")
 
-    monkeypatch.setattr("panelica_async.client.caller.unwrap", fail)
+    monkeypatch.setattr("panelica_async.api.runner.unwrap", fail)
     server.script(reply(json={"id": "d1"}), reply(json={"id": "d1"}))
     with pytest.raises(DecodeError, match="accepted the request with 200, but the reply cannot be read: odd"):
         await connect().domains.create(domain="example.com", user_id="u1")

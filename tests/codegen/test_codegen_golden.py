@@ -73,9 +73,9 @@ def test_what_is_no_longer_generated_is_deleted(project: Path, generated: dict[P
 
 
 def test_what_is_missing_is_written(project: Path, generated: dict[Path, str]) -> None:
-    missing = project / "panelica_async/facts.py"
+    missing = project / "panelica_async/catalog.py"
     missing.unlink()
-    assert "+++ panelica_async/facts.py (as generated)\n" in list(differences(generated, project))
+    assert "+++ panelica_async/catalog.py (as generated)\n" in list(differences(generated, project))
     write(generated, project)
     assert missing.is_file()
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codegen.problems import SpecError
-from codegen.resources import resource_modules
-from codegen.source import read
-from codegen.specification import load
+from codegen.render import resource_modules
+from codegen.spec import load
+from codegen.yaml_nodes import read
 
 pytestmark = pytest.mark.development
 GOLDEN = Path(__file__).parent / "golden" / "spec"

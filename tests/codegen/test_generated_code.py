@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from panelica_async import UNSET, DecodeError, PanelicaClient, models
-from panelica_async.client.resource import Resource
+from panelica_async.api.resource import Resource
 from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import Model, OpenEnum
 from panelica_async.core.request import prepare

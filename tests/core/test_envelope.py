@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.core.envelope import Envelope, items, unwrap
+from panelica_async.core.reply import Envelope, items, unwrap
 from panelica_async.errors import DecodeError
 
 DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from panelica_async.catalog import ERROR_CODES
 from panelica_async.core import hints
-from panelica_async.core.faults import error_from_response, retry_after
+from panelica_async.core.error_replies import error_from_response, retry_after
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -21,7 +22,6 @@ from panelica_async.errors import (
     ResponseError,
     ServerError,
 )
-from panelica_async.facts import ERROR_CODES
 
 JSON = {"Content-Type": "application/json"}
 NOW = 1_772_884_800.0  # 2026-03-07T12:00:00Z

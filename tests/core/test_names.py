@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.provision.manifest import fields
 from panelica_async.provision.manifest.problems import InvalidValueError
-from panelica_async.sandbox import checks
-from panelica_async.sandbox.errors import ApiError
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.messages import ApiError
 
 LETTERS = "aB1._-+*@&'ü /"
 
@@ -50,12 +50,12 @@ def test_what_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -> None
 @pytest.mark.parametrize(
     ("parse", "check"),
     [
-        (fields.user_name, checks.username),
-        (fields.mailbox_name, checks.local_part),
-        (fields.database_name, lambda name: checks.database_name(name, "name")),
-        (fields.ftp_name, checks.ftp_name),
-        (fields.domain_name, checks.domain_name),
-        (fields.email_address, checks.email),
+        (fields.user_name, rules.username),
+        (fields.mailbox_name, rules.local_part),
+        (fields.database_name, lambda name: rules.database_name(name, "name")),
+        (fields.ftp_name, rules.ftp_name),
+        (fields.domain_name, rules.domain_name),
+        (fields.email_address, rules.email),
     ],
 )
 @given(st.text(LETTERS, min_size=1, max_size=20) | st.text("ab.", min_size=1, max_size=70))
@@ -73,7 +73,7 @@ def test_the_sandbox_takes_what_a_manifest_takes(
 
 @pytest.mark.parametrize(
     ("check", "name"),
-    [(checks.username, "Alder"), (checks.local_part, "*"), (checks.ftp_name, "-x")],
+    [(rules.username, "Alder"), (rules.local_part, "*"), (rules.ftp_name, "-x")],
 )
 def test_the_sandbox_says_the_form_of_a_name(check: Callable[[str], str], name: str) -> None:
     with pytest.raises(ApiError) as caught:

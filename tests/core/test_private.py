@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.core.private import open_private, private_directory, private_file
+from panelica_async.core.private_files import open_private, private_directory, private_file
 from panelica_async.errors import ConfigurationError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")

@@ -18,7 +18,7 @@ from panelica_async.core.redaction import (
     redact_text,
     shorten,
 )
-from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.spec import shipped_document
 
 SECRET = "hunter2-x9y8z7"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.core.address import Address
-from panelica_async.doctor import reach
+from panelica_async.doctor import network
 from panelica_async.doctor.places import other_places
 from panelica_async.doctor.tls import check_tls
 from panelica_async.sandbox import Sandbox
@@ -80,7 +80,7 @@ async def test_connection_that_does_not_come_about(server: RawServer) -> None:
 async def test_what_is_not_the_api(
     server: RawServer, step: Step, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reach, "_PLACE_TIMEOUT", 0.1)
+    monkeypatch.setattr(network, "_PLACE_TIMEOUT", 0.1)
     server.script(*[step] * 30)
     diagnosis = await examine(server.origin, timeout=0.5 if step is HANG else 5.0)
     assert states(diagnosis) == skipped_after("address")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.spec import shipped_document
 from tests.foreign.programs import find, run
 
 pytestmark = pytest.mark.once

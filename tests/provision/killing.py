@@ -5,7 +5,7 @@ from pathlib import Path
 
 from panelica_async import PanelicaClient
 from panelica_async.provision import Journal, Manifest, Plan, StepKind, apply
-from panelica_async.provision.steps import View, steps_of
+from panelica_async.provision.objects import View, steps_of
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import collect
 

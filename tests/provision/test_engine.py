@@ -27,11 +27,11 @@ from panelica_async.provision import (
     apply,
     resume,
 )
-from panelica_async.provision.execution import Execution
+from panelica_async.provision.executor import Execution
+from panelica_async.provision.objects import View
+from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
-from panelica_async.provision.steps import View
-from panelica_async.provision.steps.domain import DomainStep
-from panelica_async.sandbox import Sandbox, checks
+from panelica_async.sandbox import Sandbox, rules
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
@@ -209,7 +209,7 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
 async def test_a_failed_account_fails_its_sites_with_one_call(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
+    monkeypatch.setattr(rules, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
     manifest = Manifest.from_data(
         [{"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example"} for number in range(4)]
     )

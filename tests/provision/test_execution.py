@@ -12,7 +12,7 @@ from aiohttp import web
 from panelica_async import PanelicaClient
 from panelica_async.errors import AuthenticationError
 from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, StepOutcome, StepStatus, apply
-from panelica_async.provision.steps import Step
+from panelica_async.provision.objects import Step
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
 from tests import virtual_time

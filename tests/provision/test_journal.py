@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import Journal, Manifest, Record, State, Step
-from panelica_async.provision.steps import steps_of
+from panelica_async.provision.objects import steps_of
 
 MANIFEST = Manifest.from_data(
     [{"domain": "alder.example", "owner": "alder", "mailboxes": "info", "databases": "shop:u", "ftp_users": "f"}]
@@ -183,7 +183,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from panelica_async.provision import Journal, Manifest
-from panelica_async.provision.steps import steps_of
+from panelica_async.provision.objects import steps_of
 manifest = Manifest.from_data([{"domain": "alder.example", "owner": "alder"}])
 journal = Journal.open(sys.argv[1])
 journal.begin(base_url="https://panel.example.com", manifest=manifest, credentials_path=None)

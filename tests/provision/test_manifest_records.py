@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panelica_async.provision import DnsRecord, Manifest, ManifestError
-from panelica_async.provision.manifest import cells, records, zone_text
+from panelica_async.provision.manifest import cells, dns, zone_text
 from panelica_async.provision.manifest.problems import InvalidValueError
 
 
@@ -21,7 +21,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], inclu
 
 
 def read(entry: str, domain: str = "example.com") -> DnsRecord:
-    return records.record(**{"ttl": None, "priority": None, **cells.dns_record(entry)}, domain=domain)  # type: ignore[arg-type]
+    return dns.record(**{"ttl": None, "priority": None, **cells.dns_record(entry)}, domain=domain)  # type: ignore[arg-type]
 
 
 def zone(*entries: str) -> Manifest:
@@ -58,7 +58,7 @@ def test_a_name_in_the_alphabet_of_its_zone_is_relative(name: str, expected: str
     domain = "xn--mller-kva.example"
 
     assert read(f"{name} A 192.0.2.1", domain).name == expected
-    assert records.identity(name, "A", "192.0.2.1", domain)[0] == expected
+    assert dns.identity(name, "A", "192.0.2.1", domain)[0] == expected
 
 
 @pytest.mark.parametrize("name", ["www.bücher.example.", "_dmarc.bücher.example."])
@@ -197,24 +197,24 @@ def test_an_open_quote_names_its_record() -> None:
 def test_text_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
     wanted = read("k._domainkey TXT v=DKIM1; p=" + "A" * 400)
 
-    assert records.identity("K._domainkey", "txt", listed, "example.com") == (wanted.name, "TXT", wanted.content)
+    assert dns.identity("K._domainkey", "txt", listed, "example.com") == (wanted.name, "TXT", wanted.content)
 
 
 @pytest.mark.parametrize("listed", ["0 issue ca.example; account=7", '0 issue "ca.example; account=7"'])
 def test_an_authority_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
     wanted = read('@ CAA 0 ISSUE "ca.example; account=7"')
 
-    assert records.identity("example.com.", "CAA", listed, "example.com") == ("@", "CAA", wanted.content)
+    assert dns.identity("example.com.", "CAA", listed, "example.com") == ("@", "CAA", wanted.content)
 
 
 @pytest.mark.parametrize(("kind", "content"), [("CNAME", "192.0.2.1"), ("A", "nowhere"), ("CAA", "issue"), ("X", "y")])
 def test_a_record_that_is_wrong_on_the_panel_keeps_its_name(kind: str, content: str) -> None:
-    assert records.identity("WWW.example.com.", kind, content, "example.com") == ("www", kind, content)
+    assert dns.identity("WWW.example.com.", kind, content, "example.com") == ("www", kind, content)
 
 
 @pytest.mark.parametrize("listed", ['"not closed', '"a" b', "back\\slash", 'he said "hi"'])
 def test_text_of_a_panel_that_is_none_stays_as_it_is(listed: str) -> None:
-    assert records.identity("x", "TXT", listed, "example.com")[2] == listed
+    assert dns.identity("x", "TXT", listed, "example.com")[2] == listed
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from panelica_async.provision.manifest import cells, fields, records
+from panelica_async.provision.manifest import cells, dns, fields
 from panelica_async.provision.manifest.columns import FIELDS, understand
 from panelica_async.provision.manifest.problems import InvalidValueError
 
@@ -201,10 +201,10 @@ RECORDS = [
 @pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
 def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
     read = {"ttl": None, "priority": None, **cells.dns_record(entry)}
-    record = records.record(**read, domain="example.com")
+    record = dns.record(**read, domain="example.com")
 
     assert (record.name, record.type, record.content, record.ttl, record.priority) == expected
-    assert records.identity(record.name, record.type, record.content, "example.com") == expected[:3]
+    assert dns.identity(record.name, record.type, record.content, "example.com") == expected[:3]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int 
     ],
 )
 def test_a_record_is_the_same_however_it_is_spelt(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    assert records.identity(*one, "example.com") == records.identity(*other, "example.com")
+    assert dns.identity(*one, "example.com") == dns.identity(*other, "example.com")
 
 
 @given(

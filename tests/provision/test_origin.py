@@ -9,9 +9,9 @@ import pytest
 
 from panelica_async.models.email import EmailAccount
 from panelica_async.provision import Journal, Manifest
-from panelica_async.provision.origin import Origin, OriginJudge
+from panelica_async.provision.objects import steps_of
+from panelica_async.provision.ownership import Origin, OriginJudge
 from panelica_async.provision.snapshot import Snapshot
-from panelica_async.provision.steps import steps_of
 
 [(_, (*_, MAILBOX))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "a", "mailboxes": "info"}]))
 

@@ -9,7 +9,7 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Manifest, Step, generate_password
-from panelica_async.provision.steps import steps_of
+from panelica_async.provision.objects import steps_of
 
 STEPS: tuple[Step, ...] = steps_of(
     Manifest.from_data([{"domain": "alder.example", "owner": "alder", "mailboxes": "info, sales"}])

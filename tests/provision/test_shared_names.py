@@ -16,7 +16,7 @@ from panelica_async.provision import (
     apply,
     undo,
 )
-from panelica_async.provision.steps.base import with_owner, without_owner
+from panelica_async.provision.objects.base import with_owner, without_owner
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client, collect
 

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Request
-from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.sqlite import HostCoordinator
 from tests.ratelimit.test_ledger import BURST_TERMS
 
 # The hour, so that no place comes back while a slow machine runs the test.
@@ -56,7 +56,7 @@ def program(text: str, *arguments: object) -> str:
 
 SHORT_JOB = """
 import sys
-from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.sqlite import HostCoordinator
 from tests.ratelimit.test_host import claimed
 print(claimed(HostCoordinator("key", directory=sys.argv[1]), 10))
 """
@@ -156,7 +156,7 @@ def test_event_loop_for_each_job_shares_the_quota(tmp_path):
 FORKED = """
 import asyncio, os, sys
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared
-from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.sqlite import HostCoordinator
 from tests.ratelimit.test_host import claimed
 
 shared._PATIENCE = 60.0  # the machine may be busy

@@ -14,10 +14,10 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms
-from panelica_async.ratelimit.coordination import LATENESS
-from panelica_async.ratelimit.host import HostCoordinator
 from panelica_async.ratelimit.ledger import Ledger
 from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.sqlite import HostCoordinator
+from panelica_async.ratelimit.store import LATENESS
 
 LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)
 TERMS = Terms.of(Quota(LIMIT), "interactive")
@@ -278,7 +278,7 @@ class TestHostCoordinator:
 MEMBER = """
 import asyncio, sys, time
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.ratelimit.host import HostCoordinator
+from panelica_async.ratelimit.sqlite import HostCoordinator
 
 async def main(directory, seconds):
     coordinator = HostCoordinator("key", directory=directory)

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit
 
 

@@ -1,7 +1,7 @@
 """A panel with pages of its own length does not hide what follows the first."""
 
 from panelica_async import Page, Paginator
-from panelica_async.client.paginator import ListSource, PageRequest
+from panelica_async.api.pagination import ListSource, PageRequest
 
 ITEMS = list(range(250))
 PAGE = 100

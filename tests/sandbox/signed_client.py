@@ -13,7 +13,7 @@ import attrs
 from yarl import URL
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.spec import shipped_document
 
 PREFIX = "/api/external"
 PASSWORD = "correct horse"

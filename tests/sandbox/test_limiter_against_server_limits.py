@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from panelica_async.facts import TIERS
+from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from tests.virtual_time import run

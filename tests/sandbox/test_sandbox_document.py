@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.behaviour import BEHAVIOURS
-from panelica_async.sandbox.document import shipped_document
 from panelica_async.sandbox.examples import instance
+from panelica_async.sandbox.handlers import BEHAVIOURS
 from panelica_async.sandbox.router import Router
+from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
 ROUTER = Router(shipped_document().endpoints)
 
 
 def test_every_behaviour_belongs_to_an_operation() -> None:
-    """Operations beyond the reference need none: they get the one of `behaviour/default.py`."""
+    """Operations beyond the reference need none: they get the one of `handlers/default.py`."""
     assert set(BEHAVIOURS) <= {endpoint.operation for endpoint in shipped_document().endpoints}
     assert len(BEHAVIOURS) >= 63
 

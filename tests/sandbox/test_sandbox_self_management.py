@@ -2,9 +2,9 @@
 
 import pytest
 
-from panelica_async.facts import SERVICES, WEBHOOK_EVENTS
+from panelica_async.catalog import SERVICES, WEBHOOK_EVENTS
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.document import shipped_document
+from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.signed_client import Clock, SignedClient
 
 HTTP = {

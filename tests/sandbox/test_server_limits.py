@@ -1,6 +1,6 @@
 import pytest
 
-from panelica_async.facts import TIERS, Tier
+from panelica_async.catalog import TIERS, Tier
 from panelica_async.sandbox import Sandbox, ServerLimits
 from tests.sandbox.signed_client import Clock, SignedClient
 

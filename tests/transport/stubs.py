@@ -14,14 +14,13 @@ from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimiter
 from panelica_async.transport.call import Call, RawReply
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.limiting import LimitingMiddleware
 from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.options import CallOptions
-from panelica_async.transport.quota import KeyQuota
-from panelica_async.transport.retrying import RetryBudget, RetryMiddleware
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.retry import RetryBudget, RetryMiddleware
+from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.slots import Slots
 from panelica_async.transport.timeouts import AttemptTimeouts
 

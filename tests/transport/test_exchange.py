@@ -17,7 +17,7 @@ from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.session import SessionHolder
 from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
 from tests.virtual_time import run
 

@@ -12,7 +12,7 @@ from panelica_async import ConnectError, PanelicaClient, PanelicaError
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import TransportError
 from panelica_async.telemetry import Done
-from panelica_async.transport.retrying import RetryBudget
+from panelica_async.transport.retry import RetryBudget
 from tests.conftest import Connect
 from tests.transport.raw_server import CLOSE, RESET, RawServer, Step, reply
 from tests.transport.stubs import Network, call, response, retried

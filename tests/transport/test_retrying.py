@@ -5,7 +5,7 @@ import pytest
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import Call
-from panelica_async.transport.retrying import LONGEST_WAIT
+from panelica_async.transport.retry import LONGEST_WAIT
 from tests.transport.stubs import Network, call, now, response, retried
 from tests.virtual_time import run
 

@@ -21,13 +21,12 @@ from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.keys import ApiKey, KeyHolder
+from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.options import CallOptions
-from panelica_async.transport.quota import KeyQuota
-from panelica_async.transport.sessions import SessionHolder
+from panelica_async.transport.pipeline import Transport
+from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
 from panelica_async.transport.timeouts import AttemptTimeouts
-from panelica_async.transport.transport import Transport
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.transport.raw_server import RawRequest, RawServer, reply
 from tests.transport.stubs import call as stub_call

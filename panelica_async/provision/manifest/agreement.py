@@ -6,7 +6,7 @@ import attrs
 
 from panelica_async.provision.manifest.problems import Problem, Remark
 from panelica_async.provision.manifest.sites import Database, DatabaseUser, Owner, Site
-from panelica_async.provision.manifest.source import Row
+from panelica_async.provision.manifest.sources import Row
 
 # Longest names of databases and of their users on the servers themselves.
 _LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}

@@ -24,9 +24,9 @@ import attrs
 
 from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest import zone_text
+from panelica_async.provision.manifest.dns import PRIORITISED
 from panelica_async.provision.manifest.fields import DATABASE_TYPES, NO_NAMES, PASSWORD_LENGTH, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
-from panelica_async.provision.manifest.records import PRIORITISED
 
 Entry = Mapping[str, object]
 

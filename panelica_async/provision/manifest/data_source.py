@@ -13,7 +13,7 @@ from panelica_async.provision.manifest.columns import Reading, understand
 from panelica_async.provision.manifest.fields import trim
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
-from panelica_async.provision.manifest.source import Row, Source
+from panelica_async.provision.manifest.sources import Row, Source
 
 _OWNER_KEYS = ("username", "email", "plan", "password")
 

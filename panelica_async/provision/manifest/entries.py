@@ -8,8 +8,8 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from panelica_async.provision.manifest import cells, fields
+from panelica_async.provision.manifest.dns import record
 from panelica_async.provision.manifest.problems import InvalidValueError
-from panelica_async.provision.manifest.records import record
 from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
 

@@ -12,10 +12,10 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.csv_source import read_csv
 from panelica_async.provision.manifest.data_source import read_data, sites_of
-from panelica_async.provision.manifest.json_source import read_json
+from panelica_async.provision.manifest.documents import read_json
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import Site
-from panelica_async.provision.manifest.source import Source, decode
+from panelica_async.provision.manifest.sources import Source, decode
 from panelica_async.provision.manifest.validation import check
 
 

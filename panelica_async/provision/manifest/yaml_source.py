@@ -9,7 +9,7 @@ import yaml
 from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.data_source import read_data, sites_of
 from panelica_async.provision.manifest.problems import ManifestError, Problem
-from panelica_async.provision.manifest.source import Source
+from panelica_async.provision.manifest.sources import Source
 
 # Quoted text of a file in messages of the parser: tags and anchors may be passwords that begin with `!`, `&` or `*`.
 _QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")

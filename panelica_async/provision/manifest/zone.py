@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from panelica_async.provision.manifest.records import full_name
+from panelica_async.provision.manifest.dns import full_name
 from panelica_async.provision.manifest.sites import DnsRecord
 
 # One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,

@@ -1,7 +1,7 @@
 import pytest
 
 from panelica_async import NotFoundError, PanelicaClient
-from panelica_async.facts import SERVICES
+from panelica_async.catalog import SERVICES
 from panelica_async.models import Service, ServiceStatus
 
 

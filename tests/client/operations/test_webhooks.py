@@ -1,5 +1,5 @@
 from panelica_async import PanelicaClient
-from panelica_async.facts import WEBHOOK_EVENTS
+from panelica_async.catalog import WEBHOOK_EVENTS
 from panelica_async.models import DeliveryStatus, Domain, HttpDestination, TelegramDestination, Webhook
 from panelica_async.sandbox import Sandbox
 from tests.conftest import until

@@ -13,8 +13,8 @@ from panelica_async.core.unset import UNSET, Unset
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from panelica_async.client.caller import Caller
-    from panelica_async.client.paginator import Paginator
+    from panelica_async.api.runner import Caller
+    from panelica_async.api.pagination import Paginator
     from panelica_async.models.utility import Finding, Health, RateLimitStatus
     from panelica_async.resources.parcels import Parcels
     from panelica_async.resources.utility import Utility

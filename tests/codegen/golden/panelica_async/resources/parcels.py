@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from panelica_async.client.paginator import Paginator
-from panelica_async.client.resource import Resource
+from panelica_async.api.pagination import Paginator
+from panelica_async.api.resource import Resource
 from panelica_async.core.namespace import namespace
 from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset

@@ -1,0 +1,163 @@
+"""Merges the files of `spec/` into one OpenAPI document; everything after this may trust it to keep the conventions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from codegen.checks import check_operations, check_paths, check_references, check_schemas, check_scopes, resolve
+from codegen.conventions import check_file
+from codegen.problems import Location, SpecError
+from codegen.yaml_nodes import Node, read
+
+METHODS = ("get", "put", "post", "patch", "delete")
+_ERRORS = {
+    "400": "BadRequest",
+    "401": "Unauthorized",
+    "403": "Forbidden",
+    "404": "NotFound",
+    "409": "Conflict",
+    "429": "RateLimited",
+    "500": "ServerError",
+}
+"""Names of the error responses in the root file, by status."""
+_SIGNED_ERRORS = {"401", "403", "429", "500"}
+_ROOT, _FACTS = "openapi", "facts"
+SHARED_GROUP = "shared"
+"""Module of the schemas that the root file defines."""
+
+
+@attrs.frozen
+class ResourceFile:
+    """One resource: a file of the specification."""
+
+    name: str
+    tag: Node
+    paths: Node
+    schemas: Node
+
+    def operations(self) -> Iterator[tuple[str, str, Node, Node]]:
+        """Yield path, method, path item and operation."""
+        for path, item in self.paths.items():
+            for method in METHODS:
+                if method in item:
+                    yield path, method, item, item[method]
+
+
+@attrs.frozen
+class Specification:
+    """The whole specification, merged and checked."""
+
+    resources: tuple[ResourceFile, ...]
+    shared: Node
+    """The root file: shared parameters, schemas and responses."""
+    facts: Node
+    document: Node
+    """The merged OpenAPI document."""
+
+    def resolve(self, node: Node) -> Node:
+        """Return what a `$ref` names, or the node itself."""
+        found: Node = resolve(self.document, node["$ref"]) if "$ref" in node else node
+        return found
+
+
+def load(root: Path) -> Specification:
+    """Read, merge and check the files of a folder; raises `SpecError` at the first fault."""
+    root = root.resolve()
+    shared, facts = _shared_file(root, _ROOT), _shared_file(root, _FACTS)
+    check_file(shared, "root")
+    check_file(facts, "facts")
+    resources = tuple(_resource(path) for path in _resource_files(root))
+    document = _merge(shared, facts, resources)
+    check_references(document)
+    check_paths(document)
+    check_schemas(document)
+    check_scopes(document)
+    check_operations({resource.name: [entry[-1] for entry in resource.operations()] for resource in resources})
+    for error in OpenAPIV31SpecValidator(document).iter_errors():
+        where = document.locate(error.absolute_path)
+        raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "Correct it by the OpenAPI specification")
+    return Specification(resources, shared, facts, document)
+
+
+def _shared_file(root: Path, name: str) -> Node:
+    path = root / f"{name}.yaml"
+    if not path.is_file():
+        raise SpecError(
+            Location(Path(root.name) / path.name, 1), "the file is missing", "spec/README.md says what it holds"
+        )
+    return read(path)
+
+
+def _resource_files(root: Path) -> Iterator[Path]:
+    for path in sorted(root.glob("*.y*ml")):
+        if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem == SHARED_GROUP:
+            where = Location(Path(root.name) / path.name, 1)
+            raise SpecError(where, "the file has no name for a module", "Name it like `api_keys.yaml`")
+        if path.stem not in {_ROOT, _FACTS}:
+            yield path
+
+
+def _resource(path: Path) -> ResourceFile:
+    document = read(path)
+    check_file(document, "resource")
+    schemas = document["components"]["schemas"] if "components" in document else Node(document.location)
+    return ResourceFile(path.stem, document["tag"], document["paths"], schemas)
+
+
+def _merge(shared: Node, facts: Node, resources: tuple[ResourceFile, ...]) -> Node:
+    paths, schemas = Node(shared.location), Node(shared.location)
+    _add(schemas, shared["components"]["schemas"])
+    for resource in resources:
+        _add(paths, resource.paths)
+        _add(schemas, resource.schemas)
+        for _, _, item, operation in resource.operations():
+            operation["tags"] = [resource.tag["name"]]
+            operation["responses"] = _responses(operation, item, shared)
+    document, components = Node.like(shared), Node.like(shared["components"])
+    components["schemas"] = schemas
+    document.update(tags=[resource.tag for resource in resources], paths=paths, components=components)
+    document["x-facts"] = facts
+    return document
+
+
+def _add(target: Node, entries: Node) -> None:
+    for key, value in entries.items():
+        if key in target:
+            raise SpecError(entries.where(key), f"`{key}` is defined at {target.where(key)} too", "Keep one of the two")
+        target.put(key, value, entries.where(key))
+
+
+def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
+    """Return the responses of an operation: success, its own errors, and those of every call of its kind.
+
+    A call that is signed can be refused for its key and its quota, one that takes a query or a body for its input.
+    """
+    is_signed = operation.get("security") != []
+    statuses = {str(status) for status in operation.get("x-errors", ())}
+    if is_signed:
+        statuses |= _SIGNED_ERRORS
+    if "requestBody" in operation or any(_is_query(node, shared) for node in _parameters(operation, path_item)):
+        statuses.add("400")
+    responses = Node.like(operation["responses"])
+    for response in responses.values():
+        # A file without the headers describes an API whose replies have none.
+        if is_signed and (headers := shared["components"].get("headers")):
+            names = [name for name in headers if name != "Retry-After"]
+            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    responses.update({status: {"$ref": f"#/components/responses/{_ERRORS[status]}"} for status in sorted(statuses)})
+    return responses
+
+
+def _parameters(operation: Node, path_item: Node) -> list[Node]:
+    return [*path_item.get("parameters", ()), *operation.get("parameters", ())]
+
+
+def _is_query(parameter: Node, shared: Node) -> bool:
+    if "$ref" not in parameter:
+        return bool(parameter["in"] == "query")
+    name = parameter["$ref"].rpartition("/")[2]
+    # A name that nothing has is reported by `check_references`.
+    found = shared["components"].get("parameters", {}).get(name, {})
+    return bool(found.get("in") == "query")

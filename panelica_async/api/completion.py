@@ -1,0 +1,147 @@
+"""What a write made or changed, from a reply that shows less than the whole object.
+
+Current panels answer many writes with `data.id`, a message, or nothing (panel-facts B.1, D). All of that is a success.
+What the reply does not show is taken from the arguments and the path. A required field that stays unknown is an empty
+text, which no call takes for an id.
+"""
+
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
+
+import attrs
+
+from panelica_async.core.converter import decode, to_wire
+from panelica_async.core.model import Model, fields_of, wire_name
+from panelica_async.core.operation import Operation
+from panelica_async.core.redaction import is_secret
+from panelica_async.core.reply import Envelope
+from panelica_async.core.unset import UNSET
+from panelica_async.errors import DecodeError
+from panelica_async.transport.call import Call
+
+M = TypeVar("M", bound=Model)
+
+_NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
+"""What Go writes for an id that was not set."""
+
+
+@attrs.frozen(kw_only=True)
+class Written(Generic[M]):
+    """What a write made or changed, as far as it is known."""
+
+    made: M
+    call: Call
+    unknown: frozenset[str] = frozenset()
+    """Fields that should be known and are not."""
+
+    @property
+    def missing_secrets(self) -> list[str]:
+        """Secrets that are shown once, and that the reply did not show."""
+        return [field.name for field in fields_of(type(self.made)) if not field.repr and field.name in self.unknown]
+
+
+def read_written(
+    envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M], call: Call
+) -> Written[M]:
+    """Return what a write made or changed, from the reply and the arguments."""
+    fields = _fields(cast("Hashable", result))
+    values = _shown(envelope, fields, arguments)
+    whole = _whole(values, operation, arguments, result)
+    if whole is not None:
+        return Written(made=whole, call=call)
+    known, unknown = _known(operation, arguments), set[str]()
+    for field, names in fields:
+        if any(_fits(values.get(name), field) for name in names):
+            continue
+        if _fits(known.get(field.name), field):
+            values[names[0]] = known[field.name]
+            continue
+        if field.default is attrs.NOTHING:
+            values[names[0]] = ""
+        if field.default is attrs.NOTHING or field.name == "id":
+            unknown.add(field.name)
+    made = decode(values, result, endpoint=operation.reference.endpoint)
+    return Written(made=made, call=call, unknown=frozenset(unknown))
+
+
+@cache
+def _fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
+    """Return each field of a model with its names on the wire."""
+    return [(field, (wire_name(field), *field.metadata.get("aliases", ()))) for field in fields_of(kind)]
+
+
+def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> M | None:
+    """Return the object when the reply shows all of it that a call can know: most do, and the rest takes long."""
+    try:
+        made = decode(values, result, endpoint="")
+    except DecodeError:
+        return None
+    if getattr(made, "id", None) in _NO_IDS:
+        return None
+    aliases: Mapping[str, str] = {} if operation.natural_key is None else operation.natural_key.fields
+    is_whole = all(
+        getattr(made, aliases.get(name, name), "") is not None
+        for name, value in arguments.items()
+        if value is not UNSET and value is not None
+    )
+    return made if is_whole else None
+
+
+def _shown(
+    envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a reply shows of an object, wherever it stands."""
+    data: object = envelope.data
+    if isinstance(data, list) and len(cast("list[object]", data)) == 1:
+        [data] = cast("list[object]", data)
+    if isinstance(data, str) and data:
+        data = {"message": data}
+    shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
+    # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (panel-facts D.14).
+    if "id" not in shown:
+        names = {*arguments, *(name for _, several in fields for name in several)}
+        inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
+        if len(inner) == 1 and not _is_part(inner[0], shown, names):
+            shown = dict(cast("dict[str, Any]", shown[inner[0]]))
+    # That the write succeeded is no state of the object.
+    if shown.get("status") == "success":
+        del shown["status"]
+    if envelope.message is not None and any(field.name == "message" for field, _ in fields):
+        shown.setdefault("message", envelope.message)
+    return {**envelope.beside, **shown}
+
+
+def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
+    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
+    return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
+
+
+def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the call says of the object, by field; secrets are left out."""
+    known = {
+        name: value
+        for name, value in arguments.items()
+        if value is not UNSET and value is not None and not is_secret(name)
+    }
+    key, wire = operation.natural_key, operation.reference
+    if key is not None:
+        known |= {field: known[name] for name, field in key.fields.items() if name in known and name not in key.local}
+    if wire.path.endswith("}"):
+        known["id"] = arguments[wire.placeholders[-1]]
+    elif operation.name.endswith(".create"):
+        # An id in the path is that of what the new object belongs to.
+        known.pop("id", None)
+    return {name: to_wire(value) for name, value in known.items()}
+
+
+def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
+    """Return whether a field can take a value that is there."""
+    if value is None or (field.name == "id" and value in _NO_IDS):
+        return False
+    try:
+        decode(value, cast("type[Any]", field.type), endpoint="")
+    except DecodeError:
+        return False
+    return True

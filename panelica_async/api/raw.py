@@ -1,0 +1,134 @@
+"""The signed escape hatch: any method, any path."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+from weakref import WeakSet
+
+import aiohttp
+import attrs
+
+from panelica_async.api.runner import Caller
+from panelica_async.core.address import PUBLIC_PREFIX
+from panelica_async.core.converter import to_wire
+from panelica_async.core.encoding import CONTROL, query_string
+from panelica_async.core.json_codec import dumps
+from panelica_async.core.operation import Repeat
+from panelica_async.core.reply import Envelope
+from panelica_async.core.request import PreparedRequest
+from panelica_async.core.sanitizing import header_text
+from panelica_async.core.unset import UNSET
+from panelica_async.transport.call import RawReply
+
+_REPEATS = {
+    "GET": Repeat.READ,
+    "PUT": Repeat.IDEMPOTENT,
+    "DELETE": Repeat.IDEMPOTENT,
+    "PATCH": Repeat.UNSAFE,
+    "POST": Repeat.UNSAFE,
+}
+_used: WeakSet[aiohttp.FormData] = WeakSet()
+_UNENCODED = "/:@!$&'()*+,;=~%"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@attrs.frozen(kw_only=True)
+class ApiResponse:
+    """A successful reply to `PanelicaClient.request`."""
+
+    status: int
+    """HTTP status, 200 to 299."""
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Headers; names are matched in any case."""
+    data: Any = attrs.field(repr=False)
+    """The JSON without its envelope; bytes when the reply is not JSON, None when there is none."""
+    request_id: str | None
+    """Id to quote to the panel's support, if the panel gave one."""
+
+
+def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: Any) -> PreparedRequest:
+    """Check a request and write it as it travels; see `PanelicaClient.request`.
+
+    Raises:
+        ValueError: Method, path, query or body cannot be right.
+    """
+    return PreparedRequest(
+        method=_checked_method(method),
+        path=_checked(path),
+        query=query_string((query or {}).items()),
+        body=None if json is UNSET else dumps(to_wire(json)),
+    )
+
+
+async def send_raw(
+    caller: Caller,
+    method: str,
+    path: str,
+    query: Mapping[str, Any] | None,
+    json: Any,
+    form: aiohttp.FormData | None,
+) -> ApiResponse:
+    """Send a request; see `PanelicaClient.request`."""
+    request = prepare_raw(method, path, query, json)
+    if form is not None and json is not UNSET:
+        raise ValueError("give json or form, not both")
+    call = caller.new_call(
+        f"{request.method} {path}",
+        request,
+        _REPEATS[request.method],
+        upload=None if form is None else _payload(form),
+    )
+
+    def read(raw: RawReply) -> ApiResponse:
+        is_json = "json" in raw.headers.get("Content-Type", "").lower()
+        envelope = caller.open(raw, call) if is_json or raw.is_cut or not raw.body else Envelope(data=raw.body)
+        return ApiResponse(
+            status=raw.status,
+            headers=raw.headers,
+            data=envelope.data,
+            request_id=header_text(envelope.request_id) or header_text(raw.headers.get("X-Request-Id")),
+        )
+
+    return await caller.send(call, read)
+
+
+def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
+    if not isinstance(form, aiohttp.FormData):
+        raise TypeError(f"form is a {type(form).__name__}; it takes an aiohttp.FormData")
+    if form in _used:
+        # Its files are closed, or stand at their end: they would be sent empty.
+        raise ValueError("form was used by an earlier call; make a new one")
+    payload = form()
+    if payload.size is None:
+        raise ValueError("form holds a stream, which a retry could not send again; give bytes, or a file on disk")
+    _used.add(form)
+    return payload
+
+
+def _checked_method(method: object) -> str:
+    name = method.upper() if isinstance(method, str) else None
+    if name not in _REPEATS:
+        raise ValueError(f"method is {method!r}; it takes one of {', '.join(_REPEATS)}")
+    return name
+
+
+def _checked(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"path is {path!r}; it starts with a slash, such as /v1/domains")
+    if path.startswith(f"{PUBLIC_PREFIX}/"):
+        raise ValueError(f"path starts with {PUBLIC_PREFIX}; leave it out, the address of the panel has it")
+    if "?" in path or "#" in path:
+        raise ValueError("path holds a query or a fragment; pass query parameters as query= or --query")
+    # Web servers decode before they match, and some proxies decode once more.
+    decoded = unquote(unquote(path, errors="surrogateescape"), errors="surrogateescape")
+    segments = decoded.split("/")[1:]
+    if any(segment in {".", ".."} for segment in segments):
+        raise ValueError("path holds . or .. as a segment, which addresses something else")
+    if decoded.count("/") != path.count("/") or "\\" in decoded:
+        raise ValueError("path holds an encoded slash or a backslash, which separates segments: no id or name has one")
+    if CONTROL.search(decoded):
+        raise ValueError("path holds a control character: remove it")
+    if "" in segments:
+        raise ValueError("path holds an empty segment; is an id missing?")
+    return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)

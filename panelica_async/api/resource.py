@@ -1,0 +1,194 @@
+"""What every generated resource stands on."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import attrs
+
+from panelica_async.api.completion import Written, read_written
+from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
+from panelica_async.api.recovery import SETTLE, LostCreate, find_made, given, look_up, owner_name
+from panelica_async.api.runner import Caller, Reply
+from panelica_async.core.converter import decode_rows
+from panelica_async.core.model import Model
+from panelica_async.core.operation import NaturalKey, Operation, Repeat
+from panelica_async.core.request import prepare
+from panelica_async.core.unset import UNSET
+from panelica_async.errors import OutcomeUnknownError, PanelicaError
+from panelica_async.transport.call import Call
+
+M = TypeVar("M", bound=Model)
+
+_log = logging.getLogger("panelica_async")
+
+
+class Resource:
+    """A group of operations. Obtained from the client, never made by hand."""
+
+    # What has this mark counts as asynchronous for unittest.mock: the methods of AsyncMock(spec=PanelicaClient) can be
+    # awaited then.
+    _is_coroutine: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
+        """Call an operation that returns an object."""
+        if operation.repeat is not Repeat.READ:
+            return self._written(operation, result, arguments)
+
+        def read(reply: Reply) -> M:
+            data = reply.envelope.data
+            return reply.decode({} if data is None else data, result)
+
+        return self._caller.call(operation, arguments, read)
+
+    async def _written(self, operation: Operation, result: type[M], arguments: dict[str, object]) -> M:
+        """Call an operation that writes; its success is one however little the reply shows."""
+
+        def read(reply: Reply) -> Written[M]:
+            return read_written(reply.envelope, operation, arguments, result, reply.call)
+
+        key, caller = operation.natural_key, self._caller
+
+        async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
+            if key is None:
+                raise error
+            return Written(made=await self._recover(key, result, arguments, call, error), call=call)
+
+        looks = key is not None and caller.options.look_up_lost and key.lookup.wire(caller.dialect) is not None
+        written = await caller.call(operation, arguments, read, recover if looks else None)
+        return await self._completed(written, operation, arguments) if written.unknown else written.made
+
+    def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
+        """Call an operation that returns free-form JSON."""
+        return self._caller.call(operation, arguments, lambda reply: reply.decode(reply.envelope.data, dict[str, Any]))
+
+    def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
+        """Call an operation that returns nothing."""
+        return self._caller.call(operation, arguments, lambda _: None)
+
+    def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
+        """Return a list that is fetched when it is used."""
+        first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
+        asked = limit if isinstance(limit, int) else None
+        caller = self._caller
+
+        def fetch(request: PageRequest) -> Awaitable[Page[M]]:
+            changes: dict[str, object] = {} if request.number is None else {"page": request.number}
+            if not request.has_limit:
+                changes["limit"] = UNSET
+
+            def read(reply: Reply) -> Page[M]:
+                return _page(reply, item, request, asked)
+
+            return caller.call(operation, {**arguments, **changes}, read, deadline=request.deadline)
+
+        wire = caller.wire(operation)
+        # What cannot be right is refused here, and not when the list is used.
+        prepare(operation, wire, arguments)
+        return Paginator(
+            ListSource(
+                fetch=fetch,
+                endpoint=wire.endpoint,
+                kind=operation.name.rpartition(".")[0],
+                lists=caller.transport.lists,
+                first=first if isinstance(first, int) else None,
+                limit=asked,
+                deadline=caller.options.deadline,
+                has_pages="page" in wire.query,
+            )
+        )
+
+    async def _completed(self, written: Written[M], operation: Operation, arguments: dict[str, object]) -> M:
+        """Return what was written, read again where the reply did not show what everybody needs of it.
+
+        A look that fails changes nothing about the success: what is unknown stays empty.
+        """
+        if written.missing_secrets:
+            _log.warning(
+                "%s succeeded, but the reply lacks %s, shown only once: make a new one",
+                operation.name,
+                " and ".join(written.missing_secrets),
+            )
+        if not self._caller.options.look_up_lost:
+            return written.made
+        try:
+            async with asyncio.timeout_at(written.call.deadline_at):
+                return await self._look(written, operation, arguments) or written.made
+        except (PanelicaError, TimeoutError):
+            return written.made
+
+    async def _look(self, written: Written[M], operation: Operation, arguments: dict[str, object]) -> M | None:
+        """Return what was written as the panel shows it now; None when it cannot be told which one it is."""
+        key, caller, made = operation.natural_key, self._caller, written.made
+        reader = operation.shown_by if key is None else key.lookup
+        if reader is None or reader.wire(caller.dialect) is None:
+            return None
+        parents = {name: arguments[name] for name in reader.reference.placeholders if name in arguments}
+        made_id = getattr(made, "id", None)
+        if made_id and reader.reference.path.endswith("}"):
+            return await self._one(reader, type(made), **{**parents, reader.reference.placeholders[-1]: made_id})
+        if made_id:
+            rows = self._pages(reader, type(made), **parents)
+            return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
+        sent_at = written.call.sent_at
+        if key is None or sent_at is None:
+            return None
+        create = LostCreate(key=key, given=given(arguments), sent_at=sent_at, clock=caller.transport.clock)
+        return await find_made(create, self._pages(reader, type(made), **create.filters))
+
+    async def _recover(
+        self,
+        key: NaturalKey,
+        result: type[M],
+        arguments: dict[str, object],
+        call: Call,
+        error: OutcomeUnknownError,
+    ) -> M:
+        """Find what a create made whose reply was lost, or raise its error."""
+        left, sent_at = call.time_left, call.sent_at
+        if sent_at is None or (left is not None and left <= SETTLE):
+            raise error
+        asked, caller = given(arguments), self._caller
+        lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=caller.transport.clock)
+        rows = self._pages(key.lookup, result, **lost.filters)
+        return await look_up(lost, rows, _OwnerName(caller, asked), error, call.deadline_at)
+
+
+@attrs.frozen
+class _OwnerName:
+    """Returns the user name of the account that an object is for; shows none of the arguments."""
+
+    caller: Caller = attrs.field(repr=False)
+    arguments: dict[str, Any] = attrs.field(repr=False)
+
+    def __call__(self) -> Awaitable[str | None]:
+        return owner_name(self.caller, self.arguments)
+
+
+def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) -> Page[M]:
+    """Return the page that a reply is."""
+    envelope, rows = reply.envelope, reply.rows()
+    unreadable: list[Any] = []
+    if request.skips_unreadable:
+        items, unreadable = decode_rows(rows, item, endpoint=reply.wire.endpoint)
+    else:
+        items = reply.decode(rows, list[item])  # type: ignore[valid-type]  # a type argument known at run time only
+    number = request.number or envelope.page or 1
+    has_more = envelope.has_more
+    # Go writes 0 and false for what it does not know.
+    if rows and envelope.total == 0:
+        has_more = has_more or None
+    if has_more is None and envelope.last_page:
+        has_more = number < envelope.last_page
+    return Page(
+        items=items,
+        total=envelope.total,
+        page=number,
+        limit=envelope.limit or (asked if request.has_limit else None),
+        has_more=has_more,
+        unreadable=unreadable,
+    )

@@ -1,0 +1,92 @@
+"""`panelica doctor`: why calls to a panel fail."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from panelica_async import ConfigurationError
+from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.connection import Connection
+from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.output import Output
+
+if TYPE_CHECKING:
+    from panelica_async.doctor import Diagnosis
+
+_WORDS = {
+    "ok": ("ok", "green"),
+    "warning": ("warning", "yellow"),
+    "failure": ("failed", "bold red"),
+    "skipped": ("skipped", "dim"),
+}
+
+
+@command
+async def doctor(
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    require: Annotated[
+        list[str] | None,
+        typer.Option("--require", metavar="SCOPE", help="Scope that the key must have; may be repeated."),
+    ] = None,
+) -> ExitCode:
+    """Find out whether calls to a panel work, and if not, why.
+
+    Looks at the way to the panel, its certificate, its clock, and at the key with its quota and its scopes. It only
+    reads, with two or three signed calls. Exit code 1 means that something failed.
+    """
+    from panelica_async.doctor import diagnose  # noqa: PLC0415 - loads models, which `--help` need not wait for
+
+    required = [_scope(text) for text in require or []]
+    async with connection.reach(state) as access:
+        with output.busy(f"Looking at {access.name} …"):
+            diagnosis = await diagnose(
+                access.base_url,
+                api_key=access.api_key,
+                api_secret=access.api_secret,
+                tier=connection.tier,
+                ssl=connection.trust(),
+                timeout=connection.timeout,
+                session=access.session,
+                trust_env=connection.trust_env,
+                require=required,
+            )
+    if output.json:
+        output.document(diagnosis.to_dict())
+    else:
+        _print(diagnosis, output.results)
+    return ExitCode.FAILED if diagnosis.failed else ExitCode.OK
+
+
+def _scope(text: str) -> str:
+    family, _, verb = text.partition(":")
+    if not family or not verb:
+        raise ConfigurationError(f"--require {text}: write a scope, such as domains:write")
+    return text
+
+
+def _print(diagnosis: "Diagnosis", console: Console) -> None:
+    for finding in diagnosis.findings:
+        word, style = _WORDS[finding.state]
+        name = finding.name.replace("_", " ")
+        console.print(Text.assemble((f"{word:<8}", style), f"{name:<11} {finding.message}"), soft_wrap=True)
+        if finding.hint:
+            console.print(Text(f"{'':20}{finding.hint}", "dim"), soft_wrap=True)
+    console.print()
+    console.print(Text(_summary(diagnosis), "bold"), soft_wrap=True)
+
+
+def _summary(diagnosis: "Diagnosis") -> str:
+    first = diagnosis.first
+    if first is None:
+        return "All is well."
+    counts = Counter(finding.state.value for finding in diagnosis.findings)
+    failures, warnings = counts["failure"], counts["warning"]
+    found = (
+        f"{failures} failed" if failures else f"Nothing failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
+    )
+    return f"{found}. First: {first.name.replace('_', ' ')}. {first.hint or first.message}"

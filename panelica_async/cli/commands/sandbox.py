@@ -1,0 +1,105 @@
+"""`panelica sandbox`: a panel to try things on."""
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from panelica_async import ConfigurationError
+from panelica_async.catalog import TIERS
+from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.completion import complete_tier
+from panelica_async.cli.embedded import serve_sandbox
+from panelica_async.cli.output import Output
+from panelica_async.cli.signals import on_stop_signal
+
+
+@command
+async def sandbox(
+    output: Output,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 3002,
+    db: Annotated[
+        str, typer.Option(metavar="FILE", help="Database, kept from run to run; :memory: forgets everything.")
+    ] = ":memory:",
+    tier: Annotated[
+        str,
+        typer.Option(
+            "--tier",
+            metavar="TIER",
+            help=f"Rate limit of its key: {', '.join(TIERS)}.",
+            autocompletion=complete_tier,
+        ),
+    ] = "professional",
+    scopes: Annotated[
+        str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
+    ] = "*:*",
+    latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long every answer is held back.")] = 0.0,
+    clock_skew: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine's; may be negative.")
+    ] = 0.0,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Certificate to serve https with, in PEM form."),
+    ] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Private key of the certificate, in PEM form."),
+    ] = None,
+) -> ExitCode:
+    """Serve a sandbox panel until Ctrl-C.
+
+    It answers every operation of the API with real state and really checks signatures, scopes and rate limits.
+    """
+    stopped = asyncio.Event()
+    box = serve_sandbox(
+        db,
+        tier,
+        host=host,
+        port=port,
+        scopes=[scope.strip() for scope in scopes.split(",")],
+        latency=latency,
+        clock=lambda: time.time() + clock_skew,
+        ssl=_serving(certificate, private_key),
+    )
+    with on_stop_signal(stopped.set):
+        async with box as running:
+            access = {"base_url": running.base_url, "api_key": running.api_key, "api_secret": running.api_secret}
+            if output.json:
+                output.document(access)
+            else:
+                output.stream.write(_announcement(access, running.webhook_secret))
+            await stopped.wait()
+    output.say("Stopped.")
+    return ExitCode.OK
+
+
+def _serving(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
+    """Return what serves https; None for http."""
+    if certificate is None and private_key is None:
+        return None
+    if certificate is None or private_key is None:
+        raise ConfigurationError("--certificate and --private-key need each other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, private_key)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"{certificate} and {private_key} are no certificate and its private key in PEM form"
+        ) from error
+    return context
+
+
+def _announcement(access: dict[str, str], webhook_secret: str) -> str:
+    exports = "".join(f"export PANELICA_{name.upper()}={value}\n" for name, value in access.items())
+    return (
+        "The sandbox is running; Ctrl-C stops it.\n\n"
+        f"Base URL    {access['base_url']}\n"
+        f"API key     {access['api_key']}\n"
+        f"API secret  {access['api_secret']}\n"
+        f"Webhooks    {webhook_secret} signs what is delivered\n\n"
+        f"{exports}"
+    )

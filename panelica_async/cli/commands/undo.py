@@ -1,0 +1,225 @@
+"""Undo: takes back what the runs of a manifest created."""
+
+import asyncio
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from panelica_async import PanelicaError
+from panelica_async.cli.command import ExitCode
+from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.format import moment, number, object_table, print_labelled, sent, several
+from panelica_async.cli.journals import files_of
+from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.output import Output, error_data
+from panelica_async.cli.signals import Interruption, on_stop_signal
+from panelica_async.cli.traffic import Traffic
+from panelica_async.core.redaction import first_few
+from panelica_async.provision import Journal, Record, Removal, RemovalStatus, State, is_removable, undo
+
+_SITES_SHOWN = 3
+"""How many domains the question names."""
+
+Removals: TypeAlias = dict[tuple[Path | None, str], Removal]
+"""What became of each object, by its journal and the id of its step."""
+
+_RESTING = "Stopping: the deletion on its way is finished, no new one is sent. Ctrl-C again breaks off at once."
+
+_STATUSES = {
+    RemovalStatus.FAILED: ("failed", "red"),
+    RemovalStatus.KEPT: ("kept", "yellow"),
+    RemovalStatus.UNCERTAIN: ("uncertain", "yellow"),
+    RemovalStatus.SKIPPED: ("not tried", "yellow"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class UndoReport:
+    """What became of the objects that were to be removed."""
+
+    manifest: str
+    journals: tuple[Path, ...]
+    """The journals of the manifest, newest first."""
+    panel: str
+    removals: tuple[Removal, ...]
+    traffic: Traffic
+    """What was sent, with what was read before and after."""
+    interrupted: bool
+    error: PanelicaError | None
+    """What stopped undo, if something did."""
+
+    @property
+    def left_over(self) -> tuple[Removal, ...]:
+        """What is still there, or may be."""
+        return tuple(removal for removal in self.removals if removal.status is not RemovalStatus.REMOVED)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.FAILED if self.left_over or self.error else ExitCode.OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-like data."""
+        counts = Counter(removal.status for removal in self.removals)
+        return {
+            "manifest": self.manifest,
+            "journal": str(self.journals[0]),
+            "journals": [str(path) for path in self.journals],
+            "panel": self.panel,
+            "counts": {status.value: counts[status] for status in RemovalStatus},
+            "calls": self.traffic.calls,
+            "writes": self.traffic.writes,
+            "reads": self.traffic.reads,
+            "interrupted": self.interrupted,
+            "error": None if self.error is None else error_data(self.error),
+            "objects": [
+                {
+                    "kind": removal.record.kind.value,
+                    "name": removal.record.key,
+                    "site": removal.record.site,
+                    "status": removal.status.value,
+                    "reason": removal.reason,
+                    "hint": removal.hint,
+                }
+                for removal in self.removals
+            ],
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the report."""
+        removed = len(self.removals) - len(self.left_over)
+        console.print(
+            f"{several(removed, 'object')} removed, {several(len(self.left_over), 'object')} left over; "
+            f"{sent(self.traffic)} sent.",
+            soft_wrap=True,
+        )
+        if self.left_over:
+            console.print()
+            console.print(object_table(_row(removal) for removal in self.left_over))
+            for hint in dict.fromkeys(removal.hint for removal in self.left_over if removal.hint):
+                console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        console.print()
+        journals = [("Journal", str(path)) for path in self.journals]
+        print_labelled(console, [("Manifest", self.manifest), *journals])
+
+
+async def undo_runs(
+    path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
+) -> ExitCode:
+    """Take back what the runs of a manifest created, by all its journals on this panel."""
+    files = files_of(state, path)
+    if not yes:
+        output.require_terminal("this asks before it deletes")
+    interruption = Interruption(lambda: output.say(_RESTING))
+    with ExitStack() as resources, on_stop_signal(interruption):
+        journals = [resources.enter_context(Journal.open(each.journal)) for each in files]
+        async with connection.open(state) as panel:
+            journals = _of_panel(journals, panel, output)
+            what = _description(journals)
+            question = f"Delete {what}, on {panel.name}, with all that is in them, files included?"
+            if not yes and _removable(journals) and not output.confirm(question):
+                output.say("Nothing was sent.")
+                return ExitCode.INTERRUPTED
+            before = {(journal.path, record.id): record for journal in journals for record in _removable([journal])}
+            removals: Removals = {}
+            error: PanelicaError | None = None
+            try:
+                with output.busy(f"Removing {what}, from {panel.name} …"):
+                    interruption.rests = True
+                    await _undo_all(panel, journals, removals, interruption.rest)
+            except PanelicaError as failure:
+                if not removals:
+                    raise
+                error = failure
+            except asyncio.CancelledError:
+                if not interruption.cancelled:
+                    raise
+                noted = {(journal.path, each.id): each for journal in journals for each in journal.records.values()}
+                removals = {key: _interrupted(record, noted[key]) for key, record in before.items()} | removals
+            report = UndoReport(
+                manifest=_manifest(journals[0]),
+                journals=tuple(journal.path for journal in journals if journal.path is not None),
+                panel=panel.client.base_url,
+                removals=tuple(removals.values()),
+                traffic=connection.traffic,
+                interrupted=interruption.rest.is_set(),
+                error=error,
+            )
+    if output.json:
+        output.document(report.to_dict())
+    else:
+        report.print(output.results)
+    if report.error is not None:
+        output.explain(report.error)
+    return report.exit_code
+
+
+async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, stop: asyncio.Event) -> None:
+    """Undo journals, newest first: what newer runs made is in what older ones made."""
+    for journal in journals:
+        await _undo(panel, journal, removals, stop)
+    for journal in journals[:-1]:
+        # What was kept may have gone with what an older run made.
+        if any(path == journal.path and each.status is RemovalStatus.KEPT for (path, _), each in removals.items()):
+            await _undo(panel, journal, removals, stop)
+
+
+async def _undo(panel: Panel, journal: Journal, removals: Removals, stop: asyncio.Event) -> None:
+    async for removal in undo(panel.client, journal, stop=stop):
+        removals[journal.path, removal.record.id] = removal
+
+
+def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
+    """Return the journals of this panel; others are named."""
+    base_url = panel.client.base_url
+    here = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
+    if not here:
+        journals[0].require_panel(base_url)
+    for journal in journals:
+        if journal not in here:
+            output.say(f"{journal.path} is left alone: it is of {journal.runs[-1].base_url}.")
+    return here
+
+
+def _removable(journals: list[Journal]) -> list[Record]:
+    return [record for journal in journals for record in journal.records.values() if is_removable(record)]
+
+
+def _description(journals: list[Journal]) -> str:
+    """Name what is to be removed: how much, of which manifest, of when, and the first sites."""
+    records = _removable(journals)
+    doubtful = sum(record.state is not State.DONE for record in records)
+    sites = list(dict.fromkeys(record.site for record in records))
+    parts = [f"{several(len(records) - doubtful, 'object')} of {_manifest(journals[0])}"]
+    if doubtful:
+        parts.append(f"up to {number(doubtful)} more that may have been created")
+    if started := [run.started_at for journal in journals for run in journal.runs]:
+        parts.append(f"last run {moment(max(started))}")
+    if sites:
+        parts.append(f"sites {first_few(sites, _SITES_SHOWN)}")
+    return ", ".join(parts)
+
+
+def _manifest(journal: Journal) -> str:
+    source = journal.runs[-1].manifest_path if journal.runs else None
+    return str(source or journal.path)
+
+
+def _interrupted(record: Record, noted: Record) -> Removal:
+    """Return what became of an object by the notes of an undo that was interrupted."""
+    if noted.state is State.REMOVED:
+        return Removal(record=record, status=RemovalStatus.REMOVED)
+    hint = "Run undo again: it goes on, and what was on its way counts as removed if it is gone."
+    return Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was broken off", hint=hint)
+
+
+def _row(removal: Removal) -> tuple[str, str, Text, str]:
+    record = removal.record
+    return record.site, record.label, Text(*_STATUSES[removal.status]), removal.reason or ""

@@ -1,0 +1,141 @@
+"""What a run would do: its plan, and how a plan is shown."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from panelica_async import RateLimit
+from panelica_async.catalog import TIERS
+from panelica_async.cli.connection import Panel
+from panelica_async.cli.format import (
+    duration,
+    moment,
+    number,
+    object_table,
+    pending_line,
+    quota,
+    remark_lines,
+    several,
+)
+from panelica_async.cli.journals import RunFiles
+from panelica_async.cli.output import Output
+from panelica_async.provision import Journal, Manifest, Plan, StepKind, Verdict
+
+_OBSTACLES = {Verdict.CONFLICT: ("conflict", "red"), Verdict.UNKNOWN: ("uncertain", "yellow")}
+_IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}
+
+
+async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
+    """Plan a run of a manifest, given its journal."""
+    if journal.runs and journal.runs[-1].finished_at is None:
+        output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
+    return await _build(panel, manifest, journal, output)
+
+
+async def look(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
+    """Plan what an apply would do, without writing anything."""
+    if not files.journal.exists():
+        return await _build(panel, manifest, None, output)
+    with Journal.open(files.journal, read_only=True) as known:
+        return await _build(panel, manifest, known, output)
+
+
+def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
+    """Return a plan as JSON-like data, with the time it takes."""
+    limit = panel.limiter.limit
+    return {
+        "panel": panel.client.base_url,
+        **plan.to_dict(),
+        "ignored_columns": plan.manifest.ignored_columns,
+        "limit": {"per_minute": limit.per_minute, "per_hour": limit.per_hour},
+        "estimated_seconds": round(plan.estimate(limit).total_seconds(), 1),
+    }
+
+
+def plan_summary(plan: Plan, panel: Panel) -> str:
+    """Return what a plan comes to, in a few lines."""
+    counts = Counter(planned.verdict for planned in plan.steps)
+    in_conflict = sum(counts[verdict] for verdict in _IN_CONFLICT)
+    uncertain = f", {number(counts[Verdict.UNKNOWN])} uncertain" if counts[Verdict.UNKNOWN] else ""
+    ignored = ", ".join(plan.manifest.ignored_columns)
+    return (
+        f"{several(len(plan.sites), 'site')} with {several(len(plan.steps), 'object')}: "
+        f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
+        f"{number(in_conflict)} in conflict{uncertain}.\n{_time(plan, panel.limiter.limit)}"
+        + (f"\nColumns that were ignored: {ignored}." if ignored else "")
+        + (f"\n{pending_line(len(plan.pending))}" if plan.pending else "")
+        + "".join(f"\n{line}" for line in remark_lines(plan.remarks))
+    )
+
+
+def has_obstacles(plan: Plan) -> bool:
+    """Return whether something conflicts or is uncertain."""
+    return any(planned.verdict in _OBSTACLES for planned in plan.steps)
+
+
+def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
+    """Print a plan: how many objects of each kind, what conflicts, how long it takes."""
+    console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)
+    console.print(_counts(plan))
+    if bad := _obstacles(plan):
+        console.print()
+        console.print(bad)
+    console.print()
+    console.print(Text(plan_summary(plan, panel)), soft_wrap=True)
+    if plan.writes:
+        times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
+        console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
+
+
+async def _build(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
+    with output.busy(f"Reading what is on {panel.name} …"):
+        return await Plan.build(panel.client, manifest, journal=journal)
+
+
+def _counts(plan: Plan) -> Table:
+    table = Table(
+        "", "to create", "already there", "in conflict", "uncertain", box=None, header_style="bold", pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for kind in StepKind:
+        if counts := plan.counts.get(kind):
+            in_conflict = sum(counts.get(verdict, 0) for verdict in _IN_CONFLICT)
+            cells = (
+                counts.get(Verdict.CREATE, 0),
+                counts.get(Verdict.EXISTS, 0),
+                in_conflict,
+                counts.get(Verdict.UNKNOWN, 0),
+            )
+            table.add_row(kind.plural, *(number(cell) if cell else "-" for cell in cells))
+    return table
+
+
+def _obstacles(plan: Plan) -> Table | None:
+    bad = [planned for planned in plan.steps if planned.verdict in _OBSTACLES]
+    if not bad:
+        return None
+    return object_table(
+        (
+            planned.step.site,
+            planned.step.label,
+            Text(*_OBSTACLES[planned.verdict]),
+            planned.reason or "",
+        )
+        for planned in bad
+    )
+
+
+def _time(plan: Plan, limit: RateLimit) -> str:
+    if not plan.writes:
+        return "Nothing is to be sent."
+    if limit.is_unlimited:
+        return f"{several(plan.writes, 'write')} to come, without a rate limit."
+    return f"{several(plan.writes, 'write')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+
+
+def _seconds(plan: Plan, limit: RateLimit) -> float:
+    return plan.estimate(limit).total_seconds()

@@ -1,0 +1,224 @@
+"""What became of a run, for people and as data."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from panelica_async.cli.command import ExitCode
+from panelica_async.cli.format import (
+    SITES,
+    duration,
+    next_command,
+    object_table,
+    pending_line,
+    print_labelled,
+    remark_lines,
+    sent,
+    several,
+)
+from panelica_async.cli.journals import RunFiles
+from panelica_async.cli.output import error_data
+from panelica_async.cli.traffic import Traffic
+from panelica_async.errors import PanelicaError
+from panelica_async.provision import (
+    Journal,
+    Plan,
+    PlannedStep,
+    Record,
+    Remark,
+    SiteOutcome,
+    SiteStatus,
+    State,
+    StepOutcome,
+    StepStatus,
+    Verdict,
+)
+from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT
+
+_BAD = {
+    StepStatus.FAILED: ("failed", "red"),
+    StepStatus.CONFLICT: ("conflict", "red"),
+    StepStatus.UNKNOWN: ("uncertain", "yellow"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    outcomes: tuple[SiteOutcome, ...]
+    """One for each site."""
+    traffic: Traffic
+    """What was sent, with what the plan read and with repetitions."""
+    seconds: float
+    """Time it took, with making the plan."""
+    interrupted: bool
+    error: PanelicaError | None
+    """What ended the run before its time, if something did."""
+
+
+@attrs.frozen(kw_only=True)
+class RunReport:
+    """What became of a run."""
+
+    manifest: str
+    panel: str
+    ending: Ending
+    files: RunFiles
+    remarks: tuple[Remark, ...]
+    """What the plan remarked."""
+    arguments: tuple[str, ...]
+    """What the next command is given to mean the same run."""
+
+    @property
+    def counts(self) -> Mapping[SiteStatus, int]:
+        """Number of sites by what became of them."""
+        counts = Counter(outcome.status for outcome in self.ending.outcomes)
+        return {status: counts[status] for status in SiteStatus}
+
+    @property
+    def pending(self) -> list[str]:
+        """Domains whose certificate was not active when it was last looked at."""
+        return [step.step.key for outcome in self.ending.outcomes for step in outcome.steps if step.is_pending]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.ending.interrupted:
+            return ExitCode.INTERRUPTED
+        missing = sum(self.counts[status] for status in (SiteStatus.FAILED, SiteStatus.UNKNOWN, SiteStatus.SKIPPED))
+        return ExitCode.FAILED if missing or self.ending.error else ExitCode.OK
+
+    @property
+    def passwords(self) -> Path | None:
+        """The generated passwords, if there are any."""
+        return self.files.passwords if self.files.passwords.exists() else None
+
+    @property
+    def next_command(self) -> str:
+        """The command that makes sense now."""
+        command = "undo" if self.exit_code is ExitCode.OK else "resume"
+        return next_command(command, *self.arguments)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-like data."""
+        ending = self.ending
+        return {
+            "manifest": self.manifest,
+            "panel": self.panel,
+            "counts": {"sites": len(ending.outcomes)} | {status.value: count for status, count in self.counts.items()},
+            "pending_certificates": self.pending,
+            "calls": ending.traffic.calls,
+            "writes": ending.traffic.writes,
+            "reads": ending.traffic.reads,
+            "seconds": round(ending.seconds, 1),
+            "interrupted": ending.interrupted,
+            "error": None if ending.error is None else error_data(ending.error),
+            "remarks": [remark.to_dict() for remark in self._all_remarks],
+            "sites": [outcome.to_dict() for outcome in ending.outcomes],
+            "journal": str(self.files.journal),
+            "passwords": None if self.passwords is None else str(self.passwords),
+            "next_command": self.next_command,
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the report."""
+        console.print()
+        console.print(self._summary(), soft_wrap=True)
+        console.print(f"{sent(self.ending.traffic)} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        if self.pending:
+            again = next_command("resume", *self.arguments)
+            console.print(Text(pending_line(len(self.pending), again)), soft_wrap=True)
+        for line in remark_lines(self._all_remarks):
+            console.print(Text(line), soft_wrap=True)
+        bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]
+        if bad:
+            console.print()
+            console.print(object_table(_row(outcome, step) for outcome, step in bad))
+        steps = [step for outcome in self.ending.outcomes for step in outcome.steps]
+        for hint in dict.fromkeys(step.hint for step in steps if step.hint):
+            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        console.print()
+        print_labelled(console, self._places())
+
+    @property
+    def _all_remarks(self) -> tuple[Remark, ...]:
+        """What the plan remarked, and what is to be known of objects that are there."""
+        steps = {step.step.id: step for outcome in self.ending.outcomes for step in outcome.steps if step.remark}
+        found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
+        return (*self.remarks, *found)
+
+    def _summary(self) -> Text:
+        text = Text(f"{several(len(self.ending.outcomes), 'site')}: ")
+        parts = [
+            Text(f"{count} {SITES[status][0]}", SITES[status][1])
+            for status, count in self.counts.items()
+            if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
+        ]
+        return text.append_text(Text(", ").join(parts)).append(".")
+
+    def _places(self) -> Iterator[tuple[str, str]]:
+        yield "Journal", str(self.files.journal)
+        if self.passwords is not None:
+            yield "Passwords", str(self.passwords)
+        yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
+
+
+def broken_off(error: OSError | sqlite3.Error, journal: Journal, passwords: Path) -> PanelicaError:
+    """Return the error for a run that ended because its journal or its passwords could not be written."""
+    if isinstance(error, OSError):
+        path, problem = error.filename or passwords, error.strerror
+    else:
+        path, problem = journal.path, str(error)
+    return PanelicaError(
+        f"{path} cannot be written: {problem}",
+        hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
+    )
+
+
+def unfinished(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows."""
+    known = {outcome.domain for outcome in outcomes}
+    begun = journal.runs[-1].started_at if journal.runs else None
+    found: list[SiteOutcome] = []
+    for site in plan.sites:
+        if site.site.domain not in known:
+            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            known_steps = [step for step in steps if step is not None]
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was broken off"))
+    return found
+
+
+def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+    """Return what is known of a step without its outcome; None when this run did not come to it."""
+    step = planned.step
+    if record is not None and record.is_doubtful:
+        reason = record.reason or "sent, and the run was broken off before the reply"
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+    if planned.verdict is Verdict.EXISTS:
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
+    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
+        return None
+    if record.state is State.FAILED:
+        return StepOutcome(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=record.reason,
+            code=record.code,
+            request_id=record.request_id,
+            calls=1,
+        )
+    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
+    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
+
+
+def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:
+    reference = f" (request {step.request_id})" if step.request_id else ""
+    return outcome.domain, step.step.label, Text(*_BAD[step.status]), f"{step.reason}{reference}"

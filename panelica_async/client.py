@@ -1,0 +1,307 @@
+"""The client."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
+
+import aiohttp
+import attrs
+
+from panelica_async.api import settings
+from panelica_async.api.raw import ApiResponse, send_raw
+from panelica_async.api.runner import Caller
+from panelica_async.core.address import Address
+from panelica_async.core.operation import Dialect
+from panelica_async.core.signing import Signer
+from panelica_async.core.unset import UNSET, Unset
+from panelica_async.namespaces import Namespaces
+from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
+from panelica_async.telemetry.events import Listener
+from panelica_async.telemetry.statistics import Statistics
+from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.keys import AUTO, ApiKey, KeyHolder, KeyQuota
+from panelica_async.transport.options import CallOptions
+from panelica_async.transport.pipeline import Transport
+from panelica_async.transport.proxies import proxy_of_environment
+from panelica_async.transport.session import SessionHolder
+from panelica_async.transport.tls import TlsSetting, require_encryption
+
+if TYPE_CHECKING:
+    from panelica_async.models.utility import RateLimitStatus
+
+
+class PanelicaClient(Namespaces):
+    """A client of one panel, with one API key.
+
+    ```python
+    async with PanelicaClient("https://panel.example.com:8443", api_key="pk_live_…", api_secret="sk_live_…") as panel:
+        async for domain in panel.domains.list(status="active"):
+            print(domain.domain, domain.disk_usage_mb)
+    ```
+
+    All clients of a key at one address share its quota in a process, unless they are given a `RateLimiter`. A client
+    belongs to the event loop and the process of its first call.
+
+    Args:
+        base_url: Address of the panel: `host`, `host:port`, or a URL with or without `/api/external` and `/v1`.
+            Without a scheme https; without a port 8443, with a scheme too; on port 3002 the prefix `/api/external` only
+            if it is written; any other path is dropped. Default: the environment variable `PANELICA_BASE_URL`.
+        api_key: Public half of the key, `pk_live_…`. Default: `PANELICA_API_KEY`.
+        api_secret: Secret half, `sk_live_…`. Default: `PANELICA_API_SECRET`.
+        tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
+            panel beside the first call, with a call or two, and takes `starter` until and unless it says.
+        session: A session to borrow; it is never closed. Default: one of its own, closed with the client.
+        timeout: Seconds for one attempt, from sending to the last byte of the reply. Connecting ends with a
+            `ConnectError` after half of it, and after 10 s at most.
+        deadline: Seconds for a whole call with its waits for quota and its retries; None for no end.
+        max_retries: How often an attempt that may be repeated is repeated at most, from 0. No retry is made when its
+            wait would pass 90 s, `max_wait` or the deadline, or when the retry budget is empty.
+        ssl: How to verify the panel's certificate: path of a PEM file with the certificates to trust, `sha256:…` with
+            the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
+            authorities that the system trusts. False does not verify at all, which lets anybody on the way read and
+            change everything.
+        dialect: Where calls go and what their fields are called: `reference` is the published API reference, `panel`
+            what current panels serve. `auto` is `reference`; it does not ask the panel. Replies are read either way.
+        app_name: Name of your program, put before that of this package in the User-Agent.
+        limiter: A `RateLimit`, which replies do not change, or a `RateLimiter`, which has its own rule, instead of the
+            tier's.
+        trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, with user and password if
+            it wants them, unless `NO_PROXY` names the panel. A session that is passed in has its own settings.
+
+    Raises:
+        ConfigurationError: A setting is missing or cannot be right; the message names it.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        tier: str = AUTO,
+        session: aiohttp.ClientSession | None = None,
+        timeout: float = 30.0,
+        deadline: float | None = None,
+        max_retries: int = 3,
+        ssl: TlsSetting = None,
+        dialect: Dialect | Literal["auto"] = "auto",
+        app_name: str | None = None,
+        limiter: RateLimiter | RateLimit | None = None,
+        trust_env: bool = False,
+    ) -> None:
+        address = Address.parse(settings.setting("base_url", base_url))
+        signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
+        quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
+        transport = Transport(
+            address=address,
+            sessions=SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None),
+            keys=KeyHolder(ApiKey(signer, quota)),
+            clock=PanelClock(),
+            ssl=ssl,
+            user_agent=settings.user_agent(app_name),
+        )
+        require_encryption(address.origin, ssl)
+        options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
+        self._bind(transport, options, settings.dialect(dialect), base_url=str(address))
+
+    def _bind(
+        self,
+        transport: Transport,
+        options: CallOptions,
+        dialect: Dialect,
+        *,
+        base_url: str,
+        root: "PanelicaClient | None" = None,
+    ) -> None:
+        self._transport = transport
+        self._options = options
+        self._dialect: Dialect = dialect
+        self._base_url = base_url
+        self._root = root
+        """The client this is a variant of; it must live as long, because it owns the session."""
+        self._caller = Caller(transport, options, dialect, self._ask_quota)
+
+    @property
+    def base_url(self) -> str:
+        """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`.
+
+        On port 3002 there is no prefix, unless one was written.
+        """
+        return self._base_url
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds the panel's clock is ahead of this machine's, as near as replies told; None before one did."""
+        return self._transport.clock.skew
+
+    def with_options(
+        self,
+        *,
+        timeout: float | Unset = UNSET,
+        deadline: float | Unset | None = UNSET,
+        max_wait: float | Unset | None = UNSET,
+        max_retries: int | Unset = UNSET,
+        lane: Lane | Unset = UNSET,
+        look_up_lost: bool | Unset = UNSET,
+    ) -> Self:
+        """Return a variant of the client with other options that shares its session, key and quota.
+
+        Cheap: make one for a single call. Closing either closes both.
+
+        Args:
+            timeout: Seconds for one attempt.
+            deadline: Seconds for a whole call; None for no end.
+            max_wait: Seconds a call may wait for quota before each attempt: one that would wait longer raises
+                `RateLimitWaitError` at once. Also seconds it may wait before a retry: if that takes longer, it raises
+                what failed. None, as at first, for as long as it takes.
+            max_retries: How often an attempt that may be repeated is repeated at most.
+            lane: `interactive`, as at first, for calls that somebody waits for; `bulk` for work in the background,
+                which lets the others go first.
+            look_up_lost: Whether a create whose reply was lost is looked up on the panel, as at first, and returned
+                when this call made it. False raises `OutcomeUnknownError` at once.
+
+        Raises:
+            ConfigurationError: An option cannot be right.
+        """
+        given = {
+            "timeout": timeout,
+            "deadline": deadline,
+            "max_wait": max_wait,
+            "max_retries": max_retries,
+            "lane": lane,
+            "look_up_lost": look_up_lost,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
+        options = settings.checked(attrs.evolve(self._options, **changes))
+        variant = type(self).__new__(type(self))
+        # What a subclass has added; groups of operations are made anew, with the options.
+        for name, value in _attributes(self).items():
+            if not _is_derived(type(self), name):
+                object.__setattr__(variant, name, value)
+        variant._bind(  # noqa: SLF001 - of the same class
+            self._transport, options, self._dialect, base_url=self._base_url, root=self._root or self
+        )
+        return variant
+
+    def rotate_key(self, *, api_key: str, api_secret: str) -> None:
+        """Use another API key from now on, in the client and its variants, without a call being lost.
+
+        Calls that wait or are repeated use the new key and its quota. Calls on their way keep the key they were signed
+        with, and are signed anew when the panel refuses it already.
+
+        Args:
+            api_key: Public half of the new key.
+            api_secret: Secret half of the new key.
+
+        Raises:
+            ConfigurationError: One of them cannot be right; the old key stays.
+        """
+        self._transport.keys.replace(Signer(api_key, api_secret), owner=self._transport)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Send what happens to the calls of the client and its variants to a listener.
+
+        Args:
+            listener: Called with each event of `panelica_async.telemetry`, in the event loop: it must not block.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self._transport.monitor.subscribe(listener)
+
+    def stats(self) -> Statistics:
+        """Return what the client and its variants did so far, what is left of the quota, and who waits for it.
+
+        Any thread may ask once a call was made.
+
+        Raises:
+            RuntimeError: No call was made yet, and no event loop is running.
+        """
+        limiter = self._transport.keys.current.quota.limiter()
+        return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json: Any = UNSET,
+        form: aiohttp.FormData | None = None,
+    ) -> ApiResponse:
+        """Send a signed request to any path: the way to an endpoint this package does not know.
+
+        GET is retried like any read, PUT and DELETE like an idempotent write, everything else like an unsafe one.
+
+        Args:
+            method: HTTP method.
+            path: Path from the API's root, such as `/v1/cron-jobs`, without `/api/external` and without a query.
+                What needs percent-encoding is encoded; what is encoded already stays.
+            query: Query parameters; lists repeat their name, booleans are `true` and `false`.
+            json: Body; left out unless given. None sends null.
+            form: Body with files, which are streamed; the panel's signature leaves multipart bodies out. It is used up
+                by the call, and its files are closed. What can be read only once, such as a pipe, is refused: a retry
+                would send it empty.
+
+        Raises:
+            ValueError: Method, path or body is invalid; nothing was sent.
+            ConfigurationError: The client is closed, or belongs to another event loop or process.
+            RateLimitWaitError: The wait for quota would be longer than allowed.
+            ResponseError: The panel answered with an error.
+            DecodeError: The panel says the reply is JSON, and it is not.
+            OutcomeUnknownError: A write was sent, and its outcome is unknown.
+            TransportError: No complete reply came back.
+        """
+        return await send_raw(self._caller, method, path, query, json, form)
+
+    async def close(self) -> None:
+        """Close the client: calls that wait for quota fail, its own session is closed. May be called again."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        # A constructor that raised has left no transport.
+        if getattr(self, "_root", self) is None:
+            self._transport.warn_if_open(self)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled and copied, in words."""
+        raise TypeError(
+            "a client cannot be pickled or copied: it holds connections and a secret. Make one in each process; "
+            "with_options() gives a variant in this one"
+        )
+
+    def __repr__(self) -> str:
+        return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
+
+    async def _ask_quota(self) -> "RateLimitStatus":
+        """Ask the panel for the quota of the key."""
+        # Models are loaded when a call is made.
+        from panelica_async.resources.utility import Utility  # noqa: PLC0415
+        from panelica_async.tier import ask_limit  # noqa: PLC0415
+
+        return await ask_limit(Utility(Caller(self._transport, _ASKING, self._dialect, None)))
+
+
+def _attributes(client: PanelicaClient) -> dict[str, Any]:
+    """Return all attributes of a client, those in slots of a subclass too."""
+    state: Any = object.__getstate__(client)
+    # A pair of attributes and slots where a subclass has slots.
+    parts = cast("tuple[dict[str, Any] | None, ...]", state if isinstance(state, tuple) else (state,))
+    return {name: value for part in parts for name, value in (part or {}).items()}
+
+
+def _is_derived(kind: type, name: str) -> bool:
+    return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)
+
+
+_ASKING = CallOptions(timeout=10.0, max_retries=1)
+"""For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""

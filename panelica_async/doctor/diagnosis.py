@@ -1,0 +1,86 @@
+"""All checks, in the order of a call's way to the panel."""
+
+from collections.abc import Iterable
+
+import aiohttp
+
+from panelica_async.core.address import Address
+from panelica_async.core.signing import Signer
+from panelica_async.doctor.clock import check_clock
+from panelica_async.doctor.dialect import check_dialect
+from panelica_async.doctor.findings import Diagnosis, Finding, skipped
+from panelica_async.doctor.key import check_key
+from panelica_async.doctor.network import check_reach
+from panelica_async.doctor.probe import Probe, Probes
+from panelica_async.doctor.quota import check_quota
+from panelica_async.doctor.scopes import check_scopes
+from panelica_async.transport.proxies import proxy_of_environment
+from panelica_async.transport.session import SessionHolder
+from panelica_async.transport.tls import TlsSetting
+
+
+async def diagnose(
+    base_url: str,
+    *,
+    api_key: str,
+    api_secret: str,
+    tier: str = "auto",
+    ssl: TlsSetting = None,
+    timeout: float = 10.0,  # noqa: ASYNC109 - of each request
+    session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
+    require: Iterable[str] = (),
+) -> Diagnosis:
+    """Find out whether calls to a panel work, and if not, why.
+
+    Only reads, and repeats nothing. A panel that works gets four or five requests: one or two for its health and one
+    for its description, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the quota of the
+    key. A signature that is refused costs one signed request more. Where the API does not answer, up to six other
+    addresses of the same host get two unsigned requests each. The certificate is read over a connection of its own,
+    on which nothing is sent.
+
+    Args:
+        base_url: Address of the panel, in any form that `PanelicaClient` takes.
+        api_key: Public half of the key.
+        api_secret: Secret half of the key.
+        tier: Rate-limit tier of the key, as for `PanelicaClient`.
+        ssl: How to verify the panel's certificate, as for `PanelicaClient`.
+        timeout: Seconds for each request, above 0.
+        session: A session to borrow; it is never closed.
+        trust_env: Whether to go through the proxy of the environment, as for `PanelicaClient`.
+        require: Scopes without which the key is not good enough, such as `domains:write`.
+
+    Returns:
+        One finding for each of `connection`, `tls`, `address`, `clock`, `key`, `rate_limit`, `scopes` and `dialect`.
+
+    Raises:
+        ConfigurationError: A setting cannot be right.
+    """
+    address = Address.parse(base_url)
+    sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
+    probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
+    try:
+        probe = probes.to(address)
+        reach = await check_reach(probes, probe, ssl)
+        beyond = await _look_beyond(probes, probe, tuple(require)) if reach.is_up else _unseen()
+    finally:
+        await probes.close()
+    return Diagnosis(base_url=str(address), findings=(*reach.findings, *beyond))
+
+
+async def _look_beyond(probes: Probes, probe: Probe, required: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Look at what can be judged once the API answers."""
+    check = await check_key(probes, probe)
+    clock = check_clock(probe.clock, accepted=check.timestamp_accepted)
+    dialect = await check_dialect(probe)
+    if not check.is_accepted:
+        unseen = (skipped(name, "the key is not accepted") for name in ("rate_limit", "scopes"))
+        return clock, check.finding, *unseen, dialect
+    quota = await check_quota(probe, check.key)
+    return clock, check.finding, quota, check_scopes(check.scopes, required), dialect
+
+
+def _unseen() -> tuple[Finding, ...]:
+    return tuple(
+        skipped(name, "the API was not reached") for name in ("clock", "key", "rate_limit", "scopes", "dialect")
+    )

@@ -1,0 +1,315 @@
+"""Applies a manifest: several sites at a time, in the order of the manifest, each from account to FTP users."""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.errors import ConfigurationError, PanelicaError
+from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.executor import Execution
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.manifest import Manifest
+from panelica_async.provision.objects import StepKind
+from panelica_async.provision.outage import OutageWatch
+from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
+from panelica_async.provision.report import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
+
+CONCURRENCY = 8
+"""Sites worked on at a time, unless told otherwise."""
+SETTLE = 2.0
+"""Seconds between a lost reply and looking what became of the call, unless told otherwise."""
+
+
+async def apply(
+    panel: PanelicaClient,
+    source: Plan | Manifest,
+    *,
+    journal: Journal | Path | str | None = None,
+    credentials: CredentialsFile | Path | str | None = None,
+    concurrency: int = CONCURRENCY,
+    on_event: Callable[[Event], None] | None = None,
+    stop: asyncio.Event | None = None,
+    settle: float = SETTLE,
+) -> AsyncGenerator[SiteOutcome, None]:
+    """Bring the sites of a manifest into being and yield the outcome of each as it is complete.
+
+    What exists as wanted is left alone; a conflict fails its site and no other. With a journal that has
+    been used before, the run goes on where that one ended, and nothing is done twice. Cancelling the task that
+    consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), breaks off at once:
+    calls on their way are noted as unknown.
+
+    Args:
+        panel: The panel.
+        source: What to apply. For a manifest, a plan is made first.
+        journal: Where each call is noted before and after it, or the path; needed for `resume`. None forgets.
+        credentials: Where generated passwords are kept, or the path. None is fine when none are needed, or when the
+            journal knows the file of an earlier run.
+        concurrency: Sites worked on at a time, at least 1.
+        on_event: Called after each call and each site, in the event loop; must not block.
+        stop: Set it to stop in order: calls on their way are finished, no new ones are made.
+        settle: Seconds between a lost reply and looking what became of the call.
+
+    Yields:
+        One outcome for each site, in the order they are complete; after a stop the rest as skipped.
+
+    Raises:
+        ConfigurationError: The journal or the file of passwords cannot be used. Nothing was sent.
+        PanelicaError: The lists could not be read; or, after the last outcome, the error that stopped the run because
+            every further call would have met it too: a refused key, a panel that cannot be reached or does not answer
+            any more, a spent quota.
+        OSError: The file of passwords cannot be written any more; the run is broken off.
+        sqlite3.Error: The journal cannot be written any more; the run is broken off.
+    """
+    if concurrency < 1:
+        raise ConfigurationError(f"concurrency is {concurrency}; it takes 1 or more")
+    with ExitStack() as resources:
+        if not isinstance(journal, Journal):
+            journal = resources.enter_context(Journal.open(journal) if journal else Journal.in_memory())
+        journal.require_panel(panel.base_url)
+        journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
+        plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
+        credentials = credentials or _known_credentials(journal)
+        if credentials is not None and not isinstance(credentials, CredentialsFile):
+            credentials = resources.enter_context(CredentialsFile(credentials))
+        if credentials is None and (number := _without_password(plan)):
+            raise ConfigurationError(
+                f"passwords are to be generated for {number} objects, and there is no file to keep them in",
+                hint="Give a file for the passwords as credentials=, or the passwords in the manifest.",
+            )
+        journal.begin(
+            base_url=panel.base_url,
+            manifest=plan.manifest,
+            credentials_path=credentials.path if credentials else None,
+        )
+        progress = _Progress(plan, on_event)
+        execution = Execution(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
+        outage = OutageWatch(concurrency)
+        resources.callback(panel.subscribe(outage))
+        run = _Run(plan, execution, journal, outage, progress, stop or asyncio.Event())
+        async with aclosing(run.outcomes(concurrency)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+        if run.fatal is not None:
+            raise run.fatal
+        if not run.is_stopping:
+            journal.finish()
+
+
+async def resume(
+    panel: PanelicaClient,
+    journal: Journal | Path | str,
+    *,
+    credentials: CredentialsFile | Path | str | None = None,
+    concurrency: int = CONCURRENCY,
+    on_event: Callable[[Event], None] | None = None,
+    stop: asyncio.Event | None = None,
+    settle: float = SETTLE,
+) -> AsyncGenerator[SiteOutcome, None]:
+    """Go on where an interrupted run ended, without doing anything twice; failed steps are tried again.
+
+    The manifest and the file of passwords are those the journal names. For a manifest from Python data, which has no
+    file, use `apply` with the same journal.
+
+    Args:
+        panel: The panel of the interrupted run.
+        journal: Its journal, or the path.
+        credentials: Another file for generated passwords, or its path.
+        concurrency: Sites worked on at a time, at least 1.
+        on_event: Called after each call and each site, in the event loop; must not block.
+        stop: Set it to stop in order: calls on their way are finished, no new ones are made.
+        settle: Seconds between a lost reply and looking what became of the call.
+
+    Yields:
+        One outcome for each site of the manifest, as `apply` does.
+
+    Raises:
+        ConfigurationError: The journal, the manifest or the file of passwords cannot be used. Nothing was sent.
+        PanelicaError: As `apply` does.
+    """
+    with ExitStack() as resources:
+        if not isinstance(journal, Journal):
+            journal = resources.enter_context(Journal.open(journal))
+        outcomes = apply(
+            panel,
+            journal.load_manifest(),
+            journal=journal,
+            credentials=credentials,
+            concurrency=concurrency,
+            on_event=on_event,
+            stop=stop,
+            settle=settle,
+        )
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                yield outcome
+
+
+class _Run:
+    """Works on the sites of a plan, several at a time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        execution: Execution,
+        journal: Journal,
+        outage: OutageWatch,
+        progress: "_Progress",
+        stop: asyncio.Event,
+    ) -> None:
+        self._plan = plan
+        self._execution = execution
+        self._journal = journal
+        self._outage = outage
+        self._progress = progress
+        self._stop = stop
+        self._taken: dict[str, StepOutcome] = {}
+        self._accounts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def fatal(self) -> PanelicaError | None:
+        """The error that makes it pointless to go on, once there is one."""
+        return self._execution.fatal or self._outage.error
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more steps are to be taken."""
+        return self._stop.is_set() or self.fatal is not None
+
+    async def outcomes(self, concurrency: int) -> AsyncGenerator[SiteOutcome, None]:
+        """Yield the outcome of each site as it is complete."""
+        sites = iter(self._plan.sites)
+        results: asyncio.Queue[SiteOutcome | BaseException] = asyncio.Queue()
+        workers = [asyncio.create_task(self._work(sites, results)) for _ in range(concurrency)]
+        try:
+            for _ in self._plan.sites:
+                result = await results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, sites: Iterator[SitePlan], results: asyncio.Queue[SiteOutcome | BaseException]) -> None:
+        try:
+            for site in sites:
+                outcome = await self._provision(site)
+                self._progress.site(outcome)
+                results.put_nowait(outcome)
+        except Exception as error:  # noqa: BLE001 - handed to the consumer, which raises it
+            results.put_nowait(error)
+
+    async def _provision(self, site: SitePlan) -> SiteOutcome:
+        """Take the steps of a site one after another."""
+        outcomes: list[StepOutcome] = []
+        for planned in site.steps:
+            if self.is_stopping:
+                return SiteOutcome.of(site.site.domain, outcomes, stopped=self._why_stopping())
+            outcomes.append(await self._take(planned))
+        return SiteOutcome.of(site.site.domain, outcomes)
+
+    async def _take(self, planned: PlannedStep) -> StepOutcome:
+        """Take a step; sites that share an account take its steps in turn, and create it once."""
+        step = planned.step
+        if step.kind not in {StepKind.ACCOUNT, StepKind.DOMAIN}:
+            return await self._take_alone(planned)
+        account = step if step.kind is StepKind.ACCOUNT else step.parents[0]
+        async with self._accounts[account.id]:
+            if step.id in self._taken:
+                return attrs.evolve(self._taken[step.id], calls=0)
+            outcome = self._taken[step.id] = await self._take_alone(planned)
+            return outcome
+
+    async def _take_alone(self, planned: PlannedStep) -> StepOutcome:
+        """Take a step. What nothing foresaw fails the step and no other."""
+        try:
+            outcome = await self._execution.take(planned)
+        except (PanelicaError, OSError, sqlite3.Error):
+            raise  # Without journal or passwords no step may go on.
+        except Exception as error:  # noqa: BLE001 - one bad site stops no other
+            outcome = self._unforeseen(planned, error)
+        if outcome.status in {StepStatus.FAILED, StepStatus.UNKNOWN}:
+            self._outage.missed(planned.step.site)
+        self._progress.step(planned, outcome)
+        return outcome
+
+    def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
+        """Return the outcome of a step that ended in an error nothing foresaw: uncertain if its call was sent."""
+        step = planned.step
+        # A reply may hold what neither the journal nor a terminal can: lone surrogates.
+        reason = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+        record = self._journal.records.get(step.id)
+        if record is None or not record.is_doubtful:
+            return StepOutcome(step=step, status=StepStatus.FAILED, reason=reason)
+        self._journal.unknown(step, reason)
+        return StepOutcome(
+            step=step,
+            status=StepStatus.UNKNOWN,
+            reason=reason,
+            hint=UNCERTAIN_HINT,
+            calls=1,
+        )
+
+    def _why_stopping(self) -> str:
+        return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
+
+
+class _Progress:
+    """Counts, and tells the caller."""
+
+    def __init__(self, plan: Plan, on_event: Callable[[Event], None] | None) -> None:
+        self._on_event = on_event
+        self._sites_done = 0
+        self._sites_total = len(plan.sites)
+        self._calls_done = plan.list_calls
+        self._calls_expected = plan.calls
+
+    def listed(self) -> None:
+        """Count a list call that no plan foresees."""
+        self._calls_done += 1
+        self._calls_expected += 1
+        self._tell()
+
+    def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
+        """Count the calls of a step: the plan has one for each object to create."""
+        self._calls_done += outcome.calls
+        self._calls_expected += outcome.calls - (planned.verdict is Verdict.CREATE)
+        self._tell(step=outcome)
+
+    def site(self, outcome: SiteOutcome) -> None:
+        """Count a site."""
+        self._sites_done += 1
+        self._tell(site=outcome)
+
+    def _tell(self, *, step: StepOutcome | None = None, site: SiteOutcome | None = None) -> None:
+        if self._on_event is None:
+            return
+        self._on_event(
+            Event(
+                sites_done=self._sites_done,
+                sites_total=self._sites_total,
+                calls_done=self._calls_done,
+                calls_expected=self._calls_expected,
+                step=step,
+                site=site,
+            )
+        )
+
+
+def _known_credentials(journal: Journal) -> Path | None:
+    return journal.runs[-1].credentials_path if journal.runs else None
+
+
+def _without_password(plan: Plan) -> int:
+    """Return for how many objects a password would have to be generated."""
+    return sum(
+        planned.verdict is Verdict.CREATE and planned.step.password_needed and planned.step.password is None
+        for planned in plan.steps
+    )

@@ -1,0 +1,211 @@
+"""Generated passwords, and the file they are kept in."""
+
+import csv
+import io
+import os
+import secrets
+import stat
+import string
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from panelica_async.core.private_files import open_private
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision.objects import Step
+
+PASSWORD_LENGTH = 20
+"""Characters of a generated password: about 118 bits."""
+
+# Without signs that are read as another one, need quoting in shells, URLs or CSV, or begin a formula.
+_LETTERS = "".join(sorted(set(string.ascii_letters) - set("IOl")))
+_DIGITS = "23456789"
+_SIGNS = "-_.!"
+_ALPHABET = _LETTERS + _DIGITS + _SIGNS
+
+_COLUMNS = ("kind", "site", "name", "password")
+_BEGINNINGS_OF_FORMULAS = ("=", "+", "-", "@")
+
+
+def generate_password() -> str:
+    """Return a random password of 20 characters that begins with a letter and holds both cases, a digit and a sign."""
+    while True:
+        password = "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+        if (
+            password[0] in _LETTERS
+            and any(char in string.ascii_lowercase for char in password)
+            and any(char in string.ascii_uppercase for char in password)
+            and any(char in _DIGITS for char in password)
+            and any(char in _SIGNS for char in password)
+        ):
+            return password
+
+
+class CredentialsFile:
+    """A CSV file of generated passwords that only its owner can read.
+
+    A password is on the disk before the call that uses it is sent, and the same object gets the same password when a
+    run is resumed: a password is never lost. A row with an empty password takes back the one above it: the object was
+    there before and keeps the password it has. A name that a spreadsheet would take for a formula has a `'` before it.
+
+    Args:
+        path: The file; made with mode 0600 when it does not exist.
+
+    Raises:
+        ConfigurationError: It is not a private file of this user, or not one of passwords.
+
+    Attributes:
+        path: The file, as an absolute path.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path: Path = Path(path).absolute()
+        self._generated: set[str] = set()
+        self._file = _open(self.path)
+        try:
+            self._passwords = self._load()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<CredentialsFile {self.path} passwords={len(self._passwords)}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __contains__(self, step_id: str) -> bool:
+        """Return whether the file has a password for the object of a step."""
+        return step_id in self._passwords
+
+    @staticmethod
+    def names_in(path: Path) -> frozenset[str]:
+        """Return the ids of the steps that a file has a password for. It is only read, and may be in use or missing.
+
+        Raises:
+            ConfigurationError: It cannot be read, or is not a file of passwords.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read the passwords in {path}: {error.strerror}") from error
+        return frozenset(_parse(content, path))
+
+    def close(self) -> None:
+        """Close the file. May be called again."""
+        self._file.close()
+
+    def password_for(self, step: Step) -> str:
+        """Return the password of a step's object: the one noted before, or a new one that is on the disk on return.
+
+        Raises:
+            OSError: It could not be written. The file is as it was before.
+        """
+        password = self._passwords.get(step.id)
+        if password is None:
+            password = generate_password()
+            self._append(step, password)
+            self._passwords[step.id] = password
+            self._generated.add(step.id)
+        return password
+
+    def take_back(self, step: Step) -> None:
+        """Note that the password of a step's object was not used, if it was generated for a call of this run.
+
+        One of an earlier run stays: it may be the one that works.
+        """
+        if step.id in self._generated:
+            self._append(step, "")
+            self._generated.discard(step.id)
+            del self._passwords[step.id]
+
+    def _append(self, step: Step, password: str) -> None:
+        self._write(_row((step.kind, _shown(step.site), _shown(step.key), password)))
+
+    def _write(self, row: bytes) -> None:
+        """Write a row, all of it or nothing."""
+        length = os.fstat(self._file.fileno()).st_size
+        left = memoryview(row)
+        try:
+            while left:
+                # A full disk takes a part of it before it says so.
+                left = left[self._file.write(left) or 0 :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                self._file.truncate(length)
+            raise
+
+    def _load(self) -> dict[str, str]:
+        """Return the passwords in the file, by id of the step."""
+        content = self._file.read()
+        passwords = _parse(content, self.path)
+        self._file.truncate(content.rfind(b"\n") + 1)
+        if b"\n" not in content:
+            self._write(_row(_COLUMNS))
+        return passwords
+
+
+def _parse(content: bytes, path: Path) -> dict[str, str]:
+    """Return the passwords of whole rows, by id of the step.
+
+    A row without its end was never used: nothing is sent before the whole row is on the disk.
+    """
+    header = _row(_COLUMNS)
+    if header.startswith(content):  # New, or left when its first line was being written.
+        return {}
+    if not content.startswith(header):
+        raise ConfigurationError(f"{path} is no file of generated passwords; it was left as it is")
+    whole = content[: content.rfind(b"\n") + 1]
+    passwords: dict[str, str] = {}
+    for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
+        if len(row) != len(_COLUMNS):
+            raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}")
+        kind, _, name, password = row
+        passwords[f"{kind}:{_unshown(name)}"] = password
+    return {step_id: password for step_id, password in passwords.items() if password}
+
+
+def _shown(text: str) -> str:
+    return f"'{text}" if text.startswith(_BEGINNINGS_OF_FORMULAS) else text
+
+
+def _unshown(text: str) -> str:
+    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _BEGINNINGS_OF_FORMULAS)) else text
+
+
+def _row(cells: Iterable[str]) -> bytes:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue().encode()
+
+
+def _open(path: Path) -> io.FileIO:
+    is_new = not path.exists()
+    # Passwords that others could read until now are not made private again by closing the file to them.
+    if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        raise ConfigurationError(
+            f"{path} holds passwords, and others than you may read or write it (mode {mode:o})",
+            hint=f"chmod 600 {path}, or give another file.",
+        )
+    try:
+        file = io.FileIO(open_private(path, os.O_RDWR | os.O_APPEND), "r+")
+        if is_new and os.name == "posix":
+            # The name of a new file is on the disk once its directory is.
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+    except OSError as error:
+        raise ConfigurationError(f"cannot keep passwords in {path}: {error.strerror}") from error
+    return file

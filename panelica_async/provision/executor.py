@@ -1,0 +1,355 @@
+"""Takes single steps: sends the call, keeps the journal, and finds out what became of a call without a reply."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.errors import (
+    ConfigurationError,
+    ConflictError,
+    DecodeError,
+    MissingScopeError,
+    OutcomeUnknownError,
+    PanelicaError,
+    RateLimitedError,
+    ResponseError,
+    ServerError,
+    UnsupportedOperationError,
+)
+from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.journal import PENDING, Journal, Record, State
+from panelica_async.provision.objects import Likeness, Match, Step, StepKind, View
+from panelica_async.provision.ownership import Origin, OriginJudge
+from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.remarks import THERE_ALREADY
+from panelica_async.provision.report import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.snapshot import Inventory, Listing
+from panelica_async.telemetry import Event, Sent
+
+_OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
+"""Errors that every further call of the same kind would meet too."""
+_SENDS: Final = 2
+"""How often a call is sent when there is no reply and its object is surely not there."""
+
+
+class Execution:
+    """Takes the steps of a plan, one at a time, in whatever order it is asked to.
+
+    Args:
+        panel: The panel.
+        plan: The plan, decided with what the journal knows.
+        journal: Where every call is noted before and after it.
+        credentials: Where generated passwords are kept; None when none are needed.
+        settle: Seconds to wait between a lost reply and looking what became of the call, which the panel may still be
+            working on.
+        on_list: Called after each list call that is made to find out what became of a call.
+
+    Attributes:
+        fatal: The error that makes it pointless to go on, once there is one.
+    """
+
+    def __init__(
+        self,
+        panel: PanelicaClient,
+        plan: Plan,
+        journal: Journal,
+        credentials: CredentialsFile | None,
+        *,
+        settle: float,
+        on_list: Callable[[], None],
+    ) -> None:
+        self.fatal: PanelicaError | None = None
+        # It looks for lost objects itself, and knows what was there before.
+        self._panel = panel.with_options(lane="bulk", look_up_lost=False)
+        self._journal = journal
+        self._credentials = credentials
+        self._settle = settle
+        self._inventory = Inventory(panel, plan.snapshot, on_list)
+        self._judge = OriginJudge(panel, journal)
+        self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
+        self._refused: dict[StepKind, PanelicaError] = {}
+
+    async def take(self, planned: PlannedStep) -> StepOutcome:
+        """Take a step and return what became of it."""
+        step, reason = planned.step, planned.reason
+        match planned.verdict:
+            case Verdict.EXISTS:
+                return self._exists(planned)
+            case Verdict.CONFLICT:
+                self._journal.conflict(step, reason or "")
+                return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
+            case Verdict.UNKNOWN:
+                return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+            case Verdict.CREATE | Verdict.BLOCKED:
+                return await self._create(step)
+
+    def _exists(self, planned: PlannedStep) -> StepOutcome:
+        """Return the outcome of a step whose object is there, and note what the journal does not know of it yet."""
+        step, record = planned.step, self._journal.records.get(planned.step.id)
+        there = Match(Likeness.EQUAL, planned.object_id, is_pending=planned.is_pending)
+        if record is not None and record.is_doubtful:
+            return self._claim(step, there, "sent by an earlier run; found by looking")
+        if record is not None and not record.is_settled:
+            return self._found(step, there, "refused to an earlier run or removed again, and there by now")
+        if record is not None and _is_another(record, planned):
+            reason = "an earlier run created it, and others deleted it and created it anew"
+            outcome = self._found(step, there, reason)
+            source = "file" if step.password is None else "manifest"
+            remark = f"{reason}: its password is not the one in the {source}"
+            return attrs.evolve(outcome, remark=remark if step.password_needed else None)
+        if record is not None and record.is_pending and not planned.is_pending:
+            self._journal.done(step, planned.object_id, "the panel has finished it")
+        return _there(step, there, planned.reason)
+
+    async def _create(self, step: Step) -> StepOutcome:
+        """Create the object, unless one it builds on is missing or its kind is refused."""
+        missing = next((parent for parent in step.parents if parent.id not in self._ids), None)
+        if missing is not None:
+            reason = f"builds on the {missing.label}, which is not there"
+            return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
+        if error := self._refused.get(step.kind):
+            return _failure(step, error)
+        return await self._send_until_clear(step)
+
+    async def _send_until_clear(self, step: Step) -> StepOutcome:
+        password = self._password(step)
+        self._journal.hide(password)
+        for sends in range(1, _SENDS + 1):
+            outcome = await self._send(step, password)
+            if outcome is not None:
+                return attrs.evolve(outcome, calls=sends)
+        reason = f"sent {_SENDS} times without a reply, and not there when looked for"
+        return attrs.evolve(self._unknown(step, reason), calls=_SENDS)
+
+    async def _send(self, step: Step, password: str) -> StepOutcome | None:
+        """Send the call once; None when there was no reply and the object is surely not there."""
+        before = self._journal.records.get(step.id)
+        was_doubtful = before is not None and before.is_doubtful
+        parent_id = self._ids[step.parents[0].id] if step.parents else None
+        departure = _Departure()
+        unsubscribe = self._panel.subscribe(departure)
+        self._journal.sent(step, parent_id=parent_id)
+        try:
+            made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
+        except asyncio.CancelledError:
+            if departure.happened or was_doubtful:
+                self._journal.unknown(step, "cancelled on its way")
+            else:
+                self._take_back(step)
+                self._journal.failed(step, NOT_SENT)
+            raise
+        except PanelicaError as error:
+            if _may_have_run(error):
+                return await self._after_silence(step, error, was_doubtful=was_doubtful)
+            if isinstance(error, step.duplicate_errors):
+                return await self._after_refusal(step, error, before)
+            return self._failed(step, error, was_doubtful=was_doubtful)
+        except ValueError as error:
+            if departure.happened:
+                unreadable = DecodeError(f"the reply cannot be read: {error}", endpoint=step.operation)
+                return await self._after_silence(step, unreadable, was_doubtful=was_doubtful)
+            # The client refuses an argument before it sends anything.
+            return self._failed(step, PanelicaError(str(error)), was_doubtful=was_doubtful)
+        finally:
+            unsubscribe()
+        if made.id == "":
+            # A success that does not say what it made, such as a message alone.
+            silent = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
+            return await self._after_silence(step, silent, was_doubtful=was_doubtful)
+        return self._created(step, Match(Likeness.EQUAL, made.id, is_pending=made.is_pending))
+
+    async def _after_silence(self, step: Step, error: PanelicaError, *, was_doubtful: bool) -> StepOutcome | None:
+        """Find out what became of a call that had no proper reply; None when its object is surely not there."""
+        self._journal.unknown(step, reason_of(error))
+        self._consider(step, error)
+        if self.fatal is error:
+            return _failure(step, error)
+        await asyncio.sleep(self._settle)
+        try:
+            found = await self._look(step)
+        except PanelicaError as failure:
+            self._consider(step, failure)
+            return self._unknown(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
+        match found.likeness:
+            case Likeness.EQUAL if self._origin(step, found.object_id) is Origin.OTHERS:
+                if not was_doubtful:
+                    self._take_back(step)
+                return self._met(step, found)
+            case Likeness.EQUAL:
+                return self._created(step, found, "there was no proper reply; found by looking")
+            case Likeness.ABSENT if not isinstance(error, ResponseError):
+                return None
+            case Likeness.UNSURE:
+                return self._unknown(step, f"{reason_of(error)}; {found.reason}")
+            case _:
+                # The panel may still be working on it: only the report calls it a failure.
+                return _failure(step, error, found.reason)
+
+    async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
+        """Find out whether the panel refused because the object is there already, as wanted."""
+        was_doubtful = before is not None and before.is_doubtful
+        # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
+        may_be_ours = was_doubtful or error.attempts > 1
+        self._failed(step, error, was_doubtful=may_be_ours)
+        try:
+            found = await self._look(step)
+        except PanelicaError as failure:
+            self._consider(step, failure)
+            return _failure(step, error, f"it could not be looked for: {reason_of(failure)}")
+        # "409: exists, in use, integration not configured" (panel-facts B.5). Where no list can tell, it exists.
+        is_conflict = isinstance(error, ConflictError)
+        if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
+            return self._failed(step, error, found.reason, was_doubtful=was_doubtful)
+        if may_be_ours:
+            return self._claim(step, found, "an earlier call without a reply had created it")
+        if before is not None and before.state is State.DONE and found.object_id is None:
+            # No list shows it by itself, and it was sent again because others of its kind are gone.
+            self._created(step, found, before.reason)
+            return _there(step, found, "done by an earlier run")
+        return self._met(step, found)
+
+    async def _look(self, step: Step) -> Match:
+        """Read the list that shows the step's object, and compare."""
+        zone_id = self._ids[step.parents[0].id] if step.listing is Listing.ZONES else None
+        snapshot = await self._inventory.refresh(step.listing, zone_id)
+        if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
+            snapshot = await self._inventory.refresh(Listing.DOMAINS)
+        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
+        return step.match(View(snapshot=snapshot, ids=self._ids, doubtful=doubtful))
+
+    def _origin(self, step: Step, object_id: str | None) -> Origin:
+        return self._judge.origin(step, object_id, self._inventory.snapshot)
+
+    def _consider(self, step: Step, error: PanelicaError) -> None:
+        """Note an error that others would meet too, so that they need not."""
+        if isinstance(error, FATAL):
+            self.fatal = error
+        if isinstance(error, _OF_THE_KIND):
+            self._refused[step.kind] = error
+
+    def _claim(self, step: Step, there: Match, reason: str) -> StepOutcome:
+        """Return the outcome of a step whose object was found after an earlier call without a known outcome."""
+        origin = self._origin(step, there.object_id)
+        if origin is Origin.OTHERS:
+            self._take_back(step)
+            return self._found(step, there, "was there before the call")
+        source = "file" if step.password is None else "manifest"
+        remark, hint = f"found; whether its password is the one in the {source} is uncertain", _SET_HINT
+        if origin is Origin.OURS:
+            # No list shows the object itself, such as a database user.
+            is_unseen = step.password_needed and there.object_id is None
+            return attrs.evolve(self._created(step, there, reason), remark=remark if is_unseen else None)
+        if not step.password_needed:
+            remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
+        self._ids[step.id] = there.object_id
+        self._journal.uncertain(step, there.object_id, remark)
+        return attrs.evolve(_there(step, there, remark), remark=remark, hint=hint)
+
+    def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
+        self._ids[step.id] = there.object_id
+        self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
+        return attrs.evolve(_there(step, there, reason), status=StepStatus.CREATED)
+
+    def _met(self, step: Step, there: Match) -> StepOutcome:
+        """Return the outcome of a step whose object others created since the plan was made."""
+        remark = None if step.password is None else THERE_ALREADY
+        return attrs.evolve(self._found(step, there, "was there already"), remark=remark)
+
+    def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:
+        self._ids[step.id] = there.object_id
+        self._journal.found(step, there.object_id, reason)
+        return _there(step, there, reason)
+
+    def _failed(self, step: Step, error: PanelicaError, found: str | None = None, *, was_doubtful: bool) -> StepOutcome:
+        """Note that a call did nothing, unless an earlier one may still have its effect."""
+        self._consider(step, error)
+        outcome = _failure(step, error, found)
+        if was_doubtful:
+            self._journal.unknown(step, f"{outcome.reason}; an earlier call has no known outcome")
+        else:
+            self._take_back(step)
+            self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
+        return outcome
+
+    def _unknown(self, step: Step, reason: str) -> StepOutcome:
+        self._journal.unknown(step, reason)
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+
+    def _password(self, step: Step) -> str:
+        if not step.password_needed:
+            return ""
+        if step.password is not None:
+            return step.password
+        if self._credentials is None:
+            raise ConfigurationError(f"a password is to be generated for {step.id}, and there is no file to keep it in")
+        return self._credentials.password_for(step)
+
+    def _take_back(self, step: Step) -> None:
+        """Note that the password generated for a step was not used."""
+        if self._credentials is not None:
+            self._credentials.take_back(step)
+
+
+def _is_another(record: Record, planned: PlannedStep) -> bool:
+    """Return whether the object that is there has another id than the one that an earlier run created."""
+    return (
+        record.state is State.DONE
+        and not planned.step.is_order  # Panels renew certificates themselves.
+        and record.object_id is not None
+        and planned.object_id != record.object_id
+    )
+
+
+class _Departure:
+    """Listens whether a call of the current task has left for the panel."""
+
+    def __init__(self) -> None:
+        self.happened = False
+        self._task = asyncio.current_task()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Sent) and asyncio.current_task() is self._task:
+            self.happened = True
+
+
+_CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
+_SET_HINT = "Set its password in the panel, or delete it there and apply again."
+_LEFT_ALONE_HINT = "Remove it in the panel if it is to go: undo leaves it alone."
+
+
+def _may_have_run(error: PanelicaError) -> bool:
+    """Return whether a create may have been carried out despite its error.
+
+    Only a refusal in the panel's own form tells that it was not: a web page may stand in for any reply, and a 408, a
+    429 or a 5xx judges the attempt, not the work.
+    """
+    if isinstance(error, ResponseError):
+        judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
+        return judges_attempt or not error.from_panel
+    return isinstance(error, OutcomeUnknownError | DecodeError)
+
+
+def _there(step: Step, there: Match, reason: str | None) -> StepOutcome:
+    return StepOutcome(
+        step=step,
+        status=StepStatus.EXISTS,
+        object_id=there.object_id,
+        reason=reason,
+        is_pending=there.is_pending,
+    )
+
+
+def _failure(step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
+    reason = reason_of(error) if found is None else f"{reason_of(error)}; {found}"
+    return StepOutcome(
+        step=step,
+        status=StepStatus.FAILED,
+        reason=reason,
+        hint=error.hint,
+        code=error.code if isinstance(error, ResponseError) else None,
+        request_id=error.request_id if isinstance(error, ResponseError) else None,
+    )

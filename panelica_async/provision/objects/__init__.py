@@ -1,0 +1,75 @@
+"""Steps: what each kind of object is called, how it is recognised and how it is made, one module a kind."""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+from panelica_async.provision.manifest import Manifest, Site
+from panelica_async.provision.objects.account import AccountStep, find_plans
+from panelica_async.provision.objects.base import Likeness, Match, Step, StepKind, View, shown
+from panelica_async.provision.objects.certificate import CertificateStep
+from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
+from panelica_async.provision.objects.dns_record import DnsRecordStep
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.ftp_user import FtpUserStep
+from panelica_async.provision.objects.mailbox import MailboxStep
+
+__all__ = [
+    "AccountStep",
+    "CertificateStep",
+    "DnsRecordStep",
+    "DomainStep",
+    "Likeness",
+    "Match",
+    "Step",
+    "StepKind",
+    "View",
+    "find_plans",
+    "shown",
+    "steps_of",
+]
+
+
+def steps_of(manifest: Manifest) -> list[tuple[Site, tuple[Step, ...]]]:
+    """Return the steps of each site in the order they are taken; sites of one owner share its account's step."""
+    accounts: dict[str, AccountStep] = {}
+    for site in manifest.sites:
+        accounts.setdefault(site.owner.username, AccountStep(site=site.domain, owner=site.owner))
+    shared = _shared_names(manifest)
+    return [(site, tuple(_steps(site, accounts[site.owner.username], shared))) for site in manifest.sites]
+
+
+def _steps(site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]]) -> Iterator[Step]:
+    domain = DomainStep.of(site, account)
+    yield account
+    yield domain
+    for record in site.dns:
+        yield DnsRecordStep(site=site.domain, domain=domain, record=record)
+    if site.ssl:
+        yield CertificateStep(site=site.domain, domain=domain, type=site.ssl)
+    for database in site.databases:
+        is_shared = (database.type, database.name) in shared
+        step = DatabaseStep(site=site.domain, domain=domain, database=database, is_shared_name=is_shared)
+        yield step
+        previous: DatabaseUserStep | None = None
+        for user in database.users:
+            previous = DatabaseUserStep(site=site.domain, database=step, user=user, previous=previous)
+            yield previous
+    for mailbox in site.mailboxes:
+        yield MailboxStep(site=site.domain, domain=domain, mailbox=mailbox)
+    for ftp_user in site.ftp_users:
+        is_shared = (_FTP, ftp_user.username.lower()) in shared
+        yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user, is_shared_name=is_shared)
+
+
+def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
+    """Return the databases, by type and name, and the FTP users that more than one owner asks for."""
+    owners: dict[tuple[str, str], set[str]] = {}
+    for site in manifest.sites:
+        names = [(database.type, database.name) for database in site.databases]
+        names += [(_FTP, user.username.lower()) for user in site.ftp_users]
+        for name in names:
+            owners.setdefault(name, set()).add(site.owner.username)
+    return {name for name, askers in owners.items() if len(askers) > 1}
+
+
+_FTP = "ftp"

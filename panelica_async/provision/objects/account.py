@@ -1,0 +1,135 @@
+"""The account that owns a site."""
+
+import unicodedata
+from typing import Any, ClassVar
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.core.redaction import first_few
+from panelica_async.errors import BadRequestError, ConflictError, ResponseError
+from panelica_async.models.accounts import Account
+from panelica_async.models.plans import Plan
+from panelica_async.provision.manifest import Owner
+from panelica_async.provision.objects.base import (
+    ABSENT,
+    Match,
+    NewObject,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    given,
+    shown,
+    without_none,
+)
+from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_account
+
+_NAMED = 10
+"""How many plans a reason names."""
+
+
+@attrs.frozen(kw_only=True)
+class AccountStep(Step):
+    """Creates the account of an owner, unless it exists."""
+
+    kind = StepKind.ACCOUNT
+    operation = "accounts.create"
+    listing = Listing.ACCOUNTS
+    password_needed = True
+    # A taken e-mail address is answered with 400 (panel-facts D.2).
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
+
+    owner: Owner
+
+    @property
+    def key(self) -> str:
+        """User name in lower case."""
+        return self.owner.username.lower()
+
+    @property
+    def password(self) -> str | None:
+        """The owner's password, if the manifest gives one."""
+        return self.owner.password
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The plan is still by name: its id is looked up when the call is made."""
+        return without_none(username=self.owner.username, email=self.owner.email, plan=self.owner.plan)
+
+    def match(self, view: View) -> Match:
+        """Find the account by its user name; administrators are never taken for it."""
+        account = view.snapshot.accounts_by_name.get(self.key)
+        if account is not None:
+            return self._compare(account, view.snapshot)
+        if self.owner.email is None:
+            return different(f"there is no account {self.owner.username!r}; give an e-mail address to have it created")
+        # "Email unique across the panel", compared in any case (panel-facts D.2).
+        holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
+        if holder is not None:
+            return different(f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}")
+        problem = _problem_of_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
+        return ABSENT if problem is None else different(problem)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the account."""
+        plans = find_plans(self.owner.plan, view.snapshot) if self.owner.plan else ()
+        account = await panel.accounts.create(
+            username=self.owner.username,
+            email=self.owner.email or "",
+            password=password,
+            plan_id=given(plans[0].id if plans else None),
+        )
+        return NewObject(account.id)
+
+    def _compare(self, account: Account, snapshot: Snapshot) -> Match:
+        name = shown(account.username)
+        if not is_hosting_account(account):
+            return different(f"the account {name!r} is no hosting account, but has the role {shown(account.role)}")
+        if self.owner.email and account.email and not _same(account.email, self.owner.email):
+            return different(f"the account {name!r} has the e-mail address {shown(account.email)}")
+        if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
+            problem = _problem_of_plan(self.owner.plan, snapshot)
+            has = account.plan_name or account.plan_id
+            return different(
+                problem
+                or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
+            )
+        return equal(account.id)
+
+
+def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
+    """Return the plan with an id, or those with a name: two owners of plans may use the same one."""
+    by_id = tuple(plan for plan in snapshot.plans if plan.id == name_or_id)
+    return by_id or tuple(plan for plan in snapshot.plans if _plan_key(plan.name) == _plan_key(name_or_id))
+
+
+def _has_plan(account: Account, name_or_id: str, snapshot: Snapshot) -> bool:
+    plans = find_plans(name_or_id, snapshot)
+    is_named = account.plan_id == name_or_id or _plan_key(account.plan_name or "") == _plan_key(name_or_id)
+    return is_named or account.plan_id in {plan.id for plan in plans}
+
+
+def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
+    """Return why an account cannot be created with a plan, or None when it can."""
+    plans = find_plans(name_or_id, snapshot)
+    if not plans:
+        return f"there is no plan {name_or_id!r}; the panel has {_names(snapshot)}"
+    if len(plans) > 1:
+        ids = ", ".join(shown(plan.id) for plan in plans[:_NAMED])
+        return f"there are {len(plans)} plans {name_or_id!r}; give the id of one: {ids}"
+    return None
+
+
+def _names(snapshot: Snapshot) -> str:
+    return first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED) or "none"
+
+
+def _plan_key(name: str) -> str:
+    """Return the name of a plan for comparing: case, kinds of blanks and forms of letters do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _same(have: str | None, want: str) -> bool:
+    return have is not None and have.lower() == want.lower()

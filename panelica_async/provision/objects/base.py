@@ -1,0 +1,221 @@
+"""What a step is: one object to bring into being with one call."""
+
+import abc
+import enum
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar, TypeVar
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.core.redaction import shorten
+from panelica_async.core.unset import UNSET, Unset
+from panelica_async.errors import ConflictError, ResponseError
+from panelica_async.provision.snapshot import Listing, Snapshot
+
+_T = TypeVar("_T")
+
+_OWNER_MARK = " of "
+_SHOWN = 100
+"""Characters of a value of the panel that a reason shows."""
+
+
+class StepKind(enum.StrEnum):
+    """What kind of object a step makes, in the order they depend on each other."""
+
+    ACCOUNT = "account"
+    DOMAIN = "domain"
+    DNS_RECORD = "dns_record"
+    CERTIFICATE = "certificate"
+    DATABASE = "database"
+    DATABASE_USER = "database_user"
+    MAILBOX = "mailbox"
+    FTP_USER = "ftp_user"
+
+    @property
+    def label(self) -> str:
+        """What people call one such object, such as `DNS record`."""
+        return self.value.replace("_", " ").replace("dns", "DNS").replace("ftp", "FTP")
+
+    @property
+    def plural(self) -> str:
+        """What people call several of them, such as `DNS records`."""
+        return f"{self.label}es" if self is StepKind.MAILBOX else f"{self.label}s"
+
+
+class Likeness(enum.Enum):
+    """How what exists compares with what a step wants."""
+
+    ABSENT = "absent"
+    """Nothing of that name is there."""
+    EQUAL = "equal"
+    """It is there, is the owner's, and is as wanted."""
+    DIFFERENT = "different"
+    """Something of that name is there, but another's, or not as wanted."""
+    UNSURE = "unsure"
+    """The panel's lists cannot tell."""
+
+
+@attrs.frozen
+class Match:
+    """What a step found when it looked for its object."""
+
+    likeness: Likeness
+    object_id: str | None = None
+    """Id of the equal object, if it has one."""
+    reason: str | None = None
+    """In words: what differs, why the lists cannot tell, or what became of an object that is absent."""
+    is_pending: bool = False
+    """Whether the panel is still working on the equal object."""
+
+
+ABSENT = Match(Likeness.ABSENT)
+
+
+def equal(object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Match:
+    """Return the match of an object that is as wanted."""
+    return Match(Likeness.EQUAL, object_id, reason, is_pending)
+
+
+def different(reason: str) -> Match:
+    """Return the match of an object that conflicts with the wanted one."""
+    return Match(Likeness.DIFFERENT, reason=reason)
+
+
+def unsure(reason: str) -> Match:
+    """Return the match for lists that cannot tell."""
+    return Match(Likeness.UNSURE, reason=reason)
+
+
+@attrs.frozen
+class NewObject:
+    """What a create made."""
+
+    id: str | None
+    """Its id, if the panel gives it one."""
+    is_pending: bool = False
+    """Whether the panel took the order and is still working on it."""
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What a step looks at to tell whether its object exists."""
+
+    snapshot: Snapshot
+    """What the panel's lists say."""
+    ids: Mapping[str, str | None]
+    """Object ids of the steps whose object is known to exist, by id of the step."""
+    doubtful: AbstractSet[str] = frozenset()
+    """Ids of steps that were sent and whose outcome is not known."""
+    settled: AbstractSet[str] = frozenset()
+    """Ids of steps whose object was there after an earlier run."""
+
+    def id_of(self, step: "Step") -> str:
+        """Return the object id of a step that others build on.
+
+        Raises:
+            KeyError: If its object is not known to exist.
+        """
+        object_id = self.ids[step.id]
+        if object_id is None:
+            raise KeyError(step.id)
+        return object_id
+
+
+@attrs.frozen(kw_only=True)
+class Step(abc.ABC):
+    """One object to bring into being. Equal steps make the same object."""
+
+    site: str
+    """Domain of the first site that needs it."""
+
+    kind: ClassVar[StepKind]
+    operation: ClassVar[str]
+    """Name of the operation that makes the object, such as `domains.create`."""
+    listing: ClassVar[Listing]
+    """The list that shows whether the object exists."""
+    password_needed: ClassVar[bool] = False
+    """Whether the object has a password."""
+    is_order: ClassVar[bool] = False
+    """Whether the panel goes on working after the call, so that the object can still fail."""
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError,)
+    """How the panel refuses a second object of the same name."""
+
+    @property
+    def id(self) -> str:
+        """Kind and natural key, such as `mailbox:info@example.com`; no two steps of a plan share it."""
+        return f"{self.kind}:{self.key}"
+
+    @property
+    def label(self) -> str:
+        """What people call the object, such as `mailbox info@example.com`."""
+        return f"{self.kind.label} {self.key}"
+
+    @property
+    @abc.abstractmethod
+    def key(self) -> str:
+        """Natural key: what identifies the object on the panel, in words an operator knows."""
+
+    @property
+    def password(self) -> str | None:
+        """The password the manifest gives, if any."""
+        return None
+
+    @property
+    def parents(self) -> tuple["Step", ...]:
+        """Steps whose objects must exist first, nearest first."""
+        return ()
+
+    @property
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the operation that are known beforehand and are not secret."""
+
+    @abc.abstractmethod
+    def match(self, view: View) -> Match:
+        """Compare what exists with what is wanted."""
+
+    @abc.abstractmethod
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Make the object with one call and return what the panel says of it.
+
+        Args:
+            panel: The panel.
+            view: What is known; holds the ids of the parents.
+            password: The password; empty for kinds without one.
+        """
+
+
+def shown(value: object) -> str:
+    """Return what a panel sent as a reason shows it: on one line, printable and short."""
+    return shorten(str(value), _SHOWN)
+
+
+def given(value: _T | None) -> _T | Unset:
+    """Return the value, or `UNSET` for None: the panel's default."""
+    return UNSET if value is None else value
+
+
+def without_none(**arguments: Any) -> dict[str, Any]:
+    """Return the arguments that are given."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def with_owner(key: str, owner: str) -> str:
+    """Return a natural key that two owners of a manifest have, with the one that is meant."""
+    return f"{key}{_OWNER_MARK}{owner}"
+
+
+def without_owner(key: str) -> str:
+    """Return a natural key without what `with_owner` added."""
+    return key.partition(_OWNER_MARK)[0]
+
+
+def spellings(name: str, owner: str) -> tuple[str, str]:
+    """Return what a panel may call an object that was asked for by a name, in lower case.
+
+    Guess: what it may put before is the account's user name and an underscore; that there is a prefix is in panel-facts
+    D.7 and D.9.
+    """
+    return name.lower(), f"{owner}_{name}".lower()

@@ -1,0 +1,86 @@
+"""The certificate of a site."""
+
+from typing import Any, Literal, cast
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.provision.objects.base import (
+    ABSENT,
+    Likeness,
+    Match,
+    NewObject,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    shown,
+    unsure,
+)
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.snapshot import Listing
+
+# One in these states is as good as none: it may be ordered anew.
+_SPENT = frozenset({"failed", "expired"})
+_PENDING = "pending"
+
+
+@attrs.frozen(kw_only=True)
+class CertificateStep(Step):
+    """Orders the certificate of a domain; the panel goes on issuing it for about a minute (panel-facts D.11)."""
+
+    kind = StepKind.CERTIFICATE
+    operation = "ssl.certificates.issue"
+    listing = Listing.CERTIFICATES
+    is_order = True
+
+    domain: DomainStep
+    type: str
+
+    @property
+    def key(self) -> str:
+        """The domain."""
+        return self.site
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Type and renewal."""
+        return {"type": self.type, "auto_renew": True}
+
+    def match(self, view: View) -> Match:
+        """Find a certificate of the domain that is in place or on its way."""
+        domain_id = view.ids.get(self.domain.id)
+        if domain_id is None:
+            return ABSENT
+        if view.snapshot.certificates is None:
+            # "There is no list of certificates" (panel-facts D.11): all there is, is whether the site has one.
+            domain = view.snapshot.domains_by_name.get(self.site)
+            if domain is not None and domain.ssl_enabled:
+                return equal(None, "the domain has a certificate")
+            return unsure("this panel does not list certificates, and an order takes about a minute")
+        spent: str | None = None
+        for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
+            status = (certificate.status or "").lower()
+            if status in _SPENT:
+                spent = status
+            elif certificate.type is not None and certificate.type != self.type:
+                return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
+            else:
+                return equal(certificate.id, is_pending=status == _PENDING)
+        return ABSENT if spent is None else Match(Likeness.ABSENT, reason=f"the certificate before it has {spent}")
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
+        """Order the certificate."""
+        certificate = await panel.ssl.certificates.issue(
+            domain_id=view.id_of(self.domain),
+            type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
+            auto_renew=True,
+        )
+        # Current panels answer an order with no more than that they took it.
+        return NewObject(certificate.id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)

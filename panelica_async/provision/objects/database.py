@@ -1,0 +1,155 @@
+"""The databases of a site and their users."""
+
+from typing import Any, Literal, cast
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.provision.manifest import Database, DatabaseUser
+from panelica_async.provision.objects.base import (
+    ABSENT,
+    Likeness,
+    Match,
+    NewObject,
+    Step,
+    StepKind,
+    View,
+    different,
+    equal,
+    spellings,
+    unsure,
+    with_owner,
+)
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.snapshot import Listing
+
+_USER_COUNTS = range(10_000)
+"""Numbers of users that a database may have; others tell nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseStep(Step):
+    """Creates a database, without users."""
+
+    kind = StepKind.DATABASE
+    operation = "databases.create"
+    listing = Listing.DATABASES
+
+    domain: DomainStep
+    database: Database
+    is_shared_name: bool = False
+    """Whether another owner in the manifest asks for the same name."""
+
+    @property
+    def key(self) -> str:
+        """Type and name, with the owner where two ask for the name."""
+        key = f"{self.database.type}/{self.database.name}"
+        return with_owner(key, self.domain.account.key) if self.is_shared_name else key
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Name and type."""
+        return {"name": self.database.name, "type": self.database.type}
+
+    def match(self, view: View) -> Match:
+        """Find the database by type and name and compare whose it is."""
+        for name in spellings(self.database.name, self.domain.account.key):
+            for database in view.snapshot.databases_by_name.get(name, ()):
+                if database.type is not None and database.type != self.database.type:
+                    continue
+                if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
+                    return different("a database of that name belongs to another site")
+                return equal(database.id)
+        return ABSENT
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
+        """Create the database."""
+        database = await panel.databases.create(
+            name=self.database.name,
+            type=cast("Literal['mysql', 'postgresql']", self.database.type),
+            domain_id=view.id_of(self.domain),
+        )
+        return NewObject(database.id)
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseUserStep(Step):
+    """Creates a user of a database. Panels count the users of a database, but do not list them by name."""
+
+    kind = StepKind.DATABASE_USER
+    operation = "databases.users.create"
+    listing = Listing.DATABASES
+    password_needed = True
+
+    database: DatabaseStep
+    user: DatabaseUser
+    previous: "DatabaseUserStep | None" = attrs.field(default=None, eq=False, repr=False)
+    """The user of the database before this one, which must be there first: the first becomes the primary one."""
+
+    @property
+    def key(self) -> str:
+        """Type and name of the database and name of the user."""
+        return self._key(self.user)
+
+    @property
+    def password(self) -> str | None:
+        """The user's password, if the manifest gives one."""
+        return self.user.password
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The database and what it needs, and the user before this one."""
+        previous = () if self.previous is None else (self.previous,)
+        return (self.database, *self.database.parents, *previous)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Name and privileges."""
+        return {"username": self.user.username, "privileges": self.user.privileges}
+
+    def match(self, view: View) -> Match:
+        """Tell from the number of users of the database, which is all that panels say."""
+        database_id = view.ids.get(self.database.id)
+        if database_id is None:
+            return ABSENT
+        row = view.snapshot.databases_by_id.get(database_id)
+        count = row.user_count if row and row.user_count in _USER_COUNTS else None
+        wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
+        if self.id in view.settled:
+            known = len(wanted & view.settled)
+            if count is not None and count < known:
+                # The number does not tell which of them are gone: the panel refuses to create those that are left.
+                return Match(Likeness.ABSENT, reason=f"{count} of {known} users of the database are left")
+            return unsure("the panel does not list the users of a database by name")
+        open_steps = wanted - view.ids.keys() - view.settled
+        if count is not None:
+            unexplained = count - len(wanted - open_steps)
+            doubtful = open_steps & view.doubtful
+            if unexplained >= len(open_steps):
+                return equal(None, f"told by the number of users, {count}; the panel does not list their names")
+            if unexplained <= 0:
+                return ABSENT
+            if unexplained == len(doubtful):
+                return equal(None, "told by the number of users") if self.id in doubtful else ABSENT
+            if unexplained < len(doubtful) and self.id not in doubtful:
+                return ABSENT
+        return unsure("the panel does not list the users of a database by name")
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the user."""
+        user = await panel.databases.users.create(
+            view.id_of(self.database),
+            username=self.user.username,
+            password=password,
+            privileges=self.user.privileges,
+            domain_id=view.id_of(self.database.domain),
+        )
+        return NewObject(user.id)
+
+    def _key(self, user: DatabaseUser) -> str:
+        return f"{self.database.key}:{user.username}"

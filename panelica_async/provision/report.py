@@ -1,0 +1,170 @@
+"""What became of the sites: outcomes at the end, events on the way."""
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from panelica_async.core.redaction import shorten
+from panelica_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    PanelicaError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ResponseError,
+)
+from panelica_async.provision.objects import Step
+
+FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
+"""Errors that every further call would meet too."""
+_MESSAGE_LENGTH: Final = 300
+UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
+"""What to do about a step whose outcome is uncertain."""
+NOT_SENT: Final = "cancelled before it was sent"
+"""Reason in the journal of a step that a run which was broken off did not come to send."""
+
+
+class StepStatus(enum.StrEnum):
+    """What became of a step in this run."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    """The object was there already, as wanted: made by an earlier run or by others."""
+    CONFLICT = "conflict"
+    """Something on the panel conflicts with it; nothing was sent."""
+    FAILED = "failed"
+    """The panel refused."""
+    UNKNOWN = "unknown"
+    """The call was sent, and whether the object is there could not be found out."""
+    SKIPPED = "skipped"
+    """Nothing was sent, because of another step or because the run was stopped."""
+
+
+class SiteStatus(enum.StrEnum):
+    """What became of a site in this run."""
+
+    DONE = "done"
+    """Everything is there, and at least one object was created by this run."""
+    EXISTS = "exists"
+    """Everything was there already."""
+    FAILED = "failed"
+    """Something is missing, and the reason says why."""
+    UNKNOWN = "unknown"
+    """Uncertain: of at least one object it could not be found out whether it is there."""
+    SKIPPED = "skipped"
+    """The run was stopped before the site was complete; `resume` goes on."""
+
+
+@attrs.frozen(kw_only=True)
+class StepOutcome:
+    """What became of one step."""
+
+    step: Step
+    status: StepStatus
+    object_id: str | None = None
+    """Id of the object, if it exists and has one."""
+    reason: str | None = None
+    """In words, for everything that is not simply created or there."""
+    hint: str | None = None
+    """What to do about it, if there is something to say."""
+    code: str | None = None
+    """Machine-readable code of the panel's error."""
+    request_id: str | None = None
+    """Id of the failed request, to quote to the panel's support."""
+    calls: int = 0
+    """Writes sent for it in this run."""
+    is_pending: bool = False
+    """Whether the object exists and the panel is still working on it, such as a certificate that was ordered."""
+    remark: str | None = None
+    """What an operator should know of an object that is there."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON-like data, without secrets."""
+        values = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in {"step", "is_pending"})
+        return {"kind": self.step.kind.value, "name": self.step.key} | values | {"pending": self.is_pending}
+
+
+@attrs.frozen(kw_only=True)
+class SiteOutcome:
+    """What became of one site."""
+
+    domain: str
+    status: SiteStatus
+    steps: tuple[StepOutcome, ...] = attrs.field(repr=False)
+    """Its steps that were looked at, in order; a shared account appears with each of its sites."""
+    reason: str | None = None
+    """In words, for sites that failed, are uncertain or were skipped."""
+    hint: str | None = None
+    """What to do about it, if there is something to say."""
+
+    @property
+    def calls(self) -> int:
+        """Writes sent for it in this run."""
+        return sum(step.calls for step in self.steps)
+
+    @classmethod
+    def of(cls, domain: str, steps: Sequence[StepOutcome], *, stopped: str | None = None) -> "SiteOutcome":
+        """Sum up the outcomes of a site's steps.
+
+        Args:
+            domain: The domain.
+            steps: What became of its steps.
+            stopped: Why the rest of its steps was not taken; None when all were looked at.
+        """
+        statuses = {step.status for step in steps}
+        if StepStatus.UNKNOWN in statuses:
+            status, worst = SiteStatus.UNKNOWN, {StepStatus.UNKNOWN}
+        elif statuses & {StepStatus.FAILED, StepStatus.CONFLICT}:
+            status, worst = SiteStatus.FAILED, {StepStatus.FAILED, StepStatus.CONFLICT}
+        elif stopped is not None:
+            return cls(domain=domain, status=SiteStatus.SKIPPED, steps=tuple(steps), reason=stopped)
+        else:
+            status = SiteStatus.DONE if StepStatus.CREATED in statuses else SiteStatus.EXISTS
+            return cls(domain=domain, status=status, steps=tuple(steps))
+        first, *others = [step for step in steps if step.status in worst]
+        more = f" (and {len(others)} more)" if others else ""
+        reason = f"{first.step.label}: {first.reason}{more}"
+        return cls(domain=domain, status=status, steps=tuple(steps), reason=reason, hint=first.hint)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON-like data, without secrets."""
+        return {
+            "domain": self.domain,
+            "status": self.status.value,
+            "reason": self.reason,
+            "hint": self.hint,
+            "calls": self.calls,
+            "steps": [step.to_dict() for step in self.steps],
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something happened in a run. Sent after each call and after each site."""
+
+    sites_done: int
+    """Sites that have an outcome."""
+    sites_total: int
+    calls_done: int
+    """Calls made so far, with the lists that were read for the plan."""
+    calls_expected: int
+    """Calls there will be in the end, as far as is known now."""
+    step: StepOutcome | None = None
+    """The step that was taken, if it was one."""
+    site: SiteOutcome | None = None
+    """The site that has its outcome now, if it was one."""
+
+
+def reason_of(error: PanelicaError) -> str:
+    """Return what an error says, in one short sentence without the request it belongs to.
+
+    What a web page says is left out: that it is one says enough.
+    """
+    message = shorten(error.message, _MESSAGE_LENGTH)
+    details = error.details if isinstance(error, ResponseError) and error.from_panel else None
+    if isinstance(details, str) and details and details not in error.message:
+        return f"{message} ({shorten(details)})"
+    return message

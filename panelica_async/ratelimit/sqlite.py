@@ -1,0 +1,127 @@
+"""Several processes, one host, no server: they share a quota through a file in the user's cache directory."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from panelica_async.core.private_files import private_directory
+from panelica_async.errors import ConfigurationError
+from panelica_async.ratelimit.ledger import Ledger
+from panelica_async.ratelimit.store import Claim, Request
+
+__all__ = ["HostCoordinator"]
+
+# Raised with every change of the tables, so that old and new versions of the package do not meet in one file.
+_FORMAT = 2
+
+
+class HostCoordinator:
+    """Shares a quota between all processes of this user on this host.
+
+    Each claim is one short transaction, done in a thread, for a disk can make any of them long. The coordinators of a
+    file in one process share thread and connection. One that was made before a fork can be used after it.
+
+    Args:
+        key: Names the quota: the API key, of which only a digest is kept.
+        directory: Where the file is; by default `panelica_async` in the user's cache directory.
+    """
+
+    def __init__(self, key: str, *, directory: str | os.PathLike[str] | None = None) -> None:
+        folder = _cache_directory() / "panelica_async" if directory is None else Path(directory)
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._path = folder / f"quota-v{_FORMAT}-{digest}.sqlite3"
+        self._file: _File | None = None
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Make the directory of the file, or make sure that only this user can write to it.
+
+        Not needed before a claim. It tells whether claims can work, before any limiter counts on them.
+
+        Raises:
+            ConfigurationError: It is not private to this user.
+            OSError: It cannot be made or written to.
+        """
+        folder = self._path.parent
+        private_directory(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "cannot be written", str(folder))
+
+    async def claim(self, request: Request) -> Claim:
+        """Take in what the member says, and give it places.
+
+        Raises:
+            sqlite3.Error: The file cannot be written, as on a full disk.
+            OSError: The file or its folder cannot be made.
+            ConfigurationError: The coordinator is closed, or the file or its folder is not this user's own.
+        """
+        if self._closed:
+            raise ConfigurationError("the coordinator of the rate limit is closed")
+        if self._file is None or self._file.process != os.getpid():
+            self._file = _File.of(self._path)
+        file = self._file
+        return await asyncio.get_running_loop().run_in_executor(file.thread, file.ledger.claim, request)
+
+    def close(self) -> None:
+        """Release the file; it is closed with the last coordinator of it in this process."""
+        self._closed = True
+        self._file = None
+
+
+class _File:
+    """The thread and the connection through which this process uses a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = os.getpid()
+        self.ledger = Ledger(path)
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panelica-quota")
+        self.finalizer: weakref.finalize[..., _File] = weakref.finalize(self, _close, self.thread, self.ledger)
+        self.finalizer.atexit = False  # the file is as good when the process just ends
+
+    @classmethod
+    def of(cls, path: Path) -> "_File":
+        """Return that of a path; it is closed when no coordinator has it any more."""
+        with _lock:
+            file = _files.get(path)
+            if file is None:
+                file = _files[path] = cls(path)
+            return file
+
+
+def _close(thread: ThreadPoolExecutor, ledger: Ledger) -> None:
+    thread.submit(ledger.close)
+    thread.shutdown(wait=False)
+
+
+_files: weakref.WeakValueDictionary[Path, _File] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+_inherited: list[_File] = []
+
+
+def _after_fork() -> None:
+    """Leave the parent's connections as they are: SQLite must not even close them here."""
+    global _lock  # noqa: PLW0603  another thread may have held it
+    _lock = threading.Lock()
+    for file in _files.values():
+        file.finalizer.detach()
+        _inherited.append(file)
+    _files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _cache_directory() -> Path:
+    """Return the user's cache directory by the habits of the system."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

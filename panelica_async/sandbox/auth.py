@@ -1,0 +1,171 @@
+"""API keys: what a key is, how it is made and found."""
+
+import ipaddress
+import json
+import secrets
+from collections.abc import Iterable
+
+import attrs
+
+from panelica_async.catalog import TIERS
+from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.scopes import is_scope
+from panelica_async.sandbox.seed import root_id
+from panelica_async.sandbox.store import Store, new_id
+
+ENVIRONMENTS = ("live", "test")
+
+_ROOT_KEY = "root_key_id"
+
+
+@attrs.frozen
+class Credentials:
+    """An API key with its secret."""
+
+    api_key: str
+    api_secret: str = attrs.field(repr=False)
+    key_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Key:
+    """An API key as the checks see it."""
+
+    id: str
+    user_id: str
+    name: str
+    api_key: str
+    api_secret: str = attrs.field(repr=False)
+    scopes: tuple[str, ...]
+    rate_limit_tier: str
+    ip_whitelist: tuple[str, ...]
+    revoked: bool
+    expires_at: int | None
+
+    def admits(self, address: str | None) -> bool:
+        """Tell whether the key may be used from an address; an empty whitelist admits all."""
+        if not self.ip_whitelist:
+            return True
+        return address is not None and any(
+            ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False) for entry in self.ip_whitelist
+        )
+
+
+def find_key(store: Store, api_key: str) -> Key | None:
+    """Return the key with this public half, or None."""
+    row = store.connection.execute("SELECT * FROM api_keys WHERE api_key = ?", (api_key,)).fetchone()
+    if row is None:
+        return None
+    return Key(
+        id=row["id"],
+        user_id=row["user_id"],
+        name=row["name"],
+        api_key=row["api_key"],
+        api_secret=row["api_secret"],
+        scopes=tuple(json.loads(row["scopes"])),
+        rate_limit_tier=row["rate_limit_tier"],
+        ip_whitelist=tuple(json.loads(row["ip_whitelist"])),
+        revoked=bool(row["revoked"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def create_key(
+    store: Store,
+    *,
+    user_id: str,
+    name: str,
+    scopes: Iterable[str],
+    tier: str,
+    ip_whitelist: Iterable[str] = (),
+    expires_at: int | None = None,
+    created_at: int | None = None,
+    environment: str = "live",
+    api_key: str | None = None,
+    api_secret: str | None = None,
+) -> Credentials:
+    """Add a key; halves that are not given are made up.
+
+    Raises:
+        ApiError: 400, a scope, the tier or an address is not one.
+    """
+    scopes, ip_whitelist = list(scopes), list(ip_whitelist)
+    check_grants(scopes, tier, ip_whitelist)
+    credentials = Credentials(
+        api_key or f"pk_{environment}_{secrets.token_hex(16)}", api_secret or new_secret(environment), new_id()
+    )
+    store.insert(
+        "api_key",
+        {
+            "id": credentials.key_id,
+            "user_id": user_id,
+            "name": name,
+            "api_key": credentials.api_key,
+            "api_secret": credentials.api_secret,
+            "scopes": scopes,
+            "rate_limit_tier": tier,
+            "ip_whitelist": ip_whitelist,
+            "expires_at": expires_at,
+            "created_at": store.now() if created_at is None else created_at,
+        },
+    )
+    return credentials
+
+
+def root_key(
+    store: Store,
+    *,
+    scopes: Iterable[str],
+    tier: str,
+    ip_whitelist: Iterable[str],
+    api_key: str | None,
+    api_secret: str | None,
+) -> Credentials:
+    """Return the key of the sandbox itself: the one the database has, with these rights, or a new one.
+
+    Raises:
+        ApiError: 400, a scope, the tier or an address is not one.
+    """
+    key_id = store.setting(_ROOT_KEY)
+    if key_id is None:
+        credentials = create_key(
+            store,
+            user_id=root_id(store),
+            name="Sandbox",
+            scopes=scopes,
+            tier=tier,
+            ip_whitelist=ip_whitelist,
+            api_key=api_key,
+            api_secret=api_secret,
+        )
+        store.set_setting(_ROOT_KEY, credentials.key_id)
+        return credentials
+    rights = {"scopes": list(scopes), "rate_limit_tier": tier, "ip_whitelist": list(ip_whitelist)}
+    check_grants(rights["scopes"], tier, rights["ip_whitelist"])
+    halves = {"api_key": api_key, "api_secret": api_secret}
+    store.update("api_key", key_id, {**rights, **{name: half for name, half in halves.items() if half is not None}})
+    row = store.connection.execute("SELECT api_key, api_secret FROM api_keys WHERE id = ?", (key_id,)).fetchone()
+    return Credentials(row["api_key"], row["api_secret"], key_id)
+
+
+def check_grants(scopes: Iterable[str], tier: str, ip_whitelist: Iterable[str]) -> None:
+    """Refuse what a key cannot have.
+
+    Raises:
+        ApiError: 400, a scope, the tier or an address is not one.
+    """
+    for scope in scopes:
+        if not is_scope(scope):
+            raise bad_request(f"scopes: {scope!r} is not a scope, such as dns:read or dns:*")
+    if tier not in TIERS:
+        raise bad_request(f"rate_limit_tier: {tier!r} is not one of {', '.join(TIERS)}")
+    for address in ip_whitelist:
+        try:
+            ipaddress.ip_network(address, strict=False)
+        except ValueError:
+            raise bad_request(f"ip_whitelist: {address!r} is neither an address nor a network") from None
+
+
+def new_secret(environment: str) -> str:
+    """Return a new secret half, `sk_live_…` or `sk_test_…`."""
+    return f"sk_{environment}_{secrets.token_hex(24)}"

@@ -1,0 +1,74 @@
+"""The file tree: homes of accounts, directories of domains, and where a path belongs."""
+
+import posixpath
+
+from panelica_async.sandbox.messages import bad_request, forbidden
+from panelica_async.sandbox.store import Row, Store
+
+DIRECTORY_PERMISSIONS = "0755"
+FILE_PERMISSIONS = "0644"
+
+
+def home_of(username: str) -> str:
+    """Return the home: "/home/USERNAME" (panel-facts D.13)."""
+    return f"/home/{username}"
+
+
+def document_root_of(username: str, domain: str) -> str:
+    """Return the directory the web server serves, as in the reference's examples."""
+    return f"{home_of(username)}/{domain}/public_html"
+
+
+def make_home(store: Store, account_id: str, username: str) -> None:
+    """Make the home of a new account."""
+    make_directory(store, home_of(username), account_id=account_id, parent=None)
+
+
+def make_site(store: Store, account_id: str, domain_id: str, document_root: str) -> None:
+    """Make the directories of a new domain."""
+    site = posixpath.dirname(document_root)
+    make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=posixpath.dirname(site))
+    make_directory(store, document_root, account_id=account_id, domain_id=domain_id, parent=site)
+
+
+def make_directory(
+    store: Store, path: str, *, account_id: str, parent: str | None, domain_id: str | None = None
+) -> None:
+    """Add a directory to the tree."""
+    store.insert(
+        "file",
+        {
+            "path": path,
+            "parent": parent,
+            "name": posixpath.basename(path),
+            "type": "directory",
+            "permissions": DIRECTORY_PERMISSIONS,
+            "account_id": account_id,
+            "domain_id": domain_id,
+            "modified_at": store.now(),
+        },
+    )
+
+
+def absolute(path: str) -> str:
+    """Return a path without dots and double slashes.
+
+    Raises:
+        ApiError: 400, it is not absolute.
+    """
+    if not path.startswith("/"):
+        raise bad_request("path: must be absolute")
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def owner_of(store: Store, path: str) -> Row:
+    """Return the account in whose home a path from `absolute` is.
+
+    Raises:
+        ApiError: 403, it is in nobody's home: "a path outside the account's home answers 403" (panel-facts D.13).
+    """
+    _, top, username, *_ = [*path.split("/"), "", ""]
+    owner = store.find("owner", username, key="username") if top == "home" else None
+    if owner is None:
+        raise forbidden("the path is outside the homes of the accounts", message="Path outside home")
+    return owner

@@ -1,0 +1,41 @@
+"""What the operations do, one module a resource."""
+
+from panelica_async.sandbox.handlers import (
+    accounts,
+    api_keys,
+    backups,
+    bandwidth,
+    cloudflare,
+    databases,
+    dns,
+    domains,
+    email,
+    files,
+    ftp,
+    plans,
+    server,
+    ssl,
+    utility,
+    webhooks,
+)
+from panelica_async.sandbox.handlers.base import BEHAVIOURS
+
+__all__ = [
+    "BEHAVIOURS",
+    "accounts",
+    "api_keys",
+    "backups",
+    "bandwidth",
+    "cloudflare",
+    "databases",
+    "dns",
+    "domains",
+    "email",
+    "files",
+    "ftp",
+    "plans",
+    "server",
+    "ssl",
+    "utility",
+    "webhooks",
+]

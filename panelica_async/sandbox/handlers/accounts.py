@@ -1,0 +1,101 @@
+"""Accounts. Guesses: a taken e-mail address is 409 like every duplicate; root itself cannot be suspended or deleted."""
+
+from typing import Any
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.filesystem import make_home
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.messages import forbidden
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import Row, new_id
+
+_ROLES = ("USER", "RESELLER", "ADMIN")
+
+
+@handles("accounts.list")
+def list_accounts(call: Call) -> Reply:
+    """Everybody, root and other administrators included."""
+    return Reply(rows(call, "account"))
+
+
+@handles("accounts.get")
+def get(call: Call) -> Reply:
+    """One account."""
+    return Reply(call.store.get("account", call.path["id"]))
+
+
+@handles("accounts.create")
+def create(call: Call) -> Reply:
+    """Adds the account and its home."""
+    rules.password(call.body["password"])
+    account_id, username = new_id(), rules.username(call.body["username"])
+    row = {
+        "id": account_id,
+        "username": username,
+        "role": "USER",
+        "created_at": call.now,
+        **_changes(call),
+    }
+    call.store.insert("account", row)
+    make_home(call.store, account_id, username)
+    account = call.store.get("account", account_id)
+    emit(call.store, "user.created", account)
+    return Reply(account)
+
+
+@handles("accounts.update")
+def update(call: Call) -> Reply:
+    """The user name stays; a new plan counts at once."""
+    account_id = call.path["id"]
+    call.store.get("account", account_id)
+    call.store.update("account", account_id, _changes(call))
+    return Reply(call.store.get("account", account_id))
+
+
+@handles("accounts.delete")
+def delete(call: Call) -> Reply:
+    """Everything the account owns goes with it."""
+    account = _not_root(call)
+    domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
+    call.store.delete("account", account["id"])
+    for domain in domains:
+        emit(call.store, "domain.deleted", domain)
+    emit(call.store, "user.deleted", account)
+    return Reply()
+
+
+@handles("accounts.suspend")
+def suspend(call: Call) -> Reply:
+    """Its domains are suspended as long as it is."""
+    account = _not_root(call)
+    call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
+    return accepted("Account suspended")
+
+
+@handles("accounts.unsuspend")
+def unsuspend(call: Call) -> Reply:
+    """Brings back the domains that were not suspended on their own."""
+    account = call.store.get("account", call.path["id"])
+    call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
+    return accepted("Account unsuspended")
+
+
+def _changes(call: Call) -> dict[str, Any]:
+    """Return the columns that create and update have in common."""
+    changes = call.given("email", "full_name", "plan_id")
+    if "email" in changes:
+        rules.email(changes["email"])
+    if "plan_id" in changes:
+        call.store.get("plan", changes["plan_id"])
+    if "role" in call.body:
+        # "Roles and statuses vary in case" (panel-facts B.3).
+        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
+    return changes
+
+
+def _not_root(call: Call) -> Row:
+    account = call.store.get("account", call.path["id"])
+    if account["role"] == "ROOT":
+        raise forbidden("the account root belongs to the panel")
+    return account

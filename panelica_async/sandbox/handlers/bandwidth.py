@@ -1,0 +1,32 @@
+"""Traffic of the sites. Guess: months are the only period there is."""
+
+from typing import Any
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.traffic import month_of, traffic
+
+# The calendar of the standard library begins here.
+_FIRST_MONTH = "0001-01"
+
+
+@handles("bandwidth.get")
+def get(call: Call) -> Reply:
+    """Traffic of every site in a month, the present one unless given."""
+    rules.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
+    month = call.query.get("month", month_of(call.now))
+    if month < _FIRST_MONTH:
+        raise bad_request(f"month: must be {_FIRST_MONTH} or later")
+    domains: list[dict[str, Any]] = []
+    for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
+        received, sent = traffic(row["domain"], row["created_at"], month, call.now)
+        domains.append({"domain": row["domain"], "bytes_in": received, "bytes_out": sent})
+    return Reply(
+        {
+            "total_bytes_in": sum(domain["bytes_in"] for domain in domains),
+            "total_bytes_out": sum(domain["bytes_out"] for domain in domains),
+            "period": month,
+            "domains": domains,
+        }
+    )

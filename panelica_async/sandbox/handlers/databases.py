@@ -1,0 +1,72 @@
+"""Databases and their users. Guesses: no prefix before names; a name is taken once for each type of server."""
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.ownership import domain_with_room
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import new_id
+
+_DEFAULT_TYPE = "mysql"
+_DEFAULT_PRIVILEGES = "ALL"
+
+
+@handles("databases.list")
+def list_databases(call: Call) -> Reply:
+    """All databases, or those of one domain."""
+    return Reply(rows(call, "database"))
+
+
+@handles("databases.create")
+def create(call: Call) -> Reply:
+    """Adds the database, and its first user when one is given."""
+    domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
+    database_id = new_id()
+    call.store.insert(
+        "database",
+        {
+            "id": database_id,
+            "name": rules.database_name(call.body["name"], "name"),
+            "type": call.body.get("type", _DEFAULT_TYPE),
+            "domain_id": domain["id"],
+            "created_at": call.now,
+        },
+    )
+    if "username" in call.body or "password" in call.body:
+        _add_user(call, database_id)
+    return Reply(call.store.get("database", database_id))
+
+
+@handles("databases.delete")
+def delete(call: Call) -> Reply:
+    """The users of the database go with it."""
+    call.store.delete("database", call.path["id"])
+    return Reply()
+
+
+@handles("databases.users.create")
+def create_user(call: Call) -> Reply:
+    """Adds a user to a database."""
+    database = call.store.get("database", call.path["db_id"])
+    return Reply(call.store.get("database_user", _add_user(call, database["id"])))
+
+
+def _add_user(call: Call, database_id: str) -> str:
+    """Add the user that the body describes; the first of a database is its primary one."""
+    for field in ("username", "password"):
+        if field not in call.body:
+            raise bad_request(f"{field} is required")
+    rules.password(call.body["password"])
+    user_id = new_id()
+    call.store.insert(
+        "database_user",
+        {
+            "id": user_id,
+            "database_id": database_id,
+            "username": rules.database_name(call.body["username"], "username"),
+            "privileges": call.body.get("privileges", _DEFAULT_PRIVILEGES),
+            "is_primary": call.store.get("database", database_id)["user_count"] == 0,
+            "created_at": call.now,
+        },
+    )
+    return user_id

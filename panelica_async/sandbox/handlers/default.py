@@ -1,0 +1,189 @@
+"""What operations do that have no behaviour of their own: what is created is listed, found, changed and deleted.
+
+An object belongs to the concrete path of its collection, such as `/v1/domains/<id>/redirects`, and holds the fields of
+its body. An operation that is neither on a collection nor on one of its objects answers with its example.
+
+Guesses throughout: which endpoints belong together is read from their paths.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from panelica_async.sandbox.examples import example_reply, instance
+from panelica_async.sandbox.handlers.base import Call, Reply
+from panelica_async.sandbox.messages import bad_request, conflict, not_found
+from panelica_async.sandbox.pages import DEFAULT_LIMIT
+from panelica_async.sandbox.store import Row, new_id, timestamp
+
+_TIMES_OF_CREATION = frozenset({"created_at", "updated_at"})
+_PAGING = frozenset({"page", "limit", "sort", "order"})
+
+
+def default(call: Call) -> Reply:
+    """Carry out an operation by the shape of its path.
+
+    Raises:
+        ApiError: 404, there is no such object; 409, one with the same natural key is there already.
+    """
+    endpoint, path = call.endpoint, call.concrete_path
+    if endpoint.path.endswith("}"):
+        return _on_object(call, *path.rsplit("/", 1))
+    methods = call.document.methods_at(endpoint.path)
+    if endpoint.item and "POST" in methods:
+        return _list(call, path)
+    if endpoint.method == "POST" and "GET" in methods and methods["GET"].item:
+        return _create(call, path)
+    if endpoint.reply is not None and not endpoint.item and methods.keys() & {"PUT", "PATCH"}:
+        return _on_setting(call, path)
+    return _act(call, path)
+
+
+def _create(call: Call, collection: str) -> Reply:
+    objects = _objects(call, collection)
+    key = call.endpoint.natural_key
+    if key and any(all(row.get(name) == call.body.get(name) for name in key) for row in objects):
+        raise conflict(call.endpoint.tag or "object", f"{key[0]}={call.body.get(key[0])}")
+    row = _new_row(call)
+    identity = str(row.get(_identity_field(call, call.endpoint.path), "")) or new_id()
+    call.store.execute(
+        "INSERT INTO objects (collection, id, data) VALUES (?, ?, ?)", collection, identity, json.dumps(row)
+    )
+    return Reply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
+
+
+def _new_row(call: Call) -> Row:
+    """Make an object from the body and the path; what neither says is made up as the schema asks."""
+    fields, required = _fields(call)
+    row = _shown(call, call.body)
+    for name, schema in fields.items():
+        if name in row:
+            continue
+        if name == _identity_field(call, call.endpoint.path):
+            row[name] = new_id()
+        elif name in call.path:
+            row[name] = call.path[name]
+        elif name in _TIMES_OF_CREATION:
+            row[name] = timestamp(call.now)
+        elif name in required:
+            row[name] = instance(call.document, schema)
+    return row
+
+
+def _fields(call: Call) -> tuple[dict[str, Any], set[str]]:
+    """Return the fields of an object by name, in its own reply and in the list, and the names that are required."""
+    collection = call.endpoint.path.rsplit("/{", 1)[0] if call.endpoint.path.endswith("}") else call.endpoint.path
+    listing = call.document.methods_at(collection).get("GET", call.endpoint)
+    schemas = (listing.item, call.document.resolve(call.endpoint.reply or {}))
+    fields = {name: schema for one in schemas for name, schema in one.get("properties", {}).items()}
+    return fields, {name for one in schemas for name in one.get("required", ())}
+
+
+def _shown(call: Call, body: Mapping[str, Any]) -> Row:
+    """Return the fields of a body that a reply shows: a password is none of them."""
+    fields, _ = _fields(call)
+    return {name: value for name, value in body.items() if name in fields}
+
+
+def _list(call: Call, collection: str) -> Reply:
+    filters = {name: value for name, value in call.query.items() if name not in _PAGING}
+    found = [
+        row
+        for row in _objects(call, collection)
+        if all(row.get(name) == value for name, value in filters.items() if name in row)
+    ]
+    if (field := call.query.get("sort", "created_at")) != "created_at":
+        if found and not any(field in row for row in found):
+            raise bad_request("sort: there is no such field")
+        found.sort(key=lambda row: (row.get(field) is not None, str(row.get(field))))
+    if call.query.get("order") == "desc":
+        found.reverse()
+    page = call.query.get("page", 1)
+    limit = call.query.get("limit", DEFAULT_LIMIT if "page" in call.query else max(len(found), 1))
+    rows = found[(page - 1) * limit : page * limit]
+    described = call.document.resolve(call.endpoint.reply or {}).get("properties", {})
+    if "data" not in described:
+        return Reply(rows)
+    numbers = {"total": len(found), "page": page, "limit": limit}
+    return Reply({"data": rows, **{name: number for name, number in numbers.items() if name in described}})
+
+
+def _on_object(call: Call, collection: str, identity: str) -> Reply:
+    """Return, change or delete one object of a collection that can be added to; else answer with the example."""
+    methods = call.document.methods_at(call.endpoint.path.rsplit("/", 1)[0])
+    if "POST" not in methods:
+        return Reply(example_reply(call.document, call.endpoint))
+    row = _object(call, collection, identity)
+    if call.endpoint.method == "DELETE":
+        call.store.execute("DELETE FROM objects WHERE collection = ? AND id = ?", collection, identity)
+        # What is below an object goes with it.
+        below = f"{collection}/{identity}/"
+        call.store.execute("DELETE FROM objects WHERE substr(collection, 1, ?) = ?", len(below), below)
+    elif call.endpoint.method in {"PUT", "PATCH"}:
+        row = {**row, **_shown(call, call.body)}
+        call.store.execute(
+            "UPDATE objects SET data = ? WHERE collection = ? AND id = ?", json.dumps(row), collection, identity
+        )
+    if call.endpoint.reply is None:
+        return Reply()
+    return Reply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
+
+
+def _on_setting(call: Call, path: str) -> Reply:
+    """Return or change the one object that a path stands for, which begins as the example says."""
+    first = call.document.methods_at(call.endpoint.path).get("GET", call.endpoint)
+    stored = _find(call, path, "")
+    row = stored if stored is not None else example_reply(call.document, first)
+    if call.endpoint.method != "GET" and isinstance(row, dict):
+        row = {**row, **call.body}
+        call.store.execute(
+            "INSERT OR REPLACE INTO objects (collection, id, data) VALUES (?, '', ?)", path, json.dumps(row)
+        )
+    return Reply(row if isinstance(row, list) or _shows(call, row) else example_reply(call.document, call.endpoint))
+
+
+def _act(call: Call, path: str) -> Reply:
+    """Answer an action, such as `/v1/cron-jobs/<id>/run`, on an object that must be there."""
+    segments, concrete = call.endpoint.path.split("/"), path.split("/")
+    if len(segments) > 2 and segments[-2].startswith("{"):
+        methods = call.document.methods_at("/".join(segments[:-2]))
+        if "POST" in methods and not call.has_behaviour(methods["POST"].operation):
+            row = _object(call, "/".join(concrete[:-2]), concrete[-2])
+            if _shows(call, row):
+                return Reply(row)
+    return Reply(example_reply(call.document, call.endpoint))
+
+
+def _shows(call: Call, row: Mapping[str, Any]) -> bool:
+    """Return whether the reply of an operation is such an object, not an acknowledgement."""
+    schema = call.document.resolve(call.endpoint.reply or {})
+    return set(schema.get("required", ())) <= row.keys() and bool(set(schema.get("properties", ())) & row.keys())
+
+
+def _identity_field(call: Call, collection: str) -> str:
+    """Return the field that holds what stands for an object in its path."""
+    prefix = f"{collection}/{{"
+    for endpoint in call.document.endpoints:
+        if endpoint.path.startswith(prefix) and endpoint.path.endswith("}") and "/" not in endpoint.path[len(prefix) :]:
+            name = endpoint.path[len(prefix) : -1]
+            listed = call.document.methods_at(collection)["GET"].item.get("properties", {})
+            return name if name in listed else "id"
+    return "id"
+
+
+def _object(call: Call, collection: str, identity: str) -> Row:
+    row = _find(call, collection, identity)
+    if row is None:
+        raise not_found(call.endpoint.tag or "object", identity)
+    return row
+
+
+def _find(call: Call, collection: str, identity: str) -> Row | None:
+    sql = "SELECT data FROM objects WHERE collection = ? AND id = ?"
+    data = call.store.value(sql, collection, identity)
+    return None if data is None else dict(json.loads(data))
+
+
+def _objects(call: Call, collection: str) -> list[Row]:
+    sql = "SELECT data FROM objects WHERE collection = ? ORDER BY rowid"
+    return [json.loads(row["data"]) for row in call.store.connection.execute(sql, (collection,))]

@@ -1,0 +1,78 @@
+"""DNS records. Guesses: a new zone holds the name servers only; one hour for `ttl`, 10 for `priority` unless given.
+
+The reference's own example uses a private address, so those are accepted.
+"""
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.messages import not_found
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.seed import NAME_SERVERS
+from panelica_async.sandbox.store import Row, Store, new_id
+
+# "`ttl?` (W 3600), `priority` for MX and SRV (P default 10)" (panel-facts D.6).
+_TTL = 3600
+_PRIORITY = 10
+_WITH_PRIORITY = frozenset({"MX", "SRV"})
+
+
+def add_default_records(store: Store, zone_id: str) -> None:
+    """Add the records a new zone has."""
+    for server in NAME_SERVERS:
+        _add(store, zone_id, {"name": "@", "type": "NS", "content": server})
+
+
+@handles("dns.records.list")
+def list_records(call: Call) -> Reply:
+    """The records of one zone."""
+    return Reply(rows(call, "dns_record", {"zone_id": _zone(call)}))
+
+
+@handles("dns.records.create")
+def create(call: Call) -> Reply:
+    """The same name, type and content twice is 409."""
+    zone_id = _zone(call)
+    rules.record_content(call.body["type"], call.body["content"])
+    record_id = _add(call.store, zone_id, call.given("name", "type", "content", "ttl", "priority"))
+    return Reply(call.store.get("dns_record", record_id))
+
+
+@handles("dns.records.update")
+def update(call: Call) -> Reply:
+    """The type stays."""
+    record = _record(call)
+    changes = call.given("name", "content", "ttl", "priority")
+    rules.record_content(record["type"], str(changes.get("content", record["content"])))
+    if record["type"] not in _WITH_PRIORITY:
+        changes.pop("priority", None)
+    call.store.update("dns_record", record["id"], changes)
+    return Reply(call.store.get("dns_record", record["id"]))
+
+
+@handles("dns.records.delete")
+def delete(call: Call) -> Reply:
+    """Removes one record of its zone."""
+    call.store.delete("dns_record", _record(call)["id"])
+    return Reply()
+
+
+def _zone(call: Call) -> str:
+    """Return the id of the zone, which is that of its domain."""
+    zone_id = call.path["zone_id"]
+    if call.store.find("domain", zone_id) is None:
+        raise not_found("zone", zone_id)
+    return zone_id
+
+
+def _record(call: Call) -> Row:
+    record = call.store.get("dns_record", call.path["record_id"])
+    if record["zone_id"] != _zone(call):
+        raise not_found("dns_record", record["id"])
+    return record
+
+
+def _add(store: Store, zone_id: str, values: Row) -> str:
+    record_id = new_id()
+    priority = values.get("priority", _PRIORITY) if values["type"] in _WITH_PRIORITY else None
+    store.insert("dns_record", {"id": record_id, "zone_id": zone_id, "ttl": _TTL, **values, "priority": priority})
+    return record_id

@@ -1,0 +1,41 @@
+"""Mailboxes. Guess: 1,024 MB unless a size is given; addresses in lower case."""
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.ownership import domain_with_room
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import new_id
+
+_QUOTA_MB = 1024
+
+
+@handles("email.accounts.list")
+def list_mailboxes(call: Call) -> Reply:
+    """All mailboxes, or those of one domain."""
+    return Reply(rows(call, "email_account"))
+
+
+@handles("email.accounts.create")
+def create(call: Call) -> Reply:
+    """The same address twice is 409."""
+    domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
+    rules.password(call.body["password"])
+    mailbox_id = new_id()
+    call.store.insert(
+        "email_account",
+        {
+            "id": mailbox_id,
+            "email": f"{rules.local_part(call.body['local_part']).lower()}@{domain['domain']}",
+            "domain_id": domain["id"],
+            "quota_mb": call.body.get("quota_mb", _QUOTA_MB),
+            "created_at": call.now,
+        },
+    )
+    return Reply(call.store.get("email_account", mailbox_id))
+
+
+@handles("email.accounts.delete")
+def delete(call: Call) -> Reply:
+    """Removes the mailbox."""
+    call.store.delete("email_account", call.path["id"])
+    return Reply()

@@ -1,0 +1,85 @@
+"""Files. Guesses: writing makes the file when its directory exists; homes and document roots cannot be deleted.
+
+`user_id`, which current panels need, is let through and not looked at: the path tells whose file it is.
+"""
+
+import posixpath
+
+from panelica_async.sandbox.filesystem import FILE_PERMISSIONS, absolute, home_of, owner_of
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.messages import bad_request, forbidden, not_found
+from panelica_async.sandbox.pages import rows
+
+
+@handles("files.list")
+def list_directory(call: Call) -> Reply:
+    """What is in a directory, without what is deeper down."""
+    path = _path(call)
+    if _type(call, path) != "directory":
+        raise bad_request("path: is not a directory")
+    return Reply(rows(call, "file", {"_parent": path}))
+
+
+@handles("files.read")
+def read(call: Call) -> Reply:
+    """The text of a file."""
+    path = _path(call)
+    if _type(call, path) != "file":
+        raise bad_request("path: is a directory")
+    return Reply({"path": path, "content": call.store.value("SELECT content FROM files WHERE path = ?", path)})
+
+
+@handles("files.write")
+def write(call: Call) -> Reply:
+    """Makes the file or replaces its text."""
+    path = absolute(call.body["path"])
+    owner = owner_of(call.store, path)
+    parent = posixpath.dirname(path)
+    if path == home_of(owner["username"]) or _type(call, parent) != "directory":
+        raise bad_request("path: is not a file in a directory")
+    content = call.body["content"]
+    written = call.store.execute(
+        "INSERT INTO files (path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at)"
+        " SELECT ?, path, ?, 'file', ?, ?, ?, account_id, domain_id, ? FROM files WHERE path = ?"
+        " ON CONFLICT (path) DO UPDATE SET"
+        " content = excluded.content, size = excluded.size, modified_at = excluded.modified_at WHERE type = 'file'",
+        path,
+        posixpath.basename(path),
+        content,
+        len(content.encode()),
+        FILE_PERMISSIONS,
+        call.now,
+        parent,
+    )
+    if not written:
+        raise bad_request("path: is a directory")
+    return accepted("File written")
+
+
+@handles("files.delete")
+def delete(call: Call) -> Reply:
+    """A directory goes with all that is in it."""
+    path = _path(call)
+    if path == home_of(owner_of(call.store, path)["username"]) or _holds_document_root(call, path):
+        raise forbidden("homes and document roots stay")
+    call.store.delete("file", path, key="path")
+    return Reply()
+
+
+def _path(call: Call) -> str:
+    """Return the path of the query, which is in somebody's home."""
+    path = absolute(call.query["path"])
+    owner_of(call.store, path)
+    return path
+
+
+def _holds_document_root(call: Call, path: str) -> bool:
+    sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
+    return bool(call.store.value(sql, f"{path}/", f"{path}/"))
+
+
+def _type(call: Call, path: str) -> str:
+    kind = call.store.value("SELECT type FROM files WHERE path = ?", path)
+    if kind is None:
+        raise not_found("file", path)
+    return str(kind)

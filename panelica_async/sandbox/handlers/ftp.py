@@ -1,0 +1,59 @@
+"""FTP users. Guesses: no prefix before names; the document root unless a directory is given, which need not exist."""
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.filesystem import absolute, owner_of
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.messages import forbidden
+from panelica_async.sandbox.ownership import domain_with_room
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import Row, new_id
+
+# "`quota_mb` (0 unlimited)" (panel-facts D.9).
+_QUOTA_MB = 0
+
+
+@handles("ftp.accounts.list")
+def list_ftp_accounts(call: Call) -> Reply:
+    """All FTP users."""
+    return Reply(rows(call, "ftp_account"))
+
+
+@handles("ftp.accounts.create")
+def create(call: Call) -> Reply:
+    """The same name twice is 409, whatever the domain."""
+    domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
+    rules.password(call.body["password"])
+    ftp_id = new_id()
+    call.store.insert(
+        "ftp_account",
+        {
+            "id": ftp_id,
+            "username": rules.ftp_name(call.body["username"]),
+            "domain_id": domain["id"],
+            "home_directory": _home_directory(call, domain),
+            "quota_mb": call.body.get("quota_mb", _QUOTA_MB),
+            "created_at": call.now,
+        },
+    )
+    return Reply(call.store.get("ftp_account", ftp_id))
+
+
+@handles("ftp.accounts.delete")
+def delete(call: Call) -> Reply:
+    """Removes the FTP user and none of its files."""
+    call.store.delete("ftp_account", call.path["id"])
+    return Reply()
+
+
+def _home_directory(call: Call, domain: Row) -> str:
+    """Return where the user is confined to: a full path, or one below the home of the domain's owner.
+
+    "P `home_directory` "/example.com" (under the account home)" (panel-facts D.9).
+    """
+    path = absolute(call.body.get("home_directory", domain["document_root"]))
+    if not f"{path}/".startswith("/home/"):
+        owner = call.store.get("owner", domain["user_id"])
+        path = f"/home/{owner['username']}{path}"
+    if owner_of(call.store, path)["id"] != domain["user_id"]:
+        raise forbidden("home_directory is in the home of another account", message="Path outside home")
+    return path

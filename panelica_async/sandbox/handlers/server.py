@@ -1,0 +1,82 @@
+"""The server and its services. Guesses: the machine of the reference's example; pids count up."""
+
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.seed import HOSTNAME
+from panelica_async.sandbox.store import Row
+
+_DISK_GB = 500
+_BASE_DISK_GB = 125
+
+
+@handles("server.status")
+def status(call: Call) -> Reply:
+    """Memory follows the running services, disk space the files."""
+    running = call.store.value("SELECT count(*) FROM services WHERE status = 'running'")
+    memory_mb = 4096 + 128 * running
+    disk_gb = _BASE_DISK_GB + call.store.value("SELECT coalesce(sum(size), 0) FROM files") / 1024**3
+    return Reply(
+        {
+            "status": "online",
+            "hostname": HOSTNAME,
+            "os": "Ubuntu 24.04.3 LTS",
+            "kernel": "6.8.0-101-generic",
+            "uptime_seconds": call.now - int(call.store.setting("booted_at") or call.now),
+            "cpu": {"model": "Intel Xeon E-2288G", "cores": 8, "usage_percent": 0.5 * running},
+            "memory": {"total_mb": 32768, "used_mb": memory_mb, "usage_percent": round(memory_mb / 327.68, 1)},
+            "disk": {
+                "total_gb": _DISK_GB,
+                "used_gb": round(disk_gb, 3),
+                "usage_percent": round(disk_gb / _DISK_GB * 100, 1),
+            },
+            "load_average": [0.45, 0.52, 0.48],
+        }
+    )
+
+
+@handles("server.services.list")
+def list_services(call: Call) -> Reply:
+    """All services, running or not."""
+    return Reply(rows(call, "service"))
+
+
+@handles("server.services.start")
+def start(call: Call) -> Reply:
+    """A running service keeps running."""
+    service = _service(call)
+    if service["status"] != "running":
+        _start(call)
+    return accepted(f"{service['display_name']} is running")
+
+
+@handles("server.services.stop")
+def stop(call: Call) -> Reply:
+    """A stopped service has neither pid nor uptime."""
+    service = _service(call)
+    call.store.execute(
+        "UPDATE services SET status = 'stopped', pid = NULL, started_at = NULL WHERE name = ?", service["name"]
+    )
+    return accepted(f"{service['display_name']} is stopped")
+
+
+@handles("server.services.restart")
+def restart(call: Call) -> Reply:
+    """The service runs with a new pid, whether it ran before or not."""
+    service = _service(call)
+    _start(call)
+    return accepted(f"{service['display_name']} restarted")
+
+
+def _service(call: Call) -> Row:
+    return call.store.get("service", call.path["name"], key="name")
+
+
+def _start(call: Call) -> None:
+    pid = int(call.store.setting("last_pid") or 2000) + 1
+    call.store.set_setting("last_pid", str(pid))
+    call.store.execute(
+        "UPDATE services SET status = 'running', pid = ?, started_at = ? WHERE name = ?",
+        pid,
+        call.now,
+        call.path["name"],
+    )

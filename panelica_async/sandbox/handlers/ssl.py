@@ -1,0 +1,69 @@
+"""Certificates. One a domain: ordering a second is 409 unless the first has expired.
+
+Guesses: an order takes 60 s ("then runs about a minute in the background", panel-facts D.11), one that is
+self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
+"""
+
+from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.store import Row, Store, new_id
+
+TYPES = ("lets_encrypt", "self_signed", "custom")
+
+_DAY = 86400
+_SECONDS = {"lets_encrypt": 60, "self_signed": 0, "custom": 0}
+_LIFETIME = {"lets_encrypt": 90 * _DAY, "self_signed": 365 * _DAY, "custom": 365 * _DAY}
+_ISSUERS = {"lets_encrypt": "Let's Encrypt", "self_signed": "Self-signed", "custom": "Custom"}
+
+
+def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bool) -> Row:
+    """Start issuing a certificate for a domain and return it.
+
+    Raises:
+        ApiError: 409, the domain has one.
+    """
+    now = store.now()
+    store.execute("DELETE FROM certificates WHERE domain_id = ? AND expires_at <= ?", domain_id, now)
+    certificate_id = new_id()
+    store.insert(
+        "certificate",
+        {
+            "id": certificate_id,
+            "domain_id": domain_id,
+            "type": kind,
+            "issuer": _ISSUERS[kind],
+            "auto_renew": auto_renew,
+            "created_at": now,
+            "ready_at": now + _SECONDS[kind],
+            "valid_from": now + _SECONDS[kind],
+            "expires_at": now + _LIFETIME[kind],
+        },
+    )
+    return store.get("certificate", certificate_id)
+
+
+@handles("ssl.certificates.list")
+def list_certificates(call: Call) -> Reply:
+    """All certificates, each in its state at this moment."""
+    return Reply(rows(call, "certificate"))
+
+
+@handles("ssl.certificates.issue")
+def issue(call: Call) -> Reply:
+    """The certificate is pending until the panel's clock says it is done."""
+    domain = call.store.get("domain", call.body["domain_id"])
+    kind = call.body.get("type", TYPES[0])
+    return Reply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
+
+
+@handles("ssl.certificates.renew")
+def renew(call: Call) -> Reply:
+    """The site keeps its old certificate until the new one is done."""
+    certificate = call.store.get("certificate", call.path["id"])
+    now, kind = call.now, certificate["type"]
+    changes = {"ready_at": now + _SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
+    if certificate["status"] == "expired":
+        # Until the new one is there, the site has none that is valid.
+        changes["valid_from"] = changes["ready_at"]
+    call.store.update("certificate", certificate["id"], changes)
+    return Reply(call.store.get("certificate", certificate["id"]))

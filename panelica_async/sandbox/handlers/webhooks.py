@@ -1,0 +1,109 @@
+"""Webhooks and their deliveries.
+
+Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known (panel-facts F);
+a test is delivered as `webhook.test`; events without a known category are shown by their noun.
+"""
+
+import re
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.events import deliver
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.pages import rows, select
+from panelica_async.sandbox.store import new_id
+from panelica_async.sandbox.validation import check
+
+_DESTINATIONS = {
+    "http": "HttpDestination",
+    "telegram": "TelegramDestination",
+    "slack": "SlackDestination",
+    "discord": "DiscordDestination",
+}
+_EVENT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_DAY = 86400
+
+# "retries 3; base delay 60 s; time-out 30 s" (panel-facts F).
+_DEFAULTS = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
+
+# The reference's example asks for 20 deliveries.
+_LOGS_LIMIT = 20
+
+
+@handles("webhooks.list")
+def list_webhooks(call: Call) -> Reply:
+    """All webhooks."""
+    return Reply(rows(call, "webhook"))
+
+
+@handles("webhooks.create")
+def create(call: Call) -> Reply:
+    """The destination has to be of the form that belongs to its type."""
+    body = call.body
+    kind = rules.one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
+    schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
+    check(call.document.validator(schema), body["destination_config"], "destination_config")
+    if not all(_EVENT.fullmatch(event) for event in body["events"]):
+        raise bad_request("events: such as domain.created")
+    webhook_id = new_id()
+    call.store.insert(
+        "webhook",
+        {
+            "id": webhook_id,
+            "created_at": call.now,
+            **_DEFAULTS,
+            **call.given("name", "destination_type", "destination_config", "events", *_DEFAULTS),
+        },
+    )
+    return Reply(call.store.get("webhook", webhook_id))
+
+
+@handles("webhooks.events")
+def events(call: Call) -> Reply:
+    """The events of the specification's facts by category."""
+    categories: dict[str, list[dict[str, str]]] = {}
+    for event in call.document.facts.get("webhook_events", ()):
+        noun = event["name"].partition(".")[0]
+        category = event["category"] or f"{noun.upper() if noun == 'ssl' else noun.capitalize()} Events"
+        shown = {"type": event["name"], "description": event["description"]}
+        categories.setdefault(category, []).append(shown)
+    return Reply({"categories": [{"name": name, "events": found} for name, found in categories.items()]})
+
+
+@handles("webhooks.stats")
+def stats(call: Call) -> Reply:
+    """Counted from the deliveries of the last 24 hours."""
+    row = call.store.connection.execute(
+        "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful,"
+        " coalesce(sum(status = 'failed'), 0) AS failed,"
+        " avg(CASE WHEN status_code > 0 THEN response_time_ms END) AS time"
+        " FROM webhook_deliveries WHERE created_at > ?",
+        (call.now - _DAY,),
+    ).fetchone()
+    return Reply(
+        {
+            "total_webhooks": call.store.value("SELECT count(*) FROM webhooks"),
+            "active_webhooks": call.store.value("SELECT count(*) FROM webhooks WHERE active"),
+            "total_deliveries_24h": row["total"],
+            "successful_deliveries_24h": row["successful"],
+            "failed_deliveries_24h": row["failed"],
+            "avg_response_time_ms": row["time"],
+            "success_rate_24h": 100 * row["successful"] / row["total"] if row["total"] else None,
+        }
+    )
+
+
+@handles("webhooks.logs")
+def logs(call: Call) -> Reply:
+    """The deliveries of one webhook."""
+    webhook = call.store.get("webhook", call.path["id"])
+    found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
+    return Reply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
+
+
+@handles("webhooks.test")
+def test(call: Call) -> Reply:
+    """Sends an event with the name of the webhook."""
+    webhook = call.store.get("webhook", call.path["id"])
+    deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
+    return accepted("Test event sent")

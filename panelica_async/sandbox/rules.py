@@ -1,0 +1,83 @@
+"""Rules for values that the specification leaves open.
+
+Guesses, in the style of what clients are known to check (panel-facts D.2, D.7): forms of names, which are in
+`core.names`, 8 characters for passwords. Passwords are checked and forgotten.
+"""
+
+import ipaddress
+import re
+
+from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
+from panelica_async.sandbox.messages import bad_request
+
+_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+_DOMAIN = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_ADDRESSES = {"A": ipaddress.IPv4Address, "AAAA": ipaddress.IPv6Address}
+
+MIN_PASSWORD_LENGTH = 8
+
+
+def domain_name(text: str) -> str:
+    """Return a domain name in lower case, or refuse it."""
+    return _matching(_DOMAIN, text.lower(), "domain", "must be a name such as example.com")
+
+
+def username(text: str) -> str:
+    """Return a system user name, or refuse it."""
+    return _allowed(ACCOUNT_NAME, text, "username")
+
+
+def email(text: str) -> str:
+    """Return an e-mail address, or refuse it."""
+    return _matching(_EMAIL, text, "email", "must be an address such as john@example.com")
+
+
+def local_part(text: str) -> str:
+    """Return the part of an address before the @, or refuse it."""
+    return _allowed(MAILBOX_NAME, text, "local_part")
+
+
+def database_name(text: str, field: str) -> str:
+    """Return the name of a database or of its user, or refuse it."""
+    return _allowed(DATABASE_NAME, text, field)
+
+
+def ftp_name(text: str) -> str:
+    """Return the name of an FTP user, or refuse it."""
+    return _allowed(FTP_NAME, text, "username")
+
+
+def password(text: str) -> None:
+    """Refuse a password that is too short: "under 8 characters … the panel would refuse" (panel-facts D.2)."""
+    if len(text) < MIN_PASSWORD_LENGTH:
+        raise bad_request(f"password: must have at least {MIN_PASSWORD_LENGTH} characters")
+
+
+def record_content(record_type: str, content: str) -> str:
+    """Return the content of a DNS record, or refuse an address of the wrong kind."""
+    if record_type in _ADDRESSES:
+        try:
+            _ADDRESSES[record_type](content)
+        except ValueError:
+            raise bad_request(f"content: {record_type} needs an address of its kind") from None
+    return content
+
+
+def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
+    """Return a value that is one of those there are, or refuse it."""
+    if text not in choices:
+        raise bad_request(f"{field}: must be one of {', '.join(choices)}")
+    return text
+
+
+def _allowed(rule: NameRule, text: str, field: str) -> str:
+    if not rule.allows(text):
+        raise bad_request(f"{field}: must be {rule.form}")
+    return text
+
+
+def _matching(form: re.Pattern[str], text: str, field: str, meaning: str) -> str:
+    if not form.fullmatch(text):
+        raise bad_request(f"{field}: {meaning}")
+    return text
