@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from codegen.header import COMMAND
+from codegen.text import COMMAND
 
 try:
     from codegen.output import differences, generate, write
-    from codegen.problems import SpecError
+    from codegen.yaml_nodes import SpecError
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] in {"codegen", "panelica_async"}:
         raise

@@ -7,9 +7,8 @@ from typing import Literal
 import attrs
 
 from codegen.checks import check_distinct
-from codegen.problems import Location, SpecError
 from codegen.spec import Specification
-from codegen.yaml_nodes import Node
+from codegen.yaml_nodes import Location, Node, SpecError
 
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "Mapping[str, Any]"}
 Place = Literal["path", "query", "body"]

@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from codegen.header import module_docstring
 from codegen.spec import SHARED_GROUP, Specification
-from codegen.text import docstring
+from codegen.text import docstring, module_docstring
 from codegen.yaml_nodes import Node
 
 _TEMPLATES = Path(__file__).parent / "templates" / "models"

@@ -2,14 +2,47 @@
 
 import difflib
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from codegen.facts import render_facts
-from codegen.formatting import formatted
 from codegen.models import render_models
-from codegen.render import render_namespaces, render_operations_table, render_resources, resource_modules
+from codegen.render import render_facts, render_namespaces, render_operations_table, render_resources, resource_modules
 from codegen.spec import load
+
+_PROJECT = Path(__file__).parent.parent
+
+
+def formatted(files: Mapping[Path, str]) -> dict[Path, str]:
+    """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        _ruff("check", "--fix", "--select", "I,F401,UP", folder=folder)
+        _ruff("format", folder=folder)
+        return {path: (folder / path).read_text(encoding="utf-8") for path in files}
+
+
+def _ruff(*arguments: str, folder: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        *arguments,
+        "--quiet",
+        "--no-cache",
+        "--config",
+        str(_PROJECT / "pyproject.toml"),
+        ".",
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
+    if done.returncode:
+        raise RuntimeError(f"ruff does not take the generated code:\n{done.stdout}{done.stderr}")
+
 
 _PACKAGE = Path("panelica_async")
 _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")

@@ -6,10 +6,16 @@ from pathlib import Path
 import attrs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.checks import check_operations, check_paths, check_references, check_schemas, check_scopes, resolve
-from codegen.conventions import check_file
-from codegen.problems import Location, SpecError
-from codegen.yaml_nodes import Node, read
+from codegen.checks import (
+    check_file,
+    check_operations,
+    check_paths,
+    check_references,
+    check_schemas,
+    check_scopes,
+    resolve,
+)
+from codegen.yaml_nodes import Location, Node, SpecError, read
 
 METHODS = ("get", "put", "post", "patch", "delete")
 _ERRORS = {

@@ -5,9 +5,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import yaml
 
-from codegen.problems import Location, SpecError
+
+@attrs.frozen
+class Location:
+    """A place in a specification file."""
+
+    file: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file.as_posix()}:{self.line}"
+
+
+class SpecError(Exception):
+    """The specification is wrong; the message names file and line and says what to do."""
+
+    def __init__(self, location: Location, problem: str, remedy: str) -> None:
+        super().__init__(f"{location}: {problem}. {remedy}.")
+        self.location = location
 
 
 class Node(dict[str, Any]):

@@ -19,13 +19,11 @@ from panelica_async.namespaces import Namespaces
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.telemetry.events import Listener
 from panelica_async.telemetry.statistics import Statistics
+from panelica_async.transport.call import CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import AUTO, ApiKey, KeyHolder, KeyQuota
-from panelica_async.transport.options import CallOptions
 from panelica_async.transport.pipeline import Transport
-from panelica_async.transport.proxies import proxy_of_environment
-from panelica_async.transport.session import SessionHolder
-from panelica_async.transport.tls import TlsSetting, require_encryption
+from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment, require_encryption
 
 if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus
@@ -285,8 +283,8 @@ class PanelicaClient(Namespaces):
     async def _ask_quota(self) -> "RateLimitStatus":
         """Ask the panel for the quota of the key."""
         # Models are loaded when a call is made.
+        from panelica_async.api.tier import ask_limit  # noqa: PLC0415
         from panelica_async.resources.utility import Utility  # noqa: PLC0415
-        from panelica_async.tier import ask_limit  # noqa: PLC0415
 
         return await ask_limit(Utility(Caller(self._transport, _ASKING, self._dialect, None)))
 

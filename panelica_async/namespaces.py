@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from panelica_async.core.namespace import namespace
+from panelica_async.core.operation import namespace
 
 if TYPE_CHECKING:
     from panelica_async.api.runner import Caller

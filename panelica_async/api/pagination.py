@@ -8,7 +8,7 @@ import attrs
 
 from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
-from panelica_async.transport.lists import Lists
+from panelica_async.transport.exchange import Lists
 
 T = TypeVar("T")
 

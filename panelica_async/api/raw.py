@@ -12,11 +12,10 @@ import attrs
 from panelica_async.api.runner import Caller
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
-from panelica_async.core.encoding import CONTROL, query_string
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.reply import Envelope
-from panelica_async.core.request import PreparedRequest
+from panelica_async.core.request import CONTROL, PreparedRequest, query_string
 from panelica_async.core.sanitizing import header_text
 from panelica_async.core.unset import UNSET
 from panelica_async.transport.call import RawReply

@@ -15,10 +15,8 @@ from panelica_async.core.reply import Envelope, items, unwrap
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, UnsupportedOperationError
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import Call, CallOptions, RawReply, outcome_unknown
 from panelica_async.transport.keys import AskQuota
-from panelica_async.transport.lost import outcome_unknown
-from panelica_async.transport.options import CallOptions
 from panelica_async.transport.pipeline import Transport
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from panelica_async._version import __version__
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import LANES
-from panelica_async.transport.options import CallOptions
+from panelica_async.transport.call import CallOptions
 
 _DIALECTS: Final = ("auto", "reference", "panel")
 

@@ -11,11 +11,10 @@ from typing import Any, get_type_hints
 import attrs
 import typer
 
-from panelica_async.cli.connection import Connection
+from panelica_async.cli.connection import Connection, Traffic
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.streams import OutputError
-from panelica_async.cli.traffic import Traffic
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 

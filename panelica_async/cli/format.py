@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimit
-from panelica_async.cli.traffic import Traffic
+from panelica_async.cli.connection import Traffic
 from panelica_async.core.redaction import first_few, one_line
 from panelica_async.provision import Remark, SiteStatus
 

@@ -1,11 +1,19 @@
 """Where runs keep their files."""
 
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 import typer
 
+from panelica_async import UNSET, ConfigurationError, PanelicaError
+from panelica_async.cli.app import complete_method, complete_path
+from panelica_async.cli.output import ask_secret
 from panelica_async.core.private_files import private_directory
 
 
@@ -39,3 +47,146 @@ class StateDirectory:
     def flags(self) -> list[str]:
         """Return the options that name the same directory again."""
         return [] if self == StateDirectory() else ["--state-dir", str(self.state_dir)]
+
+
+PANEL = "Panel"
+"""Where the help shows these options."""
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """A key and its panel; the fields are options of every command that signs."""
+
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PANELICA_BASE_URL",
+            metavar="URL",
+            help="Address of the panel, such as https://panel.example.com:8443; the port is 8443 when none is given.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PANELICA_API_KEY",
+            metavar="KEY",
+            help="Public half of the API key, pk_live_…; the secret half comes from PANELICA_API_SECRET.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    api_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="File that holds the secret half, in place of the variable.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+    def address(self) -> str:
+        """Return the address of the panel; raises `ConfigurationError` when there is none."""
+        return _required("base_url", self.base_url)
+
+    def key(self) -> str:
+        """Return the public half of the key; raises `ConfigurationError` when there is none."""
+        return _required("api_key", self.api_key)
+
+    def secret(self) -> str:
+        """Return the secret half of the key, asking for it on a terminal.
+
+        Raises:
+            ConfigurationError: There is none, and no terminal.
+        """
+        if self.api_secret_file:
+            return self.api_secret_file.read_text("utf-8").strip()
+        if secret := os.environ.get("PANELICA_API_SECRET"):
+            return secret
+        if sys.stdin.isatty():
+            return ask_secret("API secret")
+        raise ConfigurationError(
+            "the API secret is missing",
+            hint="Set the environment variable PANELICA_API_SECRET, or use --api-secret-file.",
+        )
+
+
+def _required(name: str, value: str | None) -> str:
+    if value is None:
+        option = name.replace("_", "-")
+        raise ConfigurationError(
+            f"{name} is missing",
+            hint=f"Use --{option}, or set the environment variable PANELICA_{name.upper()}; "
+            "`panelica sandbox` serves a panel to try things on.",
+        )
+    return value
+
+
+@attrs.frozen(kw_only=True)
+class RequestInput:
+    """A request as it is typed; the fields are arguments and options."""
+
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="GET, POST, PUT, PATCH or DELETE.",
+            show_default=False,
+            autocompletion=complete_method,
+        ),
+    ]
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Path, such as /v1/domains.", autocompletion=complete_path)
+    ]
+    query: Annotated[
+        list[str] | None, typer.Option("--query", "-q", metavar="NAME=VALUE", help="Query parameter; may be repeated.")
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", metavar="JSON", help="Body: JSON, @FILE, or - for standard input."),
+    ] = None
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the query.
+
+        Raises:
+            ConfigurationError: A parameter has no name or no value.
+        """
+        parameters: dict[str, list[str]] = {}
+        for text in self.query or []:
+            name, equals, value = text.partition("=")
+            if not name or not equals:
+                raise ConfigurationError(f"--query {text}: write NAME=VALUE")
+            parameters.setdefault(name, []).append(value)
+        return parameters
+
+    def body(self) -> Any:
+        """Return the body as data; `UNSET` when there is none.
+
+        Raises:
+            ConfigurationError: It is not JSON.
+        """
+        if self.data is None:
+            return UNSET
+        if self.data == "-":
+            name, text = "standard input", sys.stdin.read()
+        elif self.data.startswith("@"):
+            name, text = self.data[1:], Path(self.data[1:]).read_text("utf-8")
+        else:
+            name, text = "--data", self.data
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name} is not JSON: {error}") from error
+
+
+@contextmanager
+def checked_input() -> Generator[None, None, None]:
+    """Turn the ValueError of an invalid request into the error of an option."""
+    try:
+        yield
+    except PanelicaError:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error

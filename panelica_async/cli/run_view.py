@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from panelica_async.cli.command import ExitCode
+from panelica_async.cli.connection import Traffic
 from panelica_async.cli.format import (
     SITES,
     duration,
@@ -25,7 +26,6 @@ from panelica_async.cli.format import (
 )
 from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import error_data
-from panelica_async.cli.traffic import Traffic
 from panelica_async.errors import PanelicaError
 from panelica_async.provision import (
     Journal,

@@ -22,7 +22,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from panelica_async.core.encoding import rfc3339
+from panelica_async.core.dates import rfc3339
 from panelica_async.core.model import Model, OpenEnum, fields_of, wire_name
 from panelica_async.core.unset import Unset
 from panelica_async.errors import DecodeError

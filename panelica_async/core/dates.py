@@ -22,3 +22,17 @@ def unix_time(moment: datetime) -> float:
         OverflowError: It lies beyond what can be said so.
     """
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def rfc3339(value: datetime) -> str:
+    """Write an aware datetime as the panel does: RFC 3339 in UTC ending in `Z` (panel-facts B.3).
+
+    Raises:
+        ValueError: It has no time zone, or does not lie in the years 1 to 9999 of UTC.
+    """
+    if value.utcoffset() is None:
+        raise ValueError("a datetime needs a time zone, such as datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+    except OverflowError:
+        raise ValueError(f"{value} does not lie in the years 1 to 9999 of UTC") from None

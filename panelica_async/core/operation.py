@@ -1,10 +1,12 @@
 """An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
 
+import asyncio
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -126,3 +128,36 @@ class Operation:
         if dialect == "reference":
             return self.reference
         return (self.panel or self.reference) if self.served_by_panel else None
+
+
+EVERYTHING = "*:*"
+
+
+def allows(granted: Iterable[str], required: str | None) -> bool:
+    """Tell whether scopes cover the one a call needs; None needs no scope."""
+    if required is None:
+        return True
+    family, _, verb = required.partition(":")
+    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (panel-facts C.1).
+    covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
+    return not covering.isdisjoint(granted)
+
+
+if TYPE_CHECKING:
+    namespace = cached_property
+else:
+
+    class namespace(cached_property):  # noqa: N801 - a decorator
+        """A `cached_property` that is the class of its value when it is read from a class.
+
+        `unittest.mock` looks at classes to learn which attributes have which methods.
+        """
+
+        # From Python 3.13 on it looks at what stands in the class, which is this; see `client.resource.Resource`.
+        _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            """Return the group of an instance, or the class of such groups."""
+            if instance is None:
+                return type(self.func(SimpleNamespace(_caller=None)))
+            return super().__get__(instance, owner)

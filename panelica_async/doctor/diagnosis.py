@@ -6,17 +6,12 @@ import aiohttp
 
 from panelica_async.core.address import Address
 from panelica_async.core.signing import Signer
-from panelica_async.doctor.clock import check_clock
-from panelica_async.doctor.dialect import check_dialect
 from panelica_async.doctor.findings import Diagnosis, Finding, skipped
-from panelica_async.doctor.key import check_key
+from panelica_async.doctor.key import check_clock, check_key, check_scopes
 from panelica_async.doctor.network import check_reach
 from panelica_async.doctor.probe import Probe, Probes
-from panelica_async.doctor.quota import check_quota
-from panelica_async.doctor.scopes import check_scopes
-from panelica_async.transport.proxies import proxy_of_environment
-from panelica_async.transport.session import SessionHolder
-from panelica_async.transport.tls import TlsSetting
+from panelica_async.doctor.quota import check_dialect, check_quota
+from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment
 
 
 async def diagnose(

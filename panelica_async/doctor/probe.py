@@ -9,14 +9,14 @@ from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
+from panelica_async.errors import AuthenticationError, DecodeError, ResponseError
+from panelica_async.models.utility import Health
 from panelica_async.resources.utility import Utility
-from panelica_async.transport.call import RawReply
+from panelica_async.transport.call import CallOptions, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
-from panelica_async.transport.options import CallOptions
 from panelica_async.transport.pipeline import Transport
-from panelica_async.transport.session import SessionHolder
-from panelica_async.transport.tls import TlsSetting
+from panelica_async.transport.session import SessionHolder, TlsSetting
 
 
 class Probes:
@@ -105,3 +105,26 @@ class Probe:
 
     def _caller(self, dialect: Dialect) -> Caller:
         return Caller(self.transport, self.options, dialect, None)
+
+
+# Current panels serve `/health`, the reference has it under `/v1` (panel-facts A.1, E.61).
+_DIALECTS: tuple[Dialect, ...] = ("panel", "reference")
+
+
+async def ask_health(probe: Probe) -> Health | None:
+    """Ask for the health of the API, in one call or two; None when it is the API, but wants a key even for that.
+
+    Raises:
+        TransportError: Nothing came back.
+        ResponseError: What answers reports an error.
+        DecodeError: What answers is something else.
+    """
+    refusals: list[ResponseError | DecodeError] = []
+    for dialect in _DIALECTS:
+        try:
+            return await probe.utility(dialect).health()
+        except (ResponseError, DecodeError) as error:
+            if isinstance(error, AuthenticationError) and error.code:
+                return None
+            refusals.append(error)
+    raise refusals[0]

@@ -1,16 +1,19 @@
 """How many calls the key may make, and how many the client will."""
 
+from collections.abc import Mapping
+
+from panelica_async.api.tier import REFUSALS, limit_of
 from panelica_async.catalog import TIERS
+from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, ok, warning
 from panelica_async.doctor.probe import Probe
 from panelica_async.errors import PanelicaError
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
 from panelica_async.ratelimit import RateLimit
-from panelica_async.tier import REFUSALS, limit_of
 from panelica_async.transport.keys import KeyQuota
 
-_NAME = "rate_limit"
+_RATE_LIMIT = "rate_limit"
 
 
 async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
@@ -40,8 +43,10 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
     allowed = status.requests_per_minute
     if allowed and (limit.per_minute is None or limit.per_minute > allowed):
         hint = "Leave the tier out (tier=, --tier): the client then asks the panel, and keeps to what it says."
-        return warning(_NAME, f"{message}, and the panel allows {allowed:,} a minute", hint, **facts, **_facts(limit))
-    return ok(_NAME, message, **facts, **_facts(limit))
+        return warning(
+            _RATE_LIMIT, f"{message}, and the panel allows {allowed:,} a minute", hint, **facts, **_facts(limit)
+        )
+    return ok(_RATE_LIMIT, message, **facts, **_facts(limit))
 
 
 async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
@@ -57,11 +62,11 @@ def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) ->
     tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
     if tier not in TIERS:
         hint = "Pass the tier of the key, if it has a faster one: tier= in the client, --tier on the command line."
-        return warning(_NAME, message, hint, tier=None, **_facts(limit))
+        return warning(_RATE_LIMIT, message, hint, tier=None, **_facts(limit))
     if limit == RateLimit.for_tier(tier):
-        return ok(_NAME, f"{tier}; the client makes {_in_words(limit)}", tier=tier, **_facts(limit))
+        return ok(_RATE_LIMIT, f"{tier}; the client makes {_in_words(limit)}", tier=tier, **_facts(limit))
     hint = f"The key is of the tier {tier}: pass tier={tier!r} in the client, --tier {tier} on the command line."
-    return warning(_NAME, message, hint, tier=tier, **_facts(limit))
+    return warning(_RATE_LIMIT, message, hint, tier=tier, **_facts(limit))
 
 
 def _facts(limit: RateLimit) -> dict[str, float | None]:
@@ -73,3 +78,26 @@ def _in_words(limit: RateLimit) -> str:
         return "as many as it likes"
     rates = ((limit.burst, "at once"), (limit.per_minute, "a minute"), (limit.per_hour, "an hour"))
     return "at most " + ", ".join(f"{calls:,.0f} {period}" for calls, period in rates if calls is not None)
+
+
+_DIALECT = "dialect"
+
+
+async def check_dialect(probe: Probe) -> Finding:
+    """Ask the panel for its description of itself, which current panels have (panel-facts D.1)."""
+    try:
+        described = await probe.get("/v1/api-spec", signed=False)
+    except PanelicaError:
+        described = None
+    endpoints = described.get("endpoints") if isinstance(described, Mapping) else None
+    if not isinstance(described, Mapping) or not isinstance(endpoints, list):
+        return ok(_DIALECT, "reference: the panel does not describe itself", dialect="reference")
+    title, version = _text(described, "title"), _text(described, "panel_version") or _text(described, "version")
+    named = " ".join(filter(None, (title, version)))
+    message = f"panel: it describes itself{named and ' as '}{named}, with {len(endpoints)} endpoints"
+    return ok(_DIALECT, message, dialect="panel", title=title, version=version)
+
+
+def _text(described: Mapping[str, JsonValue], name: str) -> str | None:
+    value = described.get(name)
+    return excerpt(value) if isinstance(value, str) else None

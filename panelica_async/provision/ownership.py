@@ -5,13 +5,27 @@ long after. What others made earlier is not ours. What was created much later ma
 """
 
 import enum
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 
+from panelica_async import models
 from panelica_async.client import PanelicaClient
-from panelica_async.provision.journal import Journal
-from panelica_async.provision.objects import Step
+from panelica_async.core.redaction import first_few
+from panelica_async.provision.journal import Journal, Record
+from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.manifest.dns import identity
+from panelica_async.provision.objects import Match, Step, StepKind, View
+from panelica_async.provision.objects.account import AccountStep
+from panelica_async.provision.objects.base import without_owner
+from panelica_async.provision.objects.database import DatabaseStep
+from panelica_async.provision.objects.dns_record import DnsRecordStep
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.ftp_user import FtpUserStep
+from panelica_async.provision.objects.mailbox import MailboxStep
 from panelica_async.provision.snapshot import Listing, Snapshot
 
 _PRECISION = timedelta(seconds=2)
@@ -73,3 +87,124 @@ def _created_at(snapshot: Snapshot, listing: Listing, object_id: str | None) -> 
         return None
     rows = getattr(snapshot, listing.value) or ()
     return next((row.created_at for row in rows if row.id == object_id), None)
+
+
+@attrs.frozen
+class Sought:
+    """An object that a journal notes, as what finds it again."""
+
+    step: Step
+    """A step with the object's natural key, and nothing else that was wanted of it."""
+    _ids: Mapping[str, str | None]
+    """Ids of what it was created under."""
+
+    def match(self, snapshot: Snapshot) -> Match:
+        """Find the object in what the panel has."""
+        return self.step.match(View(snapshot=snapshot, ids=self._ids))
+
+
+def sought(record: Record, snapshot: Snapshot) -> Sought:
+    """Return what finds the object of a record.
+
+    Args:
+        record: The record, of a kind that the panel's lists show by name.
+        snapshot: What the panel has: accounts and domains.
+    """
+    if record.kind is StepKind.ACCOUNT:
+        # The address is not noted; an empty one is compared with nothing.
+        return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
+    domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
+    row = snapshot.domains_by_id.get(domain_id or "")
+    account_id = record.parent_id if row is None else row.user_id
+    owner = snapshot.accounts_by_id.get(account_id or "")
+    account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
+    domain = DomainStep(site=record.site, account=account)
+    ids = {account.id: account_id, domain.id: domain_id}
+    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
+
+
+def _in_domain(record: Record, domain: DomainStep) -> Step:
+    site, key = record.site, record.key
+    own_key = without_owner(key)
+    is_shared = own_key != key
+    match record.kind:
+        case StepKind.DNS_RECORD:
+            name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
+            return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
+        case StepKind.DATABASE:
+            kind, _, name = own_key.partition("/")
+            database = Database(name=name, type=kind)
+            return DatabaseStep(site=site, domain=domain, database=database, is_shared_name=is_shared)
+        case StepKind.MAILBOX:
+            return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
+        case StepKind.FTP_USER:
+            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=own_key), is_shared_name=is_shared)
+        case _:
+            raise ValueError(f"no list shows a {record.kind} by name")
+
+
+_SHOWN = 3
+"""How many things a reason names."""
+
+# Guess: what a panel puts into a zone by itself; no list tells such records from those that customers add.
+_PANELS_TYPES: Final = frozenset({"NS", "SOA"})
+_PANELS_NAMES: Final = frozenset(
+    {"@", "www", "mail", "ftp", "webmail", "smtp", "imap", "pop", "pop3", "autoconfig", "autodiscover", "ns1", "ns2"}
+)
+_PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscover", "_imaps", "_submission")
+
+
+def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[str | None, int]) -> Mapping[str, str]:
+    """Return what the runs of a journal did not create, in words, by the id of each account, domain and database.
+
+    Args:
+        snapshot: What the panel has, with the zones of the domains in question.
+        own: Ids of what the runs created.
+        users: Number of users that the runs created, by id of the database.
+    """
+    found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(parents: Iterable[str | None], names: Sequence[str]) -> None:
+        for parent in {*parents} - {None}:
+            found[str(parent)] += names
+
+    def pass_on(object_id: str, name: str, *parents: str | None) -> None:
+        # What is ours passes on what it holds itself.
+        add(parents, found[object_id] if object_id in own else [name])
+
+    for domain in snapshot.domains:
+        records = snapshot.zones.get(domain.id, ())
+        add([domain.id], [f"DNS record {row.name} {row.type}" for row in records if _is_added(row, domain.domain, own)])
+    for database in snapshot.databases:
+        if extra := (database.user_count or 0) - users.get(database.id, 0):
+            add([database.id], [f"{extra} database user{'s' if extra > 1 else ''}"] if extra > 0 else [])
+        pass_on(database.id, f"database {database.name}", database.domain_id, database.user_id)
+    for mailbox in snapshot.mailboxes:
+        pass_on(mailbox.id, f"mailbox {mailbox.email}", mailbox.domain_id)
+    for user in snapshot.ftp_users:
+        pass_on(user.id, f"FTP user {user.username}", user.domain_id, user.user_id)
+    for domain in snapshot.domains:
+        pass_on(domain.id, f"domain {domain.domain}", domain.user_id)
+    return {object_id: _in_words(names) for object_id, names in found.items() if names}
+
+
+def parents_in(snapshot: Snapshot) -> Mapping[str | None, str]:
+    """Return where things are by their ids: the account of a domain, the domain of what is in one."""
+    pairs = [
+        *((row.id, row.user_id) for row in snapshot.domains),
+        *((row.id, row.domain_id) for row in snapshot.databases),
+        *((row.id, row.domain_id) for row in snapshot.mailboxes),
+        *((row.id, row.domain_id) for row in snapshot.ftp_users),
+    ]
+    return {object_id: parent_id for object_id, parent_id in pairs if parent_id is not None}
+
+
+def _is_added(row: models.DnsRecord, domain: str, own: Collection[str | None]) -> bool:
+    """Return whether a record is neither ours nor one that the panel puts into a zone by itself."""
+    name, _, _ = identity(row.name, row.type, row.content, domain)
+    is_panels = row.type in _PANELS_TYPES or name in _PANELS_NAMES or any(text in name for text in _PANELS_TEXTS)
+    return row.id not in own and not is_panels
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return f"it holds what was not created here: {first_few(list(dict.fromkeys(names)), _SHOWN)}"

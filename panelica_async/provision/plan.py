@@ -18,7 +18,7 @@ from panelica_async.provision.objects import Likeness, Step, StepKind, View, ste
 from panelica_async.provision.remarks import remarks_on
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.limit import Quota
 
 
 class Verdict(enum.StrEnum):

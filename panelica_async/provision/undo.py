@@ -12,12 +12,10 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
-from panelica_async.provision.foreign import foreign_in, parents_in
 from panelica_async.provision.journal import Journal, Record, State
-from panelica_async.provision.natural_keys import Sought, sought
 from panelica_async.provision.objects import Likeness, StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.ownership import LATEST, Origin, OriginJudge
+from panelica_async.provision.ownership import LATEST, Origin, OriginJudge, Sought, foreign_in, parents_in, sought
 from panelica_async.provision.report import FATAL, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
 

@@ -9,9 +9,8 @@ Processes and hosts that use one key share a quota (`coordination`, `shared`): t
 """
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.limit import RateLimit
+from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
-from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.registry import shared_limiter
 from panelica_async.ratelimit.state import LimiterState
 from panelica_async.ratelimit.store import Claim, Coordinator, Request, Terms

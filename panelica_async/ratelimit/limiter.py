@@ -10,9 +10,8 @@ from typing import Self
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import Feedback, read_feedback
 from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters, wait_error
-from panelica_async.ratelimit.limit import RateLimit
+from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import NOBODY, Demand, LocalPlaces, Places
-from panelica_async.ratelimit.quota import QuotaLeft
 from panelica_async.ratelimit.shared import SharedPlaces
 from panelica_async.ratelimit.state import LimiterState
 from panelica_async.ratelimit.store import Coordinator

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from math import inf
 
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
-from panelica_async.ratelimit.limit import RateLimit
-from panelica_async.ratelimit.quota import RECHECK, Quota, QuotaLeft
+from panelica_async.ratelimit.limit import RECHECK, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.state import Coordination
 
 __all__ = ["NOBODY", "Demand", "LocalPlaces", "Places"]

@@ -15,8 +15,7 @@ import attrs
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
-from panelica_async.ratelimit.limit import RateLimit
-from panelica_async.ratelimit.quota import IRREGULARITY, LARGEST_RESERVE, LATELY, RECHECK, Quota
+from panelica_async.ratelimit.limit import IRREGULARITY, LARGEST_RESERVE, LATELY, RECHECK, Quota, RateLimit
 from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, RECOVERY, UNPACED_INTERVAL
 from panelica_async.ratelimit.store import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
 

@@ -13,7 +13,7 @@ from math import inf
 import attrs
 
 from panelica_async.ratelimit.feedback import MAX_WAIT
-from panelica_async.ratelimit.quota import LATELY, RECHECK, interactive_reserve
+from panelica_async.ratelimit.limit import LATELY, RECHECK, interactive_reserve
 from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, Recovery, full_after
 from panelica_async.ratelimit.store import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
 

@@ -13,9 +13,8 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.lanes import LANES, Lane
-from panelica_async.ratelimit.limit import RateLimit
+from panelica_async.ratelimit.limit import Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import Demand, LocalPlaces, Places
-from panelica_async.ratelimit.quota import Quota, QuotaLeft
 from panelica_async.ratelimit.rules import RECORD
 from panelica_async.ratelimit.state import Coordination
 from panelica_async.ratelimit.store import (

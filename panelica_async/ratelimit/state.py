@@ -6,8 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.limit import RateLimit
-from panelica_async.ratelimit.quota import QuotaLeft
+from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
 
 __all__ = ["Coordination", "LimiterState"]
 

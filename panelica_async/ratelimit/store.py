@@ -17,7 +17,7 @@ from typing import Protocol
 import attrs
 
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.limit import Quota
 
 __all__ = [
     "BATCH",

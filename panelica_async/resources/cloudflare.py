@@ -7,8 +7,7 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.namespace import namespace
-from panelica_async.core.operation import Operation, Repeat, Wire
+from panelica_async.core.operation import Operation, Repeat, Wire, namespace
 from panelica_async.models.cloudflare import CloudflareZone
 from panelica_async.models.shared import Acknowledgement
 

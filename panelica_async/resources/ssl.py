@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.namespace import namespace
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ssl import Certificate, CertificateType
 

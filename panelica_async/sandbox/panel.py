@@ -6,26 +6,80 @@ The order of the checks is a guess: route, key, rate limit, scope, query and bod
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 
 import attrs
 
 from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
-from panelica_async.sandbox import limits, scopes
-from panelica_async.sandbox.auth import Key
-from panelica_async.sandbox.authentication import authenticate, identify
-from panelica_async.sandbox.exchange import Request, Response
+from panelica_async.sandbox import auth, limits
+from panelica_async.sandbox.auth import Key, authenticate, identify
 from panelica_async.sandbox.handlers import BEHAVIOURS
 from panelica_async.sandbox.handlers.base import Call, Reply, Signer
 from panelica_async.sandbox.handlers.default import default
 from panelica_async.sandbox.limits import Counting, ServerLimits
-from panelica_async.sandbox.messages import NOT_FOUND, ApiError, ErrorForm, bad_request, flat_form
-from panelica_async.sandbox.router import Router
-from panelica_async.sandbox.spec import Document
+from panelica_async.sandbox.messages import NOT_FOUND, ApiError, ErrorForm, Request, Response, bad_request, flat_form
+from panelica_async.sandbox.spec import Document, Endpoint
 from panelica_async.sandbox.store import Store
 from panelica_async.sandbox.validation import Validation
+
+
+class Router:
+    """A tree of path segments. A literal segment wins over a parameter: `/v1/webhooks/events` is not a webhook's id.
+
+    Args:
+        endpoints: What there is to find.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._root = _Node()
+        for endpoint in endpoints:
+            node = self._root
+            for segment in _segments(endpoint.path):
+                if segment.startswith("{"):
+                    node.parameter = node.parameter or _Node()
+                    node = node.parameter
+                else:
+                    node = node.literals.setdefault(segment, _Node())
+            node.endpoints[endpoint.method] = endpoint
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        """Return the endpoint and its path parameters, or None.
+
+        Args:
+            method: HTTP method in upper case.
+            path: Decoded path without public prefix: the backend "reads r.URL.Path" (panel-facts A.2).
+        """
+        segments = _segments(path)
+        endpoint = _find(self._root, segments, method)
+        if endpoint is None:
+            return None
+        names = _segments(endpoint.path)
+        return endpoint, {
+            name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")
+        }
+
+
+class _Node:
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.endpoints: dict[str, Endpoint] = {}
+
+
+def _segments(path: str) -> list[str]:
+    return path.removeprefix("/").split("/")
+
+
+def _find(node: _Node, segments: list[str], method: str) -> Endpoint | None:
+    if not segments:
+        return node.endpoints.get(method)
+    first, *rest = segments
+    if first in node.literals and (found := _find(node.literals[first], rest, method)):
+        return found
+    return _find(node.parameter, rest, method) if node.parameter and first else None
+
 
 PREFIX = "/api/external"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -112,7 +166,7 @@ class Panel:
         if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:
-            scopes.require(signer.key.scopes, endpoint.scope)
+            auth.require(signer.key.scopes, endpoint.scope)
         call = Call(
             endpoint=endpoint,
             path=arguments,

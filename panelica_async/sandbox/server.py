@@ -19,12 +19,10 @@ from aiohttp.http import HttpProcessingError
 
 from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
-from panelica_async.sandbox.auth import Credentials, create_key, root_key
-from panelica_async.sandbox.authentication import is_key
+from panelica_async.sandbox.auth import Credentials, create_key, is_key, root_key
 from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
-from panelica_async.sandbox.exchange import Request
 from panelica_async.sandbox.limits import Counting
-from panelica_async.sandbox.messages import ApiError, bad_request
+from panelica_async.sandbox.messages import ApiError, Request, bad_request
 from panelica_async.sandbox.panel import PREFIX, Panel
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import Document, Json, shipped_document

@@ -11,7 +11,7 @@ panel.subscribe(lambda event: print(event.operation, event.duration) if isinstan
 ```
 """
 
-from panelica_async.ratelimit.quota import QuotaLeft
+from panelica_async.ratelimit.limit import QuotaLeft
 from panelica_async.ratelimit.state import LimiterState
 from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
 from panelica_async.telemetry.logs import CallLog

@@ -4,7 +4,7 @@ from collections import deque
 
 import attrs
 
-from panelica_async.ratelimit.quota import QuotaLeft
+from panelica_async.ratelimit.limit import QuotaLeft
 from panelica_async.ratelimit.state import LimiterState
 
 _KEPT = 1000

@@ -1,22 +1,43 @@
 """One call on its way: what the middlewares need to know of it, and what they find out."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import aiohttp
 import attrs
-from aiohttp import hdrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.payload import BytesPayload
 
 from panelica_async.core.error_replies import Report, read_report
+from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Repeat
-from panelica_async.core.redaction import is_secret
+from panelica_async.core.redaction import FILES, REDACTED, is_secret
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.sanitizing import Sanitizer
-from panelica_async.errors import ResponseError
-from panelica_async.transport.options import CallOptions
+from panelica_async.errors import OutcomeUnknownError, ResponseError
+from panelica_async.ratelimit.lanes import Lane
+from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.timeouts import AttemptTimeouts
+
+
+@attrs.frozen(kw_only=True)
+class CallOptions:
+    """How a call is to be made."""
+
+    timeout: float = 30.0
+    """Seconds for one attempt, from sending to the last byte of the reply."""
+    deadline: float | None = None
+    """Seconds for the whole call with its waits and retries; None for no end."""
+    max_wait: float | None = None
+    """Seconds each attempt may wait for quota, and each retry for what the panel asks; None for as long as it takes."""
+    max_retries: int = 3
+    """How often a failed attempt is tried again."""
+    lane: Lane = "interactive"
+    """Lane of the limiter in which the call waits."""
+    look_up_lost: bool = True
+    """Whether a create whose reply was lost is looked up."""
 
 
 @attrs.define(kw_only=True)
@@ -143,3 +164,41 @@ def secrets_of_form(upload: aiohttp.Payload | None) -> frozenset[str]:
     if isinstance(upload, BytesPayload):
         return frozenset(value for name, value in parse_qsl(upload.decode()) if is_secret(name))
     return frozenset()
+
+
+def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknownError:
+    """Return the error for a write that was sent and has no reply.
+
+    Args:
+        call: The write.
+        clock: Tells when it was sent.
+        reason: Why there is no reply.
+    """
+    return OutcomeUnknownError(
+        f"The request was sent, and whether the panel carried it out is not known: {reason}",
+        operation=call.operation,
+        method=call.method,
+        path=call.path,
+        sent=_shown(call),
+        sent_at=None if call.sent_at is None else clock.local_time(call.sent_at),
+        attempts=call.attempts,
+        hint="Look whether the change is there before you send it again.",
+    )
+
+
+def _shown(call: Call) -> Any:
+    request = call.request
+    if request.body is None:
+        return None
+    data = loads(request.body)
+    if request.path.startswith(FILES) and isinstance(data, dict) and "content" in data:
+        data = {**data, "content": REDACTED}
+    return call.sanitizer.data(data)
+
+
+class Middleware(Protocol):
+    """A client middleware of aiohttp, made once and told with each attempt which call it is for."""
+
+    def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType, /) -> Awaitable[ClientResponse]:
+        """Carry an attempt on, and return its response."""
+        ...

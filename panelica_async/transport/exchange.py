@@ -1,19 +1,90 @@
 """The innermost middleware: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
 
 import asyncio
+import os
 import re
+import socket
+import ssl
 from math import inf
+from weakref import WeakSet
 
 import aiohttp
+import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
+from panelica_async.core import hints
 from panelica_async.core.redaction import EXCERPT_LENGTH, FILES
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import NO_REPLY, Call, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.refusal import refusal, unreachable
 from panelica_async.transport.session import SessionHolder
+
+_PIN = "pass its fingerprint ({fingerprint}) as ssl= or --fingerprint"
+_UNTRUSTED = (
+    f"A fresh panel has a self-signed certificate: pass its file as ssl= or --ca-file, {_PIN}, or install a real one."
+)
+_PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
+_NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
+_NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."
+_FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
+"""By OpenSSL's number of the fault: not valid yet, expired, for another name, for another address."""
+_NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
+_CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
+
+
+def refusal(
+    error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
+) -> tuple[str, str] | None:
+    """Return why no connection was made, and what to do about it, where TLS or a proxy is to blame; None elsewhere.
+
+    Args:
+        error: What aiohttp raised when it connected.
+        fingerprint: That of the panel's certificate, if it is known.
+    """
+    match error:
+        case aiohttp.ServerFingerprintMismatch():
+            return "the certificate is not the one whose fingerprint was given", _PINNED.format(fingerprint=fingerprint)
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
+            hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
+            return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
+        case aiohttp.ClientSSLError():
+            return str(error), _NO_TLS
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy refused: {error.status} {error.message}", hints.PROXY
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy cannot be reached: {unreachable(error)}", hints.PROXY
+        case _:
+            return None
+
+
+def unreachable(error: aiohttp.ClientConnectorError) -> str:
+    """Return which host could not be reached, and why, in the words of the system."""
+    cause = error.os_error
+    if isinstance(cause, socket.gaierror) or cause.errno is None:
+        reason = cause.strerror or str(cause)
+    else:
+        # asyncio's own words say which call failed, and not why.
+        reason = os.strerror(cause.errno)
+    return f"{error.host}:{error.port}: {reason}"
+
+
+def is_certificate_problem(error: TransportError) -> bool:
+    """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
+    return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
+
+
+def is_of_proxy(error: TransportError) -> bool:
+    """Tell whether it was a proxy that refused, or is not there."""
+    return isinstance(error.__cause__, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError)
+
+
+def is_final(error: TransportError) -> bool:
+    """Tell whether another attempt would end as this one did, before anything was sent."""
+    cause = error.__cause__
+    is_turned_away = isinstance(cause, aiohttp.ClientHttpProxyError) and 400 <= cause.status < 500
+    return is_turned_away or is_certificate_problem(error)
+
 
 GATEWAY_ERRORS = (502, 504, 520, 522, 524)
 """The web server before the panel has lost the panel's reply; from 520 on it is Cloudflare, which serves 8443 too."""
@@ -201,3 +272,45 @@ def _without_quotation(error: aiohttp.ClientError) -> str:
     cause = error.__cause__ or error
     told = getattr(cause, "message", None) or _reason(cause)
     return _QUOTATION.sub("", told).removesuffix(".")
+
+
+_MAKE = frozenset({"create", "issue"})
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Notices when the client changes objects of a kind."""
+
+    kind: str
+    """Namespace of the operations, such as `email.accounts`."""
+    is_changed: bool = False
+
+
+class Lists:
+    """Shared by a client and its variants."""
+
+    def __init__(self) -> None:
+        self._longest_pages: dict[str, int] = {}
+        self._watches: WeakSet[Watch] = WeakSet()
+
+    def watch(self, kind: str) -> Watch:
+        """Return what notices from now on when objects of a kind are changed or deleted."""
+        watch = Watch(kind)
+        self._watches.add(watch)
+        return watch
+
+    def is_whole(self, endpoint: str, length: int) -> bool:
+        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+
+        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        """
+        longest = self._longest_pages.get(endpoint, 0)
+        self._longest_pages[endpoint] = max(longest, length)
+        return length < longest
+
+    def changed(self, operation: str) -> None:
+        """Note that an operation that writes was sent. New objects move none of the others."""
+        if self._watches:
+            kind, _, verb = operation.rpartition(".")
+            for watch in self._watches:
+                watch.is_changed |= watch.kind == kind and verb not in _MAKE

@@ -12,12 +12,10 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.telemetry.logs import LOGGER
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.transport.call import Call, Middleware, RawReply
 from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
-from panelica_async.transport.exchange import GATEWAY_ERRORS
-from panelica_async.transport.middleware import Middleware
+from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.refusal import is_final
 
 # backoff sends the exception in, but declares that it sends nothing.
 _WaitGenerator = Callable[..., Generator[float, None, None]]

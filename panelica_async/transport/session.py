@@ -1,15 +1,147 @@
 """The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its slots."""
 
 import asyncio
+import hashlib
+import ipaddress
 import os
+import re
+import ssl
+import urllib.request
 import warnings
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Self, TypeAlias
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp import ClientRequest, ClientTimeout, hdrs
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from attrs import field, frozen
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
+from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
-from panelica_async.transport.proxies import Proxy, ProxyConnector
-from panelica_async.transport.slots import Slots
+from panelica_async.ratelimit.lanes import Slots
+from panelica_async.telemetry.logs import LOGGER
+
+_ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
+
+
+@frozen
+class Proxy:
+    """A proxy. User and password are kept apart from its URL, which aiohttp quotes in errors."""
+
+    url: URL
+    authorization: str | None = field(repr=False)
+    """Value of the header Proxy-Authorization; None when the proxy is open."""
+
+    @classmethod
+    def parse(cls, text: str, variable: str) -> Self:
+        """Read the address of a proxy as people write it; without a scheme it is http.
+
+        Raises:
+            ConfigurationError: It is no such address. The value is not repeated: it may hold a password.
+        """
+        try:
+            url = URL(text if "://" in text else f"http://{text}")
+            shown = (url.user or "", url.password or "")
+            authorization = aiohttp.encode_basic_auth(*shown) if any(shown) else None
+        except ValueError:
+            raise ConfigurationError(f"{variable} is not the address of a proxy", hint=hints.PROXY) from None
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ConfigurationError(f"{variable} names no proxy of the kind http or https", hint=hints.PROXY)
+        return cls(url.origin(), authorization)
+
+
+class ProxyConnector(aiohttp.TCPConnector):
+    """Makes connections through a proxy.
+
+    Args:
+        proxy: Has the credentials to show to it.
+        limit: How many connections there may be.
+    """
+
+    def __init__(self, proxy: Proxy, *, limit: int) -> None:
+        super().__init__(limit=limit)  # pyright: ignore[reportUnknownMemberType]  # partly untyped in aiohttp
+        self._proxy = proxy
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
+    ) -> Connection:
+        """Make a connection, or take one that is free."""
+        if self._proxy.authorization is not None:
+            shown = CIMultiDict({hdrs.PROXY_AUTHORIZATION: self._proxy.authorization})
+            if req.is_ssl():
+                req.proxy_headers = shown  # of the request for a tunnel, which the panel does not see
+            else:
+                req.headers.update(shown)
+        try:
+            return await super().connect(req, traces, timeout)
+        except aiohttp.ClientHttpProxyError as error:
+            # Its repr would show what was shown to the proxy.
+            error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict[str]()))
+            error.args = (error.request_info, error.history)
+            raise
+        except aiohttp.ClientConnectorDNSError as error:
+            # The proxy looks up the panel; the only name that is looked up here is that of the proxy.
+            key = req.connection_key._replace(host=error.host, port=error.port, ssl=error.ssl)
+            raise aiohttp.ClientProxyConnectionError(key, error.os_error) from error
+
+
+def proxy_of_environment(origin: str) -> Proxy | None:
+    """Return the proxy that the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) names for an origin, if any.
+
+    Raises:
+        ConfigurationError: What it names is no proxy.
+    """
+    url = URL(origin)
+    excluded = urllib.request.getproxies_environment().get("no", "")
+    if is_excluded(url.host or "", url.port, excluded) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    text = urllib.request.getproxies().get(url.scheme)
+    return None if text is None else Proxy.parse(text, f"{url.scheme.upper()}_PROXY")
+
+
+def is_excluded(host: str, port: int | None, excluded: str) -> bool:
+    """Return whether a value of `NO_PROXY` names a host.
+
+    Understood is what curl, Go and Kubernetes write: names with everything below them, with or without a dot or `*.`
+    before them; addresses, also in brackets; networks such as `10.0.0.0/8`; patterns such as `10.*`; each with a port
+    or without; and `*` for everything.
+
+    Args:
+        host: The name or address, without brackets.
+        port: The port of the connection.
+        excluded: The value, with commas or spaces between entries.
+    """
+    host = _in_ascii(host.rstrip(".").lower())
+    return any(_names(entry, host, port) for entry in excluded.lower().replace(",", " ").split())
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    match = _ENTRY.fullmatch(entry)
+    # An IPv6 address without brackets has no port.
+    name, wanted = (match["bracketed"] or match["plain"], match["port"]) if match else (entry, None)
+    if wanted is not None and wanted != str(port):
+        return False
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        domain = _in_ascii(name.removeprefix("*.").strip("."))
+        return host == domain or host.endswith(f".{domain}") or fnmatchcase(host, name)
+
+
+def _in_ascii(name: str) -> str:
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name
+
 
 MAX_IN_FLIGHT = 100
 """Requests on their way at one time. More would wait in the connector, after they were signed."""
@@ -126,3 +258,101 @@ def _slots(borrowed: aiohttp.ClientSession | None) -> int:
         return MAX_IN_FLIGHT
     # 0 stands for no limit.
     return min(limit or MAX_IN_FLIGHT for limit in (MAX_IN_FLIGHT, connector.limit, connector.limit_per_host))
+
+
+TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
+"""None and True verify against the system's authorities; a path is a file of certificates to trust instead, `sha256:…`
+the fingerprint of the only one that is accepted; False does not verify at all."""
+
+_SHA256 = re.compile(r"(?i)sha256:(?P<digest>(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})")
+_FORMS = (
+    "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
+)
+
+
+class _Pinned(aiohttp.Fingerprint):
+    """The only certificate that is accepted; a connection to somebody with another one is dropped.
+
+    aiohttp would take its leave of them, and an event loop that ends meanwhile leaves the connection open.
+    """
+
+    def check(self, transport: asyncio.Transport) -> None:
+        try:
+            super().check(transport)
+        except aiohttp.ServerFingerprintMismatch:
+            # aiohttp still asks the transport for its socket.
+            asyncio.get_running_loop().call_soon(transport.abort)
+            raise
+
+
+def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
+    """Return a setting in the form aiohttp takes.
+
+    Raises:
+        ConfigurationError: It is something else, or names a file without certificates.
+    """
+    match setting:
+        case None:
+            return True
+        case bool() | ssl.SSLContext():
+            return setting
+        case aiohttp.Fingerprint():
+            return _Pinned(setting.fingerprint)
+        case "":
+            raise ConfigurationError("ssl is empty", hint=_FORMS)
+        case str() if setting.lower().startswith("sha256:"):
+            return _fingerprint(setting)
+        case str() | os.PathLike():
+            return _trusting(Path(setting))
+        case _:
+            raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
+
+
+def require_encryption(origin: str, setting: TlsSetting) -> None:
+    """Make sure that a setting can be kept at an origin; log a warning where nothing is encrypted.
+
+    Raises:
+        ConfigurationError: The setting verifies a certificate, and the origin is one of http, which has none.
+    """
+    url = URL(origin)
+    if url.scheme != "http":
+        return
+    if setting is not None and setting is not False:
+        raise ConfigurationError(
+            "ssl verifies a certificate, and base_url is one of http, where there is none",
+            hint="Write https:// in base_url, or leave ssl out.",
+        )
+    if not _is_this_machine(url.host or ""):
+        LOGGER.warning("%s is not encrypted: anyone on the network path can read and change all traffic", origin)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        name = host.rstrip(".").lower()
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def fingerprint_of(certificate: bytes) -> str:
+    """Return the fingerprint of a certificate in DER form, as the setting takes it."""
+    return f"sha256:{hashlib.sha256(certificate).digest().hex(':').upper()}"
+
+
+def _fingerprint(setting: str) -> aiohttp.Fingerprint:
+    match = _SHA256.fullmatch(setting)
+    if match is None:
+        raise ConfigurationError(f"ssl is {setting!r}; a SHA-256 fingerprint has 64 hexadecimal digits", hint=_FORMS)
+    return _Pinned(bytes.fromhex(match["digest"].replace(":", "")))
+
+
+def _trusting(path: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"ssl names the file {path}, which holds no certificate in PEM form", hint=_FORMS
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"ssl names the file {path}, which cannot be read: {reason}", hint=_FORMS) from error

@@ -6,10 +6,9 @@ from aiohttp.payload import Payload
 from panelica_async.core.address import Address
 from panelica_async.core.signing import signs_body
 from panelica_async.errors import ConfigurationError
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, Middleware
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import KeyHolder
-from panelica_async.transport.middleware import Middleware
 
 
 class SigningMiddleware:

@@ -4,8 +4,8 @@ import pytest
 
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, _run
+from panelica_async.cli.connection import Traffic
 from panelica_async.cli.output import Output
-from panelica_async.cli.traffic import Traffic
 from panelica_async.errors import PanelicaError
 
 

@@ -15,7 +15,7 @@ import attrs
 import pytest
 from aiohttp import web
 
-from panelica_async.cli.log_file import log_to
+from panelica_async.cli.output import log_to
 from panelica_async.core.signing import SIGNATURE_HEADER, Signer
 from panelica_async.sandbox import Sandbox
 from tests.cli.commands import Command, Outcome, Process, write_manifest

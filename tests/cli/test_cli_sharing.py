@@ -11,7 +11,7 @@ from panelica_async import RateLimitWaitError
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
 from panelica_async.ratelimit import Coordinator, RateLimit, Request, Terms
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator
 from panelica_async.ratelimit.sqlite import HostCoordinator
 from panelica_async.sandbox import Sandbox

@@ -14,7 +14,7 @@ from panelica_async import DecodeError, Page, Paginator, PanelicaClient, Request
 from panelica_async.api import pagination
 from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
-from panelica_async.transport.lists import Lists
+from panelica_async.transport.exchange import Lists
 from tests.conftest import Connect
 from tests.transport.raw_server import RawServer, reply
 from tests.virtual_time import run

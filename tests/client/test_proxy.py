@@ -14,7 +14,7 @@ import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError
 from panelica_async.core import hints
-from panelica_async.transport.proxies import Proxy, is_excluded
+from panelica_async.transport.session import Proxy, is_excluded
 from tests.certificates import Certificate
 from tests.conftest import API_SECRET, Connect
 from tests.transport.raw_server import RawServer, reply

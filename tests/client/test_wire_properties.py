@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panelica_async import PanelicaClient, PanelicaError
-from panelica_async.core.encoding import CONTROL
+from panelica_async.core.request import CONTROL
 from tests.conftest import API_KEY, API_SECRET
 from tests.transport import verifier
 from tests.transport.raw_server import RawRequest, RawServer

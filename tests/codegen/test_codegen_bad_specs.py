@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from codegen.output import generate
-from codegen.problems import SpecError
+from codegen.yaml_nodes import SpecError
 
 pytestmark = pytest.mark.development
 GOLDEN = Path(__file__).parent / "golden" / "spec"

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codegen.problems import SpecError
 from codegen.render import resource_modules
 from codegen.spec import load
-from codegen.yaml_nodes import read
+from codegen.yaml_nodes import SpecError, read
 
 pytestmark = pytest.mark.development
 GOLDEN = Path(__file__).parent / "golden" / "spec"

@@ -11,13 +11,13 @@ import pytest
 
 from panelica_async.core.signing import verify
 from panelica_async.doctor import Diagnosis, diagnose
-from panelica_async.doctor.scopes import LAUNCH_OPERATIONS, launch_scopes
+from panelica_async.doctor.key import LAUNCH_OPERATIONS, launch_scopes
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import Manifest, Plan, apply
 from panelica_async.ratelimit import RateLimit, shared_limiter
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox import panel as sandbox_panel
-from panelica_async.sandbox.authentication import authenticate
+from panelica_async.sandbox.auth import authenticate
 from tests.conftest import API_SECRET
 from tests.doctor.examining import OneHost, examine, found, port_of, session_on, states
 from tests.provision.launching import SITES, client, collect

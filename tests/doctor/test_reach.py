@@ -9,8 +9,7 @@ import pytest
 
 from panelica_async.core.address import Address
 from panelica_async.doctor import network
-from panelica_async.doctor.places import other_places
-from panelica_async.doctor.tls import check_tls
+from panelica_async.doctor.network import check_tls, other_places
 from panelica_async.sandbox import Sandbox
 from tests.certificates import Certificate, self_signed
 from tests.doctor.examining import NoHost, OneHost, examine, found, port_of, session_on, skipped_after, states

@@ -7,7 +7,7 @@ from panelica_async.models.dns import DnsRecord
 from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
-from panelica_async.provision.foreign import foreign_in
+from panelica_async.provision.ownership import foreign_in
 from panelica_async.provision.snapshot import Snapshot
 
 OWN = {"account", "domain", "database", "mailbox", "ftp", "record"}

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panelica_async.provision import DnsRecord, Manifest, ManifestError
-from panelica_async.provision.manifest import cells, dns, zone_text
+from panelica_async.provision.manifest import cells, dns, zone
 from panelica_async.provision.manifest.problems import InvalidValueError
 
 
@@ -24,13 +24,13 @@ def read(entry: str, domain: str = "example.com") -> DnsRecord:
     return dns.record(**{"ttl": None, "priority": None, **cells.dns_record(entry)}, domain=domain)  # type: ignore[arg-type]
 
 
-def zone(*entries: str) -> Manifest:
+def manifest_of(*entries: str) -> Manifest:
     return Manifest.from_rows([{"domain": "a.example", "username": "alder", "dns": list(entries)}])
 
 
 def problems(*entries: str) -> list[str]:
     with pytest.raises(ManifestError) as caught:
-        zone(*entries)
+        manifest_of(*entries)
     return [problem.message for problem in caught.value.problems]
 
 
@@ -142,7 +142,7 @@ def test_text_that_is_none_is_refused(content: str, message: str) -> None:
 def test_quoted_text_is_read_back_whole(parts: list[str], grouped: bool, between: str) -> None:
     content = between.join(quoted(part) for part in parts)
 
-    assert zone_text.read_text(f"({content})" if grouped else content) == "".join(parts)
+    assert zone.read_text(f"({content})" if grouped else content) == "".join(parts)
 
 
 @given(TEXT)
@@ -150,7 +150,7 @@ def test_quoted_text_is_read_back_whole(parts: list[str], grouped: bool, between
 def test_quoted_text_stays_in_one_record_of_a_cell(text: str) -> None:
     entry = f"x TXT {quoted(text)}"
 
-    assert zone_text.split_records(f"a A 192.0.2.1 | {entry} | b A 192.0.2.2") == [
+    assert zone.split_records(f"a A 192.0.2.1 | {entry} | b A 192.0.2.2") == [
         "a A 192.0.2.1",
         entry,
         "b A 192.0.2.2",
@@ -159,7 +159,7 @@ def test_quoted_text_stays_in_one_record_of_a_cell(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    for read_it in (zone_text.read_text, zone_text.plain, zone_text.split_records, zone_text.read_listed_text):
+    for read_it in (zone.read_text, zone.plain, zone.split_records, zone.read_listed_text):
         try:
             read_it(text)
         except InvalidValueError:
@@ -169,20 +169,20 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_line_breaks_within_parentheses_do_not_end_a_record() -> None:
     cell = 'www A 192.0.2.1\nk._domainkey TXT ( "v=DKIM1; "\n  "p=abc" )\nmail A 192.0.2.2'
 
-    assert len(zone_text.split_records(cell)) == 3
+    assert len(zone.split_records(cell)) == 3
 
 
 def test_a_parenthesis_in_text_does_not_swallow_records() -> None:
-    assert zone_text.split_records("a TXT he said (\nb A 192.0.2.1") == ["a TXT he said (", "b A 192.0.2.1"]
+    assert zone.split_records("a TXT he said (\nb A 192.0.2.1") == ["a TXT he said (", "b A 192.0.2.1"]
 
 
 def test_a_line_that_is_a_comment_is_no_record() -> None:
-    assert zone_text.split_records("; the website\nwww A 192.0.2.1\n\n; the end") == ["www A 192.0.2.1"]
+    assert zone.split_records("; the website\nwww A 192.0.2.1\n\n; the end") == ["www A 192.0.2.1"]
 
 
 def test_an_open_quote_names_its_record() -> None:
     with pytest.raises(InvalidValueError, match="record 2 opens a quote that is never closed"):
-        zone_text.split_records('a A 192.0.2.1 | b TXT "v=spf1 | c A 192.0.2.2')
+        zone.split_records('a A 192.0.2.1 | b TXT "v=spf1 | c A 192.0.2.2')
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_records_that_contradict_each_other_are_refused(entries: list[str], mess
 
 
 def test_records_that_can_stand_together_are_fine() -> None:
-    manifest = zone(
+    manifest = manifest_of(
         "@ TXT v=spf1 -all",
         "@ TXT v=spf10 is none",
         "@ TXT site-verification=1",
@@ -325,7 +325,7 @@ def test_records_that_can_stand_together_are_fine() -> None:
 
 
 def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
-    (remark,) = zone("@ MX 10 mail.a.example", "mail CNAME mail.b.example").remarks
+    (remark,) = manifest_of("@ MX 10 mail.a.example", "mail CNAME mail.b.example").remarks
 
     assert str(remark) == (
         "line 1, dns @ MX mail.a.example: the mail or name server is a CNAME itself, which some servers refuse"
@@ -334,18 +334,18 @@ def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
 
 @pytest.mark.parametrize("issuer", ["bücher.example", '"BÜCHER.example"', "xn--bcher-kva.example"])
 def test_the_issuer_of_certificates_is_a_host_name(issuer: str) -> None:
-    assert zone(f"@ CAA 0 issue {issuer}").sites[0].dns[0].content == '0 issue "xn--bcher-kva.example"'
+    assert manifest_of(f"@ CAA 0 issue {issuer}").sites[0].dns[0].content == '0 issue "xn--bcher-kva.example"'
 
 
 def test_an_issuer_keeps_its_parameters() -> None:
-    records = zone('@ CAA 0 issue "CA.example; Policy=EV"', '@ CAA 0 issuewild ";"').sites[0].dns
+    records = manifest_of('@ CAA 0 issue "CA.example; Policy=EV"', '@ CAA 0 issuewild ";"').sites[0].dns
 
     assert [record.content for record in records] == ['0 issue "ca.example; Policy=EV"', '0 issuewild ";"']
 
 
 def test_what_is_no_issuer_is_refused() -> None:
     with pytest.raises(ManifestError, match="is not a host name"):
-        zone('@ CAA 0 issue "Let\'s Encrypt"')
+        manifest_of('@ CAA 0 issue "Let\'s Encrypt"')
 
 
 @pytest.mark.parametrize(
@@ -358,11 +358,11 @@ def test_what_is_no_issuer_is_refused() -> None:
 )
 def test_lines_that_only_a_zone_file_has_are_explained(line: str, message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
-        zone(line, "www A 192.0.2.1")
+        manifest_of(line, "www A 192.0.2.1")
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA", "MX 10", "CAA", "NS"])
 def test_a_value_that_is_very_long_is_shortened(kind: str) -> None:
     with pytest.raises(ManifestError) as caught:
-        zone(f"@ {kind} {'x' * 5000}!")
+        manifest_of(f"@ {kind} {'x' * 5000}!")
     assert len(str(caught.value)) < 600

@@ -5,8 +5,8 @@ import pytest
 from panelica_async.models.accounts import Account
 from panelica_async.models.domains import Domain
 from panelica_async.provision import Manifest, Record, State, StepKind
-from panelica_async.provision.natural_keys import sought
 from panelica_async.provision.objects import Likeness, Step, steps_of
+from panelica_async.provision.ownership import sought
 from panelica_async.provision.snapshot import Snapshot
 
 OWN = {"ssl": "yes", "databases": ["shop:u", "postgresql/blog"], "mailboxes": ["info"], "ftp_users": ["Deploy"]}

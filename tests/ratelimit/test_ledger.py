@@ -14,9 +14,8 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms
-from panelica_async.ratelimit.ledger import Ledger
-from panelica_async.ratelimit.quota import Quota
-from panelica_async.ratelimit.sqlite import HostCoordinator
+from panelica_async.ratelimit.limit import Quota
+from panelica_async.ratelimit.sqlite import HostCoordinator, Ledger
 from panelica_async.ratelimit.store import LATENESS
 
 LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)

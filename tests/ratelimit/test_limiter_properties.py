@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.ratelimit.quota import DELAY_SPREAD
+from panelica_async.ratelimit.limit import DELAY_SPREAD
 from tests.virtual_time import run
 
 # Times of different kinds never coincide: callers come on whole milliseconds and all limits are multiples of those, so

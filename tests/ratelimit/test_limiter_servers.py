@@ -10,7 +10,7 @@ from collections import deque
 
 import pytest
 
-from panelica_async.ratelimit import RateLimit, RateLimiter, quota
+from panelica_async.ratelimit import RateLimit, RateLimiter, limit
 from tests.ratelimit.servers import HOUR_SERVERS, SERVERS, Server
 from tests.virtual_time import run
 
@@ -110,7 +110,7 @@ def test_demand_that_comes_and_goes_gets_nearly_all_that_is_possible(name):
 @pytest.mark.parametrize("name", SERVERS)
 def test_without_the_margins_requests_would_be_refused(name, monkeypatch):
     """The simulation is hard enough to tell."""
-    monkeypatch.setattr(quota, "DELAY_SPREAD", 0.0)
-    monkeypatch.setattr(quota, "BURST_SHARE", 1.0)
+    monkeypatch.setattr(limit, "DELAY_SPREAD", 0.0)
+    monkeypatch.setattr(limit, "BURST_SHARE", 1.0)
     _, refused = run(saturated(SERVERS[name](random.Random(3)), 10 * MINUTES, seed=1))
     assert refused > 0

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit
-from panelica_async.ratelimit.quota import DELAY_SPREAD, Quota
+from panelica_async.ratelimit.limit import DELAY_SPREAD, Quota
 
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms, shared
-from panelica_async.ratelimit.ledger import Ledger
-from panelica_async.ratelimit.quota import Quota
+from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_claim
+from panelica_async.ratelimit.sqlite import Ledger
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic

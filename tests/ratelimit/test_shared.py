@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
-from panelica_async.ratelimit.ledger import Ledger
+from panelica_async.ratelimit.sqlite import Ledger
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
 from tests.virtual_time import VirtualLoop, run

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.auth import create_key
-from panelica_async.sandbox.authentication import authenticate
-from panelica_async.sandbox.exchange import Request
-from panelica_async.sandbox.messages import ApiError
+from panelica_async.sandbox.auth import authenticate, create_key
+from panelica_async.sandbox.messages import ApiError, Request
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.store import Store
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient, signature

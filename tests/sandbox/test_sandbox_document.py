@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.examples import instance
 from panelica_async.sandbox.handlers import BEHAVIOURS
-from panelica_async.sandbox.router import Router
-from panelica_async.sandbox.spec import shipped_document
+from panelica_async.sandbox.panel import Router
+from panelica_async.sandbox.spec import instance, shipped_document
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
 ROUTER = Router(shipped_document().endpoints)

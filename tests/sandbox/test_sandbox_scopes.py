@@ -1,8 +1,8 @@
 import pytest
 
-from panelica_async.core.scopes import allows
+from panelica_async.core.operation import allows
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.scopes import is_scope
+from panelica_async.sandbox.auth import is_scope
 from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.signed_client import SignedClient
 

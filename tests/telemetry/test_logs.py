@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import ConflictError, DecodeError, OutcomeUnknownError, PanelicaClient
-from panelica_async.core.encoding import query_string
 from panelica_async.core.error_replies import error_from_response
 from panelica_async.core.redaction import REDACTED
+from panelica_async.core.request import query_string
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import CallLog, Done, Outcome, Sent
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect

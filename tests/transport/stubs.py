@@ -12,16 +12,14 @@ from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimiter
-from panelica_async.transport.call import Call, RawReply
+from panelica_async.ratelimit.lanes import Slots
+from panelica_async.transport.call import Call, CallOptions, Middleware, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
-from panelica_async.transport.limiting import LimitingMiddleware
-from panelica_async.transport.middleware import Middleware
 from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.options import CallOptions
+from panelica_async.transport.pipeline import LimitingMiddleware
 from panelica_async.transport.retry import RetryBudget, RetryMiddleware
 from panelica_async.transport.session import SessionHolder
-from panelica_async.transport.slots import Slots
 from panelica_async.transport.timeouts import AttemptTimeouts
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit.lanes import Lane
-from panelica_async.transport.slots import Slots
+from panelica_async.ratelimit.lanes import Lane, Slots
 from tests.virtual_time import run
 
 lanes = st.sampled_from(["interactive", "bulk"])

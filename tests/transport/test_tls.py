@@ -15,7 +15,7 @@ import pytest
 from panelica_async import ConfigurationError, ConnectError, PanelicaClient
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried
-from panelica_async.transport.tls import TlsSetting, fingerprint_of, verification
+from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
 from tests.certificates import Certificate, self_signed
 from tests.conftest import API_KEY, API_SECRET, Connect
 from tests.transport import verifier

@@ -19,10 +19,9 @@ from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
-from panelica_async.transport.options import CallOptions
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware

@@ -7,9 +7,8 @@ from rich.text import Text
 
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import RequestInput, StateDirectory, checked_input
 from panelica_async.cli.output import Output, to_json, visible
-from panelica_async.cli.request import RequestInput, checked_input
 
 
 @command

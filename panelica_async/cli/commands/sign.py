@@ -9,9 +9,8 @@ import typer
 
 from panelica_async.api.raw import prepare_raw
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.credentials import Credentials
+from panelica_async.cli.options import Credentials, RequestInput, checked_input
 from panelica_async.cli.output import Output
-from panelica_async.cli.request import RequestInput, checked_input
 from panelica_async.core.address import Address
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import SIGNATURE_HEADER, Signer, signed_path, signs_body, string_to_sign

@@ -12,13 +12,12 @@ from rich.text import Text
 
 from panelica_async import PanelicaError
 from panelica_async.cli.command import ExitCode
-from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.format import moment, number, object_table, print_labelled, sent, several
 from panelica_async.cli.journals import files_of
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
-from panelica_async.cli.traffic import Traffic
 from panelica_async.core.redaction import first_few
 from panelica_async.provision import Journal, Record, Removal, RemovalStatus, State, is_removable, undo
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import attrs
 
 from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
-from panelica_async.provision.manifest import zone_text
+from panelica_async.provision.manifest import zone
 from panelica_async.provision.manifest.dns import PRIORITISED
 from panelica_async.provision.manifest.fields import DATABASE_TYPES, NO_NAMES, PASSWORD_LENGTH, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
@@ -34,7 +34,7 @@ _SEPARATORS = ",;|\r\n"
 _LINE_BREAKS = "\r\n"
 _QUOTED = re.compile(r'[^\S\r\n]*"((?:[^"]|"")*)"[^\S\r\n]*')
 _RECORD = re.compile(
-    rf"(?P<name>\S+)\s+(?:(?P<ttl>{zone_text.TTL})\s+(?:IN\s+)?|IN\s+(?:(?P<ttl_after>{zone_text.TTL})\s+)?)?"
+    rf"(?P<name>\S+)\s+(?:(?P<ttl>{zone.TTL})\s+(?:IN\s+)?|IN\s+(?:(?P<ttl_after>{zone.TTL})\s+)?)?"
     r"(?P<type>[A-Za-z]+)\s+(?P<content>\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -80,7 +80,7 @@ def split(column: str, cell: str) -> list[str]:
     if trim(cell).lower() in NO_NAMES:
         raise InvalidValueError("names nothing; leave the cell empty, or put the name in quotes", trim(cell))
     if column == "dns":
-        return zone_text.split_records(cell)
+        return zone.split_records(cell)
     entries: list[list[_Field]] = []
     for field in _scan(cell, _SEPARATORS + _MARKS[column]):
         if not entries or field.mark in _SEPARATORS:
@@ -132,7 +132,7 @@ def dns_record(entry: str) -> Entry:
     record: dict[str, object] = {key: value for key, value in (parts | {"ttl": ttl}).items() if value is not None}
     if match["type"].upper() not in PRIORITISED:
         return record
-    prioritised = _PRIORITY.fullmatch(zone_text.plain(match["content"]))
+    prioritised = _PRIORITY.fullmatch(zone.plain(match["content"]))
     return record | (prioritised.groupdict() if prioritised else {})
 
 
@@ -230,7 +230,7 @@ def _scan(text: str, marks: str) -> Iterator[_Field]:
             part = text[begin:position].strip()
             if part.startswith('"'):
                 raise InvalidValueError(f"entry {entry}: a quote is opened and never closed")
-            if part.startswith(zone_text.OTHER_QUOTES):
+            if part.startswith(zone.OTHER_QUOTES):
                 raise InvalidValueError(f'entry {entry}: quotes must be straight ones, as in name:"password"')
             yield _Field(mark, part, quoted=False, begin=begin, end=position)
         if position >= len(text):

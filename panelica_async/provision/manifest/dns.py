@@ -5,7 +5,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 
-from panelica_async.provision.manifest import zone_text
+from panelica_async.provision.manifest import zone
 from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible, trim
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.sites import DnsRecord
@@ -57,7 +57,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     if kind == "CNAME" and relative == "@":
         raise InvalidValueError("the domain itself cannot be a CNAME")
     if kind not in _WITH_QUOTES:
-        content = zone_text.plain(content)
+        content = zone.plain(content)
         require_visible(content)
     value = _CONTENT[kind](content, domain)
     require_visible(value)
@@ -69,7 +69,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         name=relative,
         type=kind,
         content=value,
-        ttl=number(zone_text.seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=MAX_TTL),
+        ttl=number(zone.seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=MAX_TTL),
         priority=rank,
     )
 
@@ -156,7 +156,7 @@ def _service(content: str, domain: str) -> str:
 
 
 def _text(content: str, _domain: str) -> str:
-    text = zone_text.read_text(content)
+    text = zone.read_text(content)
     if not text:
         raise InvalidValueError("TXT record has no content")
     return text
@@ -195,7 +195,7 @@ def _listed_service(content: str, domain: str) -> str:
 
 
 def _listed_text(content: str, _domain: str) -> str:
-    return zone_text.read_listed_text(content)
+    return zone.read_listed_text(content)
 
 
 _CONTENT: Mapping[str, Callable[[str, str], str]] = {

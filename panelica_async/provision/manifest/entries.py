@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from panelica_async.provision.manifest import cells, fields
 from panelica_async.provision.manifest.dns import record
 from panelica_async.provision.manifest.problems import InvalidValueError
-from panelica_async.provision.manifest.shapes import as_mapping, is_list
 from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
+from panelica_async.provision.manifest.sources import as_mapping, is_list
 
 # Guess: what fits the integer column of any panel.
 _MAX_QUOTA_MB = 2**31 - 1

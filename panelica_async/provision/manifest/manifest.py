@@ -11,11 +11,10 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.csv_source import read_csv
-from panelica_async.provision.manifest.data_source import read_data, sites_of
 from panelica_async.provision.manifest.documents import read_json
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import Site
-from panelica_async.provision.manifest.sources import Source, decode
+from panelica_async.provision.manifest.sources import Source, decode, read_data, sites_of
 from panelica_async.provision.manifest.validation import check
 
 
@@ -132,7 +131,7 @@ def _is_asked_for(attribute: "attrs.Attribute[object]", _value: object) -> bool:
 
 def _read_yaml(text: str, name: str, reading: Reading) -> Source:
     try:
-        from panelica_async.provision.manifest.yaml_source import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
+        from panelica_async.provision.manifest.documents import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
     except ImportError:
         raise ConfigurationError(
             f"{name} is YAML, and PyYAML is not installed",

@@ -5,9 +5,8 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import emit
 from panelica_async.sandbox.filesystem import make_home
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 from panelica_async.sandbox.messages import forbidden
-from panelica_async.sandbox.pages import rows
 from panelica_async.sandbox.store import Row, new_id
 
 _ROLES = ("USER", "RESELLER", "ADMIN")

@@ -3,8 +3,7 @@
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))

@@ -5,9 +5,8 @@ puts those of domains that still exist back as they were; the other parts of a s
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.pages import rows
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
 _TYPES = ("full", "incremental")

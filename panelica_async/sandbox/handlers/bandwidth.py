@@ -5,7 +5,7 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import Call, Reply, handles
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.traffic import month_of, traffic
+from panelica_async.sandbox.store import month_of, traffic
 
 # The calendar of the standard library begins here.
 _FIRST_MONTH = "0001-01"

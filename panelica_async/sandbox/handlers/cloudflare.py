@@ -4,8 +4,7 @@ Guesses: two are there from the start; syncing counts the records of the panel's
 nobody.
 """
 
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 
 
 @handles("cloudflare.zones.list")

@@ -1,10 +1,9 @@
 """Databases and their users. Guesses: no prefix before names; a name is taken once for each type of server."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.ownership import domain_with_room
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
 _DEFAULT_TYPE = "mysql"

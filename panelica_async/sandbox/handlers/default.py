@@ -10,10 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.examples import example_reply, instance
-from panelica_async.sandbox.handlers.base import Call, Reply
+from panelica_async.sandbox.handlers.base import DEFAULT_LIMIT, Call, Reply
 from panelica_async.sandbox.messages import bad_request, conflict, not_found
-from panelica_async.sandbox.pages import DEFAULT_LIMIT
+from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
 _TIMES_OF_CREATION = frozenset({"created_at", "updated_at"})

@@ -4,9 +4,8 @@ The reference's own example uses a private address, so those are accepted.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 from panelica_async.sandbox.messages import not_found
-from panelica_async.sandbox.pages import rows
 from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
 

@@ -5,11 +5,10 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.ssl import TYPES, order_certificate
-from panelica_async.sandbox.ownership import active_owner, owner, owner_with_room
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id
 

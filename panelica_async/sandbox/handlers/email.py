@@ -1,9 +1,8 @@
 """Mailboxes. Guess: 1,024 MB unless a size is given; addresses in lower case."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
-from panelica_async.sandbox.ownership import domain_with_room
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
 _QUOTA_MB = 1024

@@ -6,9 +6,8 @@
 import posixpath
 
 from panelica_async.sandbox.filesystem import FILE_PERMISSIONS, absolute, home_of, owner_of
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request, forbidden, not_found
-from panelica_async.sandbox.pages import rows
 
 
 @handles("files.list")

@@ -2,10 +2,9 @@
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import absolute, owner_of
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 from panelica_async.sandbox.messages import forbidden
-from panelica_async.sandbox.ownership import domain_with_room
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import Row, new_id
 
 # "`quota_mb` (0 unlimited)" (panel-facts D.9).

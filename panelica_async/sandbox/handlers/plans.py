@@ -3,8 +3,7 @@
 import re
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import new_id
 

@@ -1,7 +1,6 @@
 """The server and its services. Guesses: the machine of the reference's example; pids count up."""
 
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
 from panelica_async.sandbox.seed import HOSTNAME
 from panelica_async.sandbox.store import Row
 

@@ -4,8 +4,7 @@ Guesses: an order takes 60 s ("then runs about a minute in the background", pane
 self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
 """
 
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
-from panelica_async.sandbox.pages import rows
+from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
 from panelica_async.sandbox.store import Row, Store, new_id
 
 TYPES = ("lets_encrypt", "self_signed", "custom")

@@ -8,9 +8,8 @@ import re
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import deliver
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles
+from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows, select
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.pages import rows, select
 from panelica_async.sandbox.store import new_id
 from panelica_async.sandbox.validation import check
 
