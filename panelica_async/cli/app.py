@@ -1,14 +1,10 @@
 """The commands and their options."""
 
-import json
-from collections.abc import Iterable
-from importlib.resources import files
 from typing import Annotated
 
 import typer
 
 from panelica_async._version import __version__
-from panelica_async.catalog import TIERS
 from panelica_async.cli.commands.api import api
 from panelica_async.cli.commands.doctor import doctor
 from panelica_async.cli.commands.provision import provision
@@ -53,32 +49,3 @@ app.command(epilog="Example: panelica api GET /v1/domains --query status=active"
 app.command(epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
 app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)
-
-
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
-
-def complete_tier(incomplete: str) -> list[str]:
-    """Return the tiers that begin so."""
-    return _beginning(TIERS, incomplete)
-
-
-def complete_tier_or_auto(incomplete: str) -> list[str]:
-    """Return the tiers that begin so, and `auto`."""
-    return _beginning(("auto", *TIERS), incomplete)
-
-
-def complete_method(incomplete: str) -> list[str]:
-    """Return the methods that begin so, in any case."""
-    return _beginning(_METHODS, incomplete.upper())
-
-
-def complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the documented paths that begin so and take the method before them; ids are left as `{id}`."""
-    method = str(ctx.params.get("method") or "").lower()
-    paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
-    return _beginning((path for path, operations in paths.items() if not method or method in operations), incomplete)
-
-
-def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
-    return [value for value in values if value.startswith(incomplete)]

@@ -12,7 +12,7 @@ import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
 from panelica_async.catalog import TIERS
-from panelica_async.cli.app import complete_tier, complete_tier_or_auto
+from panelica_async.cli.completion import complete_tier, complete_tier_or_auto
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import PANEL, Credentials, StateDirectory
 from panelica_async.core.address import Address

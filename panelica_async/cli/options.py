@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from panelica_async import UNSET, ConfigurationError, PanelicaError
-from panelica_async.cli.app import complete_method, complete_path
+from panelica_async.cli.completion import complete_method, complete_path
 from panelica_async.cli.output import ask_secret
 from panelica_async.core.private_files import private_directory
 
