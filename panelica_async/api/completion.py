@@ -1,6 +1,7 @@
 """What a write made or changed, from a reply that shows less than the whole object.
 
-Current panels answer many writes with `data.id`, a message, or nothing (panel-facts B.1, D). All of that is a success.
+Current panels answer many writes with `data.id`, a message, or nothing. All of that is a success
+(evidence: created-ids, actions-acknowledged).
 What the reply does not show is taken from the arguments and the path. A required field that stays unknown is an empty
 text, which no call takes for an id.
 """
@@ -99,7 +100,7 @@ def _shown(
     if isinstance(data, str) and data:
         data = {"message": data}
     shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
-    # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (panel-facts D.14).
+    # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
     if "id" not in shown:
         names = {*arguments, *(name for _, several in fields for name in several)}
         inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]

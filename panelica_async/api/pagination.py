@@ -90,8 +90,8 @@ class Paginator(Generic[T]):
 
     A list ends where the panel says: by its total, its number of pages, a page shorter than the length it names and has
     given, or that no more follow. A panel that says nothing is asked for the next page until one is empty, or repeated,
-    because some ignore `page` and answer with everything every time (panel-facts B.2); a list costs one call more
-    there. The deadline of the client is one for all pages.
+    because some ignore `page` and answer with everything every time (evidence: lists-unpaged); a list costs one call
+    more there. The deadline of the client is one for all pages.
 
     Raises:
         DecodeError: The list changed while it was read, has no end, or the panel says there are more items than it

@@ -31,7 +31,7 @@ SETTLE = 2.0
 """Seconds between a lost reply and the look: the panel may still be working on the call."""
 _PRECISION = 1.25
 """Seconds by which `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""
-# "Matching by name can hit root" (panel-facts G.4): whoever asks for no administrator gets none.
+# A name can be that of an administrator (evidence: accounts-list): only a caller that asks for one gets it.
 _ADMINISTRATORS = frozenset({"ROOT", "ADMIN", "RESELLER"})
 
 Owner = Callable[[], Awaitable[str | None]]
@@ -174,7 +174,7 @@ async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M |
     [row] = possible
     doubt = lost.doubt(row)
     prefix = lost.prefix(row)
-    # Guess: a prefix is the owner's user name and an underscore; that there is one is in panel-facts D.7 and D.9.
+    # Guess: a prefix is the owner's user name and an underscore (evidence: databases-prefix, ftp-create).
     if doubt is None and prefix and prefix != (await owner() or "").lower():
         doubt = f"whose it is cannot be told: its name begins with {prefix}_"
     return (row, "") if doubt is None else (None, f"one of that name is there, but {doubt}")

@@ -188,7 +188,7 @@ class Caller:
             raise _unreadable(call, f"the reply is not JSON: {error}", hint) from error
         envelope = unwrap(payload)
         if envelope.failed:
-            # "An HTTP 200 whose JSON says status error is an error" (panel-facts B.1).
+            # A 200 can report a failure (evidence: envelope-error-200).
             raise call.error()
         return envelope
 

@@ -6,7 +6,7 @@ from panelica_async.errors import NotFoundError, PermissionDeniedError
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
 
 REFUSALS = (PermissionDeniedError, NotFoundError)
-"""The panel does not tell this key its rate limit: the scope is `*:*`, which few have (panel-facts C.1, D.1)."""
+"""The key may not ask for its rate limit: the scope is `*:*`, which few have (evidence: rate-limit-endpoint)."""
 
 
 class Api(Protocol):

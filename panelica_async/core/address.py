@@ -11,10 +11,10 @@
 
 The rules: no scheme means https; no port, or port 0, means 8443. A path that ends in `/api/external` or `/v1`
 names the API, and is kept without `/v1`. Any other path is a page of the panel's own interface, copied from a
-browser; it is dropped, as the vendor's billing module does (panel-facts A.1, H). Without a path the prefix is
+browser; it is dropped, as the vendor's billing module does (evidence: address-forms). Without a path the prefix is
 `/api/external`, except on port 3002, where the API listens without the web server that adds it. No other port is known
-to serve the API without the prefix (panel-facts A.1), so nothing here says so; a tunnel to port 3002 begins at a port
-3002 too, such as that of 127.0.0.2.
+to serve the API without the prefix (evidence: address-backend), so nothing here says so; a tunnel to port 3002 begins
+at a port 3002 too, such as that of 127.0.0.2.
 """
 
 import ipaddress
@@ -132,7 +132,7 @@ def _host(parts: SplitResult) -> str:
 
 def _port(parts: SplitResult) -> int:
     try:
-        # An embedded port wins; 0 means that none was chosen (panel-facts A.1, H).
+        # An embedded port wins; 0 means that none was chosen (evidence: address-forms).
         return parts.port or DEFAULT_PORT
     except ValueError:
         raise ConfigurationError("base_url has a port that is not a number from 0 to 65535", hint=_EXAMPLE) from None

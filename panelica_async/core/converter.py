@@ -30,7 +30,7 @@ from panelica_async.errors import DecodeError
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 _Hook: TypeAlias = Callable[[object, Any], Any]
-# "Numbers may come as text" (panel-facts B.3). Longer ones may be too long for int().
+# Numbers may come as text (evidence: numbers-as-text). Longer ones may be too long for int().
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _EXACT = 2**53

@@ -25,7 +25,7 @@ def unix_time(moment: datetime) -> float:
 
 
 def rfc3339(value: datetime) -> str:
-    """Write an aware datetime as the panel does: RFC 3339 in UTC ending in `Z` (panel-facts B.3).
+    """Write an aware datetime as the panel does: RFC 3339 in UTC ending in `Z` (evidence: times).
 
     Raises:
         ValueError: It has no time zone, or does not lie in the years 1 to 9999 of UTC.

@@ -1,4 +1,4 @@
-"""From a reply that reports a failure to the error that says so: all shapes of panel-facts B.4, and worse.
+"""From a reply that reports a failure to the error that says so: all known shapes (evidence: error-shapes), and worse.
 
 Nothing here raises, whatever a server or a proxy sends: an error that hides another error helps nobody.
 """
@@ -39,7 +39,7 @@ _CLASSES: Mapping[int, type[ResponseError]] = {
     422: BadRequestError,
 }
 
-# "apiErrors.users.emailAlreadyExists": a translation is missing (panel-facts B.4, rows 2 to 4 and 9).
+# "apiErrors.users.emailAlreadyExists": a translation is missing (evidence: error-keys).
 _KEY = re.compile(r"(?:api)?(?:errors|success)(?:\.\w+)+", re.IGNORECASE)
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' tag")
@@ -51,7 +51,7 @@ _ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTI
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
 
-# The panel tolerates 300 s (panel-facts A.5); less than this is delay on the way, not a wrong clock.
+# The panel tolerates 300 s (evidence: clock-window); less than this is delay on the way, not a wrong clock.
 _NOTABLE_SKEW = 60
 
 
@@ -89,7 +89,7 @@ def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float
     """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
 
     The first that is given counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
-    Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (panel-facts B.6). Points in time are
+    Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (evidence: rate-limit-reply). Points in time are
     compared with the Date header of the reply, so that a wrong clock here does no harm, else with `now`.
 
     Args:
@@ -119,7 +119,7 @@ class Report:
     available_scopes: tuple[str, ...]
     lacks_scope: bool
     blames_timestamp: bool
-    """Whether the request was refused because of its timestamp (panel-facts A.5 has two codes for that)."""
+    """Whether the request was refused because of its timestamp (one of two codes, evidence: auth-codes)."""
     is_json: bool
 
     def error(self, *, method: str, path: str, attempts: int = 1) -> ResponseError:
@@ -176,7 +176,7 @@ def read_report(
     now = time.time() if now is None else now
     said = _read(status, headers, body, sanitizer)
     scopes = [sanitizer.text(scope, _LONGEST_NAME) for scope in read_scopes(said.first("required_scope"))]
-    # Guess: where one of several scopes will do (panel-facts C.1), they would be named in a list.
+    # Guess: where one of several scopes will do (evidence: scope-alternatives), they would be named in a list.
     required_scope = " or ".join(scopes) or None
     window = said.text("window")
     hint = _page_hint(status, proxy) if said.is_web_page else _hint(status, headers, said, required_scope, now)
@@ -328,7 +328,7 @@ def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope
             return hints.CLOCKS_AGREE
         return hints.CLOCK.format(skew=round(abs(now - date)), direction="ahead of" if now > date else "behind")
     if status == 400 and _ALREADY_THERE.search(said):
-        # "Duplicate email is 400, not 409" (panel-facts G.15).
+        # A taken e-mail address is a 400, not a 409 (evidence: duplicate-email).
         return hints.ALREADY_THERE
     return hints.for_response(status, report.code)
 

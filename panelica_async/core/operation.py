@@ -138,7 +138,7 @@ def allows(granted: Iterable[str], required: str | None) -> bool:
     if required is None:
         return True
     family, _, verb = required.partition(":")
-    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (panel-facts C.1).
+    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (evidence: scope-wildcards).
     covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
     return not covering.isdisjoint(granted)
 

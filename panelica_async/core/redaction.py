@@ -17,8 +17,8 @@ FILES = "/v1/files"
 MAX_DEPTH = 50
 """Levels of nesting that `redact` looks into; what lies deeper is hidden whole."""
 
-# Webhook destinations carry their credential in the URL (reference, "Create Webhook"; panel-facts F); sign-in and
-# download links work for whoever holds them (panel-facts D.2).
+# Webhook destinations carry their credential in the URL (evidence: webhook-destinations); sign-in and
+# download links work for anyone who holds them (evidence: sso-login).
 _SENSITIVE = (
     r"passw(?:or)?d|passphrase|secret|token|signature|authorization|cookie|credential|ticket|destination_config"
     r"|(?:api|private|access|encryption|license|master|ssh)[_-]?key|(?<!public)(?<!primary)(?<!foreign)[_-]key(?![\w-])"

@@ -1,7 +1,7 @@
 """What a reply holds, with or without an envelope around it.
 
 Panels answer `{"status": "success", "data": …}`, the published reference shows bare objects and arrays
-(panel-facts B.1, G.5). Both are accepted everywhere. An object is taken for an envelope when, and only when,
+(evidence: envelope). Both are accepted everywhere. An object is taken for an envelope when, and only when,
 
 1. its `status` is `success` or `error`, and it has `data`; or
 2. its `status` is `success` or `error`, and every other key belongs to an envelope or to an error
@@ -108,7 +108,7 @@ def items(data: JsonValue, key: str | None = None, *, endpoint: str = "") -> lis
     Args:
         data: `Envelope.data`. None is an empty list. Guess: Go servers write an empty slice as null, or leave
             it out.
-        key: Key that holds the rows on some panels, as in `data.files` (panel-facts B.1).
+        key: Key that holds the rows on some panels, as in `data.files` (evidence: envelope-list-keys).
         endpoint: Method and path, for the error.
 
     Raises:
@@ -146,7 +146,7 @@ def _reports_failure(payload: Mapping[str, JsonValue]) -> bool:
         has_error = any(payload.get(name) for name in _ERRORS)
         return has_error and "data" not in payload and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if status == "error" and _is_envelope(payload):
-        # "An HTTP 200 whose JSON says "status":"error" is an error" (panel-facts B.1).
+        # A 200 can report a failure (evidence: envelope-error-200).
         return True
     if not isinstance(status, str) or status not in _FAILED or "id" in payload or "name" in payload:
         return False
@@ -168,7 +168,7 @@ def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | No
     """Return the first of several figures that is a count."""
     for name in names:
         value = figures.get(name)
-        # "Numbers may come as text" (panel-facts B.3). Longer ones are no counts, and may be too long for int().
+        # Numbers may come as text (evidence: numbers-as-text). Longer ones are no counts, and too long for int().
         if isinstance(value, str) and _COUNT.fullmatch(value):
             return int(value)
         if type(value) is int and value >= 0:
@@ -212,7 +212,7 @@ def read_date(headers: Mapping[str, str]) -> float | None:
 
 
 def read_number(value: JsonValue) -> float | None:
-    """Read a finite number, which may come as text (panel-facts B.3)."""
+    """Read a finite number, which may come as text (evidence: numbers-as-text)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

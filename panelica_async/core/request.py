@@ -37,7 +37,7 @@ def path_segment(value: object, name: str) -> str:
     Raises:
         ValueError: It is empty, `.` or `..`, or contains a slash, backslash, control character or lone
             surrogate. Such a value would address something else: the panel signs the decoded path, in which
-            `a%2Fb` and `a/b` are the same (panel-facts A.2).
+            `a%2Fb` and `a/b` are the same (evidence: signed-path).
         TypeError: It is of another type.
     """
     if type(value) is str and _PLAIN.fullmatch(value):

@@ -2,7 +2,7 @@
 
     METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-case hex HMAC-SHA256
 
-The path is percent-decoded and starts at `/v1`, the query stays byte for byte as sent (panel-facts A.2).
+The path is percent-decoded and starts at `/v1`, the query stays byte for byte as sent (evidence: signed-text).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ KEY_HEADER = "X-API-Key"
 TIMESTAMP_HEADER = "X-Timestamp"
 SIGNATURE_HEADER = "X-Signature"
 
-# "mobile app pairing makes mk_… keys" (panel-facts A.4).
+# Pairing the mobile app makes mk_… keys (evidence: key-forms).
 _KEY_PREFIXES = ("pk_", "mk_")
 _SECRET_PREFIXES = ("sk_",)
 _CREDENTIALS_HINT = "api_key is the public half (pk_…), api_secret the half that was shown once (sk_…)."
@@ -34,7 +34,7 @@ def signed_path(raw_path: str, prefix: str) -> str:
     """
     if prefix and raw_path.startswith(f"{prefix}/"):
         raw_path = raw_path[len(prefix) :]
-    # "A client must send %20 but sign a space": the Go backend reads r.URL.Path (panel-facts A.2).
+    # A space is sent as %20 and signed as a space (evidence: signed-path).
     return unquote(raw_path, errors="surrogateescape") if "%" in raw_path else raw_path
 
 
@@ -59,7 +59,7 @@ def string_to_sign(
 def signs_body(method: str, content_type: str) -> bool:
     """Tell whether the body of a request is part of what is signed.
 
-    "Body left out of the string" for DELETE and multipart, though it is sent (panel-facts A.2).
+    The body of DELETE and of multipart is sent, but not signed (evidence: signed-body).
     """
     return method.upper() != "DELETE" and not content_type.lower().startswith("multipart/")
 

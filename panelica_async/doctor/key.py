@@ -89,14 +89,14 @@ def _accepted(probe: Probe, key: CurrentKey) -> Finding:
 
 def _without_scope(probe: Probe, error: MissingScopeError) -> KeyCheck:
     """The panel knows the key and its signature, but the key may not ask about itself."""
-    # "/v1/me accounts:read" (panel-facts C.1).
+    # `/v1/me` needs accounts:read (evidence: scope-oddities).
     message = f"{_name(probe)} is accepted, but may not be asked about: it lacks {error.required_scope or 'a scope'}"
     finding = warning(_KEY, message, error.hint or "Give the key the scope accounts:read.")
     return KeyCheck(finding=finding, scopes=error.available_scopes or None, timestamp_accepted=True)
 
 
 async def _refused(probes: Probes, probe: Probe, error: AuthenticationError) -> KeyCheck:
-    """Tell by the reply what a 401 is about; its order of checks is not known (panel-facts A.5)."""
+    """Tell by the reply what a 401 is about; its order of checks is not known (evidence: auth-unknown)."""
     said, name = f"{error.code} {error.message}".lower(), _name(probe)
     if error.code is not None and error.code.startswith("MISSING_"):
         return KeyCheck(finding=failure(_KEY, f"a header gets lost on the way: {error.message}", error.hint))

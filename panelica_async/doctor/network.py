@@ -128,7 +128,10 @@ class Place:
 
 
 def other_places(address: Address) -> list[Address]:
-    """Return the well-known addresses on the host of another one, likeliest first (panel-facts A.1)."""
+    """Return the well-known addresses on the host of another one, likeliest first.
+
+    (evidence: address-prefix, address-backend)
+    """
     url = URL(address.origin)
     host = address.origin.partition("://")[2].rpartition(":")[0]
     other_scheme = "http" if url.scheme == "https" else "https"

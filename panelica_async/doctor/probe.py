@@ -107,7 +107,7 @@ class Probe:
         return Caller(self.transport, self.options, dialect, None)
 
 
-# Current panels serve `/health`, the reference has it under `/v1` (panel-facts A.1, E.61).
+# Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).
 _DIALECTS: tuple[Dialect, ...] = ("panel", "reference")
 
 

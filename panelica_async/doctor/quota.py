@@ -84,7 +84,7 @@ _DIALECT = "dialect"
 
 
 async def check_dialect(probe: Probe) -> Finding:
-    """Ask the panel for its description of itself, which current panels have (panel-facts D.1)."""
+    """Ask the panel for its description of itself, which current panels have (evidence: api-spec)."""
     try:
         described = await probe.get("/v1/api-spec", signed=False)
     except PanelicaError:

@@ -57,7 +57,7 @@ class Allowances:
             return None
         limit: int | None = getattr(plan, _LIMITS[step.kind])
         used = self._wanted[account.id, step.kind] + self._used[self._ids.get(account.id) or "", step.kind]
-        # -1 is unlimited (panel-facts D.3). Guess: so is every other negative number; 0 is none, as for cron jobs.
+        # -1 is unlimited (evidence: plans-unlimited). Guess: so are other negative numbers; 0 is none, as for cron.
         if limit is not None and 0 <= limit <= used:
             taken = ", and all of them are taken" if limit else ""
             return f"the plan {shown(plan.name)} allows {account.key!r} {limit or 'no'} {step.kind.plural}{taken}"
@@ -87,7 +87,7 @@ def _objects_of_accounts(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:
     owners = {domain.id: domain.user_id for domain in snapshot.domains}
     names = {name: domain.user_id for name, domain in snapshot.domains_by_name.items()}
     found: list[tuple[str | None, StepKind]] = [(owner, StepKind.DOMAIN) for owner in owners.values()]
-    # Current panels list a database once for each of its users (panel-facts D.7).
+    # Current panels list a database once for each of its users (evidence: databases-list).
     databases = {
         (row.type, row.name.lower()): row.user_id or owners.get(row.domain_id or "") for row in snapshot.databases
     }

@@ -200,7 +200,7 @@ class Execution:
         except PanelicaError as failure:
             self._consider(step, failure)
             return _failure(step, error, f"it could not be looked for: {reason_of(failure)}")
-        # "409: exists, in use, integration not configured" (panel-facts B.5). Where no list can tell, it exists.
+        # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         is_conflict = isinstance(error, ConflictError)
         if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
             return self._failed(step, error, found.reason, was_doubtful=was_doubtful)

@@ -31,9 +31,9 @@ _ZONES_AT_ONCE = 8
 
 
 def is_hosting_account(account: Account) -> bool:
-    """Whether an account may be provisioned: administrators are in the same list (panel-facts G.4).
+    """Whether an account may be provisioned: administrators are in the same list (evidence: accounts-list).
 
-    Rows of old panels have no role (panel-facts D.2), and its case varies (B.3).
+    Rows of old panels have no role (evidence: accounts-list), and its case varies (evidence: case-varies).
     """
     return account.role is None or account.role.upper() == "USER"
 
@@ -60,7 +60,7 @@ class Snapshot:
     plans: tuple[Plan, ...] = ()
     domains: tuple[Domain, ...] = ()
     certificates: tuple[Certificate, ...] | None = ()
-    """None when the panel has no list of certificates (panel-facts D.11)."""
+    """None when the panel has no list of certificates (evidence: ssl-by-domain)."""
     databases: tuple[Database, ...] = ()
     mailboxes: tuple[EmailAccount, ...] = ()
     ftp_users: tuple[FtpAccount, ...] = ()

@@ -1,7 +1,7 @@
 """What a reply says about the quota, cleaned of everything that cannot be.
 
 Whether other replies than refusals carry the headers is not known, nor are the names for the hour, which are
-a guess after those for the minute (panel-facts B.6).
+a guess after those for the minute (evidence: rate-limit-reply).
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MAX_WAIT = 3600.0
 # Without a refusal only the minute is full, and its window ends within this time.
 _LONGEST_RESET = 60.0
 
-# Guess: a 429 that names no wait is about the minute window, the shortest there is (panel-facts B.6).
+# Guess: a 429 that names no wait is about the minute window, the shortest there is (evidence: rate-limit-reply).
 _UNNAMED_WAIT = 60.0
 
 # No panel allows as much; the largest known limit is 10,000 an hour.

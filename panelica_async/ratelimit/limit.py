@@ -11,10 +11,10 @@ from panelica_async.ratelimit.rules import NORMAL, RECORD, Recovery, Rule, Slidi
 
 __all__ = ["RateLimit"]
 
-# The default tier of a key, and the slowest (panel-facts C).
+# The default tier of a key, and the slowest (evidence: tiers).
 _FALLBACK_TIER = "starter"
 
-# Guess: the burst is known for one tier alone, professional, with 50 at 300 a minute (panel-facts C). The
+# Guess: the burst is known for one tier alone, professional, with 50 at 300 a minute (evidence: tiers). The
 # others get the same share.
 _MINUTE_RATE_PER_BURST = 6
 

@@ -201,7 +201,7 @@ def new_secret(environment: str) -> str:
 
 WINDOW_SECONDS = 300
 
-# "mobile app pairing makes mk_… keys" (panel-facts A.4).
+# Pairing the mobile app makes mk_… keys (evidence: key-forms).
 _KEY = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")

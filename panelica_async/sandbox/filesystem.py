@@ -10,7 +10,7 @@ FILE_PERMISSIONS = "0644"
 
 
 def home_of(username: str) -> str:
-    """Return the home: "/home/USERNAME" (panel-facts D.13)."""
+    """Return the home of an account (evidence: files-home)."""
     return f"/home/{username}"
 
 
@@ -65,7 +65,7 @@ def owner_of(store: Store, path: str) -> Row:
     """Return the account in whose home a path from `absolute` is.
 
     Raises:
-        ApiError: 403, it is in nobody's home: "a path outside the account's home answers 403" (panel-facts D.13).
+        ApiError: 403, the path is outside every home (evidence: files-home).
     """
     _, top, username, *_ = [*path.split("/"), "", ""]
     owner = store.find("owner", username, key="username") if top == "home" else None

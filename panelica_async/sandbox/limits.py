@@ -3,7 +3,7 @@
     limits = ServerLimits(TIERS["professional"], time.time)
     verdict = limits.admit()
 
-How real panels count is not known (panel-facts C), so three ways are offered:
+How real panels count is not known (evidence: quota-counting), so three ways are offered:
 
 - `fixed`: the counts start anew at every full minute and hour;
 - `sliding`: the requests of the last 60 s and 3,600 s count;
@@ -204,7 +204,7 @@ class ServerLimits:
         What is left in a bucket is not what is left of a minute: a client that took it for that would wait for no
         reason.
 
-        Guess: ordinary replies carry them too; clients are only known to read them on failure (panel-facts B.6).
+        Guess: ordinary replies carry them too; clients read them on failure (evidence: rate-limit-reply).
         """
         minute = self.usage("minute")
         if minute.limit is None or isinstance(self._windows["minute"], _TokenBucket):
@@ -223,7 +223,7 @@ def _window(counting: Counting, limit: int | None, period: float) -> _Window:
 
 
 def refusal(verdict: Verdict) -> ApiError:
-    """Make the reply to a request that was not admitted: 429 with the fields of panel-facts B.6."""
+    """Make the reply to a request that was not admitted: 429 with the panel's fields (evidence: rate-limit-reply)."""
     return ApiError(
         429,
         "RATE_LIMIT_EXCEEDED",

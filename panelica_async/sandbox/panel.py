@@ -49,7 +49,7 @@ class Router:
 
         Args:
             method: HTTP method in upper case.
-            path: Decoded path without public prefix: the backend "reads r.URL.Path" (panel-facts A.2).
+            path: Decoded path without public prefix: the backend reads it so (evidence: signed-path).
         """
         segments = _segments(path)
         endpoint = _find(self._root, segments, method)

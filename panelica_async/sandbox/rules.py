@@ -1,7 +1,7 @@
 """Rules for values that the specification leaves open.
 
-Guesses, in the style of what clients are known to check (panel-facts D.2, D.7): forms of names, which are in
-`core.names`, 8 characters for passwords. Passwords are checked and forgotten.
+Guesses, in the style of what clients are known to check (evidence: passwords, databases-names): forms of
+names, which are in `core.names`, 8 characters for passwords. Passwords are checked and forgotten.
 """
 
 import ipaddress
@@ -50,7 +50,7 @@ def ftp_name(text: str) -> str:
 
 
 def password(text: str) -> None:
-    """Refuse a password that is too short: "under 8 characters … the panel would refuse" (panel-facts D.2)."""
+    """Refuse a password that is too short (evidence: passwords)."""
     if len(text) < MIN_PASSWORD_LENGTH:
         raise bad_request(f"password: must have at least {MIN_PASSWORD_LENGTH} characters")
 
@@ -86,7 +86,7 @@ def _matching(form: re.Pattern[str], text: str, field: str, meaning: str) -> str
 
 _UNLIMITED = -1
 
-# "403 = plan limit" (panel-facts B.5): limit of the plan, and how much an account uses of it.
+# Limit of the plan, and how much an account uses of it; beyond it 403 (evidence: error-statuses).
 _USED = {
     "max_domains": "SELECT count(*) FROM domains WHERE user_id = ?",
     "max_databases": "SELECT count(*) FROM databases AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?",

@@ -33,7 +33,7 @@ CREATE TABLE accounts (
 );
 CREATE INDEX accounts_plan ON accounts (plan_id);
 
--- A domain is its own DNS zone: "the zone is addressed by domain id" (panel-facts D.6).
+-- A domain is its own DNS zone (evidence: dns-zones).
 CREATE TABLE domains (
     id TEXT PRIMARY KEY,
     domain TEXT NOT NULL COLLATE NOCASE UNIQUE,

@@ -14,7 +14,8 @@ NAME_SERVERS = (f"ns1.{HOSTNAME}", f"ns2.{HOSTNAME}")
 # The reference's health check shows an uptime of "10d 5h 30m".
 _UPTIME_SECONDS = 10 * 86400 + 5 * 3600 + 30 * 60
 
-# Name, then domains, databases, mailboxes, FTP users, disk space and traffic in MB; "-1 unlimited" (panel-facts D.3).
+# Name, then domains, databases, mailboxes, FTP users, disk space and traffic in MB; -1 is unlimited
+# (evidence: plans-unlimited).
 _PLANS = (
     ("Starter", 10, 20, 100, 20, 10240, 102400),
     ("Standard", 50, 100, 500, 100, 51200, 512000),
@@ -43,7 +44,7 @@ def seed(store: Store) -> None:
                 "created_at": now,
             },
         )
-    # "Includes ROOT, ADMIN and RESELLER users, root itself included" (panel-facts D.2).
+    # The list includes administrators, root too (evidence: accounts-list).
     store.insert(
         "account",
         {

@@ -216,12 +216,12 @@ class Store:
 
 
 def new_id() -> str:
-    """Return a new id: "UUID v4 text" (panel-facts B.3)."""
+    """Return a new id, a UUID (evidence: ids)."""
     return str(uuid.uuid4())
 
 
 def timestamp(seconds: float) -> str:
-    """Write a time as the panel does: "RFC 3339 UTC ending Z" (panel-facts B.3)."""
+    """Write a time as the panel does, in RFC 3339 with a Z (evidence: times)."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

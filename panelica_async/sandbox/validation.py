@@ -44,7 +44,7 @@ class Validation:
             ApiError: 400, it does not fit.
         """
         value: Any = _decoded(raw)
-        # "A sandbox must therefore tolerate an empty body, {} and [] on action endpoints" (panel-facts A.3): to PHP
+        # Clients send no body, {} and [] for an action without arguments (evidence: empty-bodies): to PHP
         # clients the last two are the same.
         if value == [] or (value is None and not endpoint.body_required):
             value = {}

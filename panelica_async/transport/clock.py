@@ -10,7 +10,7 @@ from panelica_async.core.dates import http_date
 from panelica_async.telemetry.logs import LOGGER
 
 NOTABLE_SKEW = 30.0
-"""Seconds clocks may differ before signatures follow the panel's: a tenth of what it tolerates (panel-facts A.5)."""
+"""Seconds clocks may differ before signatures follow the panel's: a tenth of its window (evidence: clock-window)."""
 GREATEST_SKEW = 86_400.0
 """Seconds beyond which signatures do not follow the panel's clock. A wrong time zone explains at most half a day."""
 

@@ -163,7 +163,7 @@ def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
 def _limit_of(status: "RateLimitStatus") -> RateLimit:
     per_minute = _count(status.requests_per_minute)
     if per_minute is None and (status.requests_per_minute or 0) <= 0:
-        # Guess: what an unlimited key is told is not known (panel-facts C); its tier is believed.
+        # Guess: what an unlimited key is told is not known (evidence: quota-counting); its tier is believed.
         return RateLimit.for_tier(status.tier or _CAUTIOUS_TIER)
     burst = None if per_minute is None else _count(status.burst_size)
     return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=burst)

@@ -150,7 +150,7 @@ def without(*names: str) -> Show:
 
 
 def with_prefix(prefix: str) -> Show:
-    """Show names with a prefix, as current panels do (panel-facts D.7)."""
+    """Show names with a prefix, as current panels do (evidence: databases-prefix)."""
     return lambda rows: [
         {name: f"{prefix}{value}" if name in {"name", "username"} else value for name, value in row.items()}
         for row in rows

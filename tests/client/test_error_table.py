@@ -1,4 +1,4 @@
-"""What comes out of a client for every error reply of panel-facts B.4 and worse ones, whatever was called.
+"""What comes out of a client for every known error reply (evidence: error-shapes) and worse ones, whatever was called.
 
 The shapes themselves are tested with the function that reads them (tests/core/test_faults.py); here they come off a
 socket.

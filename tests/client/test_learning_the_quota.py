@@ -130,7 +130,7 @@ async def test_a_panel_that_refuses_to_say_is_asked_once(
 async def test_a_key_that_may_not_ask_for_its_limit_is_asked_for_its_tier(
     server: RawServer, connect: Connect, status: int, key: dict[str, str], limit: RateLimit
 ) -> None:
-    # The limit takes the scope `*:*`, the tier `accounts:read` (panel-facts C.1, D.1).
+    # The limit takes the scope `*:*`, the tier `accounts:read` (evidence: rate-limit-endpoint, scope-oddities).
     server.script(reply(status, json={"error": "no"}), reply(json={**KEY, **key}))
     panel = connect(tier="auto")
     await use(panel)

@@ -166,7 +166,7 @@ async def test_a_domain_of_another_account_is_not_what_was_made(
 async def test_an_administrator_is_never_taken_for_a_user(
     box: Sandbox, panel: PanelicaClient, site: Domain, role: Any
 ) -> None:
-    """ "Matching by name can hit root" (panel-facts G.4)."""
+    """The list of accounts holds administrators too (evidence: accounts-list)."""
     await panel.accounts.create(username="chief", email="chief@example.com", password=PASSWORD, role=role)
     async with losing(box, NOT_DONE) as losing_panel:
         for username, email in (("chief", "chief@example.com"), ("root", "root@server1.example.com")):
@@ -428,7 +428,7 @@ def test_what_another_made_while_this_call_waited_to_try_again_is_not_taken_for_
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_current_panels_list_a_database_for_each_of_its_users(server: RawServer, connect: Connect) -> None:
-    """Their rows have roles of databases, not of accounts (panel-facts D.7)."""
+    """Their rows have roles of databases, not of accounts (evidence: databases-list)."""
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
     domain, owner = {"id": "d1", "domain_name": "acme.example", "user_id": "u1"}, {"id": "u1", "username": "acme"}
     server.script(CLOSE, *[reply(json={"status": "success", "data": data}) for data in ([row], [row], domain, owner)])
@@ -451,7 +451,7 @@ async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server
 async def test_certificates_are_not_looked_up_where_there_is_no_list_of_them(
     server: RawServer, connect: Connect
 ) -> None:
-    """ "There is no list of certificates" (panel-facts D.11)."""
+    """There is no list of certificates to look into (evidence: ssl-by-domain)."""
     server.script(CLOSE)
     error = await unknown(connect(dialect="panel").ssl.certificates.issue(domain_id="d1"))
     assert error.operation == "ssl.certificates.issue"

@@ -39,7 +39,7 @@ class RecordingFile(io.FileIO):
 
 
 def form_of(file: Any) -> aiohttp.FormData:
-    # "multipart: `file`, `user_id`, `target_path`; unsigned body" (panel-facts D.13)
+    # The fields of a multipart upload (evidence: files-upload).
     form = aiohttp.FormData({"user_id": "u1", "target_path": "/home/jo/ş.zip"})
     form.add_field("file", file, filename="site.zip", content_type="application/zip")
     return form
@@ -161,7 +161,7 @@ async def test_a_server_that_refuses_before_it_has_everything(server: RawServer,
 
 
 async def test_a_form_without_files_is_signed_whole(server: RawServer, connect: Connect) -> None:
-    # It is not multipart, and only "multipart: body left out of the string" (panel-facts A.2).
+    # It is not multipart, and only a multipart body stays unsigned (evidence: signed-body).
     server.script(COME_BACK)
     await connect().request("POST", "/v1/x", form=aiohttp.FormData({"a": "b c", "d": "ş"}))
     assert [request.body for request in server.requests] == [b"a=b+c&d=%C5%9F"] * 2

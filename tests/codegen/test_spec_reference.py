@@ -88,40 +88,41 @@ NAMES = {
 """The promised name of each operation."""
 
 MOVED = {
-    "dns.records.update": "PATCH /v1/dns/records/{record_id}",  # panel-facts E.17
-    "dns.records.delete": "DELETE /v1/dns/records/{record_id}",  # E.18
-    "ssl.certificates.issue": "POST /v1/ssl/domains/{domain_id}/issue",  # E.20
-    "ssl.certificates.renew": "POST /v1/ssl/domains/{id}/renew",  # E.21
-    "databases.create": "POST /v1/domains/{domain_id}/databases",  # E.23
-    "databases.users.create": "POST /v1/mysql-users",  # E.24
-    "email.accounts.list": "GET /v1/email-accounts",  # E.26
-    "email.accounts.create": "POST /v1/email-accounts",  # E.27
-    "email.accounts.delete": "DELETE /v1/email-accounts/{id}",  # E.28
-    "ftp.accounts.list": "GET /v1/ftp-accounts",  # E.29
-    "ftp.accounts.create": "POST /v1/ftp-accounts",  # E.30
-    "ftp.accounts.delete": "DELETE /v1/ftp-accounts/{id}",  # E.31
-    "bandwidth.get": "GET /v1/bandwidth/summary",  # E.41
-    "health": "GET /health",  # E.61
+    "dns.records.update": "PATCH /v1/dns/records/{record_id}",  # (evidence: dns-record-paths)
+    "dns.records.delete": "DELETE /v1/dns/records/{record_id}",  # (evidence: dns-record-paths)
+    "ssl.certificates.issue": "POST /v1/ssl/domains/{domain_id}/issue",  # (evidence: ssl-issue)
+    "ssl.certificates.renew": "POST /v1/ssl/domains/{id}/renew",  # (evidence: ssl-renew)
+    "databases.create": "POST /v1/domains/{domain_id}/databases",  # (evidence: databases-create)
+    "databases.users.create": "POST /v1/mysql-users",  # (evidence: databases-users)
+    "email.accounts.list": "GET /v1/email-accounts",  # (evidence: email-accounts)
+    "email.accounts.create": "POST /v1/email-accounts",  # (evidence: email-create)
+    "email.accounts.delete": "DELETE /v1/email-accounts/{id}",  # (evidence: email-accounts)
+    "ftp.accounts.list": "GET /v1/ftp-accounts",  # (evidence: ftp-accounts)
+    "ftp.accounts.create": "POST /v1/ftp-accounts",  # (evidence: ftp-create)
+    "ftp.accounts.delete": "DELETE /v1/ftp-accounts/{id}",  # (evidence: ftp-accounts)
+    "bandwidth.get": "GET /v1/bandwidth/summary",  # (evidence: bandwidth)
+    "health": "GET /health",  # (evidence: address-health)
 }
 ABSENT = {
-    "ssl.certificates.list",  # E.19: one domain at a time, no list
-    "cloudflare.zones.sync",  # E.50: sync-ip does something else
-    "webhooks.events",  # E.56
-    "webhooks.stats",  # E.57
-    "webhooks.logs",  # E.58
+    "ssl.certificates.list",  # (evidence: ssl-by-domain): one domain at a time, no list
+    "cloudflare.zones.sync",  # (evidence: cloudflare-sync-ip): sync-ip does something else
+    "webhooks.events",  # (evidence: webhooks-absent)
+    "webhooks.stats",
+    "webhooks.logs",
 }
 RENAMED = {
-    "domains.create": {"domain": "name", "ssl_type": "ssl_provider"},  # E.3
-    "databases.create": {"name": "database_name", "username": "database_user"},  # E.23
-    "email.accounts.create": {"local_part": "username"},  # E.27
-    "ftp.accounts.create": {"username": "ftp_username"},  # E.30
-    "backups.create": {"name": "backup_name"},  # E.33
-    "plans.create": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},  # E.42, E.43
-    "plans.update": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},  # E.42, E.44
-    "files.delete": {"path": "paths"},  # E.48
+    "domains.create": {"domain": "name", "ssl_type": "ssl_provider"},  # (evidence: domains-create)
+    "databases.create": {"name": "database_name", "username": "database_user"},  # (evidence: databases-create)
+    "email.accounts.create": {"local_part": "username"},  # (evidence: email-create)
+    "ftp.accounts.create": {"username": "ftp_username"},  # (evidence: ftp-create)
+    "backups.create": {"name": "backup_name"},  # (evidence: backups-create)
+    # (evidence: plans-columns)
+    "plans.create": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},
+    "plans.update": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},
+    "files.delete": {"path": "paths"},  # (evidence: files-delete)
 }
 OTHER_ID = {"backups.restore", "backups.delete"}
-"""The same on the wire, but the id is a file name there (E.34, E.35)."""
+"""The same on the wire, but the id is a file name there (evidence: backups-by-filename)."""
 
 
 @attrs.frozen
@@ -306,13 +307,13 @@ def test_confirmed_differences_of_current_panels() -> None:
 def test_files_of_current_panels() -> None:
     listing, deleting = OPERATIONS["files.list"].wire("panel"), OPERATIONS["files.delete"].wire("panel")
     assert listing is not None
-    assert listing.items == "files"  # E.45
+    assert listing.items == "files"  # (evidence: files-list)
     assert deleting is not None
     assert (deleting.query, deleting.body, deleting.wrapped) == (
         {},
         {"path": "paths", "user_id": "user_id"},
         {"path"},
-    )  # E.48
+    )  # (evidence: files-delete)
 
 
 def test_every_natural_key_is_found_by_a_list_that_takes_what_it_needs() -> None:

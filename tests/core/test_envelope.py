@@ -13,7 +13,7 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        # panel-facts B.1
+        # (evidence: envelope)
         ({"status": "success", "data": DOMAIN}, Envelope(DOMAIN)),
         ({"status": "success", "data": [DOMAIN]}, Envelope([DOMAIN])),
         ({"status": "success", "data": [DOMAIN], "total": 1}, Envelope([DOMAIN], total=1)),
@@ -86,7 +86,7 @@ def test_envelopes(payload, expected):
         {"status": "healthy", "version": "1.0.27", "uptime": "10d 5h 30m"},
         {"tier": "professional", "requests_per_minute": 300, "limit": 60},
         {"id": "1", "name": "New Key", "api_key": "pk_live_a", "message": "shown once"},
-        # panel-facts D.1: no envelope
+        # No envelope (evidence: address-health).
         {"service": "panelica-external-api", "status": "ok", "timestamp": "2026-08-13T06:12:46Z", "version": "1.0.0"},
         {"status": "ok"},
         {"status": "online"},

@@ -46,7 +46,7 @@ RATE_LIMIT = {
     "window": "minute",
 }
 
-# (row of panel-facts B.4, status, body, class, message, code, request id, part of the hint)
+# (row of the table in evidence: error-shapes; status, body, class, message, code, request id, part of the hint)
 ROWS = [
     (
         1,

@@ -289,7 +289,7 @@ async def test_replies_without_a_date(server: RawServer) -> None:
 
 
 async def test_quota_of_a_key_that_may_not_ask_for_it(server: RawServer) -> None:
-    # "rate-limit … `*:*`" (panel-facts C.1): most keys of current panels may not.
+    # The limit takes the scope `*:*` (evidence: rate-limit-endpoint): most keys of current panels may not.
     lacking = answer(403, "apiErrors.external.insufficientScope", "Insufficient scope", required_scope="*:*")
     server.script(HEALTH, reply(json=ME), NO_SPEC, lacking)
     quota = found(await examine(server.origin), "rate_limit")

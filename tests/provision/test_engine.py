@@ -548,7 +548,7 @@ async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
 
 
 async def test_a_panel_without_a_list_of_certificates(box: Sandbox, tmp_path: Path) -> None:
-    """Current panels have none (panel-facts D.11): what the domains say is all there is."""
+    """Current panels have none (evidence: ssl-by-domain): what the domains say is all there is."""
     async with PanelicaClient(
         box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", dialect="panel"
     ) as panel:

@@ -1,4 +1,4 @@
-"""Servers that count requests in every way the panel might (panel-facts C)."""
+"""Servers that count requests in every way the panel might (evidence: quota-counting)."""
 
 import random
 from collections import deque

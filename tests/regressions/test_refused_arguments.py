@@ -10,7 +10,7 @@ from panelica_async import UNSET, PanelicaClient
 NOTHING: Any = None
 
 REFUSED: dict[str, tuple[Callable[[PanelicaClient], Awaitable[Any]], str]] = {
-    # Current panels restore everything in the archive when no domain is named (panel-facts D.10).
+    # Current panels restore everything in the archive when no domain is named (evidence: backups-restore).
     "an empty list": (lambda panel: panel.backups.restore("b1", domain_ids=[]), "backups.restore: domain_ids is empty"),
     "an empty text in a list": (
         lambda panel: panel.backups.create(domain_ids=["d1", ""]),

@@ -165,7 +165,7 @@ def test_no_line_is_made_below_the_level_of_the_logger(monkeypatch: pytest.Monke
     CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=b"{}"))
 
 
-# What the panel and its clients call secrets (panel-facts A.4, D.1 to D.18, F).
+# What the panel and its clients call secrets (evidence: key-forms, passwords, webhook-destinations).
 NAMES = st.sampled_from(
     [
         "password", "new_password", "Password", "db_passwd", "api_secret", "secret", "token", "bot_token",
@@ -231,11 +231,11 @@ def test_no_secret_of_a_query_or_a_header_is_in_a_line(
 @pytest.mark.parametrize(
     "body",
     [
-        # panel-facts D.2, sso-login; D.14; D.15
+        # (evidence: sso-login, wordpress, docker-templates)
         {"status": "success", "data": {"url": f"https://panel.example.com:8443/auto-login?token={HUSH}&redirect=%2Fa"}},
         {"data": {"login_url": f"https://www.example.com/{HUSH}", "expires_in": 300}},
         {"data": {"credentials": {"user": "admin", "pass": HUSH}, "access_url": "https://a.example.com"}},
-        # panel-facts F
+        # (evidence: webhook-destinations)
         {"destination_config": {"url": f"https://example.com/hooks/{HUSH}", "method": "POST"}},
         {"destination_config": {"bot_token": f"123456:{HUSH}", "chat_id": "-100"}},
         {"message": f"no reply from https://hooks.slack.com/services/T0/B0/{HUSH}"},

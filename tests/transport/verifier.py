@@ -1,4 +1,4 @@
-"""The panel's check of a request, written from panel-facts A.2 alone: nothing of the package is used, nor of urllib.
+"""The panel's check of a request, without any code of the package or of urllib (evidence: signed-text).
 
 METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-case hex HMAC-SHA256
 """
@@ -9,7 +9,7 @@ import time
 from tests.transport.raw_server import RawRequest
 
 PREFIX = "/api/external"
-# "the window is plus or minus 300 s" (panel-facts A.5).
+# Seconds (evidence: clock-window).
 _WINDOW = 300
 
 

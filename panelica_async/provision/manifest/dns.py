@@ -13,7 +13,7 @@ from panelica_async.provision.manifest.sites import DnsRecord
 MAX_TTL = 2**31 - 1
 """Largest time to live in seconds (RFC 2181, section 8)."""
 PRIORITISED = ("MX", "SRV")
-"""Types that have a priority (panel-facts D.6)."""
+"""Types that have a priority (evidence: dns-records)."""
 
 NO_HOST = "."
 """Target of an MX or SRV record that says: there is none (RFC 7505, RFC 2782)."""

@@ -11,12 +11,12 @@ from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAI
 from panelica_async.provision.manifest.problems import InvalidValueError
 
 PASSWORD_LENGTH = 8
-"""Shortest password; current panels are known to refuse fewer characters (panel-facts D.2)."""
+"""Shortest password; current panels are known to refuse fewer characters (evidence: passwords)."""
 
 LONGEST_NAME = 253
 """Longest domain or host name in its ASCII form, in characters."""
 WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
-"""The first two by the reference, the others on current panels (panel-facts D.4)."""
+"""The first two by the reference, the others on current panels (evidence: domains-create)."""
 DATABASE_TYPES = ("mysql", "postgresql")
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

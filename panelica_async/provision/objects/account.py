@@ -38,7 +38,7 @@ class AccountStep(Step):
     operation = "accounts.create"
     listing = Listing.ACCOUNTS
     password_needed = True
-    # A taken e-mail address is answered with 400 (panel-facts D.2).
+    # A taken e-mail address is answered with 400 (evidence: duplicate-email).
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     owner: Owner
@@ -65,7 +65,7 @@ class AccountStep(Step):
             return self._compare(account, view.snapshot)
         if self.owner.email is None:
             return different(f"there is no account {self.owner.username!r}; give an e-mail address to have it created")
-        # "Email unique across the panel", compared in any case (panel-facts D.2).
+        # An e-mail address is unique on the panel, in any case (evidence: accounts-create).
         holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
         if holder is not None:
             return different(f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}")

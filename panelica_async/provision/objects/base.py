@@ -215,7 +215,7 @@ def without_owner(key: str) -> str:
 def spellings(name: str, owner: str) -> tuple[str, str]:
     """Return what a panel may call an object that was asked for by a name, in lower case.
 
-    Guess: what it may put before is the account's user name and an underscore; that there is a prefix is in panel-facts
-    D.7 and D.9.
+    Guess: what it may put before is the account's user name and an underscore. That there is a prefix is
+    known (evidence: databases-prefix, ftp-create).
     """
     return name.lower(), f"{owner}_{name}".lower()

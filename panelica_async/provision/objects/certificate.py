@@ -28,7 +28,7 @@ _PENDING = "pending"
 
 @attrs.frozen(kw_only=True)
 class CertificateStep(Step):
-    """Orders the certificate of a domain; the panel goes on issuing it for about a minute (panel-facts D.11)."""
+    """Orders the certificate of a domain; the panel goes on issuing it for about a minute (evidence: ssl-issue)."""
 
     kind = StepKind.CERTIFICATE
     operation = "ssl.certificates.issue"
@@ -59,7 +59,7 @@ class CertificateStep(Step):
         if domain_id is None:
             return ABSENT
         if view.snapshot.certificates is None:
-            # "There is no list of certificates" (panel-facts D.11): all there is, is whether the site has one.
+            # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
             domain = view.snapshot.domains_by_name.get(self.site)
             if domain is not None and domain.ssl_enabled:
                 return equal(None, "the domain has a certificate")

@@ -30,7 +30,7 @@ _RecordType = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PT
 
 @attrs.frozen(kw_only=True)
 class DnsRecordStep(Step):
-    """Adds a record to the zone of a domain. The zone has the id of the domain (panel-facts D.6)."""
+    """Adds a record to the zone of a domain. The zone has the id of the domain (evidence: dns-zones)."""
 
     kind = StepKind.DNS_RECORD
     operation = "dns.records.create"

@@ -23,7 +23,7 @@ from panelica_async.provision.objects.base import (
 )
 from panelica_async.provision.snapshot import Listing
 
-# The reference and current panels name the web servers differently (panel-facts E.3), so that `nginx` and
+# The reference and current panels name the web servers differently (evidence: domains-create), so that `nginx` and
 # `nginx_only` may be the same: only names of one vocabulary are compared.
 _VOCABULARIES = (frozenset({"nginx", "apache"}), frozenset({"nginx_only", "nginx_apache"}))
 

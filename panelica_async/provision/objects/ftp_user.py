@@ -86,7 +86,7 @@ class FtpUserStep(Step):
         return NewObject(user.id)
 
     def _is_ours(self, row: FtpAccount, view: View) -> bool:
-        # `domain_id` can be null or absent, `user_id` is there (panel-facts B.3, D.9).
+        # `domain_id` can be null or absent, `user_id` is there (evidence: absent-fields, ftp-accounts).
         if row.domain_id is not None:
             return row.domain_id == view.ids.get(self.domain.id)
         return row.user_id is not None and row.user_id == view.ids.get(self.domain.account.id)

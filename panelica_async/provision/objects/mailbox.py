@@ -32,7 +32,7 @@ class MailboxStep(Step):
     operation = "email.accounts.create"
     listing = Listing.MAILBOXES
     password_needed = True
-    # A taken address is answered with 400 (panel-facts D.8).
+    # A taken address is answered with 400 (evidence: duplicate-email).
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     domain: DomainStep

@@ -88,7 +88,7 @@ def _changes(call: Call) -> dict[str, Any]:
     if "plan_id" in changes:
         call.store.get("plan", changes["plan_id"])
     if "role" in call.body:
-        # "Roles and statuses vary in case" (panel-facts B.3).
+        # Roles vary in case (evidence: case-varies).
         changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
     return changes
 

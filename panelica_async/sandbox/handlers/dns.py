@@ -9,7 +9,7 @@ from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
 
-# "`ttl?` (W 3600), `priority` for MX and SRV (P default 10)" (panel-facts D.6).
+# What clients send when a caller names none (evidence: dns-records).
 _TTL = 3600
 _PRIORITY = 10
 _WITH_PRIORITY = frozenset({"MX", "SRV"})

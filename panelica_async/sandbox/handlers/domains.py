@@ -12,7 +12,7 @@ from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id
 
-# The reference's values, and those of current panels (panel-facts D.4).
+# The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
 _DEFAULT_PHP_VERSION = "8.3"
 _NO_CERTIFICATE = "none"

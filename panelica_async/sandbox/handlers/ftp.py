@@ -7,7 +7,7 @@ from panelica_async.sandbox.messages import forbidden
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import Row, new_id
 
-# "`quota_mb` (0 unlimited)" (panel-facts D.9).
+# 0 is unlimited (evidence: ftp-accounts).
 _QUOTA_MB = 0
 
 
@@ -47,7 +47,7 @@ def delete(call: Call) -> Reply:
 def _home_directory(call: Call, domain: Row) -> str:
     """Return where the user is confined to: a full path, or one below the home of the domain's owner.
 
-    "P `home_directory` "/example.com" (under the account home)" (panel-facts D.9).
+    Clients write "/example.com", below the home of the account (evidence: ftp-home).
     """
     path = absolute(call.body.get("home_directory", domain["document_root"]))
     if not f"{path}/".startswith("/home/"):

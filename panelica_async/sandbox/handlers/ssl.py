@@ -1,6 +1,6 @@
 """Certificates. One a domain: ordering a second is 409 unless the first has expired.
 
-Guesses: an order takes 60 s ("then runs about a minute in the background", panel-facts D.11), one that is
+Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), one that is
 self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
 """
 

@@ -1,7 +1,8 @@
 """Webhooks and their deliveries.
 
-Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known (panel-facts F);
-a test is delivered as `webhook.test`; events without a known category are shown by their noun.
+Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known
+(evidence: webhook-events); a test is delivered as `webhook.test`; events without a known category are
+shown by their noun.
 """
 
 import re
@@ -22,7 +23,7 @@ _DESTINATIONS = {
 _EVENT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _DAY = 86400
 
-# "retries 3; base delay 60 s; time-out 30 s" (panel-facts F).
+# The defaults of the panel (evidence: webhooks).
 _DEFAULTS = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
 
 # The reference's example asks for 20 deliveries.
