@@ -21,7 +21,7 @@ from aiolimiter import AsyncLimiter
 from benchmarks import machine
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from tests.ratelimit.servers import HOUR_SERVERS, SERVERS, Server
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 Acquire = Callable[[], Coroutine[Any, Any, None]]
 

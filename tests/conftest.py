@@ -13,8 +13,8 @@ from panelica_async.api import recovery, resource
 from panelica_async.ratelimit import registry
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport import retry
-from tests.certificates import Certificate, self_signed
-from tests.transport.raw_server import RawServer
+from tests.support.certificates import Certificate, self_signed
+from tests.support.raw_server import RawServer
 
 # How long an example takes says something about the machine, not about the code. The examples are the same each time,
 # so that a failure is everybody's; `pytest --hypothesis-profile explore` looks for others.

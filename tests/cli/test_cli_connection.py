@@ -6,8 +6,8 @@ import pytest
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
 from panelica_async.sandbox import Sandbox
-from tests.certificates import Certificate
 from tests.cli.commands import Command, Outcome
+from tests.support.certificates import Certificate
 
 KEY, SECRET = "pk_live_0123456789abcdef", "sk_live_0123456789abcdef"
 SERVER = ("--base-url", "127.0.0.1:1", "--api-key", KEY)

@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from panelica_async.sandbox import Sandbox
-from tests.certificates import Certificate
 from tests.cli.commands import Command, Outcome
+from tests.support.certificates import Certificate
 
 Look = Callable[..., Awaitable[Outcome]]
 WRONG = "sk_live_wrong_0123456789"

@@ -20,8 +20,8 @@ from panelica_async.core.signing import SIGNATURE_HEADER, Signer
 from panelica_async.sandbox import Sandbox
 from tests.cli.commands import Command, Outcome, Process, write_manifest
 from tests.conftest import API_KEY, API_SECRET
-from tests.faulty import Fault, FaultyProxy
-from tests.transport.raw_server import CLOSE, RawServer
+from tests.support.faulty_proxy import Fault, FaultyProxy
+from tests.support.raw_server import CLOSE, RawServer
 
 Run = Callable[..., Outcome]
 

@@ -13,7 +13,7 @@ from panelica_async.cli.format import object_table
 from panelica_async.cli.output import SafeConsole, to_json, visible
 from tests.cli.commands import Command
 from tests.conftest import API_KEY, API_SECRET
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 HARMFUL = "\x1b]0;title\x07 \x1b[2J \x9b2J \x85 \u202e\u2066\u200b\u2028 \udcff \x00 end"
 FORGED = "no\nContinue  panelica provision undo x"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from panelica_async import MissingScopeError, PanelicaClient
-from tests.certificates import Certificate
 from tests.cli.commands import Command, Process, read_document
+from tests.support.certificates import Certificate
 
 
 async def test_scopes_clock_and_certificate(start: Callable[..., Process], certificate: Certificate) -> None:

@@ -3,7 +3,7 @@
     python -m tests.client.fault_matrix            # show the tables
     python -m tests.client.fault_matrix --write    # put them into docs/write-safety.md
 
-Waits take no time (`tests.virtual_time`), so time-outs and retries are the real ones.
+Waits take no time (`tests.support.virtual_time`), so time-outs and retries are the real ones.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from panelica_async import OutcomeUnknownError, PanelicaClient, PanelicaError
 from panelica_async.models.domains import Domain
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Retried
-from tests.faulty import Fault, FaultyProxy
-from tests.virtual_time import run
+from tests.support.faulty_proxy import Fault, FaultyProxy
+from tests.support.virtual_time import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "write-safety.md"
 MARKS = ("<!-- faults -->\n", "<!-- /faults -->\n")

@@ -14,7 +14,7 @@ from panelica_async import PanelicaClient
 from panelica_async.models.domains import Domain
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.clock import PanelClock
-from tests.faulty import Fault, FaultyProxy
+from tests.support.faulty_proxy import Fault, FaultyProxy
 
 PASSWORD = "correct horse 9"
 DONE, NOT_DONE = Fault.LOST_REPLY, Fault.LOST_REQUEST

@@ -15,7 +15,7 @@ from panelica_async import PanelicaClient
 from panelica_async.core.converter import decode
 from panelica_async.models import ApiKey, CreatedApiKey, ServerStatus
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, reply
+from tests.support.raw_server import RawServer, reply
 
 ROW = {
     "id": "d1",

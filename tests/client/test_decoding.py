@@ -23,7 +23,7 @@ from panelica_async import (
 from panelica_async.core.model import Model, OpenEnum
 from panelica_async.models import Account, Domain, DomainStatus
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 DOMAIN = {
     "id": "d1",

@@ -31,7 +31,7 @@ from panelica_async import (
 )
 from tests.conftest import Connect
 from tests.core.test_faults import ROWS
-from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply, truncated
+from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply, truncated
 
 Send = Callable[[PanelicaClient], Awaitable[Any]]
 

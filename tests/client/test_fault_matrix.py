@@ -4,7 +4,7 @@ import pytest
 
 from tests.client import fault_matrix
 from tests.client.fault_matrix import Cell, Outcome
-from tests.faulty import Fault
+from tests.support.faulty_proxy import Fault
 
 ERRORS_OF_THE_PANEL = {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
 """500: the panel says itself that it failed, whatever it did before."""

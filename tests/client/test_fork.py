@@ -12,7 +12,7 @@ import pytest
 from panelica_async import ConfigurationError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
-from tests.transport.raw_server import RawServer
+from tests.support.raw_server import RawServer
 
 PROJECT = Path(__file__).parents[2]
 FORKED = "the client was made before this process was forked; make one PanelicaClient in each process"

@@ -9,8 +9,8 @@ from panelica_async import AuthenticationError, ConfigurationError, PanelicaClie
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried, Sent
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
+from tests.support.raw_server import HANG, RawRequest, RawServer, reply
 from tests.transport import verifier
-from tests.transport.raw_server import HANG, RawRequest, RawServer, reply
 
 NEW_KEY = "pk_test_fedcba9876543210"
 NEW_SECRET = "sk_test_fedcba9876543210fedcba9876543210"

@@ -10,8 +10,8 @@ import pytest
 
 from panelica_async import PanelicaClient, PanelicaError, RateLimitWaitError
 from tests.conftest import API_KEY, API_SECRET
-from tests.transport.raw_server import RawServer
-from tests.virtual_time import run
+from tests.support.raw_server import RawServer
+from tests.support.virtual_time import run
 
 # What a call takes that waits for nothing: the virtual clock ticks with every turn of the loop.
 AT_ONCE = 0.001

@@ -12,7 +12,7 @@ from panelica_async import AuthenticationError, PanelicaClient, RateLimitedError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, Advance, Connect, until
-from tests.transport.raw_server import CLOSE, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, RawServer, Step, reply
 
 ASKING = "/api/external/v1/rate-limit"
 WRONG_KEY = reply(401, json={"error": "invalid API key"})

@@ -17,7 +17,7 @@ from panelica_async.api.runner import Caller
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from tests.conftest import API_KEY, API_SECRET, Connect, until
-from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 
 @pytest.fixture

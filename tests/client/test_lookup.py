@@ -34,10 +34,10 @@ from tests.client.lost_creates import (
     without,
 )
 from tests.conftest import Connect
-from tests.faulty import Fault
-from tests.transport.raw_server import CLOSE, RawServer, reply
+from tests.support.faulty_proxy import Fault
+from tests.support.raw_server import CLOSE, RawServer, reply
+from tests.support.virtual_time import run
 from tests.transport.stubs import now
-from tests.virtual_time import run
 
 every_create = pytest.mark.parametrize("create", CREATES, ids=BY_NAME)
 every_dated_create = pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from panelica_async import (
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.exchange import GATEWAY_ERRORS
 from tests.conftest import Advance, Connect
-from tests.transport.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
+from tests.support.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
 

@@ -16,8 +16,8 @@ from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.exchange import Lists
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, reply
-from tests.virtual_time import run
+from tests.support.raw_server import RawServer, reply
+from tests.support.virtual_time import run
 
 
 @attrs.frozen

@@ -15,9 +15,9 @@ import pytest
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError
 from panelica_async.core import hints
 from panelica_async.transport.session import Proxy, is_excluded
-from tests.certificates import Certificate
 from tests.conftest import API_SECRET, Connect
-from tests.transport.raw_server import RawServer, reply
+from tests.support.certificates import Certificate
+from tests.support.raw_server import RawServer, reply
 from tests.transport.verifier import accepts
 
 PANEL = "http://panel.example.com:8443"

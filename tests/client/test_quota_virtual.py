@@ -10,8 +10,8 @@ from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import Counting
+from tests.support.virtual_time import run
 from tests.transport.stubs import REQUEST, OpenSessions, call, limited, now, response
-from tests.virtual_time import run
 
 PROFESSIONAL = TIERS["professional"]
 CALLS = 2000

@@ -13,7 +13,7 @@ import pytest
 from panelica_async import PanelicaClient, PanelicaError
 from panelica_async.cli.output import to_json
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 SECRET = 'Zq7!kW/e"x 4'
 SAID = f"chpasswd: The password '{SECRET}' contains the user name"

@@ -6,7 +6,7 @@ import pytest
 
 from panelica_async import ApiResponse, DecodeError, NotFoundError
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 
 async def test_a_reply_out_of_its_envelope(server: RawServer, connect: Connect) -> None:

@@ -10,7 +10,7 @@ import pytest
 from panelica_async import ConfigurationError, PanelicaClient
 from panelica_async.ratelimit import RateLimit
 from tests.conftest import API_KEY, API_SECRET
-from tests.transport.raw_server import RawServer
+from tests.support.raw_server import RawServer
 
 GOOD: dict[str, Any] = {"base_url": "panel.example.com", "api_key": API_KEY, "api_secret": API_SECRET}
 

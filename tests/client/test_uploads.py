@@ -14,7 +14,7 @@ import pytest
 from panelica_async import OutcomeUnknownError, ResponseError
 from panelica_async.telemetry import Event, Retried
 from tests.conftest import API_SECRET, Connect
-from tests.transport.raw_server import RESET, RawRequest, RawServer, Step, reply
+from tests.support.raw_server import RESET, RawRequest, RawServer, Step, reply
 from tests.transport.verifier import accepts
 
 UPLOAD = ("POST", "/v1/files/upload")

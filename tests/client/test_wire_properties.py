@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from panelica_async import PanelicaClient, PanelicaError
 from panelica_async.core.request import CONTROL
 from tests.conftest import API_KEY, API_SECRET
+from tests.support.raw_server import RawRequest, RawServer
 from tests.transport import verifier
-from tests.transport.raw_server import RawRequest, RawServer
 
 Send = Callable[[], Awaitable[object]]
 

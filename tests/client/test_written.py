@@ -17,7 +17,7 @@ from panelica_async import DecodeError, PanelicaClient, ResponseError, resources
 from panelica_async.core.operation import Dialect, Operation, Repeat
 from panelica_async.models import HttpDestination
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 DOCUMENT = json.loads((Path(panelica_async.__file__).parent / "openapi.json").read_text("utf-8"))
 DIALECTS: tuple[Dialect, ...] = ("reference", "panel")

@@ -11,7 +11,7 @@ import pytest
 
 from panelica_async import PanelicaClient, PanelicaError, RateLimit
 from tests.conftest import Connect
-from tests.transport.raw_server import CLOSE, HANG, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 TABLE = (Path(__file__).parents[2] / "docs" / "connecting.md").read_text("utf-8")
 ROWS = re.findall(

@@ -21,7 +21,7 @@ from panelica_async.sandbox.auth import authenticate
 from tests.conftest import API_SECRET
 from tests.doctor.examining import OneHost, examine, found, port_of, session_on, states
 from tests.provision.launching import SITES, client, collect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 HEALTH = reply(json={"status": "ok", "service": "panelica-external-api", "version": "1.0.0"})
 ME = {"name": "Shop", "key_prefix": "pk_live_a1", "scopes": ["*:*"], "rate_limit_tier": "professional"}

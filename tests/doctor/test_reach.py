@@ -11,9 +11,9 @@ from panelica_async.core.address import Address
 from panelica_async.doctor import network
 from panelica_async.doctor.network import check_tls, other_places
 from panelica_async.sandbox import Sandbox
-from tests.certificates import Certificate, self_signed
 from tests.doctor.examining import NoHost, OneHost, examine, found, port_of, session_on, skipped_after, states
-from tests.transport.raw_server import GARBAGE, HANG, RESET, RawServer, Step, reply
+from tests.support.certificates import Certificate, self_signed
+from tests.support.raw_server import GARBAGE, HANG, RESET, RawServer, Step, reply
 
 PAGE = reply(body="<!doctype html><title>Panelica</title>", content_type="text/html")
 NOT_FOUND_PAGE = reply(404, body="<html><title>404 Not Found</title>", content_type="text/html")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from panelica_async.sandbox import Sandbox
-from tests.faulty import Fault, FaultyProxy
+from tests.support.faulty_proxy import Fault, FaultyProxy
 
 __all__ = ["Decide", "Fault", "FaultyPanel", "at", "every", "first"]
 

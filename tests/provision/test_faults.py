@@ -14,7 +14,7 @@ from panelica_async.provision import Journal, Manifest, Plan, RemovalStatus, Sta
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect, state
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 pytestmark = pytest.mark.once
 

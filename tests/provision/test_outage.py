@@ -10,9 +10,9 @@ from aiohttp import web
 from panelica_async.errors import TransportError
 from panelica_async.provision import Manifest, SiteOutcome, SiteStatus, apply
 from panelica_async.sandbox import Sandbox
-from tests.faulty import Fault, FaultyProxy
 from tests.provision.launching import client, collect, state, statuses
-from tests.virtual_time import run
+from tests.support.faulty_proxy import Fault, FaultyProxy
+from tests.support.virtual_time import run
 
 SITES = 30
 MANIFEST = Manifest.from_data(

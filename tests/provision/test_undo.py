@@ -14,7 +14,7 @@ from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 MANIFEST = Manifest.from_data(SITES)
 

@@ -8,7 +8,7 @@ import pytest
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.ratelimit.rules import RECORD
 from tests.ratelimit.test_ledger import BURST_TERMS, ledger, machine, opens_in, spend
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 __all__ = ["ledger", "machine"]  # fixtures
 PROFESSIONAL = RateLimit.for_tier("professional")

@@ -12,7 +12,7 @@ from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from tests.ratelimit.redis_server import RedisServer, needs_redis
 from tests.ratelimit.test_redis import VirtualRedis
 from tests.ratelimit.test_shared import LedgerCoordinator, now
-from tests.virtual_time import VirtualLoop, run
+from tests.support.virtual_time import VirtualLoop, run
 
 BUSINESS = RateLimit.for_tier("business")
 PROFESSIONAL = RateLimit.for_tier("professional")

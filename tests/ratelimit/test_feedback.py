@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.ratelimit.feedback import MAX_WAIT
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 STARTER = RateLimit.for_tier("starter")
 PROFESSIONAL = RateLimit.for_tier("professional")

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 STARTER = RateLimit.for_tier("starter")
 PROFESSIONAL = RateLimit.for_tier("professional")

@@ -5,7 +5,7 @@ import pytest
 
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from tests.virtual_time import VirtualLoop, run
+from tests.support.virtual_time import VirtualLoop, run
 
 # A burst of 9 (of 10), then one a second.
 STARTER = RateLimit.for_tier("starter")

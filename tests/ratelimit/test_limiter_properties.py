@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.ratelimit.limit import DELAY_SPREAD
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 # Times of different kinds never coincide: callers come on whole milliseconds and all limits are multiples of those, so
 # an end of patience and a pause never fall on the instant at which somebody passes.

@@ -12,7 +12,7 @@ import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, limit
 from tests.ratelimit.servers import HOUR_SERVERS, SERVERS, Server
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 PROFESSIONAL = RateLimit.for_tier("professional")
 MINUTES = 60.0

@@ -16,7 +16,7 @@ from panelica_async.ratelimit.sqlite import Ledger
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 pytestmark = [pytest.mark.once, needs_redis]
 PROFESSIONAL = RateLimit.for_tier("professional")

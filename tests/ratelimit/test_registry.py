@@ -5,7 +5,7 @@ import threading
 
 from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, registry, shared_limiter
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 ORIGIN = "https://panel.example.com:8443"
 KEY = "pk_live_0123456789"

@@ -12,7 +12,7 @@ from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.ratelimit.sqlite import Ledger
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
-from tests.virtual_time import VirtualLoop, run
+from tests.support.virtual_time import VirtualLoop, run
 
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")

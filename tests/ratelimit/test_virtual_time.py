@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.virtual_time import DeadlockError, run
+from tests.support.virtual_time import DeadlockError, run
 
 
 def test_a_day_passes_at_once():

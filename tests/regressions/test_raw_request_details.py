@@ -7,7 +7,7 @@ import pytest
 
 from panelica_async import PanelicaClient
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, reply
+from tests.support.raw_server import RawServer, reply
 
 
 async def test_request_id_in_the_body(server: RawServer, connect: Connect) -> None:

@@ -8,7 +8,7 @@ import pytest
 from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])

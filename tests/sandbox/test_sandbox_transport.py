@@ -6,8 +6,8 @@ import pytest
 
 from panelica_async import ConnectError, PanelicaClient
 from panelica_async.sandbox import Sandbox
-from tests.certificates import Certificate
 from tests.sandbox.signed_client import Clock, SignedClient
+from tests.support.certificates import Certificate
 
 
 async def test_every_reply_tells_the_time_of_the_panel(panel: SignedClient, clock: Clock) -> None:

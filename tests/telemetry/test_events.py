@@ -20,8 +20,8 @@ from panelica_async import (
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import Done, Outcome, Queued, Retried, Sent, Throttled
 from tests.conftest import Advance, Connect, until
+from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import Watch, facts, without_pauses
-from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
 
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
 

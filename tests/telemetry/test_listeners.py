@@ -15,8 +15,8 @@ from panelica_async.telemetry import Done, Event, Queued
 from panelica_async.telemetry.logs import LOGGER
 from panelica_async.transport import monitor
 from tests.conftest import API_SECRET, Advance, Connect
+from tests.support.raw_server import CLOSE, RawServer, reply
 from tests.telemetry.watching import Watch, without_pauses
-from tests.transport.raw_server import CLOSE, RawServer, reply
 
 HUSH = "hunter2-x9y8z7"
 KINDS = ["Queued", "Sent", "Throttled", "Retried", "Done"]

@@ -17,8 +17,8 @@ from panelica_async.core.request import query_string
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import CallLog, Done, Outcome, Sent
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect
+from tests.support.raw_server import CLOSE, RawServer, reply
 from tests.telemetry.watching import without_pauses
-from tests.transport.raw_server import CLOSE, RawServer, reply
 
 HUSH = "hunter2-x9y8z7"
 SECONDS = re.compile(r"\d+\.\d{3} s")

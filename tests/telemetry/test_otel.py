@@ -27,8 +27,8 @@ from panelica_async._version import __version__
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.telemetry import otel
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
+from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import without_pauses
-from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
 
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
 HUSH = "hunter2-x9y8z7"

@@ -13,8 +13,8 @@ from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics
 from panelica_async.telemetry.statistics import Tally
 from tests.conftest import Advance, Connect, until
+from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import without_pauses
-from tests.transport.raw_server import CLOSE, HANG, RawServer, reply
 
 UNLIMITED = QuotaLeft(minute=None, hour=None)
 NOTHING = Statistics(

@@ -23,7 +23,7 @@ from panelica_async import (
 from panelica_async.telemetry import Done
 from panelica_async.transport.exchange import LONGEST_BODY, LONGEST_ERROR, MOST_VALUES
 from tests.conftest import Connect
-from tests.transport.raw_server import HANG, RawServer, Step, reply, truncated
+from tests.support.raw_server import HANG, RawServer, Step, reply, truncated
 
 Send = Callable[[PanelicaClient], Awaitable[Any]]
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from panelica_async import AuthenticationError, PanelicaClient, PanelicaError, ResponseError, ServerError
 from panelica_async.transport.clock import GREATEST_SKEW, NOTABLE_SKEW, PanelClock
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 BEGAN = 1_700_000_000.0
 # Unix times as floats are true to a millionth.

@@ -17,7 +17,7 @@ from panelica_async import OutcomeUnknownError, PanelicaClient, TransportError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import Done, Event, Sent
 from tests.conftest import Connect
-from tests.transport.raw_server import CLOSE, RESET, RESET_EARLY, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, RESET, RESET_EARLY, RawServer, Step, reply
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
 

@@ -18,8 +18,8 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
+from tests.support.virtual_time import run
 from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
-from tests.virtual_time import run
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())

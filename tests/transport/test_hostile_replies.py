@@ -15,7 +15,7 @@ import pytest
 
 from panelica_async import PanelicaError
 from tests.conftest import Connect
-from tests.transport.raw_server import RawServer, Step, reply
+from tests.support.raw_server import RawServer, Step, reply
 
 MIB = 1024 * 1024
 LONGEST_STEP = 0.4

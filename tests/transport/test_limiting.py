@@ -8,8 +8,8 @@ import pytest
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
+from tests.support.virtual_time import run
 from tests.transport.stubs import Network, OpenSessions, call, limited, now, response
-from tests.virtual_time import run
 
 OWNER = object()
 

@@ -14,9 +14,9 @@ from panelica_async.errors import TransportError
 from panelica_async.telemetry import Done
 from panelica_async.transport.retry import RetryBudget
 from tests.conftest import Connect
-from tests.transport.raw_server import CLOSE, RESET, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, RESET, RawServer, Step, reply
+from tests.support.virtual_time import run
 from tests.transport.stubs import Network, call, response, retried
-from tests.virtual_time import run
 
 CAPACITY = 100
 READS = 300

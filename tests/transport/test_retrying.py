@@ -6,8 +6,8 @@ from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
 from panelica_async.transport.call import Call
 from panelica_async.transport.retry import LONGEST_WAIT
+from tests.support.virtual_time import run
 from tests.transport.stubs import Network, call, now, response, retried
-from tests.virtual_time import run
 
 SAFE = [Repeat.READ, Repeat.IDEMPOTENT]
 CREATES = [Repeat.NATURAL_KEY, Repeat.UNSAFE]

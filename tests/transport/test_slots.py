@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit.lanes import Lane, Slots
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 lanes = st.sampled_from(["interactive", "bulk"])
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts
+from tests.support.virtual_time import VirtualLoop, run
 from tests.transport.stubs import now
-from tests.virtual_time import VirtualLoop, run
 
 # No sum of some is a sum of others: what happens at nearly the same instant may happen in any order.
 DURATIONS = (2 * sqrt(3), 3 * sqrt(5), 5 * sqrt(7))

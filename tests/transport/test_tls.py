@@ -16,10 +16,10 @@ from panelica_async import ConfigurationError, ConnectError, PanelicaClient
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried
 from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
-from tests.certificates import Certificate, self_signed
 from tests.conftest import API_KEY, API_SECRET, Connect
+from tests.support.certificates import Certificate, self_signed
+from tests.support.raw_server import RawServer
 from tests.transport import verifier
-from tests.transport.raw_server import RawServer
 
 # The `openssl ca` command is the one that takes dates in every version.
 CA_CONFIGURATION = """

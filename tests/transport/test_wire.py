@@ -27,7 +27,7 @@ from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import SigningMiddleware
 from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.conftest import API_KEY, Advance, Connect, until
-from tests.transport.raw_server import RawRequest, RawServer, reply
+from tests.support.raw_server import RawRequest, RawServer, reply
 from tests.transport.stubs import call as stub_call
 from tests.transport.stubs import exchange
 

@@ -6,7 +6,7 @@ METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-c
 import hashlib
 import time
 
-from tests.transport.raw_server import RawRequest
+from tests.support.raw_server import RawRequest
 
 PREFIX = "/api/external"
 # Seconds (evidence: clock-window).

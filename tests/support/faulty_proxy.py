@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from panelica_async.sandbox import Sandbox
-from tests.transport.raw_server import reset
+from tests.support.raw_server import reset
 
 
 class Fault(enum.Enum):

@@ -2,7 +2,7 @@
 
 Hours of waiting pass in seconds and the same program always sees the same times:
 
-    from tests.virtual_time import run
+    from tests.support.virtual_time import run
 
     def test_waits_an_hour():
         async def main() -> float:
