@@ -8,20 +8,16 @@ from codegen.text import quoted, sentence, wrap
 
 _ERRORS = {
     "400": ("BadRequestError", "the panel rejected the input."),
-    "401": ("AuthenticationError", "the panel rejected key, clock or signature."),
-    "403": ("PermissionDeniedError", "the owner of the key may not do this."),
-    "404": ("NotFoundError", "there is no such object for the owner of this key."),
-    "409": ("ConflictError", "the object exists already, or is in use."),
-    "429": ("RateLimitedError", "the quota is used up, and the retries are spent or the wait for one is too long."),
-    "500": ("ServerError", "the panel, or the web server before it, failed."),
+    "404": ("NotFoundError", "no such object for the owner of this key."),
+    "409": ("ConflictError", "the object already exists or is in use."),
 }
-_PLAN_LIMIT = "the owner of the key may not do this, or a limit of the hosting plan is reached."
-_RETRIED = "retried when no reply came and after 429, 502, 503 and 504, not after 500."
+"""Error responses that depend on the operation; `panelica_async.errors` describes those of every call."""
+_RETRIED = "retried after a lost reply, 429, 502, 503 and 504, but not after 500."
 _REPEATS = {
-    "read": f"Changes nothing; {_RETRIED}",
+    "read": f"Read-only; {_RETRIED}",
     "idempotent": f"Safe to repeat; {_RETRIED}",
-    "natural-key": "Not repeated once it may have taken effect; when the reply is lost, it is looked up.",
-    "unsafe": "Not repeated once it may have taken effect.",
+    "natural-key": "Never sent again once it may have taken effect.",
+    "unsafe": "Never sent again once it may have taken effect.",
 }
 
 
@@ -36,7 +32,7 @@ def _lines(operation: OperationSource) -> Iterator[str]:
         yield ""
         yield from wrap(sentence(operation.description))
     yield ""
-    yield from wrap(_facts(operation))
+    yield from wrap(_requirements(operation))
     if operation.arguments or operation.guard:
         yield from ("", "Args:")
         for argument in (*operation.positional, *operation.keywords):
@@ -49,23 +45,24 @@ def _lines(operation: OperationSource) -> Iterator[str]:
     if operation.result.kind != "nothing":
         yield from ("", "Returns:")
         yield from wrap(_returns(operation), "    ")
-    yield from ("", "Raises:")
-    for error, meaning in _errors(operation):
-        yield from _item(error, meaning)
+    if errors := list(_errors(operation)):
+        yield from ("", "Raises:")
+        for error, meaning in errors:
+            yield from _item(error, meaning)
 
 
-def _facts(operation: OperationSource) -> str:
-    scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none by the reference."
+def _requirements(operation: OperationSource) -> str:
+    scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none in the reference."
     if not operation.signed:
-        scope = "Needs no key; neither signed nor counted."
+        scope = "Works without a key; neither signed nor counted."
     parts = [scope, _REPEATS[operation.repeat]]
     if operation.natural_key:
         fields = ", ".join(f"`{name}`" for name in operation.natural_key.fields)
-        parts.append(f"`{operation.natural_key.lookup}` finds it by {fields}.")
+        parts.append(f"After a lost reply, `{operation.natural_key.lookup}` looks it up by {fields}.")
     if operation.destructive:
         parts.append("Destructive.")
     if operation.asynchronous:
-        parts.append("The reply comes before the work is done.")
+        parts.append("The panel replies before the work is done.")
     if operation.panel is None:
         parts.append("Not served by current panels.")
     return " ".join(parts)
@@ -80,35 +77,32 @@ def _returns(operation: OperationSource) -> str:
     text = sentence(operation.result.description)
     if operation.result.kind == "pages":
         return (
-            f"{text} Await it for the first page, or iterate over every item with `async for`. "
-            "Errors are raised then, a ValueError at once."
+            f"{text} Await it for the first page, or iterate over all items with `async for`. "
+            "Invalid arguments raise at once, other errors when it is used."
         )
     if operation.result.model == "Acknowledgement":
-        return f"{text} What the panel says about it is in `message`."
+        return f"{text} The panel's own words are in `message`."
     if operation.repeat != "read" and operation.result.kind == "model":
-        return f"{text} What the reply does not show is as in the arguments, or looked up."
+        return f"{text} Fields that the reply leaves out come from the arguments or from a second call."
     return text
 
 
 def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
+    """Yield the errors that are particular to an operation."""
     if _may_be_invalid(operation):
-        yield "ValueError", "an argument is invalid; nothing was sent."
-    yield "ConfigurationError", "the client is closed, or belongs to another event loop or process."
-    if operation.signed:
-        asks = "" if operation.scope else "; current panels may ask for one here"
-        yield "MissingScopeError", f"the key lacks the scope{asks}."
-    # Whatever an operation is documented to answer, the web server before the panel may fail.
-    for status in dict.fromkeys((*operation.errors, "500")):
-        name, meaning = _ERRORS[status]
-        yield name, _PLAN_LIMIT if status == "403" and operation.method_name == "create" else meaning
+        yield "ValueError", "invalid argument; nothing was sent."
+    for status, error in _ERRORS.items():
+        if status in operation.errors:
+            yield error
+    if operation.method_name == "create" and "403" in operation.errors:
+        yield (
+            "PermissionDeniedError",
+            "a limit of the hosting plan is reached, or the owner of the key lacks the right.",
+        )
     if operation.panel is None:
-        yield "UnsupportedOperationError", 'the client has `dialect="panel"`, and current panels do not serve this.'
-    if operation.signed:
-        yield "RateLimitWaitError", "the wait for quota would be longer than allowed."
-    yield "DecodeError", "the panel answered with success, but not in the form promised here."
+        yield "UnsupportedOperationError", 'the client uses `dialect="panel"`, and current panels do not serve this.'
     if operation.repeat != "read":
-        yield "OutcomeUnknownError", "the call was sent, and its outcome is unknown."
-    yield "TransportError", "no complete reply came back."
+        yield "OutcomeUnknownError", "sent, outcome unknown."
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:

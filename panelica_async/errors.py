@@ -18,7 +18,17 @@ PanelicaError
     │       .required_scope .available_scopes
 ```
 
-All of them can be pickled and copied with every attribute, so they survive process pools and task queues.
+The docstring of a method names the errors that are particular to it. Every call can raise:
+
+- `ConfigurationError`: the client is closed, or belongs to another event loop or process;
+- `AuthenticationError`: the panel rejected the key, the timestamp or the signature;
+- `PermissionDeniedError`: the owner of the key may not do this; `MissingScopeError`: the key lacks the scope;
+- `RateLimitedError`: rate limited after all retries; `RateLimitWaitError`: the wait for quota would be too long;
+- `ServerError`: the panel, or a proxy in front of it, failed;
+- `DecodeError`: the panel reported success, but its reply does not have the promised form;
+- `TransportError`: no reply received; `OutcomeUnknownError`: a write was sent, outcome unknown.
+
+All errors can be pickled and copied with every attribute, so they survive process pools and task queues.
 """
 
 import json

@@ -144,22 +144,10 @@ class Namespaces:
 
         Any key will do by the reference; current panels ask for the scope `*:*`.
 
-        Scope: none by the reference. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not
-        after 500.
+        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
             The rate limit.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope; current panels may ask for one here.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._utility.rate_limit()
 
@@ -168,17 +156,11 @@ class Namespaces:
 
         Needs no key and proves nothing about the key; `me` does.
 
-        Needs no key; neither signed nor counted. Changes nothing; retried when no reply came and after 429, 502, 503
-        and 504, not after 500.
+        Works without a key; neither signed nor counted. Read-only; retried after a lost reply, 429, 502, 503 and 504,
+        but not after 500.
 
         Returns:
             The API is up.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            ServerError: the panel, or the web server before it, failed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._utility.health()
 
@@ -187,22 +169,10 @@ class Namespaces:
 
         The cheapest proof that key and secret are right. Current panels ask for the scope `accounts:read`.
 
-        Scope: none by the reference. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not
-        after 500.
+        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
             The key.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope; current panels may ask for one here.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._utility.me()
 
@@ -211,22 +181,10 @@ class Namespaces:
 
         A Postman collection, format 2.1, with every endpoint and a script that signs the requests.
 
-        Scope: none by the reference. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not
-        after 500.
+        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
             The collection.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope; current panels may ask for one here.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._utility.postman_collection()
 

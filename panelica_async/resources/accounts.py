@@ -81,8 +81,7 @@ class Accounts(Resource):
         Every account the owner of the key may see. A ROOT key also sees administrators, resellers and root itself: look
         at `role` before acting on an account found by its name.
 
-        Scope: `accounts:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `accounts:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -91,21 +90,12 @@ class Accounts(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The accounts. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The accounts. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
 
@@ -124,8 +114,8 @@ class Accounts(Resource):
         Creates the user and its home directory. The user name and the e-mail address must both be new on the panel; a
         taken address is answered with 400, not 409.
 
-        Scope: `accounts:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `accounts.list` finds it by `username`.
+        Scope: `accounts:write`. Never sent again once it may have taken effect. After a lost reply, `accounts.list`
+        looks it up by `username`.
 
         Args:
             username: Login and system user name, such as `john`.
@@ -136,23 +126,15 @@ class Accounts(Resource):
             full_name: Name of the person or company behind the account.
 
         Returns:
-            The new account. What the reply does not show is as in the arguments, or looked up.
+            The new account. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _ACCOUNTS_CREATE,
@@ -170,8 +152,7 @@ class Accounts(Resource):
 
         Returns the account with its plan and what it uses.
 
-        Scope: `accounts:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `accounts:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the account.
@@ -180,17 +161,8 @@ class Accounts(Resource):
             The account.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
         """
         return await self._one(_ACCOUNTS_GET, Account, id=id)
 
@@ -208,8 +180,7 @@ class Accounts(Resource):
         Changes what is given and leaves the rest as it is. A new plan takes effect at once. Only `plan_id` is known to
         work on current panels.
 
-        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the account.
@@ -219,22 +190,14 @@ class Accounts(Resource):
             full_name: Name of the person or company behind the account.
 
         Returns:
-            The account after the change. What the reply does not show is as in the arguments, or looked up.
+            The account after the change. Fields that the reply leaves out come from the arguments or from a second
+            call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _ACCOUNTS_UPDATE, Account, id=id, plan_id=plan_id, email=email, role=role, full_name=full_name
@@ -245,25 +208,16 @@ class Accounts(Resource):
 
         Deletes the user with everything it owns: domains, files, databases, mailboxes and FTP users.
 
-        Scope: `accounts:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the account.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_ACCOUNTS_DELETE, id=id)
 
@@ -272,30 +226,20 @@ class Accounts(Resource):
 
         The account is out of use until it is unsuspended; nothing is deleted.
 
-        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the account.
             reason: Why the account is suspended.
 
         Returns:
-            The account is suspended. What the panel says about it is in `message`.
+            The account is suspended. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
 
@@ -304,27 +248,17 @@ class Accounts(Resource):
 
         The account and its sites are in use again. An account that is not suspended stays as it is.
 
-        Scope: `accounts:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the account.
 
         Returns:
-            The account is active again. What the panel says about it is in `message`.
+            The account is active again. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)

@@ -56,7 +56,7 @@ class ApiKeys(Resource):
 
         The keys without their secrets. Current panels ask for the scope `accounts:read` instead.
 
-        Scope: `*:*`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -65,21 +65,12 @@ class ApiKeys(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The keys. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
-            a ValueError at once.
+            The keys. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
+            at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
 
@@ -98,7 +89,7 @@ class ApiKeys(Resource):
         The reply is the only place where the secret is ever shown: store it at once. Current panels ask for the scope
         `accounts:write` instead.
 
-        Scope: `*:*`. Not repeated once it may have taken effect.
+        Scope: `*:*`. Never sent again once it may have taken effect.
 
         Args:
             name: Name of the key.
@@ -110,21 +101,13 @@ class ApiKeys(Resource):
             environment: `live` for a `pk_live_…` key, `test` for a `pk_test_…` key.
 
         Returns:
-            The new key with its secret. What the reply does not show is as in the arguments, or looked up.
+            The new key with its secret. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _API_KEYS_CREATE,
@@ -144,26 +127,17 @@ class ApiKeys(Resource):
         of this very client leaves the client with a dead secret. Current panels ask for the scope `accounts:write`
         instead.
 
-        Scope: `*:*`. Not repeated once it may have taken effect. Destructive.
+        Scope: `*:*`. Never sent again once it may have taken effect. Destructive.
 
         Args:
             id: Id of the key.
 
         Returns:
-            The new secret. What the reply does not show is as in the arguments, or looked up.
+            The new secret. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_API_KEYS_REGENERATE, RegeneratedSecret, id=id)

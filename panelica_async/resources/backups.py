@@ -108,8 +108,7 @@ class Backups(Resource):
         Every backup the owner of the key may see; a ROOT key sees those of all accounts. One archive may hold domains
         of several.
 
-        Scope: `backups:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `backups:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -120,21 +119,12 @@ class Backups(Resource):
             status: Only backups in this state, such as `completed`.
 
         Returns:
-            The backups. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The backups. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(
             _BACKUPS_LIST, Backup, page=page, limit=limit, sort=sort, order=order, type=type, status=status
@@ -161,7 +151,8 @@ class Backups(Resource):
         every domain of every account on the server. Of the options only `name` and `domain_ids` are known to work on
         current panels.
 
-        Scope: `backups:write`. Not repeated once it may have taken effect. The reply comes before the work is done.
+        Scope: `backups:write`. Never sent again once it may have taken effect. The panel replies before the work is
+        done.
 
         Args:
             name: Name of the backup; current panels add the time to it.
@@ -178,23 +169,15 @@ class Backups(Resource):
                 of every account on the server.
 
         Returns:
-            The backup that was started; its `status` tells whether it is complete yet. What the reply does not show is
-            as in the arguments, or looked up.
+            The backup that was started; its `status` tells whether it is complete yet. Fields that the reply leaves out
+            come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _BACKUPS_CREATE,
@@ -227,8 +210,8 @@ class Backups(Resource):
         Puts the archived state back, in the background. No option is known to work on current panels: they may restore
         everything in the archive.
 
-        Scope: `backups:restore`. Not repeated once it may have taken effect. Destructive. The reply comes before the
-        work is done.
+        Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive. The panel replies before
+        the work is done.
 
         Args:
             id: Id of the backup; on current panels its file name.
@@ -239,22 +222,13 @@ class Backups(Resource):
             create_pre_restore_backup: Whether to back up the present state first.
 
         Returns:
-            The restore has started. What the panel says about it is in `message`.
+            The restore has started. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _BACKUPS_RESTORE,
@@ -272,25 +246,16 @@ class Backups(Resource):
 
         Deletes the archive. Current panels ask for the scope `backups:restore` instead.
 
-        Scope: `backups:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `backups:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the backup; on current panels its file name.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_BACKUPS_DELETE, id=id)

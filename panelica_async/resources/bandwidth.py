@@ -28,8 +28,7 @@ class Bandwidth(Resource):
         Traffic of all sites the owner of the key may see, in total and for each site. Whether current panels take
         `period` and `month` is not known; `period` of the reply says what was counted.
 
-        Scope: `bandwidth:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `bandwidth:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             period: Length of the period to count, such as `monthly`.
@@ -39,15 +38,6 @@ class Bandwidth(Resource):
             The traffic.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._one(_BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

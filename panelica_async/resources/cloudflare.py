@@ -34,24 +34,14 @@ class CloudflareZones(Resource):
 
         Fails with 409 when no Cloudflare credentials are stored in the panel.
 
-        Scope: `cloudflare:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `cloudflare:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
-            The zones. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
-            a ValueError at once.
+            The zones. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
+            at once, other errors when it is used.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            ConflictError: the object already exists or is in use.
         """
         return self._pages(_CLOUDFLARE_ZONES_LIST, CloudflareZone)
 
@@ -60,30 +50,21 @@ class CloudflareZones(Resource):
 
         Sends the records of the panel's zone to the Cloudflare zone of the same name.
 
-        Scope: `cloudflare:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Not served by current panels.
+        Scope: `cloudflare:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Not served by current panels.
 
         Args:
             zone_id: Id of the zone at Cloudflare.
 
         Returns:
-            The records are in sync. What the panel says about it is in `message`.
+            The records are in sync. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
 

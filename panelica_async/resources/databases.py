@@ -71,7 +71,7 @@ class DatabasesUsers(Resource):
         The panel may put a prefix before the name: go by the name in the reply. Current panels create the user for a
         domain, need `domain_id`, and take neither the database nor `privileges`.
 
-        Scope: `databases:write`. Not repeated once it may have taken effect.
+        Scope: `databases:write`. Never sent again once it may have taken effect.
 
         Args:
             db_id: Id of the database.
@@ -82,23 +82,15 @@ class DatabasesUsers(Resource):
             domain_id: Id of the domain the database belongs to. Only current panels take it.
 
         Returns:
-            The new user. What the reply does not show is as in the arguments, or looked up.
+            The new user. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _DATABASES_USERS_CREATE,
@@ -133,8 +125,7 @@ class Databases(Resource):
         Every database the owner of the key may see. On current panels a row is a user of a database: one with several
         users comes several times, told apart by `username`.
 
-        Scope: `databases:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `databases:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -144,21 +135,12 @@ class Databases(Resource):
             domain_id: Only databases of this domain.
 
         Returns:
-            The databases. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The databases. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(
             _DATABASES_LIST, Database, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
@@ -178,8 +160,8 @@ class Databases(Resource):
         The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL database
         together with its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `databases.list` finds it by `name`, `domain_id`.
+        Scope: `databases:write`. Never sent again once it may have taken effect. After a lost reply, `databases.list`
+        looks it up by `name`, `domain_id`.
 
         Args:
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current
@@ -190,23 +172,15 @@ class Databases(Resource):
             password: Password of the first user. Only current panels take it.
 
         Returns:
-            The new database. What the reply does not show is as in the arguments, or looked up.
+            The new database. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _DATABASES_CREATE, Database, name=name, domain_id=domain_id, type=type, username=username, password=password
@@ -217,24 +191,15 @@ class Databases(Resource):
 
         Deletes the database with its data.
 
-        Scope: `databases:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `databases:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the database.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_DATABASES_DELETE, id=id)

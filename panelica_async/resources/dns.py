@@ -69,7 +69,7 @@ class DnsRecords(Resource):
 
         Every record of the zone, those the panel made by itself included.
 
-        Scope: `dns:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `dns:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -79,22 +79,13 @@ class DnsRecords(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The records. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The records. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
         """
         return self._pages(
             _DNS_RECORDS_LIST, DnsRecord, zone_id=zone_id, page=page, limit=limit, sort=sort, order=order
@@ -115,8 +106,8 @@ class DnsRecords(Resource):
         The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and AAAA
         records.
 
-        Scope: `dns:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `dns.records.list` finds it by `zone_id`, `name`, `type`, `content`.
+        Scope: `dns:write`. Never sent again once it may have taken effect. After a lost reply, `dns.records.list` looks
+        it up by `zone_id`, `name`, `type`, `content`.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -127,23 +118,15 @@ class DnsRecords(Resource):
             priority: Preference of an MX or SRV record, such as 10; the lowest is tried first. Other types have none.
 
         Returns:
-            The new record. What the reply does not show is as in the arguments, or looked up.
+            The new record. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _DNS_RECORDS_CREATE,
@@ -170,7 +153,7 @@ class DnsRecords(Resource):
 
         Changes what is given and leaves the rest as it is. The type of a record cannot change.
 
-        Scope: `dns:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `dns:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -181,22 +164,13 @@ class DnsRecords(Resource):
             priority: Preference of an MX or SRV record; the lowest is tried first.
 
         Returns:
-            The record after the change. What the reply does not show is as in the arguments, or looked up.
+            The record after the change. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _DNS_RECORDS_UPDATE,
@@ -214,7 +188,7 @@ class DnsRecords(Resource):
 
         The zone is rewritten and its serial raised at once.
 
-        Scope: `dns:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `dns:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
         Args:
@@ -222,18 +196,9 @@ class DnsRecords(Resource):
             record_id: Id of the record.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_DNS_RECORDS_DELETE, zone_id=zone_id, record_id=record_id)
 

@@ -88,8 +88,7 @@ class Domains(Resource):
 
         Every domain the owner of the key may see; a ROOT key sees the domains of all accounts.
 
-        Scope: `domains:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `domains:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -100,21 +99,12 @@ class Domains(Resource):
             user_id: Only domains of this account.
 
         Returns:
-            The domains. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The domains. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(
             _DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
@@ -133,8 +123,8 @@ class Domains(Resource):
 
         Creates the site, its directory and its DNS zone.
 
-        Scope: `domains:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `domains.list` finds it by `domain`.
+        Scope: `domains:write`. Never sent again once it may have taken effect. After a lost reply, `domains.list` looks
+        it up by `domain`.
 
         Args:
             domain: Name of the domain, such as `example.com`.
@@ -145,24 +135,16 @@ class Domains(Resource):
             ssl_type: Certificate to issue at once, such as `lets_encrypt`.
 
         Returns:
-            The new domain. The reference shows fewer fields here than in the list. What the reply does not show is as
-            in the arguments, or looked up.
+            The new domain. The reference shows fewer fields here than in the list. Fields that the reply leaves out
+            come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _DOMAINS_CREATE,
@@ -179,8 +161,7 @@ class Domains(Resource):
 
         Returns the domain with its state, its PHP version and what it uses.
 
-        Scope: `domains:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `domains:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the domain.
@@ -189,17 +170,8 @@ class Domains(Resource):
             The domain.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
         """
         return await self._one(_DOMAINS_GET, Domain, id=id)
 
@@ -208,8 +180,7 @@ class Domains(Resource):
 
         Changes what is given and leaves the rest as it is.
 
-        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the domain.
@@ -218,22 +189,13 @@ class Domains(Resource):
                 panels.
 
         Returns:
-            The domain after the change. What the reply does not show is as in the arguments, or looked up.
+            The domain after the change. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
 
@@ -242,25 +204,16 @@ class Domains(Resource):
 
         Deletes the site with its files, zone, certificates, databases, mailboxes and FTP users.
 
-        Scope: `domains:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `domains:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the domain.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_DOMAINS_DELETE, id=id)
 
@@ -269,28 +222,18 @@ class Domains(Resource):
 
         The site stops being served until it is unsuspended; nothing is deleted.
 
-        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the domain.
 
         Returns:
-            The domain is suspended. What the panel says about it is in `message`.
+            The domain is suspended. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_DOMAINS_SUSPEND, Acknowledgement, id=id)
 
@@ -299,27 +242,17 @@ class Domains(Resource):
 
         The site is served again. A domain that is not suspended stays as it is.
 
-        Scope: `domains:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the domain.
 
         Returns:
-            The domain is served again. What the panel says about it is in `message`.
+            The domain is served again. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_DOMAINS_UNSUSPEND, Acknowledgement, id=id)

@@ -61,7 +61,7 @@ class EmailAccounts(Resource):
 
         Every mailbox the owner of the key may see; a ROOT key sees those of all accounts.
 
-        Scope: `email:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `email:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -71,21 +71,12 @@ class EmailAccounts(Resource):
             domain_id: Only mailboxes of this domain.
 
         Returns:
-            The mailboxes. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The mailboxes. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(
             _EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
@@ -98,8 +89,8 @@ class EmailAccounts(Resource):
 
         An address that exists already is answered with 400 by current panels, a full plan with 403.
 
-        Scope: `email:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `email.accounts.list` finds it by `local_part`, `domain_id`.
+        Scope: `email:write`. Never sent again once it may have taken effect. After a lost reply, `email.accounts.list`
+        looks it up by `local_part`, `domain_id`.
 
         Args:
             local_part: Part of the address before the `@`, such as `info`.
@@ -108,23 +99,15 @@ class EmailAccounts(Resource):
             quota_mb: Size limit of the mailbox in MB, at least 1, such as 1024; the panel's default when left out.
 
         Returns:
-            The new mailbox. What the reply does not show is as in the arguments, or looked up.
+            The new mailbox. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _EMAIL_ACCOUNTS_CREATE,
@@ -140,25 +123,16 @@ class EmailAccounts(Resource):
 
         Deletes the mailbox with all mail in it.
 
-        Scope: `email:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `email:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the mailbox.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_EMAIL_ACCOUNTS_DELETE, id=id)
 

@@ -55,29 +55,20 @@ class Files(Resource):
         The files and directories in one directory, without those deeper down. Outside the account's home the panel
         answers 403.
 
-        Scope: `files:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             path: Absolute path of the directory.
             user_id: Id of the account that owns the directory. Current panels need it.
 
         Returns:
-            What is in the directory. Await it for the first page, or iterate over every item with `async for`. Errors
-            are raised then, a ValueError at once.
+            What is in the directory. Await it for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
         """
         return self._pages(_FILES_LIST, FileEntry, path=path, user_id=user_id)
 
@@ -86,27 +77,18 @@ class Files(Resource):
 
         A directory goes with all it holds. Current panels move it to the trash, from where it can be restored.
 
-        Scope: `files:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             path: Absolute path of the file or directory.
             user_id: Id of the account that owns the file. Current panels need it.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_FILES_DELETE, path=path, user_id=user_id)
 
@@ -115,7 +97,7 @@ class Files(Resource):
 
         Returns the whole file as text.
 
-        Scope: `files:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             path: Absolute path of the file.
@@ -125,18 +107,9 @@ class Files(Resource):
             The file.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
         """
         return await self._one(_FILES_READ, FileContent, path=path, user_id=user_id)
 
@@ -145,7 +118,7 @@ class Files(Resource):
 
         Replaces the whole content of the file. Whether the panel creates a missing file is not documented.
 
-        Scope: `files:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `files:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
         Args:
@@ -154,21 +127,12 @@ class Files(Resource):
             user_id: Id of the account that owns the file. Current panels need it.
 
         Returns:
-            The file is written. What the panel says about it is in `message`.
+            The file is written. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)

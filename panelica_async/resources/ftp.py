@@ -62,7 +62,7 @@ class FtpAccounts(Resource):
 
         Every FTP user the owner of the key may see; a ROOT key sees those of all accounts.
 
-        Scope: `ftp:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `ftp:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -71,21 +71,12 @@ class FtpAccounts(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The FTP users. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The FTP users. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
 
@@ -103,8 +94,8 @@ class FtpAccounts(Resource):
 
         The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with 403.
 
-        Scope: `ftp:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `ftp.accounts.list` finds it by `username`.
+        Scope: `ftp:write`. Never sent again once it may have taken effect. After a lost reply, `ftp.accounts.list`
+        looks it up by `username`.
 
         Args:
             username: Login name, such as `ftp_user`.
@@ -116,23 +107,15 @@ class FtpAccounts(Resource):
             user_id: Id of the account that will own the FTP user. Current panels need it.
 
         Returns:
-            The new FTP user. What the reply does not show is as in the arguments, or looked up.
+            The new FTP user. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _FTP_ACCOUNTS_CREATE,
@@ -150,25 +133,16 @@ class FtpAccounts(Resource):
 
         Deletes the login of the FTP user.
 
-        Scope: `ftp:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `ftp:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
         Args:
             id: Id of the FTP user.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_FTP_ACCOUNTS_DELETE, id=id)
 

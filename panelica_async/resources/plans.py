@@ -113,7 +113,7 @@ class Plans(Resource):
 
         The hosting plans that accounts can be given, with their limits.
 
-        Scope: `plans:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `plans:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -122,21 +122,12 @@ class Plans(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The plans. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
-            a ValueError at once.
+            The plans. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
+            at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
 
@@ -158,8 +149,8 @@ class Plans(Resource):
         The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit of 0; set
         such a limit with `plans.update` afterwards.
 
-        Scope: `plans:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `plans.list` finds it by `name`.
+        Scope: `plans:write`. Never sent again once it may have taken effect. After a lost reply, `plans.list` looks it
+        up by `name`.
 
         Args:
             name: Name of the plan; each owner has it once.
@@ -173,22 +164,14 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`.
 
         Returns:
-            The new plan. What the reply does not show is as in the arguments, or looked up.
+            The new plan. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _PLANS_CREATE,
@@ -222,7 +205,7 @@ class Plans(Resource):
 
         Changes what is given and leaves the rest as it is. The owner of the key must be ROOT or ADMIN.
 
-        Scope: `plans:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `plans:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the plan.
@@ -237,23 +220,14 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`. Replaces the list.
 
         Returns:
-            The plan after the change. What the reply does not show is as in the arguments, or looked up.
+            The plan after the change. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _PLANS_UPDATE,

@@ -51,23 +51,11 @@ class ServerServices(Resource):
 
         Every service the panel manages, running or not. Current panels ask for the scope `server:read` instead.
 
-        Scope: `services:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `services:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
-            The services. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            The services. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
         """
         return self._pages(_SERVER_SERVICES_LIST, Service)
 
@@ -76,29 +64,19 @@ class ServerServices(Resource):
 
         Starts a stopped service. Current panels also accept the scope `server:write`.
 
-        Scope: `services:start`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `services:start`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is started. What the panel says about it is in `message`.
+            The service is started. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_SERVER_SERVICES_START, Acknowledgement, name=name)
 
@@ -108,29 +86,19 @@ class ServerServices(Resource):
         What the service does is down for every account until it is started again; no data is lost. Current panels also
         accept the scope `server:write`.
 
-        Scope: `services:stop`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `services:stop`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is stopped. What the panel says about it is in `message`.
+            The service is stopped. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_SERVER_SERVICES_STOP, Acknowledgement, name=name)
 
@@ -140,28 +108,19 @@ class ServerServices(Resource):
         Interrupts the service for every account while it comes up again; sent twice, it interrupts twice. Current
         panels also accept the scope `server:write`.
 
-        Scope: `services:restart`. Not repeated once it may have taken effect.
+        Scope: `services:restart`. Never sent again once it may have taken effect.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is restarted. What the panel says about it is in `message`.
+            The service is restarted. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_SERVER_SERVICES_RESTART, Acknowledgement, name=name)
 
@@ -179,21 +138,9 @@ class Server(Resource):
 
         Load, memory and disk of the whole machine at this moment.
 
-        Scope: `server:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `server:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
             The state of the server.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._one(_SERVER_STATUS, ServerStatus)

@@ -57,8 +57,8 @@ class SslCertificates(Resource):
 
         The certificates of every domain the owner of the key may see.
 
-        Scope: `ssl:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
-        Not served by current panels.
+        Scope: `ssl:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
+        by current panels.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -67,22 +67,13 @@ class SslCertificates(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The certificates. Await it for the first page, or iterate over every item with `async for`. Errors are
-            raised then, a ValueError at once.
+            The certificates. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return self._pages(_SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
 
@@ -98,8 +89,8 @@ class SslCertificates(Resource):
         The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
         Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `ssl.certificates.list` finds it by `domain_id`. The reply comes before the work is done.
+        Scope: `ssl:write`. Never sent again once it may have taken effect. After a lost reply, `ssl.certificates.list`
+        looks it up by `domain_id`. The panel replies before the work is done.
 
         Args:
             domain_id: Id of the domain the certificate is for.
@@ -108,24 +99,15 @@ class SslCertificates(Resource):
             auto_renew: Whether the panel renews the certificate before it expires.
 
         Returns:
-            The certificate that was ordered; its `status` tells whether it is in place yet. What the reply does not
-            show is as in the arguments, or looked up.
+            The certificate that was ordered; its `status` tells whether it is in place yet. Fields that the reply
+            leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _SSL_CERTIFICATES_ISSUE, Certificate, domain_id=domain_id, type=type, auto_renew=auto_renew
@@ -137,27 +119,19 @@ class SslCertificates(Resource):
         The panel accepts the order and works on it in the background. Each renewal counts against the limits of the
         certificate authority.
 
-        Scope: `ssl:write`. Not repeated once it may have taken effect. The reply comes before the work is done.
+        Scope: `ssl:write`. Never sent again once it may have taken effect. The panel replies before the work is done.
 
         Args:
             id: Id of the certificate; on current panels the id of its domain.
 
         Returns:
-            The certificate that is being renewed. What the reply does not show is as in the arguments, or looked up.
+            The certificate that is being renewed. Fields that the reply leaves out come from the arguments or from a
+            second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_SSL_CERTIFICATES_RENEW, Certificate, id=id)
 

@@ -95,8 +95,7 @@ class Webhooks(Resource):
 
         The webhooks of the server with their destinations and events.
 
-        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1. Panels that do not page ignore it.
@@ -105,21 +104,12 @@ class Webhooks(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The webhooks. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The webhooks. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
 
@@ -143,7 +133,7 @@ class Webhooks(Resource):
         Deliveries start with the next event. Nothing is known to keep names apart, so a second call makes a second
         webhook and every event is delivered twice.
 
-        Scope: `webhooks:write`. Not repeated once it may have taken effect.
+        Scope: `webhooks:write`. Never sent again once it may have taken effect.
 
         Args:
             name: Name of the webhook.
@@ -156,21 +146,13 @@ class Webhooks(Resource):
             timeout_seconds: Seconds to wait for the answer of the destination; panels take 30 when left out.
 
         Returns:
-            The new webhook. What the reply does not show is as in the arguments, or looked up.
+            The new webhook. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _WEBHOOKS_CREATE,
@@ -189,23 +171,14 @@ class Webhooks(Resource):
 
         The events by category; a server may deliver others than the reference names.
 
-        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Not served by current panels.
+        Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
+        served by current panels.
 
         Returns:
             The events by category.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return await self._one(_WEBHOOKS_EVENTS, WebhookEventCatalog)
 
@@ -214,23 +187,14 @@ class Webhooks(Resource):
 
         Counts the webhooks, and the deliveries of the last 24 hours.
 
-        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Not served by current panels.
+        Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
+        served by current panels.
 
         Returns:
             The statistics.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return await self._one(_WEBHOOKS_STATS, WebhookStats)
 
@@ -239,8 +203,8 @@ class Webhooks(Resource):
 
         Each delivery with the status and the time of its answer.
 
-        Scope: `webhooks:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Not served by current panels.
+        Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
+        served by current panels.
 
         Args:
             id: Id of the webhook.
@@ -248,23 +212,14 @@ class Webhooks(Resource):
             limit: Items on a page, at least 1. Panels that do not page ignore it.
 
         Returns:
-            One page of deliveries. Await it for the first page, or iterate over every item with `async for`. Errors are
-            raised then, a ValueError at once.
+            One page of deliveries. Await it for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return self._pages(_WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
 
@@ -273,26 +228,17 @@ class Webhooks(Resource):
 
         Sends an event with sample data to the destination; each call sends one more.
 
-        Scope: `webhooks:write`. Not repeated once it may have taken effect.
+        Scope: `webhooks:write`. Never sent again once it may have taken effect.
 
         Args:
             id: Id of the webhook.
 
         Returns:
-            The test event is sent. What the panel says about it is in `message`.
+            The test event is sent. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_WEBHOOKS_TEST, Acknowledgement, id=id)

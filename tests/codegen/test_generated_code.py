@@ -24,7 +24,7 @@ from panelica_async.core.request import prepare
 from tests.codegen.shipped import DOCUMENT, OPERATIONS, PACKAGE, RESOURCES, endpoints
 
 FILES = sorted(
-    [*PACKAGE.glob("models/*.py"), *PACKAGE.glob("resources/*.py"), PACKAGE / "namespaces.py", PACKAGE / "facts.py"]
+    [*PACKAGE.glob("models/*.py"), *PACKAGE.glob("resources/*.py"), PACKAGE / "namespaces.py", PACKAGE / "catalog.py"]
 )
 SCHEMAS = {name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if name != "Error"}
 KINDS = {name: getattr(models, name) for name in models.__all__}
@@ -144,21 +144,17 @@ def test_docstring_opens_with_verb_and_path_and_names_scope_and_errors(name: str
     text = inspect.getdoc(method)
     assert text is not None
     first, blank, *_ = text.split("\n")
+    text, lines = " ".join(text.split()), text
     assert first.startswith(f"{endpoint}: ")
     assert first.endswith(".")
     assert blank == ""
-    scope = f"Scope: `{operation['x-scope']}`." if operation["x-scope"] else "Scope: none by the reference."
+    scope = f"Scope: `{operation['x-scope']}`." if operation["x-scope"] else "Scope: none in the reference."
     assert scope in text or name == "health"
-    errors = {"400": "BadRequestError", "404": "NotFoundError", "409": "ConflictError", "429": "RateLimitedError"}
-    for status, error in errors.items():
-        assert (f"    {error}: " in text) == (status in operation["responses"]), error
-    assert ("    OutcomeUnknownError: " in text) == (operation["x-repeat"] != "read")
-    for error in ("ConfigurationError", "ServerError", "DecodeError", "TransportError"):
-        assert f"    {error}: " in text, error
-    for error in ("RateLimitWaitError", "MissingScopeError", "AuthenticationError"):
-        assert (f"    {error}: " in text) == (name != "health"), error
+    for status, error in {"400": "BadRequestError", "404": "NotFoundError", "409": "ConflictError"}.items():
+        assert (f"    {error}: " in lines) == (status in operation["responses"]), error
+    assert ("    OutcomeUnknownError: " in lines) == (operation["x-repeat"] != "read")
     is_absent = operation.get("x-panel", {}).get("absent", False)
-    assert ("    UnsupportedOperationError: " in text) == is_absent
+    assert ("    UnsupportedOperationError: " in lines) == is_absent
     assert ("Not served by current panels." in text) == is_absent
 
 

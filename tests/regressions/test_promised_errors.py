@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import pytest
 
+import panelica_async.errors
 import panelica_async.resources
 from panelica_async import PanelicaClient
 from panelica_async.core.operation import Operation, Repeat
@@ -16,6 +17,16 @@ OPERATIONS = {
     for operation in vars(importlib.import_module(module.name)).values()
     if isinstance(operation, Operation)
 }
+EVERY_CALL = (
+    "ConfigurationError",
+    "AuthenticationError",
+    "MissingScopeError",
+    "RateLimitedError",
+    "RateLimitWaitError",
+    "ServerError",
+    "DecodeError",
+    "TransportError",
+)
 
 
 @pytest.fixture
@@ -24,12 +35,15 @@ def panel() -> PanelicaClient:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_lost_write_is_announced(panel: PanelicaClient, name: str) -> None:
-    # A write that is safe to repeat is in doubt too once its retries are spent.
+def test_unknown_outcome_is_promised_by_writes_alone(panel: PanelicaClient, name: str) -> None:
+    # Even a write that is safe to repeat has an unknown outcome once its retries are spent.
     promised = "OutcomeUnknownError:" in attrgetter(name)(panel).__doc__
     assert promised == (OPERATIONS[name].repeat is not Repeat.READ)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_reply_that_does_not_fit_is_announced(panel: PanelicaClient, name: str) -> None:
-    assert "DecodeError:" in attrgetter(name)(panel).__doc__
+@pytest.mark.parametrize("name", EVERY_CALL)
+def test_errors_of_every_call_are_described_once(panel: PanelicaClient, name: str) -> None:
+    described = (panelica_async.errors.__doc__ or "").partition("Every call can raise:")[2]
+    assert f"`{name}`:" in described
+    for operation in OPERATIONS:
+        assert f" {name}:" not in attrgetter(operation)(panel).__doc__, operation

@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.namespace import namespace
-from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, names
+from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
@@ -114,38 +113,28 @@ class ParcelsScans(Resource):
     def list(self, id: str, *, page: int | Unset = UNSET) -> Paginator[Scan]:
         """GET /v1/parcels/{id}/scans: list the scans of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Not served by current panels.
+        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
+        served by current panels.
 
         Args:
             id: Id of the parcel.
             page: Number of the page to return, from 1.
 
         Returns:
-            The scans. Await it for the first page, or iterate over every item with `async for`. Errors are raised then,
-            a ValueError at once.
+            The scans. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
+            at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            UnsupportedOperationError: the client has `dialect="panel"`, and current panels do not serve this.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return self._pages(_PARCELS_SCANS_LIST, Scan, id=id, page=page)
 
     async def get(self, id: str, scan_id: str) -> Scan:
         """GET /v1/parcels/{id}/scans/{scan-id}: get a scan of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the parcel.
@@ -155,16 +144,7 @@ class ParcelsScans(Resource):
             The scan.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
         """
         return await self._one(_PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
 
@@ -191,8 +171,7 @@ class Parcels(Resource):
     ) -> Paginator[Parcel]:
         """GET /v1/parcels: list parcels.
 
-        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             page: Number of the page to return, from 1.
@@ -201,21 +180,12 @@ class Parcels(Resource):
             status: Only parcels in these states.
 
         Returns:
-            The parcels. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            The parcels. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
 
@@ -238,8 +208,8 @@ class Parcels(Resource):
         Quotes "like these", a backslash \n and ``three ''' quotes`` survive in a docstring, and so does a text that is
         much longer than a line of code may be. It is wrapped.
 
-        Scope: `parcels:write`. Not repeated once it may have taken effect; when the reply is lost, it is looked up.
-        `parcels.list` finds it by `reference`.
+        Scope: `parcels:write`. Never sent again once it may have taken effect. After a lost reply, `parcels.list` looks
+        it up by `reference`.
 
         Args:
             reference: Your own name for it, such as `2026\17`.
@@ -254,22 +224,14 @@ class Parcels(Resource):
             labels: Your own labels.
 
         Returns:
-            The new parcel. What the reply does not show is as in the arguments, or looked up.
+            The new parcel. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this, or a limit of the hosting plan is reached.
-            ConflictError: the object exists already, or is in use.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ConflictError: the object already exists or is in use.
+            PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
             _PARCELS_CREATE,
@@ -289,8 +251,7 @@ class Parcels(Resource):
     async def update(self, id: str, *, note: str | Unset | None = UNSET, fragile: bool | Unset = UNSET) -> Parcel:
         """PATCH /v1/parcels/{id}: change a parcel.
 
-        Scope: `parcels:write`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `parcels:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the parcel.
@@ -298,54 +259,37 @@ class Parcels(Resource):
             fragile: Whether to handle it with care.
 
         Returns:
-            The parcel as it is now. What the reply does not show is as in the arguments, or looked up.
+            The parcel as it is now. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/parcels/{id}: destroy a parcel.
 
-        Scope: `parcels:delete`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after
-        500. Destructive.
+        Scope: `parcels:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Destructive.
 
         Args:
             id: Id of the parcel.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            NotFoundError: there is no such object for the owner of this key.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such object for the owner of this key.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_PARCELS_DELETE, id=id)
 
     async def collect(self, *, ids: Sequence[str] | Unset = UNSET, all_parcels: bool = False) -> Acknowledgement:
         """POST /v1/parcels/collect: DHL or another carrier collects parcels.
 
-        Scope: `parcels:write`. Not repeated once it may have taken effect. The reply comes before the work is done.
+        Scope: `parcels:write`. Never sent again once it may have taken effect. The panel replies before the work is
+        done.
 
         Args:
             ids: Parcels to collect.
@@ -353,29 +297,19 @@ class Parcels(Resource):
                 which cannot be undone "by hand".
 
         Returns:
-            The carrier is on the way. What the panel says about it is in `message`.
+            The carrier is on the way. The panel's own words are in `message`.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(_PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
 
     async def route(self, id: str) -> dict[str, Any]:
         """GET /v1/parcels/{id}/route: get the route of a parcel.
 
-        Scope: `parcels:read`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after
-        500.
+        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the parcel.
@@ -384,15 +318,6 @@ class Parcels(Resource):
             The route, in no fixed form.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
+            ValueError: invalid argument; nothing was sent.
         """
         return await self._object(_PARCELS_ROUTE, id=id)

@@ -48,39 +48,21 @@ class Utility(Resource):
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.
 
-        Needs no key; neither signed nor counted. Changes nothing; retried when no reply came and after 429, 502, 503
-        and 504, not after 500.
+        Works without a key; neither signed nor counted. Read-only; retried after a lost reply, 429, 502, 503 and 504,
+        but not after 500.
 
         Returns:
             The API is up.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            ServerError: the panel, or the web server before it, failed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._one(_HEALTH, Health)
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key.
 
-        Scope: none by the reference. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not
-        after 500.
+        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
             The rate limit.
-
-        Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope; current panels may ask for one here.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return await self._one(_RATE_LIMIT, RateLimitStatus)
 
@@ -95,7 +77,7 @@ class Utility(Resource):
     ) -> Paginator[Finding]:
         """GET /v1/search/{kind}: search everything.
 
-        Scope: `*:*`. Changes nothing; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             kind: Kind of thing to look for.
@@ -105,39 +87,21 @@ class Utility(Resource):
             page: Number of the page to return, from 1.
 
         Returns:
-            What was found. Await it for the first page, or iterate over every item with `async for`. Errors are raised
-            then, a ValueError at once.
+            What was found. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors when it is used.
 
         Raises:
-            ValueError: an argument is invalid; nothing was sent.
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            TransportError: no complete reply came back.
         """
         return self._pages(_SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
 
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
 
-        Scope: `*:*`. Safe to repeat; retried when no reply came and after 429, 502, 503 and 504, not after 500.
+        Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another event loop or process.
-            MissingScopeError: the key lacks the scope.
-            AuthenticationError: the panel rejected key, clock or signature.
-            PermissionDeniedError: the owner of the key may not do this.
-            RateLimitedError: the quota is used up, and the retries are spent or the wait for one is too long.
-            ServerError: the panel, or the web server before it, failed.
-            RateLimitWaitError: the wait for quota would be longer than allowed.
-            DecodeError: the panel answered with success, but not in the form promised here.
-            OutcomeUnknownError: the call was sent, and its outcome is unknown.
-            TransportError: no complete reply came back.
+            OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(_REINDEX)
