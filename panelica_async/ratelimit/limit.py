@@ -193,6 +193,14 @@ class QuotaLeft:
 class Quota:
     """The rules of a limit, all of which must agree.
 
+    How the panel counts is not known (evidence: quota-counting): with a token bucket, in windows that start on the
+    minute, or in sliding ones. So a bucket and logs apply together, which suits all three. A bucket alone lets the
+    burst and a minute's worth of its pace into the same minute; a log alone sends a minute's requests at once.
+
+    The panel counts a request on arrival, the client when it leaves. Requests can arrive closer together than they
+    left, by as much as their delays differ. The margins above make up for that, at about one per cent of the
+    throughput.
+
     Args:
         limit: What the key may send.
         after: The quota that applied before; what was sent under it counts.

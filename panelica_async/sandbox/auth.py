@@ -1,4 +1,8 @@
-"""API keys: what a key is, how it is made and found."""
+"""API keys: what a key is, how it is made and found, and which one signed a request (evidence: auth-codes).
+
+Guesses (evidence: auth-unknown): the order of the checks; the code UNAUTHORIZED for a key that is unknown, revoked or
+expired; 403 for an address that is not on the key's whitelist; a timestamp exactly 300 s off is still in time.
+"""
 
 import ipaddress
 import json

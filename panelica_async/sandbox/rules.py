@@ -1,7 +1,8 @@
 """Rules for values that the specification leaves open.
 
 Guesses, in the style of what clients are known to check (evidence: passwords, databases-names): forms of
-names, which are in `core.names`, 8 characters for passwords. Passwords are checked and forgotten.
+names, which are in `core.names`, 8 characters for passwords. Passwords are checked and forgotten. Guesses of our own: a
+suspended account or domain takes nothing new; disk space and traffic of a plan are not enforced.
 """
 
 import ipaddress

@@ -107,6 +107,9 @@ class Slice:
 def select(call: Call, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None) -> Slice:
     """Return the rows of a view that the query of a call asks for.
 
+    Without `page` and `limit` a list comes whole, as on current panels (evidence: lists-unpaged). Guesses: `page` alone
+    means 25 rows, the reference's example; lists are in order of creation; any field can be sorted by.
+
     Args:
         call: The call; query parameters that name a column filter by it.
         kind: The view.
