@@ -1,8 +1,8 @@
-"""What a client does, for those who watch it: one stream of events, and figures that sum it up.
+"""Watch what a client does: a stream of events, and statistics that sum them up.
 
-A call sends `Queued`, then for each attempt `Sent`, where it was refused `Throttled`, where it is tried again
-`Retried`, and in the end `Done` (`events`). Whoever subscribes gets them: a log (`logs`), OpenTelemetry (`otel`), or
-your own:
+Each call sends `Queued`; each of its attempts `Sent`, then `Throttled` when the panel answers 429, and `Retried` when
+it is repeated; and at last the call sends `Done` (`events`). Subscribe a log (`logs`), OpenTelemetry (`otel`), or a
+function of your own:
 
 ```python
 from panelica_async.telemetry import Done
@@ -11,11 +11,16 @@ panel.subscribe(lambda event: print(event.operation, event.duration) if isinstan
 ```
 """
 
-from panelica_async.ratelimit.limit import QuotaLeft
-from panelica_async.ratelimit.state import LimiterState
-from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
-from panelica_async.telemetry.logs import CallLog
-from panelica_async.telemetry.statistics import Percentiles, Statistics
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from panelica_async.ratelimit.limit import QuotaLeft
+    from panelica_async.ratelimit.state import LimiterState
+    from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Queued, Retried, Sent, Throttled
+    from panelica_async.telemetry.logs import CallLog
+    from panelica_async.telemetry.statistics import Percentiles, Statistics
+    from panelica_async.telemetry.tally import Outcome
 
 __all__ = [
     "CallEvent",
@@ -33,3 +38,28 @@ __all__ = [
     "Statistics",
     "Throttled",
 ]
+
+# Imported on first use: a client to which nobody subscribes needs only `tally`.
+_HOMES = {
+    **dict.fromkeys(
+        ("CallEvent", "Done", "Event", "Listener", "Queued", "Retried", "Sent", "Throttled"),
+        "panelica_async.telemetry.events",
+    ),
+    "CallLog": "panelica_async.telemetry.logs",
+    "LimiterState": "panelica_async.ratelimit.state",
+    "Outcome": "panelica_async.telemetry.tally",
+    "Percentiles": "panelica_async.telemetry.statistics",
+    "QuotaLeft": "panelica_async.ratelimit.limit",
+    "Statistics": "panelica_async.telemetry.statistics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,5 @@
 """What happens to a call, in the order it happens."""
 
-import enum
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -8,27 +7,17 @@ import attrs
 
 from panelica_async.errors import PanelicaError
 from panelica_async.ratelimit.lanes import Lane
+from panelica_async.telemetry.tally import Outcome
 
-
-class Outcome(enum.StrEnum):
-    """How a call ended."""
-
-    SUCCEEDED = "succeeded"
-    """The panel did it, or what it made was found after the reply was lost."""
-    FAILED = "failed"
-    """The panel refused, nothing was sent, or the call only read."""
-    UNKNOWN = "unknown"
-    """A write was sent, and whether the panel carried it out is not known, or what it made of it cannot be read."""
-    CANCELLED = "cancelled"
-    """The caller gave it up before anything could have been done."""
+__all__ = ["CallEvent", "Done", "Event", "Listener", "Outcome", "Queued", "Retried", "Sent", "Throttled"]
 
 
 @attrs.frozen(kw_only=True)
 class CallEvent:
-    """What every event says. Bodies and headers are as they travel, secrets included; they are in no repr."""
+    """The fields of every event. Bodies and headers are as sent and received, secrets included, and never in a repr."""
 
     call: int
-    """Number of the call in its client, from 1; the same on all of its events."""
+    """Number of the call within its client, from 1; the same in all of its events."""
     operation: str
     """Name of the operation, such as `domains.create`; method and path for a raw request."""
     method: str
@@ -41,40 +30,40 @@ class CallEvent:
 
 @attrs.frozen(kw_only=True)
 class Queued(CallEvent):
-    """The call was made, and waits for its place in the quota."""
+    """A call was made and waits for quota."""
 
 
 @attrs.frozen(kw_only=True)
 class Sent(CallEvent):
-    """An attempt leaves, signed."""
+    """An attempt was signed and is being sent."""
 
     attempt: int
     """Number of the attempt, from 1."""
     waited: float
-    """Seconds it waited for its place in the quota."""
+    """Seconds it waited for quota."""
     query: str = attrs.field(repr=False)
     """Query as sent, without its `?`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes | None = attrs.field(repr=False)
-    """None when there was none, or when it is streamed, as files are."""
+    """None when there is none, and for file uploads, which are streamed."""
 
 
 @attrs.frozen(kw_only=True)
 class Throttled(CallEvent):
-    """The panel refused an attempt with 429: everybody on the key pauses."""
+    """The panel refused an attempt with 429; all calls with the key pause."""
 
     attempt: int
     retry_after: float | None
-    """Seconds the panel asks to wait, if it says."""
+    """Seconds to wait, if the panel names them."""
     limit: int | None
-    """Requests the window allows, if the panel says."""
+    """Requests that the window allows, if the panel names them."""
     window: str | None
-    """Name of the window that is full, such as `minute`, if the panel says."""
+    """The window that is full, such as `minute`, if the panel names it."""
 
 
 @attrs.frozen(kw_only=True)
 class Retried(CallEvent):
-    """An attempt failed, and another follows."""
+    """An attempt failed; another one follows."""
 
     attempt: int
     """Number of the attempt that failed."""
@@ -83,38 +72,38 @@ class Retried(CallEvent):
     status: int | None
     """HTTP status of the reply; None when there was none."""
     error: PanelicaError | None = attrs.field(repr=False)
-    """What became of the connection; None when there was a reply."""
+    """Why no reply came; None when there was one."""
 
     @property
     def reason(self) -> str:
-        """Why, in words: the status, or what became of the connection."""
+        """Return the reason in words: the status, or why no reply came."""
         return f"the panel answered {self.status}" if self.error is None else self.error.message
 
 
 @attrs.frozen(kw_only=True)
 class Done(CallEvent):
-    """The call has ended."""
+    """A call ended."""
 
     outcome: Outcome
     status: int | None
     """HTTP status of the reply to the last attempt; None when there was none."""
     attempts: int
-    """How many attempts left, those that found no connection among them; 0 when none had its turn."""
+    """Attempts that were sent or that found no connection; 0 when the call ended in the queue."""
     waited: float
-    """Seconds all attempts together waited for their places in the quota."""
+    """Seconds that all attempts together waited for quota."""
     duration: float
     """Seconds from the call to its end, waits included."""
     request_id: str | None
-    """Id to quote to the panel's support, if the panel gave one."""
+    """Id to quote to the panel's support, if there was one."""
     body: bytes = attrs.field(repr=False)
-    """Body of that reply; empty when there was none."""
+    """Body of that reply; empty when there was no reply."""
     error: BaseException | None = attrs.field(repr=False)
-    """What the caller gets instead of a result."""
+    """The error that the caller gets; None when the call succeeded."""
 
 
 Event: TypeAlias = Queued | Sent | Throttled | Retried | Done
-"""Every event there is."""
+"""Any of the events."""
 
 Listener: TypeAlias = Callable[[Event], object]
-"""Called with each event, in the event loop: it must not block, and nothing awaits what it returns. What it raises goes
-no further: type and place are logged, without the message, which may quote the event and its secrets."""
+"""A function that is called with each event, in the event loop. It must not block; its return value is ignored. When it
+raises, type and traceback are logged, without the message, which may quote the event and its secrets."""

@@ -1,4 +1,4 @@
-"""Events as lines of a log, with every secret taken out."""
+"""Events as log lines, with all secrets redacted."""
 
 import json
 import logging
@@ -9,23 +9,18 @@ from panelica_async.core.json_codec import loads
 from panelica_async.core.redaction import FILES, redact_headers, redact_query, shorten
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import PanelicaError
-from panelica_async.telemetry.events import Done, Event, Outcome, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.events import Done, Event, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.tally import DONE_LEVELS, LOGGER, RETRIED_LEVEL, THROTTLED_LEVEL
 
-LOGGER = logging.getLogger("panelica_async")
-"""Where every client logs; set its level to `DEBUG` to see each request and reply."""
+__all__ = ["DONE_LEVELS", "LEVELS", "LOGGER", "CallLog"]
 
 LEVELS: Mapping[type[Event], int] = {
     Queued: logging.DEBUG,
     Sent: logging.DEBUG,
-    Throttled: logging.WARNING,
-    Retried: logging.INFO,
+    Throttled: THROTTLED_LEVEL,
+    Retried: RETRIED_LEVEL,
 }
-DONE_LEVELS: Mapping[Outcome, int] = {
-    Outcome.SUCCEEDED: logging.DEBUG,
-    Outcome.CANCELLED: logging.DEBUG,
-    Outcome.FAILED: logging.INFO,
-    Outcome.UNKNOWN: logging.WARNING,
-}
+"""Log level of each event but `Done`, whose level depends on the outcome: `DONE_LEVELS`."""
 
 _FIELDS = (
     "method",
@@ -41,21 +36,21 @@ _FIELDS = (
 )
 _LONGEST_READ = 256 * 1024
 _LENGTH = 2000
-"""Characters of a body, or of a reason, that a line shows."""
+"""Characters of a body or of a reason that a line shows."""
 
 
 class CallLog:
-    """Writes each event to a logger, one line for each.
+    """A listener that writes one log line for each event.
 
-    Requests and replies are `DEBUG`, retries and failures `INFO`, refusals by the rate limit and writes whose fate is
-    not known `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links are replaced by
-    `[redacted]`, in headers, queries and bodies alike; the contents of files, and of replies that are not JSON, are
-    left out. A line shows the first 2,000 characters of a body. Records carry the same as attributes whose names begin
-    with `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no body.
+    Requests and replies are logged at `DEBUG`, retries and failures at `INFO`, 429 replies and writes with unknown
+    outcome at `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links appear as `[redacted]`,
+    in headers, queries and bodies alike; the contents of files, and of replies that are not JSON, are left out. A line
+    shows the first 2,000 characters of a body. Records have the same data in attributes whose names begin with
+    `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no body.
 
     Args:
-        logger: Where to write; by default the logger `panelica_async`, to which every client writes by itself.
-        redact: Whether secrets are taken out. Without, nothing is, and the log is as secret as the key.
+        logger: Where to write; by default the logger `panelica_async`, to which every client writes anyway.
+        redact: Whether to redact secrets. Without it, protect the log like the key itself.
     """
 
     def __init__(self, logger: logging.Logger = LOGGER, *, redact: bool = True) -> None:
@@ -63,15 +58,15 @@ class CallLog:
         self._redact = redact
 
     def __call__(self, event: Event) -> None:
-        """Write a line, if the logger wants it."""
+        """Write a line if the level of the logger allows it."""
         self.write(event, Sanitizer())
 
     def write(self, event: Event, sanitizer: Sanitizer) -> None:
-        """Write a line, if the logger wants it.
+        """Write a line if the level of the logger allows it.
 
         Args:
             event: What happened.
-            sanitizer: Knows the secrets of the request, which a reply may quote under any name.
+            sanitizer: Knows the secrets of the request, in case the reply quotes them.
         """
         level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else LEVELS[type(event)]
         if self._logger.isEnabledFor(level):
@@ -79,7 +74,7 @@ class CallLog:
             self._logger.log(level, "call %d %s: %s", event.call, operation, what, extra=self._fields(event, operation))
 
     def _fields(self, event: Event, operation: str) -> dict[str, Any]:
-        """Return what a record has as attributes, for formatters that write data and not lines."""
+        """Return the attributes of a record, for formatters that write data instead of lines."""
         fields: dict[str, Any] = {"event": type(event).__name__.lower(), "call": event.call, "lane": event.lane}
         fields |= {name: getattr(event, name) for name in _FIELDS if getattr(event, name, None) is not None}
         if isinstance(event, Done | Retried) and event.error is not None:
@@ -91,16 +86,16 @@ class CallLog:
     def _what(self, event: Event, sanitizer: Sanitizer) -> str:
         match event:
             case Queued():
-                return f"waits for its turn in the {event.lane} lane"
+                return f"queued in the {event.lane} lane"
             case Sent():
                 return f"attempt {event.attempt} after {event.waited:.3f} s: {self._request(event)}"
             case Throttled():
-                asks = "" if event.retry_after is None else f", asks to wait {event.retry_after:g} s"
+                asks = "" if event.retry_after is None else f", retry after {event.retry_after:g} s"
                 window = "" if event.window is None else f" of the {self._text(event.window)}"
                 limit = "" if event.limit is None else f" of {event.limit}"
-                return f"attempt {event.attempt} was over the limit{limit}{window}{asks}"
+                return f"attempt {event.attempt} exceeded the rate limit{limit}{window}{asks}"
             case Retried():
-                return f"attempt {event.attempt} failed, again in {event.wait:.1f} s: {self._text(event.reason)}"
+                return f"attempt {event.attempt} failed, retrying in {event.wait:.1f} s: {self._text(event.reason)}"
             case Done():
                 return self._end(event, sanitizer)
 
@@ -114,22 +109,22 @@ class CallLog:
 
     def _end(self, event: Done, sanitizer: Sanitizer) -> str:
         status = "" if event.status is None else f" with {event.status}"
-        facts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
+        parts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
         if event.attempts > 1:
-            facts.append(f"{event.attempts} attempts")
+            parts.append(f"{event.attempts} attempts")
         if event.request_id:
-            facts.append(f"request id {self._text(event.request_id, sanitizer)}")
-        said = [", ".join(facts)]
+            parts.append(f"request id {self._text(event.request_id, sanitizer)}")
+        said = [", ".join(parts)]
         if event.error is not None:
             said.append(self._reason(event.error, event.path))
-        # The error has the panel's own words, without secrets.
+        # The error already quotes the panel, without secrets.
         if event.body and (event.error is None or not self._redact):
             said.append(self._body(event.body, event.path, sanitizer))
         return ": ".join(said)
 
     def _reason(self, error: BaseException, path: str) -> str:
         if self._redact and path.startswith(FILES) and isinstance(error, PanelicaError):
-            # Without the beginning of a reply that could not be read.
+            # Without the quoted beginning of an unreadable reply, which is part of a file.
             return self._text(f"{type(error).__name__}: {error.message}")
         return self._text(str(error) or type(error).__name__)
 

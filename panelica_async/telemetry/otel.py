@@ -1,41 +1,41 @@
-"""Calls as spans and metrics of OpenTelemetry.
+"""Report calls to OpenTelemetry as spans and metrics.
 
-Needs the extra `otel`, and an SDK with an exporter of your choice to see anything.
+Needs the extra `otel`, and an SDK with an exporter of your choice.
 
-A call is a span of kind INTERNAL, named like its operation, with a child of kind CLIENT for each attempt. The attempts
-are the HTTP requests: service maps and error rates count CLIENT spans, and would count a call twice if it were one too;
-and between the attempts one sees the waits. The span of an attempt whose reply was lost lasts until the look-up of what
-it made has ended. All of them are in the context in which the call was awaited, such as that of a web request. Their
-attributes are the stable ones of HTTP, and these:
+Each call is a span of kind INTERNAL, named like its operation, with a child span of kind CLIENT for each attempt. Service
+maps and error rates count CLIENT spans; the attempts are the HTTP requests, and the gaps between them are the waits. When
+the reply to a create is lost, the span of that attempt lasts until the lookup of the created object has ended. All spans
+belong to the context in which the call was awaited, such as a web request. Their attributes are the stable HTTP
+attributes and these:
 
 | attribute | |
 |---|---|
 | `panelica.operation` | such as `domains.create`; `request` for a raw request |
 | `panelica.lane` | `interactive` or `bulk` |
 | `panelica.outcome` | `succeeded`, `failed`, `unknown` or `cancelled` |
-| `panelica.waited` | seconds of waiting for quota |
+| `panelica.waited` | seconds spent waiting for quota |
 | `panelica.request_id` | id to quote to the panel's support |
 
-No query, no header and no body is in any of them.
+Spans never contain a query, a header or a body.
 
 | metric | unit | |
 |---|---|---|
-| `panelica.client.call.duration` | s | histogram; waits included |
+| `panelica.client.call.duration` | s | histogram, waits included |
 | `panelica.client.quota.wait` | s | histogram |
 | `panelica.client.attempts`, `.retries`, `.throttled` | | counters: requests sent, repeated, refused with 429 |
 
-Each is told apart by `panelica.operation`, `panelica.lane`, `panelica.outcome` and `server.address`; where there was a
-reply by `panelica.status_class`, such as `2xx`, and where the call failed by `error.type`.
+Their attributes are `panelica.operation`, `panelica.lane`, `panelica.outcome` and `server.address`; with a reply also
+`panelica.status_class`, such as `2xx`; after a failure also `error.type`.
 
 | gauge | unit | |
 |---|---|---|
 | `panelica.client.quota.limit`, `.left` | | requests, by `panelica.window`: `minute` or `hour` |
-| `panelica.client.queue.waiting` | | calls, by `panelica.lane` |
-| `panelica.client.queue.oldest` | s | for how long the first of them has waited, by `panelica.lane` |
-| `panelica.client.coordinator.away` | | 1 while a shared quota cannot be reached; nothing without one |
-| `panelica.client.retry_budget.left` | | retries that are still paid for |
+| `panelica.client.queue.waiting` | | waiting calls, by `panelica.lane` |
+| `panelica.client.queue.oldest` | s | how long the oldest of them has waited, by `panelica.lane` |
+| `panelica.client.coordinator.away` | | 1 while the store of a shared quota is unreachable, else 0; absent without one |
+| `panelica.client.retry_budget.left` | | retries that the budget still pays for |
 
-With a coordinator, `left` is that of all its members. Gauges have `server.address` too.
+With a coordinator, `left` counts the requests of all members. Gauges have `server.address` too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,26 +51,27 @@ from panelica_async.core.address import DEFAULT_PORT
 from panelica_async.core.redaction import redact_text
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Queued, Retried, Sent, Throttled
 from panelica_async.telemetry.statistics import Statistics
+from panelica_async.telemetry.tally import Outcome
 
 try:
     from opentelemetry import metrics, trace
 except ImportError as _missing:
     raise ConfigurationError(
-        "Spans and metrics need the API of OpenTelemetry", hint="pip install 'panelica_async[otel]'"
+        "spans and metrics need the package opentelemetry-api", hint="Run pip install 'panelica_async[otel]'."
     ) from _missing
 
 __all__ = ["instrument"]
 
-# Seconds: those of the HTTP conventions, and more, because calls wait for windows of a minute and an hour.
+# Seconds: the buckets of the HTTP conventions, and longer ones, because calls wait for windows of a minute or an hour.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300, 900, 3600)
 _BAD = {Outcome.FAILED, Outcome.UNKNOWN}
 _ERROR = trace.Status(trace.StatusCode.ERROR)
 
 
 class Watchable(Protocol):
-    """What is needed of a client."""
+    """The part of a client that instrumentation needs."""
 
     @property
     def base_url(self) -> str:
@@ -82,7 +83,7 @@ class Watchable(Protocol):
         ...
 
     def stats(self) -> Statistics:
-        """Return the figures; raises `RuntimeError` before the first call."""
+        """Return the statistics; raise `RuntimeError` before the first call."""
         ...
 
 
@@ -92,7 +93,7 @@ def instrument(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: metrics.MeterProvider | None = None,
 ) -> Callable[[], None]:
-    """Make spans and metrics of the calls of a client and its variants.
+    """Report the calls of a client and its variants as spans and metrics.
 
     Args:
         panel: The client, a `PanelicaClient`.
@@ -100,7 +101,7 @@ def instrument(
         meter_provider: Where metrics go; the global provider by default.
 
     Returns:
-        A function that ends it, and the spans of calls that are still under way.
+        A function that stops the reporting and ends the spans of calls in flight.
     """
     server = urlsplit(panel.base_url)
     gauges = _Gauges.of(meter_provider or metrics.get_meter_provider())
@@ -148,10 +149,10 @@ _Read = Callable[[Statistics], _Readings]
 
 
 class _Gauges:
-    """How the instrumented clients stand, read when metrics are collected, in whatever thread does that."""
+    """The state of the instrumented clients, read whenever metrics are collected, in any thread."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        # A second gauge of the same name would be ignored: the clients of a provider share one.
+        # A provider ignores a second gauge of the same name, so its clients share one.
         self.panels: dict[object, tuple[Watchable, str]] = {}
         for name, unit, description, read in _GAUGES:
             callback = partial(self._observe, read)
@@ -159,7 +160,7 @@ class _Gauges:
 
     @classmethod
     def of(cls, provider: metrics.MeterProvider) -> "_Gauges":
-        """Return those of a provider."""
+        """Return the gauges of a provider."""
         if provider not in _gauges:
             _gauges[provider] = cls(provider.get_meter("panelica_async", __version__))
         return _gauges[provider]
@@ -169,7 +170,7 @@ class _Gauges:
             try:
                 readings = list(read(panel.stats()))
             except RuntimeError:
-                continue  # no call was made yet
+                continue  # before its first call
             for value, attributes in readings:
                 if value is not None:
                     yield metrics.Observation(value, {"server.address": address, **attributes})
@@ -201,11 +202,16 @@ def _away(stats: Statistics) -> _Readings:
 
 _GAUGES: tuple[tuple[str, str, str, _Read], ...] = (
     ("quota.limit", "{request}", "The limit in force.", _limit),
-    ("quota.left", "{request}", "What may still be sent.", _left),
+    ("quota.left", "{request}", "Requests that may still be sent.", _left),
     ("queue.waiting", "{call}", "Calls that wait for quota.", lambda stats: _by_lane(stats.limiter.waiting)),
-    ("queue.oldest", "s", "How long the first of them has waited.", lambda stats: _by_lane(stats.limiter.oldest)),
-    ("coordinator.away", "1", "Whether a shared quota cannot be reached.", _away),
-    ("retry_budget.left", "{retry}", "Retries that are still paid for.", lambda stats: [(stats.retries_left, {})]),
+    ("queue.oldest", "s", "How long the oldest waiting call has waited.", lambda stats: _by_lane(stats.limiter.oldest)),
+    ("coordinator.away", "1", "Whether the store of a shared quota is unreachable.", _away),
+    (
+        "retry_budget.left",
+        "{retry}",
+        "Retries that the budget still pays for.",
+        lambda stats: [(stats.retries_left, {})],
+    ),
 )
 
 
@@ -218,7 +224,7 @@ class _OpenCall:
 
 
 class _Instrumentation:
-    """Listens to a client."""
+    """The listener of one client."""
 
     def __init__(
         self, tracer: trace.Tracer, instruments: _Instruments, base_url: str, server: dict[str, str | int]
@@ -235,16 +241,16 @@ class _Instrumentation:
             return
         call = self._calls.get(event.call)
         if call is None:
-            return  # it began before anybody listened
+            return  # it began before the subscription
         match event:
             case Sent():
                 self._begin_attempt(call, event)
             case Throttled():
                 call.throttled += 1
                 _end_attempt(call, 429, None)
-                told = {"retry_after": event.retry_after, "limit": event.limit, "window": event.window}
+                named = {"retry_after": event.retry_after, "limit": event.limit, "window": event.window}
                 call.span.add_event(
-                    "throttled", {f"panelica.{name}": value for name, value in told.items() if value is not None}
+                    "throttled", {f"panelica.{name}": value for name, value in named.items() if value is not None}
                 )
             case Retried():
                 call.retries += 1
@@ -259,7 +265,7 @@ class _Instrumentation:
                 self._measure(call, event)
 
     def close(self) -> None:
-        """End what has not ended."""
+        """End all open spans."""
         while self._calls:
             _, call = self._calls.popitem()
             if call.attempt is not None:
@@ -287,7 +293,7 @@ class _Instrumentation:
             {
                 **self._server,
                 "http.request.method": event.method,
-                # The conventions want it whole; queries may hold secrets.
+                # The conventions ask for the full URL; the query is left out, it may hold secrets.
                 "url.full": f"{self._base_url}{event.path}",
                 "panelica.operation": _operation(event),
                 "panelica.waited": event.waited,
@@ -323,7 +329,7 @@ def _end_attempt(call: _OpenCall, status: int | None, error: BaseException | Non
         if status >= 400:
             _fail(span, str(status))
     elif error is None:
-        # A look-up has found what the lost attempt made.
+        # The reply was lost, and a lookup found the created object.
         _fail(span, "_OTHER")
     elif isinstance(error, Exception):
         _fail(span, type(error).__qualname__)
@@ -348,7 +354,7 @@ def _fail(span: trace.Span, error_type: str) -> None:
 
 
 def _operation(event: CallEvent) -> str:
-    # Paths have ids in them: as a name of its own, each would be a metric of its own.
+    # Paths contain ids: each would become a time series of its own.
     return "request" if _is_raw(event) else event.operation
 
 

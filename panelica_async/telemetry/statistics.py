@@ -1,14 +1,16 @@
-"""Figures that sum up what a client did."""
+"""A summary of what a client did so far."""
 
-from collections import deque
+from typing import TYPE_CHECKING
 
 import attrs
 
 from panelica_async.ratelimit.limit import QuotaLeft
 from panelica_async.ratelimit.state import LimiterState
 
-_KEPT = 1000
-"""Calls whose durations count in the percentiles."""
+if TYPE_CHECKING:
+    from panelica_async.telemetry.tally import Tally
+
+__all__ = ["Percentiles", "Statistics"]
 
 
 @attrs.frozen(kw_only=True)
@@ -22,19 +24,19 @@ class Percentiles:
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """What a client and its variants did since they were made, and what the quota of the key allows now."""
+    """What a client and its variants did since the client was created, and what the quota of the key allows now."""
 
     calls: int
     """Calls that have ended."""
     succeeded: int
     failed: int
     unknown: int
-    """Writes whose fate is not known."""
+    """Writes that were sent and of which no reply tells whether the panel carried them out."""
     cancelled: int
     in_flight: int
-    """Calls that have not ended, those that wait among them."""
+    """Calls that have not ended, including those that wait."""
     attempts: int
-    """Requests that left, those that found no connection among them."""
+    """Requests that were sent or that found no connection."""
     retries: int
     """Attempts that were repeated."""
     throttled: int
@@ -44,38 +46,30 @@ class Statistics:
     duration: Percentiles | None
     """Durations of the last 1,000 calls, waits included; None before the first has ended."""
     quota: QuotaLeft
-    """What the key may still send now: `left` of the limiter."""
+    """How many requests the key may still send now: `left` of the limiter."""
     limiter: LimiterState
-    """The limit in force, who waits for it, and whether the quota is shared."""
+    """The limit in force, the queue in front of it, and whether the quota is shared."""
     retries_left: int
     """Retries that the budget of the client still pays for, 100 at most."""
 
+    @classmethod
+    def of(cls, tally: "Tally", limiter: LimiterState, retries_left: int) -> "Statistics":
+        """Return the summary of a tally.
 
-class Tally:
-    """Counts while a client works; each count is that of `Statistics`."""
-
-    __slots__ = ("attempts", "durations", "in_flight", "outcomes", "retries", "throttled", "waited")
-
-    def __init__(self) -> None:
-        self.in_flight: int = 0
-        self.attempts: int = 0
-        self.retries: int = 0
-        self.throttled: int = 0
-        self.waited: float = 0.0
-        self.outcomes: dict[str, int] = dict.fromkeys(("succeeded", "failed", "unknown", "cancelled"), 0)
-        self.durations: deque[float] = deque(maxlen=_KEPT)
-
-    def summary(self, limiter: LimiterState, retries_left: int) -> Statistics:
-        """Return the figures as they are now."""
-        return Statistics(
-            calls=sum(self.outcomes.values()),
-            **self.outcomes,
-            in_flight=self.in_flight,
-            attempts=self.attempts,
-            retries=self.retries,
-            throttled=self.throttled,
-            waited=self.waited,
-            duration=_percentiles(sorted(self.durations)),
+        Args:
+            tally: The counts of the client.
+            limiter: The state of its rate limiter.
+            retries_left: Retries that its budget still pays for.
+        """
+        return cls(
+            calls=sum(tally.outcomes.values()),
+            **{outcome.value: count for outcome, count in tally.outcomes.items()},
+            in_flight=tally.in_flight,
+            attempts=tally.attempts,
+            retries=tally.retries,
+            throttled=tally.throttled,
+            waited=tally.waited,
+            duration=_percentiles(sorted(tally.durations)),
             quota=limiter.left,
             limiter=limiter,
             retries_left=retries_left,
@@ -85,6 +79,6 @@ class Tally:
 def _percentiles(ordered: list[float]) -> Percentiles | None:
     if not ordered:
         return None
-    # The nearest rank: the least value that so many do not exceed.
+    # Nearest rank: the least value that this share of the durations does not exceed.
     p50, p90, p99 = (ordered[-(-len(ordered) * percent // 100) - 1] for percent in (50, 90, 99))
     return Percentiles(p50=p50, p90=p90, p99=p99)

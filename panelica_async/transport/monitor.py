@@ -17,7 +17,7 @@ from panelica_async.core.sanitizing import Sanitizer, header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, RateLimitedError, TransportError
 from panelica_async.telemetry.events import Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
 from panelica_async.telemetry.logs import DONE_LEVELS, LEVELS, LOGGER, CallLog
-from panelica_async.telemetry.statistics import Tally
+from panelica_async.telemetry.tally import Tally
 from panelica_async.transport.call import Call
 
 _log = CallLog()

@@ -54,7 +54,7 @@ async def test_a_call_in_lines(server: RawServer, connect: Connect, debug: pytes
     server.script(reply(json=[{"id": "d1"}], headers={"X-Request-Id": "r-1"}))
     await connect().request("POST", "/v1/things", query={"page": 2}, json={"name": "x", "password": HUSH})
     queued, sent, done = said(debug)
-    assert queued == ("DEBUG", "call 1 POST /v1/things: waits for its turn in the interactive lane")
+    assert queued == ("DEBUG", "call 1 POST /v1/things: queued in the interactive lane")
     assert sent[1].startswith("call 1 POST /v1/things: attempt 1 after N s: POST /v1/things?page=2 {'Host': ")
     assert f"'X-API-Key': '{REDACTED}'" in sent[1]
     assert f"'X-Signature': '{REDACTED}'" in sent[1]
@@ -77,9 +77,9 @@ async def test_refusals_retries_and_failures_in_lines(
         await without_pauses(connect(limiter=limiter).request("GET", "/v1/me"), limiter, advance)
     end = f"failed with 409 after N s, N s of it in the queue, 3 attempts, request id r-2: {caught.value}"
     assert said(caplog) == [
-        ("WARNING", "call 1 GET /v1/me: attempt 1 was over the limit of 300 of the minute, asks to wait 0 s"),
-        ("INFO", "call 1 GET /v1/me: attempt 1 failed, again in 0.0 s: the panel answered 429"),
-        ("INFO", "call 1 GET /v1/me: attempt 2 failed, again in 0.0 s: the panel answered 503"),
+        ("WARNING", "call 1 GET /v1/me: attempt 1 exceeded the rate limit of 300 of the minute, retry after 0 s"),
+        ("INFO", "call 1 GET /v1/me: attempt 1 failed, retrying in 0.0 s: the panel answered 429"),
+        ("INFO", "call 1 GET /v1/me: attempt 2 failed, retrying in 0.0 s: the panel answered 503"),
         ("INFO", f"call 1 GET /v1/me: {end}"),
     ]
 

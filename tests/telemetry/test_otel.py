@@ -388,12 +388,12 @@ async def test_without_an_sdk_nothing_happens(server: RawServer, connect: Connec
     end()
 
 
-def test_without_the_extra_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "panelica_async.telemetry.otel")
     with pytest.raises(ConfigurationError) as caught:
         importlib.import_module("panelica_async.telemetry.otel")
-    assert caught.value.hint == "pip install 'panelica_async[otel]'"
+    assert caught.value.hint == "Run pip install 'panelica_async[otel]'."
 
 
 def gauges(telemetry: Telemetry) -> dict[str, dict[str, float]]:

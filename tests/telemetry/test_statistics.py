@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient, RateLimitWaitError
 from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
 from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics
-from panelica_async.telemetry.statistics import Tally
+from panelica_async.telemetry.tally import Tally
 from tests.conftest import Advance, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import without_pauses
