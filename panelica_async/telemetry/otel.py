@@ -2,11 +2,11 @@
 
 Needs the extra `otel`, and an SDK with an exporter of your choice.
 
-Each call is a span of kind INTERNAL, named like its operation, with a child span of kind CLIENT for each attempt. Service
-maps and error rates count CLIENT spans; the attempts are the HTTP requests, and the gaps between them are the waits. When
-the reply to a create is lost, the span of that attempt lasts until the lookup of the created object has ended. All spans
-belong to the context in which the call was awaited, such as a web request. Their attributes are the stable HTTP
-attributes and these:
+Each call is a span of kind INTERNAL, named like its operation, with a child span of kind CLIENT for each attempt.
+Service maps and error rates count CLIENT spans; the attempts are the HTTP requests, and the gaps between them are the
+waits. When the reply to a create is lost, the span of that attempt lasts until the lookup of the created object has
+ended. All spans belong to the context in which the call was awaited, such as a web request. Their attributes are the
+stable HTTP attributes and these:
 
 | attribute | |
 |---|---|
@@ -32,7 +32,7 @@ Their attributes are `panelica.operation`, `panelica.lane`, `panelica.outcome` a
 | `panelica.client.quota.limit`, `.left` | | requests, by `panelica.window`: `minute` or `hour` |
 | `panelica.client.queue.waiting` | | waiting calls, by `panelica.lane` |
 | `panelica.client.queue.oldest` | s | how long the oldest of them has waited, by `panelica.lane` |
-| `panelica.client.coordinator.away` | | 1 while the store of a shared quota is unreachable, else 0; absent without one |
+| `panelica.client.coordinator.away` | | 1 while the store of a shared quota is unreachable, else 0; none without one |
 | `panelica.client.retry_budget.left` | | retries that the budget still pays for |
 
 With a coordinator, `left` counts the requests of all members. Gauges have `server.address` too.
