@@ -41,7 +41,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def panel_of(request: Request) -> PanelicaClient:
-    """Return the client; a visitor waits ten seconds at most, retries and waits for quota included."""
+    """Return the client for one request: a visitor waits at most ten seconds, including retries and waits for quota."""
     panel: PanelicaClient = request.app.state.panel
     return panel.with_options(deadline=10)
 
@@ -50,7 +50,7 @@ Panel = Annotated[PanelicaClient, Depends(panel_of)]
 
 
 def status_of(error: PanelicaError) -> int:
-    """Return the HTTP status for an error of a call; docs/services.md has the table."""
+    """Return the HTTP status for an error; docs/services.md has the table."""
     match error:
         case NotFoundError() | ConflictError() | BadRequestError():
             return error.status
@@ -69,8 +69,8 @@ def status_of(error: PanelicaError) -> int:
 
 
 @app.exception_handler(PanelicaError)
-async def tell(_: Request, error: PanelicaError) -> JSONResponse:
-    """Answer for an error of a call, without what is only for the log."""
+async def answer_error(_: Request, error: PanelicaError) -> JSONResponse:
+    """Answer the visitor when a call failed, without the details that belong in the log."""
     status = status_of(error)
     wait = error.wait if isinstance(error, RateLimitWaitError) else getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": f"{wait:.0f}"}
@@ -92,7 +92,7 @@ async def list_sites(panel: Panel, page: int = 1) -> dict[str, Any]:
 
 @app.post("/sites/{domain_id}/backups", status_code=202)
 async def back_up(domain_id: str, panel: Panel) -> dict[str, Any]:
-    """Start a backup; the visitor's page asks for its state with the next route."""
+    """Start a backup; the next route shows its progress."""
     return (await panel.backups.create(name=f"of-{domain_id[:8]}", domain_ids=[domain_id])).to_dict()
 
 

@@ -13,8 +13,8 @@ from panelica_async.models import Backup, BackupStatus
 async def finished(panel: PanelicaClient, backup_id: str, *, within: float = 3600) -> Backup:
     """Wait until a backup is complete or has failed.
 
-    A look costs one call where the newest come first, and each comes later than the one before: six in the first
-    minute, then one a minute. They are sent in the bulk lane, after calls that a user waits for.
+    Each check reads the list, which costs one call if the newest backups come first. The pauses between checks grow:
+    six checks in the first minute, then one a minute. They use the bulk lane, after calls that a user waits for.
 
     Raises:
         TimeoutError: It is still running after `within` seconds.

@@ -111,8 +111,8 @@ KINDS = [
 ]
 TROUBLES = [
     Trouble("connection refused", REFUSED),
-    Trouble("reset before it was read", Fault.UNREAD_REQUEST),
-    Trouble("reset when it was read, not acted", Fault.LOST_REQUEST),
+    Trouble("reset before the panel read it", Fault.UNREAD_REQUEST),
+    Trouble("reset after the panel read it, not acted", Fault.LOST_REQUEST),
     Trouble("reset, acted", Fault.LOST_REPLY),
     Trouble("no reply in time, not acted", Fault.HANGS_BEFORE),
     Trouble("no reply in time, acted", Fault.HANGS_AFTER),
@@ -122,7 +122,7 @@ TROUBLES = [
     Trouble("502, not acted", Fault.GATEWAY_BEFORE),
     Trouble("502, acted", Fault.GATEWAY_AFTER),
     Trouble("503 with Retry-After, not acted", Fault.COME_BACK),
-    Trouble("503 without, not acted", Fault.UNAVAILABLE),
+    Trouble("503 without Retry-After, not acted", Fault.UNAVAILABLE),
     Trouble("cancelled, not acted", Fault.HANGS_BEFORE, cancels=True),
     Trouble("cancelled, acted", Fault.HANGS_AFTER, cancels=True),
 ]
@@ -212,7 +212,7 @@ def tables(outcomes: dict[Cell, Outcome]) -> str:
     """Return the tables of the page."""
     once = _table(outcomes, always=False)
     always = _table(outcomes, always=True)
-    return f"Once, and then the panel is well:\n\n{once}\nAlways, also when it is looked up:\n\n{always}"
+    return f"### The fault occurs once\n\n{once}\n### The fault persists\n\n{always}"
 
 
 def _table(outcomes: dict[Cell, Outcome], *, always: bool) -> str:

@@ -17,12 +17,13 @@ from panelica_async import PanelicaClient
 from panelica_async.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
 API_KEY = "pk_live_4db512a95b2a49e5c3c877bbe8f55252"
 API_SECRET = "sk_live_0123456789abcdef0123456789abcdef"  # gitleaks:allow
 DOMAIN_ID = "0f902c9e-5326-4f4f-8fa1-6bb11e9cc336"
 
 INSTALLS = "installs from an index"
+PUBLISHES = "builds, signs or publishes a release"
 TAKES_LONG = "takes 43 s; `nox -s demo` runs it"
 SERVES = "serves until it is stopped; tests/cli/test_cli_sandbox.py runs it"
 NOT_RUN = {
@@ -31,6 +32,11 @@ NOT_RUN = {
     "$ panelica provision apply examples/launch.csv": TAKES_LONG,
     "panelica sandbox --port 3002": SERVES,
     "openssl s_client": "asks the panel's own server",
+    "python -m pip install build": PUBLISHES,
+    "python -m venv /tmp/release": INSTALLS,
+    "git tag": PUBLISHES,
+    "git push": PUBLISHES,
+    "nox -s": "runs a session of nox",
 }
 UNTIL_IT_SERVES = """--port 0 > served & until grep -q https:// served; do sleep 0.1; done
     kill $!; wait $! || test $? = 130"""

@@ -113,9 +113,3 @@ def test_every_error_is_in_the_tree_and_importable() -> None:
     for name in errors.__all__:
         assert re.search(rf"\b{name}\b", tree), name
         assert getattr(panelica_async, name) is getattr(errors, name)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_relative_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""What time limits and retries raise: each row of the table in docs/connecting.md is run."""
+"""What time limits and retries raise: each row of the table in docs/timeouts.md is run."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from panelica_async import PanelicaClient, PanelicaError, RateLimit
 from tests.conftest import Connect
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
-TABLE = (Path(__file__).parents[2] / "docs" / "connecting.md").read_text("utf-8")
+TABLE = (Path(__file__).parents[2] / "docs" / "timeouts.md").read_text("utf-8")
 ROWS = re.findall(
     r"^\| (.+?) \| `(\w+)` \| `(\w+)` \|$",
     TABLE.partition("<!-- waits -->")[2].partition("<!-- /waits -->")[0],

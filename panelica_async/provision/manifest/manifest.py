@@ -41,7 +41,7 @@ class Manifest:
 
         Args:
             path: File ending in `.csv`, `.yaml`, `.yml` or `.json`. What the columns may be called is in
-                docs/provisioning.md, with the way several entries are written in a cell.
+                docs/manifest.md, with the way several entries are written in a cell.
             columns: What columns of other names mean: column to field, such as `{"Tarif": "plan"}`.
             ignore_columns: Columns to pass over, though their names or values look like something known.
 
