@@ -10,7 +10,7 @@ import attrs
 
 from panelica_async.api import settings
 from panelica_async.api.raw import ApiResponse, send_raw
-from panelica_async.api.runner import Caller
+from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
@@ -118,7 +118,7 @@ class PanelicaClient(Namespaces):
         self._base_url = base_url
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
-        self._caller = Caller(transport, options, dialect, self._ask_quota)
+        self._runner = OperationRunner(transport, options, dialect, self._ask_quota)
 
     @property
     def base_url(self) -> str:
@@ -251,7 +251,7 @@ class PanelicaClient(Namespaces):
             OutcomeUnknownError: A write was sent, and its outcome is unknown.
             TransportError: No complete reply came back.
         """
-        return await send_raw(self._caller, method, path, query, json, form)
+        return await send_raw(self._runner, method, path, query, json, form)
 
     async def close(self) -> None:
         """Close the client: calls that wait for quota fail, its own session is closed. May be called again."""
@@ -286,7 +286,7 @@ class PanelicaClient(Namespaces):
         from panelica_async.api.tier import ask_limit  # noqa: PLC0415
         from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
-        return await ask_limit(Utility(Caller(self._transport, _ASKING, self._dialect, None)))
+        return await ask_limit(Utility(OperationRunner(self._transport, _ASKING, self._dialect, None)))
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:

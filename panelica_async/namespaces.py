@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panelica_async.core.operation import namespace
 
 if TYPE_CHECKING:
-    from panelica_async.api.runner import Caller
+    from panelica_async.api.runner import OperationRunner
     from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
     from panelica_async.resources.accounts import Accounts
     from panelica_async.resources.api_keys import ApiKeys
@@ -33,111 +33,111 @@ if TYPE_CHECKING:
 class Namespaces:
     """What `PanelicaClient` inherits from the specification."""
 
-    _caller: Caller
+    _runner: OperationRunner
 
     @namespace
     def accounts(self) -> Accounts:
         """Users of the panel. An account owns domains and all that belongs to them, within the limits of its plan."""
         from panelica_async.resources.accounts import Accounts  # noqa: PLC0415 - loaded on first touch
 
-        return Accounts(self._caller)
+        return Accounts(self._runner)
 
     @namespace
     def api_keys(self) -> ApiKeys:
         """The keys that sign calls: each a public `api_key` and an `api_secret`, which is shown once."""
         from panelica_async.resources.api_keys import ApiKeys  # noqa: PLC0415 - loaded on first touch
 
-        return ApiKeys(self._caller)
+        return ApiKeys(self._runner)
 
     @namespace
     def backups(self) -> Backups:
         """Archives of domains with their files, databases, mail, zones and certificates."""
         from panelica_async.resources.backups import Backups  # noqa: PLC0415 - loaded on first touch
 
-        return Backups(self._caller)
+        return Backups(self._runner)
 
     @namespace
     def bandwidth(self) -> Bandwidth:
         """Traffic of the sites, counted by month."""
         from panelica_async.resources.bandwidth import Bandwidth  # noqa: PLC0415 - loaded on first touch
 
-        return Bandwidth(self._caller)
+        return Bandwidth(self._runner)
 
     @namespace
     def cloudflare(self) -> Cloudflare:
         """Zones of the Cloudflare accounts whose credentials are stored in the panel."""
         from panelica_async.resources.cloudflare import Cloudflare  # noqa: PLC0415 - loaded on first touch
 
-        return Cloudflare(self._caller)
+        return Cloudflare(self._runner)
 
     @namespace
     def databases(self) -> Databases:
         """Databases of the domains, and their users."""
         from panelica_async.resources.databases import Databases  # noqa: PLC0415 - loaded on first touch
 
-        return Databases(self._caller)
+        return Databases(self._runner)
 
     @namespace
     def dns(self) -> Dns:
         """Records of the DNS zones. The zone of a domain has the id of the domain."""
         from panelica_async.resources.dns import Dns  # noqa: PLC0415 - loaded on first touch
 
-        return Dns(self._caller)
+        return Dns(self._runner)
 
     @namespace
     def domains(self) -> Domains:
         """Websites. A domain belongs to one account and owns a DNS zone of the same id."""
         from panelica_async.resources.domains import Domains  # noqa: PLC0415 - loaded on first touch
 
-        return Domains(self._caller)
+        return Domains(self._runner)
 
     @namespace
     def email(self) -> Email:
         """Mailboxes of the domains."""
         from panelica_async.resources.email import Email  # noqa: PLC0415 - loaded on first touch
 
-        return Email(self._caller)
+        return Email(self._runner)
 
     @namespace
     def files(self) -> Files:
         """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
         from panelica_async.resources.files import Files  # noqa: PLC0415 - loaded on first touch
 
-        return Files(self._caller)
+        return Files(self._runner)
 
     @namespace
     def ftp(self) -> Ftp:
         """FTP users of the accounts."""
         from panelica_async.resources.ftp import Ftp  # noqa: PLC0415 - loaded on first touch
 
-        return Ftp(self._caller)
+        return Ftp(self._runner)
 
     @namespace
     def plans(self) -> Plans:
         """Hosting plans, which say how much an account may use."""
         from panelica_async.resources.plans import Plans  # noqa: PLC0415 - loaded on first touch
 
-        return Plans(self._caller)
+        return Plans(self._runner)
 
     @namespace
     def server(self) -> Server:
         """The machine the panel runs on, and its services."""
         from panelica_async.resources.server import Server  # noqa: PLC0415 - loaded on first touch
 
-        return Server(self._caller)
+        return Server(self._runner)
 
     @namespace
     def ssl(self) -> Ssl:
         """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
         from panelica_async.resources.ssl import Ssl  # noqa: PLC0415 - loaded on first touch
 
-        return Ssl(self._caller)
+        return Ssl(self._runner)
 
     @namespace
     def _utility(self) -> Utility:
         from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded on first touch
 
-        return Utility(self._caller)
+        return Utility(self._runner)
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key and what is used of it.
@@ -193,4 +193,4 @@ class Namespaces:
         """Messages the panel sends elsewhere when something happens on the server."""
         from panelica_async.resources.webhooks import Webhooks  # noqa: PLC0415 - loaded on first touch
 
-        return Webhooks(self._caller)
+        return Webhooks(self._runner)

@@ -9,7 +9,7 @@ from weakref import WeakSet
 import aiohttp
 import attrs
 
-from panelica_async.api.runner import Caller
+from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
@@ -61,7 +61,7 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
 
 
 async def send_raw(
-    caller: Caller,
+    runner: OperationRunner,
     method: str,
     path: str,
     query: Mapping[str, Any] | None,
@@ -72,7 +72,7 @@ async def send_raw(
     request = prepare_raw(method, path, query, json)
     if form is not None and json is not UNSET:
         raise ValueError("give json or form, not both")
-    call = caller.new_call(
+    call = runner.new_call(
         f"{request.method} {path}",
         request,
         _REPEATS[request.method],
@@ -81,7 +81,7 @@ async def send_raw(
 
     def read(raw: RawReply) -> ApiResponse:
         is_json = "json" in raw.headers.get("Content-Type", "").lower()
-        envelope = caller.open(raw, call) if is_json or raw.is_cut or not raw.body else Envelope(data=raw.body)
+        envelope = runner.open(raw, call) if is_json or raw.is_cut or not raw.body else Envelope(data=raw.body)
         return ApiResponse(
             status=raw.status,
             headers=raw.headers,
@@ -89,7 +89,7 @@ async def send_raw(
             request_id=header_text(envelope.request_id) or header_text(raw.headers.get("X-Request-Id")),
         )
 
-    return await caller.send(call, read)
+    return await runner.send(call, read)
 
 
 def _payload(form: aiohttp.FormData) -> aiohttp.Payload:

@@ -23,7 +23,7 @@ from panelica_async.transport.clock import PanelClock
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from panelica_async.api.runner import Caller
+    from panelica_async.api.runner import OperationRunner
 
 M = TypeVar("M", bound=Model)
 
@@ -180,7 +180,7 @@ async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M |
     return (row, "") if doubt is None else (None, f"one of that name is there, but {doubt}")
 
 
-async def owner_name(caller: "Caller", given: Mapping[str, Any]) -> str | None:
+async def owner_name(runner: "OperationRunner", given: Mapping[str, Any]) -> str | None:
     """Return the user name of the account that an object is for; None when the arguments do not tell."""
     # Resources stand on this module.
     from panelica_async.resources.accounts import Accounts  # noqa: PLC0415
@@ -188,8 +188,8 @@ async def owner_name(caller: "Caller", given: Mapping[str, Any]) -> str | None:
 
     user_id = given.get("user_id")
     if user_id is None and "domain_id" in given:
-        user_id = (await Domains(caller).get(given["domain_id"])).user_id
-    return None if user_id is None else (await Accounts(caller).get(user_id)).username
+        user_id = (await Domains(runner).get(given["domain_id"])).user_id
+    return None if user_id is None else (await Accounts(runner).get(user_id)).username
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:

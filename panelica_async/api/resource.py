@@ -10,7 +10,7 @@ import attrs
 from panelica_async.api.completion import Written, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import SETTLE, LostCreate, find_made, given, look_up, owner_name
-from panelica_async.api.runner import Caller, Reply
+from panelica_async.api.runner import OperationRunner, Reply
 from panelica_async.core.converter import decode_rows
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation, Repeat
@@ -31,8 +31,8 @@ class Resource:
     # awaited then.
     _is_coroutine: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    def __init__(self, runner: OperationRunner) -> None:
+        self._runner = runner
 
     def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
@@ -43,7 +43,7 @@ class Resource:
             data = reply.envelope.data
             return reply.decode({} if data is None else data, result)
 
-        return self._caller.call(operation, arguments, read)
+        return self._runner.call(operation, arguments, read)
 
     async def _written(self, operation: Operation, result: type[M], arguments: dict[str, object]) -> M:
         """Call an operation that writes; its success is one however little the reply shows."""
@@ -51,30 +51,30 @@ class Resource:
         def read(reply: Reply) -> Written[M]:
             return read_written(reply.envelope, operation, arguments, result, reply.call)
 
-        key, caller = operation.natural_key, self._caller
+        key, runner = operation.natural_key, self._runner
 
         async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
             if key is None:
                 raise error
             return Written(made=await self._recover(key, result, arguments, call, error), call=call)
 
-        looks = key is not None and caller.options.look_up_lost and key.lookup.wire(caller.dialect) is not None
-        written = await caller.call(operation, arguments, read, recover if looks else None)
+        looks = key is not None and runner.options.look_up_lost and key.lookup.wire(runner.dialect) is not None
+        written = await runner.call(operation, arguments, read, recover if looks else None)
         return await self._completed(written, operation, arguments) if written.unknown else written.made
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._caller.call(operation, arguments, lambda reply: reply.decode(reply.envelope.data, dict[str, Any]))
+        return self._runner.call(operation, arguments, lambda reply: reply.decode(reply.envelope.data, dict[str, Any]))
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
-        return self._caller.call(operation, arguments, lambda _: None)
+        return self._runner.call(operation, arguments, lambda _: None)
 
     def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
         """Return a list that is fetched when it is used."""
         first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
         asked = limit if isinstance(limit, int) else None
-        caller = self._caller
+        runner = self._runner
 
         def fetch(request: PageRequest) -> Awaitable[Page[M]]:
             changes: dict[str, object] = {} if request.number is None else {"page": request.number}
@@ -84,9 +84,9 @@ class Resource:
             def read(reply: Reply) -> Page[M]:
                 return _page(reply, item, request, asked)
 
-            return caller.call(operation, {**arguments, **changes}, read, deadline=request.deadline)
+            return runner.call(operation, {**arguments, **changes}, read, deadline=request.deadline)
 
-        wire = caller.wire(operation)
+        wire = runner.wire(operation)
         # What cannot be right is refused here, and not when the list is used.
         prepare(operation, wire, arguments)
         return Paginator(
@@ -94,10 +94,10 @@ class Resource:
                 fetch=fetch,
                 endpoint=wire.endpoint,
                 kind=operation.name.rpartition(".")[0],
-                lists=caller.transport.lists,
+                lists=runner.transport.lists,
                 first=first if isinstance(first, int) else None,
                 limit=asked,
-                deadline=caller.options.deadline,
+                deadline=runner.options.deadline,
                 has_pages="page" in wire.query,
             )
         )
@@ -113,7 +113,7 @@ class Resource:
                 operation.name,
                 " and ".join(written.missing_secrets),
             )
-        if not self._caller.options.look_up_lost:
+        if not self._runner.options.look_up_lost:
             return written.made
         try:
             async with asyncio.timeout_at(written.call.deadline_at):
@@ -123,9 +123,9 @@ class Resource:
 
     async def _look(self, written: Written[M], operation: Operation, arguments: dict[str, object]) -> M | None:
         """Return what was written as the panel shows it now; None when it cannot be told which one it is."""
-        key, caller, made = operation.natural_key, self._caller, written.made
+        key, runner, made = operation.natural_key, self._runner, written.made
         reader = operation.shown_by if key is None else key.lookup
-        if reader is None or reader.wire(caller.dialect) is None:
+        if reader is None or reader.wire(runner.dialect) is None:
             return None
         parents = {name: arguments[name] for name in reader.reference.placeholders if name in arguments}
         made_id = getattr(made, "id", None)
@@ -137,7 +137,7 @@ class Resource:
         sent_at = written.call.sent_at
         if key is None or sent_at is None:
             return None
-        create = LostCreate(key=key, given=given(arguments), sent_at=sent_at, clock=caller.transport.clock)
+        create = LostCreate(key=key, given=given(arguments), sent_at=sent_at, clock=runner.transport.clock)
         return await find_made(create, self._pages(reader, type(made), **create.filters))
 
     async def _recover(
@@ -152,21 +152,21 @@ class Resource:
         left, sent_at = call.time_left, call.sent_at
         if sent_at is None or (left is not None and left <= SETTLE):
             raise error
-        asked, caller = given(arguments), self._caller
-        lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=caller.transport.clock)
+        asked, runner = given(arguments), self._runner
+        lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=runner.transport.clock)
         rows = self._pages(key.lookup, result, **lost.filters)
-        return await look_up(lost, rows, _OwnerName(caller, asked), error, call.deadline_at)
+        return await look_up(lost, rows, _OwnerName(runner, asked), error, call.deadline_at)
 
 
 @attrs.frozen
 class _OwnerName:
     """Returns the user name of the account that an object is for; shows none of the arguments."""
 
-    caller: Caller = attrs.field(repr=False)
+    runner: OperationRunner = attrs.field(repr=False)
     arguments: dict[str, Any] = attrs.field(repr=False)
 
     def __call__(self) -> Awaitable[str | None]:
-        return owner_name(self.caller, self.arguments)
+        return owner_name(self.runner, self.arguments)
 
 
 def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) -> Page[M]:

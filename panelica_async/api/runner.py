@@ -49,7 +49,7 @@ class Reply:
         return decode(data, result, endpoint=self.wire.endpoint, body=self.body)
 
 
-class Caller:
+class OperationRunner:
     """What resources call through; a client and its variants have one each.
 
     Args:
@@ -114,7 +114,7 @@ class Caller:
         signed: bool = True,
         upload: aiohttp.Payload | None = None,
     ) -> Call:
-        """Make a call that goes as this caller's do."""
+        """Make a call that goes as this runner's do."""
         return Call(
             operation=operation,
             request=request,

@@ -159,5 +159,5 @@ else:
         def __get__(self, instance: object, owner: type | None = None) -> Any:
             """Return the group of an instance, or the class of such groups."""
             if instance is None:
-                return type(self.func(SimpleNamespace(_caller=None)))
+                return type(self.func(SimpleNamespace(_runner=None)))
             return super().__get__(instance, owner)

@@ -2,7 +2,7 @@
 
 import attrs
 
-from panelica_async.api.runner import Caller
+from panelica_async.api.runner import OperationRunner
 from panelica_async.api.settings import checked, user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
@@ -89,22 +89,22 @@ class Probe:
 
     def utility(self, dialect: Dialect = "reference") -> Utility:
         """Return the calls about the API itself."""
-        return Utility(self._caller(dialect))
+        return Utility(self._runner(dialect))
 
     async def get(self, path: str, *, signed: bool) -> JsonValue:
         """Return the data of a reply; raises what a client would."""
-        caller = self._caller("reference")
+        runner = self._runner("reference")
         request = PreparedRequest(method="GET", path=path)
-        call = caller.new_call(f"GET {path}", request, Repeat.READ, signed=signed)
+        call = runner.new_call(f"GET {path}", request, Repeat.READ, signed=signed)
 
         def read(raw: RawReply) -> JsonValue:
-            data: JsonValue = caller.open(raw, call).data
+            data: JsonValue = runner.open(raw, call).data
             return data
 
-        return await caller.send(call, read)
+        return await runner.send(call, read)
 
-    def _caller(self, dialect: Dialect) -> Caller:
-        return Caller(self.transport, self.options, dialect, None)
+    def _runner(self, dialect: Dialect) -> OperationRunner:
+        return OperationRunner(self.transport, self.options, dialect, None)
 
 
 # Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).

@@ -75,4 +75,4 @@ class Cloudflare(Resource):
     @namespace
     def zones(self) -> CloudflareZones:
         """Operations of `panel.cloudflare.zones`."""
-        return CloudflareZones(self._caller)
+        return CloudflareZones(self._runner)

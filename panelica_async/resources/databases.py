@@ -109,7 +109,7 @@ class Databases(Resource):
     @namespace
     def users(self) -> DatabasesUsers:
         """Operations of `panel.databases.users`."""
-        return DatabasesUsers(self._caller)
+        return DatabasesUsers(self._runner)
 
     def list(
         self,

@@ -209,4 +209,4 @@ class Dns(Resource):
     @namespace
     def records(self) -> DnsRecords:
         """Operations of `panel.dns.records`."""
-        return DnsRecords(self._caller)
+        return DnsRecords(self._runner)

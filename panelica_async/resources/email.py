@@ -143,4 +143,4 @@ class Email(Resource):
     @namespace
     def accounts(self) -> EmailAccounts:
         """Operations of `panel.email.accounts`."""
-        return EmailAccounts(self._caller)
+        return EmailAccounts(self._runner)

@@ -153,4 +153,4 @@ class Ftp(Resource):
     @namespace
     def accounts(self) -> FtpAccounts:
         """Operations of `panel.ftp.accounts`."""
-        return FtpAccounts(self._caller)
+        return FtpAccounts(self._runner)

@@ -131,7 +131,7 @@ class Server(Resource):
     @namespace
     def services(self) -> ServerServices:
         """Operations of `panel.server.services`."""
-        return ServerServices(self._caller)
+        return ServerServices(self._runner)
 
     async def status(self) -> ServerStatus:
         """GET /v1/server/status: get the state of the server.

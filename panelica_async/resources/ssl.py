@@ -142,4 +142,4 @@ class Ssl(Resource):
     @namespace
     def certificates(self) -> SslCertificates:
         """Operations of `panel.ssl.certificates`."""
-        return SslCertificates(self._caller)
+        return SslCertificates(self._runner)

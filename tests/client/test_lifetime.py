@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from panelica_async import ConfigurationError, NotFoundError, PanelicaClient, PanelicaError
-from panelica_async.api.runner import Caller
+from panelica_async.api.runner import OperationRunner
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from tests.conftest import API_KEY, API_SECRET, Connect, until
@@ -35,14 +35,14 @@ async def test_ended_call_is_freed_at_once(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     calls = list[weakref.ref[Call]]()
-    new_call = Caller.new_call
+    new_call = OperationRunner.new_call
 
     def noted(*arguments: Any, **options: Any) -> Call:
         call = new_call(*arguments, **options)
         calls.append(weakref.ref(call))
         return call
 
-    monkeypatch.setattr(Caller, "new_call", noted)
+    monkeypatch.setattr(OperationRunner, "new_call", noted)
     panel = connect(max_retries=0)
     server.script(step)
     gc.disable()

@@ -486,7 +486,7 @@ async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: C
 
 
 async def test_no_argument_is_in_the_repr_of_a_look(connect: Connect) -> None:
-    owner = resource._OwnerName(connect()._caller, {"password": PASSWORD})
+    owner = resource._OwnerName(connect()._runner, {"password": PASSWORD})
     assert PASSWORD not in repr(owner)
     assert PASSWORD not in repr(PreparedRequest(method="GET", path="/v1/domains", query=f"password={PASSWORD}"))
     assert PASSWORD not in repr(Envelope({"password": PASSWORD}))

@@ -125,6 +125,6 @@ def test_no_secret_is_shown() -> None:
     assert repr(panel.with_options(timeout=1)) == repr(panel)
     key = panel._transport.keys.current
     parts = [panel._transport, key, key.signer, key.quota]
-    shown = " ".join(map(repr, [*parts, panel._caller, panel.domains, panel.domains.list()]))
+    shown = " ".join(map(repr, [*parts, panel._runner, panel.domains, panel.domains.list()]))
     assert API_SECRET not in shown
     assert API_KEY not in shown

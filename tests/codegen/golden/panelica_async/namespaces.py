@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from panelica_async.api.pagination import Paginator
-    from panelica_async.api.runner import Caller
+    from panelica_async.api.runner import OperationRunner
     from panelica_async.models.utility import Finding, Health, RateLimitStatus
     from panelica_async.resources.parcels import Parcels
     from panelica_async.resources.utility import Utility
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Namespaces:
     """What `PanelicaClient` inherits from the specification."""
 
-    _caller: Caller
+    _runner: OperationRunner
 
     @namespace
     def parcels(self) -> Parcels:
@@ -34,13 +34,13 @@ class Namespaces:
         """
         from panelica_async.resources.parcels import Parcels  # noqa: PLC0415 - loaded on first touch
 
-        return Parcels(self._caller)
+        return Parcels(self._runner)
 
     @namespace
     def _utility(self) -> Utility:
         from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded on first touch
 
-        return Utility(self._caller)
+        return Utility(self._runner)
 
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.

@@ -159,7 +159,7 @@ class Parcels(Resource):
     @namespace
     def scans(self) -> ParcelsScans:
         """Operations of `panel.parcels.scans`."""
-        return ParcelsScans(self._caller)
+        return ParcelsScans(self._runner)
 
     def list(
         self,
