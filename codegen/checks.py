@@ -19,7 +19,7 @@ _CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subsc
 """What `PanelicaClient` has of its own."""
 IMPORTED = {
     "Any", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
-    "Repeat", "Resource", "Sequence", "Unset", "Wire",
+    "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
 }  # fmt: skip
 """What generated modules import beside their models."""
 

@@ -177,7 +177,7 @@ class OperationSource:
 
 def constant_of(operation: str) -> str:
     """Return the name of the module constant that holds an operation."""
-    return "_" + operation.replace(".", "_").upper()
+    return operation.replace(".", "_").upper()
 
 
 def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:

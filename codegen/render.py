@@ -85,6 +85,10 @@ def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Spe
         client=_client_namespace(resource.name, on_client, description) if on_client else None,
         imports=tuple(sorted((homes[model], model) for model in models)),
     )
+    for operation in operations:
+        if operation.constant in IMPORTED:
+            problem = f"the constant of `{operation.name}` would be a second `{operation.constant}`"
+            raise SpecError(resource.paths.location, problem, "Rename the operation")
     taken = IMPORTED | models
     for namespace in module.classes:
         if namespace.class_name in taken:
@@ -97,6 +101,7 @@ def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Spe
 def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the resource modules."""
     files = {f"{module.name}.py": _render("resource.py.jinja2", module=module) for module in modules}
+    files["registry.py"] = _render("registry.py.jinja2", modules=modules)
     files["__init__.py"] = module_docstring("One module a resource, each loaded when it is first touched.") + "\n"
     return files
 

@@ -32,6 +32,8 @@ _SIGNED_ERRORS = {"401", "403", "429", "500"}
 _ROOT, _FACTS = "openapi", "facts"
 SHARED_GROUP = "shared"
 """Module of the schemas that the root file defines."""
+_RESERVED = {SHARED_GROUP, "registry"}
+"""Generated modules that belong to no resource."""
 
 
 @attrs.frozen
@@ -98,7 +100,7 @@ def _shared_file(root: Path, name: str) -> Node:
 
 def _resource_files(root: Path) -> Iterator[Path]:
     for path in sorted(root.glob("*.y*ml")):
-        if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem == SHARED_GROUP:
+        if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem in _RESERVED:
             where = Location(Path(root.name) / path.name, 1)
             raise SpecError(where, "the file has no name for a module", "Name it like `api_keys.yaml`")
         if path.stem not in {_ROOT, _FACTS}:

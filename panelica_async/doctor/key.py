@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from importlib import import_module
 from typing import Final
 
 import attrs
 
 from panelica_async.core.address import DIRECT_PORT, Address
-from panelica_async.core.operation import Operation, allows
+from panelica_async.core.operation import allows
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
 from panelica_async.doctor.probe import Probe, Probes
@@ -20,6 +19,7 @@ from panelica_async.errors import (
     ResponseError,
 )
 from panelica_async.models.utility import CurrentKey
+from panelica_async.resources.registry import get_operation
 from panelica_async.transport.clock import GREATEST_SKEW, NOTABLE_SKEW, PanelClock
 
 _KEY = "key"
@@ -235,7 +235,7 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str]) -> Find
 
 def launch_scopes() -> tuple[str, ...]:
     """Return the scopes that launching sites takes."""
-    scopes = dict.fromkeys(map(_scope, LAUNCH_OPERATIONS))
+    scopes = dict.fromkeys(get_operation(name).scope for name in LAUNCH_OPERATIONS)
     return tuple(scope for scope in scopes if scope is not None)
 
 
@@ -245,11 +245,3 @@ def _lacking(granted: list[str], required: Iterable[str]) -> list[str]:
 
 def _add(scopes: list[str]) -> str:
     return f"Add {', '.join(scopes)} to the key in the panel, or use another key."
-
-
-def _scope(operation: str) -> str | None:
-    """Return the scope of an operation; each resource has a module of its first name."""
-    module = import_module(f"panelica_async.resources.{operation.partition('.')[0]}")
-    return next(
-        found.scope for found in vars(module).values() if isinstance(found, Operation) and found.name == operation
-    )

@@ -12,7 +12,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.accounts import Account
 from panelica_async.models.shared import Acknowledgement
 
-_ACCOUNTS_LIST: Final = Operation(
+ACCOUNTS_LIST: Final = Operation(
     name="accounts.list",
     scope="accounts:read",
     repeat=Repeat.READ,
@@ -20,44 +20,44 @@ _ACCOUNTS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order")),
 )
-_ACCOUNTS_CREATE: Final = Operation(
+ACCOUNTS_CREATE: Final = Operation(
     name="accounts.create",
     scope="accounts:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_ACCOUNTS_LIST, fields=names("username")),
+    natural_key=NaturalKey(lookup=ACCOUNTS_LIST, fields=names("username")),
     not_empty=frozenset(["username", "email", "password", "plan_id"]),
     reference=Wire(
         method="POST", path="/v1/accounts", body=names("username", "email", "password", "role", "plan_id", "full_name")
     ),
 )
-_ACCOUNTS_GET: Final = Operation(
+ACCOUNTS_GET: Final = Operation(
     name="accounts.get",
     scope="accounts:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/accounts/{id}"),
 )
-_ACCOUNTS_UPDATE: Final = Operation(
+ACCOUNTS_UPDATE: Final = Operation(
     name="accounts.update",
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
-    shown_by=_ACCOUNTS_GET,
+    shown_by=ACCOUNTS_GET,
     not_empty=frozenset(["plan_id", "email"]),
     reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
 )
-_ACCOUNTS_DELETE: Final = Operation(
+ACCOUNTS_DELETE: Final = Operation(
     name="accounts.delete",
     scope="accounts:delete",
     repeat=Repeat.IDEMPOTENT,
     destructive=True,
     reference=Wire(method="DELETE", path="/v1/accounts/{id}"),
 )
-_ACCOUNTS_SUSPEND: Final = Operation(
+ACCOUNTS_SUSPEND: Final = Operation(
     name="accounts.suspend",
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
     reference=Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason")),
 )
-_ACCOUNTS_UNSUSPEND: Final = Operation(
+ACCOUNTS_UNSUSPEND: Final = Operation(
     name="accounts.unsuspend",
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
@@ -97,7 +97,7 @@ class Accounts(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -137,7 +137,7 @@ class Accounts(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _ACCOUNTS_CREATE,
+            ACCOUNTS_CREATE,
             Account,
             username=username,
             email=email,
@@ -164,7 +164,7 @@ class Accounts(Resource):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(_ACCOUNTS_GET, Account, id=id)
+        return await self._one(ACCOUNTS_GET, Account, id=id)
 
     async def update(
         self,
@@ -200,7 +200,7 @@ class Accounts(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _ACCOUNTS_UPDATE, Account, id=id, plan_id=plan_id, email=email, role=role, full_name=full_name
+            ACCOUNTS_UPDATE, Account, id=id, plan_id=plan_id, email=email, role=role, full_name=full_name
         )
 
     async def delete(self, id: str) -> None:
@@ -219,7 +219,7 @@ class Accounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_ACCOUNTS_DELETE, id=id)
+        await self._run(ACCOUNTS_DELETE, id=id)
 
     async def suspend(self, id: str, *, reason: str | Unset = UNSET) -> Acknowledgement:
         """POST /v1/accounts/{id}/suspend: suspend an account.
@@ -241,7 +241,7 @@ class Accounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
+        return await self._one(ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/accounts/{id}/unsuspend: lift the suspension of an account.
@@ -261,4 +261,4 @@ class Accounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)
+        return await self._one(ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)

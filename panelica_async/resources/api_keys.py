@@ -12,7 +12,7 @@ from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.api_keys import ApiKey, CreatedApiKey, RegeneratedSecret
 
-_API_KEYS_LIST: Final = Operation(
+API_KEYS_LIST: Final = Operation(
     name="api_keys.list",
     scope="*:*",
     repeat=Repeat.READ,
@@ -20,7 +20,7 @@ _API_KEYS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/api-keys", query=names("page", "limit", "sort", "order")),
 )
-_API_KEYS_CREATE: Final = Operation(
+API_KEYS_CREATE: Final = Operation(
     name="api_keys.create",
     scope="*:*",
     repeat=Repeat.UNSAFE,
@@ -32,7 +32,7 @@ _API_KEYS_CREATE: Final = Operation(
         body=names("name", "scopes", "rate_limit_tier", "ip_whitelist", "expires_in", "environment"),
     ),
 )
-_API_KEYS_REGENERATE: Final = Operation(
+API_KEYS_REGENERATE: Final = Operation(
     name="api_keys.regenerate",
     scope="*:*",
     repeat=Repeat.UNSAFE,
@@ -72,7 +72,7 @@ class ApiKeys(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -110,7 +110,7 @@ class ApiKeys(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _API_KEYS_CREATE,
+            API_KEYS_CREATE,
             CreatedApiKey,
             name=name,
             scopes=scopes,
@@ -140,4 +140,4 @@ class ApiKeys(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_API_KEYS_REGENERATE, RegeneratedSecret, id=id)
+        return await self._one(API_KEYS_REGENERATE, RegeneratedSecret, id=id)

@@ -13,7 +13,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.backups import Backup
 from panelica_async.models.shared import Acknowledgement
 
-_BACKUPS_LIST: Final = Operation(
+BACKUPS_LIST: Final = Operation(
     name="backups.list",
     scope="backups:read",
     repeat=Repeat.READ,
@@ -21,11 +21,11 @@ _BACKUPS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")),
 )
-_BACKUPS_CREATE: Final = Operation(
+BACKUPS_CREATE: Final = Operation(
     name="backups.create",
     scope="backups:write",
     repeat=Repeat.UNSAFE,
-    shown_by=_BACKUPS_LIST,
+    shown_by=BACKUPS_LIST,
     asynchronous=True,
     not_empty=frozenset(["name", "domain_ids"]),
     lists=frozenset(["domain_ids"]),
@@ -67,7 +67,7 @@ _BACKUPS_CREATE: Final = Operation(
         ),
     ),
 )
-_BACKUPS_RESTORE: Final = Operation(
+BACKUPS_RESTORE: Final = Operation(
     name="backups.restore",
     scope="backups:restore",
     repeat=Repeat.UNSAFE,
@@ -81,7 +81,7 @@ _BACKUPS_RESTORE: Final = Operation(
         body=names("domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"),
     ),
 )
-_BACKUPS_DELETE: Final = Operation(
+BACKUPS_DELETE: Final = Operation(
     name="backups.delete",
     scope="backups:write",
     repeat=Repeat.IDEMPOTENT,
@@ -127,7 +127,7 @@ class Backups(Resource):
             BadRequestError: the panel rejected the input.
         """
         return self._pages(
-            _BACKUPS_LIST, Backup, page=page, limit=limit, sort=sort, order=order, type=type, status=status
+            BACKUPS_LIST, Backup, page=page, limit=limit, sort=sort, order=order, type=type, status=status
         )
 
     async def create(
@@ -180,7 +180,7 @@ class Backups(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _BACKUPS_CREATE,
+            BACKUPS_CREATE,
             Backup,
             name=name,
             type=type,
@@ -231,7 +231,7 @@ class Backups(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _BACKUPS_RESTORE,
+            BACKUPS_RESTORE,
             Acknowledgement,
             id=id,
             domain_ids=domain_ids,
@@ -258,4 +258,4 @@ class Backups(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_BACKUPS_DELETE, id=id)
+        await self._run(BACKUPS_DELETE, id=id)

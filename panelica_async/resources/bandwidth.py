@@ -10,7 +10,7 @@ from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.bandwidth import BandwidthUsage
 
-_BANDWIDTH_GET: Final = Operation(
+BANDWIDTH_GET: Final = Operation(
     name="bandwidth.get",
     scope="bandwidth:read",
     repeat=Repeat.READ,
@@ -40,4 +40,4 @@ class Bandwidth(Resource):
         Raises:
             BadRequestError: the panel rejected the input.
         """
-        return await self._one(_BANDWIDTH_GET, BandwidthUsage, period=period, month=month)
+        return await self._one(BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

@@ -11,13 +11,13 @@ from panelica_async.core.operation import Operation, Repeat, Wire, namespace
 from panelica_async.models.cloudflare import CloudflareZone
 from panelica_async.models.shared import Acknowledgement
 
-_CLOUDFLARE_ZONES_LIST: Final = Operation(
+CLOUDFLARE_ZONES_LIST: Final = Operation(
     name="cloudflare.zones.list",
     scope="cloudflare:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/cloudflare/zones"),
 )
-_CLOUDFLARE_ZONES_SYNC: Final = Operation(
+CLOUDFLARE_ZONES_SYNC: Final = Operation(
     name="cloudflare.zones.sync",
     scope="cloudflare:write",
     repeat=Repeat.IDEMPOTENT,
@@ -43,7 +43,7 @@ class CloudflareZones(Resource):
         Raises:
             ConflictError: the object already exists or is in use.
         """
-        return self._pages(_CLOUDFLARE_ZONES_LIST, CloudflareZone)
+        return self._pages(CLOUDFLARE_ZONES_LIST, CloudflareZone)
 
     async def sync(self, zone_id: str) -> Acknowledgement:
         """POST /v1/cloudflare/zones/{zone_id}/sync: sync the DNS records of a zone with Cloudflare.
@@ -66,7 +66,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
+        return await self._one(CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
 
 
 class Cloudflare(Resource):

@@ -11,7 +11,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.databases import Database, DatabaseType, DatabaseUser
 
-_DATABASES_LIST: Final = Operation(
+DATABASES_LIST: Final = Operation(
     name="databases.list",
     scope="databases:read",
     repeat=Repeat.READ,
@@ -19,11 +19,11 @@ _DATABASES_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")),
 )
-_DATABASES_CREATE: Final = Operation(
+DATABASES_CREATE: Final = Operation(
     name="databases.create",
     scope="databases:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
+    natural_key=NaturalKey(lookup=DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
     choices={"type": ("mysql", "postgresql")},
     not_empty=frozenset(["name", "domain_id", "username", "password"]),
     reference=Wire(
@@ -35,7 +35,7 @@ _DATABASES_CREATE: Final = Operation(
         body=names("password", name="database_name", username="database_user"),
     ),
 )
-_DATABASES_USERS_CREATE: Final = Operation(
+DATABASES_USERS_CREATE: Final = Operation(
     name="databases.users.create",
     scope="databases:write",
     repeat=Repeat.UNSAFE,
@@ -45,7 +45,7 @@ _DATABASES_USERS_CREATE: Final = Operation(
     ),
     panel=Wire(method="POST", path="/v1/mysql-users", body=names("username", "password", "domain_id")),
 )
-_DATABASES_DELETE: Final = Operation(
+DATABASES_DELETE: Final = Operation(
     name="databases.delete",
     scope="databases:delete",
     repeat=Repeat.IDEMPOTENT,
@@ -93,7 +93,7 @@ class DatabasesUsers(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _DATABASES_USERS_CREATE,
+            DATABASES_USERS_CREATE,
             DatabaseUser,
             db_id=db_id,
             username=username,
@@ -143,7 +143,7 @@ class Databases(Resource):
             BadRequestError: the panel rejected the input.
         """
         return self._pages(
-            _DATABASES_LIST, Database, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
+            DATABASES_LIST, Database, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
         )
 
     async def create(
@@ -183,7 +183,7 @@ class Databases(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _DATABASES_CREATE, Database, name=name, domain_id=domain_id, type=type, username=username, password=password
+            DATABASES_CREATE, Database, name=name, domain_id=domain_id, type=type, username=username, password=password
         )
 
     async def delete(self, id: str) -> None:
@@ -202,4 +202,4 @@ class Databases(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_DATABASES_DELETE, id=id)
+        await self._run(DATABASES_DELETE, id=id)

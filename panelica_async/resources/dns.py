@@ -11,7 +11,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.dns import DnsRecord, RecordType
 
-_DNS_RECORDS_LIST: Final = Operation(
+DNS_RECORDS_LIST: Final = Operation(
     name="dns.records.list",
     scope="dns:read",
     repeat=Repeat.READ,
@@ -19,22 +19,22 @@ _DNS_RECORDS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")),
 )
-_DNS_RECORDS_CREATE: Final = Operation(
+DNS_RECORDS_CREATE: Final = Operation(
     name="dns.records.create",
     scope="dns:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_DNS_RECORDS_LIST, fields=names("zone_id", "name", "type", "content")),
+    natural_key=NaturalKey(lookup=DNS_RECORDS_LIST, fields=names("zone_id", "name", "type", "content")),
     choices={"type": ("A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR")},
     not_empty=frozenset(["name", "content"]),
     reference=Wire(
         method="POST", path="/v1/dns/zones/{zone_id}/records", body=names("name", "type", "content", "ttl", "priority")
     ),
 )
-_DNS_RECORDS_UPDATE: Final = Operation(
+DNS_RECORDS_UPDATE: Final = Operation(
     name="dns.records.update",
     scope="dns:write",
     repeat=Repeat.IDEMPOTENT,
-    shown_by=_DNS_RECORDS_LIST,
+    shown_by=DNS_RECORDS_LIST,
     not_empty=frozenset(["name", "content"]),
     reference=Wire(
         method="PATCH",
@@ -43,7 +43,7 @@ _DNS_RECORDS_UPDATE: Final = Operation(
     ),
     panel=Wire(method="PATCH", path="/v1/dns/records/{record_id}", body=names("name", "content", "ttl", "priority")),
 )
-_DNS_RECORDS_DELETE: Final = Operation(
+DNS_RECORDS_DELETE: Final = Operation(
     name="dns.records.delete",
     scope="dns:delete",
     repeat=Repeat.IDEMPOTENT,
@@ -87,9 +87,7 @@ class DnsRecords(Resource):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return self._pages(
-            _DNS_RECORDS_LIST, DnsRecord, zone_id=zone_id, page=page, limit=limit, sort=sort, order=order
-        )
+        return self._pages(DNS_RECORDS_LIST, DnsRecord, zone_id=zone_id, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -129,7 +127,7 @@ class DnsRecords(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _DNS_RECORDS_CREATE,
+            DNS_RECORDS_CREATE,
             DnsRecord,
             zone_id=zone_id,
             name=name,
@@ -173,7 +171,7 @@ class DnsRecords(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _DNS_RECORDS_UPDATE,
+            DNS_RECORDS_UPDATE,
             DnsRecord,
             zone_id=zone_id,
             record_id=record_id,
@@ -200,7 +198,7 @@ class DnsRecords(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_DNS_RECORDS_DELETE, zone_id=zone_id, record_id=record_id)
+        await self._run(DNS_RECORDS_DELETE, zone_id=zone_id, record_id=record_id)
 
 
 class Dns(Resource):

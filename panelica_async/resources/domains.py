@@ -12,7 +12,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.domains import Domain
 from panelica_async.models.shared import Acknowledgement
 
-_DOMAINS_LIST: Final = Operation(
+DOMAINS_LIST: Final = Operation(
     name="domains.list",
     scope="domains:read",
     repeat=Repeat.READ,
@@ -22,11 +22,11 @@ _DOMAINS_LIST: Final = Operation(
         method="GET", path="/v1/domains", query=names("page", "limit", "sort", "order", "status", "user_id")
     ),
 )
-_DOMAINS_CREATE: Final = Operation(
+DOMAINS_CREATE: Final = Operation(
     name="domains.create",
     scope="domains:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_DOMAINS_LIST, fields=names("domain")),
+    natural_key=NaturalKey(lookup=DOMAINS_LIST, fields=names("domain")),
     not_empty=frozenset(["domain", "user_id"]),
     reference=Wire(
         method="POST", path="/v1/domains", body=names("domain", "user_id", "php_version", "web_server", "ssl_type")
@@ -37,33 +37,33 @@ _DOMAINS_CREATE: Final = Operation(
         body=names("user_id", "php_version", "web_server", domain="name", ssl_type="ssl_provider"),
     ),
 )
-_DOMAINS_GET: Final = Operation(
+DOMAINS_GET: Final = Operation(
     name="domains.get",
     scope="domains:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/domains/{id}"),
 )
-_DOMAINS_UPDATE: Final = Operation(
+DOMAINS_UPDATE: Final = Operation(
     name="domains.update",
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
-    shown_by=_DOMAINS_GET,
+    shown_by=DOMAINS_GET,
     reference=Wire(method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server")),
 )
-_DOMAINS_DELETE: Final = Operation(
+DOMAINS_DELETE: Final = Operation(
     name="domains.delete",
     scope="domains:delete",
     repeat=Repeat.IDEMPOTENT,
     destructive=True,
     reference=Wire(method="DELETE", path="/v1/domains/{id}"),
 )
-_DOMAINS_SUSPEND: Final = Operation(
+DOMAINS_SUSPEND: Final = Operation(
     name="domains.suspend",
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
     reference=Wire(method="POST", path="/v1/domains/{id}/suspend"),
 )
-_DOMAINS_UNSUSPEND: Final = Operation(
+DOMAINS_UNSUSPEND: Final = Operation(
     name="domains.unsuspend",
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
@@ -107,7 +107,7 @@ class Domains(Resource):
             BadRequestError: the panel rejected the input.
         """
         return self._pages(
-            _DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
+            DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
         )
 
     async def create(
@@ -147,7 +147,7 @@ class Domains(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _DOMAINS_CREATE,
+            DOMAINS_CREATE,
             Domain,
             domain=domain,
             user_id=user_id,
@@ -173,7 +173,7 @@ class Domains(Resource):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(_DOMAINS_GET, Domain, id=id)
+        return await self._one(DOMAINS_GET, Domain, id=id)
 
     async def update(self, id: str, *, php_version: str | Unset = UNSET, web_server: str | Unset = UNSET) -> Domain:
         """PATCH /v1/domains/{id}: change a domain.
@@ -197,7 +197,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
+        return await self._one(DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/domains/{id}: delete a domain.
@@ -215,7 +215,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_DOMAINS_DELETE, id=id)
+        await self._run(DOMAINS_DELETE, id=id)
 
     async def suspend(self, id: str) -> Acknowledgement:
         """POST /v1/domains/{id}/suspend: suspend a domain.
@@ -235,7 +235,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_DOMAINS_SUSPEND, Acknowledgement, id=id)
+        return await self._one(DOMAINS_SUSPEND, Acknowledgement, id=id)
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/domains/{id}/unsuspend: lift the suspension of a domain.
@@ -255,4 +255,4 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_DOMAINS_UNSUSPEND, Acknowledgement, id=id)
+        return await self._one(DOMAINS_UNSUSPEND, Acknowledgement, id=id)

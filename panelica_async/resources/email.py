@@ -11,7 +11,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.email import EmailAccount
 
-_EMAIL_ACCOUNTS_LIST: Final = Operation(
+EMAIL_ACCOUNTS_LIST: Final = Operation(
     name="email.accounts.list",
     scope="email:read",
     repeat=Repeat.READ,
@@ -20,12 +20,12 @@ _EMAIL_ACCOUNTS_LIST: Final = Operation(
     reference=Wire(method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")),
     panel=Wire(method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")),
 )
-_EMAIL_ACCOUNTS_CREATE: Final = Operation(
+EMAIL_ACCOUNTS_CREATE: Final = Operation(
     name="email.accounts.create",
     scope="email:write",
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(
-        lookup=_EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
+        lookup=EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
     ),
     not_empty=frozenset(["local_part", "domain_id", "password"]),
     reference=Wire(
@@ -35,7 +35,7 @@ _EMAIL_ACCOUNTS_CREATE: Final = Operation(
         method="POST", path="/v1/email-accounts", body=names("domain_id", "password", "quota_mb", local_part="username")
     ),
 )
-_EMAIL_ACCOUNTS_DELETE: Final = Operation(
+EMAIL_ACCOUNTS_DELETE: Final = Operation(
     name="email.accounts.delete",
     scope="email:delete",
     repeat=Repeat.IDEMPOTENT,
@@ -79,7 +79,7 @@ class EmailAccounts(Resource):
             BadRequestError: the panel rejected the input.
         """
         return self._pages(
-            _EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
+            EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
         )
 
     async def create(
@@ -110,7 +110,7 @@ class EmailAccounts(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _EMAIL_ACCOUNTS_CREATE,
+            EMAIL_ACCOUNTS_CREATE,
             EmailAccount,
             local_part=local_part,
             domain_id=domain_id,
@@ -134,7 +134,7 @@ class EmailAccounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_EMAIL_ACCOUNTS_DELETE, id=id)
+        await self._run(EMAIL_ACCOUNTS_DELETE, id=id)
 
 
 class Email(Resource):

@@ -12,7 +12,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.files import FileContent, FileEntry
 from panelica_async.models.shared import Acknowledgement
 
-_FILES_LIST: Final = Operation(
+FILES_LIST: Final = Operation(
     name="files.list",
     scope="files:read",
     repeat=Repeat.READ,
@@ -20,7 +20,7 @@ _FILES_LIST: Final = Operation(
     reference=Wire(method="GET", path="/v1/files", query=names("path", "user_id")),
     panel=Wire(method="GET", path="/v1/files", query=names("path", "user_id"), items="files"),
 )
-_FILES_DELETE: Final = Operation(
+FILES_DELETE: Final = Operation(
     name="files.delete",
     scope="files:delete",
     repeat=Repeat.IDEMPOTENT,
@@ -29,14 +29,14 @@ _FILES_DELETE: Final = Operation(
     reference=Wire(method="DELETE", path="/v1/files", query=names("path", "user_id")),
     panel=Wire(method="DELETE", path="/v1/files", body=names("user_id", path="paths"), wrapped=frozenset(["path"])),
 )
-_FILES_READ: Final = Operation(
+FILES_READ: Final = Operation(
     name="files.read",
     scope="files:read",
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
     reference=Wire(method="GET", path="/v1/files/content", query=names("path", "user_id")),
 )
-_FILES_WRITE: Final = Operation(
+FILES_WRITE: Final = Operation(
     name="files.write",
     scope="files:write",
     repeat=Repeat.IDEMPOTENT,
@@ -70,7 +70,7 @@ class Files(Resource):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return self._pages(_FILES_LIST, FileEntry, path=path, user_id=user_id)
+        return self._pages(FILES_LIST, FileEntry, path=path, user_id=user_id)
 
     async def delete(self, *, path: str, user_id: str | Unset = UNSET) -> None:
         """DELETE /v1/files: delete a file or directory.
@@ -90,7 +90,7 @@ class Files(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_FILES_DELETE, path=path, user_id=user_id)
+        await self._run(FILES_DELETE, path=path, user_id=user_id)
 
     async def read(self, *, path: str, user_id: str | Unset = UNSET) -> FileContent:
         """GET /v1/files/content: read a file.
@@ -111,7 +111,7 @@ class Files(Resource):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(_FILES_READ, FileContent, path=path, user_id=user_id)
+        return await self._one(FILES_READ, FileContent, path=path, user_id=user_id)
 
     async def write(self, *, path: str, content: str, user_id: str | Unset = UNSET) -> Acknowledgement:
         """PUT /v1/files/content: write a file.
@@ -135,4 +135,4 @@ class Files(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)
+        return await self._one(FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)

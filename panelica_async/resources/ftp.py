@@ -11,7 +11,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ftp import FtpAccount
 
-_FTP_ACCOUNTS_LIST: Final = Operation(
+FTP_ACCOUNTS_LIST: Final = Operation(
     name="ftp.accounts.list",
     scope="ftp:read",
     repeat=Repeat.READ,
@@ -20,11 +20,11 @@ _FTP_ACCOUNTS_LIST: Final = Operation(
     reference=Wire(method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order")),
     panel=Wire(method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order")),
 )
-_FTP_ACCOUNTS_CREATE: Final = Operation(
+FTP_ACCOUNTS_CREATE: Final = Operation(
     name="ftp.accounts.create",
     scope="ftp:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
+    natural_key=NaturalKey(lookup=FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
     not_empty=frozenset(["username", "password", "domain_id", "home_directory", "user_id"]),
     reference=Wire(
         method="POST",
@@ -37,7 +37,7 @@ _FTP_ACCOUNTS_CREATE: Final = Operation(
         body=names("password", "domain_id", "home_directory", "quota_mb", "user_id", username="ftp_username"),
     ),
 )
-_FTP_ACCOUNTS_DELETE: Final = Operation(
+FTP_ACCOUNTS_DELETE: Final = Operation(
     name="ftp.accounts.delete",
     scope="ftp:delete",
     repeat=Repeat.IDEMPOTENT,
@@ -78,7 +78,7 @@ class FtpAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -118,7 +118,7 @@ class FtpAccounts(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _FTP_ACCOUNTS_CREATE,
+            FTP_ACCOUNTS_CREATE,
             FtpAccount,
             username=username,
             password=password,
@@ -144,7 +144,7 @@ class FtpAccounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_FTP_ACCOUNTS_DELETE, id=id)
+        await self._run(FTP_ACCOUNTS_DELETE, id=id)
 
 
 class Ftp(Resource):

@@ -12,7 +12,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.plans import Plan
 
-_PLANS_LIST: Final = Operation(
+PLANS_LIST: Final = Operation(
     name="plans.list",
     scope="plans:read",
     repeat=Repeat.READ,
@@ -20,11 +20,11 @@ _PLANS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order")),
 )
-_PLANS_CREATE: Final = Operation(
+PLANS_CREATE: Final = Operation(
     name="plans.create",
     scope="plans:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_PLANS_LIST, fields=names("name")),
+    natural_key=NaturalKey(lookup=PLANS_LIST, fields=names("name")),
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
     reference=Wire(
@@ -58,11 +58,11 @@ _PLANS_CREATE: Final = Operation(
         ),
     ),
 )
-_PLANS_UPDATE: Final = Operation(
+PLANS_UPDATE: Final = Operation(
     name="plans.update",
     scope="plans:write",
     repeat=Repeat.IDEMPOTENT,
-    shown_by=_PLANS_LIST,
+    shown_by=PLANS_LIST,
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
     reference=Wire(
@@ -129,7 +129,7 @@ class Plans(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -174,7 +174,7 @@ class Plans(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _PLANS_CREATE,
+            PLANS_CREATE,
             Plan,
             name=name,
             slug=slug,
@@ -230,7 +230,7 @@ class Plans(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _PLANS_UPDATE,
+            PLANS_UPDATE,
             Plan,
             id=id,
             name=name,

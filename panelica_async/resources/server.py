@@ -11,31 +11,31 @@ from panelica_async.core.operation import Operation, Repeat, Wire, namespace
 from panelica_async.models.server import ServerStatus, Service
 from panelica_async.models.shared import Acknowledgement
 
-_SERVER_STATUS: Final = Operation(
+SERVER_STATUS: Final = Operation(
     name="server.status",
     scope="server:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/server/status"),
 )
-_SERVER_SERVICES_LIST: Final = Operation(
+SERVER_SERVICES_LIST: Final = Operation(
     name="server.services.list",
     scope="services:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/server/services"),
 )
-_SERVER_SERVICES_START: Final = Operation(
+SERVER_SERVICES_START: Final = Operation(
     name="server.services.start",
     scope="services:start",
     repeat=Repeat.IDEMPOTENT,
     reference=Wire(method="POST", path="/v1/server/services/{name}/start"),
 )
-_SERVER_SERVICES_STOP: Final = Operation(
+SERVER_SERVICES_STOP: Final = Operation(
     name="server.services.stop",
     scope="services:stop",
     repeat=Repeat.IDEMPOTENT,
     reference=Wire(method="POST", path="/v1/server/services/{name}/stop"),
 )
-_SERVER_SERVICES_RESTART: Final = Operation(
+SERVER_SERVICES_RESTART: Final = Operation(
     name="server.services.restart",
     scope="services:restart",
     repeat=Repeat.UNSAFE,
@@ -57,7 +57,7 @@ class ServerServices(Resource):
             The services. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
             raise at once, other errors when it is used.
         """
-        return self._pages(_SERVER_SERVICES_LIST, Service)
+        return self._pages(SERVER_SERVICES_LIST, Service)
 
     async def start(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/start: start a service.
@@ -78,7 +78,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_SERVER_SERVICES_START, Acknowledgement, name=name)
+        return await self._one(SERVER_SERVICES_START, Acknowledgement, name=name)
 
     async def stop(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/stop: stop a service.
@@ -100,7 +100,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_SERVER_SERVICES_STOP, Acknowledgement, name=name)
+        return await self._one(SERVER_SERVICES_STOP, Acknowledgement, name=name)
 
     async def restart(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/restart: restart a service.
@@ -122,7 +122,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_SERVER_SERVICES_RESTART, Acknowledgement, name=name)
+        return await self._one(SERVER_SERVICES_RESTART, Acknowledgement, name=name)
 
 
 class Server(Resource):
@@ -143,4 +143,4 @@ class Server(Resource):
         Returns:
             The state of the server.
         """
-        return await self._one(_SERVER_STATUS, ServerStatus)
+        return await self._one(SERVER_STATUS, ServerStatus)

@@ -11,7 +11,7 @@ from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, n
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ssl import Certificate, CertificateType
 
-_SSL_CERTIFICATES_LIST: Final = Operation(
+SSL_CERTIFICATES_LIST: Final = Operation(
     name="ssl.certificates.list",
     scope="ssl:read",
     repeat=Repeat.READ,
@@ -20,22 +20,22 @@ _SSL_CERTIFICATES_LIST: Final = Operation(
     reference=Wire(method="GET", path="/v1/ssl/certificates", query=names("page", "limit", "sort", "order")),
     served_by_panel=False,
 )
-_SSL_CERTIFICATES_ISSUE: Final = Operation(
+SSL_CERTIFICATES_ISSUE: Final = Operation(
     name="ssl.certificates.issue",
     scope="ssl:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_SSL_CERTIFICATES_LIST, fields=names("domain_id")),
+    natural_key=NaturalKey(lookup=SSL_CERTIFICATES_LIST, fields=names("domain_id")),
     asynchronous=True,
     choices={"type": ("lets_encrypt", "self_signed", "custom")},
     not_empty=frozenset(["domain_id"]),
     reference=Wire(method="POST", path="/v1/ssl/certificates", body=names("domain_id", "type", "auto_renew")),
     panel=Wire(method="POST", path="/v1/ssl/domains/{domain_id}/issue"),
 )
-_SSL_CERTIFICATES_RENEW: Final = Operation(
+SSL_CERTIFICATES_RENEW: Final = Operation(
     name="ssl.certificates.renew",
     scope="ssl:write",
     repeat=Repeat.UNSAFE,
-    shown_by=_SSL_CERTIFICATES_LIST,
+    shown_by=SSL_CERTIFICATES_LIST,
     asynchronous=True,
     reference=Wire(method="POST", path="/v1/ssl/certificates/{id}/renew"),
     panel=Wire(method="POST", path="/v1/ssl/domains/{id}/renew"),
@@ -75,7 +75,7 @@ class SslCertificates(Resource):
             BadRequestError: the panel rejected the input.
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
-        return self._pages(_SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
 
     async def issue(
         self,
@@ -110,7 +110,7 @@ class SslCertificates(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _SSL_CERTIFICATES_ISSUE, Certificate, domain_id=domain_id, type=type, auto_renew=auto_renew
+            SSL_CERTIFICATES_ISSUE, Certificate, domain_id=domain_id, type=type, auto_renew=auto_renew
         )
 
     async def renew(self, id: str) -> Certificate:
@@ -133,7 +133,7 @@ class SslCertificates(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_SSL_CERTIFICATES_RENEW, Certificate, id=id)
+        return await self._one(SSL_CERTIFICATES_RENEW, Certificate, id=id)
 
 
 class Ssl(Resource):

@@ -9,13 +9,13 @@ from panelica_async.api.resource import Resource
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
 
-_RATE_LIMIT: Final = Operation(
+RATE_LIMIT: Final = Operation(
     name="rate_limit",
     scope=None,
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/rate-limit"),
 )
-_HEALTH: Final = Operation(
+HEALTH: Final = Operation(
     name="health",
     scope=None,
     repeat=Repeat.READ,
@@ -23,13 +23,13 @@ _HEALTH: Final = Operation(
     reference=Wire(method="GET", path="/v1/health"),
     panel=Wire(method="GET", path="/health"),
 )
-_ME: Final = Operation(
+ME: Final = Operation(
     name="me",
     scope=None,
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/me"),
 )
-_POSTMAN_COLLECTION: Final = Operation(
+POSTMAN_COLLECTION: Final = Operation(
     name="postman_collection",
     scope=None,
     repeat=Repeat.READ,
@@ -50,7 +50,7 @@ class Utility(Resource):
         Returns:
             The rate limit.
         """
-        return await self._one(_RATE_LIMIT, RateLimitStatus)
+        return await self._one(RATE_LIMIT, RateLimitStatus)
 
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.
@@ -63,7 +63,7 @@ class Utility(Resource):
         Returns:
             The API is up.
         """
-        return await self._one(_HEALTH, Health)
+        return await self._one(HEALTH, Health)
 
     async def me(self) -> CurrentKey:
         """GET /v1/me: get the key this client uses.
@@ -75,7 +75,7 @@ class Utility(Resource):
         Returns:
             The key.
         """
-        return await self._one(_ME, CurrentKey)
+        return await self._one(ME, CurrentKey)
 
     async def postman_collection(self) -> dict[str, Any]:
         """GET /v1/postman-collection: download the Postman collection.
@@ -87,4 +87,4 @@ class Utility(Resource):
         Returns:
             The collection.
         """
-        return await self._object(_POSTMAN_COLLECTION)
+        return await self._object(POSTMAN_COLLECTION)

@@ -22,7 +22,7 @@ from panelica_async.models.webhooks import (
     WebhookStats,
 )
 
-_WEBHOOKS_LIST: Final = Operation(
+WEBHOOKS_LIST: Final = Operation(
     name="webhooks.list",
     scope="webhooks:read",
     repeat=Repeat.READ,
@@ -30,11 +30,11 @@ _WEBHOOKS_LIST: Final = Operation(
     not_empty=frozenset(["sort"]),
     reference=Wire(method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order")),
 )
-_WEBHOOKS_CREATE: Final = Operation(
+WEBHOOKS_CREATE: Final = Operation(
     name="webhooks.create",
     scope="webhooks:write",
     repeat=Repeat.UNSAFE,
-    shown_by=_WEBHOOKS_LIST,
+    shown_by=WEBHOOKS_LIST,
     not_empty=frozenset(["name", "destination_type", "events"]),
     lists=frozenset(["events"]),
     reference=Wire(
@@ -51,28 +51,28 @@ _WEBHOOKS_CREATE: Final = Operation(
         ),
     ),
 )
-_WEBHOOKS_EVENTS: Final = Operation(
+WEBHOOKS_EVENTS: Final = Operation(
     name="webhooks.events",
     scope="webhooks:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/events"),
     served_by_panel=False,
 )
-_WEBHOOKS_STATS: Final = Operation(
+WEBHOOKS_STATS: Final = Operation(
     name="webhooks.stats",
     scope="webhooks:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/stats"),
     served_by_panel=False,
 )
-_WEBHOOKS_LOGS: Final = Operation(
+WEBHOOKS_LOGS: Final = Operation(
     name="webhooks.logs",
     scope="webhooks:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/{id}/logs", query=names("page", "limit")),
     served_by_panel=False,
 )
-_WEBHOOKS_TEST: Final = Operation(
+WEBHOOKS_TEST: Final = Operation(
     name="webhooks.test",
     scope="webhooks:write",
     repeat=Repeat.UNSAFE,
@@ -111,7 +111,7 @@ class Webhooks(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
+        return self._pages(WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -155,7 +155,7 @@ class Webhooks(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _WEBHOOKS_CREATE,
+            WEBHOOKS_CREATE,
             Webhook,
             name=name,
             destination_type=destination_type,
@@ -180,7 +180,7 @@ class Webhooks(Resource):
         Raises:
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
-        return await self._one(_WEBHOOKS_EVENTS, WebhookEventCatalog)
+        return await self._one(WEBHOOKS_EVENTS, WebhookEventCatalog)
 
     async def stats(self) -> WebhookStats:
         """GET /v1/webhooks/stats: get delivery statistics of all webhooks.
@@ -196,7 +196,7 @@ class Webhooks(Resource):
         Raises:
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
-        return await self._one(_WEBHOOKS_STATS, WebhookStats)
+        return await self._one(WEBHOOKS_STATS, WebhookStats)
 
     def logs(self, id: str, *, page: int | Unset = UNSET, limit: int | Unset = UNSET) -> Paginator[WebhookDelivery]:
         """GET /v1/webhooks/{id}/logs: list the deliveries of a webhook.
@@ -221,7 +221,7 @@ class Webhooks(Resource):
             NotFoundError: no such object for the owner of this key.
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
-        return self._pages(_WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
+        return self._pages(WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
 
     async def test(self, id: str) -> Acknowledgement:
         """POST /v1/webhooks/{id}/test: send a test event.
@@ -241,4 +241,4 @@ class Webhooks(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_WEBHOOKS_TEST, Acknowledgement, id=id)
+        return await self._one(WEBHOOKS_TEST, Acknowledgement, id=id)

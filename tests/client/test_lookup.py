@@ -16,7 +16,7 @@ from panelica_async.api.recovery import LostCreate
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest
 from panelica_async.models.domains import Domain
-from panelica_async.resources.plans import _PLANS_CREATE
+from panelica_async.resources.plans import PLANS_CREATE
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Outcome
 from panelica_async.transport.clock import PanelClock
@@ -479,7 +479,7 @@ async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connec
 async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: Connect) -> None:
     row = {"id": "w1", "name": "Gold", "max_domains": 5}
     create = LostCreate(
-        key=_PLANS_CREATE.natural_key, given={"name": "Gold", "token": "abc"}, sent_at=now(), clock=PanelClock()
+        key=PLANS_CREATE.natural_key, given={"name": "Gold", "token": "abc"}, sent_at=now(), clock=PanelClock()
     )
     shown = attrs.make_class("Row", ["id", "name", "token"])(id="w1", name=row["name"], token="***")
     assert create.contradiction(shown) is None

@@ -1,9 +1,7 @@
 """A write that succeeded is a success, however little its reply shows."""
 
-import importlib
 import json
 import logging
-import pkgutil
 from collections.abc import Awaitable
 from operator import attrgetter
 from pathlib import Path
@@ -13,9 +11,10 @@ import attrs
 import pytest
 
 import panelica_async
-from panelica_async import DecodeError, PanelicaClient, ResponseError, resources
+from panelica_async import DecodeError, PanelicaClient, ResponseError
 from panelica_async.core.operation import Dialect, Operation, Repeat
 from panelica_async.models import HttpDestination
+from panelica_async.resources.registry import MODULES, get_operation
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, Step, reply
 
@@ -26,12 +25,7 @@ HOOK = {"name": "hook", "destination_type": "http", "destination_config": HttpDe
 
 
 def writes() -> list[Operation]:
-    modules = [
-        importlib.import_module(f"{resources.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(resources.__path__)
-    ]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, Operation)]
-    return [operation for operation in found if operation.repeat is not Repeat.READ]
+    return [found for found in map(get_operation, MODULES) if found.repeat is not Repeat.READ]
 
 
 def example(operation: Operation) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """What the package ships that was generated: the merged document and the operations."""
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from panelica_async.core.operation import Operation
+from panelica_async.resources.registry import MODULES, get_operation
 
 PACKAGE = Path(__file__).parents[2] / "panelica_async"
 DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))
-RESOURCES = sorted(path.stem for path in PACKAGE.glob("resources/[a-z]*.py"))
+RESOURCES = sorted(set(MODULES.values()))
 
 
 def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -33,10 +32,4 @@ def endpoints() -> Iterator[tuple[str, str, Mapping[str, Any], Mapping[str, Mapp
                 yield method.upper(), path, operation, {parameter["name"]: parameter for parameter in parameters}
 
 
-def _operations() -> Iterator[Operation]:
-    for name in RESOURCES:
-        module = importlib.import_module(f"panelica_async.resources.{name}")
-        yield from (member for member in vars(module).values() if isinstance(member, Operation))
-
-
-OPERATIONS = {operation.name: operation for operation in _operations()}
+OPERATIONS = {name: get_operation(name) for name in MODULES}

@@ -1,22 +1,15 @@
 """What a docstring says of errors is what the client raises."""
 
-import importlib
-import pkgutil
 from operator import attrgetter
 
 import pytest
 
 import panelica_async.errors
-import panelica_async.resources
 from panelica_async import PanelicaClient
-from panelica_async.core.operation import Operation, Repeat
+from panelica_async.core.operation import Repeat
+from panelica_async.resources.registry import MODULES, get_operation
 
-OPERATIONS = {
-    operation.name: operation
-    for module in pkgutil.iter_modules(panelica_async.resources.__path__, "panelica_async.resources.")
-    for operation in vars(importlib.import_module(module.name)).values()
-    if isinstance(operation, Operation)
-}
+OPERATIONS = {name: get_operation(name) for name in MODULES}
 EVERY_CALL = (
     "ConfigurationError",
     "AuthenticationError",
@@ -45,5 +38,5 @@ def test_unknown_outcome_is_promised_by_writes_alone(panel: PanelicaClient, name
 def test_errors_of_every_call_are_described_once(panel: PanelicaClient, name: str) -> None:
     described = (panelica_async.errors.__doc__ or "").partition("Every call can raise:")[2]
     assert f"`{name}`:" in described
-    for operation in OPERATIONS:
-        assert f" {name}:" not in attrgetter(operation)(panel).__doc__, operation
+    for method in OPERATIONS:
+        assert f" {name}:" not in attrgetter(method)(panel).__doc__, method

@@ -17,7 +17,7 @@ from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
 
-_PARCELS_LIST: Final = Operation(
+PARCELS_LIST: Final = Operation(
     name="parcels.list",
     scope="parcels:read",
     repeat=Repeat.READ,
@@ -26,11 +26,11 @@ _PARCELS_LIST: Final = Operation(
     reference=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from")),
     panel=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from"), items="parcels"),
 )
-_PARCELS_CREATE: Final = Operation(
+PARCELS_CREATE: Final = Operation(
     name="parcels.create",
     scope="parcels:write",
     repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=_PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
+    natural_key=NaturalKey(lookup=PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
     choices={"class_": ("slow", 'fast & "furious"')},
     not_empty=frozenset(["account", "reference"]),
     lists=frozenset(["stamps"]),
@@ -58,21 +58,21 @@ _PARCELS_CREATE: Final = Operation(
         wrapped=frozenset(["destination"]),
     ),
 )
-_PARCELS_UPDATE: Final = Operation(
+PARCELS_UPDATE: Final = Operation(
     name="parcels.update",
     scope="parcels:write",
     repeat=Repeat.IDEMPOTENT,
-    shown_by=_PARCELS_LIST,
+    shown_by=PARCELS_LIST,
     reference=Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile")),
 )
-_PARCELS_DELETE: Final = Operation(
+PARCELS_DELETE: Final = Operation(
     name="parcels.delete",
     scope="parcels:delete",
     repeat=Repeat.IDEMPOTENT,
     destructive=True,
     reference=Wire(method="DELETE", path="/v1/parcels/{id}"),
 )
-_PARCELS_COLLECT: Final = Operation(
+PARCELS_COLLECT: Final = Operation(
     name="parcels.collect",
     scope="parcels:write",
     repeat=Repeat.UNSAFE,
@@ -85,20 +85,20 @@ _PARCELS_COLLECT: Final = Operation(
     ),
     reference=Wire(method="POST", path="/v1/parcels/collect", body=names("ids")),
 )
-_PARCELS_ROUTE: Final = Operation(
+PARCELS_ROUTE: Final = Operation(
     name="parcels.route",
     scope="parcels:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/parcels/{id}/route"),
 )
-_PARCELS_SCANS_LIST: Final = Operation(
+PARCELS_SCANS_LIST: Final = Operation(
     name="parcels.scans.list",
     scope="parcels:read",
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page")),
     served_by_panel=False,
 )
-_PARCELS_SCANS_GET: Final = Operation(
+PARCELS_SCANS_GET: Final = Operation(
     name="parcels.scans.get",
     scope="parcels:read",
     repeat=Repeat.READ,
@@ -129,7 +129,7 @@ class ParcelsScans(Resource):
             BadRequestError: the panel rejected the input.
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
-        return self._pages(_PARCELS_SCANS_LIST, Scan, id=id, page=page)
+        return self._pages(PARCELS_SCANS_LIST, Scan, id=id, page=page)
 
     async def get(self, id: str, scan_id: str) -> Scan:
         """GET /v1/parcels/{id}/scans/{scan-id}: get a scan of a parcel.
@@ -146,7 +146,7 @@ class ParcelsScans(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
         """
-        return await self._one(_PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
+        return await self._one(PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
 
 
 class Parcels(Resource):
@@ -187,7 +187,7 @@ class Parcels(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
+        return self._pages(PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
 
     async def create(
         self,
@@ -234,7 +234,7 @@ class Parcels(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
-            _PARCELS_CREATE,
+            PARCELS_CREATE,
             Parcel,
             reference=reference,
             destination=destination,
@@ -267,7 +267,7 @@ class Parcels(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
+        return await self._one(PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/parcels/{id}: destroy a parcel.
@@ -283,7 +283,7 @@ class Parcels(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_PARCELS_DELETE, id=id)
+        await self._run(PARCELS_DELETE, id=id)
 
     async def collect(self, *, ids: Sequence[str] | Unset = UNSET, all_parcels: bool = False) -> Acknowledgement:
         """POST /v1/parcels/collect: DHL or another carrier collects parcels.
@@ -304,7 +304,7 @@ class Parcels(Resource):
             BadRequestError: the panel rejected the input.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(_PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
+        return await self._one(PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
 
     async def route(self, id: str) -> dict[str, Any]:
         """GET /v1/parcels/{id}/route: get the route of a parcel.
@@ -320,4 +320,4 @@ class Parcels(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
         """
-        return await self._object(_PARCELS_ROUTE, id=id)
+        return await self._object(PARCELS_ROUTE, id=id)

@@ -12,7 +12,7 @@ from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.utility import Finding, Health, RateLimitStatus
 
-_HEALTH: Final = Operation(
+HEALTH: Final = Operation(
     name="health",
     scope=None,
     repeat=Repeat.READ,
@@ -20,13 +20,13 @@ _HEALTH: Final = Operation(
     reference=Wire(method="GET", path="/v1/health"),
     panel=Wire(method="GET", path="/health"),
 )
-_RATE_LIMIT: Final = Operation(
+RATE_LIMIT: Final = Operation(
     name="rate_limit",
     scope=None,
     repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/rate-limit"),
 )
-_SEARCH: Final = Operation(
+SEARCH: Final = Operation(
     name="search",
     scope="*:*",
     repeat=Repeat.READ,
@@ -34,7 +34,7 @@ _SEARCH: Final = Operation(
     not_empty=frozenset(["text"]),
     reference=Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page")),
 )
-_REINDEX: Final = Operation(
+REINDEX: Final = Operation(
     name="reindex",
     scope="*:*",
     repeat=Repeat.IDEMPOTENT,
@@ -54,7 +54,7 @@ class Utility(Resource):
         Returns:
             The API is up.
         """
-        return await self._one(_HEALTH, Health)
+        return await self._one(HEALTH, Health)
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key.
@@ -64,7 +64,7 @@ class Utility(Resource):
         Returns:
             The rate limit.
         """
-        return await self._one(_RATE_LIMIT, RateLimitStatus)
+        return await self._one(RATE_LIMIT, RateLimitStatus)
 
     def search(
         self,
@@ -94,7 +94,7 @@ class Utility(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(_SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
+        return self._pages(SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
 
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
@@ -104,4 +104,4 @@ class Utility(Resource):
         Raises:
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(_REINDEX)
+        await self._run(REINDEX)
