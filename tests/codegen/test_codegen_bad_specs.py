@@ -500,7 +500,7 @@ EDITS = {
         "x-panel: {source: the golden test, absent: true}",
         "x-panel: {absent: true}",
         "x-panel: {absent: true}",
-        "`x-panel` has no `source`. Name the fact that confirms it.",
+        "`x-panel` has no `source`. Cite an entry of spec/evidence.md, as in `evidence: dns-records`.",
     ),
     "an x-panel that names an unknown argument": Edit(
         "rename: {reference: ref, note: remark}",
