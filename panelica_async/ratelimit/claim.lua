@@ -3,8 +3,8 @@
 -- KEYS: state (hash), minute, hour and interactive (lists of instants, newest first; a g before an instant says
 --       that it was only concluded from what the panel counts), members (hash: "member lane" -> until)
 -- ARGV: the request as JSON, constants as JSON, a name for the store in case it is new
--- Returns as texts: name of the store, members, opens_in, retry_in, requests of the minute and of the hour, and the
--- delays of the places. Instants are seconds by the clock of the server, kept from going back.
+-- Returns as texts: name of the store, members, opens_in, retry_in, requests of the minute, of the hour, and of
+-- the interactive lane in the minute, and the delays of the places. Instants are seconds by the clock of the server, kept from going back.
 
 local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEYS)
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
@@ -298,5 +298,6 @@ return {
     state.store, tostring(others + 1),
     string.format('%.6f', first - now), string.format('%.6f', retry_in),
     tostring(since(minute_key, now - terms.minute_period)), tostring(since(hour_key, now - terms.hour_period)),
+    tostring(since(interactive_key, now - 60)),
     unpack(delays),
 }

@@ -108,7 +108,7 @@ def arguments(request: Request) -> list[str]:
 
 def read_claim(reply: list[bytes] | list[str]) -> Claim:
     """Return what the script answered."""
-    store, members, opens_in, retry_in, minute_used, hour_used, *delays = reply
+    store, members, opens_in, retry_in, minute_used, hour_used, interactive_used, *delays = reply
     return Claim(
         delays=tuple(map(float, delays)),
         opens_in=float(opens_in),
@@ -118,6 +118,7 @@ def read_claim(reply: list[bytes] | list[str]) -> Claim:
         store=store if isinstance(store, str) else store.decode(),
         minute_used=int(minute_used),
         hour_used=int(hour_used),
+        interactive_used=int(interactive_used),
     )
 
 

@@ -262,6 +262,7 @@ class Schedule:
             store=state.store,
             minute_used=minute.since(now - terms.minute_period),
             hour_used=hour.since(now - terms.hour_period),
+            interactive_used=interactive.since(now - _MINUTE),
         )
 
     def _batch(self, request: Request) -> int:

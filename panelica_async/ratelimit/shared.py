@@ -13,7 +13,7 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.lanes import LANES, Lane
-from panelica_async.ratelimit.limit import Quota, QuotaLeft, RateLimit
+from panelica_async.ratelimit.limit import LARGEST_RESERVE, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import Demand, LocalPlaces, Places
 from panelica_async.ratelimit.rules import RECORD
 from panelica_async.ratelimit.state import Coordination
@@ -81,8 +81,9 @@ class _LanePlaces:
 class SharedPlaces(Places):
     """Claims places for those who wait.
 
-    While the store is away, it lets go what is its share of the limit by the number of members last seen, and
-    asks again from time to time. What went meanwhile is reported when the store is back.
+    While the store is away, it keeps to its own part of the limit: what its interactive lane used in the last minute,
+    and an equal part of what all interactive lanes leave. It asks again from time to time, and reports what it sent
+    meanwhile when the store is back.
 
     Args:
         limit: What all members together may send.
@@ -110,6 +111,8 @@ class SharedPlaces(Places):
         self._unrecorded: deque[float] = deque(maxlen=RECORD)
         self._usage = (-inf, 0, 0)
         self._used = (-inf, 0, 0)
+        self._interactive_used = 0
+        self._part = 1.0  # of the limit, for this member while the store is away
         self._round_trip = 0.0
 
     @property
@@ -303,6 +306,7 @@ class SharedPlaces(Places):
         self._away = True
         for own in self._lanes.values():
             own.places.clear()
+        self._part = self._own_part(now)
         self._local.reconfigure(self._local_limit())
         is_wrong = isinstance(error, ConfigurationError)
         _log.log(
@@ -326,6 +330,7 @@ class SharedPlaces(Places):
             self._start(self._report())
         self._store = claim.store
         self._used = (now, claim.minute_used, claim.hour_used)
+        self._interactive_used = claim.interactive_used
 
     def _return(self, now: float, *, sent_lately: bool) -> None:
         """Leave the share for the store, once the others that send have found it too."""
@@ -338,8 +343,21 @@ class SharedPlaces(Places):
         self._local.reconfigure(self._local_limit())
         _log.warning("the coordinator of the rate limit is back")
 
+    def _own_part(self, now: float) -> float:
+        """Return this member's part of the limit: what its interactive lane uses, and an equal part of the rest.
+
+        The parts of all members make up the whole. With equal parts, the callers of a busy member would wait while
+        other members leave theirs unused.
+        """
+        if self._limit.per_minute is None:
+            return 1 / self._members
+        own = self._local.quota.interactive.since(now - _MINUTE) / max(1, self._interactive_used)
+        interactive = self._interactive_used / (self._limit.per_minute * self._limit.share)
+        kept = min(interactive, LARGEST_RESERVE)  # members that were idle need something too
+        return kept * min(1.0, own) + (1 - kept) / self._members
+
     def _local_limit(self) -> RateLimit:
-        return attrs.evolve(self._limit, share=self._limit.share / self._members) if self._away else self._limit
+        return attrs.evolve(self._limit, share=self._limit.share * self._part) if self._away else self._limit
 
 
 def _terms(limit: RateLimit) -> dict[Lane, Terms]:

@@ -127,6 +127,8 @@ class Claim:
     """Requests in the minute that ends now, of all members."""
     hour_used: int = 0
     """Requests in the hour that ends now, of all members."""
+    interactive_used: int = 0
+    """Requests of the interactive lane in the minute that ends now, of all members."""
 
 
 def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:

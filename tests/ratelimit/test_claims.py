@@ -299,3 +299,88 @@ def test_web_users_of_three_workers_wait_briefly_during_a_launch(tmp_path):
     waits, used = run(main())
     assert waits[int(0.99 * len(waits))] < 2
     assert used >= 0.93
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_busy_worker_keeps_its_pace_while_the_store_is_away(tmp_path, seed):
+    """The kernel gives it three times as many web requests as each of the two others; a launch uses the rest."""
+
+    async def main() -> tuple[list[float], list[float]]:
+        chance = random.Random(seed)
+        stores = [LedgerCoordinator(tmp_path / "quota" / "quota.sqlite3") for _ in range(4)]
+        *workers, launcher = [RateLimiter(BUSINESS, coordinator=store) for store in stores]
+        waits: list[float] = []
+        sent: list[float] = []
+
+        async def user() -> None:
+            while True:
+                await asyncio.sleep(chance.uniform(0, 4))
+                (limiter,) = chance.choices(workers, (1, 1, 3))
+                asked = now()
+                await limiter.acquire()
+                waits.append(now() - asked)
+                sent.append(now())
+
+        async def launch() -> None:
+            while True:
+                await launcher.acquire(lane="bulk")
+                sent.append(now())
+
+        tasks = [asyncio.create_task(user()) for _ in range(20)]
+        tasks += [asyncio.create_task(launch()) for _ in range(16)]
+        await asyncio.sleep(75)
+        waits.clear()
+        for store in stores:
+            store.failure = OSError("away")
+        await asyncio.sleep(30)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for store in stores:
+            store.ledger.close()
+        return waits, sent
+
+    waits, sent = run(main())
+    assert max(waits) < 1
+    assert max(sum(start < instant <= start + 60 for instant in sent) for start in sent) <= 1000
+
+
+def test_parts_of_members_make_up_the_limit_while_the_store_is_away(tmp_path):
+    async def main() -> list[float]:
+        stores = [LedgerCoordinator(tmp_path / "quota" / "quota.sqlite3") for _ in range(3)]
+        members = [RateLimiter(BUSINESS, coordinator=store) for store in stores]
+        for _ in range(90):
+            await asyncio.gather(*(limiter.acquire() for limiter in members), members[0].acquire())
+        for store in stores:
+            store.failure = OSError("away")
+        await asyncio.gather(*(limiter.acquire() for limiter in members for _ in range(5)))
+        for store in stores:
+            store.ledger.close()
+        return [limiter._places._local.limit.share for limiter in members]  # type: ignore[attr-defined]
+
+    first, *others = run(main())
+    assert sum((first, *others)) == pytest.approx(1.0, abs=0.02)
+    assert first > max(others) + 0.05
+
+
+def test_idle_member_has_a_part_while_the_store_is_away(tmp_path):
+    """The interactive lane of another has used the whole minute."""
+
+    async def main() -> float:
+        stores = [LedgerCoordinator(tmp_path / "quota" / "quota.sqlite3") for _ in range(2)]
+        busy, idle = (RateLimiter(STARTER, coordinator=store) for store in stores)
+        await idle.acquire()
+        await asyncio.sleep(61)
+        for _ in range(120):
+            await busy.acquire()
+        await idle.acquire()
+        for store in stores:
+            store.failure = OSError("away")
+        started = now()
+        for _ in range(3):
+            await idle.acquire()
+        for store in stores:
+            store.ledger.close()
+        return now() - started
+
+    assert run(main()) < 30

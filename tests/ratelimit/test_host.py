@@ -112,9 +112,9 @@ def test_closed_limiters_leave_neither_files_nor_threads(tmp_path, monkeypatch, 
 JOBS = """
 import asyncio, logging, os, sys
 from panelica_async import RateLimitWaitError
-from panelica_async.ratelimit import RateLimit, RateLimiter, ledger, shared
+from panelica_async.ratelimit import RateLimit, RateLimiter, shared, sqlite
 
-shared._PATIENCE = shared.LATENESS = ledger._BUSY_TIMEOUT = 60.0  # the machine may be busy
+shared._PATIENCE = shared.LATENESS = sqlite._BUSY_TIMEOUT = 60.0  # the machine may be busy
 logging.basicConfig(level=logging.WARNING)
 kept = []
 
