@@ -108,6 +108,13 @@ def test_tree_of_errors_is_that_of_the_module() -> None:
     assert tree[1] in README
 
 
+def test_every_error_has_a_row_that_says_what_to_do() -> None:
+    page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert set(errors.__all__) - {"PanelicaError", "ResponseError"} == set(rows)
+    assert len(rows) == len(set(rows))
+
+
 def test_every_error_is_in_the_tree_and_importable() -> None:
     tree = README[README.index("## Errors") :]
     for name in errors.__all__:
