@@ -142,9 +142,41 @@ async def test_doctor_prints_what_the_page_shows(shell: Shell) -> None:
         assert (await shell.run(command)).replace(port, "3002") == output
 
 
+APPLY = "$ panelica provision apply examples/launch.csv"
+
+
 def test_the_same_sample_is_on_both_pages() -> None:
-    samples = {block for _, _, block in BLOCKS if block.startswith("$ panelica provision apply examples/launch.csv")}
-    assert len(samples) == 1
+    samples = [block for _, _, block in BLOCKS if block.startswith(APPLY)]
+    assert len(samples) == 2
+    assert samples[0] == samples[1]
+
+
+async def test_sample_of_apply_has_the_lines_of_the_plan(shell: Shell) -> None:
+    block = next(block for _, _, block in BLOCKS if block.startswith(APPLY))
+    manifest = shlex.quote(str(PROJECT / "examples" / "launch.csv"))
+    plan = (await shell.run(f"panelica provision plan {manifest} --sandbox")).splitlines()
+    _, _, *lines = block.partition("\nsites ")[0].splitlines()
+    assert len(lines) == 3
+    assert [line for line in lines if line not in plan] == []
+
+
+def shape(line: str) -> str:
+    """Return a line without its numbers, so that a report of few sites compares with one of many."""
+    line = line.replace("certificate was", "certificates were")
+    return re.sub(r"\d[\d,]*", "0", re.sub(r"\bsite\b", "sites", line))
+
+
+async def test_sample_of_apply_has_the_lines_of_a_report(shell: Shell) -> None:
+    block = next(block for _, _, block in BLOCKS if block.startswith(APPLY))
+    command, *lines = block.splitlines()
+    (shell.folder / "examples").mkdir()
+    (shell.folder / "examples" / "launch.csv").write_text(
+        "Customer No,Customer Since,domain,username,email,ssl\n7,2019,one.example,one,one@example.com,yes\n"
+    )
+    printed = {shape(line) for line in (await shell.run(command.removeprefix("$ "))).splitlines()}
+    # Progress is printed every few seconds, and this run is over before.
+    expected = [line for line in map(shape, lines) if not line.startswith(("sites ", "…"))]
+    assert [line for line in expected if line not in printed] == []
 
 
 def test_every_reason_to_leave_out_a_block_is_needed() -> None:
