@@ -10,21 +10,21 @@ has and that have no behaviour of their own are checked alike, and keep what is 
 
 Where nothing is known about real panels, the sandbox guesses. Each guess stands in the docstring of its module:
 
-- `authentication`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
+- `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
 - `limits`: which requests count, how, and which replies tell about it
-- `pages`: what comes without `page` and `limit`
-- `checks`: forms of names, length of passwords
-- `ownership`: what a full plan and a suspension forbid
-- `seed`, `traffic`: what a new panel holds, made-up traffic
+- `handlers.base`: what comes without `page` and `limit`
+- `rules`: forms of names, length of passwords; what a full plan and a suspension forbid
+- `seed`, `store`: what a new panel holds, made-up traffic
 - `events`, `deliveries`: what is sent to webhooks, and how it is signed and repeated
-- `behaviour.*`: defaults of fields that are left out, durations, what is a duplicate
+- `handlers.*`: defaults of fields that are left out, durations, what is a duplicate
 
 Needs the extra `sandbox`.
 """
 
 try:
     from panelica_async.sandbox.auth import Credentials
+    from panelica_async.sandbox.faults import Fault, Faults
     from panelica_async.sandbox.limits import ServerLimits, Verdict
     from panelica_async.sandbox.server import RecordedRequest, Sandbox
 except ModuleNotFoundError as _error:
@@ -34,4 +34,4 @@ except ModuleNotFoundError as _error:
         f'panelica_async.sandbox needs {_error.name}: pip install "panelica_async[sandbox]"', name=_error.name
     ) from _error
 
-__all__ = ["Credentials", "RecordedRequest", "Sandbox", "ServerLimits", "Verdict"]
+__all__ = ["Credentials", "Fault", "Faults", "RecordedRequest", "Sandbox", "ServerLimits", "Verdict"]

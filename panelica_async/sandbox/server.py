@@ -21,6 +21,7 @@ from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
 from panelica_async.sandbox.auth import Credentials, create_key, is_key, root_key
 from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
+from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.messages import ApiError, Request, bad_request
 from panelica_async.sandbox.panel import PREFIX, Panel
@@ -70,7 +71,8 @@ class Sandbox:
         window: How the rate limit counts: `fixed`, `sliding` or `bucket`; see `panelica_async.sandbox.limits`.
         document: Another merged OpenAPI document than the one of this package.
 
-    Its attributes other than `requests` are those of the running panel: they raise `RuntimeError` when it does not run.
+    Its attributes are those of the running panel and raise `RuntimeError` when it does not run, but for `requests` and
+    `faults`.
 
     Raises:
         ValueError: There is no such tier, `api_key` does not look like a key, or `latency` is negative.
@@ -114,7 +116,9 @@ class Sandbox:
         self._document = shipped_document() if document is None else Document(document)
         self._running: _Running | None = None
         self.requests: deque[RecordedRequest] = deque(maxlen=_RECORDED_REQUESTS)
-        """The last 10,000 requests, oldest first."""
+        """The last 10,000 requests that the panel answered, oldest first."""
+        self.faults = Faults()
+        """Makes requests fail on purpose; see `panelica_async.sandbox.faults`."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -164,6 +168,7 @@ class Sandbox:
         if self._running is None:
             return
         running, self._running = self._running, None
+        self.faults.stop()
         await running.runner.cleanup()
         await running.deliveries.stop()
         running.store.close()
@@ -250,6 +255,9 @@ class Sandbox:
         return self._running
 
     async def _serve(self, request: web.Request) -> web.Response:
+        return await self.faults.serve(request, self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
         raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
         head = Request(
             method=request.method,

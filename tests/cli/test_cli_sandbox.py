@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async import MissingScopeError, PanelicaClient
+from panelica_async import MissingScopeError, PanelicaClient, ServerError
 from tests.cli.commands import Command, Process, read_document
 from tests.support.certificates import Certificate
 
@@ -29,17 +29,29 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
     [
         (["--scopes", "domains:fly"], "cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*"),
         (["--certificate", "cert.pem"], "--certificate and --private-key need each other"),
+        (["--fault", "flood"], "--fault must be FAULT or FAULT:N with N of at least 1, not 'flood'"),
+        (["--fault", "lost_reply:0"], "with N of at least 1, not 'lost_reply:0'"),
+        (["--fault", "lost_reply:²"], "with N of at least 1, not 'lost_reply:²'"),
         (["--private-key", "cert.pem"], "--certificate and --private-key need each other"),
         (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are no certificate and its private key"),
     ],
 )
-def test_options_that_cannot_be_right(
+def test_options_when_invalid_are_refused(
     panelica: Command, tmp_path: Path, certificate: Certificate, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "cert.pem").write_bytes(certificate.path.read_bytes())
     outcome = panelica("sandbox", "--port", "0", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
+
+
+async def test_fault_hits_each_nth_write(start: Callable[..., Process]) -> None:
+    access = read_document(start("sandbox", "--fault", "server_error:2", "--port", "0", "--json"))
+    async with PanelicaClient(**access, tier="enterprise", max_retries=0) as panel:
+        await panel.plans.create(name="Gold", max_domains=5)
+        with pytest.raises(ServerError):
+            await panel.plans.create(name="Silver", max_domains=5)
+        assert [plan.name async for plan in panel.plans.list() if plan.name in {"Gold", "Silver"}] == ["Gold"]
 
 
 def test_latency_is_not_negative(panelica: Command) -> None:

@@ -28,7 +28,9 @@ from tests.support.virtual_time import run
 PAGE = Path(__file__).parents[2] / "docs" / "write-safety.md"
 MARKS = ("<!-- faults -->\n", "<!-- /faults -->\n")
 REFUSED = "refused"
-"""No fault of a request: nobody listens."""
+"""No fault of a request: nothing listens."""
+UNREAD = "unread"
+"""No fault of a request either: its connection is reset before it is read."""
 
 
 @attrs.frozen
@@ -111,7 +113,7 @@ KINDS = [
 ]
 TROUBLES = [
     Trouble("connection refused", REFUSED),
-    Trouble("reset before the panel read it", Fault.UNREAD_REQUEST),
+    Trouble("reset before the panel read it", UNREAD),
     Trouble("reset after the panel read it, not acted", Fault.LOST_REQUEST),
     Trouble("reset, acted", Fault.LOST_REPLY),
     Trouble("no reply in time, not acted", Fault.HANGS_BEFORE),
@@ -163,10 +165,9 @@ async def _outcome(box: Sandbox, site: Domain, trouble: Trouble, always: bool, k
         return None if next(times, None) is None else trouble.fault
 
     ended: list[Done] = []
-    async with FaultyProxy(box, (lambda _: None) if is_refused else decide, listens=not is_refused) as proxy:
-        if trouble.fault is Fault.UNREAD_REQUEST:
+    async with FaultyProxy(box, decide if isinstance(trouble.fault, Fault) else None, listens=not is_refused) as proxy:
+        if trouble.fault == UNREAD:
             proxy.unread = float("inf") if always else 1
-            times = iter([])
 
         def watch(event: Event) -> object:
             if isinstance(event, Done) and event.operation == kind.operation:

@@ -12,8 +12,6 @@ __all__ = ["Decide", "Fault", "FaultyPanel", "at", "every", "first"]
 
 Decide = Callable[[int, web.Request], Fault | None]
 
-_LATE = {Fault.LATE, Fault.SERVER_ERROR_LATE, Fault.HANGS_LATE}
-
 
 def at(number: int, fault: Fault) -> Decide:
     """Fail the write of a number, from 1, and no other."""
@@ -59,7 +57,6 @@ class FaultyPanel(FaultyProxy):
         self.reads: dict[str, Fault] = {}
         self.lasting = False
         self._decide_write = decide
-        self._late: web.Request | None = None
 
     async def serve(self, request: web.Request) -> web.Response:
         fault = None
@@ -67,9 +64,6 @@ class FaultyPanel(FaultyProxy):
             self.writes += 1
             await self.catch_up()
             fault = self._decide_write(self.writes, request)
-            if fault in _LATE:
-                await request.read()
-                self._late = request
         elif any(request.path.endswith(path) for path in self.forbidden):
             return web.json_response({"error": "Not yours", "code": "FORBIDDEN"}, status=403)
         else:
@@ -83,9 +77,7 @@ class FaultyPanel(FaultyProxy):
 
     async def catch_up(self) -> None:
         """Do what the panel was late with."""
-        if self._late is not None:
-            late, self._late = self._late, None
-            await self.forward(late)
+        await self.faults.catch_up()
 
     async def forward(self, request: web.Request) -> web.Response:
         body = await request.read()

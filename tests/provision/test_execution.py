@@ -15,10 +15,10 @@ from panelica_async.provision import Journal, Manifest, Plan, Record, State, Ste
 from panelica_async.provision.objects import Step
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
-from tests import virtual_time
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.killing import MANIFEST, PATHS, STEP_OF, TABLES, WITH_PASSWORD, killed_at, make
 from tests.provision.launching import client, collect
+from tests.support import virtual_time
 
 
 @pytest.fixture

@@ -60,7 +60,6 @@ def is_write(request: web.Request) -> bool:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.UNREAD_REQUEST,
         Fault.LOST_REQUEST,
         Fault.LOST_REPLY,
         Fault.GATEWAY_BEFORE,

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "sandbox.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 LOCALHOST = "DNS:localhost,IP:127.0.0.1"
 
 

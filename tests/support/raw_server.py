@@ -11,9 +11,7 @@ Each request takes the next step of the script; when none is left, the server an
 import asyncio
 import contextlib
 import json as json_module
-import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -22,6 +20,8 @@ from typing import Any, Self
 
 import attrs
 from multidict import CIMultiDict
+
+from panelica_async.sandbox.faults import reset
 
 
 @attrs.frozen
@@ -179,11 +179,3 @@ async def _read_request(start: bytes, reader: asyncio.StreamReader) -> RawReques
     assert "Transfer-Encoding" not in headers
     body = await reader.readexactly(int(headers.get("Content-Length", 0)))
     return RawRequest(head + body, method, target, headers, body)
-
-
-def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Close so that the peer sees a reset instead of an end."""
-    assert isinstance(transport, asyncio.Transport)
-    sock: socket.socket = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

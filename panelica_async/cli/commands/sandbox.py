@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,10 @@ from panelica_async.cli.completion import complete_tier
 from panelica_async.cli.embedded import serve_sandbox
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import on_stop_signal
+from panelica_async.core.redaction import excerpt
+
+if TYPE_CHECKING:
+    from panelica_async.sandbox import Fault
 
 
 @command
@@ -41,6 +45,13 @@ async def sandbox(
     clock_skew: Annotated[
         float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine's; may be negative.")
     ] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT[:N]",
+            help="Let each Nth write fail, such as lost_reply:10; all of them without N. Can be repeated.",
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Certificate to serve https with, in PEM form."),
@@ -54,6 +65,7 @@ async def sandbox(
 
     It answers every operation of the API with real state and really checks signatures, scopes and rate limits.
     """
+    faults = [_parse_fault(text) for text in fault or ()]
     stopped = asyncio.Event()
     box = serve_sandbox(
         db,
@@ -67,6 +79,8 @@ async def sandbox(
     )
     with on_stop_signal(stopped.set):
         async with box as running:
+            for kind, every in faults:
+                running.faults.add(kind, method=("POST", "PUT", "PATCH", "DELETE"), every=every, times=None)
             access = {"base_url": running.base_url, "api_key": running.api_key, "api_secret": running.api_secret}
             if output.json:
                 output.document(access)
@@ -75,6 +89,21 @@ async def sandbox(
             await stopped.wait()
     output.say("Stopped.")
     return ExitCode.OK
+
+
+def _parse_fault(text: str) -> "tuple[Fault, int]":
+    """Read a fault and the number of writes of which one fails."""
+    from panelica_async.sandbox import Fault  # noqa: PLC0415 - needs the extra
+
+    name, _, every = text.partition(":")
+    number = int(every) if every.isascii() and every.isdecimal() else int(not every)
+    if name.upper() not in Fault.__members__ or number < 1:
+        names = ", ".join(fault.lower() for fault in Fault.__members__)
+        raise ConfigurationError(
+            f"--fault must be FAULT or FAULT:N with N of at least 1, not {excerpt(text)!r}",
+            hint=f"Take one of {names}.",
+        )
+    return Fault[name.upper()], number
 
 
 def _serving(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:

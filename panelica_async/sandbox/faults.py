@@ -1,0 +1,293 @@
+"""Faults on purpose: lost replies, gateways that fail, a panel that is slow, so that you see what your program does.
+
+    async with Sandbox() as box:
+        box.faults.add(Fault.LOST_REPLY, method="POST", path="/v1/domains")
+        ...  # the next create of a domain is carried out, and its reply never arrives
+
+A fault says what the client sees, and whether the panel carries out the request. To add one, add a member to `Fault`.
+"""
+
+import asyncio
+import enum
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from fnmatch import fnmatchcase
+
+import attrs
+from aiohttp import hdrs, web
+
+from panelica_async.core.signing import signed_path
+from panelica_async.sandbox.panel import PREFIX
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+_MakeReply = Callable[[web.Response], web.Response]
+
+
+class _Effect(enum.Enum):
+    """When the panel carries out the request."""
+
+    NEVER = enum.auto()
+    AT_ONCE = enum.auto()
+    LATER = enum.auto()
+    """Just before the next write, as a worker does that was cut off from its client."""
+
+
+class _Delivery(enum.Enum):
+    """How the reply gets to the client."""
+
+    WHOLE = enum.auto()
+    RESET = enum.auto()
+    """Not at all: the connection is reset."""
+    NEVER = enum.auto()
+    """Not at all: the connection stays open, and is reset when the sandbox stops."""
+    CUT = enum.auto()
+    """The connection ends five bytes before the reply does."""
+    NOT_UTF_8 = enum.auto()
+    """With a header that is not UTF-8."""
+
+
+def _panel_reply(reply: web.Response) -> web.Response:
+    return reply
+
+
+def _page(status: int, title: str) -> _MakeReply:
+    """Make the web page of a server before the panel."""
+    return lambda _: web.Response(status=status, text=f"<html><title>{title}</title></html>", content_type="text/html")
+
+
+def _error(status: int, error: str, code: str = "", **headers: str) -> _MakeReply:
+    """Make an error reply in the panel's own form."""
+    return lambda _: web.json_response({"error": error, "code": code}, status=status, headers=headers)
+
+
+def _success(text: str, *, status: int = 200, content_type: str = "application/json") -> _MakeReply:
+    return lambda _: web.Response(status=status, text=text, content_type=content_type)
+
+
+@attrs.frozen
+class _Kind:
+    description: str
+    effect: _Effect = _Effect.NEVER
+    reply: _MakeReply = attrs.field(default=_panel_reply, eq=False)
+    delivery: _Delivery = _Delivery.WHOLE
+
+
+class Fault(enum.Enum):
+    """What goes wrong with one request."""
+
+    LOST_REQUEST = _Kind("the connection breaks, and the panel has done nothing", delivery=_Delivery.RESET)
+    LOST_REPLY = _Kind("the connection breaks, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.RESET)
+    LATE = _Kind("the connection breaks, and the panel does it later", _Effect.LATER, delivery=_Delivery.RESET)
+    HANGS_BEFORE = _Kind("no reply ever comes, and the panel has done nothing", delivery=_Delivery.NEVER)
+    HANGS_AFTER = _Kind("no reply ever comes, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.NEVER)
+    HANGS_LATE = _Kind("no reply ever comes, and the panel does it later", _Effect.LATER, delivery=_Delivery.NEVER)
+
+    GATEWAY_BEFORE = _Kind("502 of the web server, and the panel has done nothing", reply=_page(502, "Bad Gateway"))
+    GATEWAY_AFTER = _Kind(
+        "502 of the web server, and the panel has done it", _Effect.AT_ONCE, _page(502, "Bad Gateway")
+    )
+    GATEWAY_TIMEOUT_AFTER = _Kind(
+        "504 of the web server, and the panel has done it", _Effect.AT_ONCE, _page(504, "Gateway Time-out")
+    )
+    MISSING_PAGE = _Kind("404 with a web page, and the panel has done nothing", reply=_page(404, "Not Found"))
+    MISSING_PAGE_AFTER = _Kind(
+        "404 with a web page, and the panel has done it", _Effect.AT_ONCE, _page(404, "Not Found")
+    )
+    FORBIDDEN_PAGE_AFTER = _Kind(
+        "403 with a web page, and the panel has done it", _Effect.AT_ONCE, _page(403, "Forbidden")
+    )
+
+    SERVER_ERROR = _Kind("500, and the panel has done nothing", reply=_error(500, "Internal error", "INTERNAL_ERROR"))
+    SERVER_ERROR_AFTER = _Kind(
+        "500, and the panel has done it", _Effect.AT_ONCE, _error(500, "Internal error", "INTERNAL_ERROR")
+    )
+    SERVER_ERROR_LATE = _Kind(
+        "500, and the panel does it later", _Effect.LATER, _error(500, "Internal error", "INTERNAL_ERROR")
+    )
+    UNAVAILABLE = _Kind("503, and the panel has done nothing", reply=_error(503, "Service unavailable"))
+    COME_BACK = _Kind(
+        "503 with Retry-After: 1, and the panel has done nothing",
+        reply=_error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
+    )
+    OVER_LIMIT = _Kind(
+        "429 with Retry-After: 1, and the panel has done nothing",
+        reply=_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
+    )
+    OVER_LIMIT_AFTER = _Kind(
+        "429 with Retry-After: 0, and the panel has done it",
+        _Effect.AT_ONCE,
+        _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
+    )
+    TIMED_OUT_AFTER = _Kind("408, and the panel has done it", _Effect.AT_ONCE, _error(408, "Request timed out"))
+    REFUSED = _Kind("403 of the panel, which has done nothing", reply=_error(403, "Not allowed", "FORBIDDEN"))
+    CONFLICT = _Kind("409 of the panel, which has done nothing", reply=_error(409, "Exists already", "CONFLICT"))
+    REVOKED = _Kind("401 of the panel, which has done nothing", reply=_error(401, "Key revoked", "INVALID_API_KEY"))
+
+    THIN_REPLY = _Kind(
+        "200 that says success and nothing more, and the panel has done it",
+        _Effect.AT_ONCE,
+        _success('{"status": "success"}'),
+    )
+    EMPTY_PROMISE = _Kind(
+        "200 that says success, and the panel has done nothing", reply=_success('{"status": "success"}')
+    )
+    NO_JSON = _Kind(
+        "200 with text that is not JSON, and the panel has done it",
+        _Effect.AT_ONCE,
+        _success("OK", content_type="text/plain"),
+    )
+    GARBLED_REPLY = _Kind(
+        "201 with JSON that ends too early, and the panel has done it",
+        _Effect.AT_ONCE,
+        _success('{"id": "', status=201),
+    )
+    CUT_REPLY = _Kind(
+        "the connection breaks within the reply, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.CUT
+    )
+    BAD_HEADER = _Kind(
+        "the right reply, with a header that is not UTF-8", _Effect.AT_ONCE, delivery=_Delivery.NOT_UTF_8
+    )
+
+    @property
+    def description(self) -> str:
+        """What the client sees, and what the panel does."""
+        return self.value.description
+
+
+Choose = Callable[[web.Request], Fault | None]
+"""Return the fault of a request; None lets it pass."""
+
+
+@attrs.define
+class _Rule:
+    fault: Fault
+    methods: frozenset[str]
+    path: str
+    every: int
+    left: float
+    seen: int = 0
+
+    def __call__(self, request: web.Request) -> Fault | None:
+        if self.left <= 0 or (self.methods and request.method not in self.methods):
+            return None
+        if not fnmatchcase(signed_path(request.raw_path.partition("?")[0], PREFIX), self.path):
+            return None
+        self.seen += 1
+        if self.seen % self.every:
+            return None
+        self.left -= 1
+        return self.fault
+
+
+class Faults:
+    """The faults of a panel: which requests fail, and how.
+
+    Args:
+        choose: Returns the fault of each request that no added fault takes; None lets all of them pass.
+
+    Attributes:
+        happened: Set when a fault has happened. Clear it to wait for the next one.
+    """
+
+    def __init__(self, choose: Choose | None = None) -> None:
+        self.happened = asyncio.Event()
+        self._choose = choose
+        self._rules: list[_Rule] = []
+        self._late: Callable[[], Awaitable[object]] | None = None
+        self._stopped = asyncio.Event()
+
+    def add(
+        self, fault: Fault, *, method: str | Iterable[str] = (), path: str = "*", every: int = 1, times: int | None = 1
+    ) -> None:
+        """Let requests fail. Of the faults that fit a request, the one added first takes it.
+
+        Args:
+            fault: What goes wrong.
+            method: HTTP method of the requests, such as `POST`, or several; any when left out.
+            path: Path of the requests without the prefix, such as `/v1/domains`; `*` stands for any text.
+            every: Fail each request of this number: 3 fails the third, the sixth and so on. At least 1.
+            times: How many requests fail, at least 1; None for all of them.
+
+        Raises:
+            ValueError: `every` or `times` is less than 1.
+        """
+        for name, number in (("every", every), ("times", times)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, not {number}")
+        left = float("inf") if times is None else times
+        methods = (method,) if isinstance(method, str) else method
+        self._rules.append(_Rule(fault, frozenset(name.upper() for name in methods), path, every, left))
+
+    def clear(self) -> None:
+        """Let all requests pass from now on."""
+        self._rules.clear()
+        self._choose = None
+
+    def choose(self, request: web.Request) -> Fault | None:
+        """Return the fault of a request; None when it passes."""
+        for rule in self._rules:
+            if (fault := rule(request)) is not None:
+                return fault
+        return None if self._choose is None else self._choose(request)
+
+    async def serve(self, request: web.Request, panel: Handler) -> web.Response:
+        """Answer a request: as the panel does, or with the fault that is chosen for it."""
+        if request.method != hdrs.METH_GET:
+            await self.catch_up()
+        fault = self.choose(request)
+        return await (panel(request) if fault is None else self.fail(request, fault, panel))
+
+    async def fail(self, request: web.Request, fault: Fault, panel: Handler) -> web.Response:
+        """Answer a request with a fault.
+
+        Args:
+            request: The request.
+            fault: What goes wrong.
+            panel: Carries out the request.
+        """
+        kind = fault.value
+        await request.read()
+        reply = web.Response(status=503)
+        if kind.effect is _Effect.AT_ONCE:
+            reply = await panel(request)
+        elif kind.effect is _Effect.LATER:
+            self._late = lambda: panel(request)
+        self.happened.set()
+        reply = kind.reply(reply)
+        if kind.delivery is _Delivery.NEVER:
+            await self._stopped.wait()
+        if kind.delivery in {_Delivery.NEVER, _Delivery.RESET}:
+            reset(request.transport)
+        elif kind.delivery is not _Delivery.WHOLE and request.transport is not None:
+            request.transport.write(_on_the_wire(reply, kind.delivery))
+            request.transport.close()
+        return reply
+
+    async def catch_up(self) -> None:
+        """Carry out the request the panel is late with, if there is one."""
+        if self._late is not None:
+            late, self._late = self._late, None
+            await late()
+
+    def stop(self) -> None:
+        """Reset the connections of requests that never get a reply."""
+        self._stopped.set()
+        self._stopped = asyncio.Event()
+
+
+def reset(transport: asyncio.BaseTransport | None) -> None:
+    """Close a connection so that its other end sees a reset instead of an end."""
+    if isinstance(transport, asyncio.Transport):
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+
+def _on_the_wire(reply: web.Response, delivery: _Delivery) -> bytes:
+    """Write out a reply that aiohttp would not send as it is to be."""
+    body = reply.body if isinstance(reply.body, bytes) else b""
+    head = f"HTTP/1.1 {reply.status} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
+    if delivery is _Delivery.CUT:
+        return head + b"Connection: close\r\n\r\n" + body[:-5]
+    return head + b"X-Request-Id: \xff\xfe\r\nConnection: close\r\n\r\n" + body

@@ -1,0 +1,126 @@
+"""Faults on purpose: what the client sees, and what the panel has done."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from panelica_async import ConnectError, OutcomeUnknownError, PanelicaClient, PanelicaError, TransportError
+from panelica_async.sandbox import Fault, Sandbox
+
+DONE = [fault for fault in Fault if "has done it" in fault.description or fault is Fault.BAD_HEADER]
+NOT_DONE = [
+    fault for fault in Fault if "has done nothing" in fault.description or "before the panel" in fault.description
+]
+LATER = [fault for fault in Fault if "does it later" in fault.description]
+
+
+def client(box: Sandbox) -> PanelicaClient:
+    key = {"api_key": box.api_key, "api_secret": box.api_secret}
+    # A write that is not looked up and not repeated shows the fault alone.
+    panel = PanelicaClient(box.base_url, **key, tier="enterprise", timeout=2.0, max_retries=0)
+    return panel.with_options(look_up_lost=False)
+
+
+async def create(panel: PanelicaClient) -> None:
+    await panel.accounts.create(username="alder", email="alder@example.com", password="correct horse 9")
+
+
+async def names(panel: PanelicaClient) -> list[str]:
+    return [account.username async for account in panel.accounts.list() if account.username == "alder"]
+
+
+def test_every_fault_says_what_the_panel_does() -> None:
+    assert sorted([*DONE, *NOT_DONE, *LATER], key=str) == sorted(Fault, key=str)
+
+
+@pytest.mark.parametrize("fault", Fault)
+async def test_fault_when_added_hits_one_request(fault: Fault) -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(fault, method="POST", path="/v1/accounts")
+        call = asyncio.ensure_future(create(panel.with_options(timeout=0.5 if "HANGS" in fault.name else 5.0)))
+        await box.faults.happened.wait()
+        await asyncio.wait([call])
+        assert call.exception() is None or isinstance(call.exception(), PanelicaError)
+        assert await names(panel) == (["alder"] if fault in DONE else [])
+        await box.faults.catch_up()
+        assert await names(panel) == (["alder"] if fault in DONE + LATER else [])
+
+
+async def test_late_request_is_carried_out_before_the_next_write() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(Fault.LATE, method="POST")
+        with pytest.raises(OutcomeUnknownError):
+            await create(panel)
+        assert await names(panel) == []
+        await panel.plans.create(name="Gold", max_domains=5)
+        assert await names(panel) == ["alder"]
+
+
+@pytest.mark.parametrize(
+    ("options", "failed"),
+    [
+        ({}, [1]),
+        ({"times": None}, [1, 2, 3, 4, 5, 6]),
+        ({"times": 2}, [1, 2]),
+        ({"every": 3}, [3]),
+        ({"every": 2, "times": None}, [2, 4, 6]),
+        ({"method": "post", "times": None}, []),
+        ({"method": ("GET", "HEAD"), "times": 1}, [1]),
+        ({"path": "/v1/domains*", "times": None}, []),
+        ({"path": "/v1/acc*", "times": 1}, [1]),
+    ],
+)
+async def test_added_fault_hits_the_requests_it_names(options: dict[str, object], failed: list[int]) -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(Fault.LOST_REQUEST, **options)  # type: ignore[arg-type]
+        seen = []
+        for number in range(1, 7):
+            try:
+                await panel.accounts.list(limit=1)
+            except TransportError:
+                seen.append(number)
+        assert seen == failed
+
+
+async def test_first_fault_that_fits_takes_the_request() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(Fault.UNAVAILABLE, path="/v1/accounts")
+        box.faults.add(Fault.LOST_REQUEST)
+        with pytest.raises(PanelicaError, match="503"):
+            await panel.accounts.list(limit=1)
+        with pytest.raises(TransportError):
+            await panel.accounts.list(limit=1)
+        await panel.accounts.list(limit=1)
+
+
+async def test_cleared_faults_hit_nothing() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(Fault.LOST_REQUEST, times=None)
+        box.faults.clear()
+        await panel.accounts.list(limit=1)
+
+
+async def test_stopped_sandbox_resets_a_request_that_hangs() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        box.faults.add(Fault.HANGS_BEFORE)
+        call = asyncio.ensure_future(panel.with_options(timeout=60.0).accounts.list(limit=1))
+        await box.faults.happened.wait()
+        await box.stop()
+        with pytest.raises(TransportError) as caught:
+            await call
+        assert not isinstance(caught.value, ConnectError)
+
+
+@pytest.mark.parametrize("name", ["every", "times"])
+async def test_count_below_one_is_refused(name: str) -> None:
+    box = Sandbox()
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+        box.faults.add(Fault.LOST_REPLY, **{name: 0})  # type: ignore[arg-type]
+
+
+def test_page_lists_every_fault() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+    table = page.partition("<!-- fault-kinds -->\n")[2].partition("<!-- /fault-kinds -->")[0]
+    rows = [f"| `{fault.name}` | {fault.description} |" for fault in Fault]
+    assert table.splitlines() == ["| `Fault` | what happens |", "| --- | --- |", *rows]
