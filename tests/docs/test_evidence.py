@@ -88,8 +88,3 @@ def test_entry_says_how_strong_it_is_and_why() -> None:
 def test_entry_without_mark_or_source_is_noticed() -> None:
     body = entries('### <a id="tides"></a>tides\n\nThe panel follows the moon.\n\n**observed** ·\n\n## Next\n')["tides"]
     assert MARK.findall(body) == []
-
-
-def test_links_within_the_page_lead_somewhere() -> None:
-    sections = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.*)$", EVIDENCE, re.MULTILINE)}
-    assert [name for name in re.findall(r"\]\(#([^)]*)\)", EVIDENCE) if name not in ANCHORS | sections] == []
