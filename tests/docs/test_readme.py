@@ -24,6 +24,7 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
+PYTEST_BLOCKS = [block for page in PAGES for block in python_blocks(page) if "import pytest" in block]
 FIRST_EXAMPLE = python_blocks(PROJECT / "README.md")[0]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
@@ -62,8 +63,8 @@ def test_every_fragment_is_python(page: Path) -> None:
         compile(fragment, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-async def test_pytest_block_has_a_test_that_passes(tmp_path: Path) -> None:
-    [code] = [block for block in python_blocks(PROJECT / "docs" / "sandbox.md") if "import pytest" in block]
+@pytest.mark.parametrize("code", PYTEST_BLOCKS)
+async def test_pytest_block_has_a_test_that_passes(code: str, tmp_path: Path) -> None:
     assert "1 passed" in await run_against_sandbox(code, tmp_path)
 
 
