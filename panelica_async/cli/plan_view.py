@@ -20,9 +20,8 @@ from panelica_async.cli.format import (
     remark_lines,
     several,
 )
-from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import Output
-from panelica_async.provision import Journal, Manifest, Plan, StepKind, Verdict
+from panelica_async.provision import Journal, Manifest, Plan, RunFiles, StepKind, Verdict
 
 _OBSTACLES = {Verdict.CONFLICT: ("conflict", "red"), Verdict.UNKNOWN: ("uncertain", "yellow")}
 _IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}

@@ -2,8 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,17 @@ from panelica_async.cli.format import (
     sent,
     several,
 )
-from panelica_async.cli.journals import RunFiles
 from panelica_async.cli.output import error_data
 from panelica_async.errors import PanelicaError
 from panelica_async.provision import (
     Journal,
-    Plan,
-    PlannedStep,
-    Record,
     Remark,
+    RunFiles,
     SiteOutcome,
     SiteStatus,
-    State,
     StepOutcome,
     StepStatus,
-    Verdict,
 )
-from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -181,42 +174,6 @@ def broken_off(error: OSError | sqlite3.Error, journal: Journal, passwords: Path
         f"{path} cannot be written: {problem}",
         hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
     )
-
-
-def unfinished(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows."""
-    known = {outcome.domain for outcome in outcomes}
-    begun = journal.runs[-1].started_at if journal.runs else None
-    found: list[SiteOutcome] = []
-    for site in plan.sites:
-        if site.site.domain not in known:
-            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
-            known_steps = [step for step in steps if step is not None]
-            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was broken off"))
-    return found
-
-
-def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
-    """Return what is known of a step without its outcome; None when this run did not come to it."""
-    step = planned.step
-    if record is not None and record.is_doubtful:
-        reason = record.reason or "sent, and the run was broken off before the reply"
-        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
-    if planned.verdict is Verdict.EXISTS:
-        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
-    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
-        return None
-    if record.state is State.FAILED:
-        return StepOutcome(
-            step=step,
-            status=StepStatus.FAILED,
-            reason=record.reason,
-            code=record.code,
-            request_id=record.request_id,
-            calls=1,
-        )
-    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
-    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 
 
 def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:

@@ -14,15 +14,27 @@ from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
 from panelica_async.cli.format import next_command, several
-from panelica_async.cli.journals import KnownJournal, RunFiles, files_for, files_of, journals_of, known_journals
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.cli.plan_view import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
-from panelica_async.cli.run_view import Ending, RunReport, broken_off, unfinished
+from panelica_async.cli.run_view import Ending, RunReport, broken_off
 from panelica_async.cli.signals import Interruption, on_stop_signal
-from panelica_async.cli.status_view import JournalStatus, lost_passwords
-from panelica_async.provision import Journal, Manifest, ManifestError, Plan, SiteOutcome, apply
+from panelica_async.cli.status_view import missing_passwords_note
+from panelica_async.provision import (
+    Journal,
+    KnownJournal,
+    Manifest,
+    ManifestError,
+    Plan,
+    RunDirectory,
+    RunFiles,
+    SiteOutcome,
+    apply,
+    journal_on,
+    missing_passwords,
+    remaining_outcomes,
+)
 
 _RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
 
@@ -40,6 +52,11 @@ class RunOptions:
     """Whether not to ask before the first write."""
 
     @property
+    def directory(self) -> RunDirectory:
+        """Where the journals are."""
+        return RunDirectory(self.state.state_dir)
+
+    @property
     def asks(self) -> bool:
         """Whether to ask before the first write; writes to the embedded sandbox touch nothing real."""
         return not (self.yes or self.connection.sandbox)
@@ -50,7 +67,7 @@ async def show_plan(
 ) -> ExitCode:
     """Show what `apply_file` would do."""
     async with connection.open(state) as panel:
-        files = files_for(state, file, panel.client.base_url)
+        files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
         plan = await look(panel, manifest, files, output)
         if output.json:
             output.document(plan_data(plan, panel))
@@ -63,9 +80,9 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
     """Create the sites of a manifest; goes on where an earlier run of it ended."""
 
     def choose(panel: str) -> RunFiles:
-        files = files_for(options.state, file, panel)
+        files = options.directory.files_for(file, panel)
         if not files.journal.exists():
-            for known in journals_of(options.state, file):
+            for known in options.directory.journals_of(file):
                 options.output.say(
                     f"{known.files.journal} has the runs of this manifest on {known.base_url}. "
                     "If that is the same panel, give its address as it stands there."
@@ -77,7 +94,7 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Go on where the run of a journal ended, by the manifest that the journal names."""
-    candidates = files_of(options.state, path) if path else [_the_only_one(options.state)]
+    candidates = options.directory.find(path) if path else [options.directory.find_unfinished()]
     journals = [known for files in candidates if (known := KnownJournal.read(files)) is not None]
     if not journals:
         # It was killed before its first call: there is nothing to go on with, and nothing to lose.
@@ -89,18 +106,10 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
         options.output.say("Continuing on the embedded sandbox, where the run was.")
         options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
 
-    def choose(panel: str) -> RunFiles:
-        for known in journals:
-            if known.is_on(panel):
-                return known.files
-        places = " and ".join(dict.fromkeys(known.base_url for known in journals))
-        raise ConfigurationError(
-            f"the run was on {places}, not on {panel}", hint="Name that panel, writing its address alike."
-        )
-
     with Journal.open(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
-    return await _run(manifest, str(path or journals[0].files.journal), choose, options)
+    name = str(path or journals[0].files.journal)
+    return await _run(manifest, name, lambda panel: journal_on(journals, panel).files, options)
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
@@ -117,20 +126,6 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
         raise ConfigurationError(error.message, hint=f"Run `{command}`: it goes on in the same journal.") from None
 
 
-def _the_only_one(state: StateDirectory) -> RunFiles:
-    """Return the journal that is meant when none is named: the only one with something left to do, or the only one."""
-    known = [JournalStatus.read(each.files) for each in known_journals(state)]
-    unfinished = [status for status in known if status.is_open]
-    candidates = unfinished or known
-    if len(candidates) == 1:
-        return candidates[0].files
-    finished = ", all finished," if known and not unfinished else ""
-    raise ConfigurationError(
-        f"{several(len(candidates), 'run')}{finished} to resume in {state.state_dir}",
-        hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
-    )
-
-
 async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles], options: RunOptions) -> ExitCode:
     output = options.output
     if options.asks:
@@ -145,7 +140,8 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
             plan = await plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
-            if note := lost_passwords(manifest, journal.records, files.passwords):
+            missing = missing_passwords(manifest, journal.records, files.passwords)
+            if note := missing_passwords_note(missing, files):
                 output.say(note)
             question = f"Create {several(plan.writes, 'object')} on {panel.name}?"
             if plan.writes and options.asks and not output.confirm(question):
@@ -199,7 +195,7 @@ async def _carry_out(
         if not interruption.cancelled:
             raise
     return Ending(
-        outcomes=(*outcomes, *unfinished(plan, outcomes, journal)),
+        outcomes=(*outcomes, *remaining_outcomes(plan, outcomes, journal)),
         traffic=options.connection.traffic,
         seconds=meter.elapsed,
         interrupted=interruption.rest.is_set(),

@@ -38,6 +38,15 @@ from panelica_async.provision.manifest import (
 from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
 from panelica_async.provision.report import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.provision.runs import (
+    JournalStatus,
+    KnownJournal,
+    RunDirectory,
+    RunFiles,
+    journal_on,
+    missing_passwords,
+    remaining_outcomes,
+)
 from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo
 
 __all__ = [
@@ -48,6 +57,8 @@ __all__ = [
     "Event",
     "FtpUser",
     "Journal",
+    "JournalStatus",
+    "KnownJournal",
     "Mailbox",
     "Manifest",
     "ManifestError",
@@ -61,6 +72,8 @@ __all__ = [
     "Removal",
     "RemovalStatus",
     "Run",
+    "RunDirectory",
+    "RunFiles",
     "Site",
     "SiteOutcome",
     "SitePlan",
@@ -74,6 +87,9 @@ __all__ = [
     "apply",
     "generate_password",
     "is_removable",
+    "journal_on",
+    "missing_passwords",
+    "remaining_outcomes",
     "resume",
     "undo",
 ]

@@ -4,7 +4,6 @@ A row is written before a call and another after it, so that after a crash the j
 not sent, that it was answered, or that it was sent and the answer is not known. It holds no secrets.
 """
 
-import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,10 +15,10 @@ import attrs
 
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.journal_file import open_journal, open_snapshot, prepare, unusable
+from panelica_async.provision.journal_file import open_journal, reading, unusable
 from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
-from panelica_async.provision.manifest import Manifest, Reading
-from panelica_async.provision.objects import Step, StepKind
+from panelica_async.provision.manifest import Manifest
+from panelica_async.provision.objects import Step
 
 __all__ = ["PENDING", "Journal", "Record", "Run", "State"]
 
@@ -33,20 +32,14 @@ class Journal:
         path: The file, as an absolute path; None for a journal in memory.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: sqlite3.Connection | None) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self._connection = connection
-        self._lock = lock
+        self._runs: list[Run] = []
+        self._records: dict[str, Record] = {}
+        self._windows: dict[str, tuple[datetime, datetime]] = {}
         self._sanitizer = Sanitizer()
-        self._run: int | None = connection.execute("SELECT max(id) FROM run").fetchone()[0]
-        rows = connection.execute("SELECT * FROM step ORDER BY seq")
-        try:
-            self._records = {row["id"]: _record(row) for row in rows}
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{path} holds a record that this package cannot read: {error}",
-                hint="Update panelica_async: a newer one may have written it.",
-            ) from None
+        self._connection: sqlite3.Connection | None = None
+        self._lock: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -54,31 +47,33 @@ class Journal:
 
         Args:
             path: The file; it is made when it does not exist.
-            read_only: Whether only to look on: the file must exist, and may be in use. What is seen is a copy of this
-                moment.
+            read_only: Whether only to look on: the file must exist, and may be in use. What is seen is what it says at
+                this moment.
 
         Raises:
             ConfigurationError: Another process is writing to it, it cannot be opened, it is no journal, it is damaged,
                 or a newer package wrote it.
         """
         path = Path(path).absolute()
-        connection, lock = (open_snapshot(path), None) if read_only else open_journal(path)
+        journal = cls(path)
+        if read_only:
+            with reading(path) as connection:
+                journal._load(connection)
+            return journal
+        journal._connection, journal._lock = open_journal(path)
         try:
-            return cls(connection, path, lock)
+            journal._load(journal._connection)
         except BaseException as error:
-            connection.close()
-            if lock is not None:
-                lock.close()
+            journal.close()
             if isinstance(error, sqlite3.Error):
                 raise unusable(path, error) from error
             raise
+        return journal
 
     @classmethod
     def in_memory(cls) -> Self:
         """Make a journal that is forgotten at the end, for runs that are not to be resumed."""
-        connection = sqlite3.connect(":memory:")
-        prepare(connection, Path(":memory:"))
-        return cls(connection, None, None)
+        return cls()
 
     def __repr__(self) -> str:
         return f"<Journal {self.path or 'in memory'} steps={len(self._records)}>"
@@ -93,9 +88,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and let go of it. May be called again."""
-        self._connection.close()
-        if self._lock is not None:
-            self._lock.close()
+        for connection in (self._connection, self._lock):
+            if connection is not None:
+                connection.close()
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -105,7 +100,7 @@ class Journal:
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs so far, oldest first."""
-        return tuple(_run(row) for row in self._connection.execute("SELECT * FROM run ORDER BY id"))
+        return tuple(self._runs)
 
     def load_manifest(self) -> Manifest:
         """Load the manifest of the last run.
@@ -185,28 +180,27 @@ class Journal:
         """
         self.require_panel(base_url)
         self.require_manifest(manifest)
-        cursor = self._connection.execute(
-            "INSERT INTO run (started_at, base_url, manifest_path, manifest_relative, manifest_digest,"
-            " manifest_reading, credentials_path) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                _now().isoformat(),
-                base_url,
-                str(manifest.source.resolve()) if manifest.source else None,
-                seen_from(self.path, manifest.source) if self.path and manifest.source else None,
-                manifest.digest,
-                json.dumps(attrs.asdict(manifest.reading)),
-                str(credentials_path) if credentials_path else None,
-            ),
+        run = Run(
+            started_at=_now(),
+            finished_at=None,
+            undone_at=None,
+            base_url=base_url,
+            manifest_path=manifest.source.resolve() if manifest.source else None,
+            manifest_relative=seen_from(self.path, manifest.source) if self.path and manifest.source else None,
+            manifest_digest=manifest.digest,
+            manifest_reading=manifest.reading,
+            credentials_path=credentials_path,
         )
-        self._run = cursor.lastrowid
+        self._write("run", {"id": len(self._runs) + 1, **run.to_row()})
+        self._runs.append(run)
 
     def finish(self) -> None:
         """Note that the run came to its end."""
-        self._connection.execute("UPDATE run SET finished_at = ? WHERE id = ?", (_now().isoformat(), self._run))
+        self._change_run(attrs.evolve(self._runs[-1], finished_at=_now()))
 
     def undone(self) -> None:
         """Note that what the runs created is being removed."""
-        self._connection.execute("UPDATE run SET undone_at = ? WHERE id = ?", (_now().isoformat(), self._run))
+        self._change_run(attrs.evolve(self._runs[-1], undone_at=_now()))
 
     def sent(self, step: Step, *, parent_id: str | None = None) -> None:
         """Note that a call is about to be sent.
@@ -256,12 +250,7 @@ class Journal:
 
         None when the step has a known outcome, or was never sent.
         """
-        row = self._connection.execute(
-            "SELECT min(at), max(at) FROM step WHERE id = :id AND seq > coalesce("
-            "(SELECT max(seq) FROM step WHERE id = :id AND state NOT IN ('sent', 'unknown')), 0)",
-            {"id": step_id},
-        ).fetchone()
-        return None if row[0] is None else (datetime.fromisoformat(row[0]), datetime.fromisoformat(row[1]))
+        return self._windows.get(step_id)
 
     def hide(self, password: str) -> None:
         """Write a password to the journal under no circumstances, even if the panel quotes it in its words."""
@@ -286,35 +275,37 @@ class Journal:
         return fact if fact is None else self._sanitizer.text(fact)
 
     def _insert(self, record: Record) -> None:
-        values = attrs.asdict(record) | {"at": record.at.isoformat(), "run": self._run}
-        columns = ", ".join(values)
-        marks = ", ".join(f":{column}" for column in values)
-        self._connection.execute(f"INSERT INTO step ({columns}) VALUES ({marks})", values)  # noqa: S608 - own names
+        self._write("step", {"run": len(self._runs), **record.to_row()})
+        self._know(record)
+
+    def _know(self, record: Record) -> None:
         self._records[record.id] = record
+        if record.is_doubtful:
+            first, last = self._windows.get(record.id, (record.at, record.at))
+            self._windows[record.id] = min(first, record.at), max(last, record.at)
+        else:
+            self._windows.pop(record.id, None)
 
+    def _change_run(self, run: Run) -> None:
+        self._write("run", {"id": len(self._runs), **run.to_row()})
+        self._runs[-1] = run
 
-def _record(row: sqlite3.Row) -> Record:
-    values = {name: row[name] for name in row.keys() if name not in {"seq", "run"}}  # noqa: SIM118 - a Row yields values
-    values |= {
-        "kind": StepKind(row["kind"]),
-        "state": State(row["state"]),
-        "at": datetime.fromisoformat(row["at"]),
-    }
-    return Record(**values)
+    def _load(self, connection: sqlite3.Connection) -> None:
+        self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
+        try:
+            for row in connection.execute("SELECT * FROM step ORDER BY seq"):
+                self._know(Record.from_row(row))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{self.path} holds a record that this package cannot read: {error}",
+                hint="Update panelica_async: a newer one may have written it.",
+            ) from None
 
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        started_at=datetime.fromisoformat(row["started_at"]),
-        finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
-        undone_at=datetime.fromisoformat(row["undone_at"]) if row["undone_at"] else None,
-        base_url=row["base_url"],
-        manifest_path=Path(row["manifest_path"]) if row["manifest_path"] else None,
-        manifest_relative=row["manifest_relative"],
-        manifest_digest=row["manifest_digest"],
-        manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
-        credentials_path=Path(row["credentials_path"]) if row["credentials_path"] else None,
-    )
+    def _write(self, table: str, row: Mapping[str, object]) -> None:
+        """Write a row. One of a run takes the place of the one before."""
+        if self._connection is not None:
+            names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+            self._connection.execute(f"REPLACE INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - own names
 
 
 def _now() -> datetime:

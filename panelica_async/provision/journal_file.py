@@ -3,10 +3,13 @@
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from panelica_async.core.private_files import private_file
 from panelica_async.errors import ConfigurationError
+from panelica_async.provision.journal_records import Run
 
 VERSION = 4
 """Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
@@ -77,32 +80,58 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     return connection, lock
 
 
-def open_snapshot(path: Path) -> sqlite3.Connection:
-    """Copy a journal as it is at this moment into memory. It may be in use, or in a place that cannot be written.
+@contextmanager
+def reading(path: Path) -> Generator[sqlite3.Connection]:
+    """Open a journal to read it as it is at this moment. It may be in use, or in a place that cannot be written.
 
     Raises:
         ConfigurationError: There is no such file, or it cannot be used.
     """
     if not path.is_file():
-        raise ConfigurationError(f"there is no journal {path}", hint="Check the path, and --state-dir.")
-    memory = sqlite3.connect(":memory:")
-    try:
+        raise ConfigurationError(f"there is no journal {path}", hint="Check the path.")
+    with ExitStack() as resources:
         try:
-            _copy(path, memory)
-        except sqlite3.OperationalError:
-            # A database with a write-ahead log is read with files beside it, which a read-only place does not allow.
-            with tempfile.TemporaryDirectory() as folder:
-                for name in (path.name, f"{path.name}-wal"):
-                    if path.with_name(name).exists():
-                        shutil.copy(path.with_name(name), folder)
-                _copy(Path(folder) / path.name, memory)
-        prepare(memory, path)
-    except BaseException as error:
-        memory.close()
-        if isinstance(error, sqlite3.Error | OSError):
+            connection = _open_for_reading(path, resources)
+            if not _is_current(connection, path):
+                memory = resources.enter_context(closing(sqlite3.connect(":memory:")))
+                connection.backup(memory)
+                prepare(memory, path)
+                connection = memory
+            yield connection
+        except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
-        raise
-    return memory
+
+
+def read_runs(path: Path) -> tuple[Run, ...]:
+    """Read the runs of a journal, oldest first, and nothing else. It may be in use.
+
+    Raises:
+        ConfigurationError: There is no such file, or it cannot be used.
+    """
+    with reading(path) as connection:
+        return tuple(map(Run.from_row, connection.execute("SELECT * FROM run ORDER BY id")))
+
+
+def _open_for_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
+    try:
+        return _begin_reading(path, resources)
+    except sqlite3.OperationalError:
+        # A database with a write-ahead log is read with files beside it, which a read-only place does not allow.
+        folder = resources.enter_context(tempfile.TemporaryDirectory())
+        for name in (path.name, f"{path.name}-wal"):
+            if path.with_name(name).exists():
+                shutil.copy(path.with_name(name), folder)
+        return _begin_reading(Path(folder) / path.name, resources)
+
+
+def _begin_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
+    """Open a database and begin to read it: what others write from now on is not seen."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    resources.callback(connection.close)
+    connection.row_factory = sqlite3.Row
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM sqlite_master").fetchall()
+    return connection
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -114,22 +143,41 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """
     connection.isolation_level = None
     connection.row_factory = sqlite3.Row
-    application, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+    if _is_current(connection, path):
+        return
+    if _is_empty(connection):
         changes = f"{_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
-    elif application != _APPLICATION_ID:
+    else:
+        changes = "".join(f"{_MIGRATIONS[step]};" for step in range(_pragma(connection, "user_version"), VERSION))
+    connection.executescript(f"BEGIN; {changes} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def _is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether a database is a journal of this version, and no empty or older one.
+
+    Raises:
+        ConfigurationError: It is another database, or a journal of a newer version.
+    """
+    if _is_empty(connection):
+        return False
+    if _pragma(connection, "application_id") != _APPLICATION_ID:
         raise ConfigurationError(f"{path} is a database, but no journal")
-    elif version > VERSION:
+    version = _pragma(connection, "user_version")
+    if version > VERSION:
         raise ConfigurationError(
             f"{path} is a journal of version {version}; this package reads up to version {VERSION}",
             hint="Update panelica_async.",
         )
-    else:
-        changes = "".join(f"{_MIGRATIONS[step]};" for step in range(version, VERSION))
-    if changes:
-        connection.executescript(f"BEGIN; {changes} PRAGMA user_version = {VERSION}; COMMIT;")
+    return version == VERSION
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT * FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
 
 
 def _lock(path: Path) -> sqlite3.Connection:
@@ -154,14 +202,6 @@ def _lock(path: Path) -> sqlite3.Connection:
             f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
         ) from None
     return connection
-
-
-def _copy(path: Path, target: sqlite3.Connection) -> None:
-    source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        source.backup(target)
-    finally:
-        source.close()
 
 
 def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:

@@ -1,10 +1,13 @@
 """What a journal knows: runs, and a record of each step."""
 
 import enum
+import json
 import os
 import re
+import sqlite3
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Self
 
 import attrs
 
@@ -58,6 +61,23 @@ class Record:
     request_id: str | None = None
     """Id of the failed request, to quote to the panel's support."""
 
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Self:
+        """Return the record in a row of a journal.
+
+        Raises:
+            ValueError: It holds a kind or a state that this package does not know.
+        """
+        values = {name: row[name] for name in attrs.fields_dict(cls)}
+        values["kind"] = StepKind(row["kind"])
+        values["state"] = State(row["state"])
+        values["at"] = datetime.fromisoformat(row["at"])
+        return cls(**values)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the record as a row of a journal."""
+        return attrs.asdict(self) | {"at": self.at.isoformat()}
+
     @property
     def key(self) -> str:
         """Natural key of the object, such as `info@example.com`."""
@@ -104,6 +124,42 @@ class Run:
     """What the caller said about the manifest's columns."""
     credentials_path: Path | None
     """File of the generated passwords, if there is one."""
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Self:
+        """Return the run in a row of a journal."""
+
+        def time(name: str) -> datetime | None:
+            return datetime.fromisoformat(row[name]) if row[name] else None
+
+        def path(name: str) -> Path | None:
+            return Path(row[name]) if row[name] else None
+
+        return cls(
+            started_at=datetime.fromisoformat(row["started_at"]),
+            finished_at=time("finished_at"),
+            undone_at=time("undone_at"),
+            base_url=row["base_url"],
+            manifest_path=path("manifest_path"),
+            manifest_relative=row["manifest_relative"],
+            manifest_digest=row["manifest_digest"],
+            manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
+            credentials_path=path("credentials_path"),
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the run as a row of a journal."""
+        return {
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at and self.finished_at.isoformat(),
+            "undone_at": self.undone_at and self.undone_at.isoformat(),
+            "base_url": self.base_url,
+            "manifest_path": self.manifest_path and str(self.manifest_path),
+            "manifest_relative": self.manifest_relative,
+            "manifest_digest": self.manifest_digest,
+            "manifest_reading": json.dumps(attrs.asdict(self.manifest_reading)),
+            "credentials_path": self.credentials_path and str(self.credentials_path),
+        }
 
     def is_on(self, base_url: str) -> bool:
         """Return whether this is a run on the panel of an address."""

@@ -363,5 +363,5 @@ def test_resume_among_finished_runs_says_that_none_is_left(panelica: Command, ba
     del batches
     outcome = panelica("provision", "resume", *FAST)
     assert outcome.code == 2
-    assert "Error: 2 runs, all finished, to resume in .panelica" in outcome.stderr
+    assert "Error: .panelica holds 2 runs, all finished" in outcome.stderr
     assert "Hint: Name the manifest or the journal" in outcome.stderr

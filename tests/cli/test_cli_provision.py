@@ -313,7 +313,7 @@ def test_writing_to_a_server_without_a_terminal_needs_yes(panelica: Command, app
 def test_resume_of_what_is_not_there(panelica: Command) -> None:
     outcome = panelica("provision", "resume", *FAST)
     assert outcome.code == 2
-    assert "0 runs to resume in .panelica" in outcome.stderr
+    assert ".panelica holds no run to resume" in outcome.stderr
     assert panelica("provision", "resume", "launch.csv", *FAST).code == 2
 
 

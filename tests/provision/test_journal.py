@@ -96,6 +96,7 @@ class AnySequence(RuleBasedStateMachine):
     @rule(closes=st.booleans())
     def open_again(self, closes: bool) -> None:
         known = dict(self.journal.records)
+        windows = [self.journal.window(step.id) for step in STEPS]
         runs = self.journal.runs
         if closes:
             self.journal.close()
@@ -103,6 +104,7 @@ class AnySequence(RuleBasedStateMachine):
             begin(self.journal)
             assert dict(self.journal.records) == known
             assert self.journal.runs[:-1] == runs
+            assert [self.journal.window(step.id) for step in STEPS] == windows
         else:
             with Journal.open(self.path, read_only=True) as copy:
                 assert dict(copy.records) == known

@@ -50,23 +50,23 @@ def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, sk
     assert origin(journal, created_at, skew) is expected
 
 
-def test_the_first_send_counts_not_the_last_note(journal: Journal) -> None:
-    journal.sent(MAILBOX)
-    first = datetime.now(UTC)
+def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
+        journal.sent(MAILBOX)
     journal.unknown(MAILBOX, "no reply")
-    journal._connection.execute(
-        "UPDATE step SET at = ? WHERE state = 'sent'", ((first - timedelta(hours=1)).isoformat(),)
-    )
-    assert origin(journal, first - timedelta(minutes=30)) is Origin.OURS
+    assert origin(journal, now - timedelta(minutes=30)) is Origin.OURS
 
 
-def test_calls_before_a_known_outcome_do_not_count(journal: Journal) -> None:
+def test_calls_before_a_known_outcome_do_not_count(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
+        journal.sent(MAILBOX)
+        journal.failed(MAILBOX, "refused")
     journal.sent(MAILBOX)
-    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    journal.failed(MAILBOX, "refused")
-    journal._connection.execute("UPDATE step SET at = ?", (hour_ago,))
-    journal.sent(MAILBOX)
-    assert origin(journal, datetime.now(UTC) - timedelta(minutes=30)) is Origin.OTHERS
+    assert origin(journal, now - timedelta(minutes=30)) is Origin.OTHERS
 
 
 @pytest.mark.parametrize("skew", [0.0, None])

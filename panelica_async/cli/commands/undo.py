@@ -14,12 +14,11 @@ from panelica_async import PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.format import moment, number, object_table, print_labelled, sent, several
-from panelica_async.cli.journals import files_of
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.core.redaction import first_few
-from panelica_async.provision import Journal, Record, Removal, RemovalStatus, State, is_removable, undo
+from panelica_async.provision import Journal, Record, Removal, RemovalStatus, RunDirectory, State, is_removable, undo
 
 _SITES_SHOWN = 3
 """How many domains the question names."""
@@ -113,7 +112,7 @@ async def undo_runs(
     path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
     """Take back what the runs of a manifest created, by all its journals on this panel."""
-    files = files_of(state, path)
+    files = RunDirectory(state.state_dir).find(path)
     if not yes:
         output.require_terminal("this asks before it deletes")
     interruption = Interruption(lambda: output.say(_RESTING))

@@ -1,0 +1,380 @@
+"""Which journal belongs to a manifest and a panel, and what its runs have left to do.
+
+A directory holds a journal for each manifest on each panel, and beside it the passwords that its runs generated. A
+manifest is known by the path of its file, a panel by its address.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from panelica_async.core.private_files import private_directory
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_file import read_runs
+from panelica_async.provision.journal_records import Record, Run, State, seen_from
+from panelica_async.provision.manifest import Manifest
+from panelica_async.provision.objects import Step, steps_of
+from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT, SiteOutcome, StepOutcome, StepStatus
+
+_JOURNAL = ".journal"
+_PASSWORDS = ".passwords.csv"
+_UNRESOLVED = frozenset({State.FAILED, State.CONFLICT, State.UNKNOWN, State.SENT})
+
+
+@attrs.frozen(kw_only=True)
+class RunFiles:
+    """The files for the runs of one manifest on one panel."""
+
+    journal: Path
+    passwords: Path
+    """The generated passwords."""
+
+    @classmethod
+    def of_journal(cls, path: Path) -> Self:
+        """Return the files of a journal."""
+        stem = path.name.rpartition(_JOURNAL)[0] or path.stem
+        return cls(journal=path, passwords=path.parent / f"{stem}{_PASSWORDS}")
+
+
+@attrs.frozen(kw_only=True)
+class KnownJournal:
+    """A journal that has runs, and which manifest and panel they are of."""
+
+    files: RunFiles
+    runs: tuple[Run, ...]
+    """The runs, oldest first; at least one."""
+
+    @classmethod
+    def read(cls, files: RunFiles) -> "KnownJournal | None":
+        """Read the runs of a journal, and no records; return None when it has none.
+
+        Raises:
+            ConfigurationError: The journal cannot be read.
+        """
+        runs = read_runs(files.journal)
+        return cls(files=files, runs=runs) if runs else None
+
+    @property
+    def manifest(self) -> Path | None:
+        """The manifest of the last run; None for Python data."""
+        return self.runs[-1].manifest_path
+
+    @property
+    def base_url(self) -> str:
+        """Address of the panel."""
+        return self.runs[-1].base_url
+
+    @property
+    def last_run(self) -> datetime:
+        """When the last run began, in UTC."""
+        return self.runs[-1].started_at
+
+    def is_on(self, base_url: str) -> bool:
+        """Return whether these are runs on the panel of an address."""
+        return self.runs[-1].is_on(base_url)
+
+    def is_of(self, manifest: Path) -> bool:
+        """Return whether these are runs of a manifest."""
+        return self.runs[-1].is_of(manifest, self.files.journal)
+
+
+@attrs.frozen(kw_only=True)
+class JournalStatus:
+    """What a journal knows: its runs, the state of each object, and whether there is something to resume."""
+
+    files: RunFiles
+    runs: tuple[Run, ...] = ()
+    records: Mapping[str, Record] = attrs.field(factory=dict[str, Record])
+    """What is known of each step, by its id."""
+    manifest: Path | None = None
+    """The manifest, where it is now."""
+    problem: ConfigurationError | None = None
+    """Why the journal cannot be read."""
+
+    @classmethod
+    def read(cls, files: RunFiles) -> Self:
+        """Read a journal, which may be in use. One that cannot be read says so in `problem`."""
+        try:
+            with Journal.open(files.journal, read_only=True) as journal:
+                return cls(
+                    files=files, runs=journal.runs, records=dict(journal.records), manifest=journal.manifest_path
+                )
+        except ConfigurationError as error:
+            return cls(files=files, problem=error)
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """Number of objects by what is known of them."""
+        counts = Counter(record.state for record in self.records.values())
+        return {state: counts[state] for state in State}
+
+    @property
+    def unresolved(self) -> tuple[Record, ...]:
+        """Objects that failed, conflict or are uncertain."""
+        return tuple(record for record in self.records.values() if record.state in _UNRESOLVED)
+
+    @property
+    def pending(self) -> tuple[Record, ...]:
+        """Certificates that were not active when they were last looked at."""
+        return tuple(record for record in self.records.values() if record.is_pending)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to resume: a run that did not finish, or an unresolved object."""
+        return bool(self.runs) and not self.is_undone and (self.runs[-1].finished_at is None or bool(self.unresolved))
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the runs were undone since: `resume` would create everything again."""
+        return bool(self.runs) and self.runs[-1].undone_at is not None
+
+    @cached_property
+    def wanted(self) -> Manifest | None:
+        """The manifest as it is now; None when it cannot be read any more."""
+        if self.manifest is None:
+            return None
+        reading = self.runs[-1].manifest_reading
+        try:
+            return Manifest.load(self.manifest, columns=reading.columns, ignore_columns=reading.ignored)
+        except ConfigurationError:
+            return None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the manifest was changed since the last run: `resume` refuses it, `apply` goes on with it."""
+        if self.wanted is None:
+            return self.manifest is not None and self.manifest.exists()
+        return self.wanted.digest != self.runs[-1].manifest_digest
+
+    @property
+    def missing_passwords(self) -> tuple[Step, ...]:
+        """Objects that were created with a generated password which is not in the file any more.
+
+        Raises:
+            ConfigurationError: The file of the passwords cannot be read.
+        """
+        if self.wanted is None:
+            return ()
+        return missing_passwords(self.wanted, self.records, self.files.passwords)
+
+
+@attrs.frozen
+class RunDirectory:
+    """A directory with the files of runs: says which belong to a manifest and a panel, and what can be resumed.
+
+    `files_for` gives `apply` its files, `find` and `find_unfinished` give them to `resume` and `undo`.
+    """
+
+    path: Path = attrs.field(converter=Path)
+
+    def make(self) -> None:
+        """Make the directory for its owner alone, if it is missing.
+
+        Raises:
+            ConfigurationError: It belongs to another user, others can write to it, or it is a symbolic link.
+        """
+        private_directory(self.path)
+
+    @property
+    def files(self) -> list[RunFiles]:
+        """The files of every journal in the directory."""
+        return [RunFiles.of_journal(path) for path in sorted(self.path.glob(f"*{_JOURNAL}*.db"))]
+
+    @property
+    def journals(self) -> list[KnownJournal]:
+        """The journals in the directory that have runs. Copies, and what cannot be read, are passed over."""
+        originals: dict[tuple[datetime, str], KnownJournal] = {}
+        for files in self.files:
+            with suppress(ConfigurationError):
+                if known := KnownJournal.read(files):
+                    # A journal and its copies began at one time on one panel.
+                    beginning = known.runs[0].started_at, known.base_url
+                    originals[beginning] = max(originals.get(beginning, known), known, key=_originality)
+        return list(originals.values())
+
+    def journals_of(self, manifest: Path | str) -> list[KnownJournal]:
+        """Return the journals of a manifest, on whatever panel, newest first.
+
+        Raises:
+            ConfigurationError: The journal that is called like the manifest cannot be read.
+        """
+        plain = self._plain(manifest)
+        if plain.journal.exists():
+            KnownJournal.read(plain)
+        mine = [known for known in self.journals if known.is_of(Path(manifest))]
+        return sorted(mine, key=lambda known: known.last_run, reverse=True)
+
+    def files_for(self, manifest: Path | str, base_url: str) -> RunFiles:
+        """Return the files for runs of a manifest on a panel: those of earlier runs, or new ones.
+
+        A new journal is called like the manifest. Where that name is taken by another manifest, or by the same one on
+        another panel, a hash of both is added.
+
+        Args:
+            manifest: The file of the manifest.
+            base_url: Address of the panel, such as `panel.base_url`.
+
+        Raises:
+            ConfigurationError: The journal of that name cannot be read, so that it is uncertain whose it is.
+        """
+        for known in self.journals_of(manifest):
+            if known.is_on(base_url):
+                return known.files
+        plain = self._plain(manifest)
+        if not plain.journal.exists() or KnownJournal.read(plain) is None:
+            return plain
+        wanted = f"{seen_from(plain.journal, Path(manifest))}\n{base_url}"
+        digest = hashlib.sha256(wanted.encode()).hexdigest()
+        return self._named(f"{Path(manifest).stem}-{digest[:8]}")
+
+    def find(self, path: Path | str) -> list[RunFiles]:
+        """Return the files of a journal, or of all journals of a manifest, newest first.
+
+        Args:
+            path: A journal, which ends in `.db`, or the file of a manifest, which need not exist any more.
+
+        Raises:
+            ConfigurationError: There is no such journal.
+        """
+        path = Path(path)
+        if path.suffix == ".db":
+            if not path.is_file():
+                raise ConfigurationError(f"there is no journal {path}", hint=_CHECK_HINT)
+            return [RunFiles.of_journal(path)]
+        if journals := self.journals_of(path):
+            return [known.files for known in journals]
+        plain = self._plain(path)
+        if not plain.journal.is_file():
+            raise ConfigurationError(f"{path} has no journal in {self.path}", hint=_CHECK_HINT)
+        known = KnownJournal.read(plain)
+        if known is None:
+            return [plain]
+        raise ConfigurationError(
+            f"{path.resolve()} has no journal: {plain.journal} is that of {known.manifest}",
+            hint="Name that manifest, or the journal itself.",
+        )
+
+    def find_unfinished(self) -> RunFiles:
+        """Return the files of the only journal with something to resume, or of the only journal.
+
+        Raises:
+            ConfigurationError: There is none, or more than one.
+        """
+        known = [JournalStatus.read(each.files) for each in self.journals]
+        unfinished = [status for status in known if status.is_open]
+        candidates = unfinished or known
+        if len(candidates) == 1:
+            return candidates[0].files
+        found = f"{len(candidates)} runs, all finished" if known else "no run to resume"
+        raise ConfigurationError(
+            f"{self.path} holds {f'{len(unfinished)} unfinished runs' if unfinished else found}",
+            hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
+        )
+
+    def _plain(self, manifest: Path | str) -> RunFiles:
+        return self._named(Path(manifest).stem)
+
+    def _named(self, stem: str) -> RunFiles:
+        return RunFiles.of_journal(self.path / f"{stem}{_JOURNAL}.db")
+
+
+_CHECK_HINT = "Check the path, and the directory of the journals."
+
+
+def journal_on(journals: Iterable[KnownJournal], base_url: str) -> KnownJournal:
+    """Return the journal of the runs on a panel, the first of several.
+
+    Raises:
+        ConfigurationError: None is of this panel.
+    """
+    for known in journals:
+        if known.is_on(base_url):
+            return known
+    panels = " and ".join(dict.fromkeys(known.base_url for known in journals))
+    raise ConfigurationError(
+        f"the run was on {panels}, not on {base_url}", hint="Name that panel, and write its address alike."
+    )
+
+
+def missing_passwords(manifest: Manifest, records: Mapping[str, Record], passwords: Path) -> tuple[Step, ...]:
+    """Return the steps whose object was created with a generated password which is not in its file any more.
+
+    Args:
+        manifest: What is wanted.
+        records: What a journal knows, by id of the step.
+        passwords: The file of the generated passwords.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    steps = {step.id: step for _, site_steps in steps_of(manifest) for step in site_steps}
+    created = [
+        step
+        for step in steps.values()
+        if step.password_needed
+        and step.password is None
+        and step.id in records
+        and records[step.id].state is State.DONE
+    ]
+    kept = CredentialsFile.names_in(passwords) if created else frozenset[str]()
+    return tuple(step for step in created if step.id not in kept)
+
+
+def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows.
+
+    Args:
+        plan: The plan that was applied.
+        outcomes: What the run yielded.
+        journal: Its journal.
+    """
+    known = {outcome.domain for outcome in outcomes}
+    begun = journal.runs[-1].started_at if journal.runs else None
+    found: list[SiteOutcome] = []
+    for site in plan.sites:
+        if site.site.domain not in known:
+            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            known_steps = [step for step in steps if step is not None]
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was broken off"))
+    return found
+
+
+def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+    """Return what is known of a step without its outcome; None when this run did not come to it."""
+    step = planned.step
+    if record is not None and record.is_doubtful:
+        reason = record.reason or "sent, and the run was broken off before the reply"
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+    if planned.verdict is Verdict.EXISTS:
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
+    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
+        return None
+    if record.state is State.FAILED:
+        return StepOutcome(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=record.reason,
+            code=record.code,
+            request_id=record.request_id,
+            calls=1,
+        )
+    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
+    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
+
+
+def _originality(known: KnownJournal) -> tuple[datetime, bool]:
+    """Return what is greater for a journal than for its copies: it went on, or has the name that `files_for` gives."""
+    stem = known.files.journal.name.removesuffix(f"{_JOURNAL}.db")
+    manifest = "" if known.manifest is None else re.escape(known.manifest.stem)
+    return known.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None
