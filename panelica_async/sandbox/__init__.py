@@ -6,7 +6,7 @@
 It serves every operation of the published reference with real state: signatures, time window, scopes, whitelists and
 rate limits are checked, queries and bodies validated against the same specification the client is generated from,
 objects belong to each other, and what takes time on a panel takes time by its clock. Operations that the specification
-has and that have no behaviour of their own are checked alike, and keep what is created.
+has and that have no handler of their own are checked alike, and keep what is created.
 
 Where nothing is known about real panels, the sandbox guesses. Each guess stands in the docstring of its module:
 

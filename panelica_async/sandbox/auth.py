@@ -15,39 +15,25 @@ import attrs
 from panelica_async.catalog import SCOPES, TIERS
 from panelica_async.core.operation import allows
 from panelica_async.core.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
-from panelica_async.sandbox.messages import ApiError, Request, bad_request, forbidden
+from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request, forbidden
 from panelica_async.sandbox.seed import root_id
 from panelica_async.sandbox.store import Store, new_id
 
-_FAMILIES = frozenset(scope.partition(":")[0] for scope in SCOPES)
-_VERBS = frozenset({"read", "write", "delete"})
-
-
-def is_scope(text: str) -> bool:
-    """Tell whether a key can have this scope: a known one, `domains:*`, or `*:read`, `*:write`, `*:delete`."""
-    family, _, verb = text.partition(":")
-    return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
-
-
-def require(granted: tuple[str, ...], required: str | None) -> None:
-    """Refuse a call whose scope the key lacks.
-
-    Raises:
-        ApiError: 403, with the scope that is missing and those there are.
-    """
-    if not allows(granted, required):
-        raise ApiError(
-            403,
-            "apiErrors.external.insufficientScope",
-            "Insufficient scope",
-            f"the key lacks {required}",
-            fields={"required_scope": required, "available_scopes": list(granted)},
-        )
-
-
 ENVIRONMENTS = ("live", "test")
+WINDOW_SECONDS = 300
 
 _ROOT_KEY = "root_key_id"
+# Pairing the mobile app makes mk_… keys (evidence: key-forms).
+_KEY = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_MISSING = {
+    KEY_HEADER: "MISSING_API_KEY",
+    TIMESTAMP_HEADER: "MISSING_TIMESTAMP",
+    SIGNATURE_HEADER: "MISSING_SIGNATURE",
+}
+_FAMILIES = frozenset(scope.partition(":")[0] for scope in SCOPES)
+_VERBS = frozenset({"read", "write", "delete"})
 
 
 @attrs.frozen
@@ -75,7 +61,7 @@ class Key:
     expires_at: int | None
 
     def admits(self, address: str | None) -> bool:
-        """Tell whether the key may be used from an address; an empty whitelist admits all."""
+        """Return whether the key may be used from an address; an empty whitelist admits all."""
         if not self.ip_whitelist:
             return True
         return address is not None and any(
@@ -116,7 +102,7 @@ def create_key(
     api_key: str | None = None,
     api_secret: str | None = None,
 ) -> Credentials:
-    """Add a key; halves that are not given are made up.
+    """Add a key; halves that are not provided are generated.
 
     Raises:
         ApiError: 400, a scope, the tier or an address is not one.
@@ -203,25 +189,34 @@ def new_secret(environment: str) -> str:
     return f"sk_{environment}_{secrets.token_hex(24)}"
 
 
-WINDOW_SECONDS = 300
-
-# Pairing the mobile app makes mk_… keys (evidence: key-forms).
-_KEY = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_MISSING = {
-    KEY_HEADER: "MISSING_API_KEY",
-    TIMESTAMP_HEADER: "MISSING_TIMESTAMP",
-    SIGNATURE_HEADER: "MISSING_SIGNATURE",
-}
-
-
 def is_key(text: str) -> bool:
-    """Tell whether a text has the form of an API key."""
+    """Return whether a text has the form of an API key."""
     return _KEY.fullmatch(text) is not None
 
 
-def authenticate(request: Request, prefix: str, store: Store) -> Key:
+def is_scope(text: str) -> bool:
+    """Return whether a key can have this scope: a known one, `domains:*`, or `*:read`, `*:write`, `*:delete`."""
+    family, _, verb = text.partition(":")
+    return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
+
+
+def require(granted: tuple[str, ...], required: str | None) -> None:
+    """Refuse a call whose scope the key lacks.
+
+    Raises:
+        ApiError: 403, with the scope that is missing and those there are.
+    """
+    if not allows(granted, required):
+        raise ApiError(
+            403,
+            "apiErrors.external.insufficientScope",
+            "Insufficient scope",
+            f"the key lacks {required}",
+            fields={"required_scope": required, "available_scopes": list(granted)},
+        )
+
+
+def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
     """Return the key that signed a request.
 
     Args:
@@ -250,7 +245,7 @@ def authenticate(request: Request, prefix: str, store: Store) -> Key:
     return key
 
 
-def identify(request: Request, store: Store) -> Key:
+def identify(request: HttpRequest, store: Store) -> Key:
     """Return the key a request names, by its headers alone; the signature is for `authenticate` to check.
 
     Raises:

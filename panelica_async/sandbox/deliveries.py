@@ -1,7 +1,7 @@
 """Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged as they went.
 
-Only destinations of the type `http` on a loopback address are contacted: a test that names somebody's real address must
-not reach it. All others are logged as `not_delivered`.
+Only destinations of the type `http` on a loopback address are contacted: a test that names a real address of
+others must not reach it. All others are logged as `not_delivered`.
 
 What a panel sends is not known (evidence: webhook-deliveries). Guesses throughout: the headers and their signature,
 which is a scheme of this sandbox alone; 2xx is success; the pause doubles with each repetition and ends at an hour.

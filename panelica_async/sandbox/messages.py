@@ -1,11 +1,38 @@
-"""Failures the panel answers with, and the form of their bodies."""
+"""Requests, responses and error replies as plain values, free of any HTTP library."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
 NOT_FOUND = "NOT_FOUND"
+
+
+@attrs.frozen(kw_only=True)
+class HttpRequest:
+    """A request as it came off the wire."""
+
+    method: str
+    raw_path: str
+    """Percent-encoded, with the public prefix if it came with one."""
+    raw_query: str = ""
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    """Looked up in any case when the mapping does so."""
+    body: bytes = attrs.field(default=b"", repr=False)
+    remote: str | None = None
+    """Address of the sender."""
+
+
+@attrs.frozen(kw_only=True)
+class HttpResponse:
+    """A response before it is encoded."""
+
+    status: int
+    data: Any = attrs.field(default=None, repr=False)
+    """Body as JSON-like data; a 204 has none."""
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    operation: str | None = None
+    """Operation that was called, such as `domains.create`; None when the path names none."""
 
 
 class ApiError(Exception):
@@ -39,12 +66,8 @@ class ApiError(Exception):
         self.headers: Mapping[str, str] = headers or {}
 
 
-ErrorForm: TypeAlias = Callable[[ApiError], Mapping[str, Any]]
-"""Makes the body of an error reply; each dialect has its own."""
-
-
-def flat_form(error: ApiError) -> Mapping[str, Any]:
-    """Make the body of the reference dialect: `{"error": …, "code": …, "details": …}`."""
+def error_body(error: ApiError) -> Mapping[str, Any]:
+    """Return the body of an error reply: `{"error": …, "code": …, "details": …}`."""
     details = {"details": error.details} if error.details else {}
     return {"error": error.message, "code": error.code, **details, **error.fields}
 
@@ -71,30 +94,3 @@ def conflict(kind: str, details: str) -> ApiError:
 
 def _named(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
-
-
-@attrs.frozen(kw_only=True)
-class Request:
-    """A request as it came off the wire."""
-
-    method: str
-    raw_path: str
-    """Percent-encoded, with the public prefix if it came with one."""
-    raw_query: str = ""
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    """Looked up in any case when the mapping does so."""
-    body: bytes = attrs.field(default=b"", repr=False)
-    remote: str | None = None
-    """Address of the sender."""
-
-
-@attrs.frozen(kw_only=True)
-class Response:
-    """A response before it is encoded."""
-
-    status: int
-    data: Any = attrs.field(default=None, repr=False)
-    """Body as JSON-like data; a 204 has none."""
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    operation: str | None = None
-    """Operation that was called, such as `domains.create`; None when the path names none."""

@@ -1,6 +1,6 @@
 """The panel without a network: a request in, a response out.
 
-The order of the checks is a guess: route, key, rate limit, scope, query and body, then the behaviour.
+The order of the checks is a guess: route, key, rate limit, scope, query and body, then the handler.
 """
 
 import logging
@@ -15,14 +15,21 @@ from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
 from panelica_async.sandbox import auth, limits
 from panelica_async.sandbox.auth import Key, authenticate, identify
-from panelica_async.sandbox.handlers import BEHAVIOURS
-from panelica_async.sandbox.handlers.base import Call, Reply, Signer
+from panelica_async.sandbox.handlers import HANDLERS
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller
 from panelica_async.sandbox.handlers.default import default
 from panelica_async.sandbox.limits import Counting, ServerLimits
-from panelica_async.sandbox.messages import NOT_FOUND, ApiError, ErrorForm, Request, Response, bad_request, flat_form
+from panelica_async.sandbox.messages import NOT_FOUND, ApiError, HttpRequest, HttpResponse, bad_request, error_body
 from panelica_async.sandbox.spec import Document, Endpoint
 from panelica_async.sandbox.store import Store
 from panelica_async.sandbox.validation import Validation
+
+PREFIX = "/api/external"
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+_log = logging.getLogger(__name__)
 
 
 class Router:
@@ -81,14 +88,6 @@ def _find(node: _Node, segments: list[str], method: str) -> Endpoint | None:
     return _find(node.parameter, rest, method) if node.parameter and first else None
 
 
-PREFIX = "/api/external"
-REQUEST_ID_HEADER = "X-Request-Id"
-
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-_log = logging.getLogger(__name__)
-
-
 class Panel:
     """A panel on a database.
 
@@ -97,7 +96,6 @@ class Panel:
         document: The specification it follows.
         clock: Returns the panel's time in Unix seconds.
         window: How the rate limit counts: `fixed`, `sliding` or `bucket`.
-        error_form: Makes the body of an error reply.
     """
 
     def __init__(
@@ -107,36 +105,34 @@ class Panel:
         clock: Callable[[], float],
         *,
         window: Counting = "fixed",
-        error_form: ErrorForm = flat_form,
     ) -> None:
         self._store = store
         self._document = document
         self._clock = clock
         self._window: Counting = window
-        self._error_form = error_form
         self._router = Router(document.endpoints)
         self._validation = Validation(document)
         self._limits: dict[str, ServerLimits] = {}
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a request. What it changed is committed when this returns."""
         progress = _Progress()
         try:
             response = self._answer(request, progress)
         except ApiError as error:
-            response = Response(status=error.status, data=self._error_form(error), headers=error.headers)
+            response = HttpResponse(status=error.status, data=error_body(error), headers=error.headers)
         except Exception:  # noqa: BLE001 - whatever fails, the client gets an answer
             _log.exception("the sandbox failed at %s %s", request.method, request.raw_path)
             failure = ApiError(500, "INTERNAL_ERROR", "Internal error")
-            response = Response(status=500, data=self._error_form(failure))
+            response = HttpResponse(status=500, data=error_body(failure))
         headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: _request_id()}
         return attrs.evolve(response, headers=headers, operation=progress.operation)
 
-    def reads_body(self, head: Request) -> bool:
+    def reads_body(self, head: HttpRequest) -> bool:
         """Return whether a request is to be answered with its body: its headers name a key, and an endpoint is there.
 
-        What fails by its headers alone is refused without its body being read, so that nobody without a key can make
-        the panel hold one.
+        What fails by its headers alone is refused without its body being read, so that without a key
+        the panel cannot be made to hold one.
         """
         found = self._router.find(head.method, signed_path(head.raw_path, PREFIX))
         if found is None or not found[0].signed:
@@ -147,12 +143,12 @@ class Panel:
             return False
         return True
 
-    def refuse(self, error: ApiError) -> Response:
+    def refuse(self, error: ApiError) -> HttpResponse:
         """Answer a request that cannot be read."""
         headers = {**error.headers, REQUEST_ID_HEADER: _request_id()}
-        return Response(status=error.status, data=self._error_form(error), headers=headers)
+        return HttpResponse(status=error.status, data=error_body(error), headers=headers)
 
-    def _answer(self, request: Request, progress: "_Progress") -> Response:
+    def _answer(self, request: HttpRequest, progress: "_Progress") -> HttpResponse:
         if _BROKEN_ESCAPE.search(request.raw_path):
             raise bad_request("the path holds a % that is not followed by two hexadecimal digits")
         path = signed_path(request.raw_path, PREFIX)
@@ -167,7 +163,7 @@ class Panel:
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:
             auth.require(signer.key.scopes, endpoint.scope)
-        call = Call(
+        call = ApiCall(
             endpoint=endpoint,
             path=arguments,
             query=self._validation.query(endpoint, request.raw_query),
@@ -176,16 +172,16 @@ class Panel:
             document=self._document,
             signer=signer,
         )
-        return Response(status=endpoint.status, data=self._perform(call).data)
+        return HttpResponse(status=endpoint.status, data=self._perform(call).data)
 
-    def _admit(self, request: Request, progress: "_Progress") -> Signer:
+    def _admit(self, request: HttpRequest, progress: "_Progress") -> Caller:
         key = authenticate(request, PREFIX, self._store)
         key_limits = self._limits_of(key)
         verdict = key_limits.admit()
         progress.headers = key_limits.headers()
         if not verdict.admitted:
             raise limits.refusal(verdict)
-        return Signer(key, key_limits)
+        return Caller(key, key_limits)
 
     def _limits_of(self, key: Key) -> ServerLimits:
         found = self._limits.get(key.id)
@@ -193,11 +189,11 @@ class Panel:
             found = self._limits[key.id] = ServerLimits(TIERS[key.rate_limit_tier], self._clock, self._window)
         return found
 
-    def _perform(self, call: Call) -> Reply:
-        perform = BEHAVIOURS.get(call.endpoint.operation, default)
+    def _perform(self, call: ApiCall) -> ApiReply:
+        handle = HANDLERS.get(call.endpoint.operation, default)
         try:
             with nullcontext() if call.endpoint.method == "GET" else self._store.transaction():
-                return perform(call)
+                return handle(call)
         except (OverflowError, UnicodeEncodeError):
             # SQLite keeps integers of 64 bits and text in UTF-8.
             raise bad_request("a value cannot be stored") from None

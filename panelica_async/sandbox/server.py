@@ -23,7 +23,7 @@ from panelica_async.sandbox.auth import Credentials, create_key, is_key, root_ke
 from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
 from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.limits import Counting
-from panelica_async.sandbox.messages import ApiError, Request, bad_request
+from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request
 from panelica_async.sandbox.panel import PREFIX, Panel
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import Document, Json, shipped_document
@@ -259,7 +259,7 @@ class Sandbox:
 
     async def _answer(self, request: web.Request) -> web.Response:
         raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
-        head = Request(
+        head = HttpRequest(
             method=request.method,
             raw_path=raw_path,
             raw_query=raw_query,

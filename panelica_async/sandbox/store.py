@@ -166,7 +166,7 @@ class Store:
         self._write(kind, sql, row)
 
     def update(self, kind: str, identity: str, changes: Mapping[str, object]) -> None:
-        """Change the columns given, if any.
+        """Change these columns, if any.
 
         Raises:
             ApiError: 409, it would be there twice.

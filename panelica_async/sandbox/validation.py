@@ -64,18 +64,18 @@ class Validation:
         if not endpoint.query:
             return {}
         schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query}
-        given: dict[str, object] = {}
+        values: dict[str, object] = {}
         for name, text in parse_qsl(raw_query, keep_blank_values=True):
             if name in schemas:
                 # Go's url.Values.Get returns the first of several values.
-                given.setdefault(name, _converted(name, text, schemas[name]))
+                values.setdefault(name, _converted(name, text, schemas[name]))
         validator = self._queries.get(endpoint.operation)
         if validator is None:
             required = [parameter["name"] for parameter in endpoint.query if parameter.get("required")]
             schema = {"type": "object", "properties": schemas, "required": required}
             validator = self._queries[endpoint.operation] = self._document.validator(schema)
-        check(validator, given, "the query")
-        return given
+        check(validator, values, "the query")
+        return values
 
 
 def _decoded(raw: bytes) -> Any:

@@ -2,7 +2,7 @@
 -- Columns that begin with `_` are not shown; `_position` gives lists their order. now() is the panel's clock,
 -- traffic_mb() the traffic of a site this month.
 
--- Objects of operations that have no behaviour of their own. Made here, so that older databases get it too.
+-- Objects of operations that have no handler of their own. Made here, so that older databases get it too.
 CREATE TABLE IF NOT EXISTS main.objects (
     collection TEXT NOT NULL,
     id TEXT NOT NULL,

@@ -4,7 +4,7 @@ import ast
 import json
 from pathlib import Path
 
-from panelica_async.sandbox.handlers import BEHAVIOURS
+from panelica_async.sandbox.handlers import HANDLERS
 
 TESTS = Path(__file__).parent / "operations"
 DOCUMENT = json.loads((Path(__file__).parents[2] / "panelica_async" / "openapi.json").read_text("utf-8"))
@@ -35,7 +35,7 @@ def test_every_behaviour_has_a_test_and_every_test_an_operation() -> None:
     """
     assert len(names_of_tests()) == len(set(names_of_tests()))
     assert set(names_of_tests()) <= {_name_of_test(operation) for operation in operations()}
-    assert set(names_of_tests()) >= {_name_of_test(operation) for operation in BEHAVIOURS}
+    assert set(names_of_tests()) >= {_name_of_test(operation) for operation in HANDLERS}
 
 
 def _name_of_test(operation: str) -> str:

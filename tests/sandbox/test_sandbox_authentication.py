@@ -7,7 +7,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.auth import authenticate, create_key
-from panelica_async.sandbox.messages import ApiError, Request
+from panelica_async.sandbox.messages import ApiError, HttpRequest
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.store import Store
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient, signature
@@ -135,11 +135,11 @@ def test_signing_vectors(vector: dict[str, Any]) -> None:
     )
     raw_path, _, raw_query = vector["wire_target"].partition("?")
 
-    def request(text: str) -> Request:
+    def request(text: str) -> HttpRequest:
         headers = {"X-API-Key": "pk_test_vectors", "X-Timestamp": vector["timestamp"], "X-Signature": text}
         if "multipart" in vector["name"]:
             headers["Content-Type"] = "multipart/form-data; boundary=x"
-        return Request(
+        return HttpRequest(
             method=vector["method"],
             raw_path=raw_path,
             raw_query=raw_query,

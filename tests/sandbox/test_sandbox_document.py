@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.handlers import BEHAVIOURS
+from panelica_async.sandbox.handlers import HANDLERS
 from panelica_async.sandbox.panel import Router
 from panelica_async.sandbox.spec import instance, shipped_document
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
@@ -17,8 +17,8 @@ ROUTER = Router(shipped_document().endpoints)
 
 def test_every_behaviour_belongs_to_an_operation() -> None:
     """Operations beyond the reference need none: they get the one of `handlers/default.py`."""
-    assert set(BEHAVIOURS) <= {endpoint.operation for endpoint in shipped_document().endpoints}
-    assert len(BEHAVIOURS) >= 63
+    assert set(HANDLERS) <= {endpoint.operation for endpoint in shipped_document().endpoints}
+    assert len(HANDLERS) >= 63
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)

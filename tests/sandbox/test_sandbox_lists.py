@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.sandbox.handlers.base import Call, select
+from panelica_async.sandbox.handlers.base import ApiCall, select
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import shipped_document
 from panelica_async.sandbox.store import Store
@@ -97,7 +97,7 @@ def test_pages_together_are_the_whole_list(total: int, limit: int, order: str) -
     def page(**query: object) -> list[dict]:
         asked = {"sort": "php_version", "order": order, **query}
         document = shipped_document()
-        call = Call(endpoint=endpoint, path={}, query=asked, body={}, store=store, document=document, signer=None)
+        call = ApiCall(endpoint=endpoint, path={}, query=asked, body={}, store=store, document=document, signer=None)
         return select(call, "domain").rows
 
     pages = [page(page=number, limit=limit) for number in range(1, total // limit + 2)]

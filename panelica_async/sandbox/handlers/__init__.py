@@ -18,10 +18,10 @@ from panelica_async.sandbox.handlers import (
     utility,
     webhooks,
 )
-from panelica_async.sandbox.handlers.base import BEHAVIOURS
+from panelica_async.sandbox.handlers.base import HANDLERS
 
 __all__ = [
-    "BEHAVIOURS",
+    "HANDLERS",
     "accounts",
     "api_keys",
     "backups",

@@ -5,7 +5,7 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import emit
 from panelica_async.sandbox.filesystem import make_home
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import forbidden
 from panelica_async.sandbox.store import Row, new_id
 
@@ -13,19 +13,19 @@ _ROLES = ("USER", "RESELLER", "ADMIN")
 
 
 @handles("accounts.list")
-def list_accounts(call: Call) -> Reply:
+def list_accounts(call: ApiCall) -> ApiReply:
     """Everybody, root and other administrators included."""
-    return Reply(rows(call, "account"))
+    return ApiReply(rows(call, "account"))
 
 
 @handles("accounts.get")
-def get(call: Call) -> Reply:
+def get(call: ApiCall) -> ApiReply:
     """One account."""
-    return Reply(call.store.get("account", call.path["id"]))
+    return ApiReply(call.store.get("account", call.path["id"]))
 
 
 @handles("accounts.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """Adds the account and its home."""
     rules.password(call.body["password"])
     account_id, username = new_id(), rules.username(call.body["username"])
@@ -40,20 +40,20 @@ def create(call: Call) -> Reply:
     make_home(call.store, account_id, username)
     account = call.store.get("account", account_id)
     emit(call.store, "user.created", account)
-    return Reply(account)
+    return ApiReply(account)
 
 
 @handles("accounts.update")
-def update(call: Call) -> Reply:
+def update(call: ApiCall) -> ApiReply:
     """The user name stays; a new plan counts at once."""
     account_id = call.path["id"]
     call.store.get("account", account_id)
     call.store.update("account", account_id, _changes(call))
-    return Reply(call.store.get("account", account_id))
+    return ApiReply(call.store.get("account", account_id))
 
 
 @handles("accounts.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Everything the account owns goes with it."""
     account = _not_root(call)
     domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
@@ -61,11 +61,11 @@ def delete(call: Call) -> Reply:
     for domain in domains:
         emit(call.store, "domain.deleted", domain)
     emit(call.store, "user.deleted", account)
-    return Reply()
+    return ApiReply()
 
 
 @handles("accounts.suspend")
-def suspend(call: Call) -> Reply:
+def suspend(call: ApiCall) -> ApiReply:
     """Its domains are suspended as long as it is."""
     account = _not_root(call)
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
@@ -73,16 +73,16 @@ def suspend(call: Call) -> Reply:
 
 
 @handles("accounts.unsuspend")
-def unsuspend(call: Call) -> Reply:
+def unsuspend(call: ApiCall) -> ApiReply:
     """Brings back the domains that were not suspended on their own."""
     account = call.store.get("account", call.path["id"])
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return accepted("Account unsuspended")
 
 
-def _changes(call: Call) -> dict[str, Any]:
+def _changes(call: ApiCall) -> dict[str, Any]:
     """Return the columns that create and update have in common."""
-    changes = call.given("email", "full_name", "plan_id")
+    changes = call.fields("email", "full_name", "plan_id")
     if "email" in changes:
         rules.email(changes["email"])
     if "plan_id" in changes:
@@ -93,7 +93,7 @@ def _changes(call: Call) -> dict[str, Any]:
     return changes
 
 
-def _not_root(call: Call) -> Row:
+def _not_root(call: ApiCall) -> Row:
     account = call.store.get("account", call.path["id"])
     if account["role"] == "ROOT":
         raise forbidden("the account root belongs to the panel")

@@ -3,7 +3,7 @@
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))
@@ -11,13 +11,13 @@ _SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "
 
 
 @handles("api_keys.list")
-def list_keys(call: Call) -> Reply:
+def list_keys(call: ApiCall) -> ApiReply:
     """The keys without their secrets."""
-    return Reply(rows(call, "api_key"))
+    return ApiReply(rows(call, "api_key"))
 
 
 @handles("api_keys.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The only reply that shows both halves."""
     body, now = call.body, call.now
     credentials = create_key(
@@ -33,14 +33,14 @@ def create(call: Call) -> Reply:
     )
     row = call.store.get("api_key", credentials.key_id)
     shown = {name: row[name] for name in _SHOWN_ON_CREATION}
-    return Reply({**shown, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
+    return ApiReply({**shown, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
 
 
 @handles("api_keys.regenerate")
-def regenerate(call: Call) -> Reply:
+def regenerate(call: ApiCall) -> ApiReply:
     """The old secret is refused from the next request on."""
     key = call.store.get("api_key", call.path["id"])
     environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
     secret = new_secret(environment)
     call.store.update("api_key", key["id"], {"api_secret": secret})
-    return Reply({"api_secret": secret})
+    return ApiReply({"api_secret": secret})

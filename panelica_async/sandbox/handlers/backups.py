@@ -5,7 +5,7 @@ puts those of domains that still exist back as they were; the other parts of a s
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
@@ -18,22 +18,22 @@ _CONFLICT_ACTIONS = ("overwrite",)
 
 
 @handles("backups.list")
-def list_backups(call: Call) -> Reply:
+def list_backups(call: ApiCall) -> ApiReply:
     """All backups, each in its state at this moment."""
-    return Reply(rows(call, "backup"))
+    return ApiReply(rows(call, "backup"))
 
 
 @handles("backups.create")
-def create(call: Call) -> Reply:
-    """Starts an archive of the domains given, or of all there are."""
+def create(call: ApiCall) -> ApiReply:
+    """Starts an archive of the domains named, or of all there are."""
     rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
-    return Reply(_archive(call, domains or call.store.rows("SELECT * FROM temp.domain")))
+    return ApiReply(_archive(call, domains or call.store.rows("SELECT * FROM temp.domain")))
 
 
 @handles("backups.restore")
-def restore(call: Call) -> Reply:
+def restore(call: ApiCall) -> ApiReply:
     """Needs a backup that is completed."""
     backup = call.store.get("backup", call.path["id"])
     if backup["status"] != "completed":
@@ -54,13 +54,13 @@ def restore(call: Call) -> Reply:
 
 
 @handles("backups.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Removes the archive in any state."""
     call.store.delete("backup", call.path["id"])
-    return Reply()
+    return ApiReply()
 
 
-def _archive(call: Call, domains: list[Row], *, prefix: str = "backup") -> Row:
+def _archive(call: ApiCall, domains: list[Row], *, prefix: str = "backup") -> Row:
     """Start a backup of domains with the options of the body."""
     store, now, body = call.store, call.now, call.body
     backup_id = new_id()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import month_of, traffic
 
@@ -12,8 +12,8 @@ _FIRST_MONTH = "0001-01"
 
 
 @handles("bandwidth.get")
-def get(call: Call) -> Reply:
-    """Traffic of every site in a month, the present one unless given."""
+def get(call: ApiCall) -> ApiReply:
+    """Traffic of every site in a month, the current one by default."""
     rules.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
     month = call.query.get("month", month_of(call.now))
     if month < _FIRST_MONTH:
@@ -22,7 +22,7 @@ def get(call: Call) -> Reply:
     for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
         received, sent = traffic(row["domain"], row["created_at"], month, call.now)
         domains.append({"domain": row["domain"], "bytes_in": received, "bytes_out": sent})
-    return Reply(
+    return ApiReply(
         {
             "total_bytes_in": sum(domain["bytes_in"] for domain in domains),
             "total_bytes_out": sum(domain["bytes_out"] for domain in domains),

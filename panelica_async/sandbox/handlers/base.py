@@ -1,4 +1,4 @@
-"""What a behaviour gets and gives, and which behaviour belongs to which operation."""
+"""What a handler is called with and returns, and the registry of handlers by operation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ from panelica_async.sandbox.store import Row, Store
 
 
 @attrs.frozen
-class Signer:
+class Caller:
     """The key that signed a call, with its limits."""
 
     key: Key
@@ -21,7 +21,7 @@ class Signer:
 
 
 @attrs.frozen(kw_only=True)
-class Call:
+class ApiCall:
     """A call that passed all checks."""
 
     endpoint: Endpoint
@@ -31,7 +31,7 @@ class Call:
     body: Mapping[str, Any] = attrs.field(repr=False)
     store: Store
     document: Document
-    signer: Signer | None
+    signer: Caller | None
     """None when the operation is not signed."""
 
     @property
@@ -40,7 +40,7 @@ class Call:
         return self.store.now()
 
     @property
-    def caller(self) -> Signer:
+    def caller(self) -> Caller:
         """The key that signed the call; operations that are not signed have none."""
         if self.signer is None:
             raise LookupError(f"{self.endpoint.operation} is not signed")
@@ -51,42 +51,42 @@ class Call:
         """The path with its parameters filled in."""
         return self.endpoint.path.format(**self.path)
 
-    def has_behaviour(self, operation: str) -> bool:
-        """Return whether an operation has a behaviour of its own."""
-        return operation in BEHAVIOURS
+    def has_handler(self, operation: str) -> bool:
+        """Return whether an operation has a handler of its own."""
+        return operation in HANDLERS
 
-    def given(self, *names: str) -> dict[str, Any]:
-        """Return the fields of the body that were given, out of these."""
+    def fields(self, *names: str) -> dict[str, Any]:
+        """Return those of the named fields that the body has."""
         return {name: self.body[name] for name in names if name in self.body}
 
 
 @attrs.frozen
-class Reply:
+class ApiReply:
     """Body of a successful reply; the specification says the status."""
 
     data: Any = None
 
 
-Behaviour: TypeAlias = Callable[[Call], Reply]
-_Function = TypeVar("_Function", bound=Behaviour)
+Handler: TypeAlias = Callable[[ApiCall], ApiReply]
+_Function = TypeVar("_Function", bound=Handler)
 
-BEHAVIOURS: dict[str, Behaviour] = {}
-"""Behaviours by operation."""
+HANDLERS: dict[str, Handler] = {}
+"""Handlers by operation."""
 
 
 def handles(operation: str) -> Callable[[_Function], _Function]:
-    """Register a function as the behaviour of an operation, such as `domains.create`."""
+    """Register a function as the handler of an operation, such as `domains.create`."""
 
     def register(function: _Function) -> _Function:
-        BEHAVIOURS[operation] = function
+        HANDLERS[operation] = function
         return function
 
     return register
 
 
-def accepted(message: str) -> Reply:
+def accepted(message: str) -> ApiReply:
     """Make the reply of an action that has no result of its own."""
-    return Reply({"message": message})
+    return ApiReply({"message": message})
 
 
 DEFAULT_LIMIT = 25
@@ -104,7 +104,9 @@ class Slice:
     limit: int
 
 
-def select(call: Call, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None) -> Slice:
+def select(
+    call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None
+) -> Slice:
     """Return the rows of a view that the query of a call asks for.
 
     Without `page` and `limit` a list comes whole, as on current panels (evidence: lists-unpaged). Guesses: `page` alone
@@ -130,7 +132,7 @@ def select(call: Call, kind: str, conditions: Mapping[str, object] | None = None
     return Slice(store.rows(sql, *values, size, (page - 1) * size), total, page, size)
 
 
-def rows(call: Call, kind: str, conditions: Mapping[str, object] | None = None) -> list[Row]:
+def rows(call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None) -> list[Row]:
     """Return just the rows of `select`."""
     return select(call, kind, conditions).rows
 
@@ -141,7 +143,7 @@ def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
     return " WHERE " + " AND ".join(f'"{name}" = ?' for name in conditions), list(conditions.values())
 
 
-def _order(call: Call, columns: frozenset[str]) -> str:
+def _order(call: ApiCall, columns: frozenset[str]) -> str:
     direction = "DESC" if call.query.get("order") == "desc" else "ASC"
     field = call.query.get("sort")
     if field is None:

@@ -1,20 +1,19 @@
 """Cloudflare zones.
 
-Guesses: two are there from the start; syncing counts the records of the panel's zone of that name and contacts
-nobody.
+Guesses: two are there from the start; a sync counts the records of the panel's zone of that name and sends nothing.
 """
 
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 
 
 @handles("cloudflare.zones.list")
-def list_zones(call: Call) -> Reply:
+def list_zones(call: ApiCall) -> ApiReply:
     """The zones there are."""
-    return Reply(rows(call, "cloudflare_zone"))
+    return ApiReply(rows(call, "cloudflare_zone"))
 
 
 @handles("cloudflare.zones.sync")
-def sync(call: Call) -> Reply:
+def sync(call: ApiCall) -> ApiReply:
     """Notes the time and counts the records."""
     zone = call.store.get("cloudflare_zone", call.path["zone_id"])
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})

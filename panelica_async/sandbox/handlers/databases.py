@@ -1,7 +1,7 @@
 """Databases and their users. Guesses: no prefix before names; a name is taken once for each type of server."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
@@ -11,14 +11,14 @@ _DEFAULT_PRIVILEGES = "ALL"
 
 
 @handles("databases.list")
-def list_databases(call: Call) -> Reply:
+def list_databases(call: ApiCall) -> ApiReply:
     """All databases, or those of one domain."""
-    return Reply(rows(call, "database"))
+    return ApiReply(rows(call, "database"))
 
 
 @handles("databases.create")
-def create(call: Call) -> Reply:
-    """Adds the database, and its first user when one is given."""
+def create(call: ApiCall) -> ApiReply:
+    """Adds the database, and its first user when one is named."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
     database_id = new_id()
     call.store.insert(
@@ -33,24 +33,24 @@ def create(call: Call) -> Reply:
     )
     if "username" in call.body or "password" in call.body:
         _add_user(call, database_id)
-    return Reply(call.store.get("database", database_id))
+    return ApiReply(call.store.get("database", database_id))
 
 
 @handles("databases.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """The users of the database go with it."""
     call.store.delete("database", call.path["id"])
-    return Reply()
+    return ApiReply()
 
 
 @handles("databases.users.create")
-def create_user(call: Call) -> Reply:
+def create_user(call: ApiCall) -> ApiReply:
     """Adds a user to a database."""
     database = call.store.get("database", call.path["db_id"])
-    return Reply(call.store.get("database_user", _add_user(call, database["id"])))
+    return ApiReply(call.store.get("database_user", _add_user(call, database["id"])))
 
 
-def _add_user(call: Call, database_id: str) -> str:
+def _add_user(call: ApiCall, database_id: str) -> str:
     """Add the user that the body describes; the first of a database is its primary one."""
     for field in ("username", "password"):
         if field not in call.body:

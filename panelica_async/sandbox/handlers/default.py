@@ -1,4 +1,4 @@
-"""What operations do that have no behaviour of their own: what is created is listed, found, changed and deleted.
+"""Handles operations without a handler of their own: what they create is listed, found, changed and deleted.
 
 An object belongs to the concrete path of its collection, such as `/v1/domains/<id>/redirects`, and holds the fields of
 its body. An operation that is neither on a collection nor on one of its objects answers with its example.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import DEFAULT_LIMIT, Call, Reply
+from panelica_async.sandbox.handlers.base import DEFAULT_LIMIT, ApiCall, ApiReply
 from panelica_async.sandbox.messages import bad_request, conflict, not_found
 from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
@@ -19,7 +19,7 @@ _TIMES_OF_CREATION = frozenset({"created_at", "updated_at"})
 _PAGING = frozenset({"page", "limit", "sort", "order"})
 
 
-def default(call: Call) -> Reply:
+def default(call: ApiCall) -> ApiReply:
     """Carry out an operation by the shape of its path.
 
     Raises:
@@ -38,7 +38,7 @@ def default(call: Call) -> Reply:
     return _act(call, path)
 
 
-def _create(call: Call, collection: str) -> Reply:
+def _create(call: ApiCall, collection: str) -> ApiReply:
     objects = _objects(call, collection)
     key = call.endpoint.natural_key
     if key and any(all(row.get(name) == call.body.get(name) for name in key) for row in objects):
@@ -48,10 +48,10 @@ def _create(call: Call, collection: str) -> Reply:
     call.store.execute(
         "INSERT INTO objects (collection, id, data) VALUES (?, ?, ?)", collection, identity, json.dumps(row)
     )
-    return Reply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
+    return ApiReply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
 
 
-def _new_row(call: Call) -> Row:
+def _new_row(call: ApiCall) -> Row:
     """Make an object from the body and the path; what neither says is made up as the schema asks."""
     fields, required = _fields(call)
     row = _shown(call, call.body)
@@ -69,7 +69,7 @@ def _new_row(call: Call) -> Row:
     return row
 
 
-def _fields(call: Call) -> tuple[dict[str, Any], set[str]]:
+def _fields(call: ApiCall) -> tuple[dict[str, Any], set[str]]:
     """Return the fields of an object by name, in its own reply and in the list, and the names that are required."""
     collection = call.endpoint.path.rsplit("/{", 1)[0] if call.endpoint.path.endswith("}") else call.endpoint.path
     listing = call.document.methods_at(collection).get("GET", call.endpoint)
@@ -78,13 +78,13 @@ def _fields(call: Call) -> tuple[dict[str, Any], set[str]]:
     return fields, {name for one in schemas for name in one.get("required", ())}
 
 
-def _shown(call: Call, body: Mapping[str, Any]) -> Row:
+def _shown(call: ApiCall, body: Mapping[str, Any]) -> Row:
     """Return the fields of a body that a reply shows: a password is none of them."""
     fields, _ = _fields(call)
     return {name: value for name, value in body.items() if name in fields}
 
 
-def _list(call: Call, collection: str) -> Reply:
+def _list(call: ApiCall, collection: str) -> ApiReply:
     filters = {name: value for name, value in call.query.items() if name not in _PAGING}
     found = [
         row
@@ -102,16 +102,16 @@ def _list(call: Call, collection: str) -> Reply:
     rows = found[(page - 1) * limit : page * limit]
     described = call.document.resolve(call.endpoint.reply or {}).get("properties", {})
     if "data" not in described:
-        return Reply(rows)
+        return ApiReply(rows)
     numbers = {"total": len(found), "page": page, "limit": limit}
-    return Reply({"data": rows, **{name: number for name, number in numbers.items() if name in described}})
+    return ApiReply({"data": rows, **{name: number for name, number in numbers.items() if name in described}})
 
 
-def _on_object(call: Call, collection: str, identity: str) -> Reply:
+def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
     """Return, change or delete one object of a collection that can be added to; else answer with the example."""
     methods = call.document.methods_at(call.endpoint.path.rsplit("/", 1)[0])
     if "POST" not in methods:
-        return Reply(example_reply(call.document, call.endpoint))
+        return ApiReply(example_reply(call.document, call.endpoint))
     row = _object(call, collection, identity)
     if call.endpoint.method == "DELETE":
         call.store.execute("DELETE FROM objects WHERE collection = ? AND id = ?", collection, identity)
@@ -124,11 +124,11 @@ def _on_object(call: Call, collection: str, identity: str) -> Reply:
             "UPDATE objects SET data = ? WHERE collection = ? AND id = ?", json.dumps(row), collection, identity
         )
     if call.endpoint.reply is None:
-        return Reply()
-    return Reply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
+        return ApiReply()
+    return ApiReply(row if _shows(call, row) else example_reply(call.document, call.endpoint))
 
 
-def _on_setting(call: Call, path: str) -> Reply:
+def _on_setting(call: ApiCall, path: str) -> ApiReply:
     """Return or change the one object that a path stands for, which begins as the example says."""
     first = call.document.methods_at(call.endpoint.path).get("GET", call.endpoint)
     stored = _find(call, path, "")
@@ -138,28 +138,28 @@ def _on_setting(call: Call, path: str) -> Reply:
         call.store.execute(
             "INSERT OR REPLACE INTO objects (collection, id, data) VALUES (?, '', ?)", path, json.dumps(row)
         )
-    return Reply(row if isinstance(row, list) or _shows(call, row) else example_reply(call.document, call.endpoint))
+    return ApiReply(row if isinstance(row, list) or _shows(call, row) else example_reply(call.document, call.endpoint))
 
 
-def _act(call: Call, path: str) -> Reply:
+def _act(call: ApiCall, path: str) -> ApiReply:
     """Answer an action, such as `/v1/cron-jobs/<id>/run`, on an object that must be there."""
     segments, concrete = call.endpoint.path.split("/"), path.split("/")
     if len(segments) > 2 and segments[-2].startswith("{"):
         methods = call.document.methods_at("/".join(segments[:-2]))
-        if "POST" in methods and not call.has_behaviour(methods["POST"].operation):
+        if "POST" in methods and not call.has_handler(methods["POST"].operation):
             row = _object(call, "/".join(concrete[:-2]), concrete[-2])
             if _shows(call, row):
-                return Reply(row)
-    return Reply(example_reply(call.document, call.endpoint))
+                return ApiReply(row)
+    return ApiReply(example_reply(call.document, call.endpoint))
 
 
-def _shows(call: Call, row: Mapping[str, Any]) -> bool:
+def _shows(call: ApiCall, row: Mapping[str, Any]) -> bool:
     """Return whether the reply of an operation is such an object, not an acknowledgement."""
     schema = call.document.resolve(call.endpoint.reply or {})
     return set(schema.get("required", ())) <= row.keys() and bool(set(schema.get("properties", ())) & row.keys())
 
 
-def _identity_field(call: Call, collection: str) -> str:
+def _identity_field(call: ApiCall, collection: str) -> str:
     """Return the field that holds what stands for an object in its path."""
     prefix = f"{collection}/{{"
     for endpoint in call.document.endpoints:
@@ -170,19 +170,19 @@ def _identity_field(call: Call, collection: str) -> str:
     return "id"
 
 
-def _object(call: Call, collection: str, identity: str) -> Row:
+def _object(call: ApiCall, collection: str, identity: str) -> Row:
     row = _find(call, collection, identity)
     if row is None:
         raise not_found(call.endpoint.tag or "object", identity)
     return row
 
 
-def _find(call: Call, collection: str, identity: str) -> Row | None:
+def _find(call: ApiCall, collection: str, identity: str) -> Row | None:
     sql = "SELECT data FROM objects WHERE collection = ? AND id = ?"
     data = call.store.value(sql, collection, identity)
     return None if data is None else dict(json.loads(data))
 
 
-def _objects(call: Call, collection: str) -> list[Row]:
+def _objects(call: ApiCall, collection: str) -> list[Row]:
     sql = "SELECT data FROM objects WHERE collection = ? ORDER BY rowid"
     return [json.loads(row["data"]) for row in call.store.connection.execute(sql, (collection,))]

@@ -1,10 +1,10 @@
-"""DNS records. Guesses: a new zone holds the name servers only; one hour for `ttl`, 10 for `priority` unless given.
+"""DNS records. Guesses: a new zone holds the name servers only; one hour for `ttl`, 10 for `priority` by default.
 
 The reference's own example uses a private address, so those are accepted.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
@@ -22,40 +22,40 @@ def add_default_records(store: Store, zone_id: str) -> None:
 
 
 @handles("dns.records.list")
-def list_records(call: Call) -> Reply:
+def list_records(call: ApiCall) -> ApiReply:
     """The records of one zone."""
-    return Reply(rows(call, "dns_record", {"zone_id": _zone(call)}))
+    return ApiReply(rows(call, "dns_record", {"zone_id": _zone(call)}))
 
 
 @handles("dns.records.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The same name, type and content twice is 409."""
     zone_id = _zone(call)
     rules.record_content(call.body["type"], call.body["content"])
-    record_id = _add(call.store, zone_id, call.given("name", "type", "content", "ttl", "priority"))
-    return Reply(call.store.get("dns_record", record_id))
+    record_id = _add(call.store, zone_id, call.fields("name", "type", "content", "ttl", "priority"))
+    return ApiReply(call.store.get("dns_record", record_id))
 
 
 @handles("dns.records.update")
-def update(call: Call) -> Reply:
+def update(call: ApiCall) -> ApiReply:
     """The type stays."""
     record = _record(call)
-    changes = call.given("name", "content", "ttl", "priority")
+    changes = call.fields("name", "content", "ttl", "priority")
     rules.record_content(record["type"], str(changes.get("content", record["content"])))
     if record["type"] not in _WITH_PRIORITY:
         changes.pop("priority", None)
     call.store.update("dns_record", record["id"], changes)
-    return Reply(call.store.get("dns_record", record["id"]))
+    return ApiReply(call.store.get("dns_record", record["id"]))
 
 
 @handles("dns.records.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Removes one record of its zone."""
     call.store.delete("dns_record", _record(call)["id"])
-    return Reply()
+    return ApiReply()
 
 
-def _zone(call: Call) -> str:
+def _zone(call: ApiCall) -> str:
     """Return the id of the zone, which is that of its domain."""
     zone_id = call.path["zone_id"]
     if call.store.find("domain", zone_id) is None:
@@ -63,7 +63,7 @@ def _zone(call: Call) -> str:
     return zone_id
 
 
-def _record(call: Call) -> Row:
+def _record(call: ApiCall) -> Row:
     record = call.store.get("dns_record", call.path["record_id"])
     if record["zone_id"] != _zone(call):
         raise not_found("dns_record", record["id"])

@@ -1,11 +1,11 @@
-"""Domains. Guesses: PHP 8.3 and nginx unless given, no certificate unless asked for, names in lower case."""
+"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless asked for, names in lower case."""
 
 from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.ssl import TYPES, order_certificate
 from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
@@ -19,19 +19,19 @@ _NO_CERTIFICATE = "none"
 
 
 @handles("domains.list")
-def list_domains(call: Call) -> Reply:
+def list_domains(call: ApiCall) -> ApiReply:
     """All domains, by state or owner if asked."""
-    return Reply(rows(call, "domain"))
+    return ApiReply(rows(call, "domain"))
 
 
 @handles("domains.get")
-def get(call: Call) -> Reply:
+def get(call: ApiCall) -> ApiReply:
     """One domain."""
-    return Reply(call.store.get("domain", call.path["id"]))
+    return ApiReply(call.store.get("domain", call.path["id"]))
 
 
 @handles("domains.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """Adds the domain, its directories, its zone and, if asked for, its certificate."""
     store = call.store
     name = rules.domain_name(call.body["domain"])
@@ -56,28 +56,28 @@ def create(call: Call) -> Reply:
         order_certificate(store, domain_id, ssl_type, auto_renew=True)
     domain = store.get("domain", domain_id)
     emit(store, "domain.created", domain)
-    return Reply(domain)
+    return ApiReply(domain)
 
 
 @handles("domains.update")
-def update(call: Call) -> Reply:
+def update(call: ApiCall) -> ApiReply:
     """Changes PHP version and web server."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
-    return Reply(call.store.get("domain", domain["id"]))
+    return ApiReply(call.store.get("domain", domain["id"]))
 
 
 @handles("domains.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Zone, certificate, databases, mailboxes, FTP users and files go with it."""
     domain = call.store.get("domain", call.path["id"])
     call.store.delete("domain", domain["id"])
     emit(call.store, "domain.deleted", domain)
-    return Reply()
+    return ApiReply()
 
 
 @handles("domains.suspend")
-def suspend(call: Call) -> Reply:
+def suspend(call: ApiCall) -> ApiReply:
     """Suspends the domain, whatever its account."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], {"suspended": 1})
@@ -85,7 +85,7 @@ def suspend(call: Call) -> Reply:
 
 
 @handles("domains.unsuspend")
-def unsuspend(call: Call) -> Reply:
+def unsuspend(call: ApiCall) -> ApiReply:
     """Not while its account is suspended."""
     domain = call.store.get("domain", call.path["id"])
     active_owner(call.store, domain["user_id"])
@@ -93,9 +93,9 @@ def unsuspend(call: Call) -> Reply:
     return accepted("Domain unsuspended")
 
 
-def _changes(call: Call, account: Row) -> dict[str, Any]:
+def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
     """Return the columns that create and update have in common."""
-    changes = call.given("php_version", "web_server")
+    changes = call.fields("php_version", "web_server")
     if "web_server" in changes:
         rules.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
     if "php_version" in changes:

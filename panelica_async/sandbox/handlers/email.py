@@ -1,7 +1,7 @@
-"""Mailboxes. Guess: 1,024 MB unless a size is given; addresses in lower case."""
+"""Mailboxes. Guess: 1,024 MB by default; addresses in lower case."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
@@ -9,13 +9,13 @@ _QUOTA_MB = 1024
 
 
 @handles("email.accounts.list")
-def list_mailboxes(call: Call) -> Reply:
+def list_mailboxes(call: ApiCall) -> ApiReply:
     """All mailboxes, or those of one domain."""
-    return Reply(rows(call, "email_account"))
+    return ApiReply(rows(call, "email_account"))
 
 
 @handles("email.accounts.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The same address twice is 409."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
     rules.password(call.body["password"])
@@ -30,11 +30,11 @@ def create(call: Call) -> Reply:
             "created_at": call.now,
         },
     )
-    return Reply(call.store.get("email_account", mailbox_id))
+    return ApiReply(call.store.get("email_account", mailbox_id))
 
 
 @handles("email.accounts.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Removes the mailbox."""
     call.store.delete("email_account", call.path["id"])
-    return Reply()
+    return ApiReply()

@@ -6,30 +6,30 @@
 import posixpath
 
 from panelica_async.sandbox.filesystem import FILE_PERMISSIONS, absolute, home_of, owner_of
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request, forbidden, not_found
 
 
 @handles("files.list")
-def list_directory(call: Call) -> Reply:
+def list_directory(call: ApiCall) -> ApiReply:
     """What is in a directory, without what is deeper down."""
     path = _path(call)
     if _type(call, path) != "directory":
         raise bad_request("path: is not a directory")
-    return Reply(rows(call, "file", {"_parent": path}))
+    return ApiReply(rows(call, "file", {"_parent": path}))
 
 
 @handles("files.read")
-def read(call: Call) -> Reply:
+def read(call: ApiCall) -> ApiReply:
     """The text of a file."""
     path = _path(call)
     if _type(call, path) != "file":
         raise bad_request("path: is a directory")
-    return Reply({"path": path, "content": call.store.value("SELECT content FROM files WHERE path = ?", path)})
+    return ApiReply({"path": path, "content": call.store.value("SELECT content FROM files WHERE path = ?", path)})
 
 
 @handles("files.write")
-def write(call: Call) -> Reply:
+def write(call: ApiCall) -> ApiReply:
     """Makes the file or replaces its text."""
     path = absolute(call.body["path"])
     owner = owner_of(call.store, path)
@@ -56,28 +56,28 @@ def write(call: Call) -> Reply:
 
 
 @handles("files.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """A directory goes with all that is in it."""
     path = _path(call)
     if path == home_of(owner_of(call.store, path)["username"]) or _holds_document_root(call, path):
         raise forbidden("homes and document roots stay")
     call.store.delete("file", path, key="path")
-    return Reply()
+    return ApiReply()
 
 
-def _path(call: Call) -> str:
-    """Return the path of the query, which is in somebody's home."""
+def _path(call: ApiCall) -> str:
+    """Return the path of the query, which lies in the home of an account."""
     path = absolute(call.query["path"])
     owner_of(call.store, path)
     return path
 
 
-def _holds_document_root(call: Call, path: str) -> bool:
+def _holds_document_root(call: ApiCall, path: str) -> bool:
     sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
     return bool(call.store.value(sql, f"{path}/", f"{path}/"))
 
 
-def _type(call: Call, path: str) -> str:
+def _type(call: ApiCall, path: str) -> str:
     kind = call.store.value("SELECT type FROM files WHERE path = ?", path)
     if kind is None:
         raise not_found("file", path)

@@ -1,8 +1,8 @@
-"""FTP users. Guesses: no prefix before names; the document root unless a directory is given, which need not exist."""
+"""FTP users. Guesses: no prefix before names; the document root by default, which need not exist."""
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import absolute, owner_of
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.messages import forbidden
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import Row, new_id
@@ -12,13 +12,13 @@ _QUOTA_MB = 0
 
 
 @handles("ftp.accounts.list")
-def list_ftp_accounts(call: Call) -> Reply:
+def list_ftp_accounts(call: ApiCall) -> ApiReply:
     """All FTP users."""
-    return Reply(rows(call, "ftp_account"))
+    return ApiReply(rows(call, "ftp_account"))
 
 
 @handles("ftp.accounts.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The same name twice is 409, whatever the domain."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
     rules.password(call.body["password"])
@@ -34,17 +34,17 @@ def create(call: Call) -> Reply:
             "created_at": call.now,
         },
     )
-    return Reply(call.store.get("ftp_account", ftp_id))
+    return ApiReply(call.store.get("ftp_account", ftp_id))
 
 
 @handles("ftp.accounts.delete")
-def delete(call: Call) -> Reply:
+def delete(call: ApiCall) -> ApiReply:
     """Removes the FTP user and none of its files."""
     call.store.delete("ftp_account", call.path["id"])
-    return Reply()
+    return ApiReply()
 
 
-def _home_directory(call: Call, domain: Row) -> str:
+def _home_directory(call: ApiCall, domain: Row) -> str:
     """Return where the user is confined to: a full path, or one below the home of the domain's owner.
 
     Clients write "/example.com", below the home of the account (evidence: ftp-home).

@@ -1,9 +1,9 @@
-"""Plans. Limits that are not given, and -1, mean no limit. Guess: the slug follows the name unless given."""
+"""Plans. Limits that are left out, and -1, mean no limit. Guess: by default the slug follows the name."""
 
 import re
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import new_id
 
@@ -21,13 +21,13 @@ _COLUMNS = (
 
 
 @handles("plans.list")
-def list_plans(call: Call) -> Reply:
+def list_plans(call: ApiCall) -> ApiReply:
     """All plans, with the number of their accounts."""
-    return Reply(rows(call, "plan"))
+    return ApiReply(rows(call, "plan"))
 
 
 @handles("plans.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The same name twice is 409."""
     plan_id = new_id()
     row: dict[str, Any] = {
@@ -35,16 +35,16 @@ def create(call: Call) -> Reply:
         "slug": re.sub(r"\W+", "-", call.body["name"].lower()).strip("-"),
         "php_versions": list(PHP_VERSIONS),
         "created_at": call.now,
-        **call.given(*_COLUMNS),
+        **call.fields(*_COLUMNS),
     }
     call.store.insert("plan", row)
-    return Reply(call.store.get("plan", plan_id))
+    return ApiReply(call.store.get("plan", plan_id))
 
 
 @handles("plans.update")
-def update(call: Call) -> Reply:
+def update(call: ApiCall) -> ApiReply:
     """Accounts that have more than the new limits keep it."""
     plan_id = call.path["id"]
     call.store.get("plan", plan_id)
-    call.store.update("plan", plan_id, call.given(*_COLUMNS))
-    return Reply(call.store.get("plan", plan_id))
+    call.store.update("plan", plan_id, call.fields(*_COLUMNS))
+    return ApiReply(call.store.get("plan", plan_id))

@@ -1,6 +1,6 @@
 """The server and its services. Guesses: the machine of the reference's example; pids count up."""
 
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.seed import HOSTNAME
 from panelica_async.sandbox.store import Row
 
@@ -9,12 +9,12 @@ _BASE_DISK_GB = 125
 
 
 @handles("server.status")
-def status(call: Call) -> Reply:
+def status(call: ApiCall) -> ApiReply:
     """Memory follows the running services, disk space the files."""
     running = call.store.value("SELECT count(*) FROM services WHERE status = 'running'")
     memory_mb = 4096 + 128 * running
     disk_gb = _BASE_DISK_GB + call.store.value("SELECT coalesce(sum(size), 0) FROM files") / 1024**3
-    return Reply(
+    return ApiReply(
         {
             "status": "online",
             "hostname": HOSTNAME,
@@ -34,13 +34,13 @@ def status(call: Call) -> Reply:
 
 
 @handles("server.services.list")
-def list_services(call: Call) -> Reply:
+def list_services(call: ApiCall) -> ApiReply:
     """All services, running or not."""
-    return Reply(rows(call, "service"))
+    return ApiReply(rows(call, "service"))
 
 
 @handles("server.services.start")
-def start(call: Call) -> Reply:
+def start(call: ApiCall) -> ApiReply:
     """A running service keeps running."""
     service = _service(call)
     if service["status"] != "running":
@@ -49,7 +49,7 @@ def start(call: Call) -> Reply:
 
 
 @handles("server.services.stop")
-def stop(call: Call) -> Reply:
+def stop(call: ApiCall) -> ApiReply:
     """A stopped service has neither pid nor uptime."""
     service = _service(call)
     call.store.execute(
@@ -59,18 +59,18 @@ def stop(call: Call) -> Reply:
 
 
 @handles("server.services.restart")
-def restart(call: Call) -> Reply:
-    """The service runs with a new pid, whether it ran before or not."""
+def restart(call: ApiCall) -> ApiReply:
+    """The service runs with a new pid, even if it did not run before."""
     service = _service(call)
     _start(call)
     return accepted(f"{service['display_name']} restarted")
 
 
-def _service(call: Call) -> Row:
+def _service(call: ApiCall) -> Row:
     return call.store.get("service", call.path["name"], key="name")
 
 
-def _start(call: Call) -> None:
+def _start(call: ApiCall) -> None:
     pid = int(call.store.setting("last_pid") or 2000) + 1
     call.store.set_setting("last_pid", str(pid))
     call.store.execute(

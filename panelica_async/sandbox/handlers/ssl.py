@@ -4,7 +4,7 @@ Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), one that is
 self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
 """
 
-from panelica_async.sandbox.handlers.base import Call, Reply, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.store import Row, Store, new_id
 
 TYPES = ("lets_encrypt", "self_signed", "custom")
@@ -42,21 +42,21 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
 
 
 @handles("ssl.certificates.list")
-def list_certificates(call: Call) -> Reply:
+def list_certificates(call: ApiCall) -> ApiReply:
     """All certificates, each in its state at this moment."""
-    return Reply(rows(call, "certificate"))
+    return ApiReply(rows(call, "certificate"))
 
 
 @handles("ssl.certificates.issue")
-def issue(call: Call) -> Reply:
+def issue(call: ApiCall) -> ApiReply:
     """The certificate is pending until the panel's clock says it is done."""
     domain = call.store.get("domain", call.body["domain_id"])
     kind = call.body.get("type", TYPES[0])
-    return Reply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
+    return ApiReply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
 
 
 @handles("ssl.certificates.renew")
-def renew(call: Call) -> Reply:
+def renew(call: ApiCall) -> ApiReply:
     """The site keeps its old certificate until the new one is done."""
     certificate = call.store.get("certificate", call.path["id"])
     now, kind = call.now, certificate["type"]
@@ -65,4 +65,4 @@ def renew(call: Call) -> Reply:
         # Until the new one is there, the site has none that is valid.
         changes["valid_from"] = changes["ready_at"]
     call.store.update("certificate", certificate["id"], changes)
-    return Reply(call.store.get("certificate", certificate["id"]))
+    return ApiReply(call.store.get("certificate", certificate["id"]))

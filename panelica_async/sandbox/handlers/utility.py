@@ -1,6 +1,6 @@
 """Calls about the API itself."""
 
-from panelica_async.sandbox.handlers.base import Call, Reply, handles
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles
 from panelica_async.sandbox.postman import collection
 from panelica_async.sandbox.store import timestamp
 
@@ -8,19 +8,19 @@ _VERSION = "1.0.27"
 
 
 @handles("health")
-def health(call: Call) -> Reply:
+def health(call: ApiCall) -> ApiReply:
     """The only call without a key."""
     seconds = call.now - int(call.store.setting("booted_at") or call.now)
     uptime = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
-    return Reply({"status": "healthy", "version": _VERSION, "uptime": uptime})
+    return ApiReply({"status": "healthy", "version": _VERSION, "uptime": uptime})
 
 
 @handles("me")
-def me(call: Call) -> Reply:
+def me(call: ApiCall) -> ApiReply:
     """The key that signed the call."""
     key = call.store.get("api_key", call.caller.key.id)
     owner = call.store.get("account", call.caller.key.user_id)
-    return Reply(
+    return ApiReply(
         {
             "key_id": key["id"],
             "key_prefix": key["key_prefix"],
@@ -35,11 +35,11 @@ def me(call: Call) -> Reply:
 
 
 @handles("rate_limit")
-def rate_limit(call: Call) -> Reply:
+def rate_limit(call: ApiCall) -> ApiReply:
     """What the limiter has counted, this call included."""
     limits = call.caller.limits
     minute, hour = limits.usage("minute"), limits.usage("hour")
-    return Reply(
+    return ApiReply(
         {
             "tier": limits.tier.name,
             "requests_per_minute": limits.tier.requests_per_minute,
@@ -53,6 +53,6 @@ def rate_limit(call: Call) -> Reply:
 
 
 @handles("postman_collection")
-def postman_collection(call: Call) -> Reply:
+def postman_collection(call: ApiCall) -> ApiReply:
     """Made from the specification."""
-    return Reply(collection(call.document))
+    return ApiReply(collection(call.document))

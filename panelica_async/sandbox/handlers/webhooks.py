@@ -9,7 +9,7 @@ import re
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.events import deliver
-from panelica_async.sandbox.handlers.base import Call, Reply, accepted, handles, rows, select
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows, select
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import new_id
 from panelica_async.sandbox.validation import check
@@ -31,13 +31,13 @@ _LOGS_LIMIT = 20
 
 
 @handles("webhooks.list")
-def list_webhooks(call: Call) -> Reply:
+def list_webhooks(call: ApiCall) -> ApiReply:
     """All webhooks."""
-    return Reply(rows(call, "webhook"))
+    return ApiReply(rows(call, "webhook"))
 
 
 @handles("webhooks.create")
-def create(call: Call) -> Reply:
+def create(call: ApiCall) -> ApiReply:
     """The destination has to be of the form that belongs to its type."""
     body = call.body
     kind = rules.one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
@@ -52,14 +52,14 @@ def create(call: Call) -> Reply:
             "id": webhook_id,
             "created_at": call.now,
             **_DEFAULTS,
-            **call.given("name", "destination_type", "destination_config", "events", *_DEFAULTS),
+            **call.fields("name", "destination_type", "destination_config", "events", *_DEFAULTS),
         },
     )
-    return Reply(call.store.get("webhook", webhook_id))
+    return ApiReply(call.store.get("webhook", webhook_id))
 
 
 @handles("webhooks.events")
-def events(call: Call) -> Reply:
+def events(call: ApiCall) -> ApiReply:
     """The events of the specification's facts by category."""
     categories: dict[str, list[dict[str, str]]] = {}
     for event in call.document.facts.get("webhook_events", ()):
@@ -67,11 +67,11 @@ def events(call: Call) -> Reply:
         category = event["category"] or f"{noun.upper() if noun == 'ssl' else noun.capitalize()} Events"
         shown = {"type": event["name"], "description": event["description"]}
         categories.setdefault(category, []).append(shown)
-    return Reply({"categories": [{"name": name, "events": found} for name, found in categories.items()]})
+    return ApiReply({"categories": [{"name": name, "events": found} for name, found in categories.items()]})
 
 
 @handles("webhooks.stats")
-def stats(call: Call) -> Reply:
+def stats(call: ApiCall) -> ApiReply:
     """Counted from the deliveries of the last 24 hours."""
     row = call.store.connection.execute(
         "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful,"
@@ -80,7 +80,7 @@ def stats(call: Call) -> Reply:
         " FROM webhook_deliveries WHERE created_at > ?",
         (call.now - _DAY,),
     ).fetchone()
-    return Reply(
+    return ApiReply(
         {
             "total_webhooks": call.store.value("SELECT count(*) FROM webhooks"),
             "active_webhooks": call.store.value("SELECT count(*) FROM webhooks WHERE active"),
@@ -94,15 +94,15 @@ def stats(call: Call) -> Reply:
 
 
 @handles("webhooks.logs")
-def logs(call: Call) -> Reply:
+def logs(call: ApiCall) -> ApiReply:
     """The deliveries of one webhook."""
     webhook = call.store.get("webhook", call.path["id"])
     found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
-    return Reply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
+    return ApiReply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
 
 
 @handles("webhooks.test")
-def test(call: Call) -> Reply:
+def test(call: ApiCall) -> ApiReply:
     """Sends an event with the name of the webhook."""
     webhook = call.store.get("webhook", call.path["id"])
     deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
