@@ -128,13 +128,11 @@ class Place:
 
 
 def other_places(address: Address) -> list[Address]:
-    """Return the well-known addresses on the host of another one, likeliest first.
-
-    (evidence: address-prefix, address-backend)
-    """
+    """Return the well-known addresses on the host of another one, likeliest first."""
     url = URL(address.origin)
     host = address.origin.partition("://")[2].rpartition(":")[0]
     other_scheme = "http" if url.scheme == "https" else "https"
+    # Through the web server, or at the process behind it (evidence: address-prefix, address-backend).
     written = (
         f"{address.origin}{PUBLIC_PREFIX}",
         f"{other_scheme}://{host}:{url.port}{PUBLIC_PREFIX}",

@@ -46,7 +46,7 @@ RATE_LIMIT = {
     "window": "minute",
 }
 
-# (row of the table in evidence: error-shapes; status, body, class, message, code, request id, part of the hint)
+# Rows of the table (evidence: error-shapes): number, status, body, class, message, code, request id, part of the hint.
 ROWS = [
     (
         1,
