@@ -39,6 +39,17 @@ def forget_replies(path: Path, kind: str) -> None:
     change(path, f"DELETE FROM step WHERE kind = '{kind}' AND state = 'done'", "UPDATE run SET finished_at = NULL")
 
 
+@pytest.mark.parametrize("named", ["launch.csv", str(JOURNAL)])
+def test_a_journal_without_a_run_is_refused(panelica: Command, manifest: Path, named: str) -> None:
+    JOURNAL.parent.mkdir()
+    JOURNAL.write_bytes(b"")  # a process was killed while it made the file
+    outcome = panelica("provision", "undo", named, "--yes", *FAST)
+    assert outcome.code == 2
+    assert outcome.stderr.startswith(f"Error: {JOURNAL} holds no run\n")
+    assert outcome.stdout == ""
+    assert JOURNAL.read_bytes() == b""
+
+
 def test_what_may_be_of_others_has_a_note_and_a_hint(panelica: Command, manifest: Path) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     forget_replies(JOURNAL, "mailbox")

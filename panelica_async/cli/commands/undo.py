@@ -10,7 +10,7 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from panelica_async import PanelicaError
+from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.format import moment, number, object_table, print_labelled, sent, several
@@ -18,7 +18,17 @@ from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.core.redaction import first_few
-from panelica_async.provision import Journal, Record, Removal, RemovalStatus, RunDirectory, State, is_removable, undo
+from panelica_async.provision import (
+    Journal,
+    KnownJournal,
+    Record,
+    Removal,
+    RemovalStatus,
+    RunDirectory,
+    State,
+    is_removable,
+    undo,
+)
 
 _SITES_SHOWN = 3
 """How many domains the question names."""
@@ -113,6 +123,8 @@ async def undo_runs(
 ) -> ExitCode:
     """Take back what the runs of a manifest created, by all its journals on this panel."""
     files = RunDirectory(state.state_dir).find(path)
+    if not any(KnownJournal.read(each) for each in files):
+        raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path, and --state-dir.")
     if not yes:
         output.require_terminal("this asks before it deletes")
     interruption = Interruption(lambda: output.say(_RESTING))
