@@ -197,6 +197,7 @@ class Accounts(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
+            ConflictError: the object already exists or is in use.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

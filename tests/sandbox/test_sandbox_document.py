@@ -254,3 +254,25 @@ def test_a_smallest_value_fits_its_schema(endpoint) -> None:
     if endpoint.reply is not None:
         document = shipped_document()
         document.validator(endpoint.reply).validate(instance(document, endpoint.reply))
+
+
+async def test_update_to_a_taken_name_is_a_documented_conflict(panel: SignedClient) -> None:
+    """The client holds the status of each reply against the specification."""
+    owners = [
+        await panel.ok(
+            "POST",
+            "/v1/accounts",
+            {"username": name, "email": f"{name}@mail.example", "password": PASSWORD, "role": "USER"},
+        )
+        for name in ("carol", "david")
+    ]
+    await panel.refused(409, "PATCH", f"/v1/accounts/{owners[0]['id']}", {"email": "david@mail.example"})
+    domain = await panel.ok("POST", "/v1/domains", {"domain": "a.example", "user_id": owners[0]["id"]})
+    path = f"/v1/dns/zones/{domain['id']}/records"
+    records = [
+        await panel.ok("POST", path, {"name": "x", "type": "A", "content": f"192.0.2.{number}"}) for number in (1, 2)
+    ]
+    await panel.refused(409, "PATCH", f"{path}/{records[0]['id']}", {"content": "192.0.2.2"})
+    for operation in ("accounts.update", "dns.records.update", "plans.update"):
+        (endpoint,) = [each for each in shipped_document().endpoints if each.operation == operation]
+        assert "409" in shipped_document().content["paths"][endpoint.path][endpoint.method.lower()]["responses"]
