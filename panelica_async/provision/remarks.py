@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from panelica_async.provision.manifest import Remark
-from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.manifest.zone import are_of_one_purpose, clash
+from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
 from panelica_async.provision.objects import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 from panelica_async.provision.snapshot import Snapshot
 

@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from panelica_async.provision.manifest import agreement, cells, entries, fields
+from panelica_async.provision.manifest.dns import contradictions, targets_that_are_aliases
 from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
 from panelica_async.provision.manifest.sites import Database, DnsRecord, FtpUser, Mailbox, Owner, Site
 from panelica_async.provision.manifest.sources import Row, as_mapping, is_list
-from panelica_async.provision.manifest.zone import contradictions, targets_that_are_aliases
 
 _T = TypeVar("_T")
 

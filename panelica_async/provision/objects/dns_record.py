@@ -6,8 +6,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.provision.manifest import DnsRecord
-from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.manifest.zone import clash
+from panelica_async.provision.manifest.dns import clash, identity
 from panelica_async.provision.objects.base import (
     ABSENT,
     Match,
