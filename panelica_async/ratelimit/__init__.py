@@ -13,17 +13,17 @@ from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.registry import shared_limiter
 from panelica_async.ratelimit.state import LimiterState
-from panelica_async.ratelimit.store import Claim, Coordinator, Request, Terms
+from panelica_async.ratelimit.store import Coordinator, Reservation, ReserveRequest, SharedLimit
 
 __all__ = [
-    "Claim",
     "Coordinator",
     "Lane",
     "LimiterState",
     "QuotaLeft",
     "RateLimit",
     "RateLimiter",
-    "Request",
-    "Terms",
+    "Reservation",
+    "ReserveRequest",
+    "SharedLimit",
     "shared_limiter",
 ]

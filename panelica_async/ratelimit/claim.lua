@@ -8,7 +8,7 @@
 
 local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEYS)
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-local terms = request.terms
+local terms = request.limit
 
 local state = {}
 local function number(name)

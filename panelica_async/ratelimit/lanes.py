@@ -9,7 +9,7 @@ import attrs
 
 from panelica_async.errors import PanelicaError, RateLimitWaitError
 
-__all__ = ["INTERACTIVE_RUN", "LANES", "Lane", "Turn", "Waiters", "wait_error"]
+__all__ = ["INTERACTIVE_RUN", "LANES", "Lane", "WaitQueue", "Waiter", "wait_error"]
 
 Lane = Literal["interactive", "bulk"]
 
@@ -21,11 +21,11 @@ INTERACTIVE_RUN: Final = 4
 
 
 @attrs.define(eq=False, kw_only=True)
-class Turn:
+class Waiter:
     """The place of one caller in the queue."""
 
     lane: Lane
-    owner: object
+    group: object
     """On whose behalf it waits."""
     since: float
     """The instant at which it came."""
@@ -40,30 +40,30 @@ class Turn:
             self.call.set_result(reason)
 
 
-class Waiters:
+class WaitQueue:
     """Those who wait, in order of arrival in each lane."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Lane, OrderedDict[Turn, None]] = {lane: OrderedDict() for lane in LANES}
+        self._lanes: dict[Lane, OrderedDict[Waiter, None]] = {lane: OrderedDict() for lane in LANES}
 
         self._interactive, self._bulk = self._lanes.values()
 
     def __len__(self) -> int:
         return len(self._interactive) + len(self._bulk)
 
-    def __iter__(self) -> Iterator[Turn]:
+    def __iter__(self) -> Iterator[Waiter]:
         for turns in self._lanes.values():
             yield from turns
 
-    def add(self, turn: Turn) -> None:
+    def add(self, turn: Waiter) -> None:
         """Put a caller at the end of its lane."""
         self._lanes[turn.lane][turn] = None
 
-    def remove(self, turn: Turn) -> None:
+    def remove(self, turn: Waiter) -> None:
         """Take a caller out, wherever it stands."""
         del self._lanes[turn.lane][turn]
 
-    def head(self, lane: Lane) -> Turn | None:
+    def head(self, lane: Lane) -> Waiter | None:
         """Return who is first in a lane."""
         return next(iter(self._lanes[lane]), None)
 
@@ -97,7 +97,7 @@ _BULK_SHARE = 0.8
 """Part of the slots that bulk calls can have together: a web request must not wait for one behind a launch."""
 
 
-class Slots:
+class LanedSemaphore:
     """A semaphore with lanes: the interactive lane before bulk, first come, first served in each.
 
     While both lanes wait, every fifth slot goes to bulk, as in the limiter, which bulk calls would not even reach

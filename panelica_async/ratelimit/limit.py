@@ -7,7 +7,7 @@ import attrs
 
 from panelica_async.catalog import TIERS
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.rules import NORMAL, RECORD, Recovery, Rule, SlidingLog, TokenBucket
+from panelica_async.ratelimit.rules import NORMAL, RECORD, Rule, SlidingLog, SlowStart, TokenBucket
 
 __all__ = ["RateLimit"]
 
@@ -151,7 +151,7 @@ def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> 
     higher. What the lane has used already is not left a second time.
 
     Args:
-        count: Places of the minute.
+        count: Permits of the minute.
         least: What is left even to an idle lane.
         in_window: Interactive requests in the window.
         lately: Interactive requests of the last seconds.
@@ -171,7 +171,7 @@ def _log(limit: float | None, share: float, period: float) -> SlidingLog:
     return SlidingLog(count, period, reserve=int(count * _WINDOW_RESERVE))
 
 
-def _bucket(limit: RateLimit, recovery: Recovery) -> TokenBucket:
+def _bucket(limit: RateLimit, recovery: SlowStart) -> TokenBucket:
     if limit.per_minute is None or limit.burst_or_guess is None:
         return TokenBucket(inf, 1, recovery=recovery)
     rate = limit.per_minute * limit.share / _MINUTE

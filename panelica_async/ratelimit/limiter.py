@@ -9,10 +9,10 @@ from typing import Self
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import Feedback, read_feedback
-from panelica_async.ratelimit.lanes import LANES, Lane, Turn, Waiters, wait_error
+from panelica_async.ratelimit.lanes import LANES, Lane, Waiter, WaitQueue, wait_error
 from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
-from panelica_async.ratelimit.permits import NOBODY, Demand, LocalPlaces, Places
-from panelica_async.ratelimit.shared import SharedPlaces
+from panelica_async.ratelimit.permits import EMPTY, LocalPermits, Permits, QueueDepth
+from panelica_async.ratelimit.shared import SharedPermits
 from panelica_async.ratelimit.state import LimiterState
 from panelica_async.ratelimit.store import Coordinator
 
@@ -58,16 +58,16 @@ class RateLimiter:
         learn: bool = True,
         may_rise: bool = True,
         coordinator: Coordinator | None = None,
-        quota: LocalPlaces | None = None,
+        quota: LocalPermits | None = None,
     ) -> None:
-        self._places: Places = (
-            (quota or LocalPlaces(limit)) if coordinator is None else SharedPlaces(limit, coordinator, self._news)
+        self._permits: Permits = (
+            (quota or LocalPermits(limit)) if coordinator is None else SharedPermits(limit, coordinator, self._news)
         )
         self._learn = learn
         self._may_rise = may_rise
         self._on_close: Callable[[], None] | None = None
         self._warned_at = -inf
-        self._waiters = Waiters()
+        self._waiters = WaitQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed: str | None = None
@@ -98,7 +98,7 @@ class RateLimiter:
     @property
     def limit(self) -> RateLimit:
         """What may be sent."""
-        return self._places.limit
+        return self._permits.limit
 
     @property
     def granted(self) -> int:
@@ -113,17 +113,17 @@ class RateLimiter:
     @property
     def left(self) -> QuotaLeft:
         """What may still be sent in the windows that end now, with a coordinator as far as is known here."""
-        return self._places.left(self._running_loop().time())
+        return self._permits.left(self._running_loop().time())
 
     def state(self) -> LimiterState:
         """Return how the limiter stands; any thread may ask, once a caller has come."""
         now = (self._loop or asyncio.get_running_loop()).time()
         return LimiterState(
             limit=self.limit,
-            left=self._places.left(now),
+            left=self._permits.left(now),
             waiting=self._waiters.demand(),
             oldest=self._waiters.oldest(now),
-            coordination=self._places.coordination,
+            coordination=self._permits.coordination,
         )
 
     @property
@@ -147,12 +147,12 @@ class RateLimiter:
             raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
         now = self._running_loop().time()
         self._forget_learnt(now)
-        if len(self._waiters) or not self._places.try_take(now, lane):
+        if len(self._waiters) or not self._permits.try_take(now, lane):
             return False
         self._granted += 1
         return True
 
-    async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, owner: object = None) -> None:
+    async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, group: object = None) -> None:
         """Wait for a place in the quota and take it.
 
         Args:
@@ -160,11 +160,11 @@ class RateLimiter:
             max_wait: Seconds the caller is willing to wait; None for as long as it takes. It is refused at once
                 when the expected wait is longer, later when a pause begins that ends too late, and at the
                 latest when this time is over.
-            owner: On whose behalf the caller waits, for `dismiss`.
+            group: On whose behalf the caller waits, for `dismiss`.
 
         Raises:
             RateLimitWaitError: The wait is longer than `max_wait`; no place was taken.
-            ConfigurationError: The limiter is closed, or was closed during the wait; the owner was dismissed;
+            ConfigurationError: The limiter is closed, or was closed during the wait; the group was dismissed;
                 or the limiter belongs to another event loop.
             ValueError: There is no such lane.
         """
@@ -175,7 +175,7 @@ class RateLimiter:
         if max_wait is not None:
             self.require_within(max_wait, lane)
         latest = _NEVER if max_wait is None else now + max_wait
-        turn = Turn(lane=lane, owner=owner, since=now, latest=latest, call=loop.create_future())
+        turn = Waiter(lane=lane, group=group, since=now, latest=latest, call=loop.create_future())
         alarm = None if max_wait is None else loop.call_at(latest, self._give_up, turn, context=contextvars.Context())
         self._waiters.add(turn)
         self._attend()
@@ -184,7 +184,7 @@ class RateLimiter:
                 refusal = await turn.call
                 if refusal is not None:
                     raise refusal
-                if self._places.try_take(loop.time(), lane):
+                if self._permits.try_take(loop.time(), lane):
                     break
                 # The place went elsewhere: to another event loop, or into a pause that began just now.
                 turn.call = loop.create_future()
@@ -196,7 +196,7 @@ class RateLimiter:
             self._waiters.remove(turn)
             self._attend()
 
-    def require_within(self, max_wait: float, lane: Lane = "interactive", ahead: Demand = NOBODY) -> None:
+    def require_within(self, max_wait: float, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> None:
         """Raise `RateLimitWaitError` if a caller who came now is expected to wait longer than `max_wait` seconds.
 
         Args:
@@ -207,7 +207,7 @@ class RateLimiter:
         if (wait := self.expected_wait(lane, ahead)) > max_wait:
             raise wait_error(wait, max_wait)
 
-    def expected_wait(self, lane: Lane = "interactive", ahead: Demand = NOBODY) -> float:
+    def expected_wait(self, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> float:
         """Return how many seconds a caller who came now would wait behind those already waiting.
 
         Where several limits take turns in holding up the queue, the wait can become a few per cent longer; with a
@@ -218,8 +218,8 @@ class RateLimiter:
             ahead: How many in each lane will wait here before that caller, and are not here yet.
         """
         now = self._running_loop().time()
-        demand: Demand = {lane: count + ahead[lane] for lane, count in self._waiters.demand().items()}
-        return self._places.expected_at(now, lane, demand) - now
+        demand: QueueDepth = {lane: count + ahead[lane] for lane, count in self._waiters.demand().items()}
+        return self._permits.expected_at(now, lane, demand) - now
 
     def observe(
         self,
@@ -251,7 +251,7 @@ class RateLimiter:
         if self._learn and (feedback.minute_limit is not None or feedback.hour_limit is not None):
             self._follow(now, feedback)
         minute_usage, hour_usage = feedback.usage(self.limit)
-        others = self._places.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
+        others = self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if feedback.refused:
             self._hold(now, feedback.wait, refused=True)
         elif others and feedback.is_used_up:
@@ -272,7 +272,7 @@ class RateLimiter:
 
         What was sent before counts under the new limit too, and everybody who waits keeps their place.
         """
-        self._places.reconfigure(limit)
+        self._permits.reconfigure(limit)
         self._attend()
 
     def seed(self, *, minute_usage: int = 0, hour_usage: int = 0) -> None:
@@ -285,12 +285,12 @@ class RateLimiter:
             hour_usage: Requests in the current hour: `current_hour_usage` of the same reply.
         """
         now = self._running_loop().time()
-        self._places.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
+        self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
 
-    def dismiss(self, owner: object, reason: str = "The client was closed while the call waited.") -> None:
-        """Refuse those who wait on behalf of an owner, such as a client that closes while others go on."""
+    def cancel_waiters(self, group: object, reason: str = "The client was closed while the call waited.") -> None:
+        """Refuse those who wait on behalf of an group, such as a client that closes while others go on."""
         for turn in self._waiters:
-            if turn.owner is owner:
+            if turn.group is group:
                 turn.refuse(ConfigurationError(reason))
         self._attend()
 
@@ -299,7 +299,7 @@ class RateLimiter:
         if self._closed is not None:
             return
         self._closed = reason
-        self._places.close()
+        self._permits.close()
         if self._on_close is not None:
             self._on_close()
         for turn in self._waiters:
@@ -316,13 +316,13 @@ class RateLimiter:
 
     def _follow(self, now: float, feedback: Feedback) -> None:
         """Apply the limit that the panel names: a lower one for a while, any other from now on."""
-        before, configured = self.limit, self._places.configured
+        before, configured = self.limit, self._permits.configured
         learnt = feedback.corrected(before, configured, may_rise=self._may_rise)
         if not learnt.is_below(configured):
             if learnt != before or learnt != configured:
                 self.reconfigure(learnt)
             return
-        self._places.learn(learnt, now + _LEARNT_FOR)
+        self._permits.learn(learnt, now + _LEARNT_FOR)
         if learnt != before:
             _log.log(
                 logging.WARNING if feedback.refused or learnt.per_minute != configured.per_minute else logging.INFO,
@@ -335,23 +335,23 @@ class RateLimiter:
             self._attend()
 
     def _forget_learnt(self, now: float) -> None:
-        if now >= self._places.learnt_until:
-            self._places.reconfigure(self._places.configured)
+        if now >= self._permits.learnt_until:
+            self._permits.reconfigure(self._permits.configured)
             _log.warning("the panel no longer names a lower rate limit: going on with %s", self.limit)
 
     def _hold(self, now: float, seconds: float, *, refused: bool) -> None:
-        self._places.pause(now, seconds, refused=refused)
+        self._permits.pause(now, seconds, refused=refused)
         self._news(now)
 
     def _news(self, now: float) -> None:
         """Send away those who cannot wait for what is now known, and call whom it lets go."""
         for turn in self._waiters:
-            opens_at = self._places.opens_at(turn.lane)
+            opens_at = self._permits.opens_at(turn.lane)
             if opens_at > turn.latest:
                 turn.refuse(wait_error(opens_at - now, max(0.0, turn.latest - now)))
         self._attend()
 
-    def _give_up(self, turn: Turn) -> None:
+    def _give_up(self, turn: Waiter) -> None:
         """Refuse a caller that has waited as long as it is willing to."""
         self._attend()  # it may be its turn in this very instant
         waited = turn.latest - turn.since
@@ -370,21 +370,21 @@ class RateLimiter:
             return  # one that was called goes on in a moment, and then calls this
         now = self._loop.time()
         self._forget_learnt(now)
-        lane, ready = self._places.next(now, self._waiters.demand())
+        lane, ready = self._permits.next(now, self._waiters.demand())
         head = heads[lane]
         if head is not None and ready <= now:
             head.call.set_result(None)
             return
-        at = min(ready, self._places.learnt_until, self._warn_of_stall(now, heads["interactive"]))
+        at = min(ready, self._permits.learnt_until, self._warn_of_stall(now, heads["interactive"]))
         if at < _NEVER:
             self._timer = self._loop.call_at(at, self._attend, context=contextvars.Context())
 
-    def _warn_of_stall(self, now: float, head: Turn | None) -> float:
+    def _warn_of_stall(self, now: float, head: Waiter | None) -> float:
         """Warn when interactive calls wait for long; return when to look again."""
         if head is None or head.since <= self._warned_at:
             return _NEVER  # the last warning covers all that came before it
         # A pause was announced where it began.
-        came = max(head.since, self._places.opens_at("interactive"))
+        came = max(head.since, self._permits.opens_at("interactive"))
         due = max(came + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
         if now < due:
             return due

@@ -10,17 +10,17 @@ from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
 from panelica_async.ratelimit.limit import RECHECK, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.state import Coordination
 
-__all__ = ["NOBODY", "Demand", "LocalPlaces", "Places"]
+__all__ = ["EMPTY", "LocalPermits", "Permits", "QueueDepth"]
 
 # Seconds.
 _MAX_STAGGER = 1.0
 
-Demand = Mapping[Lane, int]
+QueueDepth = Mapping[Lane, int]
 """How many wait in each lane."""
-NOBODY: Demand = {"interactive": 0, "bulk": 0}
+EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
 
 
-class Places(ABC):
+class Permits(ABC):
     """Decides which caller may go next, and when. Instants are seconds of the event loop's clock.
 
     Args:
@@ -55,11 +55,11 @@ class Places(ABC):
         """What may be sent."""
 
     @abstractmethod
-    def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
+    def next(self, now: float, demand: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is among those who wait, and when; infinite while that is being found out."""
 
     @abstractmethod
-    def expected_at(self, now: float, lane: Lane, demand: Demand) -> float:
+    def expected_at(self, now: float, lane: Lane, demand: QueueDepth) -> float:
         """Return when a caller will probably go that comes now."""
 
     @abstractmethod
@@ -90,7 +90,7 @@ class Places(ABC):
     def _apply(self, limit: RateLimit) -> None: ...
 
 
-class LocalPlaces(Places):
+class LocalPermits(Permits):
     """The places of a quota that no other process is known to use.
 
     The limiters of several event loops in one process may share it: every method is one step for other threads.
@@ -113,7 +113,7 @@ class LocalPlaces(Places):
         """What may be sent."""
         return self.quota.limit
 
-    def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
+    def next(self, now: float, demand: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is among those who wait, and when."""
         with self._lock:
             lane: Lane = (
@@ -124,7 +124,7 @@ class LocalPlaces(Places):
                 ready = min(ready, max(now + RECHECK, self._paused_until))
             return lane, ready
 
-    def expected_at(self, now: float, lane: Lane, demand: Demand) -> float:
+    def expected_at(self, now: float, lane: Lane, demand: QueueDepth) -> float:
         """Return when a caller will go that comes now, if none comes later and overtakes it."""
         ahead = demand["interactive"]
         ahead += demand["bulk"] if lane == "bulk" else min(demand["bulk"], ahead // INTERACTIVE_RUN)

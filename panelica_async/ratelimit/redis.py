@@ -16,8 +16,16 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.limit import IRREGULARITY, LARGEST_RESERVE, LATELY, RECHECK, Quota, RateLimit
-from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, RECOVERY, UNPACED_INTERVAL
-from panelica_async.ratelimit.store import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
+from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RECOVERY, UNPACED_INTERVAL
+from panelica_async.ratelimit.store import (
+    BATCH,
+    LOOKAHEAD,
+    MAX_LEAD,
+    MEMBER_TTL,
+    Reservation,
+    ReserveRequest,
+    SharedLimit,
+)
 
 try:
     from redis.asyncio import Redis, SSLConnection
@@ -56,11 +64,11 @@ SCRIPT = resources.files("panelica_async.ratelimit").joinpath("claim.lua").read_
 CONSTANTS = json.dumps(
     {
         "batch": BATCH,
-        "grace": GRACE,
-        "hold": HOLD,
-        "horizon": HORIZON,
+        "grace": MEMBER_TTL,
+        "hold": MAX_LEAD,
+        "horizon": LOOKAHEAD,
         "recovery": RECOVERY,
-        "max_slowness": MAX_SLOWNESS,
+        "max_slowness": MAX_SLOWDOWN,
         "unpaced_interval": UNPACED_INTERVAL,
         "record": RECORD,
         "irregularity": IRREGULARITY,
@@ -101,15 +109,15 @@ def keys(key: str) -> list[str]:
     return [f"panelica_async:v{_FORMAT}:{{{digest}}}:{name}" for name in _NAMES]
 
 
-def arguments(request: Request) -> list[str]:
+def arguments(request: ReserveRequest) -> list[str]:
     """Return the arguments of the script."""
     return [json.dumps(attrs.asdict(request)), CONSTANTS, secrets.token_hex(8)]
 
 
-def read_claim(reply: list[bytes] | list[str]) -> Claim:
+def read_claim(reply: list[bytes] | list[str]) -> Reservation:
     """Return what the script answered."""
     store, members, opens_in, retry_in, minute_used, hour_used, interactive_used, *delays = reply
-    return Claim(
+    return Reservation(
         delays=tuple(map(float, delays)),
         opens_in=float(opens_in),
         retry_in=float(retry_in),
@@ -157,7 +165,9 @@ class RedisCoordinator:
         try:
             # When Redis is only away, limiters go on without it, and say so.
             with suppress(RedisError, OSError):
-                await self.claim(Request(member="check", terms=Terms.of(Quota(RateLimit.unlimited()), "interactive")))
+                await self.reserve(
+                    ReserveRequest(member="check", limit=SharedLimit.of(Quota(RateLimit.unlimited()), "interactive"))
+                )
         except ConfigurationError:
             await self.close()
             raise
@@ -168,7 +178,7 @@ class RedisCoordinator:
     ) -> None:
         await self.close()
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         """Take in what the member says, and give it places.
 
         Raises:

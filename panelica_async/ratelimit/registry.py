@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from panelica_async.ratelimit.limit import RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
-from panelica_async.ratelimit.permits import LocalPlaces
+from panelica_async.ratelimit.permits import LocalPermits
 
 __all__ = ["forget", "shared_limiter"]
 
@@ -20,7 +20,7 @@ __all__ = ["forget", "shared_limiter"]
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
 
 # What keys have used, for an hour after the last request: a program may run a new event loop for each job.
-_quotas: dict[bytes, LocalPlaces] = {}
+_quotas: dict[bytes, LocalPermits] = {}
 _lock = threading.Lock()
 
 # Seconds: the longest window, and by how much the clocks of event loops differ that take their time from the system.
@@ -63,14 +63,14 @@ def forget() -> None:
     _quotas.clear()
 
 
-def _quota(loop: asyncio.AbstractEventLoop, digest: bytes, limit: RateLimit) -> LocalPlaces:
+def _quota(loop: asyncio.AbstractEventLoop, digest: bytes, limit: RateLimit) -> LocalPermits:
     now = loop.time()
     if abs(now - time.monotonic()) > _SAME_CLOCK:
-        return LocalPlaces(limit)  # a loop with a clock of its own: its instants say nothing to others
+        return LocalPermits(limit)  # a loop with a clock of its own: its instants say nothing to others
     with _lock:
         for key in [key for key, places in _quotas.items() if places.last_used < now - _HOUR and key != digest]:
             del _quotas[key]
-        return _quotas.setdefault(digest, LocalPlaces(limit))
+        return _quotas.setdefault(digest, LocalPermits(limit))
 
 
 if hasattr(os, "register_at_fork"):

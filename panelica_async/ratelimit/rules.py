@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import attrs
 
 __all__ = [
-    "MAX_SLOWNESS",
+    "MAX_SLOWDOWN",
     "NORMAL",
     "RECORD",
     "RECOVERY",
     "UNPACED_INTERVAL",
-    "Recovery",
     "Rule",
     "SlidingLog",
+    "SlowStart",
     "TokenBucket",
     "full_after",
 ]
@@ -29,45 +29,45 @@ RECORD = 10_000
 # Seconds in which the pace becomes normal again after a refusal.
 RECOVERY = 300.0
 
-# Seconds between two requests that a slowness of 1 adds where no pace is set.
+# Seconds between two requests that a slowdown of 1 adds where no pace is set.
 UNPACED_INTERVAL = 0.2
 
 # Slowness 1 is half the pace, 2 a third; an eighth is slow enough for whoever else uses the key.
-MAX_SLOWNESS = 7.0
+MAX_SLOWDOWN = 7.0
 
 # Seconds by which sums of intervals may be off; without it the last token of a burst comes an instant too late.
 _ROUNDING = 1e-9
 
 
 @attrs.frozen
-class Recovery:
+class SlowStart:
     """The pace after a refusal: slow at first, and normal again after `RECOVERY`."""
 
     since: float = float("-inf")
     """The instant at which requests may go again."""
-    slowness: float = 0.0
+    slowdown: float = 0.0
     """What is added to each interval at that instant, as a multiple of it."""
 
-    def after_refusal(self, now: float, instant: float) -> "Recovery":
+    def after_refusal(self, now: float, instant: float) -> "SlowStart":
         """Return the recovery from another refusal: it begins with half the pace there would have been.
 
         Refusals that come before requests may go again are one.
         """
         if now < self.since:
-            return Recovery(max(self.since, instant), self.slowness)
-        return Recovery(instant, min(MAX_SLOWNESS, 1 + 2 * self._slowness_at(instant)))
+            return SlowStart(max(self.since, instant), self.slowdown)
+        return SlowStart(instant, min(MAX_SLOWDOWN, 1 + 2 * self._slowdown_at(instant)))
 
     def interval(self, now: float, normal: float) -> float:
         """Return the seconds between two requests, given those between two at the normal pace."""
-        if not self.slowness:
+        if not self.slowdown:
             return normal
-        return normal + self._slowness_at(now) * (normal or UNPACED_INTERVAL)
+        return normal + self._slowdown_at(now) * (normal or UNPACED_INTERVAL)
 
-    def _slowness_at(self, now: float) -> float:
-        return self.slowness * max(0.0, min(1.0, 1 - (now - self.since) / RECOVERY))
+    def _slowdown_at(self, now: float) -> float:
+        return self.slowdown * max(0.0, min(1.0, 1 - (now - self.since) / RECOVERY))
 
 
-NORMAL = Recovery()
+NORMAL = SlowStart()
 """The pace when nothing was refused."""
 
 
@@ -97,11 +97,11 @@ class TokenBucket:
         recovery: The last refusal. The bucket is empty when it begins, and fills at its pace.
     """
 
-    def __init__(self, rate: float, burst: int, *, reserve: int = 0, recovery: Recovery = NORMAL) -> None:
+    def __init__(self, rate: float, burst: int, *, reserve: int = 0, recovery: SlowStart = NORMAL) -> None:
         self.interval: float = 1 / rate
         self.tolerance: float = (burst - 1) * self.interval + _ROUNDING
         self.reserve = reserve
-        self.recovery: Recovery = recovery
+        self.recovery: SlowStart = recovery
         self._full_at = recovery.since + self.tolerance
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
@@ -134,7 +134,7 @@ class SlidingLog:
     Args:
         count: Requests in a window; at least 1.
         period: Length of the window in seconds.
-        reserve: Places that the bulk lane leaves; less than `count`.
+        reserve: Permits that the bulk lane leaves; less than `count`.
     """
 
     def __init__(self, count: int, period: float, *, reserve: int = 0) -> None:

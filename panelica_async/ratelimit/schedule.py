@@ -14,15 +14,23 @@ import attrs
 
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.limit import LATELY, RECHECK, interactive_reserve
-from panelica_async.ratelimit.rules import MAX_SLOWNESS, RECORD, Recovery, full_after
-from panelica_async.ratelimit.store import BATCH, GRACE, HOLD, HORIZON, Claim, Request, Terms
+from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, SlowStart, full_after
+from panelica_async.ratelimit.store import (
+    BATCH,
+    LOOKAHEAD,
+    MAX_LEAD,
+    MEMBER_TTL,
+    Reservation,
+    ReserveRequest,
+    SharedLimit,
+)
 
 __all__ = ["SCHEMA", "Schedule"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
     store TEXT, boot TEXT, offset REAL, clock REAL, wall REAL,
-    full_at REAL, paused_until REAL, recovery_since REAL, slowness REAL
+    full_at REAL, paused_until REAL, recovery_since REAL, slowdown REAL
 );
 CREATE TABLE IF NOT EXISTS sent (
     log TEXT, number INTEGER, at REAL, guessed INTEGER, PRIMARY KEY (log, number)
@@ -55,7 +63,7 @@ class _State:
     """When the token bucket will be full."""
     paused_until: float = 0.0
     recovery_since: float = 0.0
-    slowness: float = 0.0
+    slowdown: float = 0.0
 
     def advance(self, *, boot: str, monotonic: float, wall: float) -> None:
         if boot != self.boot or monotonic + self.offset < self.clock:
@@ -70,28 +78,28 @@ class _State:
         """Whether every number can be one that a claim has written."""
         return all(isinstance(value, float) and abs(value) < _FAR for value in attrs.astuple(self)[2:])
 
-    def bound(self, terms: Terms) -> None:
+    def bound(self, terms: SharedLimit) -> None:
         """Bring what is too far in the future nearer: it would stop all members for good."""
         latest = self.clock + MAX_WAIT
         self.paused_until = min(self.paused_until, latest)
         self.recovery_since = min(self.recovery_since, latest)
-        self.slowness = max(0.0, min(self.slowness, MAX_SLOWNESS))
-        self.full_at = min(self.full_at, latest + terms.tolerance + (1 + MAX_SLOWNESS) * terms.interval)
+        self.slowdown = max(0.0, min(self.slowdown, MAX_SLOWDOWN))
+        self.full_at = min(self.full_at, latest + terms.tolerance + (1 + MAX_SLOWDOWN) * terms.interval)
 
-    def pause(self, seconds: float, terms: Terms, *, refused: bool) -> None:
+    def pause(self, seconds: float, terms: SharedLimit, *, refused: bool) -> None:
         self.paused_until = max(self.paused_until, self.clock + min(seconds, MAX_WAIT))
         if refused:
             recovery = self._recovery.after_refusal(self.clock, self.paused_until)
-            self.recovery_since, self.slowness = recovery.since, recovery.slowness
+            self.recovery_since, self.slowdown = recovery.since, recovery.slowdown
             self.full_at = max(self.full_at, recovery.since + terms.tolerance)
 
-    def take_tokens(self, at: float, times: int, terms: Terms) -> None:
+    def take_tokens(self, at: float, times: int, terms: SharedLimit) -> None:
         interval = self._recovery.interval(at, terms.interval)
         self.full_at = full_after(self.full_at, at, times, interval=interval, tolerance=terms.tolerance)
 
     @property
-    def _recovery(self) -> Recovery:
-        return Recovery(self.recovery_since, self.slowness)
+    def _recovery(self) -> SlowStart:
+        return SlowStart(self.recovery_since, self.slowdown)
 
 
 class _Log:
@@ -100,7 +108,7 @@ class _Log:
     Args:
         database: An open transaction.
         name: Name of the log.
-        count: Places in the window; 0 is no limit.
+        count: Permits in the window; 0 is no limit.
         seconds: Length of the window.
         clock: The present instant.
     """
@@ -109,7 +117,7 @@ class _Log:
         self._database = database
         self._name = name
         self._seconds = seconds
-        self._latest = clock + 2 * HOLD
+        self._latest = clock + 2 * MAX_LEAD
         self.count = count
         self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?") or 0)
         self._last_at = self._at(self._last)
@@ -195,7 +203,7 @@ class Schedule:
             self._state = _State()
             database.execute("DELETE FROM sent")
 
-    def claim(self, request: Request, *, boot: str, monotonic: float, wall: float) -> Claim:
+    def reserve(self, request: ReserveRequest, *, boot: str, monotonic: float, wall: float) -> Reservation:
         """Take in what a member says, and give it places.
 
         Args:
@@ -204,7 +212,7 @@ class Schedule:
             monotonic: Seconds of a clock that goes on evenly as long as the machine runs.
             wall: Unix time.
         """
-        state, terms = self._state, request.terms
+        state, terms = self._state, request.limit
         state.advance(boot=boot, monotonic=monotonic, wall=wall)
         state.bound(terms)
         now = state.clock
@@ -242,7 +250,7 @@ class Schedule:
         delays: list[float] = []
         # What bulk alone holds ahead is no longer there for an interactive caller that comes before it.
         takes_turns = request.lane == "interactive" or self._rivals(request)
-        hold = HOLD if takes_turns else HORIZON * request.scale
+        hold = MAX_LEAD if takes_turns else LOOKAHEAD * request.scale
         while len(delays) < batch and at <= now + hold:
             delays.append(at - now)
             state.take_tokens(at, 1, terms)
@@ -252,9 +260,9 @@ class Schedule:
         retry_in = 0.0 if delays or not is_known else max(0.0, first - now - hold / 2)
         if reserve > terms.minute_reserve:
             retry_in = min(retry_in, max(RECHECK, state.paused_until - now))
-        self._register(request, (delays[-1] if delays else retry_in) + GRACE)
+        self._register(request, (delays[-1] if delays else retry_in) + MEMBER_TTL)
         self._save()
-        return Claim(
+        return Reservation(
             delays=tuple(delays),
             opens_in=first - now,
             retry_in=retry_in,
@@ -265,30 +273,30 @@ class Schedule:
             interactive_used=interactive.since(now - _MINUTE),
         )
 
-    def _batch(self, request: Request) -> int:
+    def _batch(self, request: ReserveRequest) -> int:
         """Return how many places the claim may have, for all that wait to take turns."""
-        interval, most = request.terms.interval, BATCH * request.scale
+        interval, most = request.limit.interval, BATCH * request.scale
         if self._rivals(request):
             batch = most if request.lane == "interactive" else request.scale
         elif interval:
             peers = self._others("SELECT COUNT(*)", request, "lane = ?")
-            batch = max(1, min(most, int(HORIZON * request.scale / interval / (peers + 1))))
+            batch = max(1, min(most, int(LOOKAHEAD * request.scale / interval / (peers + 1))))
         else:
             batch = most
         return min(batch, request.wanted)
 
-    def _rivals(self, request: Request) -> int:
+    def _rivals(self, request: ReserveRequest) -> int:
         """Return how many other members wait in the other lane."""
         return self._others("SELECT COUNT(*)", request, "lane != ?")
 
-    def _others(self, select: str, request: Request, condition: str = "? != ''") -> int:
+    def _others(self, select: str, request: ReserveRequest, condition: str = "? != ''") -> int:
         (count,) = self._database.execute(
             f"{select} FROM members WHERE until > ? AND member != ? AND {condition}",
             (self._state.clock, request.member, request.lane),
         ).fetchone()
         return int(count)
 
-    def _register(self, request: Request, seconds: float) -> None:
+    def _register(self, request: ReserveRequest, seconds: float) -> None:
         """Note until when the member counts as waiting."""
         now = self._state.clock
         self._database.execute("DELETE FROM members WHERE until <= ?", (now,))

@@ -14,22 +14,22 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.lanes import LANES, Lane
 from panelica_async.ratelimit.limit import LARGEST_RESERVE, Quota, QuotaLeft, RateLimit
-from panelica_async.ratelimit.permits import Demand, LocalPlaces, Places
+from panelica_async.ratelimit.permits import LocalPermits, Permits, QueueDepth
 from panelica_async.ratelimit.rules import RECORD
 from panelica_async.ratelimit.state import Coordination
 from panelica_async.ratelimit.store import (
     BATCH,
-    HOLD,
-    HORIZON,
     LATENESS,
-    Claim,
+    LOOKAHEAD,
+    MAX_LEAD,
     Coordinator,
-    Request,
-    Terms,
+    Reservation,
+    ReserveRequest,
+    SharedLimit,
     grouped_ages,
 )
 
-__all__ = ["SharedPlaces"]
+__all__ = ["SharedPermits"]
 
 _log = logging.getLogger("panelica_async")
 
@@ -59,7 +59,7 @@ _HOUR = 3600.0
 
 
 @attrs.define
-class _LanePlaces:
+class _LanePermits:
     """What one lane has claimed."""
 
     places: deque[float] = attrs.field(factory=deque[float])
@@ -78,7 +78,7 @@ class _LanePlaces:
         return self.places[0] if self.places else _NEVER
 
 
-class SharedPlaces(Places):
+class SharedPermits(Permits):
     """Claims places for those who wait.
 
     While the store is away, it keeps to its own part of the limit: what its interactive lane used in the last minute,
@@ -99,8 +99,8 @@ class SharedPlaces(Places):
         self._news = news
         self._member: str | None = None
         self._members = _GUESSED_MEMBERS
-        self._local = LocalPlaces(limit)  # always counts; decides while the store is away
-        self._lanes: dict[Lane, _LanePlaces] = {lane: _LanePlaces() for lane in LANES}
+        self._local = LocalPermits(limit)  # always counts; decides while the store is away
+        self._lanes: dict[Lane, _LanePermits] = {lane: _LanePermits() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
         self._store = ""
         self._away = False
@@ -130,7 +130,7 @@ class SharedPlaces(Places):
         """How many members were there when the store last answered, this one included."""
         return self._members
 
-    def next(self, now: float, demand: Demand) -> tuple[Lane, float]:
+    def next(self, now: float, demand: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is, and when; claim places for those who have none."""
         if self._away:
             self._is_unsure = self._is_unsure or now > self._retry_at + _RETRY
@@ -143,7 +143,7 @@ class SharedPlaces(Places):
         ready, lane = min(turns, key=lambda turn: turn[0])  # interactive, if both may go
         return lane, ready
 
-    def expected_at(self, now: float, lane: Lane, demand: Demand) -> float:
+    def expected_at(self, now: float, lane: Lane, demand: QueueDepth) -> float:
         """Return when a caller that comes now would go if every member had as many waiting."""
         if self._away:
             return self._local.expected_at(now, lane, demand)
@@ -258,7 +258,9 @@ class SharedPlaces(Places):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, lane: Lane, *, wanted: int = 0, pause: float = 0.0, refused: bool = False) -> Claim | None:
+    async def _ask(
+        self, lane: Lane, *, wanted: int = 0, pause: float = 0.0, refused: bool = False
+    ) -> Reservation | None:
         """Return the answer of the store, None when it is away."""
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -269,11 +271,11 @@ class SharedPlaces(Places):
         if self._member is None:
             # Not when it is made: a process that is forked before its first claim must not copy the name.
             self._member = secrets.token_hex(8)
-        request = Request(
+        request = ReserveRequest(
             member=self._member,
             store=self._store,
             lane=lane,
-            terms=self._terms[lane],
+            limit=self._terms[lane],
             wanted=wanted,
             scale=self._scale,
             pause=pause,
@@ -284,7 +286,7 @@ class SharedPlaces(Places):
         )
         try:
             async with asyncio.timeout(_PATIENCE):
-                claim = _checked(await self._coordinator.claim(request), request.terms)
+                claim = _checked(await self._coordinator.reserve(request), request.limit)
         except Exception as error:  # noqa: BLE001  whatever is wrong with the store, callers go on
             self._unrecorded.extendleft(reversed(reported))
             self._lose(loop.time(), error)
@@ -296,7 +298,7 @@ class SharedPlaces(Places):
     @property
     def _scale(self) -> int:
         """How many times as many places as usual a claim may have: what is used until the next answer, and more."""
-        return max(1, min(_MAX_SCALE, round(2 * self._round_trip / HORIZON)))
+        return max(1, min(_MAX_SCALE, round(2 * self._round_trip / LOOKAHEAD)))
 
     def _lose(self, now: float, error: Exception) -> None:
         self._retry_at = now + _RETRY
@@ -318,7 +320,7 @@ class SharedPlaces(Places):
             str(error) or "it does not answer in time",
         )
 
-    def _find(self, now: float, claim: Claim, reported: list[float]) -> None:
+    def _find(self, now: float, claim: Reservation, reported: list[float]) -> None:
         if self._away:
             self._return(now, sent_lately=any(went > now - _MINUTE for went in reported))
         else:
@@ -360,18 +362,18 @@ class SharedPlaces(Places):
         return attrs.evolve(self._limit, share=self._limit.share * self._part) if self._away else self._limit
 
 
-def _terms(limit: RateLimit) -> dict[Lane, Terms]:
+def _terms(limit: RateLimit) -> dict[Lane, SharedLimit]:
     quota = Quota(limit)
-    return {lane: Terms.of(quota, lane) for lane in LANES}
+    return {lane: SharedLimit.of(quota, lane) for lane in LANES}
 
 
-def _checked(claim: Claim, terms: Terms) -> Claim:
+def _checked(claim: Reservation, terms: SharedLimit) -> Reservation:
     """Return a claim that a store can have meant.
 
     Raises:
         ValueError: It is broken, or its memory is.
     """
-    longest = max(MAX_WAIT, terms.minute_period, terms.hour_period) + terms.interval + terms.tolerance + HOLD
+    longest = max(MAX_WAIT, terms.minute_period, terms.hour_period) + terms.interval + terms.tolerance + MAX_LEAD
     for seconds in (claim.opens_in, claim.retry_in, *claim.delays):
         if not 0 <= seconds + _ROUNDING <= longest:
             raise ValueError(f"it names a wait of {seconds:g} s, more than the {longest:.0f} s that can be")

@@ -17,7 +17,7 @@ from pathlib import Path
 from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.schedule import SCHEMA, Schedule
-from panelica_async.ratelimit.store import Claim, Request
+from panelica_async.ratelimit.store import Reservation, ReserveRequest
 
 __all__ = ["Ledger"]
 
@@ -60,7 +60,7 @@ class Ledger:
         self._database: sqlite3.Connection | None = None
         self._inode = -1
 
-    def claim(self, request: Request) -> Claim:
+    def reserve(self, request: ReserveRequest) -> Reservation:
         """Take in what the member says, and give it places.
 
         Raises:
@@ -84,9 +84,11 @@ class Ledger:
             self._database.close()
             self._database = None
 
-    def _claim(self, request: Request) -> Claim:
+    def _claim(self, request: ReserveRequest) -> Reservation:
         with self._transaction() as database:
-            return Schedule(database).claim(request, boot=self._boot(), monotonic=self._monotonic(), wall=self._wall())
+            return Schedule(database).reserve(
+                request, boot=self._boot(), monotonic=self._monotonic(), wall=self._wall()
+            )
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -155,7 +157,7 @@ class HostCoordinator:
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, "cannot be written", str(folder))
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         """Take in what the member says, and give it places.
 
         Raises:
@@ -168,7 +170,7 @@ class HostCoordinator:
         if self._file is None or self._file.process != os.getpid():
             self._file = _File.of(self._path)
         file = self._file
-        return await asyncio.get_running_loop().run_in_executor(file.thread, file.ledger.claim, request)
+        return await asyncio.get_running_loop().run_in_executor(file.thread, file.ledger.reserve, request)
 
     def close(self) -> None:
         """Release the file; it is closed with the last coordinator of it in this process."""

@@ -21,28 +21,28 @@ from panelica_async.ratelimit.limit import Quota
 
 __all__ = [
     "BATCH",
-    "GRACE",
-    "HOLD",
-    "HORIZON",
     "LATENESS",
-    "Claim",
+    "LOOKAHEAD",
+    "MAX_LEAD",
+    "MEMBER_TTL",
     "Coordinator",
-    "Request",
-    "Terms",
+    "Reservation",
+    "ReserveRequest",
+    "SharedLimit",
     "grouped_ages",
 ]
 
 BATCH = 4
-"""Places in one claim, at most."""
+"""Permits in one claim, at most."""
 
-HORIZON = 0.4
+LOOKAHEAD = 0.4
 """Seconds that the places claimed by all members of a lane together reach ahead, unless each has but one. The
 reserve of the burst is about as much, so interactive claims come before these places."""
 
-HOLD = 5.0
+MAX_LEAD = 5.0
 """Seconds an interactive place may lie ahead, a bulk one less. For a later one the member has to ask again."""
 
-GRACE = 1.0
+MEMBER_TTL = 1.0
 """Seconds after its last place at which a member that has not claimed again no longer counts as waiting."""
 
 LATENESS = 0.4
@@ -54,7 +54,7 @@ _RECENT = 65.0
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class SharedLimit:
     """The rules of a quota as plain numbers, margins and reserve included; a count of 0 is no limit."""
 
     interval: float
@@ -66,10 +66,10 @@ class Terms:
     hour_count: int
     hour_period: float
     minute_reserve: int = 0
-    """Places of the minute that bulk leaves even to an interactive lane that was idle."""
+    """Permits of the minute that bulk leaves even to an interactive lane that was idle."""
 
     @classmethod
-    def of(cls, quota: Quota, lane: Lane) -> "Terms":
+    def of(cls, quota: Quota, lane: Lane) -> "SharedLimit":
         """Return the rules of a quota for a lane."""
         limit, bucket, minute, hour = quota.limit, quota.bucket, quota.minute, quota.hour
         bulk = lane == "bulk"
@@ -85,7 +85,7 @@ class Terms:
 
 
 @attrs.frozen(kw_only=True)
-class Request:
+class ReserveRequest:
     """What a member tells the store, and how many places it wants."""
 
     member: str
@@ -93,7 +93,7 @@ class Request:
     store: str = ""
     """Name of the store's memory as the member knows it; empty when it asks for the first time."""
     lane: Lane = "interactive"
-    terms: Terms
+    limit: SharedLimit
     wanted: int = 0
     scale: int = 1
     """How many times as many places as usual one claim may have, because an answer takes long."""
@@ -110,7 +110,7 @@ class Request:
 
 
 @attrs.frozen(kw_only=True)
-class Claim:
+class Reservation:
     """What a member gets."""
 
     delays: tuple[float, ...]
@@ -149,7 +149,7 @@ def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
 class Coordinator(Protocol):
     """A store of claims, for the limiters of one quota."""
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         """Take in what the member says, and give it places.
 
         Whatever it raises, the limiter goes on with a share of the limit until the store is back.

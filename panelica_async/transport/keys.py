@@ -141,7 +141,7 @@ class KeyQuota:
         if self._question is not None:
             self._question.cancel()
         if self._limiter is not None:
-            self._limiter.dismiss(owner)
+            self._limiter.cancel_waiters(owner)
 
     async def close(self, owner: object) -> None:
         """Dismiss an owner, and wait for the end of the question."""

@@ -103,7 +103,7 @@ class LimitingMiddleware:
         """Wait for a quota; tell whether it is still that of the key."""
         self._sessions.require_open()
         try:
-            await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, owner=self._owner)
+            await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, group=self._owner)
         except ConfigurationError:
             # The quota of a key that is replaced sends away those who wait.
             if quota is self._keys.current.quota:

@@ -23,7 +23,7 @@ from yarl import URL
 
 from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.lanes import Slots
+from panelica_async.ratelimit.lanes import LanedSemaphore
 from panelica_async.telemetry.logs import LOGGER
 
 _ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
@@ -174,7 +174,7 @@ class SessionHolder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._closed = False
-        self.slots: Slots = Slots(_slots(borrowed))
+        self.slots: LanedSemaphore = LanedSemaphore(_slots(borrowed))
         """Slots for requests that wait for quota or are on their way."""
 
     @property

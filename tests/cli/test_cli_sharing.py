@@ -10,7 +10,7 @@ import pytest
 from panelica_async import RateLimitWaitError
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
-from panelica_async.ratelimit import Coordinator, RateLimit, Request, Terms
+from panelica_async.ratelimit import Coordinator, RateLimit, ReserveRequest, SharedLimit
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator
 from panelica_async.ratelimit.sqlite import HostCoordinator
@@ -49,8 +49,8 @@ async def run(panelica: Command, *arguments: str) -> Outcome:
 
 async def used(coordinator: Coordinator) -> int:
     """Return how many requests of the last minute a store knows of."""
-    terms = Terms.of(Quota(RateLimit.for_tier("professional")), "interactive")
-    return (await coordinator.claim(Request(member="test", terms=terms))).minute_used
+    terms = SharedLimit.of(Quota(RateLimit.for_tier("professional")), "interactive")
+    return (await coordinator.reserve(ReserveRequest(member="test", limit=terms))).minute_used
 
 
 @pytest.mark.parametrize("arguments", [(), ("--share-quota", "host"), ("--tier", "professional")])
@@ -86,8 +86,8 @@ async def test_key_without_limits_is_asked_for_once_and_shares_nothing(
 
 
 async def test_places_that_another_process_used_are_waited_for(panelica: Command, box: Sandbox, cache: Path) -> None:
-    terms = Terms.of(Quota(RateLimit.for_tier("professional")), "interactive")
-    await HostCoordinator(box.api_key).claim(Request(member="other", terms=terms, pause=3000.0))
+    terms = SharedLimit.of(Quota(RateLimit.for_tier("professional")), "interactive")
+    await HostCoordinator(box.api_key).reserve(ReserveRequest(member="other", limit=terms, pause=3000.0))
     outcome = await run(panelica, *ME, "--share-quota", "off")
     assert outcome.code == 0
     async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:

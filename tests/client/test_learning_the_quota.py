@@ -273,4 +273,4 @@ async def test_numbers_that_no_panel_means_hold_up_no_call(
     panel = connect(tier="auto").with_options(max_wait=1)
     await use(panel)
     assert asked(server) == 1
-    assert len(panel._transport.keys.current.quota.limiter()._places.quota.minute.instants()) <= 2
+    assert len(panel._transport.keys.current.quota.limiter()._permits.quota.minute.instants()) <= 2

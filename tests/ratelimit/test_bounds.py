@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.rules import RECORD
-from tests.ratelimit.test_ledger import BURST_TERMS, ledger, machine, opens_in, spend
+from tests.ratelimit.test_ledger import WINDOWS_ONLY, ledger, machine, opens_in, spend
 from tests.support.virtual_time import run
 
 __all__ = ["ledger", "machine"]  # fixtures
@@ -23,19 +23,19 @@ def test_usage_above_the_record_is_one_step():
     async def main() -> int:
         limiter = RateLimiter(PROFESSIONAL)
         limiter.observe(200, USED_UP)
-        return len(limiter._places.quota.minute.instants())
+        return len(limiter._permits.quota.minute.instants())
 
     assert run(main()) == RECORD
 
 
 def test_store_notes_at_most_the_record(ledger):
-    ledger.claim(Request(member="a", terms=BURST_TERMS, unrecorded=((1.0, 10**9),)))
+    ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((1.0, 10**9),)))
     rows = ledger._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
     assert rows == (RECORD,)
 
 
 @pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
-@pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowness"])
+@pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowdown"])
 def test_poisoned_state_holds_for_an_hour_at_most(ledger, column, poison):
     spend(ledger, 1)
     ledger._database.execute(f"UPDATE state SET {column} = ?", (poison,))
@@ -51,8 +51,8 @@ def test_poisoned_log_stops_no_caller(ledger):
 @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e18, -5.0])
 def test_impossible_answer_of_a_store_is_no_answer(seconds, caplog):
     class Broken:
-        async def claim(self, request: Request) -> Claim:
-            return Claim(delays=(), opens_in=seconds, retry_in=seconds, members=1, store="a")
+        async def reserve(self, request: ReserveRequest) -> Reservation:
+            return Reservation(delays=(), opens_in=seconds, retry_in=seconds, members=1, store="a")
 
     async def main() -> None:
         await RateLimiter(PROFESSIONAL, coordinator=Broken()).acquire()
@@ -71,7 +71,7 @@ def test_poisoned_headers_hold_for_an_hour_at_most(number, refused):
     async def main() -> tuple[RateLimit, float, int]:
         limiter = RateLimiter(PROFESSIONAL)
         limiter.observe(429 if refused else 200, dict.fromkeys([*names, "Retry-After"], number))
-        return limiter.limit, limiter.expected_wait(), len(limiter._places.quota.hour.instants())
+        return limiter.limit, limiter.expected_wait(), len(limiter._permits.quota.hour.instants())
 
     limit, wait, noted = run(main())
     assert limit == PROFESSIONAL
@@ -113,7 +113,7 @@ def test_lower_limit_of_a_refusal_is_forgotten(caplog):
 
 
 class Hanging:
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -132,18 +132,18 @@ def test_members_of_a_store_that_forgot_go_on():
 
     class Forgetful:
         def __init__(self) -> None:
-            self.requests: list[Request] = []
+            self.requests: list[ReserveRequest] = []
 
-        async def claim(self, request: Request) -> Claim:
+        async def reserve(self, request: ReserveRequest) -> Reservation:
             self.requests.append(request)
-            return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="b")
+            return Reservation(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="b")
 
     store = Forgetful()
 
     async def main() -> None:
         limiter = RateLimiter(PROFESSIONAL, coordinator=store)
         await limiter.acquire()
-        limiter._places._store = "a"
+        limiter._permits._store = "a"
         await asyncio.sleep(30)
         await limiter.acquire()
         await asyncio.sleep(1)

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from panelica_async import RateLimitWaitError
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from tests.ratelimit.redis_server import RedisServer, needs_redis
 from tests.ratelimit.test_redis import VirtualRedis
 from tests.ratelimit.test_shared import LedgerCoordinator, now
@@ -25,14 +25,14 @@ class Store:
 
     delay: float = 0.002
     failure: Exception | None = None
-    requests: list[Request] = attrs.field(factory=list[Request])
+    requests: list[ReserveRequest] = attrs.field(factory=list[ReserveRequest])
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         self.requests.append(request)
         await asyncio.sleep(self.delay)
         if self.failure is not None:
             raise self.failure
-        return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
+        return Reservation(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
 
 
 def test_refusal_during_a_claim_holds_its_places():
@@ -67,7 +67,7 @@ def test_claim_of_a_closed_limiter_ends():
 def test_report_after_an_outage_tells_the_age_of_requests():
     """What went ten minutes ago is none of the present minute."""
 
-    async def main() -> Request:
+    async def main() -> ReserveRequest:
         store = Store(failure=OSError("away"))
         limiter = RateLimiter(PROFESSIONAL, coordinator=store)
         for _ in range(5):
@@ -142,8 +142,8 @@ def test_eager_tasks_change_nothing():
     """A store that answers without a pause would answer in the middle of the question."""
 
     class Immediate:
-        async def claim(self, request: Request) -> Claim:
-            return Claim(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
+        async def reserve(self, request: ReserveRequest) -> Reservation:
+            return Reservation(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
@@ -180,9 +180,9 @@ def test_slow_store_leaves_most_of_the_quota(tmp_path):
         def __init__(self, ledger: LedgerCoordinator) -> None:
             self.ledger = ledger
 
-        async def claim(self, request: Request) -> Claim:
+        async def reserve(self, request: ReserveRequest) -> Reservation:
             await asyncio.sleep(0.4)
-            claim = await self.ledger.claim(request)
+            claim = await self.ledger.reserve(request)
             await asyncio.sleep(0.4)
             return claim
 
@@ -356,7 +356,7 @@ def test_parts_of_members_make_up_the_limit_while_the_store_is_away(tmp_path):
         await asyncio.gather(*(limiter.acquire() for limiter in members for _ in range(5)))
         for store in stores:
             store.ledger.close()
-        return [limiter._places._local.limit.share for limiter in members]  # type: ignore[attr-defined]
+        return [limiter._permits._local.limit.share for limiter in members]  # type: ignore[attr-defined]
 
     first, *others = run(main())
     assert sum((first, *others)) == pytest.approx(1.0, abs=0.02)

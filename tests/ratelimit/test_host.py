@@ -12,12 +12,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from panelica_async.ratelimit import RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest
 from panelica_async.ratelimit.sqlite import HostCoordinator
-from tests.ratelimit.test_ledger import BURST_TERMS
+from tests.ratelimit.test_ledger import WINDOWS_ONLY
 
 # The hour, so that no place comes back while a slow machine runs the test.
-SIXTY = attrs.evolve(BURST_TERMS, minute_count=0, hour_count=60)
+SIXTY = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=60)
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
@@ -26,12 +26,12 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 
 
 def claimed(coordinator: HostCoordinator, wanted: int) -> int:
-    """Claim places that are free now, in an event loop that ends."""
+    """Reservation places that are free now, in an event loop that ends."""
 
     async def main() -> int:
         got = 0
         while got < wanted:
-            delays = (await coordinator.claim(Request(member="a", terms=SIXTY, wanted=wanted - got))).delays
+            delays = (await coordinator.reserve(ReserveRequest(member="a", limit=SIXTY, wanted=wanted - got))).delays
             if not delays:
                 break
             got += len(delays)
@@ -167,7 +167,7 @@ for _ in range(3):
     if os.fork() == 0:
         print(claimed(coordinator, 10), flush=True)
         asyncio.run(limiter.acquire())
-        print(limiter._places._member, flush=True)
+        print(limiter._permits._member, flush=True)
         os._exit(0)
     assert os.wait()[1] == 0
 print(claimed(coordinator, 60), flush=True)

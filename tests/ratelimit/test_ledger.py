@@ -13,14 +13,14 @@ import attrs
 import pytest
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.sqlite import HostCoordinator, Ledger
 from panelica_async.ratelimit.store import LATENESS
 
 LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)
-TERMS = Terms.of(Quota(LIMIT), "interactive")
-BURST_TERMS = attrs.evolve(TERMS, interval=0.0, tolerance=0.0)  # nothing but the windows
+SHARED_LIMIT = SharedLimit.of(Quota(LIMIT), "interactive")
+WINDOWS_ONLY = attrs.evolve(SHARED_LIMIT, interval=0.0, tolerance=0.0)  # nothing but the windows
 
 
 @attrs.define
@@ -58,11 +58,11 @@ def ledger(tmp_path, machine):
     ledger.close()
 
 
-def spend(ledger: Ledger, count: int, terms: Terms = BURST_TERMS) -> int:
-    """Claim places that are free now, and return how many there were."""
+def spend(ledger: Ledger, count: int, terms: SharedLimit = WINDOWS_ONLY) -> int:
+    """Reservation places that are free now, and return how many there were."""
     got = 0
     while got < count:
-        delays = ledger.claim(Request(member="a", terms=terms, wanted=count - got)).delays
+        delays = ledger.reserve(ReserveRequest(member="a", limit=terms, wanted=count - got)).delays
         now = [delay for delay in delays if delay <= 1e-6]
         got += len(now)
         if len(now) < len(delays) or not delays:
@@ -71,7 +71,7 @@ def spend(ledger: Ledger, count: int, terms: Terms = BURST_TERMS) -> int:
 
 
 def opens_in(ledger: Ledger) -> float:
-    return ledger.claim(Request(member="b", terms=BURST_TERMS)).opens_in
+    return ledger.reserve(ReserveRequest(member="b", limit=WINDOWS_ONLY)).opens_in
 
 
 class TestClocks:
@@ -111,46 +111,46 @@ class TestClocks:
         assert opens_in(ledger) == pytest.approx(21)
 
     def test_a_pause_survives_a_reboot(self, ledger, machine):
-        ledger.claim(Request(member="a", terms=BURST_TERMS, pause=300, refused=True))
+        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=300, refused=True))
         machine.reboot(100)
         assert opens_in(ledger) == pytest.approx(200)
 
 
 class TestMembers:
     def test_they_are_counted_while_they_wait_and_a_little_longer(self, ledger, machine):
-        first = ledger.claim(Request(member="a", terms=TERMS, wanted=1))
-        second = ledger.claim(Request(member="b", lane="bulk", terms=TERMS, wanted=1))
+        first = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
+        second = ledger.reserve(ReserveRequest(member="b", lane="bulk", limit=SHARED_LIMIT, wanted=1))
         assert (first.members, second.members) == (1, 2)
         machine.sleep(10)
-        assert ledger.claim(Request(member="c", terms=TERMS, wanted=1)).members == 1
+        assert ledger.reserve(ReserveRequest(member="c", limit=SHARED_LIMIT, wanted=1)).members == 1
 
     def test_nobody_gets_a_place_far_ahead(self, ledger, machine):
         spend(ledger, 60)
-        claim = ledger.claim(Request(member="a", terms=BURST_TERMS, wanted=1))
+        claim = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
         assert claim.delays == ()
         assert claim.opens_in == pytest.approx(61)
         machine.sleep(claim.retry_in)
-        (delay,) = ledger.claim(Request(member="a", terms=BURST_TERMS, wanted=1)).delays
+        (delay,) = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1)).delays
         assert delay == pytest.approx(61 - claim.retry_in)
 
     def test_usage_the_panel_reports_is_counted_once(self, ledger, machine):
         spend(ledger, 20)
         for _ in range(3):
-            ledger.claim(Request(member="a", terms=BURST_TERMS, minute_usage=50, hour_usage=50))
+            ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=50, hour_usage=50))
         assert spend(ledger, 80) == 10
 
     def test_what_went_without_the_store_is_added(self, ledger):
         spend(ledger, 20)
-        ledger.claim(Request(member="a", terms=BURST_TERMS, unrecorded=((0.0, 25),)))
+        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 25),)))
         assert spend(ledger, 80) == 15
 
     def test_no_report_holds_for_longer_than_a_window(self, ledger):
-        ledger.claim(Request(member="a", terms=BURST_TERMS, minute_usage=10**9, hour_usage=10**9))
+        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
         assert opens_in(ledger) == pytest.approx(3601)
 
     def test_members_that_are_gone_leave_no_rows(self, ledger, machine):
         for number in range(20):
-            ledger.claim(Request(member=f"member {number}", terms=TERMS, wanted=1))
+            ledger.reserve(ReserveRequest(member=f"member {number}", limit=SHARED_LIMIT, wanted=1))
             machine.sleep(10)
         assert ledger._database.execute("SELECT COUNT(*) FROM members").fetchone() == (1,)
 
@@ -165,10 +165,10 @@ class TestFile:
 
     @pytest.mark.parametrize("garbage", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 8000])
     def test_one_that_is_broken_is_made_anew(self, ledger, tmp_path, garbage):
-        store = ledger.claim(Request(member="a", terms=TERMS, wanted=1)).store
+        store = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1)).store
         ledger.close()
         (tmp_path / "cache" / "quota.sqlite3").write_bytes(garbage)
-        claim = ledger.claim(Request(member="a", terms=TERMS, wanted=1))
+        claim = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
         assert len(claim.delays) == 1
         assert claim.store != store
 
@@ -192,16 +192,16 @@ class TestFile:
     def test_a_full_disk_is_an_error_and_over_when_there_is_room(self, ledger):
         spend(ledger, 1)
         ledger._database.execute("PRAGMA max_page_count = 1")
-        unlimited = attrs.evolve(BURST_TERMS, minute_count=0, hour_count=0)
+        unlimited = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=0)
         with pytest.raises(sqlite3.OperationalError, match="full"):
             spend(ledger, 5000, unlimited)
         assert spend(ledger, 1, unlimited) == 1
 
     def test_an_error_leaves_nothing_half_done(self, ledger):
         spend(ledger, 10)
-        broken = Request(member="a", terms=BURST_TERMS, unrecorded=((0.0, 5),), pause="soon")
+        broken = ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 5),), pause="soon")
         with pytest.raises(TypeError):
-            ledger.claim(broken)
+            ledger.reserve(broken)
         assert spend(ledger, 80) == 50
 
     @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -224,19 +224,19 @@ class TestFile:
     def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")
         with pytest.raises(ConfigurationError, match="is not a directory"):
-            Ledger(tmp_path / "cache" / "quota.sqlite3").claim(Request(member="a", terms=TERMS))
+            Ledger(tmp_path / "cache" / "quota.sqlite3").reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
 
 
 class TestHostCoordinator:
     def test_the_event_loop_goes_on_while_the_file_is_busy(self, tmp_path):
-        async def main() -> Claim:
+        async def main() -> Reservation:
             coordinator = HostCoordinator("pk_live_0123456789", directory=tmp_path)
-            await coordinator.claim(Request(member="a", terms=TERMS, wanted=1))
+            await coordinator.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
             (file,) = tmp_path.glob("*.sqlite3")
             assert "0123456789" not in file.name
             busy = sqlite3.connect(file, isolation_level=None)
             busy.execute("BEGIN IMMEDIATE")
-            waiting = asyncio.create_task(coordinator.claim(Request(member="a", terms=TERMS, wanted=1)))
+            waiting = asyncio.create_task(coordinator.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1)))
             for _ in range(100):
                 await asyncio.sleep(0)
             assert not waiting.done()
@@ -264,7 +264,7 @@ class TestHostCoordinator:
 
         async def main() -> None:
             coordinator = HostCoordinator("a", directory=tmp_path)
-            await coordinator.claim(Request(member="a", terms=TERMS))
+            await coordinator.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
             assert len(set(threading.enumerate()) - before) == 1
 
         asyncio.run(main())

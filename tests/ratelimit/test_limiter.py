@@ -435,11 +435,11 @@ class TestClosing:
             limiter = await spent()
             callers = Callers(limiter)
             one, other = object(), object()
-            await callers.come("a", owner=one)
-            await callers.come("b", owner=other)
-            await callers.come("c", owner=one)
+            await callers.come("a", group=one)
+            await callers.come("b", group=other)
+            await callers.come("c", group=one)
             await callers.come("d")
-            limiter.dismiss(one, "The client is closed.")
+            limiter.cancel_waiters(one, "The client is closed.")
             passed = await callers.all()
             return [name for name, task in callers.tasks.items() if task.exception()], passed
 

@@ -9,7 +9,7 @@ import redis as blocking_redis
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request, Terms, shared
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit, shared
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_claim
 from panelica_async.ratelimit.sqlite import Ledger
@@ -44,13 +44,13 @@ class VirtualRedis:
         self.script = self.client.register_script(SCRIPT.replace(clock, "{ARGV[4], '0'}"))
         self.keys = keys(key)
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         await asyncio.sleep(0.002)
         claim = self.claim_at(request, now())
         await asyncio.sleep(0.002)
         return claim
 
-    def claim_at(self, request: Request, instant: float) -> Claim:
+    def claim_at(self, request: ReserveRequest, instant: float) -> Reservation:
         return read_claim(self.script(keys=self.keys, args=[*arguments(request), f"{instant:.9f}"]))
 
 
@@ -153,10 +153,10 @@ def seldom(usual, *others):
 
 
 requests = st.builds(
-    Request,
+    ReserveRequest,
     member=st.sampled_from("abc"),
     lane=st.sampled_from(["interactive", "bulk"]),
-    terms=st.none(),
+    limit=st.none(),
     wanted=st.sampled_from([0, 1, 4, 4, 4, 6]),
     pause=seldom(0.0, st.integers(1, 40).map(float)),
     refused=seldom(False, st.just(True)),
@@ -188,8 +188,8 @@ def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, n
     try:
         for milliseconds, request in steps:
             clock += milliseconds / 1000
-            request = attrs.evolve(request, terms=Terms.of(quota, request.lane))
-            ours, theirs = ledger.claim(request), redis.claim_at(request, clock)
+            request = attrs.evolve(request, limit=SharedLimit.of(quota, request.lane))
+            ours, theirs = ledger.reserve(request), redis.claim_at(request, clock)
             assert theirs.delays == pytest.approx(ours.delays, abs=1e-4)
             assert theirs.opens_in == pytest.approx(ours.opens_in, abs=1e-4)
             assert theirs.retry_in == pytest.approx(ours.retry_in, abs=1e-4)

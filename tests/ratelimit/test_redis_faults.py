@@ -9,12 +9,12 @@ import pytest
 import redis as blocking_redis
 
 from panelica_async import ConfigurationError
-from panelica_async.ratelimit import RateLimit, RateLimiter, Request, shared
+from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest, shared
 from panelica_async.ratelimit import redis as coordinator_module
 from panelica_async.ratelimit.redis import RedisCoordinator, keys
 from panelica_async.ratelimit.rules import RECORD
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
-from tests.ratelimit.test_ledger import BURST_TERMS
+from tests.ratelimit.test_ledger import WINDOWS_ONLY
 
 pytestmark = needs_redis
 UNPACED = RateLimit(per_minute=60_000, burst=1000)
@@ -194,7 +194,7 @@ def test_url_without_a_host_is_this_machine(monkeypatch):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46\r\n"])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad ReserveRequest\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46\r\n"])
 def test_server_of_another_kind_is_a_misconfiguration(answer):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -229,7 +229,7 @@ def test_server_that_hangs_bounds_the_claim(monkeypatch):
             coordinator = RedisCoordinator(service.url, key="a")
             async with asyncio.timeout(PATIENCE):
                 with pytest.raises((TimeoutError, blocking_redis.RedisError)):
-                    await coordinator.claim(Request(member="a", terms=BURST_TERMS))
+                    await coordinator.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY))
             await coordinator.close()
 
     asyncio.run(main())
@@ -237,21 +237,21 @@ def test_server_that_hangs_bounds_the_claim(monkeypatch):
 
 @pytest.fixture
 def coordinated(server, admin, request):
-    """Claim from Redis, one after another."""
+    """Reserve through Redis, one request after another."""
     key = request.node.name
 
-    def claim(**said):
+    def reserve(**said):
         async def main():
             async with RedisCoordinator(server.url, key=key) as coordinator:
-                return await coordinator.claim(Request(**{"member": "a", "terms": BURST_TERMS, **said}))
+                return await coordinator.reserve(ReserveRequest(**{"member": "a", "limit": WINDOWS_ONLY, **said}))
 
         return asyncio.run(main())
 
-    return claim, dict(zip(("state", "minute", "hour", "interactive", "members"), keys(key), strict=True))
+    return reserve, dict(zip(("state", "minute", "hour", "interactive", "members"), keys(key), strict=True))
 
 
 @pytest.mark.parametrize("poison", ["1e9", "1e18", "inf", "nan", "-1e18", "later"])
-@pytest.mark.parametrize("field", ["paused_until", "full_at", "recovery_since", "clock", "offset", "slowness"])
+@pytest.mark.parametrize("field", ["paused_until", "full_at", "recovery_since", "clock", "offset", "slowdown"])
 def test_poisoned_state_holds_for_an_hour_at_most(coordinated, admin, field, poison):
     claim, names = coordinated
     claim(wanted=1)
@@ -272,9 +272,9 @@ def test_poisoned_log_stops_no_caller(coordinated, admin, poison):
 def test_huge_numbers_are_few_commands(coordinated, admin):
     """A loop over them would keep all clients of the server waiting."""
     claim, names = coordinated
-    terms = attrs.evolve(BURST_TERMS, minute_count=10**6, hour_count=10**6)
+    terms = attrs.evolve(WINDOWS_ONLY, minute_count=10**6, hour_count=10**6)
     admin.config_resetstat()
-    claim(terms=terms, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
+    claim(limit=terms, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
     calls = sum(statistics["calls"] for statistics in admin.info("commandstats").values())
     assert calls <= 500
     assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= RECORD

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.sqlite import Ledger
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
@@ -30,15 +30,15 @@ class LedgerCoordinator:
 
     def __init__(self, path: Path) -> None:
         self.ledger = Ledger(path, monotonic=now, wall=lambda: 1_767_268_800 + now(), boot=lambda: "one")
-        self.claims: list[Request] = []
+        self.claims: list[ReserveRequest] = []
         self.failure: Exception | None = None
 
-    async def claim(self, request: Request) -> Claim:
+    async def reserve(self, request: ReserveRequest) -> Reservation:
         await asyncio.sleep(DELAY / 2)
         self.claims.append(request)
         if self.failure is not None:
             raise self.failure
-        claim = self.ledger.claim(request)
+        claim = self.ledger.reserve(request)
         await asyncio.sleep(DELAY / 2)
         return claim
 
@@ -236,7 +236,7 @@ def test_a_killed_member_holds_nothing_for_long(members):
         killed, survivor = members(2)
         tasks = [asyncio.create_task(killed.acquire()) for _ in range(100)]
         await asyncio.sleep(2)
-        killed._places.close()
+        killed._permits.close()
         for task in tasks:
             task.cancel()
         await asyncio.sleep(0)
@@ -326,7 +326,7 @@ class TestAway:
 
     def test_nobody_hangs_whatever_the_coordinator_does(self, members):
         class Broken:
-            async def claim(self, request: Request) -> Claim:
+            async def reserve(self, request: ReserveRequest) -> Reservation:
                 raise ZeroDivisionError
 
         async def main() -> None:

@@ -24,7 +24,7 @@ from panelica_async import (
     TransportError,
 )
 from panelica_async._version import __version__
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.telemetry import otel
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, reply
@@ -437,7 +437,7 @@ async def test_gauges_show_each_client_of_a_provider(connect: Connect, telemetry
 
 async def test_gauge_of_the_coordinator_is_1_while_it_is_away(connect: Connect, telemetry: Telemetry) -> None:
     class Away:
-        async def claim(self, request: Request) -> Claim:
+        async def reserve(self, request: ReserveRequest) -> Reservation:
             raise OSError("no route to host")
 
     panel = connect(limiter=RateLimiter(RateLimit(per_minute=300), coordinator=Away()))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient, RateLimitWaitError
-from panelica_async.ratelimit import Claim, RateLimit, RateLimiter, Request
+from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics
 from panelica_async.telemetry.tally import Tally
 from tests.conftest import Advance, Connect, until
@@ -156,10 +156,12 @@ async def test_store_that_is_away_is_known(connect: Connect) -> None:
     class Store:
         is_there = True
 
-        async def claim(self, request: Request) -> Claim:
+        async def reserve(self, request: ReserveRequest) -> Reservation:
             if not self.is_there:
                 raise OSError("no route to host")
-            return Claim(delays=(0.0,), opens_in=0, retry_in=0, members=1, store="s", minute_used=700, hour_used=900)
+            return Reservation(
+                delays=(0.0,), opens_in=0, retry_in=0, members=1, store="s", minute_used=700, hour_used=900
+            )
 
     store = Store()
     panel = connect(limiter=RateLimiter(RateLimit(per_minute=1000), coordinator=store))

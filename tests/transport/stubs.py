@@ -12,7 +12,7 @@ from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.ratelimit import RateLimiter
-from panelica_async.ratelimit.lanes import Slots
+from panelica_async.ratelimit.lanes import LanedSemaphore
 from panelica_async.transport.call import Call, CallOptions, Middleware, RawReply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
@@ -83,7 +83,7 @@ class OpenSessions(SessionHolder):
 
     def __init__(self, slots: int = 100) -> None:
         super().__init__(None)
-        self.slots = Slots(slots)
+        self.slots = LanedSemaphore(slots)
 
     def session(self) -> ClientSession:
         return cast("ClientSession", None)

@@ -86,7 +86,7 @@ def test_a_dismissed_owner_sends_nothing() -> None:
         chain.limiter.pause(30)
         waiting = [asyncio.create_task(chain.send()) for _ in range(3)]
         await asyncio.sleep(1)
-        chain.limiter.dismiss(OWNER)
+        chain.limiter.cancel_waiters(OWNER)
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(result, ConfigurationError)
             assert "closed" in str(result)

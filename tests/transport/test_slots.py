@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit.lanes import Lane, Slots
+from panelica_async.ratelimit.lanes import Lane, LanedSemaphore
 from tests.support.virtual_time import run
 
 lanes = st.sampled_from(["interactive", "bulk"])
 
 
 def test_there_are_so_many_and_no_more() -> None:
-    slots = Slots(3)
+    slots = LanedSemaphore(3)
     assert [slots.try_acquire("interactive") for _ in range(4)] == [True, True, True, False]
     slots.release("interactive")
     assert slots.try_acquire("interactive")
@@ -21,14 +21,14 @@ def test_there_are_so_many_and_no_more() -> None:
 
 @pytest.mark.parametrize(("count", "for_bulk"), [(100, 80), (10, 8), (2, 1), (1, 1)])
 def test_bulk_leaves_some_to_calls_that_somebody_waits_for(count: int, for_bulk: int) -> None:
-    slots = Slots(count)
+    slots = LanedSemaphore(count)
     assert sum(slots.try_acquire("bulk") for _ in range(count + 1)) == for_bulk
     assert sum(slots.try_acquire("interactive") for _ in range(count + 1)) == count - for_bulk
 
 
 def test_who_waits_is_called_in_order_and_interactive_first() -> None:
     async def main() -> None:
-        slots, order = Slots(1), []
+        slots, order = LanedSemaphore(1), []
 
         async def wait(lane: Lane, name: str) -> None:
             await slots.acquire(lane)
@@ -53,7 +53,7 @@ def test_who_waits_is_called_in_order_and_interactive_first() -> None:
 
 def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
     async def main() -> None:
-        slots = Slots(1)
+        slots = LanedSemaphore(1)
         assert slots.try_acquire("interactive")
         waiting = asyncio.create_task(slots.acquire("interactive"))
         await asyncio.sleep(1)
@@ -66,7 +66,7 @@ def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
 
 def test_whoever_gives_up_is_forgotten() -> None:
     async def main() -> None:
-        slots = Slots(1)
+        slots = LanedSemaphore(1)
         assert slots.try_acquire("bulk")
         waiting = [asyncio.create_task(slots.acquire("bulk")) for _ in range(3)]
         await asyncio.sleep(1)
@@ -86,7 +86,7 @@ def test_cancelling_loses_no_slot(count: int, plan: list[tuple[Lane, float, floa
     """Each task holds a slot for some time; some are cancelled at some instant, waiting, called or holding."""
 
     async def main() -> None:
-        slots, most, held = Slots(count), 0, 0
+        slots, most, held = LanedSemaphore(count), 0, 0
 
         async def hold(lane: Lane, seconds: float) -> None:
             nonlocal held, most
@@ -119,7 +119,7 @@ def test_cancelling_loses_no_slot(count: int, plan: list[tuple[Lane, float, floa
 
 def test_every_fifth_slot_goes_to_bulk_while_both_wait() -> None:
     async def main() -> None:
-        slots, order = Slots(2), []
+        slots, order = LanedSemaphore(2), []
 
         async def hold(lane: Lane) -> None:
             await slots.acquire(lane)
