@@ -28,6 +28,12 @@ def test_help_shows_an_example(panelica: Command, command: list[str]) -> None:
     assert " ".join(["panelica", *command]) in outcome.stdout
 
 
+@pytest.mark.parametrize("command", [["api"], ["doctor"], ["provision", "plan"]], ids=" ".join)
+def test_help_of_the_address_names_the_port(panelica: Command, command: list[str]) -> None:
+    shown = " ".join(panelica(*command, "--help").stdout.replace("│", " ").split())
+    assert "the port is 8443 when none is given" in shown
+
+
 def test_help_loads_no_models_and_no_sandbox() -> None:
     code = """if True:
         import sys

@@ -87,6 +87,11 @@ def test_trial_on_one_panel_says_nothing_of_another(panelica: Command, applied: 
     assert (
         len(list(Path(".panelica").glob("*.journal.db"))) == len(list(Path(".panelica").glob("*.passwords.csv"))) == 2
     )
+    one, other = (
+        {row["password"] for row in csv.DictReader(path.read_text().splitlines())}
+        for path in Path(".panelica").glob("*.passwords.csv")
+    )
+    assert one.isdisjoint(other)
     undone = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--sandbox-db", "other.db")
     assert (undone.code, undone.stdout.partition(";")[0]) == (0, "28 objects removed, 0 objects left over")
     assert created(Path(".panelica/launch.journal.db")) == 28

@@ -5,7 +5,7 @@ import pytest
 from panelica_async.provision import Manifest, Plan, Verdict, apply, undo
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
-from tests.provision.launching import client, collect
+from tests.provision.launching import client, collect, statuses
 
 MANIFEST = Manifest.from_data(
     [
@@ -67,6 +67,23 @@ async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
         "database_user:mysql/shop:two",
         "account:alder",
     ]
+
+
+@pytest.mark.parametrize("journal", ["run.journal", "another.journal"], ids=["known", "unknown"])
+async def test_a_user_that_is_added_takes_back_no_password(tmp_path: Path, journal: str) -> None:
+    manifest, credentials = tmp_path / "launch.csv", tmp_path / "passwords.csv"
+    row = "domain,username,email,databases\nalder.example,alder,office@alder.example,shop:one"
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        manifest.write_text(row)
+        run = apply(panel, Manifest.load(manifest), journal=tmp_path / "run.journal", credentials=credentials)
+        assert statuses(await collect(run)) == {"alder.example": "done"}
+        before = credentials.read_text()
+        manifest.write_text(f"{row}+two")
+        run = apply(panel, Manifest.load(manifest), journal=tmp_path / journal, credentials=credentials)
+        assert statuses(await collect(run)) == {"alder.example": "done"}
+        assert users(box) == [("one", True), ("two", False)]
+    lines = credentials.read_text().removeprefix(before).splitlines()
+    assert [line.rpartition(",")[0] for line in lines] == ["database_user,alder.example,mysql/shop:two"]
 
 
 @pytest.mark.parametrize("gone", [{"one"}, {"two"}, {"one", "three"}, {"one", "two", "three"}])

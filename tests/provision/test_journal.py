@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,29 @@ def test_no_password_of_the_run_is_written(tmp_path: Path) -> None:
         record = journal.records[domain.id]
     assert {record.reason, record.code, record.request_id} == {'IDENTIFIED BY "[redacted]" [2J'}
     assert all(b"Zq7kWex4" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_an_id_that_holds_a_password_stays_whole(tmp_path: Path) -> None:
+    account = STEPS[0]
+    with Journal.open(tmp_path / "run.journal") as journal:
+        begin(journal)
+        journal.hide("4f3b9c21")
+        journal.sent(account)
+        journal.done(account, "4f3b9c21-8a1e")
+        assert journal.records[account.id].object_id == "4f3b9c21-8a1e"
+
+
+def test_a_removal_is_noted_with_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account, removed_at = STEPS[0], datetime(2026, 3, 2, tzinfo=UTC)
+    with Journal.open(tmp_path / "run.journal") as journal:
+        begin(journal)
+        journal.sent(account)
+        journal.done(account, "a1")
+        monkeypatch.setattr("panelica_async.provision.journal._now", lambda: removed_at)
+        journal.removed(journal.records[account.id])
+    with Journal.open(tmp_path / "run.journal") as journal:
+        record = journal.records[account.id]
+    assert (record.state, record.object_id, record.at) == (State.REMOVED, "a1", removed_at)
 
 
 def test_it_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:

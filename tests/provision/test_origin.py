@@ -59,12 +59,16 @@ def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: 
     assert origin(journal, now - timedelta(minutes=30)) is Origin.OURS
 
 
-def test_calls_before_a_known_outcome_do_not_count(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("outcomes", [1, 2])
+def test_calls_before_a_known_outcome_do_not_count(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, outcomes: int
+) -> None:
     now = datetime.now(UTC)
-    with monkeypatch.context() as patch:
-        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
-        journal.sent(MAILBOX)
-        journal.failed(MAILBOX, "refused")
+    for hours in range(outcomes, 0, -1):
+        with monkeypatch.context() as patch:
+            patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=hours))  # noqa: B023 - called in the loop
+            journal.sent(MAILBOX)
+            journal.failed(MAILBOX, "refused")
     journal.sent(MAILBOX)
     assert origin(journal, now - timedelta(minutes=30)) is Origin.OTHERS
 

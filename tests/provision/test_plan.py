@@ -526,6 +526,22 @@ async def test_zones_are_read_whatever_the_journal_knows(tmp_path: Path) -> None
                 await collect(apply(panel, plan, journal=journal))
 
 
+async def test_zones_are_read_for_records_alone() -> None:
+    sites: list[dict[str, Any]] = [
+        {"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
+        for number in range(3)
+    ]
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        await collect(apply(panel, Manifest.from_data(sites)))
+        sites[0] |= {"dns": ["www A 192.0.2.1"]}
+        sites[1] |= {"databases": ["shop"]}
+        await Plan.build(panel, Manifest.from_data(sites))
+        read = [request.path for request in box.requests if request.operation == "dns.records.list"]
+        domains = {row.domain: row.id for row in await panel.domains.list().collect()}
+    assert {path for path in read if domains["s0.example"] not in path} == set()
+    assert read != []
+
+
 async def test_eight_zones_at_most_are_read_at_once() -> None:
     running: set[int] = set()
     most = 0
