@@ -104,12 +104,14 @@ def check_schemas(document: Node) -> None:
 
 
 def _check_properties(name: str, properties: Mapping[str, Node]) -> None:
-    for field in properties.values():
+    owners = {field: field for field in properties}
+    for owner, field in properties.items():
         _check_opening(field, indent=4)
         for alias in field.get("x-aliases", ()):
-            if alias in properties:
-                where = field.where("x-aliases")
-                raise SpecError(where, f"the alias `{alias}` is a field of `{name}` too", "Remove one of the two")
+            if alias in owners:
+                problem = f"both `{owner}` and `{owners[alias]}` of `{name}` go by `{alias}`"
+                raise SpecError(field.where("x-aliases"), problem, "Remove the alias from one")
+            owners[alias] = owner
 
 
 def _check_opening(node: Node, indent: int) -> None:

@@ -174,7 +174,7 @@ def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) 
     envelope, rows = reply.envelope, reply.rows()
     unreadable: list[Any] = []
     if request.skips_unreadable:
-        items, unreadable = decode_rows(rows, item, endpoint=reply.wire.endpoint)
+        items, unreadable = decode_rows(rows, item)
     else:
         items = reply.decode(rows, list[item])  # type: ignore[valid-type]  # a type argument known at run time only
     number = request.number or envelope.page or 1

@@ -57,12 +57,12 @@ def loads(data: bytes) -> JsonValue:
 
 def _check(value: JsonValue, path: str, depth: int) -> None:
     """Refuse what one of the two encoders would refuse or change, and say where it is."""
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, list | tuple | dict):
         if not depth:
             raise ValueError(f"{path[:40]}… is nested more than {MAX_DEPTH} levels deep, or contains itself")
         _check_container(value, path, depth - 1)
-    elif isinstance(value, str):
-        _check_text(value, path)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{path} is {value}, which JSON cannot say: give a finite number")
@@ -88,6 +88,8 @@ def _check_container(
 
 
 def _check_text(text: str, path: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

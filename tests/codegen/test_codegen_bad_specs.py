@@ -481,7 +481,13 @@ EDITS = {
         "x-aliases: [sender]",
         "x-aliases: [type]",
         "x-aliases: [type]",
-        "the alias `type` is a field of `Parcel` too. Remove one of the two.",
+        "both `from` and `type` of `Parcel` go by `type`. Remove the alias from one.",
+    ),
+    "an alias of two fields": Edit(
+        "x-aliases: [sender]",
+        "x-aliases: [uuid]",
+        "x-aliases: [uuid]",
+        "both `from` and `id` of `Parcel` go by `uuid`. Remove the alias from one.",
     ),
     "a first sentence that is too long": Edit(
         "description: A locker.",
