@@ -31,6 +31,7 @@ validators nor `__attrs_post_init__`, so a model that has them is refused.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, TypeAlias, Union, cast, get_args, get_origin
 
@@ -85,10 +86,12 @@ class Part:
     is_optional: bool
 
     @property
-    def members(self) -> "dict[str, OpenEnum]":
+    def members(self) -> Mapping[str, OpenEnum]:
         """The known members by value, if the type is an enum."""
-        is_enum = isinstance(self.type_, type) and issubclass(self.type_, OpenEnum)
-        return {member.value: member for member in self.type_} if is_enum else {}
+        kind: Any = self.type_
+        if not isinstance(kind, type) or not issubclass(kind, OpenEnum):
+            return {}
+        return {member.value: member for member in kind}
 
     def keys(self, values: Mapping[str, Any]) -> list[str]:
         """Return the names under which the field is there, up to the first that is not null."""
@@ -116,10 +119,14 @@ def compile_decoder(kind: type[Model], hook_of: Callable[[Any], Hook]) -> Hook:
         TypeError: The model has something that the compiled decoder would skip.
     """
     parts = parts_of(kind, hook_of)
-    thawed = {"__slots__": kind.__slots__, "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}  # type: ignore[attr-defined]  # attrs adds them
+    thawed: dict[str, Any] = {
+        "__slots__": vars(kind)["__slots__"],
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,
+    }
     scope: dict[str, Any] = {
         "MisfitError": MisfitError,
-        "build": lambda data: build(kind, parts, data),
+        "build": partial(build, kind, parts),
         "kind": kind,
         "new": object.__new__,
         "twin": type(kind.__name__, kind.__bases__, thawed),
@@ -170,7 +177,7 @@ def parts_of(kind: type[Model], hook_of: Callable[[Any], Hook]) -> list[Part]:
     if hasattr(kind, "__attrs_post_init__"):
         raise TypeError(f"{kind.__name__} has __attrs_post_init__, which its decoder would not run")
     parts = list[Part]()
-    for field in fields_of(kind):
+    for field in cast("list[Any]", fields_of(kind)):
         if field.validator is not None or field.converter is not None or field.default not in (None, attrs.NOTHING):
             problem = "a validator, a converter or a default other than None"
             raise TypeError(f"{kind.__name__}.{field.name} has {problem}, which its decoder would not use")
