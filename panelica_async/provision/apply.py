@@ -87,6 +87,8 @@ async def apply(
             manifest=plan.manifest,
             credentials_path=credentials.path if credentials else None,
         )
+        await journal.commit()
+        resources.callback(_flush, journal, credentials)
         progress = _Progress(plan, on_event)
         execution = Execution(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
         outage = OutageWatch(concurrency)
@@ -99,6 +101,7 @@ async def apply(
             raise run.fatal
         if not run.is_stopping:
             journal.finish()
+            await journal.commit()
 
 
 async def resume(
@@ -234,13 +237,13 @@ class _Run:
         except (PanelicaError, OSError, sqlite3.Error):
             raise  # Without journal or passwords no step may go on.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other
-            outcome = self._unforeseen(planned, error)
+            outcome = await self._unforeseen(planned, error)
         if outcome.status in {StepStatus.FAILED, StepStatus.UNKNOWN}:
             self._outage.missed(planned.step.site)
         self._progress.step(planned, outcome)
         return outcome
 
-    def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
+    async def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
         """Return the outcome of a step that ended in an error nothing foresaw: uncertain if its call was sent."""
         step = planned.step
         # A reply may hold what neither the journal nor a terminal can: lone surrogates.
@@ -249,6 +252,7 @@ class _Run:
         if record is None or not record.is_doubtful:
             return StepOutcome(step=step, status=StepStatus.FAILED, reason=reason)
         self._journal.unknown(step, reason)
+        await self._journal.commit()
         return StepOutcome(
             step=step,
             status=StepStatus.UNKNOWN,
@@ -301,6 +305,15 @@ class _Progress:
                 site=site,
             )
         )
+
+
+def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
+    """Write what tasks that were cancelled noted last."""
+    try:
+        journal.flush()
+    finally:
+        if credentials is not None:
+            credentials.flush()
 
 
 def _known_credentials(journal: Journal) -> Path | None:

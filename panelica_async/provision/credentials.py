@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Self
 
 from panelica_async.core.private_files import open_private
 from panelica_async.errors import ConfigurationError
+from panelica_async.provision.group_commit import GroupCommit
 from panelica_async.provision.objects import Step
 
 PASSWORD_LENGTH = 20
@@ -46,9 +47,11 @@ def generate_password() -> str:
 class CredentialsFile:
     """A CSV file of generated passwords that only its owner can read.
 
-    A password is on the disk before the call that uses it is sent, and the same object gets the same password when a
+    A run sends no call before the password it uses is on the disk, and the same object gets the same password when a
     run is resumed: a password is never lost. A row with an empty password takes back the one above it: the object was
     there before and keeps the password it has. A name that a spreadsheet would take for a formula has a `'` before it.
+
+    Rows are on the disk when `commit` returns; those of tasks that run at the same time are written together.
 
     Args:
         path: The file; made with mode 0600 when it does not exist.
@@ -69,6 +72,7 @@ class CredentialsFile:
         except BaseException:
             self._file.close()
             raise
+        self._rows = GroupCommit(self._write)
 
     def __repr__(self) -> str:
         return f"<CredentialsFile {self.path} passwords={len(self._passwords)}>"
@@ -101,15 +105,35 @@ class CredentialsFile:
         return frozenset(_parse(content, path))
 
     def close(self) -> None:
-        """Close the file. May be called again."""
-        self._file.close()
-
-    def password_for(self, step: Step) -> str:
-        """Return the password of a step's object: the one noted before, or a new one that is on the disk on return.
+        """Write what is not on the disk yet, and close the file. May be called again.
 
         Raises:
-            OSError: It could not be written. The file is as it was before.
+            OSError: A row could not be written. The file is closed all the same.
         """
+        try:
+            if not self._file.closed:
+                self._rows.close()
+        finally:
+            self._file.close()
+
+    async def commit(self) -> None:
+        """Wait until all rows so far are on the disk. The event loop goes on meanwhile.
+
+        Raises:
+            OSError: They could not be written. The file is as it was before.
+        """
+        await self._rows.commit()
+
+    def flush(self) -> None:
+        """Write all rows so far, here and now.
+
+        Raises:
+            OSError: They could not be written. The file is as it was before.
+        """
+        self._rows.flush()
+
+    def password_for(self, step: Step) -> str:
+        """Return the password of a step's object: the one noted before, or a new one. Use it after a `commit`."""
         password = self._passwords.get(step.id)
         if password is None:
             password = generate_password()
@@ -129,12 +153,12 @@ class CredentialsFile:
             del self._passwords[step.id]
 
     def _append(self, step: Step, password: str) -> None:
-        self._write(_row((step.kind, _shown(step.site), _shown(step.key), password)))
+        self._rows.add(_row((step.kind, _shown(step.site), _shown(step.key), password)))
 
-    def _write(self, row: bytes) -> None:
-        """Write a row, all of it or nothing."""
+    def _write(self, rows: Sequence[bytes]) -> None:
+        """Write rows, all of them or none."""
         length = os.fstat(self._file.fileno()).st_size
-        left = memoryview(row)
+        left = memoryview(b"".join(rows))
         try:
             while left:
                 # A full disk takes a part of it before it says so.
@@ -151,7 +175,7 @@ class CredentialsFile:
         passwords = _parse(content, self.path)
         self._file.truncate(content.rfind(b"\n") + 1)
         if b"\n" not in content:
-            self._write(_row(_COLUMNS))
+            self._write([_row(_COLUMNS)])
         return passwords
 
 

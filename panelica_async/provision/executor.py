@@ -1,6 +1,7 @@
 """Takes single steps: sends the call, keeps the journal, and finds out what became of a call without a reply."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -74,7 +75,12 @@ class Execution:
         self._refused: dict[StepKind, PanelicaError] = {}
 
     async def take(self, planned: PlannedStep) -> StepOutcome:
-        """Take a step and return what became of it."""
+        """Take a step and return what became of it, once that is on the disk."""
+        outcome = await self._take(planned)
+        await self._commit()
+        return outcome
+
+    async def _take(self, planned: PlannedStep) -> StepOutcome:
         step, reason = planned.step, planned.reason
         match planned.verdict:
             case Verdict.EXISTS:
@@ -134,13 +140,10 @@ class Execution:
         unsubscribe = self._panel.subscribe(departure)
         self._journal.sent(step, parent_id=parent_id)
         try:
+            await self._commit()
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except asyncio.CancelledError:
-            if departure.happened or was_doubtful:
-                self._journal.unknown(step, "cancelled on its way")
-            else:
-                self._take_back(step)
-                self._journal.failed(step, NOT_SENT)
+            self._broken_off(step, may_be_sent=departure.happened or was_doubtful)
             raise
         except PanelicaError as error:
             if _may_have_run(error):
@@ -154,6 +157,9 @@ class Execution:
                 return await self._after_silence(step, unreadable, was_doubtful=was_doubtful)
             # The client refuses an argument before it sends anything.
             return self._failed(step, PanelicaError(str(error)), was_doubtful=was_doubtful)
+        except (OSError, sqlite3.Error):
+            self._broken_off(step, may_be_sent=departure.happened or was_doubtful)
+            raise
         finally:
             unsubscribe()
         if made.id == "":
@@ -162,12 +168,20 @@ class Execution:
             return await self._after_silence(step, silent, was_doubtful=was_doubtful)
         return self._created(step, Match(Likeness.EQUAL, made.id, is_pending=made.is_pending))
 
+    def _broken_off(self, step: Step, *, may_be_sent: bool) -> None:
+        if may_be_sent:
+            self._journal.unknown(step, "cancelled on its way")
+        else:
+            self._take_back(step)
+            self._journal.failed(step, NOT_SENT)
+
     async def _after_silence(self, step: Step, error: PanelicaError, *, was_doubtful: bool) -> StepOutcome | None:
         """Find out what became of a call that had no proper reply; None when its object is surely not there."""
         self._journal.unknown(step, reason_of(error))
         self._consider(step, error)
         if self.fatal is error:
             return _failure(step, error)
+        await self._commit()
         await asyncio.sleep(self._settle)
         try:
             found = await self._look(step)
@@ -287,6 +301,12 @@ class Execution:
         if self._credentials is None:
             raise ConfigurationError(f"a password is to be generated for {step.id}, and there is no file to keep it in")
         return self._credentials.password_for(step)
+
+    async def _commit(self) -> None:
+        """Wait until passwords and notes are on the disk."""
+        if self._credentials is not None:
+            await self._credentials.commit()
+        await self._journal.commit()
 
     def _take_back(self, step: Step) -> None:
         """Note that the password generated for a step was not used."""

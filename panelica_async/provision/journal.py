@@ -1,12 +1,13 @@
 """The journal: what was sent and what became of it, on the disk before and after each call.
 
-A row is written before a call and another after it, so that after a crash the journal says of every call that it was
-not sent, that it was answered, or that it was sent and the answer is not known. It holds no secrets.
+A note is written before a call and another after it. After a crash the journal says of every call that it was not sent,
+that it was answered, or that it was sent and its outcome is unknown. It holds no secrets.
 """
 
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -15,7 +16,8 @@ import attrs
 
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.journal_file import open_journal, reading, unusable
+from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.provision.journal_file import Row, open_journal, reading, unusable, write_rows
 from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
@@ -27,6 +29,9 @@ class Journal:
     """The journal of one manifest on one panel, over all its runs.
 
     Made by `open` or `in_memory`. One process at a time may write; others may look on.
+
+    A note is in `records` and `runs` at once, and on the disk when `commit` returns. Notes of tasks that run together
+    share one transaction. One that could not be written stays due: the next attempt writes it.
 
     Attributes:
         path: The file, as an absolute path; None for a journal in memory.
@@ -40,6 +45,7 @@ class Journal:
         self._sanitizer = Sanitizer()
         self._connection: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
+        self._notes: GroupCommit[Row] | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -61,6 +67,7 @@ class Journal:
                 journal._load(connection)
             return journal
         journal._connection, journal._lock = open_journal(path)
+        journal._notes = GroupCommit(partial(write_rows, journal._connection))
         try:
             journal._load(journal._connection)
         except BaseException as error:
@@ -87,10 +94,36 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the file and let go of it. May be called again."""
-        for connection in (self._connection, self._lock):
-            if connection is not None:
-                connection.close()
+        """Write what is not on the disk yet, and close the file. May be called again.
+
+        Raises:
+            sqlite3.Error: A note could not be written. The file is closed all the same.
+        """
+        try:
+            if self._notes is not None:
+                self._notes.close()
+        finally:
+            for connection in (self._connection, self._lock):
+                if connection is not None:
+                    connection.close()
+
+    async def commit(self) -> None:
+        """Wait until all notes so far are on the disk. The event loop goes on meanwhile.
+
+        Raises:
+            sqlite3.Error: They could not be written.
+        """
+        if self._notes is not None:
+            await self._notes.commit()
+
+    def flush(self) -> None:
+        """Write all notes so far, here and now.
+
+        Raises:
+            sqlite3.Error: They could not be written.
+        """
+        if self._notes is not None:
+            self._notes.flush()
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -191,7 +224,7 @@ class Journal:
             manifest_reading=manifest.reading,
             credentials_path=credentials_path,
         )
-        self._write("run", {"id": len(self._runs) + 1, **run.to_row()})
+        self._note("run", {"id": len(self._runs) + 1, **run.to_row()})
         self._runs.append(run)
 
     def finish(self) -> None:
@@ -275,7 +308,7 @@ class Journal:
         return fact if fact is None else self._sanitizer.text(fact)
 
     def _insert(self, record: Record) -> None:
-        self._write("step", {"run": len(self._runs), **record.to_row()})
+        self._note("step", {"run": len(self._runs), **record.to_row()})
         self._know(record)
 
     def _know(self, record: Record) -> None:
@@ -287,7 +320,7 @@ class Journal:
             self._windows.pop(record.id, None)
 
     def _change_run(self, run: Run) -> None:
-        self._write("run", {"id": len(self._runs), **run.to_row()})
+        self._note("run", {"id": len(self._runs), **run.to_row()})
         self._runs[-1] = run
 
     def _load(self, connection: sqlite3.Connection) -> None:
@@ -301,11 +334,9 @@ class Journal:
                 hint="Update panelica_async: a newer one may have written it.",
             ) from None
 
-    def _write(self, table: str, row: Mapping[str, object]) -> None:
-        """Write a row. One of a run takes the place of the one before."""
-        if self._connection is not None:
-            names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-            self._connection.execute(f"REPLACE INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - own names
+    def _note(self, table: str, row: Mapping[str, object]) -> None:
+        if self._notes is not None:
+            self._notes.add((table, row))
 
 
 def _now() -> datetime:

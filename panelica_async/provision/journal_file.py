@@ -3,9 +3,10 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from panelica_async.core.private_files import private_file
 from panelica_async.errors import ConfigurationError
@@ -13,6 +14,9 @@ from panelica_async.provision.journal_records import Run
 
 VERSION = 4
 """Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
+
+Row: TypeAlias = tuple[str, Mapping[str, object]]
+"""A row to be written: the table and the values by column."""
 
 _APPLICATION_ID = 0x706E6C61
 _SCHEMA = """
@@ -63,7 +67,8 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     lock = _lock(path)
     try:
         private_file(path)
-        connection = sqlite3.connect(path)
+        # One thread at a time writes, and not always the one that opened it.
+        connection = sqlite3.connect(path, check_same_thread=False)
         try:
             prepare(connection, path)
             # Readers do not wait for the writer, and what was written survives a power cut.
@@ -132,6 +137,25 @@ def _begin_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
     connection.execute("BEGIN")
     connection.execute("SELECT * FROM sqlite_master").fetchall()
     return connection
+
+
+def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Write rows in one transaction, which is on the disk on return. A row of a run replaces the one before.
+
+    Raises:
+        sqlite3.Error: They could not be written; none of them was.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for table, row in rows:
+            names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(f"REPLACE INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - own names
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors, such as a full disk, SQLite has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

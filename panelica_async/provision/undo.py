@@ -82,17 +82,20 @@ async def undo(
         if not isinstance(journal, Journal):
             journal = resources.enter_context(Journal.open(journal))
         journal.require_panel(panel.base_url)
+        resources.callback(journal.flush)
         outage = OutageWatch(concurrency=1)
         resources.callback(panel.subscribe(outage))
         removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
         fatal: PanelicaError | None = None
         if await removing.find():
             journal.undone()
+            await journal.commit()
             try:
                 if await removing.delete():
                     await removing.check()
             except PanelicaError as error:
                 fatal = error
+        await journal.commit()
         for removal in removing.removals():
             yield removal
         if fatal is not None:
@@ -189,6 +192,7 @@ class _Undo:
                     each = gone.pop()
                     self._journal.removed(each)
                     gone += content.get(each.object_id or "", ())
+                await self._journal.commit()
         return True
 
     async def check(self) -> None:

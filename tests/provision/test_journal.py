@@ -107,6 +107,7 @@ class AnySequence(RuleBasedStateMachine):
             assert self.journal.runs[:-1] == runs
             assert [self.journal.window(step.id) for step in STEPS] == windows
         else:
+            self.journal.flush()
             with Journal.open(self.path, read_only=True) as copy:
                 assert dict(copy.records) == known
                 assert copy.runs == runs
@@ -199,6 +200,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
+        journal.flush()
         with pytest.raises(ConfigurationError, match=r"run\.journal is in use by another process"):
             Journal.open(path)
         with Journal.open(path, read_only=True) as reader:
@@ -207,6 +209,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 
 WRITER = """
+import asyncio
 import sys
 from panelica_async.provision import Journal, Manifest
 from panelica_async.provision.objects import steps_of
@@ -214,6 +217,7 @@ manifest = Manifest.from_data([{"domain": "alder.example", "owner": "alder"}])
 journal = Journal.open(sys.argv[1])
 journal.begin(base_url="https://panel.example.com", manifest=manifest, credentials_path=None)
 journal.sent(steps_of(manifest)[0][1][0])
+asyncio.run(journal.commit())
 print("written", flush=True)
 sys.stdin.read()
 """
@@ -339,6 +343,7 @@ def test_a_journal_is_read_while_others_have_it_open(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
+        journal.flush()
         shell = sqlite3.connect(path)
         assert shell.execute("SELECT count(*) FROM run").fetchone() == (1,)
         journal.done(STEPS[0], "a1")
@@ -356,6 +361,7 @@ def test_a_place_that_cannot_be_written_is_read(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
         journal.done(STEPS[0], "a1")
+        journal.flush()
         for suffix in ("", "-wal"):
             shutil.copy(tmp_path / f"run.journal{suffix}", place)
     place.chmod(0o500)
@@ -372,6 +378,7 @@ def test_a_journal_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> N
     try:
         with Journal.open(tmp_path / "run.journal") as journal:
             begin(journal)
+            journal.flush()
             modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     finally:
         os.umask(before)

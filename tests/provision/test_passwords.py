@@ -31,10 +31,11 @@ def test_generated_passwords() -> None:
         assert not set(password) & set("0O1lI|,;:+\"'\\ $@/=")
 
 
-def test_a_password_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+async def test_a_password_is_on_the_disk_after_a_commit(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
         password = credentials.password_for(INFO)
+        await credentials.commit()
         assert path.read_text() == f"kind,site,name,password\nmailbox,alder.example,info@alder.example,{password}\n"
         assert credentials.password_for(INFO) == password
         assert credentials.password_for(SALES) != password
@@ -147,6 +148,7 @@ def test_a_short_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: py
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
         info = credentials.password_for(INFO)
+        credentials.flush()
         before = path.read_bytes()
         file = credentials._file
 
@@ -165,11 +167,12 @@ def test_a_short_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: py
                 return getattr(file, name)
 
         monkeypatch.setattr(credentials, "_file", Full())
+        sales = credentials.password_for(SALES)
         with pytest.raises(OSError, match="No space left"):
-            credentials.password_for(SALES)
+            credentials.flush()
         assert path.read_bytes() == before
         monkeypatch.undo()
-        sales = credentials.password_for(SALES)
+        assert credentials.password_for(SALES) == sales
     with CredentialsFile(path) as credentials:
         assert (credentials.password_for(INFO), credentials.password_for(SALES)) == (info, sales)
 
@@ -187,6 +190,7 @@ def test_a_write_in_pieces_is_completed(tmp_path: Path, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(credentials, "_file", Slow())
         password = credentials.password_for(INFO)
+        credentials.flush()
         assert (tmp_path / "passwords.csv").read_text().endswith(f",{password}\n")
         monkeypatch.undo()
 

@@ -79,6 +79,7 @@ def test_a_journal_in_use_is_found(directory: RunDirectory, tmp_path: Path) -> N
     files = directory.files_for(manifest, PANEL)
     with Journal.open(files.journal) as journal:
         journal.begin(base_url=PANEL, manifest=Manifest.load(manifest), credentials_path=None)
+        journal.flush()
         assert directory.files_for(manifest, PANEL) == files
         known = KnownJournal.read(files)
         assert known is not None

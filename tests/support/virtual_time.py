@@ -11,12 +11,13 @@ Hours of waiting pass in seconds and the same program always sees the same times
 
         assert run(main()) >= 3600
 
-Sockets work, for what can be read or written is served before time moves. Threads do not.
+Sockets work, for what can be read or written is served before time moves. Time stands still while a thread works for
+the loop (`run_in_executor`).
 """
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -35,11 +36,13 @@ class _Selector(selectors.DefaultSelector):
         # A machine that has been up for a while: code that takes 0 for "never" must not pass.
         self.now = 1000.0
         self.turns = 0
+        self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.now += _TICK
         self.turns += 1
-        events = super().select(0)
+        # A thread that works for the loop wakes the selector when it is done.
+        events = super().select(None if self.threads and timeout != 0 else 0)
         if not events and timeout is None:
             raise DeadlockError("every task waits, and no timer is set")
         if not events and timeout is not None and timeout > 0:
@@ -56,6 +59,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        future = super().run_in_executor(executor, func, *args)
+        self._virtual.threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _: asyncio.Future[Any]) -> None:
+        self._virtual.threads -= 1
 
     @property
     def turns(self) -> int:

@@ -1,0 +1,300 @@
+"""Notes reach the disk together and off the event loop, and none is lost on the way."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from panelica_async.provision import CredentialsFile, Journal, Manifest, State, apply
+from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import FaultyPanel
+from tests.provision.launching import SITES, WRITES, client, collect, statuses
+
+MANIFEST = Manifest.from_data(SITES)
+
+
+class Disk:
+    """A disk that confirms a write when it is released, or fails it."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.begun = threading.Event()
+        self.released = threading.Event()
+        self.error: Exception | None = None
+
+    def write(self, items: Sequence[int]) -> None:
+        self.begun.set()
+        assert self.released.wait(60)
+        if self.error is not None:
+            raise self.error
+        self.groups.append(list(items))
+
+    @property
+    def items(self) -> list[int]:
+        return [item for group in self.groups for item in group]
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+async def begun(disk: Disk) -> None:
+    """Wait until the disk is asked to write; the event loop goes on."""
+    assert await asyncio.to_thread(disk.begun.wait, 60)
+
+
+def commit_of(log: GroupCommit[int], *items: int) -> asyncio.Task[None]:
+    async def commit() -> None:
+        for item in items:
+            log.add(item)
+        await log.commit()
+
+    return asyncio.create_task(commit())
+
+
+async def test_what_is_due_in_one_turn_is_written_together(disk: Disk) -> None:
+    disk.released.set()
+    log = GroupCommit(disk.write)
+    await asyncio.gather(*(commit_of(log, number) for number in range(50)))
+    assert disk.groups == [list(range(50))]
+    log.close()
+
+
+async def test_the_loop_goes_on_while_the_disk_confirms(disk: Disk) -> None:
+    log = GroupCommit(disk.write)
+    first = commit_of(log, 1)
+    await begun(disk)
+    later = [commit_of(log, number) for number in range(2, 9)]
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert not first.done()
+    assert not any(task.done() for task in later)
+    disk.released.set()
+    await asyncio.gather(first, *later)
+    assert disk.groups == [[1], list(range(2, 9))]
+    log.close()
+
+
+async def test_nobody_returns_before_the_own_item_is_written(disk: Disk) -> None:
+    log = GroupCommit(disk.write)
+    first = commit_of(log, 1)
+    await begun(disk)
+    second = commit_of(log, 2)
+    second.add_done_callback(lambda _: order.append(disk.items[:]))
+    first.add_done_callback(lambda _: order.append(disk.items[:]))
+    order: list[list[int]] = []
+    disk.released.set()
+    await asyncio.gather(first, second)
+    assert 1 in order[0]
+    assert order[1] == [1, 2]
+    log.close()
+
+
+async def test_a_cancelled_caller_loses_nothing(disk: Disk) -> None:
+    log = GroupCommit(disk.write)
+    cancelled, other = commit_of(log, 1), commit_of(log, 2)
+    await begun(disk)
+    waiting = commit_of(log, 3)
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    waiting.cancel()
+    await asyncio.wait({cancelled, waiting})
+    assert not other.done()
+    disk.released.set()
+    await other
+    log.close()
+    assert disk.items == [1, 2, 3]
+
+
+async def test_an_error_reaches_each_caller_and_the_items_stay_due(disk: Disk) -> None:
+    disk.released.set()
+    disk.error = sqlite3.OperationalError("disk full")
+    log = GroupCommit(disk.write)
+    results = await asyncio.gather(*(commit_of(log, number) for number in range(3)), return_exceptions=True)
+    assert [str(result) for result in results] == ["disk full"] * 3
+    with pytest.raises(sqlite3.OperationalError, match="disk full"):
+        log.flush()
+    disk.error = None
+    await commit_of(log, 3)
+    assert disk.groups == [[0, 1, 2, 3]]
+    log.close()
+
+
+async def test_an_error_is_raised_on_closing_only_if_it_is_new(disk: Disk) -> None:
+    disk.released.set()
+    disk.error = sqlite3.OperationalError("disk full")
+    log = GroupCommit(disk.write)
+    log.add(1)
+    with pytest.raises(sqlite3.OperationalError, match="disk full"):
+        log.close()
+    log.close()
+
+    log = GroupCommit(disk.write)
+    with pytest.raises(sqlite3.OperationalError):
+        await commit_of(log, 1)
+    log.close()
+
+
+async def test_all_callers_cancelled_leave_no_unread_error(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    disk.error = sqlite3.OperationalError("disk full")
+    log = GroupCommit(disk.write)
+    task = commit_of(log, 1)
+    await begun(disk)
+    task.cancel()
+    await asyncio.wait({task})
+    disk.released.set()
+    with pytest.raises(sqlite3.OperationalError):
+        await log.commit()
+    disk.error = None
+    log.close()
+    assert disk.items == [1]
+    assert caplog.records == []
+
+
+def test_one_log_serves_several_event_loops(disk: Disk) -> None:
+    disk.released.set()
+    log = GroupCommit(disk.write)
+
+    async def write(start: int) -> None:
+        await asyncio.gather(*(commit_of(log, start + number) for number in range(5)))
+
+    for start in (0, 10):
+        asyncio.run(write(start))
+    log.close()
+    assert [len(group) for group in disk.groups] == [5, 5]
+
+
+async def test_a_closed_log_does_not_pretend_to_write(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "run.journal")
+    journal.close()
+    journal.begin(base_url="https://panel.example.com", manifest=MANIFEST, credentials_path=None)
+    with pytest.raises(sqlite3.ProgrammingError):
+        await journal.commit()
+    with pytest.raises(sqlite3.ProgrammingError):
+        journal.flush()
+
+
+async def ticks(count: list[int]) -> None:
+    while True:
+        count[0] += 1
+        await asyncio.sleep(0)
+
+
+async def test_a_run_stops_the_loop_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk delays the calls, not what else the program does."""
+    counts: list[int] = []
+    count = [0]
+    loop_thread = threading.get_ident()
+    flush = GroupCommit.flush
+
+    def slow_flush(log: "GroupCommit[object]") -> None:
+        if threading.get_ident() == loop_thread:
+            assert not log._due, "a write in the thread of the event loop"
+            return
+        before = count[0]
+        # It waits for the loop: were the loop to wait for it, both would for ever.
+        while log._due and count[0] < before + 20:
+            threading.Event().wait(0.001)
+        counts.append(count[0] - before)
+        flush(log)
+
+    monkeypatch.setattr(GroupCommit, "flush", slow_flush)
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        ticker = asyncio.create_task(ticks(count))
+        outcomes = await collect(
+            apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "passwords.csv")
+        )
+        ticker.cancel()
+    assert set(statuses(outcomes).values()) == {"done"}
+    assert len([each for each in counts if each >= 20]) > WRITES
+
+
+async def test_no_call_is_sent_before_its_note_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
+    seen: list[State] = []
+
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        serve = proxy.forward
+
+        async def forward(request: object) -> object:
+            if request.method != "GET":  # type: ignore[attr-defined]
+                # Read as another process would: what is not committed is not there.
+                with Journal.open(path, read_only=True) as journal:
+                    seen.append(max(journal.records.values(), key=lambda record: record.at).state)
+                    sent = [record for record in journal.records.values() if record.state is State.SENT]
+                assert sent
+                body = await request.read()  # type: ignore[attr-defined]
+                if b'"password":"correct-horse"' not in body and b'"password"' in body:
+                    password = body.partition(b'"password":"')[2].partition(b'"')[0]
+                    assert password in credentials.read_bytes()
+            return await serve(request)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(proxy, "forward", forward)
+        outcomes = await collect(apply(panel, MANIFEST, journal=path, credentials=credentials, concurrency=1))
+    assert set(statuses(outcomes).values()) == {"done"}
+    assert seen == [State.SENT] * WRITES
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_a_cancel_between_note_and_commit_is_told_from_a_sent_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
+    commit, commits = Journal.commit, 0
+
+    async def stopping(journal: Journal) -> None:
+        nonlocal commits
+        commits += any(record.state is State.SENT for record in journal.records.values())
+        if commits == at:
+            run.cancel()
+        await commit(journal)
+
+    monkeypatch.setattr(Journal, "commit", stopping)
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        run = asyncio.create_task(collect(apply(panel, MANIFEST, journal=path, credentials=credentials, concurrency=1)))
+        with contextlib.suppress(asyncio.CancelledError):
+            await run
+        assert proxy.writes == at - 1
+        with Journal.open(path, read_only=True) as journal:
+            states = [record.state for record in journal.records.values()]
+            assert states == [State.DONE] * (at - 1) + [State.FAILED]
+            assert list(journal.records.values())[-1].reason == "cancelled before it was sent"
+        monkeypatch.undo()
+        outcomes = await collect(apply(panel, MANIFEST, journal=path, credentials=credentials))
+        assert set(statuses(outcomes).values()) <= {"done", "exists"}
+        assert proxy.writes == WRITES
+
+
+@pytest.mark.parametrize("file", [Journal, CredentialsFile])
+@pytest.mark.parametrize("at", [2, 9])
+async def test_a_disk_that_fails_ends_the_run_before_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: type, at: int
+) -> None:
+    """Whatever the disk refuses was not sent; what it took before is known to the next run."""
+    path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
+    error = sqlite3.OperationalError("database or disk is full") if file is Journal else OSError(28, "No space left")
+    commit, writes, failed_at = file.commit, 0, []
+
+    async def full(each: Journal) -> None:
+        nonlocal writes
+        writes += 1
+        if writes >= at + 1:
+            failed_at.append(proxy.writes)
+            raise error
+        await commit(each)
+
+    monkeypatch.setattr(file, "commit", full)
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        with pytest.raises(type(error), match=r"full|No space"):
+            await collect(apply(panel, MANIFEST, journal=path, credentials=credentials, concurrency=1))
+        assert proxy.writes == failed_at[0]
+        monkeypatch.undo()
+        outcomes = await collect(apply(panel, MANIFEST, journal=path, credentials=credentials, settle=0))
+        assert set(statuses(outcomes).values()) <= {"done", "exists"}
+        assert proxy.writes == WRITES
