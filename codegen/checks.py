@@ -75,14 +75,14 @@ def check_paths(document: Node) -> None:
 
 def check_scopes(document: Node) -> None:
     """Check that every scope an operation needs is one that a key can have."""
-    known = {scope["name"] for scope in document["x-facts"].get("scopes", ())}
+    known = {scope["name"] for scope in document["x-catalog"].get("scopes", ())}
     for item in document["paths"].values():
         for method in item:
             if method != "parameters" and (scope := item[method]["x-scope"]) is not None and scope not in known:
                 close = difflib.get_close_matches(scope, sorted(known), n=1)
                 remedy = f"Did you mean `{close[0]}`? Else add it" if close else "Add it"
                 problem = f"no key can have the scope `{scope}`"
-                raise SpecError(item[method].where("x-scope"), problem, f"{remedy} to `scopes` in facts.yaml")
+                raise SpecError(item[method].where("x-scope"), problem, f"{remedy} to `scopes` in catalog.yaml")
 
 
 def check_schemas(document: Node) -> None:
@@ -179,7 +179,7 @@ def _nodes(value: Any) -> Iterator[Node]:
             yield from _nodes(child)
 
 
-Kind = Literal["root", "facts", "resource"]
+Kind = Literal["root", "catalog", "resource"]
 _CONVENTIONS = Path(__file__).with_name("conventions.yaml")
 
 

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.models import render_models
-from codegen.render import render_facts, render_namespaces, render_operations_table, render_resources, resource_modules
+from codegen.render import (
+    render_catalog,
+    render_namespaces,
+    render_operations_table,
+    render_resources,
+    resource_modules,
+)
 from codegen.spec import load
 
 _PROJECT = Path(__file__).parent.parent
@@ -55,7 +61,7 @@ def generate(spec: Path) -> dict[Path, str]:
     modules = resource_modules(specification)
     code = {
         _PACKAGE / "namespaces.py": render_namespaces(modules),
-        _PACKAGE / "catalog.py": render_facts(specification),
+        _PACKAGE / "catalog.py": render_catalog(specification),
         **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
         **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
     }

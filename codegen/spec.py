@@ -29,7 +29,7 @@ _ERRORS = {
 }
 """Names of the error responses in the root file, by status."""
 _SIGNED_ERRORS = {"401", "403", "429", "500"}
-_ROOT, _FACTS = "openapi", "facts"
+_ROOT, _CATALOG = "openapi", "catalog"
 SHARED_GROUP = "shared"
 """Module of the schemas that the root file defines."""
 _RESERVED = {SHARED_GROUP, "registry"}
@@ -60,7 +60,7 @@ class Specification:
     resources: tuple[ResourceFile, ...]
     shared: Node
     """The root file: shared parameters, schemas and responses."""
-    facts: Node
+    catalog: Node
     document: Node
     """The merged OpenAPI document."""
 
@@ -73,11 +73,11 @@ class Specification:
 def load(root: Path) -> Specification:
     """Read, merge and check the files of a folder; raises `SpecError` at the first fault."""
     root = root.resolve()
-    shared, facts = _shared_file(root, _ROOT), _shared_file(root, _FACTS)
+    shared, catalog = _shared_file(root, _ROOT), _shared_file(root, _CATALOG)
     check_file(shared, "root")
-    check_file(facts, "facts")
+    check_file(catalog, "catalog")
     resources = tuple(_resource(path) for path in _resource_files(root))
-    document = _merge(shared, facts, resources)
+    document = _merge(shared, catalog, resources)
     check_references(document)
     check_paths(document)
     check_schemas(document)
@@ -86,7 +86,7 @@ def load(root: Path) -> Specification:
     for error in OpenAPIV31SpecValidator(document).iter_errors():
         where = document.locate(error.absolute_path)
         raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "Correct it by the OpenAPI specification")
-    return Specification(resources, shared, facts, document)
+    return Specification(resources, shared, catalog, document)
 
 
 def _shared_file(root: Path, name: str) -> Node:
@@ -103,7 +103,7 @@ def _resource_files(root: Path) -> Iterator[Path]:
         if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem in _RESERVED:
             where = Location(Path(root.name) / path.name, 1)
             raise SpecError(where, "the file has no name for a module", "Name it like `api_keys.yaml`")
-        if path.stem not in {_ROOT, _FACTS}:
+        if path.stem not in {_ROOT, _CATALOG}:
             yield path
 
 
@@ -114,7 +114,7 @@ def _resource(path: Path) -> ResourceFile:
     return ResourceFile(path.stem, document["tag"], document["paths"], schemas)
 
 
-def _merge(shared: Node, facts: Node, resources: tuple[ResourceFile, ...]) -> Node:
+def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> Node:
     paths, schemas = Node(shared.location), Node(shared.location)
     _add(schemas, shared["components"]["schemas"])
     for resource in resources:
@@ -126,7 +126,7 @@ def _merge(shared: Node, facts: Node, resources: tuple[ResourceFile, ...]) -> No
     document, components = Node.like(shared), Node.like(shared["components"])
     components["schemas"] = schemas
     document.update(tags=[resource.tag for resource in resources], paths=paths, components=components)
-    document["x-facts"] = facts
+    document["x-catalog"] = catalog
     return document
 
 

@@ -1,6 +1,6 @@
 """What to do about an error reply, in one sentence each.
 
-The panel's own codes have theirs in the facts of the specification; here are the statuses and the situations.
+Hints for the panel's own error codes are in the catalog; these are for statuses and situations.
 """
 
 from collections.abc import Mapping

@@ -74,10 +74,10 @@ class Document:
             self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
 
     @property
-    def facts(self) -> Json:
-        """Facts that are not endpoints, such as the webhook events."""
-        facts: Json = self.content.get("x-facts", {})
-        return facts
+    def catalog(self) -> Json:
+        """What is not an endpoint, such as the webhook events."""
+        catalog: Json = self.content.get("x-catalog", {})
+        return catalog
 
     def methods_at(self, path: str) -> Mapping[str, Endpoint]:
         """Return the endpoints of a path, as the document writes it, by method."""

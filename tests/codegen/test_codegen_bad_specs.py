@@ -162,7 +162,7 @@ EDITS = {
         "x-scope: parcels:read",
         "x-scope: parcels:reed",
         "x-scope: parcels:reed",
-        "no key can have the scope `parcels:reed`. Did you mean `parcels:read`? Else add it to `scopes` in facts.yaml.",
+        "no key can have the scope `parcels:reed`. Did you mean `parcels:read`? Else add it to `scopes` in catalog.yaml.",
     ),
     "no x-repeat": Edit(
         "x-repeat: read",
@@ -527,7 +527,7 @@ EDITS = {
         "x-panel:\n        source: the golden test\n        path: /v1/scans",
         "`x-panel` does not say where `id` goes. Put it into `path`, `query`, `body` or `omit`.",
     ),
-    # The root, the facts and OpenAPI itself
+    # The root, the catalog and OpenAPI itself
     "a root without an error response": Edit(
         "    Conflict: {description: The object exists already.}\n",
         "",
@@ -541,14 +541,14 @@ EDITS = {
         "starter:",
         "`starter` has no `requests_per_minute`. A tier holds `requests_per_minute`, `requests_per_hour`, `burst`, "
         "`unlimited` and `source`.",
-        "facts.yaml",
+        "catalog.yaml",
     ),
     "a limit that is no number": Edit(
         "requests_per_minute: 60, ",
         "requests_per_minute: 1_000, ",
         "starter:",
         '`requests_per_minute` is "1_000". Give a number from 1, or null when it is not known or not limited.',
-        "facts.yaml",
+        "catalog.yaml",
     ),
     "not OpenAPI, in the root": Edit(
         'info: {title: Tiny API, version: "1"}',

@@ -18,10 +18,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("tiny")
     copy_hand_written(project)
     spec = shutil.copytree(HERE / "golden/spec", project / "spec")
-    # The hand-written code stands on facts that the tiny specification does not have.
-    facts = (REPOSITORY / "spec/facts.yaml").read_text("utf-8")
+    # The hand-written code needs a catalog that the tiny specification does not have.
+    catalog = (REPOSITORY / "spec/catalog.yaml").read_text("utf-8")
     scopes = "".join(f'  - {{name: "parcels:{right}", title: Parcels}}\n' for right in ("read", "write", "delete"))
-    (spec / "facts.yaml").write_text(facts.replace("\nscopes:\n", f"\nscopes:\n{scopes}"), "utf-8")
+    (spec / "catalog.yaml").write_text(catalog.replace("\nscopes:\n", f"\nscopes:\n{scopes}"), "utf-8")
     write(generate(spec), project)
     shutil.copy(HERE / PROGRAM, project)
     return project

@@ -62,7 +62,7 @@ def create(call: ApiCall) -> ApiReply:
 def events(call: ApiCall) -> ApiReply:
     """The events of the specification's facts by category."""
     categories: dict[str, list[dict[str, str]]] = {}
-    for event in call.document.facts.get("webhook_events", ()):
+    for event in call.document.catalog.get("webhook_events", ()):
         noun = event["name"].partition(".")[0]
         category = event["category"] or f"{noun.upper() if noun == 'ssl' else noun.capitalize()} Events"
         shown = {"type": event["name"], "description": event["description"]}

@@ -1,5 +1,4 @@
 from panelica_async import PanelicaClient
-from panelica_async.catalog import WEBHOOK_EVENTS
 from panelica_async.models import DeliveryStatus, Domain, HttpDestination, TelegramDestination, Webhook
 from panelica_async.sandbox import Sandbox
 from tests.conftest import until
@@ -50,7 +49,7 @@ async def test_webhooks_create(panel: PanelicaClient) -> None:
 async def test_webhooks_events(panel: PanelicaClient) -> None:
     catalog = await panel.webhooks.events()
     known = [event for category in catalog.categories or [] for event in category.events]
-    assert {event.type for event in known} == set(WEBHOOK_EVENTS)
+    assert {event.type for event in known} >= {"user.created", "domain.deleted", "backup.failed"}
     assert all(category.name for category in catalog.categories or [])
 
 
