@@ -80,8 +80,8 @@ def check_scopes(document: Node) -> None:
         for method in item:
             if method != "parameters" and (scope := item[method]["x-scope"]) is not None and scope not in known:
                 close = difflib.get_close_matches(scope, sorted(known), n=1)
-                remedy = f"Did you mean `{close[0]}`? Else add it" if close else "Add it"
-                problem = f"no key can have the scope `{scope}`"
+                remedy = f"Did you mean `{close[0]}`? If not, add it" if close else "Add it"
+                problem = f"unknown scope `{scope}`"
                 raise SpecError(item[method].where("x-scope"), problem, f"{remedy} to `scopes` in catalog.yaml")
 
 

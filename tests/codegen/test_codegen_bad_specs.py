@@ -162,7 +162,7 @@ EDITS = {
         "x-scope: parcels:read",
         "x-scope: parcels:reed",
         "x-scope: parcels:reed",
-        "no key can have the scope `parcels:reed`. Did you mean `parcels:read`? Else add it to `scopes` in catalog.yaml.",
+        "unknown scope `parcels:reed`. Did you mean `parcels:read`? If not, add it to `scopes` in catalog.yaml.",
     ),
     "no x-repeat": Edit(
         "x-repeat: read",

@@ -197,7 +197,8 @@ async def test_the_events_there_are(panel: SignedClient) -> None:
             {"type": "user.deleted", "description": "Triggered when a user is deleted"},
         ],
     }
-    assert {event["type"] for category in categories for event in category["events"]} >= {
+    types = {event["type"] for category in categories for event in category["events"]}
+    assert types >= {
         "backup.failed",
         "security.ip_blocked",
         "ssl.expiring_soon",
