@@ -12,9 +12,8 @@ import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
 from panelica_async.catalog import TIERS
-from panelica_async.cli.completion import complete_tier, complete_tier_or_auto
 from panelica_async.cli.embedded import embed_sandbox
-from panelica_async.cli.options import PANEL, Credentials, StateDirectory
+from panelica_async.cli.options import PANEL, Credentials, StateDirectory, complete_tier, complete_tier_or_auto
 from panelica_async.core.address import Address
 from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.telemetry import Event, Sent

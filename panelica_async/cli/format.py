@@ -4,24 +4,17 @@ import itertools
 import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimit
-from panelica_async.cli.connection import Traffic
 from panelica_async.core.redaction import first_few, one_line
-from panelica_async.provision import Remark, SiteStatus
 
-SITES = {
-    SiteStatus.DONE: ("done", "green"),
-    SiteStatus.EXISTS: ("already there", "green"),
-    SiteStatus.FAILED: ("failed", "red"),
-    SiteStatus.UNKNOWN: ("uncertain", "yellow"),
-    SiteStatus.SKIPPED: ("not finished", "yellow"),
-}
-"""What became of a site, and the colour of it."""
+if TYPE_CHECKING:
+    from panelica_async.provision import Remark
 
 _REMARKS = 20
 """How many remarks are printed; all of them are in the data."""
@@ -34,14 +27,14 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def several(count: int, thing: str) -> str:
+def plural(count: int, noun: str) -> str:
     """Write a number of things, such as `1 site` or `2 sites`."""
-    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def sent(traffic: Traffic) -> str:
+def calls_sent(writes: int, reads: int) -> str:
     """Write how many calls were sent, such as `857 writes and 8 reads`."""
-    return f"{several(traffic.writes, 'write')} and {several(traffic.reads, 'read')}"
+    return f"{plural(writes, 'write')} and {plural(reads, 'read')}"
 
 
 def duration(seconds: float) -> str:
@@ -62,7 +55,7 @@ def quota(limit: RateLimit) -> str:
     return " and ".join(f"{number(calls)} calls {period}" for calls, period in rates if calls is not None)
 
 
-def moment(at: datetime) -> str:
+def local_time(at: datetime) -> str:
     """Write a point in time in the time zone of this machine."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
@@ -81,10 +74,10 @@ def pending_line(count: int, look_again: str | None = None) -> str:
     """Say how many certificates were not active when they were last looked at, and which command looks again."""
     was = "was" if count == 1 else "were"
     again = f"; `{look_again}` looks again" if look_again else ""
-    return f"{several(count, 'certificate')} {was} ordered and not active when last looked at{again}."
+    return f"{plural(count, 'certificate')} {was} ordered and not active when last looked at{again}."
 
 
-def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
+def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
     """Yield a line for each thing that is remarked, with the first few places it was remarked at."""
     places: dict[str, list[str]] = {}
     for remark in remarks:
@@ -92,7 +85,7 @@ def remark_lines(remarks: Iterable[Remark]) -> Iterator[str]:
     for text, all_places in itertools.islice(places.items(), _REMARKS):
         yield f"Note: {text} ({first_few(all_places, _PLACES)})."
     if len(places) > _REMARKS:
-        yield f"{several(len(places) - _REMARKS, 'more note')}: see --json."
+        yield f"{plural(len(places) - _REMARKS, 'more note')}: see --json."
 
 
 def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:

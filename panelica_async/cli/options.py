@@ -1,10 +1,11 @@
-"""Where runs keep their files."""
+"""Options and arguments that several commands share, and what a shell completes for them."""
 
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,39 @@ import attrs
 import typer
 
 from panelica_async import UNSET, ConfigurationError, PanelicaError
-from panelica_async.cli.completion import complete_method, complete_path
-from panelica_async.cli.output import ask_secret
+from panelica_async.catalog import TIERS
+from panelica_async.cli.signals import interruptible
 from panelica_async.core.private_files import private_directory
+
+PANEL = "Panel"
+"""Where the help shows these options."""
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def complete_tier(incomplete: str) -> list[str]:
+    """Return the tiers that begin so."""
+    return _beginning(TIERS, incomplete)
+
+
+def complete_tier_or_auto(incomplete: str) -> list[str]:
+    """Return the tiers that begin so, and `auto`."""
+    return _beginning(("auto", *TIERS), incomplete)
+
+
+def complete_method(incomplete: str) -> list[str]:
+    """Return the methods that begin so, in any case."""
+    return _beginning(_METHODS, incomplete.upper())
+
+
+def complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the documented paths that begin so and take the method before them; ids are left as `{id}`."""
+    method = str(ctx.params.get("method") or "").lower()
+    paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
+    return _beginning((path for path, operations in paths.items() if not method or method in operations), incomplete)
+
+
+def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
+    return [value for value in values if value.startswith(incomplete)]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,10 +78,6 @@ class StateDirectory:
     def flags(self) -> list[str]:
         """Return the options that name the same directory again."""
         return [] if self == StateDirectory() else ["--state-dir", str(self.state_dir)]
-
-
-PANEL = "Panel"
-"""Where the help shows these options."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,11 +132,17 @@ class Credentials:
         if secret := os.environ.get("PANELICA_API_SECRET"):
             return secret
         if sys.stdin.isatty():
-            return ask_secret("API secret")
+            return _ask_secret()
         raise ConfigurationError(
             "the API secret is missing",
             hint="Set the environment variable PANELICA_API_SECRET, or use --api-secret-file.",
         )
+
+
+def _ask_secret() -> str:
+    """Ask for the API secret on the terminal, without showing what is typed."""
+    with interruptible():
+        return str(typer.prompt("API secret", hide_input=True, err=True))
 
 
 def _required(name: str, value: str | None) -> str:

@@ -21,6 +21,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from panelica_async.cli.format import remark_lines
 from panelica_async.cli.signals import interruptible
 from panelica_async.cli.streams import MessageStream, ResultStream
 from panelica_async.core.private_files import open_private
@@ -210,8 +211,6 @@ class Output:
         if problems := getattr(error, "problems", ()):
             console.print(_table(problems))
         if remarks := getattr(error, "remarks", ()):
-            from panelica_async.cli.format import remark_lines  # noqa: PLC0415 - loads models, as these errors did
-
             for line in remark_lines(remarks):
                 console.print(Text(line), soft_wrap=True)
         if hint := getattr(error, "hint", None):
@@ -219,12 +218,6 @@ class Output:
 
     def _say_log_ended(self, error: OSError) -> None:
         self.say(f"The log ends here: {_summary(error)}.")
-
-
-def ask_secret(what: str) -> str:
-    """Ask on the terminal, without showing what is typed."""
-    with interruptible():
-        return str(typer.prompt(what, hide_input=True, err=True))
 
 
 def is_live(console: Console) -> bool:

@@ -1,4 +1,4 @@
-"""What a run would do: its plan, and how a plan is shown."""
+"""A plan, as text and as JSON."""
 
 from collections import Counter
 from typing import Any
@@ -12,34 +12,17 @@ from panelica_async.catalog import TIERS
 from panelica_async.cli.connection import Panel
 from panelica_async.cli.format import (
     duration,
-    moment,
     number,
     object_table,
     pending_line,
+    plural,
     quota,
     remark_lines,
-    several,
 )
-from panelica_async.cli.output import Output
-from panelica_async.provision import Journal, Manifest, Plan, RunFiles, StepKind, Verdict
+from panelica_async.provision import Plan, StepKind, Verdict
 
 _OBSTACLES = {Verdict.CONFLICT: ("conflict", "red"), Verdict.UNKNOWN: ("uncertain", "yellow")}
 _IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}
-
-
-async def plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
-    """Plan a run of a manifest, given its journal."""
-    if journal.runs and journal.runs[-1].finished_at is None:
-        output.say(f"Continuing the run of {moment(journal.runs[-1].started_at)}.")
-    return await _build(panel, manifest, journal, output)
-
-
-async def look(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
-    """Plan what an apply would do, without writing anything."""
-    if not files.journal.exists():
-        return await _build(panel, manifest, None, output)
-    with Journal.open(files.journal, read_only=True) as known:
-        return await _build(panel, manifest, known, output)
 
 
 def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
@@ -61,7 +44,7 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
     uncertain = f", {number(counts[Verdict.UNKNOWN])} uncertain" if counts[Verdict.UNKNOWN] else ""
     ignored = ", ".join(plan.manifest.ignored_columns)
     return (
-        f"{several(len(plan.sites), 'site')} with {several(len(plan.steps), 'object')}: "
+        f"{plural(len(plan.sites), 'site')} with {plural(len(plan.steps), 'object')}: "
         f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
         f"{number(in_conflict)} in conflict{uncertain}.\n{_time(plan, panel.limiter.limit)}"
         + (f"\nColumns that were ignored: {ignored}." if ignored else "")
@@ -87,11 +70,6 @@ def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
     if plan.writes:
         times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
         console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
-
-
-async def _build(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
-    with output.busy(f"Reading what is on {panel.name} …"):
-        return await Plan.build(panel.client, manifest, journal=journal)
 
 
 def _counts(plan: Plan) -> Table:
@@ -132,8 +110,8 @@ def _time(plan: Plan, limit: RateLimit) -> str:
     if not plan.writes:
         return "Nothing is to be sent."
     if limit.is_unlimited:
-        return f"{several(plan.writes, 'write')} to come, without a rate limit."
-    return f"{several(plan.writes, 'write')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+        return f"{plural(plan.writes, 'write')} to come, without a rate limit."
+    return f"{plural(plan.writes, 'write')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
 
 
 def _seconds(plan: Plan, limit: RateLimit) -> float:

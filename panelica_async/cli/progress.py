@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimiter
-from panelica_async.cli.format import SITES, duration, number
+from panelica_async.cli.format import duration, number
 from panelica_async.cli.output import is_live
+from panelica_async.cli.run_view import SITE_STATUSES
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
 _MINUTE = 60.0
@@ -126,7 +127,7 @@ class Progress:
         """Take over what an event says; a site that failed or is uncertain is shown at once."""
         self._meter.note(event)
         if event.site is not None and event.site.status in _REPORTED:
-            word, style = SITES[event.site.status]
+            word, style = SITE_STATUSES[event.site.status]
             self.say(Text.assemble((word, style), f" {event.site.domain}: {event.site.reason}"))
 
     def say(self, text: Text) -> None:
@@ -149,7 +150,7 @@ class Progress:
 
     def _bars(self) -> RenderableType:
         meter = self._meter
-        last = "" if meter.last is None else f"{SITES[meter.last.status][0]} {meter.last.domain}"
+        last = "" if meter.last is None else f"{SITE_STATUSES[meter.last.status][0]} {meter.last.domain}"
         rates = [meter.pace] if self._is_over else [meter.time_left, meter.pace]
         return _bars(
             [

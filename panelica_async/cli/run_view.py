@@ -1,6 +1,5 @@
 """What became of a run, for people and as data."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,20 +12,18 @@ from rich.text import Text
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Traffic
 from panelica_async.cli.format import (
-    SITES,
+    calls_sent,
     duration,
     next_command,
     object_table,
     pending_line,
+    plural,
     print_labelled,
     remark_lines,
-    sent,
-    several,
 )
 from panelica_async.cli.output import error_data
 from panelica_async.errors import PanelicaError
 from panelica_async.provision import (
-    Journal,
     Remark,
     RunFiles,
     SiteOutcome,
@@ -34,6 +31,15 @@ from panelica_async.provision import (
     StepOutcome,
     StepStatus,
 )
+
+SITE_STATUSES = {
+    SiteStatus.DONE: ("done", "green"),
+    SiteStatus.EXISTS: ("already there", "green"),
+    SiteStatus.FAILED: ("failed", "red"),
+    SiteStatus.UNKNOWN: ("uncertain", "yellow"),
+    SiteStatus.SKIPPED: ("not finished", "yellow"),
+}
+"""What became of a site, and the colour of it."""
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -125,7 +131,10 @@ class RunReport:
         """Print the report."""
         console.print()
         console.print(self._summary(), soft_wrap=True)
-        console.print(f"{sent(self.ending.traffic)} sent in {duration(self.ending.seconds)}.", soft_wrap=True)
+        traffic = self.ending.traffic
+        console.print(
+            f"{calls_sent(traffic.writes, traffic.reads)} sent in {duration(self.ending.seconds)}.", soft_wrap=True
+        )
         if self.pending:
             again = next_command("resume", *self.arguments)
             console.print(Text(pending_line(len(self.pending), again)), soft_wrap=True)
@@ -149,9 +158,9 @@ class RunReport:
         return (*self.remarks, *found)
 
     def _summary(self) -> Text:
-        text = Text(f"{several(len(self.ending.outcomes), 'site')}: ")
+        text = Text(f"{plural(len(self.ending.outcomes), 'site')}: ")
         parts = [
-            Text(f"{count} {SITES[status][0]}", SITES[status][1])
+            Text(f"{count} {SITE_STATUSES[status][0]}", SITE_STATUSES[status][1])
             for status, count in self.counts.items()
             if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
         ]
@@ -162,18 +171,6 @@ class RunReport:
         if self.passwords is not None:
             yield "Passwords", str(self.passwords)
         yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
-
-
-def broken_off(error: OSError | sqlite3.Error, journal: Journal, passwords: Path) -> PanelicaError:
-    """Return the error for a run that ended because its journal or its passwords could not be written."""
-    if isinstance(error, OSError):
-        path, problem = error.filename or passwords, error.strerror
-    else:
-        path, problem = journal.path, str(error)
-    return PanelicaError(
-        f"{path} cannot be written: {problem}",
-        hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
-    )
 
 
 def _row(outcome: SiteOutcome, step: StepOutcome) -> tuple[str, str, Text, str]:

@@ -13,12 +13,12 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox
-from panelica_async.cli.format import next_command, several
+from panelica_async.cli.format import local_time, next_command, plural
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
-from panelica_async.cli.plan_view import has_obstacles, look, plan_data, plan_run, plan_summary, print_plan
+from panelica_async.cli.plan_view import has_obstacles, plan_data, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress
-from panelica_async.cli.run_view import Ending, RunReport, broken_off
+from panelica_async.cli.run_view import Ending, RunReport
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.status_view import missing_passwords_note
 from panelica_async.provision import (
@@ -68,12 +68,32 @@ async def show_plan(
     """Show what `apply_file` would do."""
     async with connection.open(state) as panel:
         files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
-        plan = await look(panel, manifest, files, output)
+        plan = await _preview(panel, manifest, files, output)
         if output.json:
             output.document(plan_data(plan, panel))
         else:
             print_plan(plan, panel, output.results)
     return ExitCode.FAILED if has_obstacles(plan) else ExitCode.OK
+
+
+async def _preview(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
+    """Plan what `apply` would do, without writing anything."""
+    if not files.journal.exists():
+        return await _build_plan(panel, manifest, None, output)
+    with Journal.open(files.journal, read_only=True) as journal:
+        return await _build_plan(panel, manifest, journal, output)
+
+
+async def _plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
+    """Plan a run that writes to a journal."""
+    if journal.runs and journal.runs[-1].finished_at is None:
+        output.say(f"Continuing the run of {local_time(journal.runs[-1].started_at)}.")
+    return await _build_plan(panel, manifest, journal, output)
+
+
+async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
+    with output.busy(f"Reading what is on {panel.name} …"):
+        return await Plan.build(panel.client, manifest, journal=journal)
 
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
@@ -137,13 +157,13 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
             begun = time.monotonic()
             files = choose(panel.client.base_url)
             journal = resources.enter_context(Journal.open(files.journal))
-            plan = await plan_run(panel, manifest, journal, output)
+            plan = await _plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
             missing = missing_passwords(manifest, journal.records, files.passwords)
             if note := missing_passwords_note(missing, files):
                 output.say(note)
-            question = f"Create {several(plan.writes, 'object')} on {panel.name}?"
+            question = f"Create {plural(plan.writes, 'object')} on {panel.name}?"
             if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
@@ -190,7 +210,7 @@ async def _carry_out(
     except (PanelicaError, OSError, sqlite3.Error) as error:
         if isinstance(error, ConfigurationError) and not outcomes:
             raise
-        fatal = error if isinstance(error, PanelicaError) else broken_off(error, journal, passwords)
+        fatal = error if isinstance(error, PanelicaError) else _write_error(error, journal, passwords)
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
@@ -205,3 +225,15 @@ async def _carry_out(
 
 def _generates_passwords(plan: Plan) -> bool:
     return any(planned.step.password_needed and planned.step.password is None for planned in plan.steps)
+
+
+def _write_error(error: OSError | sqlite3.Error, journal: Journal, passwords: Path) -> PanelicaError:
+    """Return the error for a run that ended because its journal or its passwords could not be written."""
+    if isinstance(error, OSError):
+        path, problem = error.filename or passwords, error.strerror
+    else:
+        path, problem = journal.path, str(error)
+    return PanelicaError(
+        f"{path} cannot be written: {problem}",
+        hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
+    )

@@ -13,13 +13,13 @@ from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.embedded import is_sandbox
 from panelica_async.cli.format import (
-    moment,
+    local_time,
     next_command,
     number,
     object_table,
     pending_line,
+    plural,
     print_labelled,
-    several,
 )
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
@@ -130,11 +130,11 @@ class StatusView:
             return
         if status.runs:
             run = status.runs[-1]
-            ended = f"finished {moment(run.finished_at)}" if run.finished_at else "not finished"
+            ended = f"finished {local_time(run.finished_at)}" if run.finished_at else "not finished"
             lines += [
                 ("Manifest", str(status.manifest)),
                 ("Panel", run.base_url),
-                ("Last run", f"begun {moment(run.started_at)}, {ended} ({several(len(status.runs), 'run')})"),
+                ("Last run", f"begun {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
             ]
         counts = ", ".join(f"{number(count)} {_WORDS[state]}" for state, count in status.counts.items() if count)
         lines.append(("Objects", counts or "none yet"))
@@ -157,7 +157,7 @@ def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None
     if not steps:
         return None
     return (
-        f"Note: the generated passwords of {several(len(steps), 'object')} are not in {files.passwords} any more"
+        f"Note: the generated passwords of {plural(len(steps), 'object')} are not in {files.passwords} any more"
         f" ({first_few([step.key for step in steps], _NAMES_SHOWN)}). Set new ones in the panel."
     )
 

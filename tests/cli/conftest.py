@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, Process, Terminal, write_manifest
+from tests.cli.harness import Command, Process, Terminal, write_manifest
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ DOMAIN_ID = "0f902c9e-5326-4f4f-8fa1-6bb11e9cc336"
 INSTALLS = "installs from an index"
 PUBLISHES = "builds, signs or publishes a release"
 TAKES_LONG = "takes 43 s; `nox -s demo` runs it"
-SERVES = "serves until it is stopped; tests/cli/test_cli_sandbox.py runs it"
+SERVES = "serves until it is stopped; tests/cli/commands/test_sandbox.py runs it"
 NOT_RUN = {
     "python3 -m venv": INSTALLS,
     "pip install": INSTALLS,

@@ -1,15 +1,19 @@
 """`panelica provision`: many sites from one manifest."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.commands.columns import ColumnOptions
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
+from panelica_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from panelica_async.provision import Manifest
 
 # What the commands stand on is imported when one runs: it loads models, which `--help` need not wait for.
 # ruff: noqa: PLC0415
@@ -26,6 +30,52 @@ RunFile = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="How many sites to work on at a time.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write to a server.")]
+
+
+@attrs.frozen(kw_only=True)
+class ColumnOptions:
+    """What the columns of a manifest mean, where their names do not say it; its fields are options."""
+
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME=FIELD",
+            help="Read the column NAME as a field such as plan or username. May be repeated.",
+            rich_help_panel="Columns",
+            show_default=False,
+        ),
+    ] = None
+    ignore_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore-column",
+            metavar="NAME",
+            help="Pass over the column NAME. May be repeated.",
+            rich_help_panel="Columns",
+            show_default=False,
+        ),
+    ] = None
+
+    def load(self, file: Path) -> "Manifest":
+        """Load a manifest with these columns.
+
+        Raises:
+            ConfigurationError: An option is not of its form, or the manifest cannot be used.
+        """
+        from panelica_async.provision import Manifest
+
+        columns: dict[str, str] = {}
+        for option in self.column or ():
+            name, equals, field = option.rpartition("=")
+            if not equals or not name.strip() or not field.strip():
+                raise ConfigurationError(
+                    f"--column must be of the form NAME=FIELD, not {option!r}",
+                    hint="Write --column 'Hosting Tarif=plan'.",
+                )
+            if columns.setdefault(name, field) != field:
+                raise ConfigurationError(f"--column reads {name!r} as {columns[name]!r} and as {field!r}")
+        return Manifest.load(file, columns=columns, ignore_columns=self.ignore_column or ())
 
 
 @provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
@@ -119,6 +169,6 @@ async def undo(
 
     Exit code 0: everything is gone; 1: something is left over or uncertain; 130: interrupted.
     """
-    from panelica_async.cli.commands.undo import undo_runs
+    from panelica_async.cli.undo import undo_runs
 
     return await undo_runs(file, connection, state, output, yes=yes)

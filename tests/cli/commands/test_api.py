@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command
+from tests.cli.harness import Command
 
 ACCOUNT = {"username": "acme", "email": "office@acme.example", "password": "correct horse 9"}
 

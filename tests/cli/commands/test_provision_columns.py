@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command
+from tests.cli.harness import Command
 
 EXPORT = (
     "Kunde,Domain,Login Name,Tarif,Server,Owner Email\n"

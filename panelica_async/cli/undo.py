@@ -13,7 +13,7 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel, Traffic
-from panelica_async.cli.format import moment, number, object_table, print_labelled, sent, several
+from panelica_async.cli.format import calls_sent, local_time, number, object_table, plural, print_labelled
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
 from panelica_async.cli.signals import Interruption, on_stop_signal
@@ -104,8 +104,8 @@ class UndoReport:
         """Print the report."""
         removed = len(self.removals) - len(self.left_over)
         console.print(
-            f"{several(removed, 'object')} removed, {several(len(self.left_over), 'object')} left over; "
-            f"{sent(self.traffic)} sent.",
+            f"{plural(removed, 'object')} removed, {plural(len(self.left_over), 'object')} left over; "
+            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
             soft_wrap=True,
         )
         if self.left_over:
@@ -207,11 +207,11 @@ def _description(journals: list[Journal]) -> str:
     records = _removable(journals)
     doubtful = sum(record.state is not State.DONE for record in records)
     sites = list(dict.fromkeys(record.site for record in records))
-    parts = [f"{several(len(records) - doubtful, 'object')} of {_manifest(journals[0])}"]
+    parts = [f"{plural(len(records) - doubtful, 'object')} of {_manifest(journals[0])}"]
     if doubtful:
         parts.append(f"up to {number(doubtful)} more that may have been created")
     if started := [run.started_at for journal in journals for run in journal.runs]:
-        parts.append(f"last run {moment(max(started))}")
+        parts.append(f"last run {local_time(max(started))}")
     if sites:
         parts.append(f"sites {first_few(sites, _SITES_SHOWN)}")
     return ", ".join(parts)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.cli.commands import undo as undo_command
+from panelica_async.cli import undo as undo_command
 from panelica_async.provision import Journal, Removal, undo
 from panelica_async.telemetry import Done, Event
-from tests.cli.commands import Command, Terminal, objects, write_manifest
+from tests.cli.harness import Command, Terminal, objects, write_manifest
 
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 DATABASE = Path(".panelica/sandbox.db")

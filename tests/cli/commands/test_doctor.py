@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command, Outcome
+from tests.cli.harness import Command, Outcome
 from tests.support.certificates import Certificate
 
 Look = Callable[..., Awaitable[Outcome]]

@@ -6,7 +6,7 @@ import pytest
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command, Outcome
+from tests.cli.harness import Command, Outcome
 from tests.support.certificates import Certificate
 
 KEY, SECRET = "pk_live_0123456789abcdef", "sk_live_0123456789abcdef"

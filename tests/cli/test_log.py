@@ -18,7 +18,7 @@ from aiohttp import web
 from panelica_async.cli.output import log_to
 from panelica_async.core.signing import SIGNATURE_HEADER, Signer
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command, Outcome, Process, write_manifest
+from tests.cli.harness import Command, Outcome, Process, write_manifest
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.faulty_proxy import Fault, FaultyProxy
 from tests.support.raw_server import CLOSE, RawServer

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from panelica_async.cli.format import object_table
 from panelica_async.cli.output import SafeConsole, to_json, visible
-from tests.cli.commands import Command
+from tests.cli.harness import Command
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawServer, Step, reply
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, Process, Terminal, created, objects, read_document, wait_until, write_manifest
+from tests.cli.harness import Command, Process, Terminal, created, objects, read_document, wait_until, write_manifest
 
 Start = Callable[..., Process]
 OpenTerminal = Callable[..., Terminal]

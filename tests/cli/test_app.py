@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from panelica_async import __version__
-from tests.cli.commands import PROJECT, Command
+from tests.cli.harness import PROJECT, Command
 
 COMMANDS = [
     [], ["api"], ["doctor"], ["sandbox"], ["sign"], ["provision"],

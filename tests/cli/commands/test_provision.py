@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, created, objects, write_manifest
+from tests.cli.harness import Command, created, objects, write_manifest
 
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 

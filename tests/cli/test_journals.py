@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Command, objects, write_manifest
+from tests.cli.harness import Command, objects, write_manifest
 
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 DATABASE = Path(".panelica/sandbox.db")

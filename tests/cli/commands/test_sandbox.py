@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async import MissingScopeError, PanelicaClient, ServerError
-from tests.cli.commands import Command, Process, read_document
+from tests.cli.harness import Command, Process, read_document
 from tests.support.certificates import Certificate
 
 

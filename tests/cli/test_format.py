@@ -3,8 +3,9 @@ from datetime import datetime
 import pytest
 
 from panelica_async import RateLimit
-from panelica_async.cli.format import SITES, duration, next_command, quota, remark_lines, several
+from panelica_async.cli.format import duration, next_command, plural, quota, remark_lines
 from panelica_async.cli.output import error_data, to_json
+from panelica_async.cli.run_view import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
 
@@ -17,8 +18,8 @@ def test_duration(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_several() -> None:
-    assert [several(count, "site") for count in (0, 1, 2, 1000)] == ["0 sites", "1 site", "2 sites", "1,000 sites"]
+def test_plural() -> None:
+    assert [plural(count, "site") for count in (0, 1, 2, 1000)] == ["0 sites", "1 site", "2 sites", "1,000 sites"]
 
 
 def test_remarks_of_one_kind_share_a_line() -> None:
@@ -55,7 +56,7 @@ def test_everything_has_a_word() -> None:
     ]
     assert StepKind.MAILBOX.plural == "mailboxes"
     assert StepKind.DNS_RECORD.plural == "DNS records"
-    assert set(SITES) == set(SiteStatus)
+    assert set(SITE_STATUSES) == set(SiteStatus)
 
 
 def test_next_command_can_be_pasted() -> None:

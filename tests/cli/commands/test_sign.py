@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command
+from tests.cli.harness import Command
 
-FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
+FILE = json.loads((Path(__file__).parents[2] / "data" / "signing-vectors.json").read_text("utf-8"))
 VECTORS: dict[str, dict[str, Any]] = {vector["name"][:2]: vector for vector in FILE["vectors"]}
 SECRET = FILE["secret"]
 KEY = "pk_test_0123456789abcdef"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import MAIN, environment
+from tests.cli.harness import MAIN, environment
 
 pytestmark = pytest.mark.once
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from tests.cli.commands import MAIN, Command, Process, environment, objects, read_document
+from tests.cli.harness import MAIN, Command, Process, environment, objects, read_document
 
 FULL = Path("/dev/full")
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")

@@ -15,7 +15,7 @@ from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator
 from panelica_async.ratelimit.sqlite import HostCoordinator
 from panelica_async.sandbox import Sandbox
-from tests.cli.commands import Command, Outcome
+from tests.cli.harness import Command, Outcome
 from tests.ratelimit.redis_server import RedisServer, needs_redis
 
 PASSWORD = "hunter2-secret"
