@@ -1,6 +1,7 @@
 """Console blocks of README and docs: each is run as it is printed, or listed with the reason why it is not."""
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -183,3 +184,28 @@ async def test_sample_of_apply_has_the_lines_of_a_report(shell: Shell) -> None:
 def test_every_reason_to_leave_out_a_block_is_needed() -> None:
     for start in (*NOT_RUN, *WITH_OUTPUT):
         assert any(block.startswith(start) for _, _, block in BLOCKS), start
+
+
+def documented_keys(command: str) -> set[str]:
+    """Return the keys that the page lists for the JSON document of a command, without those of objects in it."""
+    page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| (?:`\w+`, )?`{command}`(?:, `\w+`)? \| (`\w+`.*) \|$", page, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)|, each with.*", "", row)))
+
+
+JSON_COMMANDS = {
+    "plan": "provision plan launch.csv",
+    "apply": "provision apply launch.csv",
+    "resume": "provision resume launch.csv",
+    "status": "provision status launch.csv",
+    "undo": "provision undo launch.csv --yes",
+    "api": "api GET /v1/me",
+    "doctor": "doctor",
+    "sign": "sign GET /v1/me --curl",
+}
+
+
+async def test_json_documents_have_the_keys_of_the_table(shell: Shell) -> None:
+    for name, command in JSON_COMMANDS.items():
+        printed = await shell.run(f"panelica {command} --json 2>/dev/null")
+        assert documented_keys(name) == set(json.loads(printed)), name
