@@ -1,7 +1,7 @@
 """The client."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 
@@ -101,24 +101,16 @@ class PanelicaClient(Namespaces):
         )
         require_encryption(address.origin, ssl)
         options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
-        self._bind(transport, options, settings.dialect(dialect), base_url=str(address))
+        runner = OperationRunner(transport, options, settings.dialect(dialect))
+        transport.keys.ask = partial(_ask_quota, runner.dialect)
+        self._bind(runner, base_url=str(address))
 
-    def _bind(
-        self,
-        transport: Transport,
-        options: CallOptions,
-        dialect: Dialect,
-        *,
-        base_url: str,
-        root: "PanelicaClient | None" = None,
-    ) -> None:
-        self._transport = transport
-        self._options = options
-        self._dialect: Dialect = dialect
+    def _bind(self, runner: OperationRunner, *, base_url: str, root: "PanelicaClient | None" = None) -> None:
+        self._runner = runner
+        self._transport = runner.transport
         self._base_url = base_url
         self._root = root
         """The client this is a variant of; it must live as long, because it owns the session."""
-        self._runner = OperationRunner(transport, options, dialect, self._ask_quota)
 
     @property
     def base_url(self) -> str:
@@ -171,14 +163,17 @@ class PanelicaClient(Namespaces):
             "look_up_lost": look_up_lost,
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
-        options = settings.checked(attrs.evolve(self._options, **changes))
+        runner = self._runner
+        options = settings.checked(attrs.evolve(runner.options, **changes))
         variant = type(self).__new__(type(self))
         # What a subclass has added; groups of operations are made anew, with the options.
         for name, value in _attributes(self).items():
             if not _is_derived(type(self), name):
                 object.__setattr__(variant, name, value)
         variant._bind(  # noqa: SLF001 - of the same class
-            self._transport, options, self._dialect, base_url=self._base_url, root=self._root or self
+            OperationRunner(runner.transport, options, runner.dialect, runner.lists),
+            base_url=self._base_url,
+            root=self._root or self,
         )
         return variant
 
@@ -280,13 +275,17 @@ class PanelicaClient(Namespaces):
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
 
-    async def _ask_quota(self) -> "RateLimitStatus":
-        """Ask the panel for the quota of the key."""
-        # Models are loaded when a call is made.
-        from panelica_async.api.tier import ask_limit  # noqa: PLC0415
-        from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
-        return await ask_limit(Utility(OperationRunner(self._transport, _ASKING, self._dialect, None)))
+_ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
+"""For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
+
+
+async def _ask_quota(dialect: Dialect, transport: Transport) -> "RateLimitStatus":
+    # Models are loaded when a call is made.
+    from panelica_async.api.tier import ask_limit  # noqa: PLC0415
+    from panelica_async.resources.utility import Utility  # noqa: PLC0415
+
+    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect)))
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:
@@ -299,7 +298,3 @@ def _attributes(client: PanelicaClient) -> dict[str, Any]:
 
 def _is_derived(kind: type, name: str) -> bool:
     return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)
-
-
-_ASKING = CallOptions(timeout=10.0, max_retries=1)
-"""For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""

@@ -9,10 +9,10 @@ import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.api import recovery, resource
 from panelica_async.ratelimit import registry
 from panelica_async.sandbox import Sandbox
-from panelica_async.transport import retry
+from panelica_async.transport.pipeline import Transport
+from panelica_async.transport.retry import Waits
 from tests.support.certificates import Certificate, self_signed
 from tests.support.raw_server import RawServer
 
@@ -121,6 +121,4 @@ async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries and look-ups follow at once, for tests that count attempts and not seconds."""
-    monkeypatch.setattr(retry, "_FIRST_WAIT", 0.0)
-    monkeypatch.setattr(recovery, "SETTLE", 0.0)
-    monkeypatch.setattr(resource, "SETTLE", 0.0)
+    monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=0.0))

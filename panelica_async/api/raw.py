@@ -9,7 +9,7 @@ from weakref import WeakSet
 import aiohttp
 import attrs
 
-from panelica_async.api.runner import OperationRunner
+from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
@@ -18,7 +18,7 @@ from panelica_async.core.reply import Envelope
 from panelica_async.core.request import CONTROL, PreparedRequest, query_string
 from panelica_async.core.sanitizing import header_text
 from panelica_async.core.unset import UNSET
-from panelica_async.transport.call import RawReply
+from panelica_async.transport.call import Reply
 
 _REPEATS = {
     "GET": Repeat.READ,
@@ -72,24 +72,24 @@ async def send_raw(
     request = prepare_raw(method, path, query, json)
     if form is not None and json is not UNSET:
         raise ValueError("give json or form, not both")
-    call = runner.new_call(
+    call = runner.prepare_raw(
         f"{request.method} {path}",
         request,
         _REPEATS[request.method],
         upload=None if form is None else _payload(form),
     )
 
-    def read(raw: RawReply) -> ApiResponse:
-        is_json = "json" in raw.headers.get("Content-Type", "").lower()
-        envelope = runner.open(raw, call) if is_json or raw.is_cut or not raw.body else Envelope(data=raw.body)
+    def read(reply: Reply) -> ApiResponse:
+        is_json = "json" in reply.headers.get("Content-Type", "").lower()
+        envelope = decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
         return ApiResponse(
-            status=raw.status,
-            headers=raw.headers,
+            status=reply.status,
+            headers=reply.headers,
             data=envelope.data,
-            request_id=header_text(envelope.request_id) or header_text(raw.headers.get("X-Request-Id")),
+            request_id=header_text(envelope.request_id) or header_text(reply.headers.get("X-Request-Id")),
         )
 
-    return await runner.send(call, read)
+    return await runner.run(call, read)
 
 
 def _payload(form: aiohttp.FormData) -> aiohttp.Payload:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
-SETTLE = 2.0
-"""Seconds between a lost reply and the look: the panel may still be working on the call."""
 _PRECISION = 1.25
 """Seconds by which `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""
 # A name can be that of an administrator (evidence: accounts-list): only a caller that asks for one gets it.
@@ -126,7 +124,12 @@ class LostCreate:
 
 
 async def look_up(
-    lost: LostCreate, rows: Paginator[M], owner: Owner, error: OutcomeUnknownError, deadline_at: float | None
+    lost: LostCreate,
+    rows: Paginator[M],
+    owner: Owner,
+    error: OutcomeUnknownError,
+    settle: float,
+    deadline_at: float | None,
 ) -> M:
     """Return what a create made, or raise its error with what was seen.
 
@@ -135,11 +138,12 @@ async def look_up(
         rows: The list, narrowed down by the filters of the create.
         owner: Tells whose the object would be; asked when a name has a prefix.
         error: The error to raise.
+        settle: Seconds to wait first: the panel may still be working on the call.
         deadline_at: Time of the loop at which the caller gives up; None for never.
     """
     try:
         async with asyncio.timeout_at(deadline_at):
-            await asyncio.sleep(SETTLE)
+            await asyncio.sleep(settle)
             made, finding = await _find(lost, rows, owner)
     except PanelicaError as failure:
         raise _explained(error, lost, f"it could not be looked for: {failure.message}") from failure

@@ -9,15 +9,16 @@ import attrs
 
 from panelica_async.api.completion import Written, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
-from panelica_async.api.recovery import SETTLE, LostCreate, find_made, given, look_up, owner_name
-from panelica_async.api.runner import OperationRunner, Reply
-from panelica_async.core.converter import decode_rows
+from panelica_async.api.recovery import LostCreate, find_made, given, look_up, owner_name
+from panelica_async.api.runner import OperationRunner, decode_reply
+from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation, Repeat
+from panelica_async.core.reply import Envelope, items
 from panelica_async.core.request import prepare
 from panelica_async.core.unset import UNSET
-from panelica_async.errors import OutcomeUnknownError, PanelicaError
-from panelica_async.transport.call import Call
+from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
+from panelica_async.transport.call import Call, Reply
 
 M = TypeVar("M", bound=Model)
 
@@ -38,63 +39,85 @@ class Resource:
         """Call an operation that returns an object."""
         if operation.repeat is not Repeat.READ:
             return self._written(operation, result, arguments)
+        call = self._runner.prepare(operation, arguments)
 
         def read(reply: Reply) -> M:
-            data = reply.envelope.data
-            return reply.decode({} if data is None else data, result)
+            data = decode_reply(call, reply).data
+            return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
-        return self._runner.call(operation, arguments, read)
+        return self._runner.run(call, read)
 
     async def _written(self, operation: Operation, result: type[M], arguments: dict[str, object]) -> M:
         """Call an operation that writes; its success is one however little the reply shows."""
+        key, runner = operation.natural_key, self._runner
+        call = runner.prepare(operation, arguments)
 
         def read(reply: Reply) -> Written[M]:
-            return read_written(reply.envelope, operation, arguments, result, reply.call)
-
-        key, runner = operation.natural_key, self._runner
+            return read_written(decode_reply(call, reply), operation, arguments, result, call)
 
         async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
             if key is None:
                 raise error
             return Written(made=await self._recover(key, result, arguments, call, error), call=call)
 
-        looks = key is not None and runner.options.look_up_lost and key.lookup.wire(runner.dialect) is not None
-        written = await runner.call(operation, arguments, read, recover if looks else None)
+        looks = key is not None and runner.options.look_up_lost and runner.dialect in key.lookup.wires
+        written = await runner.run(call, read, recover if looks else None)
         return await self._completed(written, operation, arguments) if written.unknown else written.made
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._runner.call(operation, arguments, lambda reply: reply.decode(reply.envelope.data, dict[str, Any]))
+        call = self._runner.prepare(operation, arguments)
+
+        def read(reply: Reply) -> dict[str, Any]:
+            data = decode_reply(call, reply).data
+            return decode(data, dict[str, Any], endpoint=call.endpoint, body=reply.body)
+
+        return self._runner.run(call, read)
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
-        return self._runner.call(operation, arguments, lambda _: None)
+        call = self._runner.prepare(operation, arguments)
+
+        def read(reply: Reply) -> None:
+            decode_reply(call, reply)
+
+        return self._runner.run(call, read)
 
     def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
         """Return a list that is fetched when it is used."""
         first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
         asked = limit if isinstance(limit, int) else None
         runner = self._runner
+        wire = runner.wire(operation)
 
         def fetch(request: PageRequest) -> Awaitable[Page[M]]:
             changes: dict[str, object] = {} if request.number is None else {"page": request.number}
             if not request.has_limit:
                 changes["limit"] = UNSET
+            call = runner.prepare(operation, {**arguments, **changes}, deadline=request.deadline)
 
             def read(reply: Reply) -> Page[M]:
-                return _page(reply, item, request, asked)
+                envelope = decode_reply(call, reply)
+                if not reply.body.strip():
+                    # A reply cut short must never be taken for an empty list.
+                    raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
+                rows = items(envelope.data, wire.items, endpoint=call.endpoint)
+                if request.skips_unreadable:
+                    readable, unreadable = decode_rows(rows, item)
+                else:
+                    readable, unreadable = _decode_list(rows, item, call, reply), []
+                return _page(envelope, readable, unreadable, request, asked)
 
-            return runner.call(operation, {**arguments, **changes}, read, deadline=request.deadline)
+            return runner.run(call, read)
 
-        wire = runner.wire(operation)
-        # What cannot be right is refused here, and not when the list is used.
+        # Invalid arguments are refused here, and not when the list is used.
         prepare(operation, wire, arguments)
         return Paginator(
             ListSource(
                 fetch=fetch,
                 endpoint=wire.endpoint,
                 kind=operation.name.rpartition(".")[0],
-                lists=runner.transport.lists,
+                lists=runner.lists,
                 first=first if isinstance(first, int) else None,
                 limit=asked,
                 deadline=runner.options.deadline,
@@ -125,7 +148,7 @@ class Resource:
         """Return what was written as the panel shows it now; None when it cannot be told which one it is."""
         key, runner, made = operation.natural_key, self._runner, written.made
         reader = operation.shown_by if key is None else key.lookup
-        if reader is None or reader.wire(runner.dialect) is None:
+        if reader is None or runner.dialect not in reader.wires:
             return None
         parents = {name: arguments[name] for name in reader.reference.placeholders if name in arguments}
         made_id = getattr(made, "id", None)
@@ -149,13 +172,13 @@ class Resource:
         error: OutcomeUnknownError,
     ) -> M:
         """Find what a create made whose reply was lost, or raise its error."""
-        left, sent_at = call.time_left, call.sent_at
-        if sent_at is None or (left is not None and left <= SETTLE):
+        left, sent_at, settle = call.time_left, call.sent_at, self._runner.transport.waits.settle
+        if sent_at is None or (left is not None and left <= settle):
             raise error
         asked, runner = given(arguments), self._runner
         lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=runner.transport.clock)
         rows = self._pages(key.lookup, result, **lost.filters)
-        return await look_up(lost, rows, _OwnerName(runner, asked), error, call.deadline_at)
+        return await look_up(lost, rows, _OwnerName(runner, asked), error, settle, call.deadline_at)
 
 
 @attrs.frozen
@@ -169,23 +192,24 @@ class _OwnerName:
         return owner_name(self.runner, self.arguments)
 
 
-def _page(reply: Reply, item: type[M], request: PageRequest, asked: int | None) -> Page[M]:
-    """Return the page that a reply is."""
-    envelope, rows = reply.envelope, reply.rows()
-    unreadable: list[Any] = []
-    if request.skips_unreadable:
-        items, unreadable = decode_rows(rows, item)
-    else:
-        items = reply.decode(rows, list[item])  # type: ignore[valid-type]  # a type argument known at run time only
+def _decode_list(rows: list[Any], item: type[M], call: Call, reply: Reply) -> list[M]:
+    # A type argument known at run time only.
+    return decode(rows, list[item], endpoint=call.endpoint, body=reply.body)  # type: ignore[valid-type]
+
+
+def _page(
+    envelope: Envelope, readable: list[M], unreadable: list[Any], request: PageRequest, asked: int | None
+) -> Page[M]:
+    """Return a page with what its envelope says about the list."""
     number = request.number or envelope.page or 1
     has_more = envelope.has_more
     # Go writes 0 and false for what it does not know.
-    if rows and envelope.total == 0:
+    if (readable or unreadable) and envelope.total == 0:
         has_more = has_more or None
     if has_more is None and envelope.last_page:
         has_more = number < envelope.last_page
     return Page(
-        items=items,
+        items=readable,
         total=envelope.total,
         page=number,
         limit=envelope.limit or (asked if request.has_limit else None),

@@ -123,11 +123,12 @@ class Operation:
         """Arguments whose values are checked before anything is sent."""
         return self.not_empty | self.lists | self.choices.keys()
 
-    def wire(self, dialect: Dialect) -> Wire | None:
-        """Return the wire form in a dialect, or None when it does not have the operation."""
-        if dialect == "reference":
-            return self.reference
-        return (self.panel or self.reference) if self.served_by_panel else None
+    @cached_property
+    def wires(self) -> Mapping[Dialect, Wire]:
+        """The wire form in each dialect that has the operation."""
+        if not self.served_by_panel:
+            return {"reference": self.reference}
+        return {"reference": self.reference, "panel": self.panel or self.reference}
 
 
 EVERYTHING = "*:*"

@@ -2,7 +2,7 @@
 
 import attrs
 
-from panelica_async.api.runner import OperationRunner
+from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.api.settings import checked, user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
@@ -12,7 +12,7 @@ from panelica_async.core.signing import Signer
 from panelica_async.errors import AuthenticationError, DecodeError, ResponseError
 from panelica_async.models.utility import Health
 from panelica_async.resources.utility import Utility
-from panelica_async.transport.call import CallOptions, RawReply
+from panelica_async.transport.call import CallOptions, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
@@ -95,16 +95,16 @@ class Probe:
         """Return the data of a reply; raises what a client would."""
         runner = self._runner("reference")
         request = PreparedRequest(method="GET", path=path)
-        call = runner.new_call(f"GET {path}", request, Repeat.READ, signed=signed)
+        call = runner.prepare_raw(f"GET {path}", request, Repeat.READ, signed=signed)
 
-        def read(raw: RawReply) -> JsonValue:
-            data: JsonValue = runner.open(raw, call).data
+        def read(reply: Reply) -> JsonValue:
+            data: JsonValue = decode_reply(call, reply).data
             return data
 
-        return await runner.send(call, read)
+        return await runner.run(call, read)
 
     def _runner(self, dialect: Dialect) -> OperationRunner:
-        return OperationRunner(self.transport, self.options, dialect, None)
+        return OperationRunner(self.transport, self.options, dialect)
 
 
 # Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).

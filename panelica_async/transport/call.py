@@ -1,19 +1,21 @@
-"""One call on its way: what the middlewares need to know of it, and what they find out."""
+"""A call on its way through the pipeline, and the reply that it gets."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import aiohttp
 import attrs
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientResponse, hdrs
 from aiohttp.payload import BytesPayload
 
 from panelica_async.core.error_replies import Report, read_report
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import FILES, REDACTED, is_secret
+from panelica_async.core.reply import Envelope, unwrap
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import OutcomeUnknownError, ResponseError
@@ -21,10 +23,15 @@ from panelica_async.ratelimit.lanes import Lane
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.timeouts import AttemptTimeouts
 
+if TYPE_CHECKING:
+    from panelica_async.transport.keys import ApiKey
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @attrs.frozen(kw_only=True)
 class CallOptions:
-    """How a call is to be made."""
+    """How a call is made."""
 
     timeout: float = 30.0
     """Seconds for one attempt, from sending to the last byte of the reply."""
@@ -38,50 +45,37 @@ class CallOptions:
     """Lane of the limiter in which the call waits."""
     look_up_lost: bool = True
     """Whether a create whose reply was lost is looked up."""
+    learns_quota: bool = True
+    """Whether the call waits a moment for the quota of its key, while that is being asked for."""
 
 
-@attrs.define(kw_only=True)
-class RawReply:
-    """A reply of any status, read to its end."""
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
-    is_cut: bool = False
-    """Whether the body was longer than a reply may be, and is only its beginning."""
-    proxy: str | None = None
-    """Address of the proxy that it came through, without credentials, if it is known."""
-    report: Report | None = attrs.field(default=None, repr=False)
-    """What it says about a failure, once it was read."""
-
-
-NO_REPLY = RawReply(status=0, headers={}, body=b"")
-"""Stands for the reply before there is one."""
-
-
-@attrs.define(kw_only=True, eq=False, repr=False)
 class Call:
-    """A call from its first attempt to its outcome. Instants are of the event loop's clock, but for `sent_at`."""
+    """A call from its first attempt to its outcome. Instants are those of the event loop's clock, except `sent_at`.
 
-    operation: str
-    request: PreparedRequest
-    repeat: Repeat
-    signed: bool = True
-    upload: aiohttp.Payload | None = attrs.field(default=None, repr=False)
-    """A body that is streamed, and not signed when it is multipart."""
-    options: CallOptions
-    timeouts: AttemptTimeouts = attrs.field(repr=False)
-    """Ends attempts that take too long. Waiting for quota does not count."""
+    The state that a call begins with lies in the class: most calls change little of it, and storing it takes time.
+
+    Args:
+        operation: Name of the operation; method and path for a raw request.
+        request: What is sent.
+        repeat: What happens when it is sent twice.
+        options: How the call is made.
+        timeouts: Ends attempts that take too long. Waiting for quota does not count.
+        endpoint: Method and path as in the API reference, for errors.
+        signed: Whether it is signed and counted.
+        upload: A body that is streamed, and not signed when it is multipart.
+    """
 
     number: int = 0
     """Number of the call in its client."""
     began_at: float = 0.0
     is_watched: bool = False
-    """Whether all that happens to the call is told to somebody."""
+    """Whether anyone is listening to this call."""
     deadline_at: float | None = None
     """When the caller gives up."""
     waited: float = 0.0
-    """Seconds all attempts together waited for their places in the quota."""
+    """Seconds all attempts together waited for quota."""
+    queued_for: float = 0.0
+    """Seconds the next attempt has waited for quota so far."""
     attempts: int = 0
     """Attempts that were begun, whether or not anything was sent."""
     sends: int = 0
@@ -90,18 +84,41 @@ class Call:
     """Instant of the monotonic clock at which the last attempt left."""
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
+    key: "ApiKey | None" = None
+    """The key with which the last attempt was signed."""
     clock_lead: float = 0.0
     """`PanelClock.lead` when the last attempt was signed."""
-    is_of_old_key: bool = False
-    """Whether the key was replaced while the last attempt was on its way."""
     was_signed_anew: bool = False
     """Whether an attempt was repeated because of its timestamp or its key."""
-    queued_for: float = 0.0
-    """Seconds the attempt that goes next waited for its place in the quota."""
-    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    headers: Mapping[str, str] = _NO_HEADERS
     """Headers of the last attempt that left."""
-    reply: RawReply = NO_REPLY
-    """The reply to the last attempt that left."""
+    last_reply: "Reply | None" = None
+    """The reply to the last attempt that left, for those who watch; the pipeline returns it."""
+
+    def __init__(
+        self,
+        operation: str,
+        request: PreparedRequest,
+        repeat: Repeat,
+        options: CallOptions,
+        timeouts: AttemptTimeouts,
+        endpoint: str,
+        *,
+        signed: bool = True,
+        upload: aiohttp.Payload | None = None,
+    ) -> None:
+        self.operation = operation
+        self.request = request
+        self.repeat = repeat
+        self.options = options
+        self.timeouts = timeouts
+        self.endpoint = endpoint
+        self.signed = signed
+        self.upload = upload
+
+    def __repr__(self) -> str:
+        # Tracebacks with local variables must not show what is sent.
+        return f"<Call {self.operation} {self.method} {self.path} attempts={self.attempts}>"
 
     @property
     def method(self) -> str:
@@ -119,20 +136,15 @@ class Call:
         headers = {value for name, value in self.headers.items() if is_secret(name)}
         return Sanitizer(headers | self.request.secrets() | secrets_of_form(self.upload))
 
-    def report(self) -> Report:
-        """Return what the reply says about a failure."""
-        reply = self.reply
+    def problem(self, reply: "Reply") -> Report:
+        """Return what a reply says about a failure; it is parsed once."""
         if reply.report is None:
             reply.report = read_report(reply.status, reply.headers, reply.body, self.sanitizer, proxy=reply.proxy)
         return reply.report
 
-    def error(self) -> ResponseError:
-        """Return the error that the reply is, when it is no success."""
-        return self.report().error(method=self.method, path=self.path, attempts=self.attempts)
-
-    def __repr__(self) -> str:
-        # Tracebacks with local variables must not show what is sent.
-        return f"<Call {self.operation} {self.method} {self.path} attempts={self.attempts}>"
+    def error(self, reply: "Reply") -> ResponseError:
+        """Return the error that a reply is, when it is no success."""
+        return self.problem(reply).error(method=self.method, path=self.path, attempts=self.attempts)
 
     @property
     def time_left(self) -> float | None:
@@ -143,7 +155,7 @@ class Call:
 
     @property
     def longest_wait(self) -> float | None:
-        """Seconds the attempt may still wait: until the deadline, and no longer than the call is willing to."""
+        """Seconds the attempt may still wait: until the deadline, and no longer than `max_wait`."""
         left, cap = self.time_left, self.options.max_wait
         if cap is None:
             return left
@@ -151,9 +163,43 @@ class Call:
         return cap if left is None else min(left, cap)
 
     @property
-    def is_doubtful(self) -> bool:
+    def is_uncertain(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
         return self.may_be_done and self.repeat is not Repeat.READ
+
+
+@attrs.define(eq=False)
+class Reply:
+    """A reply of any status, read to its end. What it means is worked out when it is asked for, once."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    response: ClientResponse = attrs.field(repr=False)
+    """The same as aiohttp knows it."""
+    is_cut: bool = False
+    """Whether the body was longer than a reply may be, and is only its beginning."""
+    proxy: str | None = None
+    """Address of the proxy that it came through, without credentials, if it is known."""
+    report: Report | None = attrs.field(default=None, init=False, repr=False)
+    """What it says about a failure, once `Call.problem` was asked."""
+    _envelope: Envelope | None = attrs.field(default=None, init=False, repr=False)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The body as an envelope around its data.
+
+        Raises:
+            ValueError: The body is not JSON.
+        """
+        if self._envelope is None:
+            self._envelope = unwrap(loads(self.body) if self.body.strip() else None)
+        return self._envelope
+
+    @property
+    def data(self) -> Any:
+        """What the reply is about: its JSON without the envelope; None when there is none."""
+        return self.envelope.data
 
 
 def secrets_of_form(upload: aiohttp.Payload | None) -> frozenset[str]:
@@ -194,11 +240,3 @@ def _shown(call: Call) -> Any:
     if request.path.startswith(FILES) and isinstance(data, dict) and "content" in data:
         data = {**data, "content": REDACTED}
     return call.sanitizer.data(data)
-
-
-class Middleware(Protocol):
-    """A client middleware of aiohttp, made once and told with each attempt which call it is for."""
-
-    def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType, /) -> Awaitable[ClientResponse]:
-        """Carry an attempt on, and return its response."""
-        ...

@@ -1,4 +1,4 @@
-"""The innermost middleware: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
+"""One attempt: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
 
 import asyncio
 import os
@@ -6,19 +6,18 @@ import re
 import socket
 import ssl
 from math import inf
-from weakref import WeakSet
 
 import aiohttp
-import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from panelica_async.core import hints
 from panelica_async.core.redaction import EXCERPT_LENGTH, FILES
-from panelica_async.errors import ConfigurationError, ConnectError, RequestTimeoutError, TransportError
-from panelica_async.transport.call import NO_REPLY, Call, RawReply
+from panelica_async.errors import ConfigurationError, ConnectError, PanelicaError, RequestTimeoutError, TransportError
+from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
+from panelica_async.transport.signing import RequestSigner, upload_body
 
 _PIN = "pass its fingerprint ({fingerprint}) as ssl= or --fingerprint"
 _UNTRUSTED = (
@@ -70,17 +69,17 @@ def unreachable(error: aiohttp.ClientConnectorError) -> str:
 
 
 def is_certificate_problem(error: TransportError) -> bool:
-    """Tell whether the panel's certificate was not accepted, which another attempt does not change."""
+    """Return whether the panel's certificate was not accepted, which another attempt does not change."""
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
 
 
 def is_of_proxy(error: TransportError) -> bool:
-    """Tell whether it was a proxy that refused, or is not there."""
+    """Return whether it was a proxy that refused, or is not there."""
     return isinstance(error.__cause__, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError)
 
 
 def is_final(error: TransportError) -> bool:
-    """Tell whether another attempt would end as this one did, before anything was sent."""
+    """Return whether another attempt would end as this one did, before anything was sent."""
     cause = error.__cause__
     is_turned_away = isinstance(cause, aiohttp.ClientHttpProxyError) and 400 <= cause.status < 500
     return is_turned_away or is_certificate_problem(error)
@@ -112,8 +111,6 @@ _BEFORE_SENDING = (
     aiohttp.ServerFingerprintMismatch,
     aiohttp.ClientHttpProxyError,
 )
-# aiohttp quotes a reply that it cannot read, and that may hold secrets.
-_QUOTING = (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
 # Redirects and the demand of a proxy: the panel's clock has no part in them.
 _OF_OTHERS = {*range(300, 400), 407}
@@ -121,32 +118,39 @@ _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
 class Exchange:
-    """Sends one attempt, reads the whole reply within the time-out, and leaves it in the call.
+    """Makes one attempt: signs it, sends it, and reads the whole reply within the timeout.
+
+    aiohttp calls this from a middleware. Its errors become ours in here: when one of its own leaves the middleware,
+    aiohttp repeats an idempotent request by itself, past signature and limiter.
 
     Args:
         sessions: Nothing more is sent once it is closed.
-        clock: Learns from the reply what time it is on the panel.
-        monitor: Is told what leaves.
+        signer: Signs the attempt.
+        clock: Learns the panel's time from the reply.
+        monitor: Notes what leaves.
     """
 
-    def __init__(self, sessions: SessionHolder, clock: PanelClock, monitor: Monitor) -> None:
+    def __init__(self, sessions: SessionHolder, signer: RequestSigner, clock: PanelClock, monitor: Monitor) -> None:
         self._sessions = sessions
+        self._signer = signer
         self._clock = clock
         self._monitor = monitor
         self._replied_at = -inf
 
-    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply:
         """Send the request; raises `ConnectError`, `RequestTimeoutError` or `TransportError`."""
         # The client may have been closed while this attempt waited for its turn.
         self._sessions.require_open()
         clock = self._clock
         if not call.repeat.is_safe:
             await self._look_at_connections()
-        lost_before = call.may_be_done
+        if call.signed:
+            self._signer.sign(call, request, call.request.body if call.upload is None else await upload_body(request))
+        was_uncertain = call.may_be_done
         call.sent_at = clock.monotonic()
         call.may_be_done = True
         call.headers = request.headers
-        call.reply = NO_REPLY
+        call.last_reply = None
         # aiohttp sets it when it sends.
         request.response = None
         self._monitor.sent(call, request.headers)
@@ -154,39 +158,19 @@ class Exchange:
             with call.timeouts.limit():
                 response = await handler(request)
                 body, is_cut = await _read(response, _limit_of(call, response))
-        except _BEFORE_SENDING as error:
-            call.may_be_done = lost_before
-            raise _not_connected(call, error) from error
-        except aiohttp.InvalidURL as error:
-            call.may_be_done = lost_before
-            raise ConfigurationError("base_url does not make a valid URL") from error
-        except asyncio.CancelledError:
-            if request.response is None:
-                call.may_be_done = lost_before
-            raise
-        except TimeoutError as error:
-            if request.response is None:
-                call.may_be_done = lost_before
-            raise RequestTimeoutError(
-                f"no reply within {call.timeouts.seconds:g} s", method=call.method, path=call.path
-            ) from error
-        except _QUOTING as error:
-            # Without the cause, whose quotations a traceback would show.
-            raise _incomplete(call, _without_quotation(error)) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _incomplete(call, _reason(error)) from error
-        self._keep(call, response, body, is_cut=is_cut)
-        call.may_be_done = lost_before or response.status in GATEWAY_ERRORS
-        return response
-
-    def _keep(self, call: Call, response: ClientResponse, body: bytes, *, is_cut: bool) -> None:
-        """Leave the reply in the call, and learn the time from it."""
-        call.reply = RawReply(
-            status=response.status, headers=response.headers, body=body, is_cut=is_cut, proxy=self._sessions.proxy
-        )
-        self._replied_at = self._clock.monotonic()
-        if call.sent_at is not None and response.status not in _OF_OTHERS:
-            self._clock.learn(response.headers.get(hdrs.DATE), call.sent_at, self._replied_at)
+        except BaseException as error:
+            call.may_be_done = was_uncertain or _may_have_left(error, request)
+            if not isinstance(error, aiohttp.ClientError | OSError):
+                raise
+            # Without a cause that quotes the reply, which a traceback would show.
+            raise _as_ours(call, error) from (None if _quotes_reply(error) else error)
+        self._replied_at = clock.monotonic()
+        status, headers = response.status, response.headers
+        if status not in _OF_OTHERS:
+            clock.learn(headers.get(hdrs.DATE), call.sent_at, self._replied_at)
+        call.may_be_done = was_uncertain or status in GATEWAY_ERRORS
+        call.last_reply = reply = Reply(status, headers, body, response, is_cut, self._sessions.proxy)
+        return reply
 
     async def _look_at_connections(self) -> None:
         """Let the event loop notice which kept connections the server has closed.
@@ -200,15 +184,37 @@ class Exchange:
             self._sessions.require_open()
 
 
-def _incomplete(call: Call, reason: str) -> TransportError:
-    told = call.sanitizer.text(reason, EXCERPT_LENGTH)
-    return TransportError(f"no complete reply came back: {told}", method=call.method, path=call.path)
+def _may_have_left(error: BaseException, request: ClientRequest) -> bool:
+    """Return whether a request that ended in an error may have reached the panel."""
+    if isinstance(error, (*_BEFORE_SENDING, aiohttp.InvalidURL)):
+        return False
+    return request.response is not None if isinstance(error, asyncio.CancelledError | TimeoutError) else True
+
+
+def _quotes_reply(error: aiohttp.ClientError | OSError) -> bool:
+    # aiohttp quotes a reply that it cannot read, and that may hold secrets.
+    is_of_reply = isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
+    return is_of_reply and not isinstance(error, _BEFORE_SENDING)
+
+
+def _as_ours(call: Call, error: aiohttp.ClientError | OSError) -> PanelicaError:
+    """Return the error of ours for one of aiohttp or of the system."""
+    if isinstance(error, _BEFORE_SENDING):
+        return _not_connected(call, error)
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConfigurationError("base_url does not make a valid URL")
+    if isinstance(error, TimeoutError):
+        problem = f"no reply within {call.timeouts.seconds:g} s"
+        return RequestTimeoutError(problem, method=call.method, path=call.path)
+    reason = _without_quotation(error) if _quotes_reply(error) else _reason(error)
+    shown = call.sanitizer.text(reason, EXCERPT_LENGTH)
+    return TransportError(f"no complete reply came back: {shown}", method=call.method, path=call.path)
 
 
 def _not_connected(call: Call, error: Exception) -> ConnectError:
     reason, hint = refusal(error) or (_reason(error), _ADDRESS_HINT)
-    told = call.sanitizer.text(reason, EXCERPT_LENGTH)
-    return ConnectError(f"no connection to the panel: {told}", method=call.method, path=call.path, hint=hint)
+    shown = call.sanitizer.text(reason, EXCERPT_LENGTH)
+    return ConnectError(f"no connection to the panel: {shown}", method=call.method, path=call.path, hint=hint)
 
 
 async def _read(response: ClientResponse, limit: int) -> tuple[bytes, bool]:
@@ -267,50 +273,8 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _without_quotation(error: aiohttp.ClientError) -> str:
+def _without_quotation(error: BaseException) -> str:
     """Return why a reply cannot be read, without what is quoted of it."""
     cause = error.__cause__ or error
     told = getattr(cause, "message", None) or _reason(cause)
     return _QUOTATION.sub("", told).removesuffix(".")
-
-
-_MAKE = frozenset({"create", "issue"})
-
-
-@attrs.define(eq=False)
-class Watch:
-    """Notices when the client changes objects of a kind."""
-
-    kind: str
-    """Namespace of the operations, such as `email.accounts`."""
-    is_changed: bool = False
-
-
-class Lists:
-    """Shared by a client and its variants."""
-
-    def __init__(self) -> None:
-        self._longest_pages: dict[str, int] = {}
-        self._watches: WeakSet[Watch] = WeakSet()
-
-    def watch(self, kind: str) -> Watch:
-        """Return what notices from now on when objects of a kind are changed or deleted."""
-        watch = Watch(kind)
-        self._watches.add(watch)
-        return watch
-
-    def is_whole(self, endpoint: str, length: int) -> bool:
-        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
-
-        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
-        """
-        longest = self._longest_pages.get(endpoint, 0)
-        self._longest_pages[endpoint] = max(longest, length)
-        return length < longest
-
-    def changed(self, operation: str) -> None:
-        """Note that an operation that writes was sent. New objects move none of the others."""
-        if self._watches:
-            kind, _, verb = operation.rpartition(".")
-            for watch in self._watches:
-                watch.is_changed |= watch.kind == kind and verb not in _MAKE

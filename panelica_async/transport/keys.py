@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,10 @@ from panelica_async.ratelimit.feedback import is_count
 
 if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus
+    from panelica_async.transport.pipeline import Transport
 
-AskQuota = Callable[[], Awaitable["RateLimitStatus"]]
-"""Asks the panel for the quota of the key."""
+AskQuota = Callable[["Transport"], Awaitable["RateLimitStatus"]]
+"""Asks the panel, by a call of its own, for the quota of the key."""
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
@@ -104,7 +106,7 @@ class KeyQuota:
         """Return whether the panel is to be asked for the quota, or has not answered yet."""
         return self._ask_at < inf and _now() >= self._ask_at
 
-    async def learn(self, ask: AskQuota, *, within: float = inf) -> None:
+    async def learn(self, ask: Callable[[], Awaitable["RateLimitStatus"]], *, within: float = inf) -> None:
         """Ask the panel for the limit, beside the calls, and wait a moment for the first answer.
 
         The limiter stays as it is, at first at the slowest tier, until the panel has answered, and when it does not
@@ -125,13 +127,13 @@ class KeyQuota:
         if self._patient_until is not None and (wait := min(within, self._patient_until - now)) > 0:
             await asyncio.wait((self._question,), timeout=wait)
 
-    async def _ask(self, ask: AskQuota) -> None:
+    async def _ask(self, ask: Callable[[], Awaitable["RateLimitStatus"]]) -> None:
         again_at = _now() + _ASK_AGAIN_AFTER
         try:
             apply_status(self.limiter(), await ask())
             again_at = inf
         except PanelicaError as error:
-            _log.info("the panel did not tell the rate limit, taking it for %s: %s", self.limiter().limit, error)
+            _log.info("the panel did not say the rate limit; assuming %s: %s", self.limiter().limit, error)
             again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
         finally:
             self._ask_at = again_at
@@ -188,9 +190,25 @@ class ApiKey:
 
 @attrs.define
 class KeyHolder:
-    """Holds the key that is in use."""
+    """Holds the key that is in use, and learns its quota."""
 
     current: ApiKey
+    ask: AskQuota | None = None
+    """Asks the panel for the quota of the current key; None when it is not asked."""
+
+    def is_quota_due(self) -> bool:
+        """Return whether the panel is to be asked for the quota of the key, or has not answered yet."""
+        return self.ask is not None and self.current.quota.is_due()
+
+    async def learn_quota(self, transport: "Transport", *, within: float) -> None:
+        """Ask the panel for the quota of the key, and wait a moment for the first answer.
+
+        Args:
+            transport: Sends the question.
+            within: Seconds that the call can spare.
+        """
+        if self.ask is not None:
+            await self.current.quota.learn(partial(self.ask, transport), within=within)
 
     def replace(self, signer: Signer, owner: object) -> None:
         """Use another key of the same panel from now on.

@@ -11,14 +11,15 @@ from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from panelica_async.core.error_replies import Report
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer, header_text
-from panelica_async.errors import DecodeError, OutcomeUnknownError, RateLimitedError, TransportError
+from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
 from panelica_async.telemetry.events import Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
 from panelica_async.telemetry.logs import DONE_LEVELS, LEVELS, LOGGER, CallLog
 from panelica_async.telemetry.tally import Tally
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, Reply
 
 _log = CallLog()
 
@@ -78,24 +79,24 @@ class Monitor:
             )
             self._tell(event)
 
-    def throttled(self, call: Call, error: RateLimitedError) -> None:
+    def throttled(self, call: Call, said: Report) -> None:
         """Note that the panel refused an attempt because of the quota."""
         self.tally.throttled += 1
         if self._listeners or LOGGER.isEnabledFor(LEVELS[Throttled]):
             event = Throttled(
                 **_facts(call),
                 attempt=call.attempts,
-                retry_after=error.retry_after,
-                limit=error.limit,
-                window=error.window,
+                retry_after=said.retry_after,
+                limit=said.limit,
+                window=said.window,
             )
             self._tell(event)
 
-    def retried(self, call: Call, wait: float, error: TransportError | None = None) -> None:
-        """Note that another attempt follows after a wait, with the error if there was no reply."""
+    def retried(self, call: Call, wait: float, failure: Reply | TransportError) -> None:
+        """Note that another attempt follows a failure, after a wait."""
         self.tally.retries += 1
         if self._listeners or LOGGER.isEnabledFor(LEVELS[Retried]):
-            status = call.reply.status or None
+            status, error = (failure.status, None) if isinstance(failure, Reply) else (None, failure)
             self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
@@ -110,16 +111,17 @@ class Monitor:
         tally.waited += call.waited
         tally.durations.append(duration)
         if is_logged or call.is_watched or self._listeners:
-            reply = call.reply
+            reply = call.last_reply
+            header = None if reply is None else header_text(reply.headers.get("X-Request-Id"))
             event = Done(
                 **_facts(call),
                 outcome=outcome,
-                status=reply.status or None,
+                status=None if reply is None else reply.status,
                 attempts=call.sends,
                 waited=call.waited,
                 duration=duration,
-                request_id=getattr(error, "request_id", None) or header_text(reply.headers.get("X-Request-Id")),
-                body=reply.body,
+                request_id=getattr(error, "request_id", None) or header,
+                body=b"" if reply is None else reply.body,
                 error=error,
             )
             self._tell(event, call.sanitizer)
@@ -175,4 +177,4 @@ def _outcome(call: Call, error: BaseException) -> Outcome:
         case Exception():
             return Outcome.FAILED
         case _:  # cancelled
-            return Outcome.UNKNOWN if call.is_doubtful else Outcome.CANCELLED
+            return Outcome.UNKNOWN if call.is_uncertain else Outcome.CANCELLED

@@ -1,37 +1,125 @@
-"""The outermost middleware: which failures are tried again, and after how long. The only module that knows backoff.
-
-backoff 2.2.1 is used with a wait generator of ours and without its jitter, which sleeps a random part of `Retry-After`.
-"""
+"""Which failures are tried again, and after how long. The only module that knows backoff."""
 
 import random
-from collections.abc import Callable, Generator
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-import backoff
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+import attrs
 
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.telemetry.logs import LOGGER
-from panelica_async.transport.call import Call, Middleware, RawReply
+from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final
-from panelica_async.transport.monitor import Monitor
+from panelica_async.transport.keys import KeyHolder
 
-# backoff sends the exception in, but declares that it sends nothing.
-_WaitGenerator = Callable[..., Generator[float, None, None]]
-
-LONGEST_WAIT = 90.0
+LONGEST_WAIT: Final = 90.0
 """Seconds: a panel that asks for a longer wait gets an error instead of a sleeping client."""
-_FIRST_WAIT = 0.5
-_LONGEST_BACKOFF = 30.0
 _UNAUTHORIZED = 401
-_REFUSED = 429
+_TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
-_REPEATED = {_UNAUTHORIZED, _REFUSED, _UNAVAILABLE, *GATEWAY_ERRORS}
+_PASSING = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS}
+
+
+@attrs.frozen(kw_only=True)
+class Waits:
+    """Seconds that a client waits of its own accord."""
+
+    first_retry: float = 0.5
+    """Before the first retry, unless the panel asks for more. It doubles with each further one."""
+    longest_retry: float = 30.0
+    """What the wait before a retry grows to."""
+    settle: float = 2.0
+    """Between a lost reply and the look for what the call made: the panel may still be working on it."""
+
+
+@attrs.frozen
+class Retry:
+    """The outcome of an attempt after which another one follows."""
+
+    wait: float
+    """Seconds until the call queues again."""
+
+
+class RetryPolicy:
+    """Decides which failures are tried again.
+
+    | what came of the attempt | a read or an idempotent write | any other write | wait |
+    |---|---|---|---|
+    | no connection | again | again | backoff |
+    | no connection: certificate not accepted, or proxy refused | final | final | |
+    | sent, no complete reply | again | final | backoff |
+    | 401, and the next signature differs in key or time | again, once | again, once | none |
+    | 401, any other | final | final | |
+    | 429 | again | again | pause of the limiter |
+    | 503 that names a wait | again | again | as asked |
+    | 503 that names none | again | final | backoff |
+    | 502, 504, 520, 522, 524 | again | final | backoff |
+    | any other reply | final | final | |
+
+    Backoff is 0.5 s, doubled with each attempt up to 30 s, plus up to half of that at random. A wait that the panel
+    asks for only lengthens it. A 429 is waited for in the queue of the limiter, which pauses everyone on the key; only
+    where the panel asks for less than 0.5 s, or the call is not counted, the call waits by itself.
+
+    A failure is final, too, after `max_retries`, and when the wait is longer than 90 s or `max_wait`, or reaches the
+    deadline.
+
+    Args:
+        keys: Has the key of the next attempt.
+        clock: Has the time of the next signature.
+        waits: How long to wait.
+    """
+
+    def __init__(self, keys: KeyHolder, clock: PanelClock, waits: Waits) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._waits = waits
+
+    def decide(self, call: Call, failure: Reply | TransportError) -> float | None:
+        """Return the wait before the next attempt, or None when a failure is final."""
+        own = self._backoff(call)
+        if isinstance(failure, TransportError):
+            repeatable = call.repeat.is_safe or isinstance(failure, ConnectError)
+            return self._within_limits(call, own) if repeatable and not is_final(failure) else None
+        if failure.status == _UNAUTHORIZED:
+            return 0.0 if self._would_sign_otherwise(call, failure) and not call.was_signed_anew else None
+        if failure.status not in _PASSING:
+            return None
+        asked = call.problem(failure).retry_after
+        if failure.status == _TOO_MANY_REQUESTS:
+            if call.signed and (asked is None or asked >= self._waits.first_retry):
+                return None if self._within_limits(call, own if asked is None else asked) is None else 0.0
+            return self._within_limits(call, max(own, asked or 0.0))
+        is_turned_away = failure.status == _UNAVAILABLE and asked is not None
+        return self._within_limits(call, max(own, asked or 0.0)) if call.repeat.is_safe or is_turned_away else None
+
+    def is_free(self, failure: Reply | TransportError) -> bool:
+        """Return whether a retry after a failure costs nothing: the limiter paces it, or there is only one."""
+        return isinstance(failure, Reply) and failure.status in {_UNAUTHORIZED, _TOO_MANY_REQUESTS}
+
+    def _would_sign_otherwise(self, call: Call, reply: Reply) -> bool:
+        if not call.signed:
+            return False
+        is_off = abs(self._clock.lead - call.clock_lead) > NOTABLE_SKEW
+        return call.key is not self._keys.current or (is_off and call.problem(reply).blames_timestamp)
+
+    def _backoff(self, call: Call) -> float:
+        wait = min(self._waits.longest_retry, self._waits.first_retry * 2.0 ** (call.attempts - 1))
+        # Upwards only, so that many clients do not come back together.
+        return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
+
+    def _within_limits(self, call: Call, wait: float) -> float | None:
+        """Return a wait, or None when the call may not wait so long or has no retries left."""
+        left, cap = call.time_left, call.options.max_wait
+        if call.attempts - call.was_signed_anew > call.options.max_retries:
+            return None
+        if wait > (LONGEST_WAIT if cap is None else min(cap, LONGEST_WAIT)) or (left is not None and wait >= left):
+            return None
+        return wait
 
 
 class RetryBudget:
-    """What keeps a client from storming a panel that is down: retries are paid for by calls that succeed at once.
+    """Keeps a client from storming a panel that is down: calls that succeed at once pay for the retries of others.
 
     It begins with a hundred. Five calls that succeed at once earn another, so in the long run at most every sixth
     request is a retry. Retries after a 429 are free: the limiter paces them.
@@ -58,8 +146,8 @@ class RetryBudget:
                 self._is_exhausted = False
                 LOGGER.info("the retry budget is filling up: failed calls are repeated again")
 
-    def spend(self) -> bool:
-        """Pay for a retry; tell whether there was enough."""
+    def try_spend(self) -> bool:
+        """Pay for a retry; return whether there was enough."""
         if self._left < self._PRICE:
             if not self._is_exhausted:
                 self._is_exhausted = True
@@ -73,129 +161,31 @@ class RetryBudget:
         return True
 
 
-class _Again(Exception):  # noqa: N818 - a signal to backoff, never seen outside
-    """The attempt failed in a way that is tried again after `wait` seconds."""
-
-    def __init__(self, wait: float) -> None:
-        super().__init__()
-        self.wait = wait
-
-
-def _waits() -> Generator[float, _Again, None]:
-    """Yield the wait that the failed attempt asks for; backoff sends the exception in."""
-    failure = yield 0.0
-    while True:
-        failure = yield failure.wait
-
-
-class RetryMiddleware:
-    """Repeats attempts that may be repeated.
-
-    Reads and idempotent writes: on connection errors, time-outs, 429, 502, 503 and 504. Other writes: only when they
-    surely did not run: no connection was made, the panel refused them (429), or said when to come back (503). A call
-    that was not let in (401) is signed anew, once, when the reply blames its timestamp and the clocks differ, or when
-    the key was replaced meanwhile.
+async def repeat(attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry) -> Reply:
+    """Wait, and make further attempts until one is final; return its reply.
 
     Args:
-        inner: Makes an attempt, and leaves the reply in the call.
-        budget: What the client has left for retries.
-        clock: Has learnt the panel's time from the replies.
-        monitor: Is told of each retry.
+        attempt: Makes an attempt.
+        first: Outcome of the attempt that was made.
     """
+    import backoff  # noqa: PLC0415 - only a call that fails needs it
 
-    def __init__(self, inner: Middleware, budget: RetryBudget, clock: PanelClock, monitor: Monitor) -> None:
-        self._inner = inner
-        self._budget = budget
-        self._clock = clock
-        self._monitor = monitor
+    made = [first]
 
-    async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Make an attempt, and as many more as it takes and is allowed."""
-        try:
-            response = await self._attempt(call, request, handler)
-        except _Again as failure:
-            # backoff comes in here and not before: most calls never need it, and each would pay for it.
-            return await self._repeat([failure], call, request, handler)
-        if response.status < 400:
-            self._budget.earn()
-        return response
+    # Without backoff's jitter, which would sleep a random part of what the panel asks for.
+    @backoff.on_predicate(backoff.runtime, _is_repeated, value=_wait_after, jitter=None, logger=None)
+    async def outcome() -> Reply | Retry:
+        # backoff sleeps after an outcome that it has seen, so it is shown the first one.
+        return made.pop() if made else await attempt()
 
-    @backoff.on_exception(cast("_WaitGenerator", _waits), _Again, jitter=None, logger=None)
-    async def _repeat(
-        self, failed: list[_Again], call: Call, request: ClientRequest, handler: ClientHandlerType
-    ) -> ClientResponse:
-        """Make more attempts; backoff has to see the one that failed before it came in."""
-        if failed:
-            raise failed.pop()
-        return await self._attempt(call, request, handler)
-
-    async def _attempt(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Make one attempt; asking for another is a matter of `_Again`."""
-        call.attempts += 1
-        try:
-            response = await self._inner(call, request, handler)
-        except TransportError as error:
-            error.attempts = call.attempts
-            wait = _own_wait(call)
-            if _may_repeat_after(call, error) and self._is_allowed(call, wait, error):
-                self._monitor.retried(call, wait, error)
-                raise _Again(wait) from error
-            raise
-        if call.reply.status in _REPEATED:
-            asked = self._wait_after(call, call.reply)
-            if asked is not None:
-                self._monitor.retried(call, asked)
-                raise _Again(asked)
-        return response
-
-    def _wait_after(self, call: Call, reply: RawReply) -> float | None:
-        """Return the wait before the next attempt, or None when the reply is final."""
-        status = reply.status
-        if status == _UNAUTHORIZED:
-            return self._wait_to_sign_anew(call)
-        asked = call.report().retry_after
-        if not (status == _REFUSED or call.repeat.is_safe or (status == _UNAVAILABLE and asked is not None)):
-            return None
-        wait = _wait_at_least(call, asked or 0.0)
-        return wait if self._is_allowed(call, wait, reply) else None
-
-    def _wait_to_sign_anew(self, call: Call) -> float | None:
-        if call.was_signed_anew:
-            return None
-        if call.report().blames_timestamp:
-            self._clock.follow()
-        if not (call.is_of_old_key or self._is_off(call)):
-            return None
-        call.was_signed_anew = True
-        return 0.0
-
-    def _is_off(self, call: Call) -> bool:
-        """Return whether the timestamp was refused, and the next one will be notably different."""
-        return call.report().blames_timestamp and abs(self._clock.lead - call.clock_lead) > NOTABLE_SKEW
-
-    def _is_allowed(self, call: Call, wait: float, failure: TransportError | RawReply) -> bool:
-        """Tell whether another attempt may follow after a wait, and pay for it."""
-        left, cap = call.time_left, call.options.max_wait
-        if call.attempts - call.was_signed_anew > call.options.max_retries:
-            return False
-        if wait > (LONGEST_WAIT if cap is None else min(cap, LONGEST_WAIT)) or (left is not None and wait >= left):
-            return False
-        is_refusal = isinstance(failure, RawReply) and failure.status == _REFUSED
-        return is_refusal or self._budget.spend()
+    final = await outcome()
+    assert isinstance(final, Reply)  # noqa: S101 - backoff goes on after anything else
+    return final
 
 
-def _may_repeat_after(call: Call, error: TransportError) -> bool:
-    return not is_final(error) and (call.repeat.is_safe or isinstance(error, ConnectError))
+def _is_repeated(outcome: Reply | Retry) -> bool:
+    return isinstance(outcome, Retry)
 
 
-def _wait_at_least(call: Call, asked: float) -> float:
-    """Return the wait the panel asks for, if it is long enough: it only lengthens ours."""
-    if call.reply.status == _REFUSED and asked >= _FIRST_WAIT:
-        return asked  # the limiter spreads what comes back
-    return max(_own_wait(call), asked)
-
-
-def _own_wait(call: Call) -> float:
-    wait = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2.0 ** (call.attempts - 1))
-    # Upwards only, so that many clients do not come back together.
-    return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
+def _wait_after(outcome: Retry) -> float:
+    return outcome.wait

@@ -35,14 +35,14 @@ async def test_ended_call_is_freed_at_once(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     calls = list[weakref.ref[Call]]()
-    new_call = OperationRunner.new_call
+    prepare = OperationRunner.prepare_raw
 
     def noted(*arguments: Any, **options: Any) -> Call:
-        call = new_call(*arguments, **options)
+        call = prepare(*arguments, **options)
         calls.append(weakref.ref(call))
         return call
 
-    monkeypatch.setattr(OperationRunner, "new_call", noted)
+    monkeypatch.setattr(OperationRunner, "prepare_raw", noted)
     panel = connect(max_retries=0)
     server.script(step)
     gc.disable()
@@ -222,9 +222,9 @@ async def test_variants_share_session_and_limiter(server: RawServer, connect: Co
 async def test_variants_keep_what_is_not_given() -> None:
     panel = make(timeout=5, deadline=60, max_retries=7)
     variant = panel.with_options(max_retries=0).with_options(deadline=None)
-    options = variant._options
+    options = variant._runner.options
     assert (options.timeout, options.deadline, options.max_retries) == (5, None, 0)
-    assert panel._options.max_retries == 7
+    assert panel._runner.options.max_retries == 7
     assert variant.domains is not panel.domains
 
 

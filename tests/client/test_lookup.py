@@ -20,6 +20,8 @@ from panelica_async.resources.plans import PLANS_CREATE
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Outcome
 from panelica_async.transport.clock import PanelClock
+from panelica_async.transport.pipeline import Transport
+from panelica_async.transport.retry import Waits
 from tests.client.lost_creates import (
     BY_NAME,
     CREATES,
@@ -317,7 +319,7 @@ async def test_who_does_not_want_it_looked_up(box: Sandbox, site: Domain) -> Non
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_no_time_to_look(box: Sandbox, site: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "SETTLE", 2.0)
+    monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=2.0))
     async with Panel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
         await unknown(BY_NAME["domains.create"].send(panel, site))
     assert proxy.seen == ["POST /v1/domains"]

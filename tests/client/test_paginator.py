@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
 from panelica_async.api import pagination
-from panelica_async.api.pagination import ListSource, PageRequest
+from panelica_async.api.pagination import Lists, ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
-from panelica_async.transport.exchange import Lists
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 from tests.support.virtual_time import run

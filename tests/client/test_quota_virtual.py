@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import cast
 
 import pytest
 from aiohttp import ClientRequest, ClientResponse
@@ -10,8 +11,9 @@ from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import Counting
+from panelica_async.transport.pipeline import Transport
 from tests.support.virtual_time import run
-from tests.transport.stubs import REQUEST, OpenSessions, call, limited, now, response
+from tests.transport.stubs import StubRequest, call, now, response, transport
 
 PROFESSIONAL = TIERS["professional"]
 CALLS = 2000
@@ -50,9 +52,9 @@ class Panel:
         return min(0.5, 0.015 + self.delays.lognormvariate(-3.5, 1.5))
 
 
-async def send(panel: Panel, limiter: RateLimiter, sessions: OpenSessions) -> int:
+async def send(through: Transport) -> int:
     of = call()
-    status = await limited(of, panel, limiter, sessions, owner=panel)
+    status = (await through.send(of)).status
     assert of.attempts == 1
     return status
 
@@ -75,9 +77,9 @@ def possible(window: Counting, start: float, seconds: float) -> int:
 def test_2000_calls_are_never_refused_and_waste_nothing(window: Counting, phase: float) -> None:
     async def main() -> tuple[Panel, float, float]:
         panel = Panel(window, phase, seed=2000)
-        limiter, sessions = RateLimiter(RateLimit.for_tier("professional")), OpenSessions()
+        through = transport(panel, RateLimiter(RateLimit.for_tier("professional")))
         started = now()
-        statuses = await asyncio.gather(*(send(panel, limiter, sessions) for _ in range(CALLS)))
+        statuses = await asyncio.gather(*(send(through) for _ in range(CALLS)))
         assert statuses == [200] * CALLS
         return panel, started, max(panel.admitted) - started
 
@@ -96,7 +98,7 @@ def test_without_the_limiter_calls_would_be_refused(window: Counting) -> None:
 
         async def sent(number: int) -> None:
             await asyncio.sleep(number / (1.1 * 300 / 60))  # a tenth too fast
-            await panel(REQUEST)
+            await panel(cast("ClientRequest", StubRequest()))
 
         await asyncio.gather(*(sent(number) for number in range(CALLS)))
         return panel.refused

@@ -76,9 +76,9 @@ async def test_reply_that_cannot_be_read_is_not_quoted(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise ValueError(SAID)
+        raise RuntimeError(SAID)
 
-    monkeypatch.setattr("panelica_async.api.runner.unwrap", fail)
+    monkeypatch.setattr("panelica_async.transport.call.unwrap", fail)
     server.script(reply(json={"id": "a1"}))
     with pytest.raises(PanelicaError) as caught:
         await send(connect(), "body")

@@ -290,7 +290,7 @@ def test_confirmed_differences_of_current_panels() -> None:
     assert marked == different | OTHER_ID
     for name, endpoint in NAMES.items():
         operation = OPERATIONS[name]
-        wire = operation.wire("panel")
+        wire = operation.wires.get("panel")
         if name in ABSENT:
             assert wire is None, name
             continue
@@ -305,7 +305,7 @@ def test_confirmed_differences_of_current_panels() -> None:
 
 
 def test_files_of_current_panels() -> None:
-    listing, deleting = OPERATIONS["files.list"].wire("panel"), OPERATIONS["files.delete"].wire("panel")
+    listing, deleting = OPERATIONS["files.list"].wires.get("panel"), OPERATIONS["files.delete"].wires.get("panel")
     assert listing is not None
     assert listing.items == "files"  # (evidence: files-list)
     assert deleting is not None

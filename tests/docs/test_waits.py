@@ -34,8 +34,8 @@ class Situation:
 
 
 def use_up_retries(panel: PanelicaClient) -> None:
-    budget = panel._transport._signed._budget
-    while budget.spend():
+    budget = panel._transport.budget
+    while budget.try_spend():
         pass
 
 

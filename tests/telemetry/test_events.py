@@ -120,22 +120,19 @@ async def test_refused_then_served(server: RawServer, connect: Connect, advance:
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
     panel = connect(limiter=limiter)
     watch = Watch(panel)
-    # Once it sleeps.
-    soon = asyncio.get_running_loop().call_soon
-    panel.subscribe(lambda event: soon(advance, 7) if isinstance(event, Retried) else None)
     await without_pauses(panel.domains.get("d1"), limiter, advance)
     _, sent, throttled, retried, again, done = watch.events
     assert isinstance(throttled, Throttled)
     assert facts(throttled) == {**read_facts(), "attempt": 1, "retry_after": 7.0, "limit": 60, "window": "minute"}
     assert isinstance(retried, Retried)
-    assert facts(retried) == {**read_facts(), "attempt": 1, "wait": 7.0, "status": 429, "error": None}
+    assert facts(retried) == {**read_facts(), "attempt": 1, "wait": 0.0, "status": 429, "error": None}
     assert retried.reason == "the panel answered 429"
     assert isinstance(sent, Sent)
     assert isinstance(again, Sent)
     assert (sent.attempt, again.attempt) == (1, 2)
     assert isinstance(done, Done)
     assert (done.outcome, done.status, done.attempts) == (Outcome.SUCCEEDED, 200, 2)
-    assert done.duration >= 7
+    assert done.duration >= done.waited >= 7
 
 
 @pytest.mark.usefixtures("no_backoff")

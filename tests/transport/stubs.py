@@ -1,4 +1,4 @@
-"""The ends of the middleware chain, for tests in virtual time: no sockets, replies and failures as told."""
+"""The real transport over a session that sends nothing, for tests in virtual time: replies and failures as scripted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,34 +7,37 @@ from typing import Any, cast
 import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
+from panelica_async.core.address import Address
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
-from panelica_async.ratelimit import RateLimiter
+from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.ratelimit.lanes import LanedSemaphore
-from panelica_async.transport.call import Call, CallOptions, Middleware, RawReply
+from panelica_async.transport.call import Call, CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
-from panelica_async.transport.monitor import Monitor
-from panelica_async.transport.pipeline import LimitingMiddleware
-from panelica_async.transport.retry import RetryBudget, RetryMiddleware
+from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.timeouts import AttemptTimeouts
 
+ORIGIN = "https://panel.example.com"
+
 
 class StubRequest:
-    """What the middlewares use of a request; the signer needs a real one."""
+    """What the transport uses of a request."""
 
-    headers = CIMultiDict[str]()
-
-
-REQUEST = cast("ClientRequest", StubRequest())
+    def __init__(self, method: str = "GET", url: URL | str = f"{ORIGIN}/v1/things") -> None:
+        self.method = method
+        self.url = URL(url)
+        self.headers = CIMultiDict[str]()
+        self.response: object = None
 
 
 @attrs.frozen
 class StubResponse:
-    """What the middlewares use of a response."""
+    """What the transport uses of a response."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -78,15 +81,28 @@ class Network:
         return [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
 
 
-class OpenSessions(SessionHolder):
-    """Sessions that are never needed, with so many slots."""
+class StubSession:
+    """A session whose requests end in a network, after their middleware."""
 
-    def __init__(self, slots: int = 100) -> None:
+    def __init__(self, network: ClientHandlerType) -> None:
+        self.network = network
+
+    async def request(self, method: str, url: URL, *, middlewares: tuple[Any, ...], **_: object) -> ClientResponse:
+        [middleware] = middlewares
+        return cast("ClientResponse", await middleware(StubRequest(method, url), self.network))
+
+
+class StubSessions(SessionHolder):
+    """Sessions of a network, with so many slots."""
+
+    def __init__(self, network: ClientHandlerType, slots: int = 100) -> None:
         super().__init__(None)
         self.slots = LanedSemaphore(slots)
+        self._network = network
 
     def session(self) -> ClientSession:
-        return cast("ClientSession", None)
+        self.require_open()
+        return cast("ClientSession", StubSession(self._network))
 
 
 def now() -> float:
@@ -94,46 +110,39 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def call(repeat: Repeat = Repeat.READ, *, deadline: float | None = None, **options: Any) -> Call:
-    """Make a call whose deadline is so many seconds away."""
+def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -> Call:
+    """Make a call."""
+    method = "GET" if repeat is Repeat.READ else "POST"
     return Call(
-        operation="things.do",
-        request=PreparedRequest(method="GET" if repeat is Repeat.READ else "POST", path="/v1/things"),
-        repeat=repeat,
-        options=CallOptions(deadline=deadline, **options),
-        timeouts=AttemptTimeouts(30),
-        deadline_at=None if deadline is None else now() + deadline,
+        "things.do",
+        PreparedRequest(method=method, path="/v1/things"),
+        repeat,
+        CallOptions(**options),
+        AttemptTimeouts(30),
+        f"{method} /v1/things",
+        signed=signed,
     )
 
 
-def holder(limiter: RateLimiter) -> KeyHolder:
-    """Return the key of a client whose limiter is given."""
-    quota = KeyQuota("https://panel.example.com", "pk_test_0123", tier="starter", given=limiter)
+def keys(limiter: RateLimiter | None = None) -> KeyHolder:
+    """Return the key of a client, with no limit unless one is passed in."""
+    limiter = limiter or RateLimiter(RateLimit.unlimited())
+    quota = KeyQuota(ORIGIN, "pk_test_0123", tier="starter", given=limiter)
     return KeyHolder(ApiKey(Signer("pk_test_0123", "sk_test_0123"), quota))
 
 
-async def exchange(of: Call, request: ClientRequest, network: ClientHandlerType) -> ClientResponse:
-    """Leave the reply in the call, as the innermost middleware does."""
-    reply = await network(request)
-    of.reply = RawReply(status=reply.status, headers=reply.headers, body=await reply.read())
-    return reply
+def transport(network: ClientHandlerType, limiter: RateLimiter | None = None, *, slots: int = 100) -> Transport:
+    """Make a transport before a network, with no limit unless one is passed in."""
+    return Transport(
+        address=Address.parse(ORIGIN),
+        sessions=StubSessions(network, slots),
+        keys=keys(limiter),
+        ssl=None,
+        user_agent="tests",
+        clock=PanelClock(),
+    )
 
 
-async def retried(of: Call, network: ClientHandlerType, inner: Middleware = exchange, **parts: Any) -> int:
-    """Run the retry middleware and return the status it ends with.
-
-    Args:
-        of: The call.
-        network: What makes attempts.
-        inner: What lies between the two.
-        parts: Budget or clock, where they matter.
-    """
-    given = {"budget": RetryBudget(), "clock": PanelClock(), "monitor": Monitor(), **parts}
-    return (await RetryMiddleware(inner, **given)(of, REQUEST, network)).status
-
-
-async def limited(
-    of: Call, network: ClientHandlerType, limiter: RateLimiter, sessions: SessionHolder, owner: object
-) -> int:
-    """Run retry and limiter before a network, as the transport puts them together."""
-    return await retried(of, network, LimitingMiddleware(exchange, holder(limiter), sessions, Monitor(), owner))
+async def send(of: Call, network: ClientHandlerType, limiter: RateLimiter | None = None) -> int:
+    """Send a call through a transport of its own; return the status that it ends with."""
+    return (await transport(network, limiter).send(of)).status

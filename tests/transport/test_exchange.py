@@ -11,15 +11,17 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from panelica_async.core.address import Address
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, ConnectError, PanelicaError, RequestTimeoutError, TransportError
-from panelica_async.transport.call import Call
+from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
+from panelica_async.transport.signing import RequestSigner
 from tests.support.virtual_time import run
-from tests.transport.stubs import REQUEST, Network, OpenSessions, call, now, response
+from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, keys, now, response
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())
@@ -56,12 +58,14 @@ def client_errors() -> list[type[Exception]]:
     return [kind for kind in found if issubclass(kind, aiohttp.ClientError)]
 
 
-async def attempt(network: Network, of: Call) -> aiohttp.ClientResponse:
-    return await exchange()(of, REQUEST, network)
+async def attempt(network: Network, of: Call, sessions: SessionHolder | None = None) -> Reply:
+    of.signed = False
+    return await exchange(sessions or StubSessions(network))(of, cast("aiohttp.ClientRequest", StubRequest()), network)
 
 
-def exchange(sessions: SessionHolder | None = None) -> Exchange:
-    return Exchange(sessions or OpenSessions(), PanelClock(), Monitor())
+def exchange(sessions: SessionHolder) -> Exchange:
+    clock = PanelClock()
+    return Exchange(sessions, RequestSigner(keys(), Address.parse(ORIGIN), clock), clock, Monitor())
 
 
 def expected(kind: type[Exception]) -> type[PanelicaError]:
@@ -96,7 +100,7 @@ def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Rep
         # Causes that quote a reply are not shown: tests/transport/test_broken_replies.py.
         assert caught.value.__cause__ is cause or caught.value.__suppress_context__
         assert of.may_be_done is (type(caught.value) not in {ConnectError, ConfigurationError})
-        assert of.is_doubtful is (of.may_be_done and repeat is Repeat.UNSAFE)
+        assert of.is_uncertain is (of.may_be_done and repeat is Repeat.UNSAFE)
         assert of.sent_at is not None
 
     run(main())
@@ -176,7 +180,7 @@ def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
         of = call(Repeat.UNSAFE)
         await attempt(Network(response(status)), of)
         assert of.may_be_done
-        assert not call().is_doubtful
+        assert not call().is_uncertain
 
     run(main())
 
@@ -220,7 +224,7 @@ def test_nothing_is_sent_once_the_client_is_closed() -> None:
         await sessions.close()
         of, network = call(Repeat.UNSAFE), Network(response())
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            await exchange(sessions)(of, REQUEST, network)
+            await attempt(network, of, sessions)
         assert network.times == []
         assert not of.may_be_done
 

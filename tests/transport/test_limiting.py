@@ -9,22 +9,19 @@ from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from tests.support.virtual_time import run
-from tests.transport.stubs import Network, OpenSessions, call, limited, now, response
-
-OWNER = object()
+from tests.transport.stubs import Network, call, now, response, transport
 
 
 class Chain:
-    """Retry, limiter and a network, as the transport puts them together."""
+    """A transport with its limiter and network."""
 
-    def __init__(self, network: Network, limiter: RateLimiter, sessions: OpenSessions | None = None) -> None:
+    def __init__(self, network: Network, limiter: RateLimiter, slots: int = 100) -> None:
         self.network = network
         self.limiter = limiter
-        self.sessions = sessions or OpenSessions()
+        self.transport = transport(network, limiter, slots=slots)
 
-    async def send(self, *, deadline: float | None = None, **options: Any) -> int:
-        of = call(Repeat.READ, deadline=deadline, **options)
-        return await limited(of, self.network, self.limiter, self.sessions, OWNER)
+    async def send(self, **options: Any) -> int:
+        return (await self.transport.send(call(Repeat.READ, **options))).status
 
 
 def refusal(seconds: int | None = None) -> Network:
@@ -86,7 +83,7 @@ def test_a_dismissed_owner_sends_nothing() -> None:
         chain.limiter.pause(30)
         waiting = [asyncio.create_task(chain.send()) for _ in range(3)]
         await asyncio.sleep(1)
-        chain.limiter.cancel_waiters(OWNER)
+        chain.limiter.cancel_waiters(chain.transport)
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(result, ConfigurationError)
             assert "closed" in str(result)
@@ -109,7 +106,7 @@ def test_no_more_are_on_their_way_than_there_are_slots() -> None:
                     self.now -= 1
 
         network = Counting(0.5)
-        chain = Chain(network, RateLimiter(RateLimit.unlimited()), OpenSessions(slots=10))
+        chain = Chain(network, RateLimiter(RateLimit.unlimited()), slots=10)
         assert await asyncio.gather(*(chain.send() for _ in range(35))) == [200] * 35
         assert network.most == 10
         assert len(network.times) == 35
@@ -120,13 +117,11 @@ def test_no_more_are_on_their_way_than_there_are_slots() -> None:
 def test_a_call_that_sleeps_before_a_retry_gives_its_slot_away() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
-        one_slot = OpenSessions(slots=1)
-        busy = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, one_slot)
-        quick = Chain(Network(response()), limiter, one_slot)
-        task = asyncio.create_task(busy.send())
+        chain = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, slots=1)
+        task = asyncio.create_task(chain.send())
         await asyncio.sleep(1)
         started = now()
-        assert await quick.send() == 200
+        assert await chain.send() == 200
         assert now() - started < 0.01
         assert await task == 200
 
@@ -135,7 +130,7 @@ def test_a_call_that_sleeps_before_a_retry_gives_its_slot_away() -> None:
 
 def test_a_cancelled_call_gives_its_slot_away() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), OpenSessions(slots=1))
+        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), slots=1)
         chain.limiter.pause(30)
         waiting = asyncio.create_task(chain.send())
         await asyncio.sleep(1)

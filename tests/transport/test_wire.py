@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder
-from panelica_async.transport.signing import SigningMiddleware
+from panelica_async.transport.signing import RequestSigner
 from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.support.raw_server import RawRequest, RawServer, reply
 from tests.transport.stubs import call as stub_call
-from tests.transport.stubs import exchange
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
 VECTORS: list[dict[str, Any]] = FILE["vectors"]
@@ -111,15 +109,16 @@ async def send_vector(server: RawServer, vector: dict[str, Any], secret: str = S
         user_agent="test",
     )
     call = Call(
-        operation="vector",
-        request=request,
+        "vector",
+        request,
+        Repeat.UNSAFE,
+        CallOptions(max_retries=0),
+        AttemptTimeouts(10),
+        "",
         upload=Multipart(vector["wire_body"].encode()) if is_upload else None,
-        repeat=Repeat.UNSAFE,
-        options=CallOptions(max_retries=0),
-        timeouts=AttemptTimeouts(10),
     )
     try:
-        await transport.send(call, None)
+        await transport.send(call)
     finally:
         await transport.close()
     return server.requests[-1]
@@ -228,12 +227,13 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
 )
 async def test_the_signer_refuses_another_origin(url: str) -> None:
     address = Address.parse("panel.example.com")
-    sign = SigningMiddleware(exchange, holder(address, SECRET), address, PanelClock())
+    signer = RequestSigner(holder(address, SECRET), address, PanelClock())
 
-    async def network(request: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
-        raise AssertionError("sent")
+    async def middleware(request: aiohttp.ClientRequest, _: object) -> aiohttp.ClientResponse:
+        signer.sign(stub_call(), request, None)
+        raise AssertionError("signed")
 
-    async with aiohttp.ClientSession(middlewares=(partial(sign, stub_call(Repeat.READ)),)) as session:
+    async with aiohttp.ClientSession(middlewares=(middleware,)) as session:
         with pytest.raises(ConfigurationError, match="refused to sign") as caught:
             await session.get(URL(url))
     assert SECRET not in str(caught.value)
