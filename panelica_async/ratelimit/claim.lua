@@ -10,6 +10,14 @@ local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEY
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local terms = request.limit
 
+-- What no member has written would stop all members for good, or keep the other clients of the server waiting.
+for i, kind in ipairs({ 'hash', 'list', 'list', 'list', 'hash' }) do
+    local found = redis.call('TYPE', KEYS[i]).ok
+    if found ~= 'none' and found ~= kind or found == 'hash' and redis.call('HLEN', KEYS[i]) > constants.record then
+        redis.call('UNLINK', KEYS[i])
+    end
+end
+
 local state = {}
 local function number(name)
     return tonumber(state[name] or '0')
@@ -51,7 +59,7 @@ local full_at = math.min(
 -- Windows ------------------------------------------------------------------------------------------------------
 
 local function instant_of(entry)
-    local instant = tonumber(string.match(entry or '0', '[%d.]+') or '0')
+    local instant = tonumber(string.match(entry or '0', '[%d.]+') or '0') or 0
     return instant <= now + 2 * constants.hold and instant or 0
 end
 
@@ -201,7 +209,8 @@ local peers, rivals, others, seen = 0, 0, 0, {}
 local entries = redis.call('HGETALL', members_key)
 for i = 1, #entries, 2 do
     local member, lane = string.match(entries[i], '^(%S+) (%S+)$')
-    if tonumber(entries[i + 1]) <= now then
+    local ends = tonumber(entries[i + 1])
+    if not (member and ends and now < ends and ends < latest + constants.max_wait) then
         redis.call('HDEL', members_key, entries[i])
     elseif member ~= request.member then
         if lane == request.lane then

@@ -25,7 +25,7 @@ from panelica_async.ratelimit.store import (
     SharedLimit,
 )
 
-__all__ = ["SCHEMA", "Schedule"]
+__all__ = ["SCHEMA", "DamagedError", "Schedule"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
@@ -102,6 +102,10 @@ class _State:
         return SlowStart(self.recovery_since, self.slowdown)
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """The tables hold what no member has written."""
+
+
 class _Log:
     """The requests of one window, numbered in order of time.
 
@@ -119,7 +123,9 @@ class _Log:
         self._seconds = seconds
         self._latest = clock + 2 * MAX_LEAD
         self.count = count
-        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?") or 0)
+        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?", missing=0))
+        if self._last > _FAR:
+            raise DamagedError(f"the log {name} has a request number {self._last}")
         self._last_at = self._at(self._last)
 
     def ready_at(self, reserve: int = 0) -> float:
@@ -149,7 +155,10 @@ class _Log:
         )[-RECORD:]
         if not reported:
             return
-        rows = self._database.execute("SELECT at, guessed FROM sent WHERE log = ? ORDER BY number", (self._name,))
+        rows = self._database.execute(
+            "SELECT at, guessed FROM sent WHERE log = ? AND typeof(at) IN ('real', 'integer') ORDER BY number",
+            (self._name,),
+        )
         kept = list(_without_known(rows.fetchall(), reported))
         self._database.execute("DELETE FROM sent WHERE log = ?", (self._name,))
         self._append(list(merge(kept, ((at, 0) for at in reported))))
@@ -163,13 +172,16 @@ class _Log:
         self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - RECORD))
 
     def _at(self, number: int) -> float:
-        at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number)
+        at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number, missing=-inf)
         # What no claim can have written would stop all members for good.
         return at if at <= self._latest else -inf
 
-    def _value(self, query: str, *arguments: float) -> float:
+    def _value(self, query: str, *arguments: float, missing: float) -> float:
         row = self._database.execute(query, (self._name, *arguments)).fetchone()
-        return -inf if row is None else row[0]
+        value = missing if row is None or row[0] is None else row[0]
+        if not isinstance(value, int | float):
+            raise DamagedError(f"the log {self._name} holds {value!r:.50}")
+        return value
 
 
 def _without_known(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
@@ -299,7 +311,7 @@ class Schedule:
     def _register(self, request: ReserveRequest, seconds: float) -> None:
         """Note until when the member counts as waiting."""
         now = self._state.clock
-        self._database.execute("DELETE FROM members WHERE until <= ?", (now,))
+        self._database.execute("DELETE FROM members WHERE until <= ? OR until > ?", (now, now + 2 * MAX_WAIT))
         if request.wanted:
             self._database.execute(
                 "INSERT OR REPLACE INTO members VALUES (?, ?, ?)", (request.member, request.lane, now + seconds)

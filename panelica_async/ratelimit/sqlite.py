@@ -16,13 +16,16 @@ from pathlib import Path
 
 from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.schedule import SCHEMA, Schedule
+from panelica_async.ratelimit.schedule import SCHEMA, DamagedError, Schedule
 from panelica_async.ratelimit.store import Reservation, ReserveRequest
 
 __all__ = ["Ledger"]
 
 # Seconds to wait for another process that writes; a claim takes it a ten-thousandth of that.
 _BUSY_TIMEOUT = 1.0
+
+# What SQLite says of a file that is damaged, or has other tables than ours.
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
 def _boot_id() -> str:
@@ -36,7 +39,8 @@ def _boot_id() -> str:
 class Ledger:
     """Answers claims from an SQLite file. It is not thread-safe, and does not wait for the event loop.
 
-    A file that cannot be read is thrown away. One that was removed or replaced is opened anew.
+    A file that cannot be read, or holds what no member wrote, is thrown away. One that was removed or replaced is
+    opened anew.
 
     Args:
         path: The file; it is made with its folder, both for this user alone.
@@ -72,7 +76,7 @@ class Ledger:
             return self._claim(request)
         except sqlite3.Error as error:
             self.close()
-            if getattr(error, "sqlite_errorcode", None) not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            if not isinstance(error, DamagedError) and getattr(error, "sqlite_errorcode", None) not in _BROKEN:
                 raise
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

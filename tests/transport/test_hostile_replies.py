@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import gzip
 import json
-import time
 import tracemalloc
 
 import pytest
 
 from panelica_async import PanelicaError
 from tests.conftest import Connect
+from tests.support.loop_watch import longest_step
 from tests.support.raw_server import RawServer, Step, reply
 
 MIB = 1024 * 1024
@@ -71,16 +71,6 @@ HOSTILE = {
     "location": reply(302, headers={"Location": "/?token=" + "a=b&" * 1_900}),
     "request id": of_json(400, {"error": "no"}, **{"X-Request-Id": "password-token-" * 500}),
 }
-
-
-async def longest_step(until: asyncio.Event) -> float:
-    """Return the most processor time that the loop spent between two passes."""
-    longest, before = 0.0, time.thread_time()
-    while not until.is_set():
-        await asyncio.sleep(0)
-        now = time.thread_time()
-        longest, before = max(longest, now - before), now
-    return longest
 
 
 @pytest.mark.parametrize("step", HOSTILE.values(), ids=HOSTILE)
