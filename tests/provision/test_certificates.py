@@ -175,3 +175,12 @@ def test_an_order_of_an_earlier_run_is_looked_at(existing: dict[str, Any], is_pe
 
 def test_an_order_that_is_done_stays_done_without_a_list() -> None:
     assert planned(State.DONE, None, certificates=None) == ("exists", "done by an earlier run", False)
+
+
+async def test_an_order_is_gone_with_its_domain(box: Sandbox, tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    await run(box, journal)
+    box.database.execute("DELETE FROM domains WHERE domain = 'alder.example'")
+    again = await run(box, journal)
+    assert again["alder.example"] == ("created", True)
+    assert again["beech.example"][0] == "exists"

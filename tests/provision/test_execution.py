@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from panelica_async import PanelicaClient
-from panelica_async.errors import AuthenticationError
+from panelica_async.errors import AuthenticationError, RateLimitedError
 from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, StepOutcome, StepStatus, apply
 from panelica_async.provision.objects import Step
 from panelica_async.ratelimit import RateLimit
@@ -123,6 +123,40 @@ async def test_without_a_time_only_passwords_are_uncertain(
     is_seen_with_password = kind in {StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER}
     assert files.record(step).state is (State.UNCERTAIN if is_seen_with_password else State.DONE)
     assert (outcome.remark is not None) is step.password_needed
+
+
+@pytest.mark.parametrize("kind", WITH_PASSWORD)
+async def test_a_429_at_the_last_attempt_leaves_it_open(box: Sandbox, files: Files, kind: StepKind) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy:
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.OVER_LIMIT_AFTER))
+        async with client(box, proxy.base_url, max_retries=0) as panel:
+            with pytest.raises(RateLimitedError):
+                await files.apply(panel)
+        assert files.record(step).state is State.UNKNOWN
+        async with client(box, proxy.base_url) as panel:
+            outcome = outcome_of(step, await files.apply(panel))
+        assert files.password(step) in proxy.used
+
+    assert outcome.status is StepStatus.CREATED
+    assert files.record(step).state is State.DONE
+
+
+@pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER])
+async def test_a_lost_call_that_meets_others_takes_its_password_back(
+    box: Sandbox, files: Files, kind: StepKind
+) -> None:
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        plan = await Plan.build(panel, MANIFEST)
+        await make(direct, kind)
+        box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at - 600")
+        box.database.commit()
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.LOST_REQUEST))
+        outcome = outcome_of(step, await files.apply(panel, plan))
+
+    assert (outcome.status, files.record(step).state) == (StepStatus.EXISTS, State.FOUND)
+    assert files.password(step) is None
 
 
 @pytest.mark.parametrize("kind", WITH_PASSWORD)

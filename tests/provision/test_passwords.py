@@ -1,6 +1,7 @@
 import csv
 import errno
 import os
+import stat
 import string
 from pathlib import Path
 
@@ -42,6 +43,23 @@ async def test_a_password_is_on_the_disk_after_a_commit(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_rows_and_the_name_of_the_file_are_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "passwords.csv"
+    forced: list[tuple[bool, str]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        forced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.read_text()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with CredentialsFile(path) as credentials:
+        password = credentials.password_for(INFO)
+        credentials.flush()
+    assert any(is_directory for is_directory, _ in forced) is (os.name == "posix")
+    assert forced[-1] == (False, f"kind,site,name,password\nmailbox,alder.example,info@alder.example,{password}\n")
+
+
 def test_the_same_object_keeps_its_password(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
@@ -53,6 +71,7 @@ def test_the_same_object_keeps_its_password(tmp_path: Path) -> None:
         # What an earlier run generated may be the password that works.
         assert credentials.password_for(INFO) == password
         sales = credentials.password_for(SALES)
+        credentials.take_back(SALES)
         credentials.take_back(SALES)
         other = credentials.password_for(SALES)
         assert other != sales

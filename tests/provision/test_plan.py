@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from panelica_async.errors import ServerError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -13,10 +14,11 @@ from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.models.ssl import Certificate
 from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, Verdict, apply
-from panelica_async.provision.snapshot import Inventory, Snapshot
+from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import CallEvent, Done
+from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.launching import client, collect
 
 SITE = {
@@ -540,6 +542,20 @@ async def test_zones_are_read_for_records_alone() -> None:
         domains = {row.domain: row.id for row in await panel.domains.list().collect()}
     assert {path for path in read if domains["s0.example"] not in path} == set()
     assert read != []
+
+
+async def test_a_list_that_failed_is_read_again() -> None:
+    async with (
+        Sandbox(tier="enterprise") as box,
+        FaultyPanel(box) as proxy,
+        client(box, proxy.base_url, max_retries=0) as panel,
+    ):
+        inventory = Inventory(panel)
+        proxy.reads = {"/v1/accounts": Fault.SERVER_ERROR}
+        with pytest.raises(ServerError):
+            await inventory.refresh(Listing.ACCOUNTS)
+        snapshot = await inventory.refresh(Listing.ACCOUNTS)
+    assert snapshot.accounts != ()
 
 
 async def test_eight_zones_at_most_are_read_at_once() -> None:

@@ -369,3 +369,26 @@ async def test_what_others_have_taken_over_is_kept(box: Sandbox, tmp_path: Path,
     assert {record.kind.value for record in kept} >= {kind}
     assert {record.object_id for record in kept if record.kind.value == kind} <= left <= taken
     assert removed["account:alder"].status is RemovalStatus.REMOVED
+
+
+async def test_what_is_in_a_domain_that_others_took_over_stays(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
+        box.database.execute(MOVED["domain"], {"account": other.id})
+        removed = await removals(panel, journal)
+    kept = {step_id for step_id, removal in removed.items() if removal.status is RemovalStatus.KEPT}
+    assert kept >= {"mailbox:info@alder.example", "database:mysql/shop", "ftp_user:deploy"}
+    left = [row["email"] for row in box.database.execute("SELECT email FROM email_accounts ORDER BY email")]
+    assert left == ["info@alder.example", "sales@alder.example"]
+
+
+async def test_a_user_without_an_outcome_is_uncertain_in_a_database_that_stays(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        journal, step_id = await killed(StepKind.DATABASE_USER, panel, proxy, tmp_path, Fault.HANGS_AFTER)
+        (database,) = await direct.databases.list().collect()
+        await direct.databases.users.create(database.id, username="other", password="their-own-1")
+        removed = await removals(panel, journal)
+    assert removed["database:mysql/shop"].status is RemovalStatus.KEPT
+    assert removed[step_id].status is RemovalStatus.UNCERTAIN
+    assert removed[step_id].reason == "whether it is there cannot be told, and the API cannot delete it"
