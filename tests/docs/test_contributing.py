@@ -11,6 +11,9 @@ from tests.test_architecture import RINGS
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAP = PAGE.partition("## Map of the tree\n")[2].partition("\n## ")[0]
+PACKAGE = PROJECT / "panelica_async"
+# Where a path on the page begins: its text has named the folder before.
+FOLDERS = (PROJECT, PACKAGE, PACKAGE / "provision" / "manifest", PACKAGE / "provision" / "objects")
 GLOSSARY = PAGE.partition("## Glossary\n")[2].partition("\n## ")[0]
 
 
@@ -29,11 +32,14 @@ def test_every_session_of_nox_has_a_row() -> None:
     assert len(rows) == len(set(rows))
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w./]+(?:/|\.\w+))`", MAP))))
-def test_every_path_on_the_map_exists(path: str) -> None:
-    found = PROJECT / path if (PROJECT / path).exists() else PROJECT / "panelica_async" / path
-    assert found.exists()
-    assert found.is_dir() == path.endswith("/")
+PATH = re.compile(r"`([\w./]+(?:/|\.(?:py|md|yaml|json)))`")
+
+
+@pytest.mark.parametrize("path", sorted(set(PATH.findall(PAGE))))
+def test_every_path_exists(path: str) -> None:
+    found = [folder / path for folder in FOLDERS if (folder / path).exists()]
+    assert found
+    assert found[0].is_dir() == path.endswith("/")
 
 
 def test_every_ring_is_on_the_map_below_those_it_stands_on() -> None:
