@@ -171,6 +171,8 @@ async def test_a_name_of_ours_counts_more_than_another(server: RawServer, connec
     assert (domain.domain, domain.extra) == ("example.com", {"name": "other.example"})
     domain = await fetch(server, connect, reply(json={**DOMAIN, "domain": None, "name": "other.example"}))
     assert domain.domain == "other.example"
+    step = reply(json={**DOMAIN, "name": "other.example", "disk_usage_mb": "many"})
+    assert (await fetch(server, connect, step)).domain == "example.com"
 
 
 async def test_objects_within_are_read_alike(server: RawServer, connect: Connect) -> None:

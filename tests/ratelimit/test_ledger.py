@@ -16,7 +16,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.sqlite import HostCoordinator, Ledger
-from panelica_async.ratelimit.store import LATENESS
+from panelica_async.ratelimit.store import LATENESS, MAX_LEAD
 
 LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)
 SHARED_LIMIT = SharedLimit.of(Quota(LIMIT), "interactive")
@@ -132,6 +132,12 @@ class TestMembers:
         machine.sleep(claim.retry_in)
         (delay,) = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1)).delays
         assert delay == pytest.approx(61 - claim.retry_in)
+
+    def test_retry_comes_well_before_the_window_opens(self, ledger):
+        """So that members queue for the first permit instead of all asking at once."""
+        spend(ledger, 60)
+        claim = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
+        assert claim.opens_in - MAX_LEAD <= claim.retry_in <= claim.opens_in - 1
 
     def test_usage_the_panel_reports_is_counted_once(self, ledger, machine):
         spend(ledger, 20)

@@ -38,6 +38,14 @@ def test_a_sliding_minute_frees_what_is_60_seconds_old() -> None:
     assert admitted(limits) == 4
 
 
+def test_reset_of_a_sliding_minute_is_no_earlier_than_told() -> None:
+    """The header has whole seconds."""
+    clock = Clock(60_000 * 60 + 59.25)
+    limits = ServerLimits(SMALL, clock, window="sliding")
+    limits.admit()
+    assert limits.headers()["X-RateLimit-Reset-Minute"] == str(60_000 * 60 + 120)
+
+
 def test_a_bucket_comes_back_evenly() -> None:
     clock = Clock()
     limits = ServerLimits(BURSTY, clock, window="bucket")

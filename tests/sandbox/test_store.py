@@ -1,0 +1,20 @@
+"""The tables of the sandbox: only what is there twice is a conflict; another broken rule is an error of ours."""
+
+import sqlite3
+
+import pytest
+
+from panelica_async.sandbox.seed import seed
+from panelica_async.sandbox.store import Store
+from tests.sandbox.signed_client import Clock
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [("plan", {"id": "p1"}), ("domain", {"id": "d1", "domain": "a.example", "user_id": "gone"})],
+    ids=["a column that may not be empty", "an owner that is not there"],
+)
+def test_broken_rule_is_no_conflict(kind, row):
+    store = Store(":memory:", Clock(), seed)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.insert(kind, row)
