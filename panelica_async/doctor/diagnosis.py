@@ -1,4 +1,4 @@
-"""All checks, in the order of a call's way to the panel."""
+"""Runs all checks, in the order in which a call meets what they check."""
 
 from collections.abc import Iterable
 
@@ -28,10 +28,10 @@ async def diagnose(
 ) -> Diagnosis:
     """Find out whether calls to a panel work, and if not, why.
 
-    Only reads, and repeats nothing. A panel that works gets four or five requests: one or two for its health and one
-    for its description, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the quota of the
-    key. A signature that is refused costs one signed request more. Where the API does not answer, up to six other
-    addresses of the same host get two unsigned requests each. The certificate is read over a connection of its own,
+    The checks only read, and never retry. A working panel receives four or five requests: one or two for its health
+    and one for its description, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the
+    quota of the key. A rejected signature costs one more signed request. If the API does not answer, up to six other
+    addresses on the same host receive two unsigned requests each. The certificate is read over a separate connection,
     on which nothing is sent.
 
     Args:
@@ -40,16 +40,16 @@ async def diagnose(
         api_secret: Secret half of the key.
         tier: Rate-limit tier of the key, as for `PanelicaClient`.
         ssl: How to verify the panel's certificate, as for `PanelicaClient`.
-        timeout: Seconds for each request, above 0.
-        session: A session to borrow; it is never closed.
-        trust_env: Whether to go through the proxy of the environment, as for `PanelicaClient`.
-        require: Scopes without which the key is not good enough, such as `domains:write`.
+        timeout: Seconds for each request, greater than 0.
+        session: A session to use; it is not closed.
+        trust_env: Whether to use the proxy from the environment, as for `PanelicaClient`.
+        require: Scopes that the key must have, such as `domains:write`.
 
     Returns:
         One finding for each of `connection`, `tls`, `address`, `clock`, `key`, `rate_limit`, `scopes` and `dialect`.
 
     Raises:
-        ConfigurationError: A setting cannot be right.
+        ConfigurationError: An argument is invalid.
     """
     address = Address.parse(base_url)
     sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
@@ -57,25 +57,25 @@ async def diagnose(
     try:
         probe = probes.to(address)
         reach = await check_reach(probes, probe, ssl)
-        beyond = await _look_beyond(probes, probe, tuple(require)) if reach.is_up else _unseen()
+        beyond = await _check_api(probes, probe, tuple(require)) if reach.is_up else _skip_api()
     finally:
         await probes.close()
     return Diagnosis(base_url=str(address), findings=(*reach.findings, *beyond))
 
 
-async def _look_beyond(probes: Probes, probe: Probe, required: tuple[str, ...]) -> tuple[Finding, ...]:
-    """Look at what can be judged once the API answers."""
+async def _check_api(probes: Probes, probe: Probe, required: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Make the checks that need an API that answers."""
     check = await check_key(probes, probe)
     clock = check_clock(probe.clock, accepted=check.timestamp_accepted)
     dialect = await check_dialect(probe)
     if not check.is_accepted:
-        unseen = (skipped(name, "the key is not accepted") for name in ("rate_limit", "scopes"))
-        return clock, check.finding, *unseen, dialect
+        not_checked = (skipped(name, "the key was not accepted") for name in ("rate_limit", "scopes"))
+        return clock, check.finding, *not_checked, dialect
     quota = await check_quota(probe, check.key)
     return clock, check.finding, quota, check_scopes(check.scopes, required), dialect
 
 
-def _unseen() -> tuple[Finding, ...]:
+def _skip_api() -> tuple[Finding, ...]:
     return tuple(
         skipped(name, "the API was not reached") for name in ("clock", "key", "rate_limit", "scopes", "dialect")
     )

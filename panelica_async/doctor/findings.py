@@ -1,4 +1,4 @@
-"""What a look at a panel finds."""
+"""The result of a diagnosis: one finding for each check."""
 
 import enum
 from collections.abc import Mapping
@@ -9,10 +9,11 @@ import attrs
 from panelica_async.core.redaction import shorten
 
 _LENGTH = 1000
+"""Characters of a message or a hint."""
 
 
 def _on_one_line(text: str) -> str:
-    """Leave out what could do something to a terminal: some of the words are a panel's."""
+    """Remove control characters and line breaks: parts of the text come from the panel."""
     return shorten(text, _LENGTH)
 
 
@@ -20,31 +21,31 @@ class State(enum.StrEnum):
     """How a check ended."""
 
     OK = "ok"
-    """As it should be."""
+    """All is well."""
     WARNING = "warning"
-    """It works, but something is better changed."""
+    """Calls work, but something should be changed."""
     FAILURE = "failure"
-    """It stands in the way of calls."""
+    """Calls do not work."""
     SKIPPED = "skipped"
-    """It could not be judged, because of an earlier one."""
+    """Not checked, because an earlier check failed."""
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """How one check ended. Nothing in it is secret."""
+    """The result of one check. It contains no secrets."""
 
     name: str
     """Name of the check, such as `clock`."""
     state: State
     message: str = attrs.field(converter=_on_one_line)
-    """What was found, in words."""
+    """What was found."""
     hint: str | None = attrs.field(default=None, converter=attrs.converters.optional(_on_one_line))
-    """What to do about it; None when there is nothing to do."""
+    """What to do about it; None if there is nothing to do."""
     facts: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
-    """The same as data, where there is more than words: figures, scopes, a fingerprint."""
+    """The details as data: numbers, scopes, a fingerprint."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like data."""
+        """Return the finding as JSON-like data."""
         return {
             "name": self.name,
             "state": self.state.value,
@@ -56,20 +57,20 @@ class Finding:
 
 @attrs.frozen(kw_only=True)
 class Diagnosis:
-    """What was found about one panel and one key, in the order it was looked at."""
+    """The findings about one panel and one key, in the order of the checks."""
 
     base_url: str
-    """Address that was looked at."""
+    """Address of the panel."""
     findings: tuple[Finding, ...]
 
     @property
     def failed(self) -> bool:
-        """Whether something stands in the way of calls."""
+        """Whether a check failed."""
         return any(finding.state is State.FAILURE for finding in self.findings)
 
     @property
     def first(self) -> Finding | None:
-        """What to see to first: the first failure, else the first warning; None when all is well."""
+        """What to fix first: the first failure, or else the first warning; None if there is neither."""
         for state in (State.FAILURE, State.WARNING):
             for finding in self.findings:
                 if finding.state is state:
@@ -77,7 +78,7 @@ class Diagnosis:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like data."""
+        """Return the diagnosis as JSON-like data."""
         return {
             "base_url": self.base_url,
             "failed": self.failed,
@@ -87,20 +88,20 @@ class Diagnosis:
 
 
 def ok(name: str, message: str, /, **facts: Any) -> Finding:
-    """Make the finding of a check that is as it should be."""
+    """Return the finding of a check that passed."""
     return Finding(name=name, state=State.OK, message=message, facts=facts)
 
 
 def warning(name: str, message: str, hint: str, /, **facts: Any) -> Finding:
-    """Make the finding of a check that could be better."""
+    """Return the finding of a check that passed with a warning."""
     return Finding(name=name, state=State.WARNING, message=message, hint=hint, facts=facts)
 
 
 def failure(name: str, message: str, hint: str | None, /, **facts: Any) -> Finding:
-    """Make the finding of a check that failed."""
+    """Return the finding of a check that failed."""
     return Finding(name=name, state=State.FAILURE, message=message, hint=hint, facts=facts)
 
 
 def skipped(name: str, reason: str) -> Finding:
-    """Make the finding of a check that could not be judged."""
+    """Return the finding of a check that was not made."""
     return Finding(name=name, state=State.SKIPPED, message=reason)

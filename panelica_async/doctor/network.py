@@ -1,4 +1,4 @@
-"""Whether the API is where it is said to be: name, port, TLS, path; and where it is otherwise."""
+"""Checks the way to the API: name, port, TLS, path. If the API is not there, looks for it elsewhere on the host."""
 
 import asyncio
 import errno
@@ -28,35 +28,158 @@ from panelica_async.models.utility import Health
 from panelica_async.transport.exchange import is_certificate_problem, is_of_proxy, refusal
 from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
 
-_TLS = "tls"
+_CONNECTION, _TLS, _ADDRESS = "connection", "tls", "address"
 
+_EXPOSED = "anyone on the network path can read and change the traffic"
 _ON_THE_SERVER = "Compare it with the certificate on the server first."
+_CHECK_ADDRESS = "Check host and port of base_url, and whether the API of the panel is running."
+_CANDIDATE_TIMEOUT = 5.0
+"""Seconds for each of the other addresses."""
 
 
-def is_untrusted(error: PanelicaError) -> bool:
-    """Tell whether a call failed because the certificate was not accepted."""
-    return isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
+@attrs.frozen
+class Reach:
+    """The findings on the way to the API."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the API answers."""
+        return self.findings[-1].state in {State.OK, State.WARNING}
 
 
-def is_not_tls(error: PanelicaError) -> bool:
-    """Tell whether a call failed because no TLS connection came about, whatever the certificate."""
-    return isinstance(error.__cause__, aiohttp.ClientSSLError) and not is_untrusted(error)
+@attrs.frozen
+class Candidate:
+    """Another address on the host where a server answers."""
+
+    address: Address
+    is_trusted: bool
+    """Whether the API answers there. Otherwise the certificate is not trusted, and nothing was sent."""
+
+    @property
+    def hint(self) -> str:
+        """What to do with this address."""
+        if self.is_trusted:
+            return f"Use {self.address} as base_url (--base-url): the API answers there."
+        return f"Check {self.address}: a server answers there, but its certificate is not trusted."
+
+
+async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reach:
+    """Ask for the health of the API; if it does not answer, try the other well-known addresses.
+
+    Args:
+        probes: Creates probes of the other addresses.
+        probe: The configured address.
+        setting: How to verify its certificate.
+    """
+    address, timeout = probe.address, probe.options.timeout
+    health, error = None, None
+    try:
+        health = await ask_health(probe)
+    except PanelicaError as caught:
+        error = caught
+    connection = _connection(address, error)
+    if connection.state is State.FAILURE:
+        tls, api = (skipped(name, "no connection") for name in (_TLS, _ADDRESS))
+    else:
+        tls = await check_tls(address, setting, error, timeout)
+        if tls.state is State.FAILURE:
+            api = skipped(_ADDRESS, "nothing was sent without a trusted connection")
+        else:
+            api = _address(address, health, error, timeout)
+    findings: tuple[Finding, ...] = (connection, tls, api)
+    if error is not None and _may_be_elsewhere(error):
+        others = (probes.to(other, timeout=_CANDIDATE_TIMEOUT) for other in other_addresses(address))
+        if candidate := await find_candidate(others):
+            findings = tuple(_pointing_to(candidate, finding) for finding in findings)
+    return Reach(findings)
+
+
+def _may_be_elsewhere(error: PanelicaError) -> bool:
+    """Return whether to try other addresses: not if this one is right, and the panel or the proxy is at fault."""
+    is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
+    return not (is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
+
+
+def _pointing_to(candidate: Candidate, finding: Finding) -> Finding:
+    """Return a finding with a hint to another address, if it is a failure."""
+    if finding.state is not State.FAILURE:
+        return finding
+    return attrs.evolve(finding, hint=candidate.hint, facts={**finding.facts, "elsewhere": str(candidate.address)})
+
+
+def other_addresses(address: Address) -> list[Address]:
+    """Return the other well-known addresses on the host of an address, likeliest first."""
+    url = URL(address.origin)
+    host = address.origin.partition("://")[2].rpartition(":")[0]
+    other_scheme = "http" if url.scheme == "https" else "https"
+    # The web server, or the process behind it (evidence: address-prefix, address-backend).
+    written = (
+        f"{address.origin}{PUBLIC_PREFIX}",
+        f"{other_scheme}://{host}:{url.port}{PUBLIC_PREFIX}",
+        f"https://{host}:{DEFAULT_PORT}{PUBLIC_PREFIX}",
+        f"http://{host}:{DIRECT_PORT}",
+        f"https://{host}:{DIRECT_PORT}",
+        f"https://{host}:{DIRECT_PORT}{PUBLIC_PREFIX}",
+    )
+    known = dict.fromkeys(map(Address.parse, written))
+    return [other for other in known if other != address]
+
+
+async def find_candidate(probes: Iterable[Probe]) -> Candidate | None:
+    """Ask all addresses at once, unsigned; return the first with the API, or else the first that may have it."""
+    found = [candidate for candidate in await asyncio.gather(*map(_ask, probes)) if candidate is not None]
+    return min(found, key=lambda candidate: not candidate.is_trusted, default=None)
+
+
+async def _ask(probe: Probe) -> Candidate | None:
+    try:
+        await ask_health(probe)
+    except PanelicaError as error:
+        return Candidate(probe.address, is_trusted=False) if is_untrusted(error) else None
+    return Candidate(probe.address, is_trusted=True)
+
+
+def _connection(address: Address, error: PanelicaError | None) -> Finding:
+    """Check that the name resolves and the port is open."""
+    authority = URL(address.origin).authority
+    if not isinstance(error, ConnectError) or is_certificate_problem(error):
+        return ok(_CONNECTION, f"{authority} accepts connections")
+    message, hint = _no_connection(error, authority)
+    return failure(_CONNECTION, message, hint)
+
+
+def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
+    if is_of_proxy(error):
+        return error.message, error.hint
+    match error.__cause__:
+        case aiohttp.ClientConnectorDNSError() as cause:
+            hint = "Check the spelling of base_url, and the DNS settings of this machine."
+            return f"the name {cause.host} cannot be resolved", hint
+        case aiohttp.ConnectionTimeoutError():
+            hint = "Check host and port, and whether a firewall on the way drops the packets."
+            return f"the connection to {authority} timed out", hint
+        case aiohttp.ClientConnectorError() as cause if cause.os_error.errno == errno.ECONNREFUSED:
+            return f"nothing is listening at {authority}: the connection was refused", _CHECK_ADDRESS
+        case _:
+            return error.message, error.hint
 
 
 async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError | None, seconds: float) -> Finding:
-    """Say how well the connection is protected.
+    """Check how the connection is protected.
 
     Args:
-        address: Where a call was made.
-        setting: How its certificate was to be verified.
-        error: What became of the call; None when it succeeded.
+        address: Where the call went.
+        setting: How the certificate was verified.
+        error: Why the call failed; None if it succeeded.
         seconds: How long reading the certificate may take.
     """
     url = URL(address.origin)
     if url.scheme == "http":
         return _plain(url)
     if error is not None and is_not_tls(error):
-        message = f"{url.authority} does not speak TLS, or none that this machine accepts"
+        message = f"{url.authority} does not speak TLS, or no version that this machine accepts"
         return failure(_TLS, message, error.hint)
     fingerprint = await _read_fingerprint(url, seconds)
     facts = {"fingerprint": fingerprint}
@@ -67,23 +190,30 @@ async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError 
     shown = f"; its fingerprint is {fingerprint}" if fingerprint else ""
     verified = verification(setting)
     if verified is False or (isinstance(verified, ssl.SSLContext) and verified.verify_mode == ssl.CERT_NONE):
-        hint = (
-            "Anybody on the way can read and change everything: pass the fingerprint as ssl= or --fingerprint. "
-            + _ON_THE_SERVER
-        )
-        return warning(_TLS, f"the certificate is not verified{shown}", hint, **facts)
+        hint = f"Pass the fingerprint as ssl= (--fingerprint). {_ON_THE_SERVER}"
+        return warning(_TLS, f"the certificate is not verified: {_EXPOSED}{shown}", hint, **facts)
     return ok(_TLS, f"the certificate is accepted{shown}", **facts)
+
+
+def is_untrusted(error: PanelicaError) -> bool:
+    """Return whether a call failed because the certificate was rejected."""
+    return isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
+
+
+def is_not_tls(error: PanelicaError) -> bool:
+    """Return whether a call failed because the server does not speak TLS as this machine does."""
+    return isinstance(error.__cause__, aiohttp.ClientSSLError) and not is_untrusted(error)
 
 
 def _plain(url: URL) -> Finding:
     if _is_this_machine(url.host or ""):
-        return ok(_TLS, "plain HTTP, which does not leave this machine")
-    hint = f"Use https: the panel's own web server has it on port {DEFAULT_PORT}."
-    return warning(_TLS, "plain HTTP: anybody on the way can read and change everything", hint)
+        return ok(_TLS, "plain HTTP, but only within this machine")
+    hint = f"Use https; the web server of the panel serves it on port {DEFAULT_PORT}."
+    return warning(_TLS, f"plain HTTP: {_EXPOSED}", hint)
 
 
 async def _read_fingerprint(url: URL, seconds: float) -> str | None:
-    """Return the fingerprint of a server's certificate; None when it cannot be read.
+    """Return the fingerprint of a server's certificate; None if it cannot be read.
 
     The certificate is not verified, and nothing is sent: this connection serves no request.
     """
@@ -96,7 +226,7 @@ async def _read_fingerprint(url: URL, seconds: float) -> str | None:
     except OSError:
         return None
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    # A server that does not take its leave would hold up a connection that is closed.
+    # Closing gracefully would wait for a server that never closes its side.
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
@@ -107,166 +237,33 @@ def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        # Names below it never leave the machine (RFC 6761).
+        # These names always mean this machine (RFC 6761).
         return host == "localhost" or host.endswith(".localhost")
 
 
-@attrs.frozen
-class Place:
-    """An address at which something was found."""
-
-    address: Address
-    is_trusted: bool
-    """Whether it is the API. Otherwise it has a certificate that is not trusted, and what it is cannot be told."""
-
-    @property
-    def hint(self) -> str:
-        """What to do with it."""
-        if self.is_trusted:
-            return f"The API answers at {self.address}: use that as base_url (--base-url)."
-        return f"At {self.address} is something whose certificate is not trusted: look at that address."
-
-
-def other_places(address: Address) -> list[Address]:
-    """Return the well-known addresses on the host of another one, likeliest first."""
-    url = URL(address.origin)
-    host = address.origin.partition("://")[2].rpartition(":")[0]
-    other_scheme = "http" if url.scheme == "https" else "https"
-    # Through the web server, or at the process behind it (evidence: address-prefix, address-backend).
-    written = (
-        f"{address.origin}{PUBLIC_PREFIX}",
-        f"{other_scheme}://{host}:{url.port}{PUBLIC_PREFIX}",
-        f"https://{host}:{DEFAULT_PORT}{PUBLIC_PREFIX}",
-        f"http://{host}:{DIRECT_PORT}",
-        f"https://{host}:{DIRECT_PORT}",
-        f"https://{host}:{DIRECT_PORT}{PUBLIC_PREFIX}",
-    )
-    places = dict.fromkeys(map(Address.parse, written))
-    return [place for place in places if place != address]
-
-
-async def find_place(probes: Iterable[Probe]) -> Place | None:
-    """Ask addresses, all at once and unsigned; return the first with the API, else the first that may have it."""
-    found = [place for place in await asyncio.gather(*map(_look, probes)) if place is not None]
-    return min(found, key=lambda place: not place.is_trusted, default=None)
-
-
-async def _look(probe: Probe) -> Place | None:
-    try:
-        await ask_health(probe)
-    except PanelicaError as error:
-        return Place(probe.address, is_trusted=False) if is_untrusted(error) else None
-    return Place(probe.address, is_trusted=True)
-
-
-_PLACE_TIMEOUT = 5.0
-"""Seconds for each of the other addresses."""
-_CHECK_ADDRESS = "Check host and port of base_url, and look whether the API of the panel is up."
-
-
-@attrs.frozen
-class Reach:
-    """What was found on the way to the API."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def is_up(self) -> bool:
-        """Whether the API answers."""
-        return self.findings[-1].state in {State.OK, State.WARNING}
-
-
-async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reach:
-    """Ask for the health of the API; when something else or nothing answers, look at the other well-known addresses.
-
-    Args:
-        probes: Makes probes of the other addresses.
-        probe: The address that was given.
-        setting: How its certificate is verified.
-    """
-    address, timeout = probe.address, probe.options.timeout
-    health, error = None, None
-    try:
-        health = await ask_health(probe)
-    except PanelicaError as caught:
-        error = caught
-    connection = _connection(address, error)
-    if connection.state is State.FAILURE:
-        tls, api = (skipped(name, "there is no connection") for name in (_TLS, "address"))
-    else:
-        tls = await check_tls(address, setting, error, timeout)
-        if tls.state is State.FAILURE:
-            api = skipped("address", "without a connection that can be trusted, nothing was asked")
-        else:
-            api = _address(address, health, error, timeout)
-    findings = (connection, tls, api)
-    place = await _look_elsewhere(probes, address) if error is not None and _may_be_elsewhere(error) else None
-    return Reach(findings if place is None else tuple(_pointed(finding, place) for finding in findings))
-
-
-def _may_be_elsewhere(error: PanelicaError) -> bool:
-    """Tell whether it helps to look at other addresses: not where this one is the right one, and out of order."""
-    is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
-    return not (is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
-
-
-async def _look_elsewhere(probes: Probes, address: Address) -> Place | None:
-    return await find_place(probes.to(other, timeout=_PLACE_TIMEOUT) for other in other_places(address))
-
-
-def _pointed(finding: Finding, place: Place) -> Finding:
-    """Let what failed point to another address."""
-    if finding.state is not State.FAILURE:
-        return finding
-    return attrs.evolve(finding, hint=place.hint, facts={**finding.facts, "elsewhere": str(place.address)})
-
-
-def _connection(address: Address, error: PanelicaError | None) -> Finding:
-    """Say whether the name is found and the port is open."""
-    authority = URL(address.origin).authority
-    if not isinstance(error, ConnectError) or is_certificate_problem(error):
-        return ok("connection", f"{authority} accepts connections")
-    message, hint = _no_connection(error, authority)
-    return failure("connection", message, hint)
-
-
-def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
-    if is_of_proxy(error):
-        return error.message, error.hint
-    match error.__cause__:
-        case aiohttp.ClientConnectorDNSError() as cause:
-            return f"the name {cause.host} is not found", "Check the spelling of base_url, and the DNS of this machine."
-        case aiohttp.ConnectionTimeoutError():
-            hint = "Check host and port, and that no firewall between here and the panel drops the packets."
-            return f"{authority} does not accept a connection in time", hint
-        case aiohttp.ClientConnectorError() as cause if cause.os_error.errno == errno.ECONNREFUSED:
-            return f"nothing listens at {authority}: the connection was refused", _CHECK_ADDRESS
-        case _:
-            return error.message, error.hint
-
-
 def _address(address: Address, health: Health | None, error: PanelicaError | None, timeout: float) -> Finding:
-    """Say whether the API answers there."""
+    """Check that the API answers at the address."""
     if error is not None:
-        return failure("address", _not_the_api(address, error, timeout), error.hint or _CHECK_ADDRESS)
-    said = "" if health is None else f", {excerpt(health.status)}"
-    version = "" if health is None or health.version is None else f", version {excerpt(health.version)}"
-    found = f"the API answers at {address}{said}{version}"
+        return failure(_ADDRESS, _not_the_api(address, error, timeout), error.hint or _CHECK_ADDRESS)
+    details = [] if health is None else [excerpt(health.status)]
+    if health is not None and health.version is not None:
+        details.append(f"version {excerpt(health.version)}")
+    found = f"the API answers at {address}" + (f" ({', '.join(details)})" if details else "")
     if not address.left_out:
-        return ok("address", found)
-    message = f"{found}; the path {excerpt(address.left_out)} of base_url is not one of the API, and is left out"
-    return warning("address", message, f"Write base_url (--base-url) as {address}.")
+        return ok(_ADDRESS, found)
+    message = f"{found}; the path {excerpt(address.left_out)} in base_url does not belong to the API and is ignored"
+    return warning(_ADDRESS, message, f"Set base_url (--base-url) to {address}.")
 
 
 def _not_the_api(address: Address, error: PanelicaError, timeout: float) -> str:
     match error:
         case RequestTimeoutError():
-            return f"{address} accepts connections, but does not answer within {timeout:g} s"
+            return f"{address} accepts connections, but did not answer within {timeout:g} s"
         case DecodeError() if error.hint == hints.WEB_PAGE:
-            return f"a web page answers at {address}, not the API"
+            return f"{address} serves a web page, not the API"
         case DecodeError():
-            return f"something else than the API answers at {address}: {error.message}"
+            return f"something other than the API answers at {address}: {error.message}"
         case ResponseError():
             return f"the API does not answer at {address}: {error.status}, {error.message}"
         case _:
-            return f"no answer comes from {address}: {error.message}"
+            return f"{address} did not answer: {error.message}"

@@ -1,4 +1,4 @@
-"""Calls to one address of a panel: each is sent once, and none of them writes."""
+"""Calls to one address of a panel. Each is sent once, and none writes."""
 
 import attrs
 
@@ -20,18 +20,18 @@ from panelica_async.transport.session import SessionHolder, TlsSetting
 
 
 class Probes:
-    """Makes probes of the addresses of one panel. What they share is a client's: session, key, quota.
+    """Creates probes of the addresses of one panel, which share a session, a key and its quota.
 
     Args:
-        address: Where the panel is said to be. The key is for its origin alone.
-        sessions: The aiohttp session.
+        address: Configured address of the panel. The key is sent only to its origin.
+        sessions: Holds the aiohttp session.
         signer: Signs with the key.
         tier: Rate-limit tier of the key, or `auto`.
         ssl: How to verify the panel's certificate.
         timeout: Seconds for one call.
 
     Raises:
-        ConfigurationError: There is no such tier.
+        ConfigurationError: The tier is unknown.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Probes:
         self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, given=None)))
 
     def to(self, address: Address, *, timeout: float | None = None) -> "Probe":
-        """Return the probe of an address; raises `ConfigurationError` when `ssl` or the time-out cannot be right."""
+        """Return the probe of an address; raises `ConfigurationError` if `ssl` or the timeout is invalid."""
         transport = Transport(
             address=address,
             sessions=self._sessions,
@@ -60,7 +60,7 @@ class Probes:
             clock=PanelClock(),
         )
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
-        # Whoever looks for a fault wants to see it, not to wait until it is over.
+        # A diagnosis shows a fault instead of waiting until it is over.
         options = CallOptions(timeout=seconds, max_retries=0, max_wait=seconds)
         return Probe(address, transport, checked(options))
 
@@ -84,15 +84,15 @@ class Probe:
 
     @property
     def clock(self) -> PanelClock:
-        """What the replies told about the panel's time."""
+        """The panel's time, as its replies show it."""
         return self.transport.clock
 
     def utility(self, dialect: Dialect = "reference") -> Utility:
-        """Return the calls about the API itself."""
+        """Return the operations about the API itself."""
         return Utility(self._runner(dialect))
 
     async def get(self, path: str, *, signed: bool) -> JsonValue:
-        """Return the data of a reply; raises what a client would."""
+        """Send a GET request and return the data of the reply; raises the errors of a client."""
         runner = self._runner("reference")
         request = PreparedRequest(method="GET", path=path)
         call = runner.prepare_raw(f"GET {path}", request, Repeat.READ, signed=signed)
@@ -112,12 +112,12 @@ _DIALECTS: tuple[Dialect, ...] = ("panel", "reference")
 
 
 async def ask_health(probe: Probe) -> Health | None:
-    """Ask for the health of the API, in one call or two; None when it is the API, but wants a key even for that.
+    """Return the health of the API, asked for in one or two calls; None if the API requires a key even for this.
 
     Raises:
-        TransportError: Nothing came back.
-        ResponseError: What answers reports an error.
-        DecodeError: What answers is something else.
+        TransportError: No reply was received.
+        ResponseError: The reply is an error.
+        DecodeError: The reply is not one of the API.
     """
     refusals: list[ResponseError | DecodeError] = []
     for dialect in _DIALECTS:

@@ -1,4 +1,4 @@
-"""How many calls the key may make, and how many the client will."""
+"""Checks the rate limit: how many calls the key may send, and how many the client will. Also finds the dialect."""
 
 from collections.abc import Mapping
 
@@ -14,14 +14,15 @@ from panelica_async.ratelimit import RateLimit
 from panelica_async.transport.keys import KeyQuota
 
 _RATE_LIMIT = "rate_limit"
+_DIALECT = "dialect"
 
 
 async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
-    """Ask for the rate limit, and let a client's limiter learn from the reply what it would.
+    """Ask for the rate limit, and compare it with the limit that a client would learn from the reply.
 
     Args:
         probe: The address of the API.
-        key: What the panel says about the key.
+        key: The key, as the panel describes it.
     """
     quota = probe.key.quota
     try:
@@ -29,22 +30,22 @@ async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
     except PanelicaError as error:
         if key is not None and isinstance(error, REFUSALS):
             await _learn(quota, limit_of(key))
-        return _not_told(key, quota.limiter().limit, error)
+        return _not_reported(key, quota.limiter().limit, error)
     await _learn(quota, status)
     limit = quota.limiter().limit
     tier = "no tier" if status.tier is None else excerpt(status.tier)
-    used = f"{status.current_minute_usage or 0} calls in this minute, {status.current_hour_usage or 0} in this hour"
+    used = f"{status.current_minute_usage or 0} calls used this minute, {status.current_hour_usage or 0} this hour"
     facts = {
         "tier": status.tier and excerpt(status.tier),
         "current_minute_usage": status.current_minute_usage,
         "current_hour_usage": status.current_hour_usage,
     }
-    message = f"{tier}; {used}; the client makes {_in_words(limit)}"
+    message = f"{tier}: {used}; {_own_limit(limit)}"
     allowed = status.requests_per_minute
     if allowed and (limit.per_minute is None or limit.per_minute > allowed):
-        hint = "Leave the tier out (tier=, --tier): the client then asks the panel, and keeps to what it says."
+        hint = "Omit the tier (tier=, --tier): the client then asks the panel for the limit."
         return warning(
-            _RATE_LIMIT, f"{message}, and the panel allows {allowed:,} a minute", hint, **facts, **_facts(limit)
+            _RATE_LIMIT, f"{message}, but the panel allows only {allowed:,} a minute", hint, **facts, **_facts(limit)
         )
     return ok(_RATE_LIMIT, message, **facts, **_facts(limit))
 
@@ -56,16 +57,16 @@ async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
     await quota.learn(told)
 
 
-def _not_told(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
-    """The panel does not let the key ask; the client then keeps to its tier or, if that is not known, the slowest."""
-    message = f"the panel does not tell the limit ({error.message}); the client makes {_in_words(limit)}"
+def _not_reported(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
+    """Return the finding for a panel that does not report the limit; the client falls back to a tier."""
+    message = f"the panel does not report the limit ({error.message}); {_own_limit(limit)}"
     tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
     if tier not in TIERS:
-        hint = "Pass the tier of the key, if it has a faster one: tier= in the client, --tier on the command line."
+        hint = "Pass the tier of the key if it is faster: tier= in the client, --tier on the command line."
         return warning(_RATE_LIMIT, message, hint, tier=None, **_facts(limit))
     if limit == RateLimit.for_tier(tier):
-        return ok(_RATE_LIMIT, f"{tier}; the client makes {_in_words(limit)}", tier=tier, **_facts(limit))
-    hint = f"The key is of the tier {tier}: pass tier={tier!r} in the client, --tier {tier} on the command line."
+        return ok(_RATE_LIMIT, f"{tier}: {_own_limit(limit)}", tier=tier, **_facts(limit))
+    hint = f"Pass the tier of the key: tier={tier!r} in the client, --tier {tier} on the command line."
     return warning(_RATE_LIMIT, message, hint, tier=tier, **_facts(limit))
 
 
@@ -73,28 +74,27 @@ def _facts(limit: RateLimit) -> dict[str, float | None]:
     return {"per_minute": limit.per_minute, "per_hour": limit.per_hour, "burst": limit.burst}
 
 
-def _in_words(limit: RateLimit) -> str:
+def _own_limit(limit: RateLimit) -> str:
     if limit.is_unlimited:
-        return "as many as it likes"
+        return "the client does not limit itself"
     rates = ((limit.burst, "at once"), (limit.per_minute, "a minute"), (limit.per_hour, "an hour"))
-    return "at most " + ", ".join(f"{calls:,.0f} {period}" for calls, period in rates if calls is not None)
-
-
-_DIALECT = "dialect"
+    return "the client sends at most " + ", ".join(
+        f"{calls:,.0f} {period}" for calls, period in rates if calls is not None
+    )
 
 
 async def check_dialect(probe: Probe) -> Finding:
-    """Ask the panel for its description of itself, which current panels have (evidence: api-spec)."""
+    """Ask the panel for the description of its API, which current panels serve (evidence: api-spec)."""
     try:
         described = await probe.get("/v1/api-spec", signed=False)
     except PanelicaError:
         described = None
     endpoints = described.get("endpoints") if isinstance(described, Mapping) else None
     if not isinstance(described, Mapping) or not isinstance(endpoints, list):
-        return ok(_DIALECT, "reference: the panel does not describe itself", dialect="reference")
+        return ok(_DIALECT, "reference: the panel serves no description of its API", dialect="reference")
     title, version = _text(described, "title"), _text(described, "panel_version") or _text(described, "version")
     named = " ".join(filter(None, (title, version)))
-    message = f"panel: it describes itself{named and ' as '}{named}, with {len(endpoints)} endpoints"
+    message = f"panel: the panel describes its API{named and ' as '}{named}, with {len(endpoints)} endpoints"
     return ok(_DIALECT, message, dialect="panel", title=title, version=version)
 
 

@@ -1,4 +1,4 @@
-"""Examines a panel and looks at what was found."""
+"""Diagnoses a panel, and reads the findings."""
 
 import socket
 from collections.abc import Mapping
@@ -11,21 +11,25 @@ from yarl import URL
 from panelica_async.doctor import Diagnosis, Finding, diagnose
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, API_SECRET
+from tests.support.raw_server import Step, reply
 
+HEALTH = reply(json={"status": "ok", "service": "panelica-external-api", "version": "1.0.0"})
+ME = {"name": "Shop", "key_prefix": "pk_live_a1", "scopes": ["*:*"], "rate_limit_tier": "professional"}
+NO_SPEC = reply(404, json={"error": "not found"})
 CHECKS = ["connection", "tls", "address", "clock", "key", "rate_limit", "scopes", "dialect"]
 
 
 async def examine(panel: Sandbox | str, **options: Any) -> Diagnosis:
-    """Examine a sandbox with its key, or an address with a made-up one."""
+    """Diagnose a sandbox with its key, or an address with a made-up key."""
     if isinstance(panel, Sandbox):
         options = {"api_key": panel.api_key, "api_secret": panel.api_secret, **options}
         panel = panel.base_url
-    given = {"api_key": API_KEY, "api_secret": API_SECRET, "timeout": 5.0, **options}
-    diagnosis = await diagnose(panel, **given)
+    arguments = {"api_key": API_KEY, "api_secret": API_SECRET, "timeout": 5.0, **options}
+    diagnosis = await diagnose(panel, **arguments)
     assert [finding.name for finding in diagnosis.findings] == CHECKS
     for finding in diagnosis.findings:
         assert bool(finding.hint) is (finding.state in {"warning", "failure"}), finding
-    assert given["api_secret"] not in repr(diagnosis) + str(diagnosis.to_dict())
+    assert arguments["api_secret"] not in repr(diagnosis) + str(diagnosis.to_dict())
     return diagnosis
 
 
@@ -40,7 +44,7 @@ def states(diagnosis: Diagnosis) -> dict[str, str]:
 
 
 def skipped_after(failed: str) -> dict[str, str]:
-    """Return what is not ok when one of the first three checks failed."""
+    """Return what is not ok if one of the first three checks failed."""
     return {failed: "failure"} | dict.fromkeys(CHECKS[CHECKS.index(failed) + 1 :], "skipped")
 
 
@@ -51,7 +55,7 @@ def port_of(address: str) -> int:
 
 
 class OneHost(AbstractResolver):
-    """Every name is this machine; ports are others', or nobody's."""
+    """Resolves every name to this machine, and ports to others; the rest refuse connections."""
 
     def __init__(self, ports: Mapping[int, int]) -> None:
         self._ports = ports
@@ -67,7 +71,7 @@ class OneHost(AbstractResolver):
 
 
 class NoHost(OneHost):
-    """No name is found."""
+    """Resolves no name."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -77,3 +81,11 @@ class NoHost(OneHost):
 
 def session_on(resolver: AbstractResolver) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver))
+
+
+def answer(status: int, code: str | None = None, message: str = "no", **more: Any) -> Step:
+    return reply(status, json={"status": "error", "error": {"code": code, "message": message, **more}})
+
+
+def asked(box: Sandbox) -> list[tuple[str | None, int]]:
+    return [(seen.operation, seen.status) for seen in box.requests]

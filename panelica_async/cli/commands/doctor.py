@@ -1,4 +1,4 @@
-"""`panelica doctor`: why calls to a panel fail."""
+"""`panelica doctor`: finds out why calls to a panel fail."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +10,10 @@ from rich.text import Text
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
+from panelica_async.cli.format import plural
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
+from panelica_async.core.redaction import excerpt
 
 if TYPE_CHECKING:
     from panelica_async.doctor import Diagnosis
@@ -34,16 +36,16 @@ async def doctor(
         typer.Option("--require", metavar="SCOPE", help="Scope that the key must have; may be repeated."),
     ] = None,
 ) -> ExitCode:
-    """Find out whether calls to a panel work, and if not, why.
+    """Check whether calls to a panel work, and if not, find out why.
 
-    Looks at the way to the panel, its certificate, its clock, and at the key with its quota and its scopes. It only
-    reads, with two or three signed calls. Exit code 1 means that something failed.
+    Checks the connection, the certificate, the clock, and the key with its quota and scopes. Only reads, with two or
+    three signed calls. Exit code 1 means that a check failed.
     """
     from panelica_async.doctor import diagnose  # noqa: PLC0415 - loads models, which `--help` need not wait for
 
     required = [_scope(text) for text in require or []]
     async with connection.reach(state) as access:
-        with output.busy(f"Looking at {access.name} …"):
+        with output.busy(f"Checking {access.name} …"):
             diagnosis = await diagnose(
                 access.base_url,
                 api_key=access.api_key,
@@ -65,7 +67,7 @@ async def doctor(
 def _scope(text: str) -> str:
     family, _, verb = text.partition(":")
     if not family or not verb:
-        raise ConfigurationError(f"--require {text}: write a scope, such as domains:write")
+        raise ConfigurationError(f"--require must be a scope such as domains:write, not {excerpt(text)!r}")
     return text
 
 
@@ -83,10 +85,8 @@ def _print(diagnosis: "Diagnosis", console: Console) -> None:
 def _summary(diagnosis: "Diagnosis") -> str:
     first = diagnosis.first
     if first is None:
-        return "All is well."
+        return "All checks passed."
     counts = Counter(finding.state.value for finding in diagnosis.findings)
     failures, warnings = counts["failure"], counts["warning"]
-    found = (
-        f"{failures} failed" if failures else f"Nothing failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
-    )
-    return f"{found}. First: {first.name.replace('_', ' ')}. {first.hint or first.message}"
+    found = f"{plural(failures, 'check')} failed" if failures else f"No check failed, {plural(warnings, 'warning')}"
+    return f"{found}. Fix first: {first.name.replace('_', ' ')}. {first.hint or first.message}"

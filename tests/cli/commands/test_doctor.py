@@ -1,4 +1,4 @@
-"""`panelica doctor`: one diagnosis for each thing that can be wrong, with what to do, and no secret in any."""
+"""`panelica doctor`: each problem is found and has a hint, and no secret is shown."""
 
 import asyncio
 import time
@@ -14,23 +14,23 @@ from panelica_async.sandbox import Sandbox
 from tests.cli.harness import Command, Outcome
 from tests.support.certificates import Certificate
 
-Look = Callable[..., Awaitable[Outcome]]
+Diagnose = Callable[..., Awaitable[Outcome]]
 WRONG = "sk_live_wrong_0123456789"
 
 
 @pytest.fixture
-async def look(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Look]:
-    """Runs the command on a sandbox of the given kind, three times; each time it finds the same and shows no secret."""
+async def diagnose(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Diagnose]:
+    """Run the command three times on a new sandbox: it finds the same each time, and shows no secret."""
     async with AsyncExitStack() as sandboxes:
 
-        async def look(*arguments: str, secret: str | None = None, **kind: Any) -> Outcome:
+        async def diagnose(*arguments: str, secret: str | None = None, **kind: Any) -> Outcome:
             box = await sandboxes.enter_async_context(Sandbox(**kind))
             monkeypatch.setenv("PANELICA_BASE_URL", box.base_url)
             monkeypatch.setenv("PANELICA_API_KEY", box.api_key)
             monkeypatch.setenv("PANELICA_API_SECRET", secret or box.api_secret)
-            given = [argument.replace("{base_url}", box.base_url) for argument in arguments]
+            options = [argument.replace("{base_url}", box.base_url) for argument in arguments]
             shown, debug, document = [
-                await asyncio.to_thread(panelica, "doctor", *given, *more) for more in ((), ("--debug",), ("--json",))
+                await asyncio.to_thread(panelica, "doctor", *options, *more) for more in ((), ("--debug",), ("--json",))
             ]
             assert [part.code for part in (shown, debug, document)] == [shown.code] * 3
             for outcome in (shown, debug, document):
@@ -41,7 +41,7 @@ async def look(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             assert document.json["failed"] is (shown.code == 1)
             return shown
 
-        yield look
+        yield diagnose
 
 
 def findings(outcome: Outcome) -> dict[str, str]:
@@ -50,16 +50,16 @@ def findings(outcome: Outcome) -> dict[str, str]:
     return {line[8:19].strip(): line[:8].strip() for line in lines}
 
 
-def what_is_wrong(outcome: Outcome) -> set[str]:
+def problems(outcome: Outcome) -> set[str]:
     return {f"{name} {word}" for name, word in findings(outcome).items() if word not in {"ok", "skipped"}}
 
 
-def first_thing_to_do(outcome: Outcome) -> str:
+def last_line(outcome: Outcome) -> str:
     return outcome.stdout.splitlines()[-1]
 
 
-async def test_healthy_key(look: Look) -> None:
-    outcome = await look()
+async def test_doctor_when_all_is_well_lists_the_checks(diagnose: Diagnose) -> None:
+    outcome = await diagnose()
     assert outcome.code == 0
     assert set(findings(outcome).values()) == {"ok"}
     assert list(findings(outcome)) == [
@@ -72,74 +72,71 @@ async def test_healthy_key(look: Look) -> None:
         "scopes",
         "dialect",
     ]
-    assert first_thing_to_do(outcome) == "All is well."
+    assert last_line(outcome) == "All checks passed."
 
 
-async def test_wrong_secret(look: Look) -> None:
-    outcome = await look(secret=WRONG)
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"key failed"})
-    assert "the signature does not match: the secret is not that of the key pk_live_" in outcome.stdout
-    assert first_thing_to_do(outcome) == (
-        "1 failed. First: key. Check that the API secret belongs to this API key and was not regenerated since."
-    )
+async def test_doctor_when_secret_is_wrong_names_the_key(diagnose: Diagnose) -> None:
+    outcome = await diagnose(secret=WRONG)
+    assert (outcome.code, problems(outcome)) == (1, {"key failed"})
+    assert "the signature does not match: the secret does not belong to the key pk_live_" in outcome.stdout
+    hint = "Check that the API secret belongs to this API key and was not regenerated since."
+    assert last_line(outcome) == f"1 check failed. Fix first: key. {hint}"
 
 
-async def test_skewed_clock(look: Look) -> None:
-    outcome = await look(clock=lambda: time.time() + 1200)
-    assert (outcome.code, what_is_wrong(outcome)) == (0, {"clock warning"})
-    assert " min ahead of that of this machine\n" in outcome.stdout
-    assert first_thing_to_do(outcome).startswith(
-        "Nothing failed, 1 warning. First: clock. Set the clock of this machine"
-    )
+async def test_doctor_when_clock_is_off_warns(diagnose: Diagnose) -> None:
+    outcome = await diagnose(clock=lambda: time.time() + 1200)
+    assert (outcome.code, problems(outcome)) == (0, {"clock warning"})
+    assert " min ahead of this machine's\n" in outcome.stdout
+    assert last_line(outcome).startswith("No check failed, 1 warning. Fix first: clock. Set the clock of this machine")
 
 
-async def test_clock_that_is_days_off(look: Look) -> None:
-    outcome = await look(clock=lambda: time.time() - 300_000)
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"clock failed"})
-    assert first_thing_to_do(outcome).startswith("1 failed. First: clock. Set the clock of this machine by NTP")
+async def test_doctor_when_clock_is_days_off_fails(diagnose: Diagnose) -> None:
+    outcome = await diagnose(clock=lambda: time.time() - 300_000)
+    assert (outcome.code, problems(outcome)) == (1, {"clock failed"})
+    assert last_line(outcome).startswith("1 check failed. Fix first: clock. Set the clock of this machine by NTP")
 
 
-async def test_wrong_prefix(look: Look) -> None:
-    outcome = await look("--base-url", "{base_url}/panel/api/external")
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"address failed"})
-    assert first_thing_to_do(outcome).startswith("1 failed. First: address. The API answers at http://127.0.0.1:")
-    assert first_thing_to_do(outcome).endswith("/api/external: use that as base_url (--base-url).")
+async def test_doctor_when_path_is_wrong_names_the_right_one(diagnose: Diagnose) -> None:
+    outcome = await diagnose("--base-url", "{base_url}/panel/api/external")
+    assert (outcome.code, problems(outcome)) == (1, {"address failed"})
+    assert last_line(outcome).startswith("1 check failed. Fix first: address. Use http://127.0.0.1:")
+    assert last_line(outcome).endswith("/api/external as base_url (--base-url): the API answers there.")
 
 
-async def test_self_signed_certificate(look: Look, certificate: Certificate) -> None:
-    outcome = await look(ssl=certificate.server_context)
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"tls failed"})
-    assert certificate.fingerprint in first_thing_to_do(outcome)
-    assert "--fingerprint" in first_thing_to_do(outcome)
+async def test_doctor_when_self_signed_shows_fingerprint(diagnose: Diagnose, certificate: Certificate) -> None:
+    outcome = await diagnose(ssl=certificate.server_context)
+    assert (outcome.code, problems(outcome)) == (1, {"tls failed"})
+    assert certificate.fingerprint in last_line(outcome)
+    assert "--fingerprint" in last_line(outcome)
     for trusted in (("--fingerprint", certificate.fingerprint), ("--ca-file", str(certificate.path))):
-        assert (await look(*trusted, ssl=certificate.server_context)).code == 0
+        assert (await diagnose(*trusted, ssl=certificate.server_context)).code == 0
 
 
-async def test_missing_scope(look: Look) -> None:
-    outcome = await look(scopes=["*:read", "domains:*"])
-    assert (outcome.code, what_is_wrong(outcome)) == (0, {"scopes warning"})
-    assert "First: scopes. Add accounts:write, dns:write," in first_thing_to_do(outcome)
-    required = await look("--require", "domains:write", "--require", "dns:write", scopes=["*:read", "domains:*"])
-    assert (required.code, what_is_wrong(required)) == (1, {"scopes failed"})
-    assert first_thing_to_do(required) == (
-        "1 failed. First: scopes. Add dns:write to the key in the panel, or use another key."
+async def test_doctor_when_scope_is_missing_names_it(diagnose: Diagnose) -> None:
+    outcome = await diagnose(scopes=["*:read", "domains:*"])
+    assert (outcome.code, problems(outcome)) == (0, {"scopes warning"})
+    assert "Fix first: scopes. Add accounts:write, dns:write," in last_line(outcome)
+    required = await diagnose("--require", "domains:write", "--require", "dns:write", scopes=["*:read", "domains:*"])
+    assert (required.code, problems(required)) == (1, {"scopes failed"})
+    assert last_line(required) == (
+        "1 check failed. Fix first: scopes. Add dns:write to the key in the panel, or use another key."
     )
 
 
-async def test_unknown_key(look: Look) -> None:
-    outcome = await look("--api-key", "pk_live_0123456789abcdef")
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"key failed"})
-    assert "the panel does not accept the key pk_live_0123…: Invalid API key\n" in outcome.stdout
+async def test_doctor_when_key_is_unknown_fails(diagnose: Diagnose) -> None:
+    outcome = await diagnose("--api-key", "pk_live_0123456789abcdef")
+    assert (outcome.code, problems(outcome)) == (1, {"key failed"})
+    assert "the panel rejects the key pk_live_0123…: Invalid API key\n" in outcome.stdout
 
 
-async def test_panel_that_is_down(look: Look) -> None:
-    outcome = await look("--base-url", "http://127.0.0.1:1")
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"connection failed"})
-    assert "nothing listens at 127.0.0.1:1: the connection was refused" in outcome.stdout
+async def test_doctor_when_connection_is_refused_skips_the_rest(diagnose: Diagnose) -> None:
+    outcome = await diagnose("--base-url", "http://127.0.0.1:1")
+    assert (outcome.code, problems(outcome)) == (1, {"connection failed"})
+    assert "nothing is listening at 127.0.0.1:1: the connection was refused" in outcome.stdout
     assert list(findings(outcome).values()).count("skipped") == 7
 
 
-async def test_web_page_instead_of_the_api(look: Look) -> None:
+async def test_doctor_when_web_page_answers_says_so(diagnose: Diagnose) -> None:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>Panelica</title>", content_type="text/html")
 
@@ -147,22 +144,22 @@ async def test_web_page_instead_of_the_api(look: Look) -> None:
     application.router.add_get("/{path:.*}", page)
     async with TestServer(application) as server:
         address = str(server.make_url("/")).removesuffix("/")
-        outcome = await look("--base-url", address)
-    assert (outcome.code, what_is_wrong(outcome)) == (1, {"address failed"})
-    assert f"a web page answers at {address}/api/external, not the API\n" in outcome.stdout
+        outcome = await diagnose("--base-url", address)
+    assert (outcome.code, problems(outcome)) == (1, {"address failed"})
+    assert f"{address}/api/external serves a web page, not the API\n" in outcome.stdout
 
 
-def test_embedded_sandbox(panelica: Command) -> None:
+def test_doctor_of_embedded_sandbox_passes(panelica: Command) -> None:
     outcome = panelica("doctor", "--sandbox")
     assert outcome.code == 0
-    assert outcome.stderr == "Looking at the embedded sandbox (.panelica/sandbox.db) …\n"
-    assert "business; 2 calls in this minute" in outcome.stdout
+    assert outcome.stderr == "Checking the embedded sandbox (.panelica/sandbox.db) …\n"
+    assert "business: 2 calls used this minute" in outcome.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sandbox", "--require", "domains"], "--require domains: write a scope, such as domains:write"),
+        (["--sandbox", "--require", "domains"], "--require must be a scope such as domains:write, not 'domains'"),
         (["--sandbox", "--tier", "gold"], "tier is 'gold'"),
         (["--sandbox", "--fingerprint", "AB"], "write sha256: before the digits"),
         ([], "base_url is missing"),
@@ -170,7 +167,7 @@ def test_embedded_sandbox(panelica: Command) -> None:
         (["--base-url", "panel.example.com", "--api-key", "pk_live_0123"], "the API secret is missing"),
     ],
 )
-def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str], message: str) -> None:
+def test_doctor_when_option_is_invalid_exits_2(panelica: Command, arguments: list[str], message: str) -> None:
     outcome = panelica("doctor", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
