@@ -54,7 +54,7 @@ def require_argument(name: str, arguments: Sequence[Argument], where: Location, 
     names = [argument.name for argument in arguments]
     if name not in names:
         problem = f"`{operation['operationId']}` has no argument `{name}`"
-        raise SpecError(where, problem, f"It has {', '.join(names)}" if names else "It has none")
+        raise SpecError(where, problem, f"Use one of: {', '.join(names)}" if names else "It takes no arguments")
 
 
 def _parameters(node: Node, specification: Specification) -> Iterator[Argument]:
@@ -135,7 +135,7 @@ def _open_enum(schema: Node, specification: Specification) -> str:
     known = specification.document["components"]["schemas"].get(name, {}).get("x-known-values", ())
     if missing := [value for value in schema["enum"] if value not in known]:
         remedy = f"Add it to the `x-known-values` of `{name}`, or name another open enum"
-        raise SpecError(schema.where("x-enum"), f"`{name}` does not know the value `{missing[0]}`", remedy)
+        raise SpecError(schema.where("x-enum"), f"`{name}` lacks the value `{missing[0]}`", remedy)
     return name
 
 

@@ -34,9 +34,9 @@ def check_references(document: Node) -> None:
             resolve(document, reference)
         except (KeyError, TypeError):
             remedy = "Define it, or correct the name after #/components/"
-            raise SpecError(node.where("$ref"), f"`{reference}` names nothing", remedy) from None
+            raise SpecError(node.where("$ref"), f"`{reference}` does not exist", remedy) from None
         if reference == "#/components/schemas/Error" and node.location.file.stem != "openapi":
-            raise SpecError(node.where("$ref"), "`Error` is no model", "Errors are raised; name them in `x-errors`")
+            raise SpecError(node.where("$ref"), "`Error` is not a model", "Name the statuses of errors in `x-errors`")
 
 
 def resolve(document: Node, reference: str) -> Any:
@@ -92,7 +92,7 @@ def check_schemas(document: Node) -> None:
         _check_opening(tag, indent=8)
     for name, schema in schemas.items():
         if name in IMPORTED:
-            raise SpecError(schemas.where(name), f"generated modules import another `{name}`", "Choose another name")
+            raise SpecError(schemas.where(name), f"generated code uses the name `{name}`", "Choose another name")
         _check_opening(schema, indent=4)
         _check_properties(name, schema.get("properties", {}))
     for node in _nodes(document):
@@ -129,8 +129,8 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
         for node in nodes:
             name, where = node["operationId"], node.where("operationId")
             if name in names:
-                problem = f"`{name}` is defined at {names[name]} too"
-                raise SpecError(where, problem, "Give one of them another operationId")
+                problem = f"`{name}` is already defined at {names[name]}"
+                raise SpecError(where, problem, "Rename one of them")
             names[name] = where
             _check_name(name, where)
             top = name.partition(".")[0]
@@ -140,8 +140,8 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
     for name, where in names.items():
         for other in names:
             if other.startswith(f"{name}."):
-                problem = f"`{name}` cannot be a method and the namespace of `{other}`"
-                raise SpecError(where, problem, "Give one of them another operationId")
+                problem = f"`{name}` cannot be both a method and the namespace of `{other}`"
+                raise SpecError(where, problem, "Rename one of them")
     for nodes in operations.values():
         before: set[str] = set()
         for node in nodes:
@@ -153,9 +153,9 @@ def _check_name(name: str, where: Location) -> None:
     parts = name.split(".")
     for part in parts:
         if keyword.iskeyword(part):
-            raise SpecError(where, f"`{part}` is a keyword of Python", "Choose another operationId")
+            raise SpecError(where, f"`{part}` is a Python keyword", "Choose another operationId")
     if parts[0] in _CLIENT_MEMBERS:
-        raise SpecError(where, f"the client has a `{parts[0]}` of its own", "Choose another operationId")
+        raise SpecError(where, f"the client already has a member `{parts[0]}`", "Choose another operationId")
 
 
 def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
@@ -167,8 +167,8 @@ def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
         remedy = "`x-natural-key` is {lookup: operationId of a list, fields: {argument: field of a row, …}}"
         raise SpecError(operation.where("x-repeat"), problem, remedy)
     if key is not None and key["lookup"] not in before:
-        problem = f"no operation `{key['lookup']}` stands before `{operation['operationId']}` in its file"
-        raise SpecError(key.where("lookup"), problem, "Name the list that finds the object, and put it there")
+        problem = f"`{operation['operationId']}` looks up `{key['lookup']}`, which this file does not define above it"
+        raise SpecError(key.where("lookup"), problem, "Name the list that finds the object, and define it first")
 
 
 def _nodes(value: Any) -> Iterator[Node]:
@@ -200,7 +200,7 @@ def _spec_error(error: ValidationError, document: Node) -> SpecError:
     schema: Any = error.schema
     instance: Any = error.instance
     where = document.locate(error.absolute_path)
-    subject, remedy = _subject(error, document), schema.get("description", "spec/README.md lists the conventions")
+    subject, remedy = _subject(error, document), schema.get("description", "See spec/README.md for the conventions")
     if "propertyNames" in error.absolute_schema_path:
         where = document.locate([*error.absolute_path, instance])
         return SpecError(where, f"`{instance}` does not belong here", remedy)

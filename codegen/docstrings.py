@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from codegen.arguments import Argument
 from codegen.operations import OperationSource
 from codegen.text import quoted, sentence, wrap
+from panelica_async.core.operation import Repeat
 
 _ERRORS = {
     "400": ("BadRequestError", "the panel rejected the input."),
@@ -14,10 +15,10 @@ _ERRORS = {
 """Error responses that depend on the operation; `panelica_async.errors` describes those of every call."""
 _RETRIED = "retried after a lost reply, 429, 502, 503 and 504, but not after 500."
 _REPEATS = {
-    "read": f"Read-only; {_RETRIED}",
-    "idempotent": f"Safe to repeat; {_RETRIED}",
-    "natural-key": "Never sent again once it may have taken effect.",
-    "unsafe": "Never sent again once it may have taken effect.",
+    Repeat.READ: f"Read-only; {_RETRIED}",
+    Repeat.IDEMPOTENT: f"Safe to repeat; {_RETRIED}",
+    Repeat.NATURAL_KEY: "Never sent again once it may have taken effect.",
+    Repeat.UNSAFE: "Never sent again once it may have taken effect.",
 }
 
 
@@ -33,15 +34,14 @@ def _lines(operation: OperationSource) -> Iterator[str]:
         yield from wrap(sentence(operation.description))
     yield ""
     yield from wrap(_requirements(operation))
-    if operation.arguments or operation.guard:
+    guard = operation.operation.guard
+    if operation.arguments or guard:
         yield from ("", "Args:")
         for argument in (*operation.positional, *operation.keywords):
             yield from _item(argument.name, _argument_text(argument))
-        if operation.guard:
-            reason = sentence(operation.guard.reason)
-            yield from _item(
-                operation.guard.argument, f"Must be True when `{operation.guard.replaces}` is left out: {reason}"
-            )
+        if guard:
+            text = f"Must be True when `{guard.replaces}` is left out: {sentence(guard.reason)}"
+            yield from _item(guard.argument, text)
     if operation.result.kind != "nothing":
         yield from ("", "Returns:")
         yield from wrap(_returns(operation), "    ")
@@ -51,19 +51,20 @@ def _lines(operation: OperationSource) -> Iterator[str]:
             yield from _item(error, meaning)
 
 
-def _requirements(operation: OperationSource) -> str:
+def _requirements(source: OperationSource) -> str:
+    operation, key = source.operation, source.operation.natural_key
     scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none in the reference."
     if not operation.signed:
         scope = "Works without a key; neither signed nor counted."
     parts = [scope, _REPEATS[operation.repeat]]
-    if operation.natural_key:
-        fields = ", ".join(f"`{name}`" for name in operation.natural_key.fields)
-        parts.append(f"After a lost reply, `{operation.natural_key.lookup}` looks it up by {fields}.")
-    if operation.destructive:
+    if key:
+        fields = ", ".join(f"`{name}`" for name in key.fields)
+        parts.append(f"After a lost reply, `{key.lookup.name}` looks it up by {fields}.")
+    if source.destructive:
         parts.append("Destructive.")
-    if operation.asynchronous:
+    if source.asynchronous:
         parts.append("The panel replies before the work is done.")
-    if operation.panel is None:
+    if source.panel is None:
         parts.append("Not served by current panels.")
     return " ".join(parts)
 
@@ -82,7 +83,7 @@ def _returns(operation: OperationSource) -> str:
         )
     if operation.result.model == "Acknowledgement":
         return f"{text} The panel's own words are in `message`."
-    if operation.repeat != "read" and operation.result.kind == "model":
+    if operation.operation.repeat is not Repeat.READ and operation.result.kind == "model":
         return f"{text} Fields that the reply leaves out come from the arguments or from a second call."
     return text
 
@@ -101,14 +102,14 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
         )
     if operation.panel is None:
         yield "UnsupportedOperationError", 'the client uses `dialect="panel"`, and current panels do not serve this.'
-    if operation.repeat != "read":
+    if operation.operation.repeat is not Repeat.READ:
         yield "OutcomeUnknownError", "sent, outcome unknown."
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:
-    return bool(operation.positional or operation.guard or operation.http_method == "PATCH") or any(
-        argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments
-    )
+    return bool(
+        operation.positional or operation.operation.guard or operation.operation.reference.method == "PATCH"
+    ) or any(argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments)
 
 
 def _item(name: str, text: str) -> list[str]:

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,7 @@ def render_models(specification: Specification) -> dict[str, str]:
             check=True,
         )  # fmt: skip
         texts = {f"{group.module}.py": (output / f"{group.module}.py").read_text("utf-8") for group in groups}
-    files = {f"{group.module}.py": _with_header(texts[f"{group.module}.py"], group) for group in groups}
-    files["__init__.py"] = _index(groups)
-    return files
+    return {name: _with_header(texts[name], group) for name, group in zip(texts, groups, strict=True)}
 
 
 def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
@@ -130,29 +128,3 @@ def _with_header(text: str, group: ModelGroup) -> str:
     code = re.sub(r"\A(#.*\n|\s*\n)+", "", text)
     summary = group.title if group.module == SHARED_GROUP else f"Models of {group.title}"
     return f"{module_docstring(summary, group.source)}\n\n{code}"
-
-
-def _index(groups: tuple[ModelGroup, ...]) -> str:
-    names = sorted((name, group.module) for group in groups for name in group.schemas)
-    return "\n".join(_index_lines(names))
-
-
-def _index_lines(names: list[tuple[str, str]]) -> Iterator[str]:
-    summary = "Every model by its name; a module is loaded when one of its models is first touched."
-    yield module_docstring(summary) + "\n"
-    yield "import importlib"
-    yield "from typing import TYPE_CHECKING, Any\n"
-    yield "if TYPE_CHECKING:"
-    for name, module in names:
-        yield f"    from panelica_async.models.{module} import {name} as {name}"
-    yield "\n_MODULES = {"
-    for name, module in names:
-        yield f'    "{name}": "{module}",'
-    yield "}\n"
-    yield f"__all__ = [{', '.join(repr(name) for name, _ in names)}]\n"
-    yield "def __getattr__(name: str) -> Any:"
-    yield "    if name not in _MODULES:"
-    yield '        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")'
-    yield '    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)\n'
-    yield "def __dir__() -> list[str]:"
-    yield "    return __all__"

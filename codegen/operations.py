@@ -1,7 +1,7 @@
-"""Turns the operations of the specification into what the templates need: arguments, results, wire forms."""
+"""Turns the operations of the specification into what the templates need: operation, arguments and result."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import attrs
@@ -10,65 +10,7 @@ from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
-
-
-@attrs.frozen(kw_only=True)
-class Wire:
-    """Method, path, and where each argument goes under which name; mirrors `panelica_async.core.operation.Wire`."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    body: Mapping[str, str]
-    wrapped: tuple[str, ...] = ()
-    items: str | None = None
-
-
-def reference_wire(method: str, path: str, arguments: Sequence[Argument], items: str | None) -> Wire:
-    """Return the wire form of the published reference."""
-    for argument in arguments:
-        if argument.place == "path":
-            path = path.replace(f"{{{argument.wire_name}}}", f"{{{argument.name}}}")
-    return Wire(
-        method=method,
-        path=path,
-        query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
-        body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
-        # The page envelope calls its rows `data`, which every decoder opens anyway.
-        items=None if items == "data" else items,
-    )
-
-
-def panel_wire(reference: Wire, operation: Node, arguments: Sequence[Argument]) -> Wire | None:
-    """Return the wire form of current panels, or None when they do not have the operation."""
-    if "x-panel" not in operation:
-        return reference
-    panel: Node = operation["x-panel"]
-    if panel.get("absent"):
-        return None
-    path: str = panel.get("path", reference.path)
-    in_path = re.findall(r"\{([^}]*)\}", path)
-    for field in ("rename", "query", "body", "omit", "wrap"):
-        for name in panel.get(field, ()):
-            require_argument(name, arguments, panel.where(field), operation)
-    for name in in_path:
-        require_argument(name, arguments, panel.where("path"), operation)
-    places = dict.fromkeys(reference.query, "query") | dict.fromkeys(reference.body, "body")
-    places |= dict.fromkeys(panel.get("query", ()), "query") | dict.fromkeys(panel.get("body", ()), "body")
-    places |= dict.fromkeys(panel.get("omit", ()), "nowhere") | dict.fromkeys(in_path, "path")
-    for argument in arguments:
-        if argument.name not in places:
-            problem = f"`x-panel` does not say where `{argument.name}` goes"
-            raise SpecError(operation.where("x-panel"), problem, "Put it into `path`, `query`, `body` or `omit`")
-    names = {**reference.query, **reference.body, **panel.get("rename", {})}
-    return Wire(
-        method=panel.get("method", reference.method),
-        path=path,
-        query={name: names.get(name, name) for name, place in places.items() if place == "query"},
-        body={name: names.get(name, name) for name, place in places.items() if place == "body"},
-        wrapped=tuple(panel.get("wrap", ())),
-        items=panel.get("items", reference.items),
-    )
+from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire
 
 
 @attrs.frozen
@@ -88,59 +30,48 @@ class Result:
         return names.get(self.kind, "dict[str, Any]")
 
 
-@attrs.frozen
-class Guard:
-    """An argument whose absence would mean everything, and the one that says so on purpose."""
-
-    argument: str
-    replaces: str
-    reason: str
-
-
-@attrs.frozen
-class NaturalKey:
-    """Arguments that identify what a create makes, and the list that finds it."""
-
-    lookup: str
-    fields: dict[str, str]
-    """Argument to field of a row."""
-    prefixed: tuple[str, ...]
-    """Arguments before which the panel may put a prefix."""
-    local: tuple[str, ...]
-    """Arguments that are the part of an address before the @."""
-
-
 @attrs.frozen(kw_only=True)
 class OperationSource:
     """An operation as the templates see it."""
 
-    name: str
-    method_name: str
-    namespace: tuple[str, ...]
-    http_method: str
+    operation: Operation
     path: str
+    """Path as the specification writes it."""
     summary: str
     """First line of the docstring."""
     description: str
-    scope: str | None
-    signed: bool
-    repeat: str
-    natural_key: NaturalKey | None
-    shown_by: str | None
-    """Operation that reads what this one has made or changed."""
     destructive: bool
+    """Whether it removes or overwrites data."""
     asynchronous: bool
+    """Whether the panel replies before the work is done."""
     errors: tuple[str, ...]
     arguments: tuple[Argument, ...]
-    guard: Guard | None
     result: Result
-    reference: Wire
-    panel: Wire | None
+
+    @property
+    def name(self) -> str:
+        """Name with its namespaces, such as `dns.records.list`."""
+        return self.operation.name
+
+    @property
+    def method_name(self) -> str:
+        """Name of the method."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def namespace(self) -> tuple[str, ...]:
+        """Names of the attributes that lead to the method."""
+        return tuple(self.name.split(".")[:-1])
 
     @property
     def constant(self) -> str:
         """Name of the module constant that holds the operation."""
-        return constant_of(self.name)
+        return constant_of(self.operation)
+
+    @property
+    def panel(self) -> Wire | None:
+        """Wire form on current panels; None when they do not serve the operation."""
+        return self.operation.wire("panel")
 
     @property
     def positional(self) -> tuple[Argument, ...]:
@@ -154,86 +85,105 @@ class OperationSource:
         return tuple(sorted(rest, key=lambda argument: not argument.required))
 
     @property
-    def choices(self) -> dict[str, tuple[str, ...]]:
-        """Arguments that take one of a closed set of values, and the sets."""
-        return {argument.name: argument.choices for argument in self.arguments if argument.choices}
-
-    @property
-    def not_empty(self) -> list[str]:
-        """Arguments that cannot be right when empty."""
-        return [argument.name for argument in self.arguments if argument.not_empty]
-
-    @property
-    def lists(self) -> list[str]:
-        """Arguments that take several values."""
-        return [argument.name for argument in self.arguments if argument.is_list]
-
-    @property
     def models(self) -> set[str]:
         """Every model that the method's signature names."""
         named = {self.result.model} if self.result.model else set()
         return named.union(*(argument.models for argument in self.arguments))
 
 
-def constant_of(operation: str) -> str:
+def constant_of(operation: Operation) -> str:
     """Return the name of the module constant that holds an operation."""
-    return operation.replace(".", "_").upper()
+    return operation.name.replace(".", "_").upper()
 
 
 def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:
     """Return the operations of one resource file in the order they are written."""
-    operations: dict[str, OperationSource] = {}
+    sources: dict[str, OperationSource] = {}
     for path, method, item, node in resource.operations():
-        operation = _operation(path, method, item, node, specification)
-        operation = attrs.evolve(operation, shown_by=_shown_by(operation, operations.values()))
-        operations[operation.name] = operation
-        key = operation.natural_key
-        if key is not None and operations[key.lookup].result.kind != "pages":
-            where = node["x-natural-key"].where("lookup")
-            raise SpecError(where, f"`{key.lookup}` is no list", "Name the list that finds the object")
-    return tuple(operations.values())
+        source = _source(path, method, item, node, specification, sources)
+        sources[source.name] = source
+    return tuple(sources.values())
 
 
-def _shown_by(operation: OperationSource, earlier: Iterable[OperationSource]) -> str | None:
-    """Return what reads the result of a write: what gets one of it, or else lists them."""
-    if operation.repeat == "read" or operation.natural_key is not None or operation.result.kind != "model":
-        return None
-    readers = {
-        reader.result.kind: reader.name
-        for reader in earlier
-        if (reader.repeat, reader.namespace, reader.result.model)
-        == ("read", operation.namespace, operation.result.model)
-    }
-    return readers.get("model") or readers.get("pages")
-
-
-def _operation(path: str, method: str, item: Node, node: Node, specification: Specification) -> OperationSource:
-    name: str = node["operationId"]
-    *namespace, method_name = name.split(".")
+def _source(
+    path: str, method: str, item: Node, node: Node, specification: Specification, earlier: dict[str, OperationSource]
+) -> OperationSource:
     arguments = arguments_of(path, item, node, specification)
     result = _result(node, specification)
-    reference = reference_wire(method.upper(), path, arguments, result.items)
+    reference = _reference_wire(method.upper(), path, arguments, result.items)
+    panel = _panel_wire(reference, node, arguments)
+    operation = Operation(
+        name=node["operationId"],
+        reference=reference,
+        panel=None if panel == reference else panel,
+        served_by_panel=panel is not None,
+        scope=node["x-scope"],
+        repeat=Repeat(node["x-repeat"]),
+        natural_key=_natural_key(node, arguments, result, specification, earlier),
+        shown_by=_shown_by(node, result, earlier.values()),
+        signed=node.get("security") != [],
+        choices={argument.name: argument.choices for argument in arguments if argument.choices},
+        not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
+        lists=frozenset(argument.name for argument in arguments if argument.is_list),
+        guard=_guard(node, arguments),
+    )
     return OperationSource(
-        name=name,
-        method_name=method_name,
-        namespace=tuple(namespace),
-        http_method=method.upper(),
+        operation=operation,
         path=path,
         summary=_summary(method.upper(), path, node),
         description=node.get("description", ""),
-        scope=node["x-scope"],
-        signed=node.get("security") != [],
-        repeat=node["x-repeat"],
-        natural_key=_natural_key(node, arguments, result, specification),
-        shown_by=None,
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
         errors=tuple(status for status in node["responses"] if not status.startswith("2")),
         arguments=arguments,
-        guard=_guard(node, arguments),
         result=result,
-        reference=reference,
-        panel=panel_wire(reference, node, arguments),
+    )
+
+
+def _reference_wire(method: str, path: str, arguments: Sequence[Argument], items: str | None) -> Wire:
+    """Return the wire form of the published reference."""
+    for argument in arguments:
+        if argument.place == "path":
+            path = path.replace(f"{{{argument.wire_name}}}", f"{{{argument.name}}}")
+    return Wire(
+        method=method,
+        path=path,
+        query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
+        body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
+        # The page envelope calls its rows `data`, which every decoder opens anyway.
+        items=None if items == "data" else items,
+    )
+
+
+def _panel_wire(reference: Wire, node: Node, arguments: Sequence[Argument]) -> Wire | None:
+    """Return the wire form of current panels, or None when they do not serve the operation."""
+    if "x-panel" not in node:
+        return reference
+    panel: Node = node["x-panel"]
+    if panel.get("absent"):
+        return None
+    path: str = panel.get("path", reference.path)
+    in_path = re.findall(r"\{([^}]*)\}", path)
+    for field in ("rename", "query", "body", "omit", "wrap"):
+        for name in panel.get(field, ()):
+            require_argument(name, arguments, panel.where(field), node)
+    for name in in_path:
+        require_argument(name, arguments, panel.where("path"), node)
+    places = dict.fromkeys(reference.query, "query") | dict.fromkeys(reference.body, "body")
+    places |= dict.fromkeys(panel.get("query", ()), "query") | dict.fromkeys(panel.get("body", ()), "body")
+    places |= dict.fromkeys(panel.get("omit", ()), "nowhere") | dict.fromkeys(in_path, "path")
+    for argument in arguments:
+        if argument.name not in places:
+            problem = f"`x-panel` has no place for the argument `{argument.name}`"
+            raise SpecError(node.where("x-panel"), problem, "Put it into `path`, `query`, `body` or `omit`")
+    names = {**reference.query, **reference.body, **panel.get("rename", {})}
+    return Wire(
+        method=panel.get("method", reference.method),
+        path=path,
+        query={name: names.get(name, name) for name, place in places.items() if place == "query"},
+        body={name: names.get(name, name) for name, place in places.items() if place == "body"},
+        wrapped=frozenset(panel.get("wrap", ())),
+        items=panel.get("items", reference.items),
     )
 
 
@@ -243,15 +193,17 @@ def _summary(method: str, path: str, node: Node) -> str:
     text = text[0].lower() + text[1:] if text[1:2].islower() else text
     line = f"{method} {path}: {text}"
     if not fits(line, 8):
-        where = node.where("summary")
-        raise SpecError(
-            where, "the summary is too long for one line with its path", "Shorten it; details go to `description`"
-        )
+        problem = "the summary and the path are too long for one line"
+        raise SpecError(node.where("summary"), problem, "Shorten the summary; details go into `description`")
     return line
 
 
 def _natural_key(
-    node: Node, arguments: Sequence[Argument], result: Result, specification: Specification
+    node: Node,
+    arguments: Sequence[Argument],
+    result: Result,
+    specification: Specification,
+    earlier: dict[str, OperationSource],
 ) -> NaturalKey | None:
     if "x-natural-key" not in node:
         return None
@@ -261,15 +213,30 @@ def _natural_key(
     for name, field in fields.items():
         require_argument(name, arguments, key.where("fields"), node)
         if field not in row:
-            problem = f"`{node['operationId']}` replies with no `{field}`, so rows of its list have none either"
+            problem = f"`{node['operationId']}` replies without `{field}`, so rows of its list have none either"
             raise SpecError(fields.where(name), problem, "Name a field of what it creates")
-    special = {place: tuple(key.get(place, ())) for place in ("prefixed", "local")}
+    special = {place: frozenset(key.get(place, ())) for place in ("prefixed", "local")}
     for place, names in special.items():
-        for name in names:
-            if name not in fields:
-                problem = f"`{place}` names `{name}`, which is not under `fields`"
-                raise SpecError(key.where(place), problem, "Name it there, or correct the name")
-    return NaturalKey(lookup=key["lookup"], fields=dict(fields), **special)
+        for name in sorted(names - fields.keys()):
+            problem = f"`{place}` names `{name}`, which is not under `fields`"
+            raise SpecError(key.where(place), problem, "Name it there, or correct the name")
+    lookup = earlier[key["lookup"]]
+    if lookup.result.kind != "pages":
+        raise SpecError(key.where("lookup"), f"`{lookup.name}` is not a list", "Name the list that finds the object")
+    return NaturalKey(lookup=lookup.operation, fields=dict(fields), **special)
+
+
+def _shown_by(node: Node, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
+    """Return what reads the result of a write: what gets one of it, or else lists them."""
+    if node["x-repeat"] == "read" or "x-natural-key" in node or result.kind != "model":
+        return None
+    namespace = tuple(node["operationId"].split(".")[:-1])
+    readers = {
+        reader.result.kind: reader.operation
+        for reader in earlier
+        if (reader.operation.repeat, reader.namespace, reader.result.model) == (Repeat.READ, namespace, result.model)
+    }
+    return readers.get("model") or readers.get("pages")
 
 
 def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:
@@ -278,8 +245,8 @@ def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:
     guard: Node = node["x-guard"]
     require_argument(guard["replaces"], arguments, guard.where("replaces"), node)
     if any(argument.name == guard["argument"] for argument in arguments):
-        problem = f"`{node['operationId']}` has an argument `{guard['argument']}` already"
-        raise SpecError(guard.where("argument"), problem, "Give that of the guard another name")
+        problem = f"`{node['operationId']}` already has an argument `{guard['argument']}`"
+        raise SpecError(guard.where("argument"), problem, "Rename the argument of the guard")
     return Guard(**guard)
 
 
@@ -293,9 +260,8 @@ def _result(node: Node, specification: Specification) -> Result:
     if node.get("x-paginated"):
         model, key = _rows(schema, specification)
         if model is None:
-            raise SpecError(
-                where, f"`{name}` is paginated, but replies with no list of a schema", "Reply with an array of a `$ref`"
-            )
+            problem = f"`{name}` is paginated, but does not reply with a list of a schema"
+            raise SpecError(where, problem, "Reply with an array of a `$ref`")
         return Result("pages", description, model, key)
     if "$ref" in schema and "properties" in specification.resolve(schema):
         return Result("model", description, _name(schema))

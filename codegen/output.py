@@ -11,7 +11,7 @@ from pathlib import Path
 from codegen.models import render_models
 from codegen.render import (
     render_catalog,
-    render_namespaces,
+    render_model_index,
     render_operations_table,
     render_resources,
     resource_modules,
@@ -24,13 +24,14 @@ _PROJECT = Path(__file__).parent.parent
 def formatted(files: Mapping[Path, str]) -> dict[Path, str]:
     """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path, text in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
-        _ruff("check", "--fix", "--select", "I,F401,UP", folder=folder)
-        _ruff("format", folder=folder)
-        return {path: (folder / path).read_text(encoding="utf-8") for path in files}
+        # By another name: ruff leaves unused imports of an `__init__.py`, in case other modules use them.
+        places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
+        for path, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(files[path], encoding="utf-8")
+        _ruff("check", "--fix", "--select", "I,F401,UP", folder=Path(name))
+        _ruff("format", folder=Path(name))
+        return {path: place.read_text(encoding="utf-8") for path, place in places.items()}
 
 
 def _ruff(*arguments: str, folder: Path) -> None:
@@ -60,8 +61,8 @@ def generate(spec: Path) -> dict[Path, str]:
     specification = load(spec)
     modules = resource_modules(specification)
     code = {
-        _PACKAGE / "namespaces.py": render_namespaces(modules),
         _PACKAGE / "catalog.py": render_catalog(specification),
+        _PACKAGE / "models/__init__.py": render_model_index(specification),
         **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
         **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
     }

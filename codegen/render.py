@@ -1,5 +1,6 @@
-"""Renders `panelica_async/resources/`, the accessors of the client and the table of operations."""
+"""Renders every generated text but the models: resources, index of the models, catalog, table of operations."""
 
+import enum
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +12,11 @@ import jinja2
 from codegen.checks import IMPORTED
 from codegen.docstrings import method_docstring
 from codegen.models import group_of_schema, model_groups
-from codegen.operations import NaturalKey, OperationSource, Wire, constant_of, operations_of
+from codegen.operations import OperationSource, constant_of, operations_of
 from codegen.spec import ResourceFile, Specification
 from codegen.text import docstring, generated_by, module_docstring, sentence
 from codegen.yaml_nodes import SpecError
+from panelica_async.core.operation import Operation
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -87,12 +89,12 @@ def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Spe
     )
     for operation in operations:
         if operation.constant in IMPORTED:
-            problem = f"the constant of `{operation.name}` would be a second `{operation.constant}`"
+            problem = f"the constant of `{operation.name}` clashes with another `{operation.constant}`"
             raise SpecError(resource.paths.location, problem, "Rename the operation")
     taken = IMPORTED | models
     for namespace in module.classes:
         if namespace.class_name in taken:
-            problem = f"the class of `{'.'.join(namespace.path)}` would be a second `{namespace.class_name}`"
+            problem = f"the class of `{'.'.join(namespace.path)}` clashes with another `{namespace.class_name}`"
             raise SpecError(resource.paths.location, problem, "Rename the namespace or the schema")
         taken |= {namespace.class_name}
     return module
@@ -100,15 +102,16 @@ def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Spe
 
 def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the resource modules."""
-    files = {f"{module.name}.py": _render("resource.py.jinja2", module=module) for module in modules}
-    files["registry.py"] = _render("registry.py.jinja2", modules=modules)
-    files["__init__.py"] = module_docstring("One module a resource, each loaded when it is first touched.") + "\n"
+    files = {f"{module.name}.py": _render("resources/resource.py.jinja2", module=module) for module in modules}
+    for name in ("__init__.py", "registry.py"):
+        files[name] = _render(f"resources/{name}.jinja2", modules=modules)
     return files
 
 
-def render_namespaces(modules: tuple[ResourceModule, ...]) -> str:
-    """Return the text of the accessors that `PanelicaClient` inherits."""
-    return _render("namespaces.py.jinja2", modules=modules)
+def render_model_index(specification: Specification) -> str:
+    """Return the text of the index of the models."""
+    homes = group_of_schema(model_groups(specification))
+    return _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items())))
 
 
 def render_operations_table(modules: tuple[ResourceModule, ...]) -> str:
@@ -157,30 +160,34 @@ def _render(template: str, **context: Any) -> str:
     return _TEMPLATES.get_template(template).render(**context)
 
 
-def _wire_code(wire: Wire) -> str:
-    parts = [f"method={wire.method!r}", f"path={wire.path!r}"]
-    for place, mapping in (("query", wire.query), ("body", wire.body)):
-        if mapping:
-            parts.append(f"{place}={_names_code(mapping)}")
-    if wire.wrapped:
-        parts.append(f"wrapped=frozenset({list(wire.wrapped)!r})")
-    if wire.items:
-        parts.append(f"items={wire.items!r}")
-    return f"Wire({', '.join(parts)})"
+def _code(value: object) -> str:
+    """Return the expression that makes a part of an operation."""
+    if isinstance(value, Operation):
+        return constant_of(value)
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(value)!r})"
+    if isinstance(value, dict) and all(isinstance(other, str) for other in value.values()):
+        same = [repr(name) for name, other in value.items() if name == other]
+        renamed = [f"{name}={other!r}" for name, other in value.items() if name != other]
+        return f"names({', '.join([*same, *renamed])})"
+    return _construction(value) if attrs.has(type(value)) else repr(value)
 
 
-def _natural_key_code(key: NaturalKey) -> str:
-    parts = [f"lookup={constant_of(key.lookup)}", f"fields={_names_code(key.fields)}"]
-    for place, names in (("prefixed", key.prefixed), ("local", key.local)):
-        if names:
-            parts.append(f"{place}=frozenset({list(names)!r})")
-    return f"NaturalKey({', '.join(parts)})"
+def _construction(value: Any) -> str:
+    """Return the call that makes an attrs object; arguments that equal their defaults are left out."""
+    arguments = [
+        f"{field.name}={_code(getattr(value, field.name))}"
+        for field in attrs.fields(type(value))
+        if getattr(value, field.name) != _default(field)
+    ]
+    return f"{type(value).__name__}({', '.join(arguments)})"
 
 
-def _names_code(mapping: Mapping[str, str]) -> str:
-    same = [repr(name) for name, other in mapping.items() if name == other]
-    renamed = [f"{name}={other!r}" for name, other in mapping.items() if name != other]
-    return f"names({', '.join([*same, *renamed])})"
+def _default(field: "attrs.Attribute[Any]") -> object:
+    default: Any = field.default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 def _signature(operation: OperationSource) -> str:
@@ -189,8 +196,8 @@ def _signature(operation: OperationSource) -> str:
         f"{argument.name}: {argument.annotation if argument.required else _optional(argument.annotation)}"
         for argument in operation.keywords
     ]
-    if operation.guard:
-        keywords.append(f"{operation.guard.argument}: bool = False")
+    if guard := operation.operation.guard:
+        keywords.append(f"{guard.argument}: bool = False")
     return ", ".join([*parts, "*", *keywords] if keywords else parts)
 
 
@@ -202,8 +209,8 @@ def _optional(annotation: str) -> str:
 def _passed(operation: OperationSource) -> str:
     """Return the arguments of a method as it hands them on, all of them by name."""
     names = [argument.name for argument in (*operation.positional, *operation.keywords)]
-    if operation.guard:
-        names.append(operation.guard.argument)
+    if guard := operation.operation.guard:
+        names.append(guard.argument)
     return ", ".join(f"{name}={name}" for name in names)
 
 
@@ -214,14 +221,11 @@ def _literal(text: str) -> str:
 
 _TEMPLATES.globals.update(generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
-    constant=constant_of,
+    construction=_construction,
     docstring=docstring,
     literal=_literal,
     method_docstring=method_docstring,
-    member=lambda repeat: repeat.replace("-", "_").upper(),
-    natural_key=_natural_key_code,
     passed=_passed,
     repr=repr,
     signature=_signature,
-    wire=_wire_code,
 )

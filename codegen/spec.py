@@ -85,7 +85,7 @@ def load(root: Path) -> Specification:
     check_operations({resource.name: [entry[-1] for entry in resource.operations()] for resource in resources})
     for error in OpenAPIV31SpecValidator(document).iter_errors():
         where = document.locate(error.absolute_path)
-        raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "Correct it by the OpenAPI specification")
+        raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "See the OpenAPI specification")
     return Specification(resources, shared, catalog, document)
 
 
@@ -93,7 +93,7 @@ def _shared_file(root: Path, name: str) -> Node:
     path = root / f"{name}.yaml"
     if not path.is_file():
         raise SpecError(
-            Location(Path(root.name) / path.name, 1), "the file is missing", "spec/README.md says what it holds"
+            Location(Path(root.name) / path.name, 1), "the file is missing", "See spec/README.md for what it holds"
         )
     return read(path)
 
@@ -102,7 +102,7 @@ def _resource_files(root: Path) -> Iterator[Path]:
     for path in sorted(root.glob("*.y*ml")):
         if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem in _RESERVED:
             where = Location(Path(root.name) / path.name, 1)
-            raise SpecError(where, "the file has no name for a module", "Name it like `api_keys.yaml`")
+            raise SpecError(where, "the name of the file is not a module name", "Name it like `api_keys.yaml`")
         if path.stem not in {_ROOT, _CATALOG}:
             yield path
 
@@ -133,7 +133,9 @@ def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> 
 def _add(target: Node, entries: Node) -> None:
     for key, value in entries.items():
         if key in target:
-            raise SpecError(entries.where(key), f"`{key}` is defined at {target.where(key)} too", "Keep one of the two")
+            raise SpecError(
+                entries.where(key), f"`{key}` is already defined at {target.where(key)}", "Keep one of them"
+            )
         target.put(key, value, entries.where(key))
 
 

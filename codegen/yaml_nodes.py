@@ -84,7 +84,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key, where = str(key_node.value), Location(self.file, key_node.start_mark.line + 1)
             if key in mapping:
-                raise SpecError(where, f"`{key}` stands here twice", "Remove one of the two")
+                raise SpecError(where, f"`{key}` is defined twice", "Remove one of them")
             mapping.put(key, self.construct_object(value_node, deep=True), where)
 
 
@@ -110,7 +110,7 @@ def read(path: Path) -> Node:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(Location(name, line), f"not valid YAML: {error.problem}", "Correct the syntax") from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise SpecError(Location(name, 1), f"not text in UTF-8: {error.reason}", "Save it as such") from error
+        raise SpecError(Location(name, 1), f"the file is not UTF-8: {error.reason}", "Save it as UTF-8") from error
     if not isinstance(document, Node):
-        raise SpecError(Location(name, 1), "the file holds no mapping", "spec/README.md says what it holds")
+        raise SpecError(Location(name, 1), "the file is not a mapping", "See spec/README.md for what it holds")
     return document

@@ -15,8 +15,8 @@ from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.namespaces import Namespaces
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
+from panelica_async.resources import Namespaces
 from panelica_async.telemetry.events import Listener
 from panelica_async.telemetry.statistics import Statistics
 from panelica_async.transport.call import CallOptions

@@ -32,7 +32,6 @@ MEMBERS = {
     "catalog": "core",
     "models": "core",
     "": "client",
-    "namespaces": "client",
     "resources": "api",
 }
 MOST_LINES = 400
@@ -100,7 +99,7 @@ def test_imports_point_inward() -> None:
         ("core/signing.py", "from panelica_async import PanelicaClient"),
         ("core/signing.py", "from .. import client"),
         ("core/signing.py", "from ..ratelimit import RateLimit"),
-        ("models/domains.py", "from panelica_async import namespaces"),
+        ("models/domains.py", "from panelica_async import client"),
         ("transport/call.py", "if TYPE_CHECKING:\n    from panelica_async.resources.domains import Domains"),
         ("client.py", "from panelica_async.provision import Plan"),
         ("__init__.py", "from .sandbox import Sandbox"),

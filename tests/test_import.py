@@ -58,7 +58,9 @@ def test_a_client_loads_no_model_no_resource_and_no_heavy_package() -> None:
     assert strangers(modules) <= {"backoff", "orjson"}
     assert not HEAVY & {name.partition(".")[0] for name in modules}
     outer = ("models", "resources", "sandbox", "provision", "cli")
-    assert not [name for name in ours(modules) if name.split(".")[1:2] and name.split(".")[1] in outer]
+    found = {name for name in ours(modules) if name.split(".")[1:2] and name.split(".")[1] in outer}
+    # The package of the resources holds the namespaces of the client.
+    assert found == {"panelica_async.resources"}
 
 
 def test_a_namespace_loads_its_own_modules_alone() -> None:
@@ -66,7 +68,6 @@ def test_a_namespace_loads_its_own_modules_alone() -> None:
     assert {name for name in ours(modules) if name.split(".")[1] not in {"api", "client"}} == {
         "panelica_async.models",
         "panelica_async.models.dns",
-        "panelica_async.resources",
         "panelica_async.resources.dns",
     }
 

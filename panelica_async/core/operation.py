@@ -106,10 +106,6 @@ class Operation:
     """Reads what a write has made or changed, by its id or in a list; None where a natural key has its own."""
     signed: bool = True
     """Whether the call is signed and counted."""
-    destructive: bool = False
-    """Whether it removes or overwrites data."""
-    asynchronous: bool = False
-    """Whether the reply comes before the work is done."""
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()

@@ -14,54 +14,53 @@ from panelica_async.models.shared import Acknowledgement
 
 ACCOUNTS_LIST: Final = Operation(
     name="accounts.list",
+    reference=Wire(method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order")),
     scope="accounts:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order")),
 )
 ACCOUNTS_CREATE: Final = Operation(
     name="accounts.create",
-    scope="accounts:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=ACCOUNTS_LIST, fields=names("username")),
-    not_empty=frozenset(["username", "email", "password", "plan_id"]),
     reference=Wire(
         method="POST", path="/v1/accounts", body=names("username", "email", "password", "role", "plan_id", "full_name")
     ),
+    scope="accounts:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(lookup=ACCOUNTS_LIST, fields=names("username")),
+    not_empty=frozenset(["email", "password", "plan_id", "username"]),
 )
 ACCOUNTS_GET: Final = Operation(
     name="accounts.get",
+    reference=Wire(method="GET", path="/v1/accounts/{id}"),
     scope="accounts:read",
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/accounts/{id}"),
 )
 ACCOUNTS_UPDATE: Final = Operation(
     name="accounts.update",
+    reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
     shown_by=ACCOUNTS_GET,
-    not_empty=frozenset(["plan_id", "email"]),
-    reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
+    not_empty=frozenset(["email", "plan_id"]),
 )
 ACCOUNTS_DELETE: Final = Operation(
     name="accounts.delete",
+    reference=Wire(method="DELETE", path="/v1/accounts/{id}"),
     scope="accounts:delete",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    reference=Wire(method="DELETE", path="/v1/accounts/{id}"),
 )
 ACCOUNTS_SUSPEND: Final = Operation(
     name="accounts.suspend",
+    reference=Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason")),
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason")),
 )
 ACCOUNTS_UNSUSPEND: Final = Operation(
     name="accounts.unsuspend",
+    reference=Wire(method="POST", path="/v1/accounts/{id}/unsuspend"),
     scope="accounts:write",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/accounts/{id}/unsuspend"),
 )
 
 

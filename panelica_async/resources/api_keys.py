@@ -14,30 +14,29 @@ from panelica_async.models.api_keys import ApiKey, CreatedApiKey, RegeneratedSec
 
 API_KEYS_LIST: Final = Operation(
     name="api_keys.list",
+    reference=Wire(method="GET", path="/v1/api-keys", query=names("page", "limit", "sort", "order")),
     scope="*:*",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/api-keys", query=names("page", "limit", "sort", "order")),
 )
 API_KEYS_CREATE: Final = Operation(
     name="api_keys.create",
-    scope="*:*",
-    repeat=Repeat.UNSAFE,
-    not_empty=frozenset(["name", "scopes"]),
-    lists=frozenset(["scopes", "ip_whitelist"]),
     reference=Wire(
         method="POST",
         path="/v1/api-keys",
         body=names("name", "scopes", "rate_limit_tier", "ip_whitelist", "expires_in", "environment"),
     ),
+    scope="*:*",
+    repeat=Repeat.UNSAFE,
+    not_empty=frozenset(["name", "scopes"]),
+    lists=frozenset(["ip_whitelist", "scopes"]),
 )
 API_KEYS_REGENERATE: Final = Operation(
     name="api_keys.regenerate",
+    reference=Wire(method="POST", path="/v1/api-keys/{id}/regenerate"),
     scope="*:*",
     repeat=Repeat.UNSAFE,
-    destructive=True,
-    reference=Wire(method="POST", path="/v1/api-keys/{id}/regenerate"),
 )
 
 

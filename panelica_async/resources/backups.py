@@ -15,25 +15,14 @@ from panelica_async.models.shared import Acknowledgement
 
 BACKUPS_LIST: Final = Operation(
     name="backups.list",
+    reference=Wire(method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")),
     scope="backups:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")),
 )
 BACKUPS_CREATE: Final = Operation(
     name="backups.create",
-    scope="backups:write",
-    repeat=Repeat.UNSAFE,
-    shown_by=BACKUPS_LIST,
-    asynchronous=True,
-    not_empty=frozenset(["name", "domain_ids"]),
-    lists=frozenset(["domain_ids"]),
-    guard=Guard(
-        "all_domains",
-        replaces="domain_ids",
-        reason="a backup without domain_ids archives every domain of every account on the server",
-    ),
     reference=Wire(
         method="POST",
         path="/v1/backups",
@@ -66,27 +55,34 @@ BACKUPS_CREATE: Final = Operation(
             name="backup_name",
         ),
     ),
+    scope="backups:write",
+    repeat=Repeat.UNSAFE,
+    shown_by=BACKUPS_LIST,
+    not_empty=frozenset(["domain_ids", "name"]),
+    lists=frozenset(["domain_ids"]),
+    guard=Guard(
+        argument="all_domains",
+        replaces="domain_ids",
+        reason="a backup without domain_ids archives every domain of every account on the server",
+    ),
 )
 BACKUPS_RESTORE: Final = Operation(
     name="backups.restore",
-    scope="backups:restore",
-    repeat=Repeat.UNSAFE,
-    destructive=True,
-    asynchronous=True,
-    not_empty=frozenset(["domain_ids"]),
-    lists=frozenset(["domain_ids"]),
     reference=Wire(
         method="POST",
         path="/v1/backups/{id}/restore",
         body=names("domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"),
     ),
+    scope="backups:restore",
+    repeat=Repeat.UNSAFE,
+    not_empty=frozenset(["domain_ids"]),
+    lists=frozenset(["domain_ids"]),
 )
 BACKUPS_DELETE: Final = Operation(
     name="backups.delete",
+    reference=Wire(method="DELETE", path="/v1/backups/{id}"),
     scope="backups:write",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    reference=Wire(method="DELETE", path="/v1/backups/{id}"),
 )
 
 

@@ -12,10 +12,10 @@ from panelica_async.models.bandwidth import BandwidthUsage
 
 BANDWIDTH_GET: Final = Operation(
     name="bandwidth.get",
-    scope="bandwidth:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/bandwidth", query=names("period", "month")),
     panel=Wire(method="GET", path="/v1/bandwidth/summary", query=names("period", "month")),
+    scope="bandwidth:read",
+    repeat=Repeat.READ,
 )
 
 

@@ -13,16 +13,16 @@ from panelica_async.models.shared import Acknowledgement
 
 CLOUDFLARE_ZONES_LIST: Final = Operation(
     name="cloudflare.zones.list",
+    reference=Wire(method="GET", path="/v1/cloudflare/zones"),
     scope="cloudflare:read",
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/cloudflare/zones"),
 )
 CLOUDFLARE_ZONES_SYNC: Final = Operation(
     name="cloudflare.zones.sync",
-    scope="cloudflare:write",
-    repeat=Repeat.IDEMPOTENT,
     reference=Wire(method="POST", path="/v1/cloudflare/zones/{zone_id}/sync"),
     served_by_panel=False,
+    scope="cloudflare:write",
+    repeat=Repeat.IDEMPOTENT,
 )
 
 

@@ -13,19 +13,14 @@ from panelica_async.models.databases import Database, DatabaseType, DatabaseUser
 
 DATABASES_LIST: Final = Operation(
     name="databases.list",
+    reference=Wire(method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")),
     scope="databases:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")),
 )
 DATABASES_CREATE: Final = Operation(
     name="databases.create",
-    scope="databases:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
-    choices={"type": ("mysql", "postgresql")},
-    not_empty=frozenset(["name", "domain_id", "username", "password"]),
     reference=Wire(
         method="POST", path="/v1/databases", body=names("name", "type", "domain_id", "username", "password")
     ),
@@ -34,23 +29,27 @@ DATABASES_CREATE: Final = Operation(
         path="/v1/domains/{domain_id}/databases",
         body=names("password", name="database_name", username="database_user"),
     ),
+    scope="databases:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(lookup=DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
+    choices={"type": ("mysql", "postgresql")},
+    not_empty=frozenset(["domain_id", "name", "password", "username"]),
 )
 DATABASES_USERS_CREATE: Final = Operation(
     name="databases.users.create",
-    scope="databases:write",
-    repeat=Repeat.UNSAFE,
-    not_empty=frozenset(["username", "password", "domain_id"]),
     reference=Wire(
         method="POST", path="/v1/databases/{db_id}/users", body=names("username", "password", "privileges", "domain_id")
     ),
     panel=Wire(method="POST", path="/v1/mysql-users", body=names("username", "password", "domain_id")),
+    scope="databases:write",
+    repeat=Repeat.UNSAFE,
+    not_empty=frozenset(["domain_id", "password", "username"]),
 )
 DATABASES_DELETE: Final = Operation(
     name="databases.delete",
+    reference=Wire(method="DELETE", path="/v1/databases/{id}"),
     scope="databases:delete",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    reference=Wire(method="DELETE", path="/v1/databases/{id}"),
 )
 
 

@@ -13,43 +13,42 @@ from panelica_async.models.dns import DnsRecord, RecordType
 
 DNS_RECORDS_LIST: Final = Operation(
     name="dns.records.list",
+    reference=Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")),
     scope="dns:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")),
 )
 DNS_RECORDS_CREATE: Final = Operation(
     name="dns.records.create",
+    reference=Wire(
+        method="POST", path="/v1/dns/zones/{zone_id}/records", body=names("name", "type", "content", "ttl", "priority")
+    ),
     scope="dns:write",
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=DNS_RECORDS_LIST, fields=names("zone_id", "name", "type", "content")),
     choices={"type": ("A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR")},
-    not_empty=frozenset(["name", "content"]),
-    reference=Wire(
-        method="POST", path="/v1/dns/zones/{zone_id}/records", body=names("name", "type", "content", "ttl", "priority")
-    ),
+    not_empty=frozenset(["content", "name"]),
 )
 DNS_RECORDS_UPDATE: Final = Operation(
     name="dns.records.update",
-    scope="dns:write",
-    repeat=Repeat.IDEMPOTENT,
-    shown_by=DNS_RECORDS_LIST,
-    not_empty=frozenset(["name", "content"]),
     reference=Wire(
         method="PATCH",
         path="/v1/dns/zones/{zone_id}/records/{record_id}",
         body=names("name", "content", "ttl", "priority"),
     ),
     panel=Wire(method="PATCH", path="/v1/dns/records/{record_id}", body=names("name", "content", "ttl", "priority")),
+    scope="dns:write",
+    repeat=Repeat.IDEMPOTENT,
+    shown_by=DNS_RECORDS_LIST,
+    not_empty=frozenset(["content", "name"]),
 )
 DNS_RECORDS_DELETE: Final = Operation(
     name="dns.records.delete",
-    scope="dns:delete",
-    repeat=Repeat.IDEMPOTENT,
-    destructive=True,
     reference=Wire(method="DELETE", path="/v1/dns/zones/{zone_id}/records/{record_id}"),
     panel=Wire(method="DELETE", path="/v1/dns/records/{record_id}"),
+    scope="dns:delete",
+    repeat=Repeat.IDEMPOTENT,
 )
 
 

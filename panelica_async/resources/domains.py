@@ -14,20 +14,16 @@ from panelica_async.models.shared import Acknowledgement
 
 DOMAINS_LIST: Final = Operation(
     name="domains.list",
+    reference=Wire(
+        method="GET", path="/v1/domains", query=names("page", "limit", "sort", "order", "status", "user_id")
+    ),
     scope="domains:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(
-        method="GET", path="/v1/domains", query=names("page", "limit", "sort", "order", "status", "user_id")
-    ),
 )
 DOMAINS_CREATE: Final = Operation(
     name="domains.create",
-    scope="domains:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=DOMAINS_LIST, fields=names("domain")),
-    not_empty=frozenset(["domain", "user_id"]),
     reference=Wire(
         method="POST", path="/v1/domains", body=names("domain", "user_id", "php_version", "web_server", "ssl_type")
     ),
@@ -36,38 +32,38 @@ DOMAINS_CREATE: Final = Operation(
         path="/v1/domains",
         body=names("user_id", "php_version", "web_server", domain="name", ssl_type="ssl_provider"),
     ),
+    scope="domains:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(lookup=DOMAINS_LIST, fields=names("domain")),
+    not_empty=frozenset(["domain", "user_id"]),
 )
 DOMAINS_GET: Final = Operation(
-    name="domains.get",
-    scope="domains:read",
-    repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/domains/{id}"),
+    name="domains.get", reference=Wire(method="GET", path="/v1/domains/{id}"), scope="domains:read", repeat=Repeat.READ
 )
 DOMAINS_UPDATE: Final = Operation(
     name="domains.update",
+    reference=Wire(method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server")),
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
     shown_by=DOMAINS_GET,
-    reference=Wire(method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server")),
 )
 DOMAINS_DELETE: Final = Operation(
     name="domains.delete",
+    reference=Wire(method="DELETE", path="/v1/domains/{id}"),
     scope="domains:delete",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    reference=Wire(method="DELETE", path="/v1/domains/{id}"),
 )
 DOMAINS_SUSPEND: Final = Operation(
     name="domains.suspend",
+    reference=Wire(method="POST", path="/v1/domains/{id}/suspend"),
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/domains/{id}/suspend"),
 )
 DOMAINS_UNSUSPEND: Final = Operation(
     name="domains.unsuspend",
+    reference=Wire(method="POST", path="/v1/domains/{id}/unsuspend"),
     scope="domains:write",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/domains/{id}/unsuspend"),
 )
 
 

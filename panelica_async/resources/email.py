@@ -13,35 +13,34 @@ from panelica_async.models.email import EmailAccount
 
 EMAIL_ACCOUNTS_LIST: Final = Operation(
     name="email.accounts.list",
+    reference=Wire(method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")),
+    panel=Wire(method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")),
     scope="email:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")),
-    panel=Wire(method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")),
 )
 EMAIL_ACCOUNTS_CREATE: Final = Operation(
     name="email.accounts.create",
-    scope="email:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(
-        lookup=EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
-    ),
-    not_empty=frozenset(["local_part", "domain_id", "password"]),
     reference=Wire(
         method="POST", path="/v1/email/accounts", body=names("local_part", "domain_id", "password", "quota_mb")
     ),
     panel=Wire(
         method="POST", path="/v1/email-accounts", body=names("domain_id", "password", "quota_mb", local_part="username")
     ),
+    scope="email:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(
+        lookup=EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
+    ),
+    not_empty=frozenset(["domain_id", "local_part", "password"]),
 )
 EMAIL_ACCOUNTS_DELETE: Final = Operation(
     name="email.accounts.delete",
-    scope="email:delete",
-    repeat=Repeat.IDEMPOTENT,
-    destructive=True,
     reference=Wire(method="DELETE", path="/v1/email/accounts/{id}"),
     panel=Wire(method="DELETE", path="/v1/email-accounts/{id}"),
+    scope="email:delete",
+    repeat=Repeat.IDEMPOTENT,
 )
 
 

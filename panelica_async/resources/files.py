@@ -14,35 +14,33 @@ from panelica_async.models.shared import Acknowledgement
 
 FILES_LIST: Final = Operation(
     name="files.list",
+    reference=Wire(method="GET", path="/v1/files", query=names("path", "user_id")),
+    panel=Wire(method="GET", path="/v1/files", query=names("path", "user_id"), items="files"),
     scope="files:read",
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
-    reference=Wire(method="GET", path="/v1/files", query=names("path", "user_id")),
-    panel=Wire(method="GET", path="/v1/files", query=names("path", "user_id"), items="files"),
 )
 FILES_DELETE: Final = Operation(
     name="files.delete",
-    scope="files:delete",
-    repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    not_empty=frozenset(["path", "user_id"]),
     reference=Wire(method="DELETE", path="/v1/files", query=names("path", "user_id")),
     panel=Wire(method="DELETE", path="/v1/files", body=names("user_id", path="paths"), wrapped=frozenset(["path"])),
+    scope="files:delete",
+    repeat=Repeat.IDEMPOTENT,
+    not_empty=frozenset(["path", "user_id"]),
 )
 FILES_READ: Final = Operation(
     name="files.read",
+    reference=Wire(method="GET", path="/v1/files/content", query=names("path", "user_id")),
     scope="files:read",
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
-    reference=Wire(method="GET", path="/v1/files/content", query=names("path", "user_id")),
 )
 FILES_WRITE: Final = Operation(
     name="files.write",
+    reference=Wire(method="PUT", path="/v1/files/content", body=names("path", "content", "user_id")),
     scope="files:write",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
     not_empty=frozenset(["path", "user_id"]),
-    reference=Wire(method="PUT", path="/v1/files/content", body=names("path", "content", "user_id")),
 )
 
 

@@ -13,19 +13,15 @@ from panelica_async.models.ftp import FtpAccount
 
 FTP_ACCOUNTS_LIST: Final = Operation(
     name="ftp.accounts.list",
+    reference=Wire(method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order")),
+    panel=Wire(method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order")),
     scope="ftp:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order")),
-    panel=Wire(method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order")),
 )
 FTP_ACCOUNTS_CREATE: Final = Operation(
     name="ftp.accounts.create",
-    scope="ftp:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
-    not_empty=frozenset(["username", "password", "domain_id", "home_directory", "user_id"]),
     reference=Wire(
         method="POST",
         path="/v1/ftp/accounts",
@@ -36,14 +32,17 @@ FTP_ACCOUNTS_CREATE: Final = Operation(
         path="/v1/ftp-accounts",
         body=names("password", "domain_id", "home_directory", "quota_mb", "user_id", username="ftp_username"),
     ),
+    scope="ftp:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(lookup=FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
+    not_empty=frozenset(["domain_id", "home_directory", "password", "user_id", "username"]),
 )
 FTP_ACCOUNTS_DELETE: Final = Operation(
     name="ftp.accounts.delete",
-    scope="ftp:delete",
-    repeat=Repeat.IDEMPOTENT,
-    destructive=True,
     reference=Wire(method="DELETE", path="/v1/ftp/accounts/{id}"),
     panel=Wire(method="DELETE", path="/v1/ftp-accounts/{id}"),
+    scope="ftp:delete",
+    repeat=Repeat.IDEMPOTENT,
 )
 
 

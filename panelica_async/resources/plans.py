@@ -14,22 +14,55 @@ from panelica_async.models.plans import Plan
 
 PLANS_LIST: Final = Operation(
     name="plans.list",
+    reference=Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order")),
     scope="plans:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order")),
 )
 PLANS_CREATE: Final = Operation(
     name="plans.create",
+    reference=Wire(
+        method="POST",
+        path="/v1/plans",
+        body=names(
+            "name",
+            "slug",
+            "max_domains",
+            "max_databases",
+            "max_email_accounts",
+            "max_ftp_accounts",
+            "disk_space_mb",
+            "bandwidth_mb",
+            "php_versions",
+        ),
+    ),
+    panel=Wire(
+        method="POST",
+        path="/v1/plans",
+        body=names(
+            "name",
+            "slug",
+            "max_domains",
+            "max_databases",
+            "max_email_accounts",
+            "max_ftp_accounts",
+            "php_versions",
+            disk_space_mb="disk_quota_mb",
+            bandwidth_mb="monthly_bandwidth_mb",
+        ),
+    ),
     scope="plans:write",
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=PLANS_LIST, fields=names("name")),
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
+)
+PLANS_UPDATE: Final = Operation(
+    name="plans.update",
     reference=Wire(
-        method="POST",
-        path="/v1/plans",
+        method="PATCH",
+        path="/v1/plans/{id}",
         body=names(
             "name",
             "slug",
@@ -43,8 +76,8 @@ PLANS_CREATE: Final = Operation(
         ),
     ),
     panel=Wire(
-        method="POST",
-        path="/v1/plans",
+        method="PATCH",
+        path="/v1/plans/{id}",
         body=names(
             "name",
             "slug",
@@ -57,44 +90,11 @@ PLANS_CREATE: Final = Operation(
             bandwidth_mb="monthly_bandwidth_mb",
         ),
     ),
-)
-PLANS_UPDATE: Final = Operation(
-    name="plans.update",
     scope="plans:write",
     repeat=Repeat.IDEMPOTENT,
     shown_by=PLANS_LIST,
     not_empty=frozenset(["name", "slug"]),
     lists=frozenset(["php_versions"]),
-    reference=Wire(
-        method="PATCH",
-        path="/v1/plans/{id}",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "disk_space_mb",
-            "bandwidth_mb",
-            "php_versions",
-        ),
-    ),
-    panel=Wire(
-        method="PATCH",
-        path="/v1/plans/{id}",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "php_versions",
-            disk_space_mb="disk_quota_mb",
-            bandwidth_mb="monthly_bandwidth_mb",
-        ),
-    ),
 )
 
 

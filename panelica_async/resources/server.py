@@ -13,33 +13,33 @@ from panelica_async.models.shared import Acknowledgement
 
 SERVER_STATUS: Final = Operation(
     name="server.status",
+    reference=Wire(method="GET", path="/v1/server/status"),
     scope="server:read",
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/server/status"),
 )
 SERVER_SERVICES_LIST: Final = Operation(
     name="server.services.list",
+    reference=Wire(method="GET", path="/v1/server/services"),
     scope="services:read",
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/server/services"),
 )
 SERVER_SERVICES_START: Final = Operation(
     name="server.services.start",
+    reference=Wire(method="POST", path="/v1/server/services/{name}/start"),
     scope="services:start",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/server/services/{name}/start"),
 )
 SERVER_SERVICES_STOP: Final = Operation(
     name="server.services.stop",
+    reference=Wire(method="POST", path="/v1/server/services/{name}/stop"),
     scope="services:stop",
     repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/server/services/{name}/stop"),
 )
 SERVER_SERVICES_RESTART: Final = Operation(
     name="server.services.restart",
+    reference=Wire(method="POST", path="/v1/server/services/{name}/restart"),
     scope="services:restart",
     repeat=Repeat.UNSAFE,
-    reference=Wire(method="POST", path="/v1/server/services/{name}/restart"),
 )
 
 

@@ -10,30 +10,22 @@ from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
 
 RATE_LIMIT: Final = Operation(
-    name="rate_limit",
-    scope=None,
-    repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/rate-limit"),
+    name="rate_limit", reference=Wire(method="GET", path="/v1/rate-limit"), scope=None, repeat=Repeat.READ
 )
 HEALTH: Final = Operation(
     name="health",
+    reference=Wire(method="GET", path="/v1/health"),
+    panel=Wire(method="GET", path="/health"),
     scope=None,
     repeat=Repeat.READ,
     signed=False,
-    reference=Wire(method="GET", path="/v1/health"),
-    panel=Wire(method="GET", path="/health"),
 )
-ME: Final = Operation(
-    name="me",
-    scope=None,
-    repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/me"),
-)
+ME: Final = Operation(name="me", reference=Wire(method="GET", path="/v1/me"), scope=None, repeat=Repeat.READ)
 POSTMAN_COLLECTION: Final = Operation(
     name="postman_collection",
+    reference=Wire(method="GET", path="/v1/postman-collection"),
     scope=None,
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/postman-collection"),
 )
 
 

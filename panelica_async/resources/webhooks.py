@@ -24,19 +24,14 @@ from panelica_async.models.webhooks import (
 
 WEBHOOKS_LIST: Final = Operation(
     name="webhooks.list",
+    reference=Wire(method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order")),
     scope="webhooks:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
-    reference=Wire(method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order")),
 )
 WEBHOOKS_CREATE: Final = Operation(
     name="webhooks.create",
-    scope="webhooks:write",
-    repeat=Repeat.UNSAFE,
-    shown_by=WEBHOOKS_LIST,
-    not_empty=frozenset(["name", "destination_type", "events"]),
-    lists=frozenset(["events"]),
     reference=Wire(
         method="POST",
         path="/v1/webhooks",
@@ -50,33 +45,38 @@ WEBHOOKS_CREATE: Final = Operation(
             "timeout_seconds",
         ),
     ),
+    scope="webhooks:write",
+    repeat=Repeat.UNSAFE,
+    shown_by=WEBHOOKS_LIST,
+    not_empty=frozenset(["destination_type", "events", "name"]),
+    lists=frozenset(["events"]),
 )
 WEBHOOKS_EVENTS: Final = Operation(
     name="webhooks.events",
-    scope="webhooks:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/events"),
     served_by_panel=False,
+    scope="webhooks:read",
+    repeat=Repeat.READ,
 )
 WEBHOOKS_STATS: Final = Operation(
     name="webhooks.stats",
-    scope="webhooks:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/stats"),
     served_by_panel=False,
+    scope="webhooks:read",
+    repeat=Repeat.READ,
 )
 WEBHOOKS_LOGS: Final = Operation(
     name="webhooks.logs",
-    scope="webhooks:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/webhooks/{id}/logs", query=names("page", "limit")),
     served_by_panel=False,
+    scope="webhooks:read",
+    repeat=Repeat.READ,
 )
 WEBHOOKS_TEST: Final = Operation(
     name="webhooks.test",
+    reference=Wire(method="POST", path="/v1/webhooks/{id}/test"),
     scope="webhooks:write",
     repeat=Repeat.UNSAFE,
-    reference=Wire(method="POST", path="/v1/webhooks/{id}/test"),
 )
 
 

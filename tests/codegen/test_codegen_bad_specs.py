@@ -1,4 +1,4 @@
-"""Specifications that cannot be right, and the exact messages that say where and what to do."""
+"""Wrong specifications, and the exact messages with place, problem and remedy."""
 
 import shutil
 from pathlib import Path
@@ -31,9 +31,9 @@ class Edit:
 
 LIST = "operationId: parcels.list\n"
 UPDATE = "operationId: parcels.update\n"
-NO_SCOPE = "Give the scope the key needs, or null when any key will do."
-OPERATION = "spec/README.md lists the fields of an operation."
-SCHEMA = "spec/README.md says what a schema takes; a nested object is a schema of its own, a default would invent data."
+NO_SCOPE = "Give the scope the key needs, or null if any key will do."
+OPERATION = "See spec/README.md for the fields of an operation."
+SCHEMA = "See spec/README.md for what a schema takes; make a nested object a schema of its own, and leave out defaults."
 ONE_SUCCESS = "Give it one success response, 200, 201, 202 or 204; `x-errors` adds the others."
 TYPES = 'It takes string, integer, number, boolean, object and array; with "null" as a list of two.'
 
@@ -43,8 +43,7 @@ EDITS = {
         "enum: [slow, ",
         "x-enum: Priority, enum: [slow, ",
         "x-enum: Priority",
-        "`Priority` does not know the value `slow`. Add it to the `x-known-values` of `Priority`, or name another "
-        "open enum.",
+        "`Priority` lacks the value `slow`. Add it to the `x-known-values` of `Priority`, or name another open enum.",
     ),
     # YAML
     "not YAML": Edit(
@@ -63,10 +62,10 @@ EDITS = {
         "summary: List parcels",
         "summary: List parcels\n      summary: List them",
         "summary: List them",
-        "`summary` stands here twice. Remove one of the two.",
+        "`summary` is defined twice. Remove one of them.",
     ),
     "not text": Edit(
-        "tag:", "tag: \x07", "tag:", "not text in UTF-8: special characters are not allowed. Save it as such."
+        "tag:", "tag: \x07", "tag:", "the file is not UTF-8: special characters are not allowed. Save it as UTF-8."
     ),
     "a comma in a text without quotes": Edit(
         "description: When it was scanned.",
@@ -117,20 +116,20 @@ EDITS = {
         LIST,
         "operationId: parcels.import\n",
         "parcels.import",
-        "`import` is a keyword of Python. Choose another operationId.",
+        "`import` is a Python keyword. Choose another operationId.",
     ),
     "an operationId that the client has": Edit(
         "operationId: reindex",
         "operationId: close",
         "operationId: close",
-        "the client has a `close` of its own. Choose another operationId.",
+        "the client already has a member `close`. Choose another operationId.",
         "utility.yaml",
     ),
     "an operationId twice": Edit(
         UPDATE,
         LIST,
         "parcels.list\n      summary: Change",
-        "`parcels.list` is defined at spec/parcels.yaml:OTHER too. Give one of them another operationId.",
+        "`parcels.list` is already defined at spec/parcels.yaml:OTHER. Rename one of them.",
         other=LIST,
     ),
     "a namespace in two files": Edit(
@@ -144,14 +143,13 @@ EDITS = {
         UPDATE,
         "operationId: parcels.scans\n",
         "operationId: parcels.scans\n",
-        "`parcels.scans` cannot be a method and the namespace of `parcels.scans.list`. Give one of them another "
-        "operationId.",
+        "`parcels.scans` cannot be both a method and the namespace of `parcels.scans.list`. Rename one of them.",
     ),
     "a class that is imported": Edit(
         "operationId: reindex",
         "operationId: finding.reindex",
         "  /v1/health:",
-        "the class of `finding` would be a second `Finding`. Rename the namespace or the schema.",
+        "the class of `finding` clashes with another `Finding`. Rename the namespace or the schema.",
         "utility.yaml",
     ),
     "no scope": Edit(
@@ -168,14 +166,15 @@ EDITS = {
         "x-repeat: read",
         "x-async: true",
         "    get:",
-        "`parcels.list` has no `x-repeat`. Say how safe it is to send twice: `read`, `idempotent`, `natural-key` or "
-        "`unsafe`.",
+        "`parcels.list` has no `x-repeat`. Say how safe the call is to repeat: `read`, `idempotent`, "
+        "`natural-key` or `unsafe`.",
     ),
     "an x-repeat that nobody knows": Edit(
         "x-repeat: read",
         "x-repeat: sometimes",
         "x-repeat: sometimes",
-        '`x-repeat` is "sometimes". Say how safe it is to send twice: `read`, `idempotent`, `natural-key` or `unsafe`.',
+        '`x-repeat` is "sometimes". Say how safe the call is to repeat: `read`, `idempotent`, `natural-key` '
+        "or `unsafe`.",
     ),
     "a natural key that is not given": Edit(
         "x-repeat: unsafe",
@@ -195,15 +194,15 @@ EDITS = {
         "fields: {reference: id}, prefixed: [reference]",
         "fields: {ref: id}",
         "fields: {ref",
-        "`parcels.create` has no argument `ref`. It has account, reference, class_, destination, note, weight_g, "
-        "priority, send_at, stamps, labels.",
+        "`parcels.create` has no argument `ref`. Use one of: account, reference, class_, destination, note, "
+        "weight_g, priority, send_at, stamps, labels.",
     ),
     "a natural key that nothing finds": Edit(
         "lookup: parcels.list",
         "lookup: parcels.find",
         "lookup: parcels.find",
-        "no operation `parcels.find` stands before `parcels.create` in its file. Name the list that finds the object, "
-        "and put it there.",
+        "`parcels.create` looks up `parcels.find`, which this file does not define above it. Name the list "
+        "that finds the object, and define it first.",
     ),
     "a natural key that is looked up in no list": Edit(
         "x-repeat: idempotent\n      x-errors: [400, 404]",
@@ -211,13 +210,13 @@ EDITS = {
         "      x-natural-key: {lookup: parcels.create, fields: {id: id}}\n"
         "      x-errors: [400, 404]",
         "lookup: parcels.create",
-        "`parcels.create` is no list. Name the list that finds the object.",
+        "`parcels.create` is not a list. Name the list that finds the object.",
     ),
     "a natural key that is in no row": Edit(
         "fields: {reference: id}",
         "fields: {reference: name}",
         "reference: name",
-        "`parcels.create` replies with no `name`, so rows of its list have none either. Name a field of what it "
+        "`parcels.create` replies without `name`, so rows of its list have none either. Name a field of what it "
         "creates.",
     ),
     "a prefix of what is no natural key": Edit(
@@ -254,23 +253,23 @@ EDITS = {
         "security: []",
         "security: [{ApiKey: []}]",
         "security: [{ApiKey: []}]",
-        "`security` is a list. Write `security: []` when the call is not signed, else leave it out.",
+        "`security` is a list. Write `security: []` if the call is not signed; otherwise leave it out.",
         "utility.yaml",
     ),
     "a guard for nothing": Edit(
-        "replaces: ids", "replaces: id", "replaces: id", "`parcels.collect` has no argument `id`. It has ids."
+        "replaces: ids", "replaces: id", "replaces: id", "`parcels.collect` has no argument `id`. Use one of: ids."
     ),
     "a guard that is an argument": Edit(
         "argument: all_parcels",
         "argument: ids",
         "argument: ids",
-        "`parcels.collect` has an argument `ids` already. Give that of the guard another name.",
+        "`parcels.collect` already has an argument `ids`. Rename the argument of the guard.",
     ),
     "a summary that is too long": Edit(
         "summary: List parcels",
         f"summary: List parcels {'and ' * 30}more",
         "summary: List parcels",
-        "the summary is too long for one line with its path. Shorten it; details go to `description`.",
+        "the summary and the path are too long for one line. Shorten the summary; details go into `description`.",
     ),
     # Arguments
     "a placeholder without parameter": Edit(
@@ -381,7 +380,7 @@ EDITS = {
         "operationId: parcels.route\n",
         "operationId: parcels.route\n      x-paginated: true\n",
         '"200":\n          description: The route',
-        "`parcels.route` is paginated, but replies with no list of a schema. Reply with an array of a `$ref`.",
+        "`parcels.route` is paginated, but does not reply with a list of a schema. Reply with an array of a `$ref`.",
     ),
     "a list that is not paginated": Edit(
         "      x-paginated: true\n      x-panel:\n        source: the golden test\n        items: parcels\n",
@@ -400,7 +399,7 @@ EDITS = {
         '$ref: "#/components/schemas/Scan"}\n          description: >-',
         '$ref: "#/components/schemas/Scam"}\n          description: >-',
         "#/components/schemas/Scam",
-        "`#/components/schemas/Scam` names nothing. Define it, or correct the name after #/components/.",
+        "`#/components/schemas/Scam` does not exist. Define it, or correct the name after #/components/.",
     ),
     "a reference elsewhere": Edit(
         '$ref: "#/components/parameters/Page"',
@@ -412,7 +411,7 @@ EDITS = {
         'schema: {$ref: "#/components/schemas/Acknowledgement"}',
         'schema: {$ref: "#/components/schemas/Error"}',
         "#/components/schemas/Error",
-        "`Error` is no model. Errors are raised; name them in `x-errors`.",
+        "`Error` is not a model. Name the statuses of errors in `x-errors`.",
     ),
     "a schema twice": Edit(
         "    Finding:\n",
@@ -420,7 +419,7 @@ EDITS = {
         "      properties: {id: {type: string, description: Id.}}\n"
         "    Finding:\n",
         "    Scan:",
-        "`Scan` is defined at spec/parcels.yaml:OTHER too. Keep one of the two.",
+        "`Scan` is already defined at spec/parcels.yaml:OTHER. Keep one of them.",
         "utility.yaml",
         other="    Scan:",
     ),
@@ -428,7 +427,7 @@ EDITS = {
         "  /v1/reindex:",
         "  /v1/parcels/collect:",
         "  /v1/parcels/collect:",
-        "`/v1/parcels/collect` is defined at spec/parcels.yaml:OTHER too. Keep one of the two.",
+        "`/v1/parcels/collect` is already defined at spec/parcels.yaml:OTHER. Keep one of them.",
         "utility.yaml",
         other="  /v1/parcels/collect:",
     ),
@@ -444,7 +443,7 @@ EDITS = {
         "      properties: {id: {type: string, description: Id.}}\n"
         "    Finding:\n",
         "    Operation:",
-        "generated modules import another `Operation`. Choose another name.",
+        "generated code uses the name `Operation`. Choose another name.",
         "utility.yaml",
     ),
     "a field without description": Edit(
@@ -475,7 +474,7 @@ EDITS = {
         "        weight_g: {type: [number,",
         "        extra: {type: [number,",
         "        extra:",
-        "`extra` does not belong here. Every model has a field of this name for its own use.",
+        "`extra` does not belong here. Choose another name: every model has a field of this name.",
     ),
     "an alias that is a field": Edit(
         "x-aliases: [sender]",
@@ -500,7 +499,7 @@ EDITS = {
         "        wrap: [destination]",
         "        wraps: [destination]",
         "wraps:",
-        "`x-panel` has the unknown field `wraps`. spec/README.md lists the fields of `x-panel`.",
+        "`x-panel` has the unknown field `wraps`. See spec/README.md for the fields of `x-panel`.",
     ),
     "an x-panel without source": Edit(
         "x-panel: {source: the golden test, absent: true}",
@@ -512,20 +511,20 @@ EDITS = {
         "rename: {reference: ref, note: remark}",
         "rename: {reference: ref, notes: remark}",
         "rename: {reference: ref, notes: remark}",
-        "`parcels.create` has no argument `notes`. It has account, reference, class_, destination, note, weight_g, "
-        "priority, send_at, stamps, labels.",
+        "`parcels.create` has no argument `notes`. Use one of: account, reference, class_, destination, note,"
+        " weight_g, priority, send_at, stamps, labels.",
     ),
     "an x-panel with a placeholder that is no argument": Edit(
         "path: /v1/scans/{scan_id}",
         "path: /v1/scans/{scan-id}",
         "path: /v1/scans/{scan-id}",
-        "`parcels.scans.get` has no argument `scan-id`. It has id, scan_id.",
+        "`parcels.scans.get` has no argument `scan-id`. Use one of: id, scan_id.",
     ),
     "an x-panel that loses an argument": Edit(
         "        omit: [id]\n",
         "",
         "x-panel:\n        source: the golden test\n        path: /v1/scans",
-        "`x-panel` does not say where `id` goes. Put it into `path`, `query`, `body` or `omit`.",
+        "`x-panel` has no place for the argument `id`. Put it into `path`, `query`, `body` or `omit`.",
     ),
     # The root, the catalog and OpenAPI itself
     "a root without an error response": Edit(
@@ -547,22 +546,21 @@ EDITS = {
         "requests_per_minute: 60, ",
         "requests_per_minute: 1_000, ",
         "starter:",
-        '`requests_per_minute` is "1_000". Give a number from 1, or null when it is not known or not limited.',
+        '`requests_per_minute` is "1_000". Give a number from 1, or null if unknown or unlimited.',
         "catalog.yaml",
     ),
     "not OpenAPI, in the root": Edit(
         'info: {title: Tiny API, version: "1"}',
         "info: {title: Tiny API}",
         "info:",
-        "not valid OpenAPI 3.1: 'version' is a required property. Correct it by the OpenAPI specification.",
+        "not valid OpenAPI 3.1: 'version' is a required property. See the OpenAPI specification.",
         "openapi.yaml",
     ),
     "not OpenAPI, deep in the root": Edit(
         "ApiKey: {type: apiKey, in: header, name: X-API-Key}",
         "ApiKey: {type: apiKey, in: head, name: X-API-Key}",
         "ApiKey: {type: apiKey",
-        "not valid OpenAPI 3.1: 'head' is not one of ['query', 'header', 'cookie']. Correct it by the OpenAPI "
-        "specification.",
+        "not valid OpenAPI 3.1: 'head' is not one of ['query', 'header', 'cookie']. See the OpenAPI specification.",
         "openapi.yaml",
     ),
 }

@@ -19,21 +19,15 @@ from panelica_async.models.shared import Acknowledgement
 
 PARCELS_LIST: Final = Operation(
     name="parcels.list",
+    reference=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from")),
+    panel=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from"), items="parcels"),
     scope="parcels:read",
     repeat=Repeat.READ,
     not_empty=frozenset(["from_"]),
     lists=frozenset(["status"]),
-    reference=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from")),
-    panel=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from"), items="parcels"),
 )
 PARCELS_CREATE: Final = Operation(
     name="parcels.create",
-    scope="parcels:write",
-    repeat=Repeat.NATURAL_KEY,
-    natural_key=NaturalKey(lookup=PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
-    choices={"class_": ("slow", 'fast & "furious"')},
-    not_empty=frozenset(["account", "reference"]),
-    lists=frozenset(["stamps"]),
     reference=Wire(
         method="POST",
         path="/v1/parcels",
@@ -57,53 +51,57 @@ PARCELS_CREATE: Final = Operation(
         body=names("destination", "weight_g", "priority", "send_at", "labels", reference="ref", class_="class"),
         wrapped=frozenset(["destination"]),
     ),
+    scope="parcels:write",
+    repeat=Repeat.NATURAL_KEY,
+    natural_key=NaturalKey(lookup=PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
+    choices={"class_": ("slow", 'fast & "furious"')},
+    not_empty=frozenset(["account", "reference"]),
+    lists=frozenset(["stamps"]),
 )
 PARCELS_UPDATE: Final = Operation(
     name="parcels.update",
+    reference=Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile")),
     scope="parcels:write",
     repeat=Repeat.IDEMPOTENT,
     shown_by=PARCELS_LIST,
-    reference=Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile")),
 )
 PARCELS_DELETE: Final = Operation(
     name="parcels.delete",
+    reference=Wire(method="DELETE", path="/v1/parcels/{id}"),
     scope="parcels:delete",
     repeat=Repeat.IDEMPOTENT,
-    destructive=True,
-    reference=Wire(method="DELETE", path="/v1/parcels/{id}"),
 )
 PARCELS_COLLECT: Final = Operation(
     name="parcels.collect",
+    reference=Wire(method="POST", path="/v1/parcels/collect", body=names("ids")),
     scope="parcels:write",
     repeat=Repeat.UNSAFE,
-    asynchronous=True,
     lists=frozenset(["ids"]),
     guard=Guard(
-        "all_parcels",
+        argument="all_parcels",
         replaces="ids",
         reason='without ids the carrier takes every parcel in the house, which cannot be undone "by hand"',
     ),
-    reference=Wire(method="POST", path="/v1/parcels/collect", body=names("ids")),
 )
 PARCELS_ROUTE: Final = Operation(
     name="parcels.route",
+    reference=Wire(method="GET", path="/v1/parcels/{id}/route"),
     scope="parcels:read",
     repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/parcels/{id}/route"),
 )
 PARCELS_SCANS_LIST: Final = Operation(
     name="parcels.scans.list",
-    scope="parcels:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page")),
     served_by_panel=False,
+    scope="parcels:read",
+    repeat=Repeat.READ,
 )
 PARCELS_SCANS_GET: Final = Operation(
     name="parcels.scans.get",
-    scope="parcels:read",
-    repeat=Repeat.READ,
     reference=Wire(method="GET", path="/v1/parcels/{id}/scans/{scan_id}"),
     panel=Wire(method="GET", path="/v1/scans/{scan_id}"),
+    scope="parcels:read",
+    repeat=Repeat.READ,
 )
 
 

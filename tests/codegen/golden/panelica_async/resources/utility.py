@@ -14,31 +14,25 @@ from panelica_async.models.utility import Finding, Health, RateLimitStatus
 
 HEALTH: Final = Operation(
     name="health",
+    reference=Wire(method="GET", path="/v1/health"),
+    panel=Wire(method="GET", path="/health"),
     scope=None,
     repeat=Repeat.READ,
     signed=False,
-    reference=Wire(method="GET", path="/v1/health"),
-    panel=Wire(method="GET", path="/health"),
 )
 RATE_LIMIT: Final = Operation(
-    name="rate_limit",
-    scope=None,
-    repeat=Repeat.READ,
-    reference=Wire(method="GET", path="/v1/rate-limit"),
+    name="rate_limit", reference=Wire(method="GET", path="/v1/rate-limit"), scope=None, repeat=Repeat.READ
 )
 SEARCH: Final = Operation(
     name="search",
+    reference=Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page")),
     scope="*:*",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["text"]),
-    reference=Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page")),
 )
 REINDEX: Final = Operation(
-    name="reindex",
-    scope="*:*",
-    repeat=Repeat.IDEMPOTENT,
-    reference=Wire(method="POST", path="/v1/reindex"),
+    name="reindex", reference=Wire(method="POST", path="/v1/reindex"), scope="*:*", repeat=Repeat.IDEMPOTENT
 )
 
 
