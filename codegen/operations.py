@@ -71,7 +71,7 @@ class OperationSource:
     @property
     def panel(self) -> Wire | None:
         """Wire form on current panels; None when they do not serve the operation."""
-        return self.operation.wire("panel")
+        return self.operation.wires.get("panel")
 
     @property
     def positional(self) -> tuple[Argument, ...]:
