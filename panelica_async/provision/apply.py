@@ -13,7 +13,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.executor import Execution
-from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal import Journal, opened
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.outage import OutageWatch
@@ -70,13 +70,13 @@ async def apply(
         raise ConfigurationError(f"concurrency is {concurrency}; it takes 1 or more")
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(Journal.open(journal) if journal else Journal.in_memory())
+            journal = resources.enter_context(await opened(Journal.open, journal) if journal else Journal.in_memory())
         journal.require_panel(panel.base_url)
         journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
         plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
         credentials = credentials or _known_credentials(journal)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
-            credentials = resources.enter_context(CredentialsFile(credentials))
+            credentials = resources.enter_context(await opened(CredentialsFile, credentials))
         if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
                 f"passwords are to be generated for {number} objects, and there is no file to keep them in",
@@ -137,7 +137,7 @@ async def resume(
     """
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(Journal.open(journal))
+            journal = resources.enter_context(await opened(Journal.open, journal))
         outcomes = apply(
             panel,
             journal.load_manifest(),

@@ -191,11 +191,14 @@ def _parse(content: bytes, path: Path) -> dict[str, str]:
         raise ConfigurationError(f"{path} is no file of generated passwords; it was left as it is")
     whole = content[: content.rfind(b"\n") + 1]
     passwords: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
-        if len(row) != len(_COLUMNS):
-            raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}")
-        kind, _, name, password = row
-        passwords[f"{kind}:{_unshown(name)}"] = password
+    try:
+        for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
+            if len(row) != len(_COLUMNS):
+                raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}")
+            kind, _, name, password = row
+            passwords[f"{kind}:{_unshown(name)}"] = password
+    except (csv.Error, UnicodeDecodeError):  # neither may be shown: both quote the content
+        raise ConfigurationError(f"{path} holds a row that no run has written; it was left as it is") from None
     return {step_id: password for step_id, password in passwords.items() if password}
 
 

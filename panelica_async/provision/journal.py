@@ -4,13 +4,14 @@ A note is written before a call and another after it. After a crash the journal 
 that it was answered, or that it was sent and its outcome is unknown. It holds no secrets.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import attrs
 
@@ -22,7 +23,38 @@ from panelica_async.provision.journal_records import PENDING, Record, Run, State
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
 
-__all__ = ["PENDING", "Journal", "Record", "Run", "State"]
+__all__ = ["PENDING", "Journal", "Record", "Run", "State", "opened"]
+
+# Bytes: a file of this size takes milliseconds to read.
+_LARGE = 256 * 1024
+
+
+class _Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+_File = TypeVar("_File", bound=_Closeable)
+
+
+async def opened(open_file: Callable[[str | Path], _File], path: str | Path) -> _File:
+    """Open a journal or a file of passwords without holding up the event loop: a large one in a thread."""
+    if not _is_large(Path(path)):
+        return open_file(path)
+    opening = asyncio.ensure_future(asyncio.to_thread(open_file, path))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _is_large(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size >= _LARGE
+
+
+def _close(opening: "asyncio.Future[_File]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 class Journal:
@@ -324,11 +356,11 @@ class Journal:
         self._runs[-1] = run
 
     def _load(self, connection: sqlite3.Connection) -> None:
-        self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
         try:
+            self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
             for row in connection.execute("SELECT * FROM step ORDER BY seq"):
                 self._know(Record.from_row(row))
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigurationError(
                 f"{self.path} holds a record that this package cannot read: {error}",
                 hint="Update panelica_async: a newer one may have written it.",

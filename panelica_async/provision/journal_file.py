@@ -212,7 +212,7 @@ def _lock(path: Path) -> sqlite3.Connection:
     lock = path.with_name(f"{path.name}.lock")
     try:
         private_file(lock)
-        connection = sqlite3.connect(lock, isolation_level=None, timeout=0)
+        connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
     try:

@@ -139,7 +139,7 @@ class Run:
             started_at=datetime.fromisoformat(row["started_at"]),
             finished_at=time("finished_at"),
             undone_at=time("undone_at"),
-            base_url=row["base_url"],
+            base_url=str(row["base_url"]),
             manifest_path=path("manifest_path"),
             manifest_relative=row["manifest_relative"],
             manifest_digest=row["manifest_digest"],

@@ -12,7 +12,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
-from panelica_async.provision.journal import Journal, Record, State
+from panelica_async.provision.journal import Journal, Record, State, opened
 from panelica_async.provision.objects import Likeness, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, Origin, OriginJudge, Sought, foreign_in, parents_in, sought
@@ -80,7 +80,7 @@ async def undo(
     """
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(Journal.open(journal))
+            journal = resources.enter_context(await opened(Journal.open, journal))
         journal.require_panel(panel.base_url)
         resources.callback(journal.flush)
         outage = OutageWatch(concurrency=1)
