@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async.errors import ServerError
+from panelica_async.errors import NotFoundError, ServerError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -523,6 +523,7 @@ async def test_zones_are_read_whatever_the_journal_knows(tmp_path: Path) -> None
                     "DELETE FROM dns_records WHERE id = (SELECT id FROM dns_records WHERE name = 'ftp' LIMIT 1)"
                 )
                 plan = await Plan.build(panel, manifest, journal=journal)
+                assert plan.updated(journal).list_calls == plan.list_calls > 0
                 created = [planned.step.key for planned in plan.steps if planned.verdict is Verdict.CREATE]
                 assert [key.split(" ", 1)[1] for key in created] == ["ftp A 192.0.2.1"]
                 await collect(apply(panel, plan, journal=journal))
@@ -556,6 +557,20 @@ async def test_a_list_that_failed_is_read_again() -> None:
             await inventory.refresh(Listing.ACCOUNTS)
         snapshot = await inventory.refresh(Listing.ACCOUNTS)
     assert snapshot.accounts != ()
+
+
+async def test_a_web_page_for_a_zone_is_no_empty_zone() -> None:
+    site = {"domain": "s.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
+    manifest = Manifest.from_data([site | {"dns": ["www A 192.0.2.1"]}])
+    async with (
+        Sandbox(tier="enterprise") as box,
+        FaultyPanel(box) as proxy,
+        client(box, proxy.base_url, max_retries=0) as panel,
+    ):
+        await collect(apply(panel, manifest))
+        proxy.reads = {"/records": Fault.MISSING_PAGE}
+        with pytest.raises(NotFoundError):
+            await Plan.build(panel, manifest)
 
 
 async def test_eight_zones_at_most_are_read_at_once() -> None:
