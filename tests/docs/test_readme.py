@@ -13,6 +13,7 @@ import pytest
 
 import panelica_async
 from panelica_async import PanelicaClient, errors
+from panelica_async.catalog import ERROR_CODES, TIERS
 from panelica_async.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
@@ -111,9 +112,27 @@ def test_tree_of_errors_is_that_of_the_module() -> None:
 
 def test_every_error_has_a_row_that_says_what_to_do() -> None:
     page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+Error)` \|", page, re.MULTILINE)
     assert set(errors.__all__) - {"PanelicaError", "ResponseError"} == set(rows)
     assert len(rows) == len(set(rows))
+
+
+def test_every_code_of_the_panel_is_in_the_table_with_its_status() -> None:
+    page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[\w.]+`.*) \| (\d{3}) \|", page, re.MULTILINE)
+    told = {code: int(status) for codes, status in rows for code in re.findall(r"`([\w.]+)`", codes)}
+    assert told == {code: known.status for code, known in ERROR_CODES.items()}
+
+
+def test_tiers_are_those_of_the_catalog() -> None:
+    page = (PROJECT / "docs" / "rate-limits.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+|no limit) \| ([\d,]+|no limit|not known) \| (\d+)?", page, re.MULTILINE)
+    numbers = {
+        name: [int(text.replace(",", "")) if text[:1].isdigit() else None for text in row] for name, *row in rows
+    }
+    assert numbers == {
+        name: [tier.requests_per_minute, tier.requests_per_hour, tier.burst] for name, tier in TIERS.items()
+    }
 
 
 def test_every_error_is_in_the_tree_and_importable() -> None:
