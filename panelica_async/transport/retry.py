@@ -44,7 +44,7 @@ class Retry:
 class RetryPolicy:
     """Decides which failures are tried again.
 
-    | what came of the attempt | a read or an idempotent write | any other write | wait |
+    | result of the attempt | a read or an idempotent write | any other write | wait |
     |---|---|---|---|
     | no connection | again | again | backoff |
     | no connection: certificate not accepted, or proxy refused | final | final | |
