@@ -1,7 +1,7 @@
-"""What a reply says about the quota, cleaned of everything that cannot be.
+"""What a reply says about the quota, without implausible values.
 
-Whether other replies than refusals carry the headers is not known, nor are the names for the hour, which are
-a guess after those for the minute (evidence: rate-limit-reply).
+It is unknown whether replies other than refusals have these headers. The names for the hour are a guess from those for
+the minute (evidence: rate-limit-reply).
 """
 
 from collections.abc import Mapping
@@ -9,38 +9,40 @@ from math import isfinite
 from typing import TypeGuard
 
 import attrs
+from multidict import istr
 
-from panelica_async.core.error_replies import retry_after as wait_asked_for
+from panelica_async.core.error_replies import retry_after as named_wait
 from panelica_async.ratelimit.limit import RateLimit
 
 __all__ = ["MAX_WAIT", "Feedback", "is_count", "read_feedback"]
 
 _TOO_MANY_REQUESTS = 429
-_MINUTE_LIMIT, _HOUR_LIMIT = "X-RateLimit-Limit-Minute", "X-RateLimit-Limit-Hour"
-_NOTHING_SAID = (None, None, None, None)
-_MINUTE_LEFT, _HOUR_LEFT = "X-RateLimit-Remaining-Minute", "X-RateLimit-Remaining-Hour"
+# aiohttp's headers find these without folding their case first.
+_MINUTE_LIMIT, _HOUR_LIMIT = istr("X-RateLimit-Limit-Minute"), istr("X-RateLimit-Limit-Hour")
+_MINUTE_LEFT, _HOUR_LEFT = istr("X-RateLimit-Remaining-Minute"), istr("X-RateLimit-Remaining-Hour")
+_NOTHING = (None, None, None, None)
 
 MAX_WAIT = 3600.0
-"""Seconds: the longest window. A wait or reset that is further away is not believed."""
+"""Seconds: the longest window. A longer wait or reset is capped."""
 
-# Without a refusal only the minute is full, and its window ends within this time.
+# Without a refusal, only the minute is full; its window ends within this time.
 _LONGEST_RESET = 60.0
 
-# Guess: a 429 that names no wait is about the minute window, the shortest there is (evidence: rate-limit-reply).
+# Guess: a 429 that names no wait concerns the minute window, the shortest one (evidence: rate-limit-reply).
 _UNNAMED_WAIT = 60.0
 
-# No panel allows as much; the largest known limit is 10,000 an hour.
+# More than any panel allows; the largest known limit is 10,000 an hour.
 _MAX_COUNT = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
 class Feedback:
-    """What one reply says."""
+    """What one reply says about the quota."""
 
     refused: bool
-    """Whether the request was over the limit."""
+    """Whether the request exceeded the limit."""
     wait: float
-    """Seconds until the panel will have places again; only of use when it has none."""
+    """Seconds until the panel accepts requests again; only meaningful if it accepts none now."""
     minute_limit: int | None
     hour_limit: int | None
     minute_remaining: int | None
@@ -48,16 +50,16 @@ class Feedback:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether the minute has no places left."""
+        """Whether the minute has no requests left."""
         return self.minute_remaining == 0
 
     def corrected(self, limit: RateLimit, configured: RateLimit, *, may_rise: bool) -> RateLimit:
-        """Return a limit with what the panel says put right. A burst belongs to the minute rate it came with.
+        """Return a limit with the numbers of the panel. A burst belongs to the minute rate it came with.
 
         Args:
             limit: The limit in force.
-            configured: The limit that was asked for.
-            may_rise: Whether the panel's word may lift the limit above that.
+            configured: The limit that was set.
+            may_rise: Whether the panel may lift the limit above that.
         """
         minute, hour = self.minute_limit, self.hour_limit
         if minute is not None:
@@ -70,7 +72,7 @@ class Feedback:
         return limit
 
     def usage(self, limit: RateLimit) -> tuple[int, int]:
-        """Return how many requests the panel counted in the current minute and hour, 0 where it does not say."""
+        """Return how many requests the panel counted in the current minute and hour, 0 where it names no number."""
         return (
             _usage(self.minute_limit or limit.per_minute, self.minute_remaining),
             _usage(self.hour_limit or limit.per_hour, self.hour_remaining),
@@ -85,18 +87,18 @@ def read_feedback(
     limit: float | None = None,
     window: str | None = None,
 ) -> Feedback | None:
-    """Return what a reply says about the quota, None when it says nothing.
+    """Return what a reply says about the quota, None if it says nothing.
 
     Args:
         status: HTTP status.
         headers: Headers of the reply.
-        retry_after: Seconds to wait that the caller found in the reply.
+        retry_after: Seconds to wait, if the caller has read them from the reply.
         limit: `limit` in the body of a refusal.
         window: `window` in the body of a refusal.
     """
     refused = status == _TOO_MANY_REQUESTS
     texts = headers.get(_MINUTE_LIMIT), headers.get(_HOUR_LIMIT), headers.get(_MINUTE_LEFT), headers.get(_HOUR_LEFT)
-    if not refused and texts == _NOTHING_SAID:
+    if not refused and texts == _NOTHING:
         return None
     minute_limit, hour_limit = _count(texts[0], 1), _count(texts[1], 1)
     minute_remaining, hour_remaining = _count(texts[2], 0), _count(texts[3], 0)
@@ -105,7 +107,7 @@ def read_feedback(
             minute_limit = int(limit)
         elif window == "hour":
             hour_limit = int(limit)
-    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == _NOTHING_SAID:
+    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == _NOTHING:
         return None
     return Feedback(
         refused=refused,
@@ -122,8 +124,8 @@ def _usage(limit: float | None, remaining: int | None) -> int:
 
 
 def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
-    # A reply with no places left names its reset as a refusal does.
-    wait = wait_asked_for(_TOO_MANY_REQUESTS, headers, b"") if retry_after is None else retry_after
+    # A reply with nothing left names its reset as a refusal does.
+    wait = named_wait(_TOO_MANY_REQUESTS, headers, b"") if retry_after is None else retry_after
     if wait is None or not isfinite(wait) or wait < 0:
         return _UNNAMED_WAIT
     return min(wait, MAX_WAIT if refused else _LONGEST_RESET)
@@ -140,7 +142,7 @@ def _count(text: str | None, least: int) -> int | None:
 
 
 def is_count(number: object, least: int) -> TypeGuard[float]:
-    """Return whether something is a number of requests that a panel can mean."""
+    """Return whether something is a plausible number of requests."""
     if not isinstance(number, int | float) or isinstance(number, bool):
         return False
     return least <= number <= _MAX_COUNT and number % 1 == 0

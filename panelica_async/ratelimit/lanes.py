@@ -1,110 +1,120 @@
-"""Two lanes: calls that somebody waits for go before bulk work, which keeps a guaranteed share."""
+"""Two lanes: interactive calls, for which a user waits, go before bulk work, which keeps a guaranteed share."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import attrs
 
 from panelica_async.errors import PanelicaError, RateLimitWaitError
 
-__all__ = ["INTERACTIVE_RUN", "LANES", "Lane", "WaitQueue", "Waiter", "wait_error"]
+__all__ = [
+    "EMPTY",
+    "INTERACTIVE_RUN",
+    "LANES",
+    "Lane",
+    "LanedSemaphore",
+    "QueueDepth",
+    "WaitQueue",
+    "Waiter",
+    "wait_error",
+]
 
 Lane = Literal["interactive", "bulk"]
 
 LANES: Final[tuple[Lane, ...]] = ("interactive", "bulk")
-"""The lanes, first the one that goes first."""
+"""The lanes; the first goes first."""
 
 INTERACTIVE_RUN: Final = 4
-"""Interactive calls that may go while bulk ones wait, before one of these goes: a fifth is guaranteed to bulk."""
+"""Interactive calls that may go before one bulk call while both lanes wait: a fifth is guaranteed to bulk."""
+
+QueueDepth = Mapping[Lane, int]
+"""How many callers wait in each lane."""
+
+EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
 
 
 @attrs.define(eq=False, kw_only=True)
 class Waiter:
-    """The place of one caller in the queue."""
+    """A caller in the queue."""
 
     lane: Lane
     group: object
-    """On whose behalf it waits."""
+    """What the caller belongs to, for `RateLimiter.cancel_waiters`."""
     since: float
-    """The instant at which it came."""
+    """The instant at which it joined the queue."""
     latest: float
-    """The instant up to which it is willing to wait."""
-    call: asyncio.Future[PanelicaError | None]
-    """Ends with None (go) or with the reason for a refusal."""
+    """The instant until which it waits."""
+    turn: asyncio.Future[PanelicaError | None]
+    """Resolves to None when the caller may go, or to the error to raise."""
 
     def refuse(self, reason: PanelicaError) -> None:
-        """Send the caller away, unless it was called already."""
-        if not self.call.done():
-            self.call.set_result(reason)
+        """Let the caller fail, unless it may go already."""
+        if not self.turn.done():
+            self.turn.set_result(reason)
 
 
 class WaitQueue:
-    """Those who wait, in order of arrival in each lane."""
+    """The waiting callers, in order of arrival in each lane."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, OrderedDict[Waiter, None]] = {lane: OrderedDict() for lane in LANES}
-
-        self._interactive, self._bulk = self._lanes.values()
-
-    def __len__(self) -> int:
-        return len(self._interactive) + len(self._bulk)
+        self.size: int = 0
+        """How many wait."""
 
     def __iter__(self) -> Iterator[Waiter]:
-        for turns in self._lanes.values():
-            yield from turns
+        for waiters in self._lanes.values():
+            yield from waiters
 
-    def add(self, turn: Waiter) -> None:
-        """Put a caller at the end of its lane."""
-        self._lanes[turn.lane][turn] = None
+    def add(self, waiter: Waiter) -> None:
+        """Append a caller to its lane."""
+        self._lanes[waiter.lane][waiter] = None
+        self.size += 1
 
-    def remove(self, turn: Waiter) -> None:
-        """Take a caller out, wherever it stands."""
-        del self._lanes[turn.lane][turn]
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a caller, wherever it stands."""
+        del self._lanes[waiter.lane][waiter]
+        self.size -= 1
 
     def head(self, lane: Lane) -> Waiter | None:
-        """Return who is first in a lane."""
+        """Return the first caller of a lane."""
         return next(iter(self._lanes[lane]), None)
 
-    def demand(self) -> dict[Lane, int]:
+    def depth(self) -> dict[Lane, int]:
         """Return how many wait in each lane."""
-        return {lane: len(turns) for lane, turns in self._lanes.items()}
+        return {lane: len(waiters) for lane, waiters in self._lanes.items()}
 
     def oldest(self, now: float) -> dict[Lane, float]:
-        """Return for how long the first in each lane has waited, 0 where there is none; any thread may ask."""
+        """Return how long the first caller of each lane has waited, 0 if there is none; safe in any thread."""
         oldest: dict[Lane, float] = {}
-        for lane, turns in self._lanes.items():
-            first = list(turns)[:1]
+        for lane, waiters in self._lanes.items():
+            first = list(waiters)[:1]  # a copy in one step: the queue may change meanwhile
             oldest[lane] = max(0.0, now - first[0].since) if first else 0.0
         return oldest
 
-    def count(self, lane: Lane) -> int:
-        """Return how many wait in a lane."""
-        return len(self._lanes[lane])
-
 
 def wait_error(wait: float, limit: float) -> RateLimitWaitError:
-    """Return the error of a caller that would wait longer than it is willing to."""
+    """Return the error of a caller that would wait longer than it may."""
     return RateLimitWaitError(
-        f"The next free place in the quota is {wait:.1f} s away, the call may wait {limit:.1f} s.",
+        f"Rate limited: the next request is allowed in {wait:.1f} s, but this call may wait only {limit:.1f} s.",
         wait=wait,
         limit=limit,
     )
 
 
 _BULK_SHARE = 0.8
-"""Part of the slots that bulk calls can have together: a web request must not wait for one behind a launch."""
+"""Part of the slots that bulk calls may hold together, so that an interactive call need not wait for one of theirs."""
 
 
 class LanedSemaphore:
-    """A semaphore with lanes: the interactive lane before bulk, first come, first served in each.
+    """A semaphore with lanes: interactive before bulk, first come, first served in each.
 
-    While both lanes wait, every fifth slot goes to bulk, as in the limiter, which bulk calls would not even reach
-    otherwise.
+    While both lanes wait, every fifth slot goes to bulk, as in the limiter, which bulk calls would otherwise never
+    reach.
 
     Args:
-        count: How many there are, at least 1.
+        count: Number of slots, at least 1.
     """
 
     def __init__(self, count: int) -> None:
@@ -114,22 +124,22 @@ class LanedSemaphore:
         self._interactive_run = 0
 
     @property
-    def waiting(self) -> dict[Lane, int]:
-        """How many wait for a slot in each lane."""
+    def waiting(self) -> QueueDepth:
+        """How many callers wait for a slot in each lane."""
         return {lane: len(turns) for lane, turns in self._waiting.items()}
 
     def try_acquire(self, lane: Lane) -> bool:
-        """Take a slot if there is one and nobody of the lane waits, to be released; tell whether it was taken."""
-        if self._waiting[lane] or not self._has_one(lane):
+        """Take a slot if one is free and the lane has no waiters; return whether it was taken."""
+        if self._waiting[lane] or not self._has_free(lane):
             return False
         self._take(lane)
         return True
 
     async def acquire(self, lane: Lane) -> None:
-        """Wait for a slot and take it, to be released."""
+        """Wait for a slot and take it."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting[lane][turn] = None
-        self._call()
+        self._wake()
         try:
             await turn
         except asyncio.CancelledError:
@@ -140,26 +150,26 @@ class LanedSemaphore:
             raise
 
     def release(self, lane: Lane) -> None:
-        """Return a slot, and call who waits for one."""
+        """Return a slot, and give it to the next waiter."""
         self._free += 1
         if lane == "bulk":
             self._free_for_bulk += 1
-        if any(self._waiting.values()):
-            self._call()
+        if self._waiting["interactive"] or self._waiting["bulk"]:
+            self._wake()
 
-    def _call(self) -> None:
-        while (lane := self._next()) is not None:
+    def _wake(self) -> None:
+        while (lane := self._next_lane()) is not None:
             turn, _ = self._waiting[lane].popitem(last=False)
             if not turn.cancelled():
                 self._take(lane)
                 turn.set_result(None)
 
-    def _next(self) -> Lane | None:
-        """Return the lane of who gets a slot now, None when nobody does."""
+    def _next_lane(self) -> Lane | None:
+        """Return the lane whose first waiter gets a slot now, None if there is none."""
         order = LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES)
-        return next((lane for lane in order if self._waiting[lane] and self._has_one(lane)), None)
+        return next((lane for lane in order if self._waiting[lane] and self._has_free(lane)), None)
 
-    def _has_one(self, lane: Lane) -> bool:
+    def _has_free(self, lane: Lane) -> bool:
         return self._free > 0 and (lane != "bulk" or self._free_for_bulk > 0)
 
     def _take(self, lane: Lane) -> None:

@@ -1,48 +1,67 @@
-"""How many requests an API key may make, as a value."""
+"""What an API key may send, as values, and the rules that follow from it."""
 
-from math import floor, inf, isfinite, sqrt
-from typing import Any, Self
+from collections.abc import Mapping
+from math import floor, inf, isfinite
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
 from panelica_async.catalog import TIERS
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.rules import NORMAL, RECORD, Rule, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.rules import NORMAL, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
 
-__all__ = ["RateLimit"]
+__all__ = ["BURST_SHARE", "DELAY_SPREAD", "Coordination", "LimiterState", "Quota", "QuotaLeft", "RateLimit"]
 
 # The default tier of a key, and the slowest (evidence: tiers).
 _FALLBACK_TIER = "starter"
 
-# Guess: the burst is known for one tier alone, professional, with 50 at 300 a minute (evidence: tiers). The
-# others get the same share.
+# Guess: the burst is known for one tier only, professional, with 50 at 300 a minute (evidence: tiers). The others get
+# the same share.
 _MINUTE_RATE_PER_BURST = 6
+
+DELAY_SPREAD = 0.6
+"""Seconds by which the delays on the way to the panel may differ; windows are longer by this. In simulations with
+delays of up to 0.5 s, the server refused nothing."""
+
+BURST_SHARE = 0.9
+"""Share of the burst that is used. In the same simulations, the server refused requests at 50 of 50, none at 45 of
+50."""
+
+# What the bulk lane leaves to the interactive one even if that was idle: this share of a window and of the burst, at
+# least one token. It costs bulk work less than one per cent, and nothing of a window of fewer than 150.
+_WINDOW_RESERVE = 1 / 150
+_BURST_RESERVE = 1 / 20
+
+# Seconds by which sums of intervals may be off; without it the last token of a burst would come an instant too late.
+_ROUNDING = 1e-9
+
+_MINUTE = 60.0
+_HOUR = 3600.0
 
 
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
-        raise ValueError(f"{attribute.name}: must be a positive number, or None for no limit, not {value!r}")
+        raise ValueError(f"{attribute.name} must be a positive number, or None for no limit, not {value!r}")
 
 
 def _whole(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is not None and not isinstance(value, int):
-        raise ValueError(f"{attribute.name}: must be a whole number, not {value!r}")
+        raise ValueError(f"{attribute.name} must be a whole number, not {value!r}")
 
 
 def _share(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ValueError(f"{attribute.name}: must be above 0 and at most 1, not {value!r}")
+        raise ValueError(f"{attribute.name} must be above 0 and at most 1, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """What an API key may send. Without arguments: everything.
+    """What an API key may send; without arguments, any number of requests.
 
     Raises:
-        ValueError: A number is not positive, `share` is above 1, `burst` is not whole, or `burst` is given
-            without `per_minute`.
+        ValueError: A number is not positive, `share` is above 1, `burst` is not whole, or `burst` has no `per_minute`.
     """
 
     per_minute: float | None = attrs.field(default=None, validator=_positive)
@@ -50,24 +69,22 @@ class RateLimit:
     per_hour: float | None = attrs.field(default=None, validator=_positive)
     """Requests in any hour; None for no limit."""
     burst: int | None = attrs.field(default=None, validator=[_positive, _whole])
-    """Requests at once, before the pace of `per_minute` applies; None when it is not known."""
+    """Requests at once, before the pace of `per_minute` applies; None if unknown."""
     share: float = attrs.field(default=1.0, validator=_share)
     """The part of all this that may be used here, above 0 and at most 1: 0.5 for each of two processes."""
 
     def __attrs_post_init__(self) -> None:
         if self.burst is not None and self.per_minute is None:
-            raise ValueError("burst: needs per_minute, the pace at which it comes back")
+            raise ValueError("burst needs per_minute, the pace at which it comes back")
 
     @classmethod
     def unlimited(cls) -> Self:
-        """Return the limit of a key that has none."""
+        """Return the limit of a key without a limit."""
         return cls()
 
     @classmethod
     def for_tier(cls, name: str, *, share: float = 1.0) -> Self:
-        """Return the limit of a tier, such as `professional`; case does not matter.
-
-        A name that is not known counts as `starter`, the slowest.
+        """Return the limit of a tier, such as `professional`, in any case; an unknown name counts as `starter`.
 
         Args:
             name: Name of the tier.
@@ -88,6 +105,18 @@ class RateLimit:
         minute, hour = self.per_minute or inf, self.per_hour or inf
         return minute < (other.per_minute or inf) or hour < (other.per_hour or inf)
 
+    def own_usage(self, minute: int, hour: int) -> tuple[int, int]:
+        """Return the part of the usage of a key that counts here: what exceeds the share of others.
+
+        Args:
+            minute: Requests in the current minute, as the panel counts them.
+            hour: Requests in the current hour.
+        """
+        return (
+            minute if self.per_minute is None else minute - int(self.per_minute * (1 - self.share)),
+            hour if self.per_hour is None else hour - int(self.per_hour * (1 - self.share)),
+        )
+
     def __str__(self) -> str:
         minute = "any number" if self.per_minute is None else f"{self.per_minute:g}"
         hour = "" if self.per_hour is None else f" and {self.per_hour:g} an hour"
@@ -96,90 +125,10 @@ class RateLimit:
 
     @property
     def burst_or_guess(self) -> int | None:
-        """The burst, or a cautious guess from the minute rate; None when there is no minute rate."""
+        """The burst, or a cautious guess from the minute rate; None without a minute rate."""
         if self.burst is not None or self.per_minute is None:
             return self.burst
         return max(1, int(self.per_minute / _MINUTE_RATE_PER_BURST))
-
-
-__all__ = [
-    "BURST_SHARE",
-    "DELAY_SPREAD",
-    "IRREGULARITY",
-    "LARGEST_RESERVE",
-    "LATELY",
-    "RECHECK",
-    "Quota",
-    "QuotaLeft",
-    "interactive_reserve",
-]
-
-# Seconds by which the delays on the way to the panel may differ. Windows are longer by this. In
-# simulations with delays of up to 0.5 s, nothing was refused.
-DELAY_SPREAD = 0.6
-
-# Share of the burst that is used. In the same simulations 50 of 50 had refusals, 45 of 50 had none.
-BURST_SHARE = 0.9
-
-_MINUTE = 60.0
-_HOUR = 3600.0
-
-
-# What the bulk lane leaves to the interactive one even when that was idle: this share of a window, and of the
-# burst, but at least one token. It costs a launch less than one per cent, and nothing of a window of fewer than 150.
-_WINDOW_RESERVE = 1 / 150
-_BURST_RESERVE = 1 / 20
-
-LATELY = 20.0
-"""Seconds that tell the pace of the interactive lane, when it is higher than that of the last minute."""
-
-LARGEST_RESERVE = 4 / 5
-"""Share of the minute that bulk leaves at most: a fifth is guaranteed to it."""
-
-IRREGULARITY = 1.5
-"""Roots of the usual number of interactive requests that bulk leaves beyond that number. More would make web requests
-wait less, and leave more than a twentieth of the quota unused."""
-
-RECHECK = 1.0
-"""Seconds after which bulk work looks again whether the interactive lane has become quieter."""
-
-
-def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> int:
-    """Return how many places of the minute bulk leaves to the interactive lane.
-
-    Bulk may use what the interactive lane leaves at its pace of the last minute, or of the last seconds when that is
-    higher. What the lane has used already is not left a second time.
-
-    Args:
-        count: Permits of the minute.
-        least: What is left even to an idle lane.
-        in_window: Interactive requests in the window.
-        lately: Interactive requests of the last seconds.
-    """
-    expected = max(in_window, lately * _MINUTE / LATELY)
-    # Requests come irregularly: their number differs from minute to minute by about its root.
-    left = min(count * LARGEST_RESERVE, expected + IRREGULARITY * sqrt(expected) + least)
-    return max(0, int(left) - in_window)
-
-
-def _log(limit: float | None, share: float, period: float) -> SlidingLog:
-    if limit is None:
-        return SlidingLog(RECORD, period)
-    # Less than one request in a period is one in a longer period.
-    count = max(1, floor(limit * share))
-    period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD
-    return SlidingLog(count, period, reserve=int(count * _WINDOW_RESERVE))
-
-
-def _bucket(limit: RateLimit, recovery: SlowStart) -> TokenBucket:
-    if limit.per_minute is None or limit.burst_or_guess is None:
-        return TokenBucket(inf, 1, recovery=recovery)
-    rate = limit.per_minute * limit.share / _MINUTE
-    burst = limit.burst_or_guess * limit.share
-    # A small burst needs more than a tenth: a burst that is held up arrives together with what the pace adds
-    # meanwhile.
-    size = max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD)))
-    return TokenBucket(rate, size, reserve=min(size - 1, max(1, int(size * _BURST_RESERVE))), recovery=recovery)
 
 
 @attrs.frozen(kw_only=True)
@@ -190,16 +139,36 @@ class QuotaLeft:
     hour: int | None
 
 
-class Quota:
-    """The rules of a limit, all of which must agree.
+Coordination: TypeAlias = Literal["none", "shared", "away"]
+"""`none`: the quota is this process's own. `away`: the store does not answer, and a part of the limit applies."""
+
+
+@attrs.frozen(kw_only=True)
+class LimiterState:
+    """The state of a limiter at one moment."""
+
+    limit: RateLimit
+    """The limit in force: the configured one, or the one that the panel named."""
+    left: QuotaLeft
+    """Requests that may still be sent in the windows that end now; with a coordinator, by all members, as last
+    reported."""
+    waiting: Mapping[Lane, int]
+    """How many callers wait here, by lane."""
+    oldest: Mapping[Lane, float]
+    """How many seconds the first of them has waited, by lane; 0 if there is none."""
+    coordination: Coordination
+    """Whether the quota is shared, and whether its store answers."""
+
+
+class Quota(RuleSet):
+    """The rules of a limit, with the margins that keep the panel from refusing anything.
 
     How the panel counts is not known (evidence: quota-counting): with a token bucket, in windows that start on the
-    minute, or in sliding ones. So a bucket and logs apply together, which suits all three. A bucket alone lets the
-    burst and a minute's worth of its pace into the same minute; a log alone sends a minute's requests at once.
+    minute, or in sliding ones. A bucket and logs together satisfy all three. A bucket alone lets the burst and a
+    minute's worth of its pace into the same minute; a log alone sends a minute's requests at once.
 
-    The panel counts a request on arrival, the client when it leaves. Requests can arrive closer together than they
-    left, by as much as their delays differ. The margins above make up for that, at about one per cent of the
-    throughput.
+    The panel counts a request when it arrives, the client when it leaves. Requests can arrive closer together than they
+    left, by as much as their delays differ. The margins make up for that, at about one per cent of the throughput.
 
     Args:
         limit: What the key may send.
@@ -207,88 +176,46 @@ class Quota:
     """
 
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
+        super().__init__(
+            bucket=_bucket(limit, NORMAL if after is None else after.bucket.slow_start),
+            minute=_log(limit.per_minute, limit.share, _MINUTE),
+            hour=_log(limit.per_hour, limit.share, _HOUR),
+            interactive=SlidingLog(RECORD, _MINUTE, limits=False) if after is None else after.interactive,
+        )
         self.limit = limit
-        self.minute: SlidingLog = _log(limit.per_minute, limit.share, _MINUTE)
-        self.least_reserve: int = self.minute.reserve
-        self.hour: SlidingLog = _log(limit.per_hour, limit.share, _HOUR)
-        self.bucket: TokenBucket = _bucket(limit, NORMAL if after is None else after.bucket.recovery)
-        self.interactive: SlidingLog = SlidingLog(RECORD, _MINUTE) if after is None else after.interactive
-        self._rules: list[Rule] = [self.bucket]
-        if limit.per_minute is not None:
-            self._rules.append(self.minute)
-        if limit.per_hour is not None:
-            self._rules.append(self.hour)
         if after is not None:
             self.minute.extend(after.minute.instants())
             self.hour.extend(after.hour.instants())
             for instant in after.minute.instants()[-RECORD:]:
                 self.bucket.take(instant)
 
-    def ready_at(self, now: float, ahead: int = 0, *, leave_reserve: bool = False) -> float:
-        """Return the earliest instant, `now` or later, for a request that lets `ahead` others go first.
-
-        It is exact for the next request. For later ones it is what the strictest rule says alone, which
-        is too early where rules take turns: by a few per cent for up to an hour's worth of requests.
-
-        Args:
-            now: The present instant.
-            ahead: How many go first.
-            leave_reserve: Whether the reserve of the interactive lane must be left untouched.
-        """
-        ready = now
-        if leave_reserve:
-            self.minute.reserve = self.reserve(now)
-        for rule in self._rules:
-            instant = rule.ready_at(now, ahead + rule.reserve if leave_reserve else ahead)
-            if instant > ready:
-                ready = instant
-        return ready
-
-    def reserve(self, now: float) -> int:
-        """Return how many places of the minute bulk leaves to the interactive lane."""
-        return interactive_reserve(
-            self.minute.count,
-            self.least_reserve,
-            self.interactive.since(now - self.minute.period),
-            self.interactive.since(now - LATELY),
-        )
-
     def left(self, now: float) -> QuotaLeft:
         """Return what is left in the windows that end at `now`."""
         return QuotaLeft(
-            minute=None if self.limit.per_minute is None else self.minute.count - self.minute.used(now),
-            hour=None if self.limit.per_hour is None else self.hour.count - self.hour.used(now),
+            minute=self.minute.count - self.minute.used(now) if self.minute.limits else None,
+            hour=self.hour.count - self.hour.used(now) if self.hour.limits else None,
         )
 
-    def take(self, now: float, lane: Lane = "interactive") -> None:
-        """Count a request that goes at `now`."""
-        if lane == "interactive":
-            self.interactive.take(now)
-        self.minute.take(now)
-        self.bucket.take(now)
-        self.hour.take(now)
 
-    def seed(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
-        """Count requests of the current minute and hour that the panel knows of and this quota does not.
+def _log(limit: float | None, share: float, period: float) -> SlidingLog:
+    if limit is None:
+        return SlidingLog(RECORD, period, limits=False)
+    # Less than one request in a period is one in a longer period.
+    count = max(1, floor(limit * share))
+    period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD
+    return SlidingLog(count, period, reserve=int(count * _WINDOW_RESERVE))
 
-        When they were made is not known, so they count as made just now: the cautious end. As many as the
-        share of others may be theirs and do not count. However many they are, it takes one step.
 
-        Returns:
-            Whether there were any.
-        """
-        minute_missing = self._of_ours(minute_usage, self.limit.per_minute) - self.minute.used(now)
-        hour_missing = self._of_ours(hour_usage, self.limit.per_hour) - self.hour.used(now)
-        if minute_missing > 0:
-            self.minute.add(now, min(minute_missing, RECORD))
-            self.bucket.add(now, min(minute_missing, RECORD))
-        if hour_missing > 0:
-            self.hour.add(now, min(hour_missing, RECORD))
-        return minute_missing > 0 or hour_missing > 0
-
-    def slow_down(self, now: float, instant: float) -> None:
-        """After a refusal, have no token at an instant, then get them at half the pace, which recovers."""
-        self.bucket.slow_down(now, instant)
-
-    def _of_ours(self, usage: int, limit: float | None) -> int:
-        return usage if limit is None else usage - int(limit * (1 - self.limit.share))
+def _bucket(limit: RateLimit, slow_start: SlowStart) -> TokenBucket:
+    if limit.per_minute is None or limit.burst_or_guess is None:
+        return TokenBucket(0.0, _ROUNDING, slow_start=slow_start)
+    rate = limit.per_minute * limit.share / _MINUTE
+    burst = limit.burst_or_guess * limit.share
+    # A small burst needs more than a tenth: a burst that is delayed arrives together with what the pace adds meanwhile.
+    size = max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD)))
+    return TokenBucket(
+        1 / rate,
+        (size - 1) / rate + _ROUNDING,
+        reserve=min(size - 1, max(1, int(size * _BURST_RESERVE))),
+        slow_start=slow_start,
+    )

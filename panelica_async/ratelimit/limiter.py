@@ -1,4 +1,4 @@
-"""A queue in front of a quota."""
+"""The limiter: a queue of callers in front of the permits of a quota."""
 
 import asyncio
 import contextvars
@@ -8,47 +8,40 @@ from math import inf, isfinite
 from typing import Self
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.feedback import Feedback, read_feedback
-from panelica_async.ratelimit.lanes import LANES, Lane, Waiter, WaitQueue, wait_error
-from panelica_async.ratelimit.limit import QuotaLeft, RateLimit
-from panelica_async.ratelimit.permits import EMPTY, LocalPermits, Permits, QueueDepth
+from panelica_async.ratelimit.feedback import read_feedback
+from panelica_async.ratelimit.lanes import EMPTY, LANES, Lane, QueueDepth, Waiter, WaitQueue, wait_error
+from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit
+from panelica_async.ratelimit.permits import LocalPermits, Permits
 from panelica_async.ratelimit.shared import SharedPermits
-from panelica_async.ratelimit.state import LimiterState
 from panelica_async.ratelimit.store import Coordinator
 
 __all__ = ["RateLimiter"]
 
 _log = logging.getLogger("panelica_async")
 
-_NEVER = inf
-
-# Seconds for which a limit holds that a reply named and that is lower than the configured one.
-_LEARNT_FOR = 300.0
-
-# Seconds after which a wait in the interactive lane is worth a warning, and until the next one.
+# Seconds after which waiting interactive calls are worth a warning, and until the next one.
 _LONG_WAIT = 5.0
 _WARN_AGAIN = 60.0
 
 
 class RateLimiter:
-    """Lets callers pass as fast as a limit allows: the interactive lane before bulk, first come, first served in each.
+    """Lets callers pass as fast as a limit allows: interactive before bulk, first come, first served in each lane.
 
-    Waiting costs nothing: one timer is set, for the head of the queue. A place in the quota is taken at
-    the moment a caller goes on its way, so one that is cancelled while it waits has taken nothing, and
-    the next moves up.
+    Waiting costs nothing: a single timer is set, for the head of the queue. The limiter takes a permit at the moment a
+    caller passes, so a caller that is cancelled while it waits has taken none, and the next moves up.
 
-    While both lanes wait, every fifth place goes to bulk. While only bulk waits, it leaves a few places free,
-    so that an interactive call need not wait for the places that bulk work used up.
+    While both lanes wait, every fifth permit goes to bulk. While only bulk waits, it leaves a few permits, so that an
+    interactive call need not wait for what bulk work used up.
 
     A limiter belongs to the event loop that first uses it, and takes the time from it. It is not thread-safe.
 
     Args:
         limit: What may be sent.
-        learn: Whether the limit follows what the panel says of it, see `observe`; False keeps it as it is.
-        may_rise: Whether the panel's word may also lift the limit above `limit`.
-        coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is
-            borrowed: closing the limiter does not close it.
-        quota: The quota that the limiters of other event loops in this process use too; it keeps its limit.
+        learn: Whether the limit follows the panel's replies, see `observe`; False keeps it as it is.
+        may_rise: Whether a reply may also lift the limit above `limit`.
+        coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is borrowed:
+            closing the limiter does not close it.
+        quota: A quota that limiters of other event loops in this process use too; it keeps its limit.
     """
 
     def __init__(
@@ -61,17 +54,19 @@ class RateLimiter:
         quota: LocalPermits | None = None,
     ) -> None:
         self._permits: Permits = (
-            (quota or LocalPermits(limit)) if coordinator is None else SharedPermits(limit, coordinator, self._news)
+            (quota or LocalPermits(limit))
+            if coordinator is None
+            else SharedPermits(limit, coordinator, self._on_change)
         )
         self._learn = learn
         self._may_rise = may_rise
         self._on_close: Callable[[], None] | None = None
-        self._warned_at = -inf
-        self._waiters = WaitQueue()
+        self._queue = WaitQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed: str | None = None
         self._granted = 0
+        self._warned_at = -inf
 
     @classmethod
     def for_host(cls, limit: RateLimit, *, key: str, learn: bool = True) -> Self:
@@ -82,7 +77,7 @@ class RateLimiter:
         Args:
             limit: What all of them together may send.
             key: Names the quota: the API key, of which only a digest is kept.
-            learn: Whether the limit follows what the panel says of it.
+            learn: Whether the limit follows the panel's replies.
         """
         from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
 
@@ -108,34 +103,34 @@ class RateLimiter:
     @property
     def waiting(self) -> int:
         """How many callers wait."""
-        return len(self._waiters)
+        return self._queue.size
 
     @property
     def left(self) -> QuotaLeft:
-        """What may still be sent in the windows that end now, with a coordinator as far as is known here."""
+        """What may still be sent in the windows that end now; with a coordinator, as last reported."""
         return self._permits.left(self._running_loop().time())
-
-    def state(self) -> LimiterState:
-        """Return how the limiter stands; any thread may ask, once a caller has come."""
-        now = (self._loop or asyncio.get_running_loop()).time()
-        return LimiterState(
-            limit=self.limit,
-            left=self._permits.left(now),
-            waiting=self._waiters.demand(),
-            oldest=self._waiters.oldest(now),
-            coordination=self._permits.coordination,
-        )
 
     @property
     def closed(self) -> bool:
         """Whether the limiter was closed."""
         return self._closed is not None
 
+    def state(self) -> LimiterState:
+        """Return the state of the limiter; safe in any thread, once a caller has come."""
+        now = (self._loop or asyncio.get_running_loop()).time()
+        return LimiterState(
+            limit=self.limit,
+            left=self._permits.left(now),
+            waiting=self._queue.depth(),
+            oldest=self._queue.oldest(now),
+            coordination=self._permits.coordination,
+        )
+
     def try_acquire(self, *, lane: Lane = "interactive") -> bool:
-        """Take a place in the quota if there is one now and nobody waits; tell whether it was taken.
+        """Take a permit if there is one now and no caller waits; return whether it was taken.
 
         Args:
-            lane: `interactive` for calls that somebody waits for, `bulk` for work in the background.
+            lane: `interactive` for calls for which a user waits, `bulk` for work in the background.
 
         Raises:
             ConfigurationError: The limiter is closed, or belongs to another event loop.
@@ -144,28 +139,29 @@ class RateLimiter:
         if self._closed is not None:
             raise ConfigurationError(self._closed)
         if lane not in LANES:
-            raise ValueError(f"lane: must be one of {', '.join(LANES)}, not {lane!r}")
+            raise ValueError(f"lane must be one of {', '.join(LANES)}, not {lane!r}")
         now = self._running_loop().time()
-        self._forget_learnt(now)
-        if len(self._waiters) or not self._permits.try_take(now, lane):
+        permits = self._permits
+        if now >= permits.learnt_until:
+            permits.forget_learnt()
+        if self._queue.size or not permits.try_take(now, lane):
             return False
         self._granted += 1
         return True
 
     async def acquire(self, *, lane: Lane = "interactive", max_wait: float | None = None, group: object = None) -> None:
-        """Wait for a place in the quota and take it.
+        """Wait for a permit and take it.
 
         Args:
-            lane: `interactive` for calls that somebody waits for, `bulk` for work in the background.
-            max_wait: Seconds the caller is willing to wait; None for as long as it takes. It is refused at once
-                when the expected wait is longer, later when a pause begins that ends too late, and at the
-                latest when this time is over.
-            group: On whose behalf the caller waits, for `dismiss`.
+            lane: `interactive` for calls for which a user waits, `bulk` for work in the background.
+            max_wait: Seconds the caller may wait; None for as long as it takes. It fails at once if the expected wait
+                is longer, later if a pause begins that ends too late, and at the latest when this time is over.
+            group: What the caller belongs to, for `cancel_waiters`.
 
         Raises:
-            RateLimitWaitError: The wait is longer than `max_wait`; no place was taken.
-            ConfigurationError: The limiter is closed, or was closed during the wait; the group was dismissed;
-                or the limiter belongs to another event loop.
+            RateLimitWaitError: The wait is longer than `max_wait`; no permit was taken.
+            ConfigurationError: The limiter is closed, or was closed during the wait; the group was cancelled; or the
+                limiter belongs to another event loop.
             ValueError: There is no such lane.
         """
         if self.try_acquire(lane=lane):
@@ -174,52 +170,51 @@ class RateLimiter:
         now = loop.time()
         if max_wait is not None:
             self.require_within(max_wait, lane)
-        latest = _NEVER if max_wait is None else now + max_wait
-        turn = Waiter(lane=lane, group=group, since=now, latest=latest, call=loop.create_future())
-        alarm = None if max_wait is None else loop.call_at(latest, self._give_up, turn, context=contextvars.Context())
-        self._waiters.add(turn)
-        self._attend()
+        latest = inf if max_wait is None else now + max_wait
+        waiter = Waiter(lane=lane, group=group, since=now, latest=latest, turn=loop.create_future())
+        alarm = None if max_wait is None else loop.call_at(latest, self._expire, waiter, context=contextvars.Context())
+        self._queue.add(waiter)
+        self._wake_next()
         try:
             while True:
-                refusal = await turn.call
+                refusal = await waiter.turn
                 if refusal is not None:
                     raise refusal
                 if self._permits.try_take(loop.time(), lane):
                     break
-                # The place went elsewhere: to another event loop, or into a pause that began just now.
-                turn.call = loop.create_future()
-                self._attend()
+                # Another event loop took the permit, or a pause began just now.
+                waiter.turn = loop.create_future()
+                self._wake_next()
             self._granted += 1
         finally:
             if alarm is not None:
                 alarm.cancel()
-            self._waiters.remove(turn)
-            self._attend()
+            self._queue.remove(waiter)
+            self._wake_next()
 
     def require_within(self, max_wait: float, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> None:
-        """Raise `RateLimitWaitError` if a caller who came now is expected to wait longer than `max_wait` seconds.
+        """Raise `RateLimitWaitError` if a caller that came now would probably wait longer than `max_wait` seconds.
 
         Args:
-            max_wait: Seconds the caller is willing to wait.
+            max_wait: Seconds the caller may wait.
             lane: Lane of the caller.
-            ahead: How many in each lane will wait here before that caller, and are not here yet.
+            ahead: How many more in each lane will join the queue before that caller.
         """
         if (wait := self.expected_wait(lane, ahead)) > max_wait:
             raise wait_error(wait, max_wait)
 
     def expected_wait(self, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> float:
-        """Return how many seconds a caller who came now would wait behind those already waiting.
+        """Return how many seconds a caller that came now would wait behind those already waiting.
 
-        Where several limits take turns in holding up the queue, the wait can become a few per cent longer; with a
-        coordinator it is a guess.
+        Where several limits take turns, the wait can become a few per cent longer; with a coordinator it is a guess.
 
         Args:
             lane: Lane of the caller.
-            ahead: How many in each lane will wait here before that caller, and are not here yet.
+            ahead: How many more in each lane will join the queue before that caller.
         """
         now = self._running_loop().time()
-        demand: QueueDepth = {lane: count + ahead[lane] for lane, count in self._waiters.demand().items()}
-        return self._permits.expected_at(now, lane, demand) - now
+        depth: QueueDepth = {lane: count + ahead[lane] for lane, count in self._queue.depth().items()}
+        return self._permits.expected_at(now, lane, depth) - now
 
     def observe(
         self,
@@ -230,17 +225,17 @@ class RateLimiter:
         limit: float | None = None,
         window: str | None = None,
     ) -> None:
-        """Learn from a reply of the panel, whatever it says; nothing in it can make this raise.
+        """Learn from any reply of the panel; nothing in a reply can make this raise.
 
-        The limit follows the X-RateLimit headers and the body of a refusal; one that is lower than the configured limit
-        holds for five minutes after the last reply that names it. When the panel has counted more than was sent here,
-        the difference is left to whoever sent it. After a refusal (429) nobody passes for the wait it names, at most an
-        hour; then callers pass one by one at half the pace, which is normal again after five minutes.
+        The limit follows the X-RateLimit headers and the body of a refusal; a limit lower than the configured one holds
+        for five minutes after the last reply that names it. If the panel counted more than was sent here, the
+        difference belongs to other users of the key. After a refusal (429) no caller passes for the wait that it names,
+        at most an hour; then callers pass one by one at half the pace, which is normal again after five minutes.
 
         Args:
             status: HTTP status.
             headers: Headers of the reply, as a mapping that ignores case.
-            retry_after: Seconds to wait, as the reply asks; a minute when a refusal names no wait.
+            retry_after: Seconds to wait, as named in the reply; a minute if a refusal names no wait.
             limit: `limit` in the body of a refusal.
             window: `window` in the body of a refusal: `minute` or `hour`.
         """
@@ -248,32 +243,33 @@ class RateLimiter:
         if feedback is None:
             return
         now = self._running_loop().time()
-        if self._learn and (feedback.minute_limit is not None or feedback.hour_limit is not None):
-            self._follow(now, feedback)
+        names_limit = feedback.minute_limit is not None or feedback.hour_limit is not None
+        if self._learn and names_limit and self._permits.follow(now, feedback, may_rise=self._may_rise):
+            self._wake_next()
         minute_usage, hour_usage = feedback.usage(self.limit)
         others = self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if feedback.refused:
-            self._hold(now, feedback.wait, refused=True)
+            self._pause(now, feedback.wait, refused=True)
         elif others and feedback.is_used_up:
-            self._hold(now, feedback.wait, refused=False)
+            self._pause(now, feedback.wait, refused=False)
 
     def pause(self, seconds: float) -> None:
-        """Let nobody pass for some time, as before planned work on the panel. A pause never shortens another.
+        """Let no caller pass for some time, as before planned work on the panel. A pause never shortens another.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
         """
         if not isfinite(seconds) or seconds < 0:
-            raise ValueError(f"seconds: must be finite and not negative, not {seconds!r}")
-        self._hold(self._running_loop().time(), seconds, refused=False)
+            raise ValueError(f"seconds must be finite and not negative, not {seconds!r}")
+        self._pause(self._running_loop().time(), seconds, refused=False)
 
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on.
 
-        What was sent before counts under the new limit too, and everybody who waits keeps their place.
+        What was sent before counts under the new limit too, and the queue stays as it is.
         """
         self._permits.reconfigure(limit)
-        self._attend()
+        self._wake_next()
 
     def seed(self, *, minute_usage: int = 0, hour_usage: int = 0) -> None:
         """Count what other processes or earlier runs used, as the panel reports it.
@@ -288,112 +284,89 @@ class RateLimiter:
         self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
 
     def cancel_waiters(self, group: object, reason: str = "The client was closed while the call waited.") -> None:
-        """Refuse those who wait on behalf of an group, such as a client that closes while others go on."""
-        for turn in self._waiters:
-            if turn.group is group:
-                turn.refuse(ConfigurationError(reason))
-        self._attend()
+        """Let the waiting callers of a group fail, such as those of a client that closes."""
+        for waiter in self._queue:
+            if waiter.group is group:
+                waiter.refuse(ConfigurationError(reason))
+        self._wake_next()
 
     def close(self, reason: str = "The rate limiter is closed.") -> None:
-        """Refuse everybody who waits and everybody who comes. Closing again changes nothing."""
+        """Let all waiting and all future callers fail. Closing again changes nothing."""
         if self._closed is not None:
             return
         self._closed = reason
         self._permits.close()
         if self._on_close is not None:
             self._on_close()
-        for turn in self._waiters:
-            turn.refuse(ConfigurationError(reason))
-        self._attend()
+        for waiter in self._queue:
+            waiter.refuse(ConfigurationError(reason))
+        self._wake_next()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
-        if self._loop is None:
+        if loop is not self._loop:
+            if self._loop is not None:
+                raise ConfigurationError("the rate limiter belongs to another event loop; make one for each loop")
             self._loop = loop
-        elif self._loop is not loop:
-            raise ConfigurationError("This rate limiter belongs to another event loop; each loop needs its own.")
         return loop
 
-    def _follow(self, now: float, feedback: Feedback) -> None:
-        """Apply the limit that the panel names: a lower one for a while, any other from now on."""
-        before, configured = self.limit, self._permits.configured
-        learnt = feedback.corrected(before, configured, may_rise=self._may_rise)
-        if not learnt.is_below(configured):
-            if learnt != before or learnt != configured:
-                self.reconfigure(learnt)
-            return
-        self._permits.learn(learnt, now + _LEARNT_FOR)
-        if learnt != before:
-            _log.log(
-                logging.WARNING if feedback.refused or learnt.per_minute != configured.per_minute else logging.INFO,
-                "the panel names a lower rate limit than the configured %s: going on with %s until %.0f s after the "
-                "last reply that names it",
-                configured,
-                learnt,
-                _LEARNT_FOR,
-            )
-            self._attend()
-
-    def _forget_learnt(self, now: float) -> None:
-        if now >= self._permits.learnt_until:
-            self._permits.reconfigure(self._permits.configured)
-            _log.warning("the panel no longer names a lower rate limit: going on with %s", self.limit)
-
-    def _hold(self, now: float, seconds: float, *, refused: bool) -> None:
+    def _pause(self, now: float, seconds: float, *, refused: bool) -> None:
         self._permits.pause(now, seconds, refused=refused)
-        self._news(now)
+        self._on_change(now)
 
-    def _news(self, now: float) -> None:
-        """Send away those who cannot wait for what is now known, and call whom it lets go."""
-        for turn in self._waiters:
-            opens_at = self._permits.opens_at(turn.lane)
-            if opens_at > turn.latest:
-                turn.refuse(wait_error(opens_at - now, max(0.0, turn.latest - now)))
-        self._attend()
+    def _on_change(self, now: float) -> None:
+        """Let waiters fail whose `max_wait` can no longer be met, then wake the next one."""
+        for waiter in self._queue:
+            opens_at = self._permits.opens_at(waiter.lane)
+            if opens_at > waiter.latest:
+                waiter.refuse(wait_error(opens_at - now, max(0.0, waiter.latest - now)))
+        self._wake_next()
 
-    def _give_up(self, turn: Waiter) -> None:
-        """Refuse a caller that has waited as long as it is willing to."""
-        self._attend()  # it may be its turn in this very instant
-        waited = turn.latest - turn.since
-        turn.refuse(wait_error(max(waited, self.expected_wait(turn.lane)), waited))
-        self._attend()
+    def _expire(self, waiter: Waiter) -> None:
+        """Let a waiter fail whose `max_wait` is over."""
+        self._wake_next()  # its turn may come at this very instant
+        waited = waiter.latest - waiter.since
+        waiter.refuse(wait_error(max(waited, self.expected_wait(waiter.lane)), waited))
+        self._wake_next()
 
-    def _attend(self) -> None:
-        """Call whose turn it is, or set the timer for when to try again."""
+    def _wake_next(self) -> None:
+        """Wake the waiter whose turn it is, or set the timer for the next attempt."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._waiters or self._loop is None:
+        if not self._queue.size or self._loop is None:
             return
-        heads = {lane: self._waiters.head(lane) for lane in LANES}
-        if any(head is not None and head.call.done() for head in heads.values()):
-            return  # one that was called goes on in a moment, and then calls this
+        heads = {lane: self._queue.head(lane) for lane in LANES}
+        if any(head is not None and head.turn.done() for head in heads.values()):
+            return  # a waiter that was woken calls this again when it has passed
         now = self._loop.time()
-        self._forget_learnt(now)
-        lane, ready = self._permits.next(now, self._waiters.demand())
+        if now >= self._permits.learnt_until:
+            self._permits.forget_learnt()
+        lane, ready = self._permits.next(now, self._queue.depth())
         head = heads[lane]
         if head is not None and ready <= now:
-            head.call.set_result(None)
+            head.turn.set_result(None)
             return
         at = min(ready, self._permits.learnt_until, self._warn_of_stall(now, heads["interactive"]))
-        if at < _NEVER:
-            self._timer = self._loop.call_at(at, self._attend, context=contextvars.Context())
+        if at < inf:
+            self._timer = self._loop.call_at(at, self._wake_next, context=contextvars.Context())
 
     def _warn_of_stall(self, now: float, head: Waiter | None) -> float:
-        """Warn when interactive calls wait for long; return when to look again."""
+        """Warn if interactive calls wait for long; return when to look again."""
         if head is None or head.since <= self._warned_at:
-            return _NEVER  # the last warning covers all that came before it
-        # A pause was announced where it began.
-        came = max(head.since, self._permits.opens_at("interactive"))
-        due = max(came + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
+            return inf  # the last warning covers all that came before it
+        # The log has announced a pause already.
+        stalled_since = max(head.since, self._permits.opens_at("interactive"))
+        due = max(stalled_since + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
         if now < due:
             return due
         self._warned_at = now
+        depth = self._queue.depth()
         _log.warning(
-            "interactive calls have waited %.0f s for quota: %d of them wait, and %d of the bulk lane; the limit is %s",
+            "interactive calls have waited %.0f s for quota; waiting: %d interactive, %d bulk; the limit is %s",
             now - head.since,
-            self._waiters.count("interactive"),
-            self._waiters.count("bulk"),
+            depth["interactive"],
+            depth["bulk"],
             self.limit,
         )
-        return _NEVER
+        return inf

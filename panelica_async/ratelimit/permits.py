@@ -1,23 +1,25 @@
-"""Where a limiter gets its places from: a quota of its own, here, or one it shares (`shared`)."""
+"""Where a limiter gets its permits: from a quota of its own, here, or from one that it shares (`shared`)."""
 
+import logging
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from math import inf
 
-from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane
-from panelica_async.ratelimit.limit import RECHECK, Quota, QuotaLeft, RateLimit
-from panelica_async.ratelimit.state import Coordination
+from panelica_async.ratelimit.feedback import Feedback
+from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
+from panelica_async.ratelimit.limit import Coordination, Quota, QuotaLeft, RateLimit
+from panelica_async.ratelimit.rules import RECHECK
 
-__all__ = ["EMPTY", "LocalPermits", "Permits", "QueueDepth"]
+__all__ = ["LocalPermits", "Permits"]
+
+_log = logging.getLogger("panelica_async")
 
 # Seconds.
 _MAX_STAGGER = 1.0
 
-QueueDepth = Mapping[Lane, int]
-"""How many wait in each lane."""
-EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
+# Seconds for which a limit holds that a reply named and that is lower than the configured one.
+_LEARNT_FOR = 300.0
 
 
 class Permits(ABC):
@@ -29,13 +31,13 @@ class Permits(ABC):
 
     def __init__(self, limit: RateLimit) -> None:
         self.configured: RateLimit = limit
-        """The limit that was asked for; `limit` may follow the panel's word for a while."""
+        """The limit that was set; `limit` may follow the panel for a while."""
         self.learnt_until: float = inf
         """The instant at which `configured` applies again."""
 
     @property
     def coordination(self) -> Coordination:
-        """Whether the quota is shared, and works."""
+        """Whether the quota is shared, and whether its store answers."""
         return "none"
 
     def reconfigure(self, limit: RateLimit) -> None:
@@ -43,11 +45,41 @@ class Permits(ABC):
         self.configured, self.learnt_until = limit, inf
         self._apply(limit)
 
-    def learn(self, limit: RateLimit, until: float) -> None:
-        """Apply a limit that the panel named until an instant."""
-        self.learnt_until = until
-        if limit != self.limit:
-            self._apply(limit)
+    def follow(self, now: float, feedback: Feedback, *, may_rise: bool) -> bool:
+        """Apply the limit that a reply names; return whether it changed.
+
+        A limit lower than the configured one holds for five minutes, any other from now on.
+
+        Args:
+            now: The present instant.
+            feedback: What the reply says.
+            may_rise: Whether it may lift the limit above the configured one.
+        """
+        before, configured = self.limit, self.configured
+        learnt = feedback.corrected(before, configured, may_rise=may_rise)
+        if not learnt.is_below(configured):
+            if learnt == before == configured:
+                return False
+            self.reconfigure(learnt)
+            return True
+        self.learnt_until = now + _LEARNT_FOR
+        if learnt == before:
+            return False
+        self._apply(learnt)
+        _log.log(
+            logging.WARNING if feedback.refused or learnt.per_minute != configured.per_minute else logging.INFO,
+            "the panel names a lower rate limit than the configured %s; using %s until %.0f s after the last reply "
+            "that names it",
+            configured,
+            learnt,
+            _LEARNT_FOR,
+        )
+        return True
+
+    def forget_learnt(self) -> None:
+        """Apply the configured limit again."""
+        self.reconfigure(self.configured)
+        _log.warning("the panel no longer names a lower rate limit; using %s", self.limit)
 
     @property
     @abstractmethod
@@ -55,45 +87,45 @@ class Permits(ABC):
         """What may be sent."""
 
     @abstractmethod
-    def next(self, now: float, demand: QueueDepth) -> tuple[Lane, float]:
-        """Return whose turn it is among those who wait, and when; infinite while that is being found out."""
+    def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
+        """Return whose turn it is among the waiting callers, and when; infinite while a store is being asked."""
 
     @abstractmethod
-    def expected_at(self, now: float, lane: Lane, demand: QueueDepth) -> float:
-        """Return when a caller will probably go that comes now."""
+    def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
+        """Return when a caller that comes now will probably go."""
 
     @abstractmethod
     def opens_at(self, lane: Lane) -> float:
-        """Return the instant before which surely no caller of a lane goes, as after a refusal."""
+        """Return the instant before which no caller of a lane goes, as after a refusal."""
 
     @abstractmethod
     def left(self, now: float) -> QuotaLeft:
-        """Return what may still be sent in the windows that end now, as far as is known here."""
+        """Return what may still be sent in the windows that end now, as far as this process knows."""
 
     @abstractmethod
     def try_take(self, now: float, lane: Lane) -> bool:
-        """Count a request that goes now if there is a place; return whether there was."""
+        """Count a request that goes now if there is a permit; return whether there was."""
 
     @abstractmethod
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
-        """Stop all callers for some time; after a refusal, let them go slowly at first."""
+        """Stop all callers for some time; after a refusal, let them start slowly."""
 
     @abstractmethod
     def count_others(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
-        """Count what the panel counted in the current minute and hour and this does not know of; return if any."""
+        """Count the requests that the panel counted and this process did not; return whether there were any."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop whatever goes on in the background."""
+        """Stop all background work."""
 
     @abstractmethod
     def _apply(self, limit: RateLimit) -> None: ...
 
 
 class LocalPermits(Permits):
-    """The places of a quota that no other process is known to use.
+    """The permits of a quota that this process uses alone.
 
-    The limiters of several event loops in one process may share it: every method is one step for other threads.
+    The limiters of several event loops in one process may share it: every method is atomic for other threads.
 
     Args:
         limit: What may be sent.
@@ -113,25 +145,24 @@ class LocalPermits(Permits):
         """What may be sent."""
         return self.quota.limit
 
-    def next(self, now: float, demand: QueueDepth) -> tuple[Lane, float]:
-        """Return whose turn it is among those who wait, and when."""
+    def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
+        """Return whose turn it is among the waiting callers, and when."""
         with self._lock:
-            lane: Lane = (
-                "bulk" if demand["bulk"] and (self._bulk_is_due or not demand["interactive"]) else "interactive"
-            )
+            is_bulk = depth["bulk"] and (self._interactive_run >= INTERACTIVE_RUN or not depth["interactive"])
+            lane: Lane = "bulk" if is_bulk else "interactive"
             ready = self._ready_at(now, lane)
-            if lane == "bulk" and ready > now and self.quota.minute.reserve > self.quota.least_reserve:
+            if is_bulk and ready > now and self.quota.makes_room(now):
                 ready = min(ready, max(now + RECHECK, self._paused_until))
             return lane, ready
 
-    def expected_at(self, now: float, lane: Lane, demand: QueueDepth) -> float:
-        """Return when a caller will go that comes now, if none comes later and overtakes it."""
-        ahead = demand["interactive"]
-        ahead += demand["bulk"] if lane == "bulk" else min(demand["bulk"], ahead // INTERACTIVE_RUN)
+    def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
+        """Return when a caller that comes now will go if none comes later and overtakes it."""
+        ahead = depth["interactive"]
+        ahead += depth["bulk"] if lane == "bulk" else min(depth["bulk"], ahead // INTERACTIVE_RUN)
         with self._lock:
             return self._ready_at(now, lane, ahead)
 
-    def opens_at(self, lane: Lane) -> float:  # noqa: ARG002  a pause holds both lanes
+    def opens_at(self, lane: Lane) -> float:  # noqa: ARG002  a pause stops both lanes
         """Return the end of the pause."""
         return self._paused_until
 
@@ -141,7 +172,7 @@ class LocalPermits(Permits):
             return self.quota.left(now)
 
     def try_take(self, now: float, lane: Lane) -> bool:
-        """Count a request that goes now if there is a place; return whether there was."""
+        """Count a request that goes now if there is a permit; return whether there was."""
         with self._lock:
             if self._ready_at(now, lane) > now:
                 return False
@@ -149,40 +180,40 @@ class LocalPermits(Permits):
             return True
 
     def take(self, now: float, lane: Lane) -> None:
-        """Count a request that goes now, whether or not there is a place."""
+        """Count a request that goes now, whether or not there is a permit."""
         with self._lock:
             self._take(now, lane)
 
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
-        """Stop all callers for some time; after a refusal, let them go slowly at first."""
+        """Stop all callers for some time; after a refusal, let them start slowly."""
         with self._lock:
             self._paused_until = max(self._paused_until, now + seconds)
             if refused:
-                # Other processes were told the same wait: they should not all begin in the same instant.
+                # The panel told other processes the same wait: they should not all start at the same instant.
                 stagger = random.uniform(0, _MAX_STAGGER)  # noqa: S311  spreads load, keeps no secret
                 self.quota.slow_down(now, self._paused_until + stagger)
 
     def count_others(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
-        """Count what the panel counted and this does not know of; return whether there was any."""
+        """Count the requests that the panel counted and this process did not; return whether there were any."""
         with self._lock:
-            return self.quota.seed(now, minute_usage=minute_usage, hour_usage=hour_usage)
+            minute, hour = self.limit.own_usage(minute_usage, hour_usage)
+            return self.quota.add_usage(now, minute=minute, hour=hour)
 
     def close(self) -> None:
-        """Nothing goes on in the background."""
+        """There is no background work."""
 
     def _apply(self, limit: RateLimit) -> None:
         with self._lock:
             self.quota = Quota(limit, after=self.quota)
 
     def _ready_at(self, now: float, lane: Lane, ahead: int = 0) -> float:
-        leave_reserve = lane == "bulk" and not self._bulk_is_due
-        return self.quota.ready_at(max(now, self._paused_until), ahead, leave_reserve=leave_reserve)
+        if now < self._paused_until:
+            now = self._paused_until
+        # Bulk whose turn has come may use the reserve.
+        leave_reserve = lane == "bulk" and self._interactive_run < INTERACTIVE_RUN
+        return self.quota.ready_at(now, ahead, leave_reserve=leave_reserve)
 
     def _take(self, now: float, lane: Lane) -> None:
         self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
         self.quota.take(now, lane)
         self.last_used = now
-
-    @property
-    def _bulk_is_due(self) -> bool:
-        return self._interactive_run >= INTERACTIVE_RUN

@@ -1,4 +1,4 @@
-"""Several hosts: they share a quota through Redis. Needs the extra `redis`."""
+"""Share a quota between hosts, through Redis. Needs the extra `redis`."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,17 @@ import attrs
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import MAX_WAIT
-from panelica_async.ratelimit.limit import IRREGULARITY, LARGEST_RESERVE, LATELY, RECHECK, Quota, RateLimit
-from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RECOVERY, UNPACED_INTERVAL
+from panelica_async.ratelimit.limit import Quota, RateLimit
+from panelica_async.ratelimit.rules import (
+    IRREGULARITY,
+    LARGEST_RESERVE,
+    LATELY,
+    MAX_SLOWDOWN,
+    RECHECK,
+    RECORD,
+    RECOVERY_TIME,
+    UNPACED_INTERVAL,
+)
 from panelica_async.ratelimit.store import (
     BATCH,
     LOOKAHEAD,
@@ -47,48 +56,49 @@ try:
     )
 except ImportError as _missing:
     raise ConfigurationError(
-        "The Redis coordinator needs redis-py", hint="pip install 'panelica_async[redis]'"
+        "the Redis coordinator needs the package redis", hint="Run pip install 'panelica_async[redis]'."
     ) from _missing
 
 __all__ = ["RedisCoordinator"]
 
-# Seconds for one claim; it takes Redis less than a thousandth. Longer means that it is away.
+# Seconds for one reservation; it takes Redis less than a thousandth. If it takes longer, Redis is away.
 _TIMEOUT = 1.0
 
-# Raised with every change of the script's data, so that old and new versions of the package do not meet.
-_FORMAT = 2
+# Raised with every change of the script's data, so that old and new versions of the package do not share them.
+_FORMAT = 3
 
-SCRIPT = resources.files("panelica_async.ratelimit").joinpath("claim.lua").read_text(encoding="utf-8")
-"""The script that answers a claim."""
+SCRIPT = resources.files("panelica_async.ratelimit").joinpath("reserve.lua").read_text(encoding="utf-8")
+"""The script that answers a reservation."""
 
 CONSTANTS = json.dumps(
     {
         "batch": BATCH,
-        "grace": MEMBER_TTL,
-        "hold": MAX_LEAD,
-        "horizon": LOOKAHEAD,
-        "recovery": RECOVERY,
-        "max_slowness": MAX_SLOWDOWN,
-        "unpaced_interval": UNPACED_INTERVAL,
-        "record": RECORD,
         "irregularity": IRREGULARITY,
-        "lately": LATELY,
         "largest_reserve": LARGEST_RESERVE,
-        "recheck": RECHECK,
+        "lately": LATELY,
+        "lookahead": LOOKAHEAD,
+        "max_lead": MAX_LEAD,
+        "max_slowdown": MAX_SLOWDOWN,
         "max_wait": MAX_WAIT,
-        # Seconds: no clock is as far on.
+        "member_ttl": MEMBER_TTL,
+        "recheck": RECHECK,
+        "record": RECORD,
+        "recovery_time": RECOVERY_TIME,
+        "unpaced_interval": UNPACED_INTERVAL,
+        # Seconds: no clock has counted as many.
         "far": 1e10,
-        # Seconds without a claim after which nothing in Redis is of use: the longest window, and a pause before it.
+        # Seconds without a reservation after which nothing in Redis is of use: the longest window, and a pause before
+        # it.
         "expiry": 7200,
     }
 )
-"""What the script needs to know of `coordination` and `rules`."""
+"""The constants of `store` and `rules` that the script needs."""
 
 
 _NAMES = ("state", "minute", "hour", "interactive", "members")
 
-# What a server says that will be able to answer later, or that a new connection does not meet. redis-py makes a class
-# of some codes and takes them out of the text.
+# Errors of a server that will answer later, or over a new connection. For some codes, redis-py has a class and removes
+# the code from the text.
 _PASSING = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError)
 _PASSING_CODES = (
     "READONLY",
@@ -104,7 +114,7 @@ _PASSING_CODES = (
 
 
 def keys(key: str) -> list[str]:
-    """Return the names of what the script keeps, in one slot of a cluster."""
+    """Return the names of the keys of the script, all in one slot of a cluster."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     return [f"panelica_async:v{_FORMAT}:{{{digest}}}:{name}" for name in _NAMES]
 
@@ -114,15 +124,15 @@ def arguments(request: ReserveRequest) -> list[str]:
     return [json.dumps(attrs.asdict(request)), CONSTANTS, secrets.token_hex(8)]
 
 
-def read_claim(reply: list[bytes] | list[str]) -> Reservation:
-    """Return what the script answered."""
+def read_reply(reply: list[bytes] | list[str]) -> Reservation:
+    """Return the reply of the script as a value."""
     store, members, opens_in, retry_in, minute_used, hour_used, interactive_used, *delays = reply
     return Reservation(
         delays=tuple(map(float, delays)),
         opens_in=float(opens_in),
         retry_in=float(retry_in),
         members=int(members),
-        # `decode_responses` in the URL makes texts of all replies.
+        # With `decode_responses` in the URL, all replies are text.
         store=store if isinstance(store, str) else store.decode(),
         minute_used=int(minute_used),
         hour_used=int(hour_used),
@@ -131,10 +141,10 @@ def read_claim(reply: list[bytes] | list[str]) -> Reservation:
 
 
 class RedisCoordinator:
-    """Shares a quota between all who use the same Redis and key.
+    """Shares a quota between all limiters that use the same Redis and key.
 
-    Each claim runs one script, on the clock of the Redis server. What it keeps expires two hours after the
-    last claim.
+    Each reservation runs one script, on the clock of the Redis server. Its keys expire two hours after the last
+    reservation.
 
     ```python
     async with RedisCoordinator("redis://redis.example.com:6379/0", key=api_key) as coordinator:
@@ -146,8 +156,8 @@ class RedisCoordinator:
         key: Names the quota: the API key, of which only a digest is sent.
 
     Raises:
-        ConfigurationError: `async with` found that Redis can be reached and refuses: the password, the database, the
-            permissions or TLS. A server that is away is no error.
+        ConfigurationError: On `async with`, Redis refuses the password, the database, the permissions or TLS. A server
+            that cannot be reached is no error.
     """
 
     def __init__(self, url: str, *, key: str) -> None:
@@ -155,7 +165,7 @@ class RedisCoordinator:
             url,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
-            # A connection of before a restart of Redis fails once; more patience would only delay the share.
+            # A connection from before a restart of Redis fails once. More retries would only delay the fallback.
             retry=Retry(NoBackoff(), 1),
         )
         self._digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -163,11 +173,9 @@ class RedisCoordinator:
 
     async def __aenter__(self) -> Self:
         try:
-            # When Redis is only away, limiters go on without it, and say so.
+            # If Redis is only away, limiters continue without it, and log so.
             with suppress(RedisError, OSError):
-                await self.reserve(
-                    ReserveRequest(member="check", limit=SharedLimit.of(Quota(RateLimit.unlimited()), "interactive"))
-                )
+                await self.reserve(ReserveRequest(member="check", limit=SharedLimit.of(Quota(RateLimit.unlimited()))))
         except ConfigurationError:
             await self.close()
             raise
@@ -179,23 +187,23 @@ class RedisCoordinator:
         await self.close()
 
     async def reserve(self, request: ReserveRequest) -> Reservation:
-        """Take in what the member says, and give it places.
+        """Record what the member reports, and grant it permits.
 
         Raises:
-            redis.RedisError: The server is away, or answers an error that will pass.
-            ConfigurationError: It will answer no claim as long as it is configured as it is.
+            redis.RedisError: The server is away, or answers with a temporary error.
+            ConfigurationError: Redis refuses, and will until its configuration or the URL changes.
             TimeoutError: It does not answer within a second.
         """
         try:
             async with asyncio.timeout(_TIMEOUT):
-                return read_claim(await self._run([*self._keys, *arguments(request)]))
+                return read_reply(await self._run([*self._keys, *arguments(request)]))
         except Exception as error:
-            # After a fail-over the name of the server leads elsewhere: only a new connection finds out.
+            # After a failover the host name resolves to another server; only a new connection reaches it.
             with suppress(Exception):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
             complaint = _complaint(error)
             if complaint is None and await self._is_without_tls():
-                complaint = "the URL asks for TLS, and the server answers without"
+                complaint = "the URL asks for TLS, but the server answers without"
             if complaint is None:
                 raise
             raise ConfigurationError(f"Redis cannot coordinate the rate limit: {complaint}", hint=_HINT) from error
@@ -208,7 +216,7 @@ class RedisCoordinator:
             return await self._redis.eval(SCRIPT, len(self._keys), *arguments)
 
     async def _is_without_tls(self) -> bool:
-        """Return whether the URL asks for TLS and the server answers without; it leaves a handshake unanswered."""
+        """Return whether the URL asks for TLS, but the server, which ignores the handshake, answers plain text."""
         pool = self._redis.connection_pool
         if not issubclass(pool.connection_class, SSLConnection):
             return False
@@ -232,14 +240,14 @@ _HINT = "Check user, password, database and TLS in the URL, and that the user ma
 
 
 def _complaint(error: BaseException) -> str | None:
-    """Return why Redis refuses for as long as it is configured as it is, None for what may pass."""
+    """Return why Redis refuses until its configuration or the URL changes; None for a temporary error."""
     for cause in _causes(error):
         if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
-            return f"it refuses the user or the password: {cause}"
+            return f"it rejects the user or the password: {cause}"
         if isinstance(cause, InvalidResponse):
-            return f"what it answers is not the protocol of Redis: {cause}"
+            return f"the reply is not in the protocol of Redis: {cause}"
         if isinstance(cause, ResponseError) and not isinstance(cause, _PASSING):
-            # Old servers name what the script met after "ERR Error running script".
+            # Old servers put the code of the script's error after "ERR Error running script".
             return None if any(code in str(cause) for code in _PASSING_CODES) else f"it answers: {cause}"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause}"

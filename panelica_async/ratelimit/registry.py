@@ -1,6 +1,6 @@
-"""One quota for each API key in a process: clients that share a key share it, whatever their event loops.
+"""One quota for each API key in a process: all clients of the key share it, in whatever event loop they run.
 
-Each event loop has a limiter of its own, a queue; the limiters of a key take their places from the same quota.
+Each event loop has a limiter of its own, with a queue; the limiters of a key take their permits from the same quota.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from panelica_async.ratelimit.permits import LocalPermits
 
 __all__ = ["forget", "shared_limiter"]
 
-# A limiter lives as long as a client holds it, the limiters of an event loop no longer than the loop.
+# A limiter lives as long as a client holds it, and no longer than its event loop.
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
 
-# What keys have used, for an hour after the last request: a program may run a new event loop for each job.
+# The quotas of keys, kept for an hour after the last request: a program may run a new event loop for each job.
 _quotas: dict[bytes, LocalPermits] = {}
 _lock = threading.Lock()
 
-# Seconds: the longest window, and by how much the clocks of event loops differ that take their time from the system.
+# Seconds: the longest window, and by how much the clocks of event loops may differ that use the system's.
 _HOUR = 3600.0
 _SAME_CLOCK = 5.0
 
@@ -33,13 +33,13 @@ def shared_limiter(
 ) -> RateLimiter:
     """Return the limiter of an API key in the running event loop.
 
-    Hold on to it: it goes away with the last client that does.
+    Keep a reference: it goes away with the last one.
 
     Args:
         origin: Scheme, host and port of the panel, such as `https://panel.example.com:8443`.
         api_key: The key; only a digest of it is kept.
-        limit: What a new limiter allows. One that exists keeps its limit, which may have come from the panel.
-        learn: Whether a new limiter follows the limits that the panel's replies name.
+        limit: What a new limiter allows. An existing one keeps its limit, which may have come from the panel.
+        learn: Whether a new limiter follows the panel's replies.
         may_rise: Whether these may lift it above `limit`.
 
     Raises:
@@ -57,7 +57,7 @@ def shared_limiter(
 
 
 def forget() -> None:
-    """Forget what the keys of this process have used, as after a fork."""
+    """Forget what the keys of this process have used, for a child after a fork."""
     global _lock  # noqa: PLW0603  another thread may have held it when this process was forked
     _lock = threading.Lock()
     _quotas.clear()
@@ -66,9 +66,9 @@ def forget() -> None:
 def _quota(loop: asyncio.AbstractEventLoop, digest: bytes, limit: RateLimit) -> LocalPermits:
     now = loop.time()
     if abs(now - time.monotonic()) > _SAME_CLOCK:
-        return LocalPermits(limit)  # a loop with a clock of its own: its instants say nothing to others
+        return LocalPermits(limit)  # a loop with a clock of its own: its instants mean nothing to others
     with _lock:
-        for key in [key for key, places in _quotas.items() if places.last_used < now - _HOUR and key != digest]:
+        for key in [key for key, permits in _quotas.items() if permits.last_used < now - _HOUR and key != digest]:
             del _quotas[key]
         return _quotas.setdefault(digest, LocalPermits(limit))
 

@@ -1,4 +1,4 @@
-"""Several processes, one host, no server: they share a quota through a file in the user's cache directory."""
+"""Share a quota between the processes of a user on one host, through an SQLite file; no server is needed."""
 
 import asyncio
 import errno
@@ -10,43 +10,172 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+
+import attrs
 
 from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.schedule import SCHEMA, DamagedError, Schedule
-from panelica_async.ratelimit.store import Reservation, ReserveRequest
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.store import MEMBER_TTL, Reservation, ReserveRequest, grant
+from panelica_async.ratelimit.tables import FORMAT, SCHEMA, DamagedError, Members, State, StoredRules
 
-__all__ = ["Ledger"]
+__all__ = ["HostCoordinator", "QuotaFile"]
 
-# Seconds to wait for another process that writes; a claim takes it a ten-thousandth of that.
+# Seconds to wait for another process that writes; a reservation takes it a ten-thousandth of that.
 _BUSY_TIMEOUT = 1.0
 
-# What SQLite says of a file that is damaged, or has other tables than ours.
+# Errors of SQLite for a file that is damaged or has foreign tables.
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+
+_Job = tuple[ReserveRequest, "Future[Reservation]"]
+
+
+class HostCoordinator:
+    """Shares a quota between all processes of this user on this host.
+
+    Each reservation is one short transaction in a thread, because a disk can delay any of them. The coordinators of a
+    file in one process share thread and connection. A coordinator that was created before a fork works after it too.
+
+    Args:
+        key: Names the quota: the API key, of which only a digest is kept.
+        directory: Where the file is; by default `panelica_async` in the user's cache directory.
+    """
+
+    def __init__(self, key: str, *, directory: str | os.PathLike[str] | None = None) -> None:
+        folder = _cache_directory() / "panelica_async" if directory is None else Path(directory)
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._path = folder / f"quota-v{FORMAT}-{digest}.sqlite3"
+        self._worker: _Worker | None = None
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Create the directory of the file, or check that only this user can write to it.
+
+        A reservation does this too. Call it to learn whether reservations can work before a limiter relies on them.
+
+        Raises:
+            ConfigurationError: It is not private to this user.
+            OSError: It cannot be created or written to.
+        """
+        folder = self._path.parent
+        private_directory(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "cannot be written", str(folder))
+
+    async def reserve(self, request: ReserveRequest) -> Reservation:
+        """Record what the member reports, and grant it permits.
+
+        Raises:
+            sqlite3.Error: The file cannot be written, as on a full disk.
+            OSError: The file or its directory cannot be created.
+            ConfigurationError: The coordinator is closed, or the file or its directory is not private to this user.
+        """
+        if self._closed:
+            raise ConfigurationError("the coordinator of the rate limit is closed")
+        if self._worker is None or self._worker.process != os.getpid():
+            self._worker = _Worker.of(self._path)
+        return await self._worker.reserve(request)
+
+    def close(self) -> None:
+        """Release the file; it is closed with its last coordinator in this process."""
+        self._closed = True
+        self._worker = None
+
+
+def _cache_directory() -> Path:
+    """Return the user's cache directory, by the conventions of the system."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+class _Worker:
+    """The thread in which this process uses a file; it ends with the last coordinator of the file.
+
+    It is no executor: the garbage collector may end it in any thread at any moment, even while that thread holds the
+    lock of all executors. A `SimpleQueue` needs no lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.process = os.getpid()
+        self._file = QuotaFile(path)  # kept after a fork, see below
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.finalizer = weakref.finalize(self, self._jobs.put, None)
+        self.finalizer.atexit = False  # the file survives a process that just ends
+        threading.Thread(target=_work, args=(self._file, self._jobs), name="panelica-quota", daemon=True).start()
+
+    @classmethod
+    def of(cls, path: Path) -> "_Worker":
+        """Return the worker of a file."""
+        with _lock:
+            worker = _workers.get(path)
+            if worker is None:
+                worker = _workers[path] = cls(path)
+            return worker
+
+    async def reserve(self, request: ReserveRequest) -> Reservation:
+        """Reserve in the thread."""
+        answer: Future[Reservation] = Future()
+        self._jobs.put((request, answer))
+        return await asyncio.wrap_future(answer)
+
+
+def _work(file: "QuotaFile", jobs: "SimpleQueue[_Job | None]") -> None:
+    while (job := jobs.get()) is not None:
+        request, answer = job
+        if answer.set_running_or_notify_cancel():
+            try:
+                answer.set_result(file.reserve(request))
+            except BaseException as error:  # noqa: BLE001  the caller gets it
+                answer.set_exception(error)
+        del job, request, answer
+    file.close()
+
+
+_workers: weakref.WeakValueDictionary[Path, _Worker] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+_inherited: list[_Worker] = []
+
+
+def _after_fork() -> None:
+    """Keep the parent's connections untouched: SQLite must not even close them in a child."""
+    global _lock  # noqa: PLW0603  another thread may have held it
+    _lock = threading.Lock()
+    for worker in _workers.values():
+        worker.finalizer.detach()
+        _inherited.append(worker)
+    _workers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _boot_id() -> str:
-    """Return a name of this run of the machine; empty where there is none, which delays and never hurries."""
+    """Return a name of this boot of the machine; empty if the system has none, which delays and never hurries."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
 
 
-class Ledger:
-    """Answers claims from an SQLite file. It is not thread-safe, and does not wait for the event loop.
+class QuotaFile:
+    """A store in an SQLite file. It is not thread-safe, and blocks.
 
-    A file that cannot be read, or holds what no member wrote, is thrown away. One that was removed or replaced is
-    opened anew.
+    A file that is damaged, or contains what no member wrote, is replaced. A file that was removed or replaced by others
+    is opened anew.
 
     Args:
-        path: The file; it is made with its folder, both for this user alone.
+        path: The file; it is created with its directory, both private to this user.
         monotonic: Seconds of a clock that all processes share and that never goes back while the machine runs.
         wall: Unix time.
-        boot: Returns a name of this run of the machine.
+        boot: Returns a name of this boot of the machine.
     """
 
     def __init__(
@@ -65,33 +194,65 @@ class Ledger:
         self._inode = -1
 
     def reserve(self, request: ReserveRequest) -> Reservation:
-        """Take in what the member says, and give it places.
+        """Record what the member reports, and grant it permits.
 
         Raises:
             sqlite3.Error: The file cannot be written, as on a full disk.
-            OSError: The file or its folder cannot be made.
-            ConfigurationError: The file or its folder is not this user's own.
+            OSError: The file or its directory cannot be created.
+            ConfigurationError: The file or its directory is not private to this user.
         """
         try:
-            return self._claim(request)
+            return self._reserve(request)
         except sqlite3.Error as error:
             self.close()
             if not isinstance(error, DamagedError) and getattr(error, "sqlite_errorcode", None) not in _BROKEN:
                 raise
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return self._claim(request)
+            return self._reserve(request)
 
     def close(self) -> None:
-        """Close the file; the next claim opens it again."""
+        """Close the file; the next reservation opens it again."""
         if self._database is not None:
             self._database.close()
             self._database = None
 
-    def _claim(self, request: ReserveRequest) -> Reservation:
+    def _reserve(self, request: ReserveRequest) -> Reservation:
         with self._transaction() as database:
-            return Schedule(database).reserve(
-                request, boot=self._boot(), monotonic=self._monotonic(), wall=self._wall()
+            state = State.load(database)
+            now = state.advance(boot=self._boot(), monotonic=self._monotonic(), wall=self._wall())
+            rules = StoredRules(database, state, request.limit)
+            rules.add_report(now, request.unrecorded)
+            # A member that has not noticed yet that the store lost its memory has something to report first.
+            is_known = request.store in {"", state.store}
+            if is_known:
+                rules.add_usage(now, minute=request.minute_usage, hour=request.hour_usage)
+            if request.pause or request.refused:
+                state.paused_until = max(state.paused_until, now + min(request.pause, MAX_WAIT))
+            if request.refused:
+                rules.slow_down(now, state.paused_until)
+            others = Members(database, request, now)
+            delays, opens_in, retry_in = grant(
+                rules,
+                request if is_known else attrs.evolve(request, wanted=0),
+                now=now,
+                paused_until=state.paused_until,
+                peers=others.peers,
+                rivals=others.rivals,
+            )
+            if not is_known:
+                retry_in = 0.0
+            others.add((delays[-1] if delays else retry_in) + MEMBER_TTL)
+            state.save(database, rules.bucket)
+            return Reservation(
+                delays=delays,
+                opens_in=opens_in,
+                retry_in=retry_in,
+                members=others.count + 1,
+                store=state.store,
+                minute_used=rules.minute.used(now),
+                hour_used=rules.hour.used(now),
+                interactive_used=rules.interactive.used(now),
             )
 
     @contextmanager
@@ -113,7 +274,7 @@ class Ledger:
         private_directory(self._path.parent)
         private_file(self._path)
         self._inode = self._path.stat().st_ino
-        # It moves between threads, one after the other.
+        # The garbage collector may close it in another thread than its own.
         self._database = sqlite3.connect(
             self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
@@ -121,115 +282,3 @@ class Ledger:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(SCHEMA)
         return self._database
-
-
-__all__ = ["HostCoordinator"]
-
-# Raised with every change of the tables, so that old and new versions of the package do not meet in one file.
-_FORMAT = 2
-
-
-class HostCoordinator:
-    """Shares a quota between all processes of this user on this host.
-
-    Each claim is one short transaction, done in a thread, for a disk can make any of them long. The coordinators of a
-    file in one process share thread and connection. One that was made before a fork can be used after it.
-
-    Args:
-        key: Names the quota: the API key, of which only a digest is kept.
-        directory: Where the file is; by default `panelica_async` in the user's cache directory.
-    """
-
-    def __init__(self, key: str, *, directory: str | os.PathLike[str] | None = None) -> None:
-        folder = _cache_directory() / "panelica_async" if directory is None else Path(directory)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        self._path = folder / f"quota-v{_FORMAT}-{digest}.sqlite3"
-        self._file: _File | None = None
-        self._closed = False
-
-    def prepare(self) -> None:
-        """Make the directory of the file, or make sure that only this user can write to it.
-
-        Not needed before a claim. It tells whether claims can work, before any limiter counts on them.
-
-        Raises:
-            ConfigurationError: It is not private to this user.
-            OSError: It cannot be made or written to.
-        """
-        folder = self._path.parent
-        private_directory(folder)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, "cannot be written", str(folder))
-
-    async def reserve(self, request: ReserveRequest) -> Reservation:
-        """Take in what the member says, and give it places.
-
-        Raises:
-            sqlite3.Error: The file cannot be written, as on a full disk.
-            OSError: The file or its folder cannot be made.
-            ConfigurationError: The coordinator is closed, or the file or its folder is not this user's own.
-        """
-        if self._closed:
-            raise ConfigurationError("the coordinator of the rate limit is closed")
-        if self._file is None or self._file.process != os.getpid():
-            self._file = _File.of(self._path)
-        file = self._file
-        return await asyncio.get_running_loop().run_in_executor(file.thread, file.ledger.reserve, request)
-
-    def close(self) -> None:
-        """Release the file; it is closed with the last coordinator of it in this process."""
-        self._closed = True
-        self._file = None
-
-
-class _File:
-    """The thread and the connection through which this process uses a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.process = os.getpid()
-        self.ledger = Ledger(path)
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panelica-quota")
-        self.finalizer: weakref.finalize[..., _File] = weakref.finalize(self, _close, self.thread, self.ledger)
-        self.finalizer.atexit = False  # the file is as good when the process just ends
-
-    @classmethod
-    def of(cls, path: Path) -> "_File":
-        """Return that of a path; it is closed when no coordinator has it any more."""
-        with _lock:
-            file = _files.get(path)
-            if file is None:
-                file = _files[path] = cls(path)
-            return file
-
-
-def _close(thread: ThreadPoolExecutor, ledger: Ledger) -> None:
-    thread.submit(ledger.close)
-    thread.shutdown(wait=False)
-
-
-_files: weakref.WeakValueDictionary[Path, _File] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-_inherited: list[_File] = []
-
-
-def _after_fork() -> None:
-    """Leave the parent's connections as they are: SQLite must not even close them here."""
-    global _lock  # noqa: PLW0603  another thread may have held it
-    _lock = threading.Lock()
-    for file in _files.values():
-        file.finalizer.detach()
-        _inherited.append(file)
-    _files.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _cache_directory() -> Path:
-    """Return the user's cache directory by the habits of the system."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

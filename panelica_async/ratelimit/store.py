@@ -1,14 +1,14 @@
-"""How several limiters share one quota: each claims a few places at a time from a common store.
+"""How several limiters share one quota: each reserves a few permits at a time from a common store.
 
-A place is an instant at which one request may go. The store hands them out in the order of the claims and
-counts each as sent, so nothing has to be given back: what a killed member held leaves with the window.
+A permit is an instant at which one request may go. The store grants them in the order of the requests and counts each
+as sent, so nothing has to be returned: what a killed member had reserved leaves with the window.
 
-- *Fair*: a member claims again when its places are used, so all that wait take turns. While both lanes wait,
-  interactive members claim `BATCH` places and bulk ones one, the same fifth as within a limiter.
-- *Lanes*: bulk leaves a reserve free (`quota`), which follows what the interactive lanes of all members use, so an
-  interactive claim gets an earlier place than bulk claims that were there before it.
-- *Quiet*: a member that can have no place yet learns when to ask again. No member asks while no caller waits.
-- *Memory*: a store that has forgotten everything gives a member no place before that has reported what it sent.
+- *Fair*: a member reserves again when its permits are used, so all that wait take turns. While both lanes wait,
+  interactive members get `BATCH` permits and bulk ones one, the same fifth as within a limiter.
+- *Lanes*: bulk leaves a reserve (`rules.interactive_reserve`) that follows what the interactive lanes of all members
+  use, so an interactive member gets an earlier permit than bulk members that were there before it.
+- *Quiet*: a member that can have no permit yet learns when to ask again. No member asks while no caller waits.
+- *Memory*: a store that lost its memory grants a member nothing before that member has reported what it sent.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ import attrs
 
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import Quota
+from panelica_async.ratelimit.rules import RECHECK, RuleSet
 
 __all__ = [
     "BATCH",
@@ -29,78 +30,84 @@ __all__ = [
     "Reservation",
     "ReserveRequest",
     "SharedLimit",
+    "grant",
     "grouped_ages",
 ]
 
 BATCH = 4
-"""Permits in one claim, at most."""
+"""Permits in one reservation, at most."""
 
 LOOKAHEAD = 0.4
-"""Seconds that the places claimed by all members of a lane together reach ahead, unless each has but one. The
-reserve of the burst is about as much, so interactive claims come before these places."""
+"""How far ahead, in seconds, the permits of all members of a lane together reach, unless each has only one. The reserve
+of the burst is about as much, so interactive permits come before these."""
 
 MAX_LEAD = 5.0
-"""Seconds an interactive place may lie ahead, a bulk one less. For a later one the member has to ask again."""
+"""How far ahead, in seconds, a permit may be reserved; less for bulk. Beyond that, the member learns when to retry."""
 
 MEMBER_TTL = 1.0
-"""Seconds after its last place at which a member that has not claimed again no longer counts as waiting."""
+"""Seconds after its last permit at which a member that has not reserved again no longer counts as waiting."""
 
 LATENESS = 0.4
-"""Seconds after its instant at which a place can still be used: event loops and stores are late at times.
+"""Seconds after its instant at which a permit can still be used, because event loops and stores are late at times.
 Windows are longer by this."""
 
-# Seconds: somewhat more than the window of a minute, whose places are counted one by one.
+# Seconds: somewhat more than the window of a minute, whose requests are reported by the second.
 _RECENT = 65.0
 
 
 @attrs.frozen(kw_only=True)
 class SharedLimit:
-    """The rules of a quota as plain numbers, margins and reserve included; a count of 0 is no limit."""
+    """The rules of a quota as plain numbers, margins included; a count of 0 is no limit.
+
+    The reserves are what bulk leaves even to an idle interactive lane.
+    """
 
     interval: float
     """Seconds in which a token comes back."""
     tolerance: float
     """Seconds by which requests may come early: the burst, less one, in intervals."""
+    token_reserve: int = 0
     minute_count: int
     minute_period: float
+    minute_reserve: int = 0
     hour_count: int
     hour_period: float
-    minute_reserve: int = 0
-    """Permits of the minute that bulk leaves even to an interactive lane that was idle."""
+    hour_reserve: int = 0
 
     @classmethod
-    def of(cls, quota: Quota, lane: Lane) -> "SharedLimit":
-        """Return the rules of a quota for a lane."""
-        limit, bucket, minute, hour = quota.limit, quota.bucket, quota.minute, quota.hour
-        bulk = lane == "bulk"
+    def of(cls, quota: Quota) -> "SharedLimit":
+        """Return the rules of a quota."""
+        bucket, minute, hour = quota.bucket, quota.minute, quota.hour
         return cls(
             interval=bucket.interval,
-            tolerance=bucket.tolerance - bucket.reserve * bucket.interval * bulk,
-            minute_count=0 if limit.per_minute is None else minute.count,
+            tolerance=bucket.tolerance,
+            token_reserve=bucket.reserve,
+            minute_count=minute.count if minute.limits else 0,
             minute_period=minute.period + LATENESS,
-            hour_count=0 if limit.per_hour is None else hour.count - hour.reserve * bulk,
+            minute_reserve=minute.reserve,
+            hour_count=hour.count if hour.limits else 0,
             hour_period=hour.period + LATENESS,
-            minute_reserve=quota.least_reserve * bulk,
+            hour_reserve=hour.reserve,
         )
 
 
 @attrs.frozen(kw_only=True)
 class ReserveRequest:
-    """What a member tells the store, and how many places it wants."""
+    """What a member reports to the store, and how many permits it wants."""
 
     member: str
     """A name of its own."""
     store: str = ""
-    """Name of the store's memory as the member knows it; empty when it asks for the first time."""
+    """Name of the store's memory as the member knows it; empty in its first request."""
     lane: Lane = "interactive"
     limit: SharedLimit
     wanted: int = 0
     scale: int = 1
-    """How many times as many places as usual one claim may have, because an answer takes long."""
+    """How many times the usual number of permits one reservation may have, because an answer takes long."""
     pause: float = 0.0
-    """Seconds for which nobody may go, from now."""
+    """Seconds from now in which no request may go."""
     refused: bool = False
-    """Whether the pause answers a refusal."""
+    """Whether the pause follows a refusal."""
     minute_usage: int = 0
     """Requests in this minute as the panel counts them."""
     hour_usage: int = 0
@@ -111,18 +118,18 @@ class ReserveRequest:
 
 @attrs.frozen(kw_only=True)
 class Reservation:
-    """What a member gets."""
+    """The answer of the store."""
 
     delays: tuple[float, ...]
-    """Seconds from now at which it may send one request each, in order."""
+    """Seconds from now at which the member may send one request each, in order."""
     opens_in: float
-    """Seconds from now before which nothing goes; 0 when there are places."""
+    """Seconds from now before which no request goes; 0 if there are permits."""
     retry_in: float
-    """Seconds from now after which to ask again when there are no places."""
+    """Seconds from now after which to ask again if there are no permits."""
     members: int
-    """How many members wait or have places, this one included."""
+    """How many members wait or have permits, this one included."""
     store: str
-    """Name of the store's memory. Another one means that it has forgotten everything."""
+    """Name of the store's memory. A new name means that it forgot everything."""
     minute_used: int = 0
     """Requests in the minute that ends now, of all members."""
     hour_used: int = 0
@@ -131,8 +138,61 @@ class Reservation:
     """Requests of the interactive lane in the minute that ends now, of all members."""
 
 
+class Coordinator(Protocol):
+    """A store from which the limiters of one quota reserve permits."""
+
+    async def reserve(self, request: ReserveRequest) -> Reservation:
+        """Record what the member reports, and grant it permits.
+
+        Whatever it raises, the limiter continues with a part of the limit until the store answers again.
+        """
+        ...
+
+
+def grant(
+    rules: RuleSet, request: ReserveRequest, *, now: float, paused_until: float, peers: int, rivals: int
+) -> tuple[tuple[float, ...], float, float]:
+    """Take the permits of one reservation, and return its `delays`, `opens_in` and `retry_in`.
+
+    Every store decides so; `reserve.lua` repeats it.
+
+    Args:
+        rules: The quota; the permits count as sent.
+        request: What the member wants.
+        now: The present instant.
+        paused_until: The instant before which no request goes.
+        peers: How many other members wait in the same lane.
+        rivals: How many wait in the other one.
+    """
+    is_bulk = request.lane == "bulk"
+    batch = _batch(request, rules.bucket.interval, peers, rivals)
+    # What bulk reserves ahead is lost to an interactive caller that comes before it.
+    lead = LOOKAHEAD * request.scale if is_bulk and not rivals else MAX_LEAD
+    opens_at = max(now, paused_until)
+    first = at = rules.ready_at(opens_at, leave_reserve=is_bulk)
+    delays: list[float] = []
+    while len(delays) < batch and at <= now + lead:
+        delays.append(at - now)
+        rules.take(at, request.lane)
+        at = rules.ready_at(opens_at, leave_reserve=is_bulk)
+    retry_in = 0.0 if delays else max(0.0, first - now - lead / 2)
+    if is_bulk and rules.makes_room(opens_at):
+        retry_in = min(retry_in, max(RECHECK, paused_until - now))
+    return tuple(delays), first - now, retry_in
+
+
+def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) -> int:
+    """Return how many permits a reservation may have, so that all that wait take turns."""
+    batch = BATCH * request.scale
+    if rivals and request.lane == "bulk":
+        batch = request.scale
+    elif interval and not rivals:
+        batch = max(1, min(batch, int(LOOKAHEAD * request.scale / interval / (peers + 1))))
+    return min(batch, request.wanted)
+
+
 def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
-    """Return ages as a report has them: by the second in the last minute, and by the minute before.
+    """Return ages as a report contains them: by the second in the last minute, by the minute before.
 
     Args:
         ages: Seconds since each request, the oldest first.
@@ -144,14 +204,3 @@ def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
         _, count = groups.get(group, (age, 0))
         groups[group] = (age, count + 1)  # the youngest of a group, to be cautious
     return tuple(groups.values())
-
-
-class Coordinator(Protocol):
-    """A store of claims, for the limiters of one quota."""
-
-    async def reserve(self, request: ReserveRequest) -> Reservation:
-        """Take in what the member says, and give it places.
-
-        Whatever it raises, the limiter goes on with a share of the limit until the store is back.
-        """
-        ...

@@ -15,8 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from panelica_async.ratelimit.limit import QuotaLeft
-    from panelica_async.ratelimit.state import LimiterState
+    from panelica_async.ratelimit.limit import LimiterState, QuotaLeft
     from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Queued, Retried, Sent, Throttled
     from panelica_async.telemetry.logs import CallLog
     from panelica_async.telemetry.statistics import Percentiles, Statistics
@@ -46,7 +45,7 @@ _HOMES = {
         "panelica_async.telemetry.events",
     ),
     "CallLog": "panelica_async.telemetry.logs",
-    "LimiterState": "panelica_async.ratelimit.state",
+    "LimiterState": "panelica_async.ratelimit.limit",
     "Outcome": "panelica_async.telemetry.tally",
     "Percentiles": "panelica_async.telemetry.statistics",
     "QuotaLeft": "panelica_async.ratelimit.limit",

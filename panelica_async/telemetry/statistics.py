@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from panelica_async.ratelimit.limit import QuotaLeft
-from panelica_async.ratelimit.state import LimiterState
+from panelica_async.ratelimit.limit import LimiterState, QuotaLeft
 
 if TYPE_CHECKING:
     from panelica_async.telemetry.tally import Tally

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from panelica_async.ratelimit.state import LimiterState
+    from panelica_async.ratelimit.limit import LimiterState
     from panelica_async.telemetry.statistics import Statistics
 
 __all__ = ["DONE_LEVELS", "LOGGER", "RETRIED_LEVEL", "THROTTLED_LEVEL", "Outcome", "Tally"]

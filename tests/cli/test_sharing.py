@@ -49,8 +49,8 @@ async def run(panelica: Command, *arguments: str) -> Outcome:
 
 async def used(coordinator: Coordinator) -> int:
     """Return how many requests of the last minute a store knows of."""
-    terms = SharedLimit.of(Quota(RateLimit.for_tier("professional")), "interactive")
-    return (await coordinator.reserve(ReserveRequest(member="test", limit=terms))).minute_used
+    limit = SharedLimit.of(Quota(RateLimit.for_tier("professional")))
+    return (await coordinator.reserve(ReserveRequest(member="test", limit=limit))).minute_used
 
 
 @pytest.mark.parametrize("arguments", [(), ("--share-quota", "host"), ("--tier", "professional")])
@@ -86,8 +86,8 @@ async def test_key_without_limits_is_asked_for_once_and_shares_nothing(
 
 
 async def test_places_that_another_process_used_are_waited_for(panelica: Command, box: Sandbox, cache: Path) -> None:
-    terms = SharedLimit.of(Quota(RateLimit.for_tier("professional")), "interactive")
-    await HostCoordinator(box.api_key).reserve(ReserveRequest(member="other", limit=terms, pause=3000.0))
+    limit = SharedLimit.of(Quota(RateLimit.for_tier("professional")))
+    await HostCoordinator(box.api_key).reserve(ReserveRequest(member="other", limit=limit, pause=3000.0))
     outcome = await run(panelica, *ME, "--share-quota", "off")
     assert outcome.code == 0
     async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:

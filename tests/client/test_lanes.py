@@ -128,7 +128,7 @@ async def test_a_call_that_would_wait_too_long_is_refused_at_once(lane: Any, wai
                 return
             assert now() - asked < AT_ONCE
             assert result.wait > result.limit == max_wait
-            assert f"{result.wait:.1f} s away, the call may wait {max_wait:.1f} s" in result.message
+            assert f"allowed in {result.wait:.1f} s, but this call may wait only {max_wait:.1f} s" in result.message
             assert "last" not in launch.order()
         pytest.fail("refused every time")
 

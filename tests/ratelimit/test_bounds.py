@@ -7,10 +7,10 @@ import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.rules import RECORD
-from tests.ratelimit.test_ledger import WINDOWS_ONLY, ledger, machine, opens_in, spend
+from tests.ratelimit.test_sqlite import WINDOWS_ONLY, file, machine, opens_in, spend
 from tests.support.virtual_time import run
 
-__all__ = ["ledger", "machine"]  # fixtures
+__all__ = ["file", "machine"]  # fixtures
 PROFESSIONAL = RateLimit.for_tier("professional")
 USED_UP = {
     f"X-RateLimit-{kind}-{window}": value
@@ -28,24 +28,24 @@ def test_usage_above_the_record_is_one_step():
     assert run(main()) == RECORD
 
 
-def test_store_notes_at_most_the_record(ledger):
-    ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((1.0, 10**9),)))
-    rows = ledger._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
+def test_store_notes_at_most_the_record(file):
+    file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((1.0, 10**9),)))
+    rows = file._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
     assert rows == (RECORD,)
 
 
 @pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
 @pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowdown"])
-def test_poisoned_state_holds_for_an_hour_at_most(ledger, column, poison):
-    spend(ledger, 1)
-    ledger._database.execute(f"UPDATE state SET {column} = ?", (poison,))
-    assert opens_in(ledger) <= 3601
+def test_poisoned_state_holds_for_an_hour_at_most(file, column, poison):
+    spend(file, 1)
+    file._database.execute(f"UPDATE state SET {column} = ?", (poison,))
+    assert opens_in(file) <= 3601
 
 
-def test_poisoned_log_stops_no_caller(ledger):
-    spend(ledger, 60)
-    ledger._database.execute("UPDATE sent SET at = 1e9")
-    assert opens_in(ledger) == 0
+def test_poisoned_log_stops_no_caller(file):
+    spend(file, 60)
+    file._database.execute("UPDATE sent SET at = 1e9")
+    assert opens_in(file) == 0
 
 
 @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e18, -5.0])

@@ -250,7 +250,7 @@ class TestRefusal:
             await asyncio.sleep(0.5)
             limiter.observe(429, {}, retry_after=50)
             asked = now()
-            with pytest.raises(RateLimitWaitError, match=r"50\.0 s away, the call may wait 19\.5 s"):
+            with pytest.raises(RateLimitWaitError, match=r"allowed in 50\.0 s, but this call may wait only 19\.5 s"):
                 await hasty
             told = now()
             await patient

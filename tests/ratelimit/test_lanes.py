@@ -136,7 +136,7 @@ def test_the_expected_wait_depends_on_the_lane():
 
 def test_there_are_two_lanes():
     async def main() -> None:
-        with pytest.raises(ValueError, match=r"^lane: must be one of interactive, bulk, not 'fast'"):
+        with pytest.raises(ValueError, match=r"^lane must be one of interactive, bulk, not 'fast'"):
             await RateLimiter(STARTER).acquire(lane="fast")  # type: ignore[arg-type]  # the mistake under test
 
     run(main())

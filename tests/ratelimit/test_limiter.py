@@ -176,7 +176,7 @@ class TestCancellation:
             limiter = await spent()
             callers = Callers(limiter)
             await callers.come("abc")
-            called = next(iter(limiter._waiters)).call
+            called = next(iter(limiter._queue)).turn
             # Due together with the limiter's timer: "a" is called, then cancelled before it has gone.
             asyncio.get_running_loop().call_at(limiter._timer.when(), callers.tasks["a"].cancel)
             passed = await callers.all()
@@ -269,7 +269,7 @@ class TestPause:
     @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
     def test_an_impossible_pause_is_refused(self, seconds):
         async def main() -> None:
-            with pytest.raises(ValueError, match=r"^seconds: "):
+            with pytest.raises(ValueError, match=r"^seconds must"):
                 RateLimiter(STARTER).pause(seconds)
 
         run(main())
@@ -282,7 +282,9 @@ class TestMaxWait:
             callers = Callers(limiter)
             await callers.come("abc")
             before = now()
-            with pytest.raises(RateLimitWaitError, match=r"4\.0 s away, the call may wait 3\.5 s") as caught:
+            with pytest.raises(
+                RateLimitWaitError, match=r"allowed in 4\.0 s, but this call may wait only 3\.5 s"
+            ) as caught:
                 await limiter.acquire(max_wait=3.5)
             assert now() == pytest.approx(before, abs=1e-3)
             assert caught.value.wait == pytest.approx(4, abs=1e-3)
@@ -453,5 +455,5 @@ def test_a_limiter_belongs_to_one_event_loop():
         await limiter.acquire()
 
     run(main())
-    with pytest.raises(ConfigurationError, match="belongs to another event loop; each loop needs its own"):
+    with pytest.raises(ConfigurationError, match="belongs to another event loop; make one for each loop"):
         run(main())

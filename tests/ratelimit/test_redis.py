@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit, shared
 from panelica_async.ratelimit.limit import Quota
-from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_claim
-from panelica_async.ratelimit.sqlite import Ledger
+from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_reply
+from panelica_async.ratelimit.sqlite import QuotaFile
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
@@ -46,12 +46,12 @@ class VirtualRedis:
 
     async def reserve(self, request: ReserveRequest) -> Reservation:
         await asyncio.sleep(0.002)
-        claim = self.claim_at(request, now())
+        claim = self.reserve_at(request, now())
         await asyncio.sleep(0.002)
         return claim
 
-    def claim_at(self, request: ReserveRequest, instant: float) -> Reservation:
-        return read_claim(self.script(keys=self.keys, args=[*arguments(request), f"{instant:.9f}"]))
+    def reserve_at(self, request: ReserveRequest, instant: float) -> Reservation:
+        return read_reply(self.script(keys=self.keys, args=[*arguments(request), f"{instant:.9f}"]))
 
 
 @pytest.fixture
@@ -180,24 +180,26 @@ limits = st.sampled_from(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits, steps, st.uuids())
-def test_redis_and_sqlite_give_the_same_places(server, tmp_path, limit, steps, name):
+def test_redis_grants_the_permits_of_the_rules(server, tmp_path, limit, steps, name):
+    """The store in SQLite uses the rules themselves; the script repeats them."""
     clock = 1000.0
     redis = VirtualRedis(server, str(name))
-    ledger = Ledger(tmp_path / f"{name}.sqlite3", monotonic=lambda: clock, wall=lambda: clock, boot=lambda: "one")
+    file = QuotaFile(tmp_path / f"{name}.sqlite3", monotonic=lambda: clock, wall=lambda: clock, boot=lambda: "one")
     quota = Quota(limit)
     try:
         for milliseconds, request in steps:
             clock += milliseconds / 1000
-            request = attrs.evolve(request, limit=SharedLimit.of(quota, request.lane))
-            ours, theirs = ledger.reserve(request), redis.claim_at(request, clock)
+            request = attrs.evolve(request, limit=SharedLimit.of(quota))
+            ours, theirs = file.reserve(request), redis.reserve_at(request, clock)
             assert theirs.delays == pytest.approx(ours.delays, abs=1e-4)
             assert theirs.opens_in == pytest.approx(ours.opens_in, abs=1e-4)
             assert theirs.retry_in == pytest.approx(ours.retry_in, abs=1e-4)
             assert theirs.members == ours.members
             assert (theirs.minute_used, theirs.hour_used) == (ours.minute_used, ours.hour_used)
-            event(f"places: {len(ours.delays)}")
+            assert theirs.interactive_used == ours.interactive_used
+            event(f"permits: {len(ours.delays)}")
     finally:
-        ledger.close()
+        file.close()
         redis.client.close()
 
 

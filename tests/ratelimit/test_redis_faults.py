@@ -14,7 +14,7 @@ from panelica_async.ratelimit import redis as coordinator_module
 from panelica_async.ratelimit.redis import RedisCoordinator, keys
 from panelica_async.ratelimit.rules import RECORD
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
-from tests.ratelimit.test_ledger import WINDOWS_ONLY
+from tests.ratelimit.test_sqlite import WINDOWS_ONLY
 
 pytestmark = needs_redis
 UNPACED = RateLimit(per_minute=60_000, burst=1000)
@@ -194,7 +194,7 @@ def test_url_without_a_host_is_this_machine(monkeypatch):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad ReserveRequest\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46\r\n"])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46\r\n"])
 def test_server_of_another_kind_is_a_misconfiguration(answer):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -207,7 +207,7 @@ def test_server_of_another_kind_is_a_misconfiguration(answer):
             async with RedisCoordinator(f"redis://127.0.0.1:{port}/0", key="a"):
                 pass
 
-    with pytest.raises(ConfigurationError, match="not the protocol of Redis"):
+    with pytest.raises(ConfigurationError, match="not in the protocol of Redis"):
         asyncio.run(main())
 
 
@@ -272,9 +272,9 @@ def test_poisoned_log_stops_no_caller(coordinated, admin, poison):
 def test_huge_numbers_are_few_commands(coordinated, admin):
     """A loop over them would keep all clients of the server waiting."""
     claim, names = coordinated
-    terms = attrs.evolve(WINDOWS_ONLY, minute_count=10**6, hour_count=10**6)
+    limit = attrs.evolve(WINDOWS_ONLY, minute_count=10**6, hour_count=10**6)
     admin.config_resetstat()
-    claim(limit=terms, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
+    claim(limit=limit, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
     calls = sum(statistics["calls"] for statistics in admin.info("commandstats").values())
     assert calls <= 500
     assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= RECORD

@@ -1,4 +1,4 @@
-"""Limiters on one quota: a ledger in a file, in virtual time, and servers that count in every way the panel might."""
+"""Limiters on one quota: a file in a file, in virtual time, and servers that count in every way the panel might."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
-from panelica_async.ratelimit.sqlite import Ledger
+from panelica_async.ratelimit.sqlite import QuotaFile
 from tests.ratelimit.servers import SERVERS
 from tests.ratelimit.traffic import Traffic
 from tests.support.virtual_time import VirtualLoop, run
@@ -25,11 +25,11 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class LedgerCoordinator:
+class FileCoordinator:
     """What HostCoordinator does, but on the clock of the loop and without a thread."""
 
     def __init__(self, path: Path) -> None:
-        self.ledger = Ledger(path, monotonic=now, wall=lambda: 1_767_268_800 + now(), boot=lambda: "one")
+        self.file = QuotaFile(path, monotonic=now, wall=lambda: 1_767_268_800 + now(), boot=lambda: "one")
         self.claims: list[ReserveRequest] = []
         self.failure: Exception | None = None
 
@@ -38,7 +38,7 @@ class LedgerCoordinator:
         self.claims.append(request)
         if self.failure is not None:
             raise self.failure
-        claim = self.ledger.reserve(request)
+        claim = self.file.reserve(request)
         await asyncio.sleep(DELAY / 2)
         return claim
 
@@ -49,14 +49,14 @@ def members(tmp_path):
     coordinators = []
 
     def make(count: int, limit: RateLimit = PROFESSIONAL) -> list[RateLimiter]:
-        own = [LedgerCoordinator(tmp_path / "quota.sqlite3") for _ in range(count)]
+        own = [FileCoordinator(tmp_path / "quota.sqlite3") for _ in range(count)]
         coordinators.extend(own)
         return [RateLimiter(limit, coordinator=coordinator) for coordinator in own]
 
     make.coordinators = coordinators
     yield make
     for coordinator in coordinators:
-        coordinator.ledger.close()
+        coordinator.file.close()
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -273,7 +273,7 @@ class TestAway:
         assert traffic.refused == []
         assert len(traffic.admitted) >= 0.85 * 3000
         said = [record.message for record in caplog.records if "coordinator" in record.message]
-        assert len([message for message in said if "going on with 50 % of the limit" in message]) == 2
+        assert len([message for message in said if "continuing with 50 % of the limit" in message]) == 2
         assert len([message for message in said if message.endswith("is back")]) == 2
         assert len(said) == 4
 

@@ -10,7 +10,7 @@ from panelica_async import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator, keys
-from panelica_async.ratelimit.sqlite import Ledger
+from panelica_async.ratelimit.sqlite import QuotaFile
 from panelica_async.ratelimit.store import SharedLimit
 from tests.ratelimit.redis_server import RedisServer, needs_redis
 from tests.support.loop_watch import longest_step
@@ -65,8 +65,8 @@ def test_stored_values_hold_up_neither_loop_nor_callers(tmp_path, monkeypatch, s
     async def main() -> tuple[float, str]:
         limiter = RateLimiter.for_host(BUSINESS, key="key")
         await use(limiter)
-        (file,) = files.glob("*.sqlite3")
-        with contextlib.closing(sqlite3.connect(file)) as database:
+        (path,) = files.glob("*.sqlite3")
+        with contextlib.closing(sqlite3.connect(path)) as database:
             database.executescript(statement)
         over = asyncio.Event()
         watch = asyncio.ensure_future(longest_step(over))
@@ -84,16 +84,16 @@ def test_stored_values_hold_up_neither_loop_nor_callers(tmp_path, monkeypatch, s
 
 
 def test_members_for_ever_are_forgotten(tmp_path):
-    ledger = Ledger(
+    file = QuotaFile(
         tmp_path / "cache" / "quota.sqlite3", monotonic=lambda: 1000.0, wall=lambda: 1.7e9, boot=lambda: "a"
     )
-    request = ReserveRequest(member="a", limit=SharedLimit.of(Quota(BUSINESS), "interactive"), wanted=1)
-    ledger.reserve(request)
-    with ledger._transaction() as database:
+    request = ReserveRequest(member="a", limit=SharedLimit.of(Quota(BUSINESS)), wanted=1)
+    file.reserve(request)
+    with file._transaction() as database:
         database.execute(STATEMENTS["members for ever"])
-    ledger.reserve(request)
-    assert ledger.reserve(request).members == 1
-    ledger.close()
+    file.reserve(request)
+    assert file.reserve(request).members == 1
+    file.close()
 
 
 NAMES = ("state", "minute", "hour", "interactive", "members")
@@ -154,7 +154,7 @@ def test_values_in_redis_hold_up_neither_loop_nor_callers(server, script, reques
             coordination = limiter.state().coordination
             limiter.close()
             reservation = await coordinator.reserve(
-                ReserveRequest(member="b", limit=SharedLimit.of(Quota(BUSINESS), "bulk"), wanted=1)
+                ReserveRequest(member="b", limit=SharedLimit.of(Quota(BUSINESS)), wanted=1)
             )
             return step, coordination, reservation.members
 

@@ -14,7 +14,7 @@ import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest
 from panelica_async.ratelimit.sqlite import HostCoordinator
-from tests.ratelimit.test_ledger import WINDOWS_ONLY
+from tests.ratelimit.test_sqlite import WINDOWS_ONLY
 
 # The hour, so that no place comes back while a slow machine runs the test.
 SIXTY = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=60)
@@ -57,7 +57,7 @@ def program(text: str, *arguments: object) -> str:
 SHORT_JOB = """
 import sys
 from panelica_async.ratelimit.sqlite import HostCoordinator
-from tests.ratelimit.test_host import claimed
+from tests.ratelimit.test_sqlite_processes import claimed
 print(claimed(HostCoordinator("key", directory=sys.argv[1]), 10))
 """
 
@@ -153,11 +153,30 @@ def test_event_loop_for_each_job_shares_the_quota(tmp_path):
     assert sum(int(passed) for passed, _ in said) == 40
 
 
+COLLECTED = """
+import concurrent.futures.thread, gc, sys
+from panelica_async.ratelimit.sqlite import HostCoordinator
+from tests.ratelimit.test_sqlite_processes import claimed
+
+coordinator = HostCoordinator("key", directory=sys.argv[1])
+claimed(coordinator, 1)
+with concurrent.futures.thread._global_shutdown_lock:
+    del coordinator
+    gc.collect()
+print("collected")
+"""
+
+
+def test_collecting_while_an_executor_starts_a_thread_ends(tmp_path):
+    """The garbage collector runs anywhere, also where the lock of all executors is held."""
+    assert program(COLLECTED, tmp_path) == "collected\n"
+
+
 FORKED = """
 import asyncio, os, sys
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared
 from panelica_async.ratelimit.sqlite import HostCoordinator
-from tests.ratelimit.test_host import claimed
+from tests.ratelimit.test_sqlite_processes import claimed
 
 shared._PATIENCE = 60.0  # the machine may be busy
 coordinator = HostCoordinator("key", directory=sys.argv[1])

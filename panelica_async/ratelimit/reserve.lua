@@ -1,16 +1,18 @@
--- Who goes when: the rules of quota.py, kept in Redis. schedule.py does the same in SQLite, with more words.
+-- A store in Redis. It repeats the arithmetic of rules.py and the decisions of store.grant; sqlite.py uses those
+-- themselves, and tests/ratelimit/test_redis.py compares the two.
 --
--- KEYS: state (hash), minute, hour and interactive (lists of instants, newest first; a g before an instant says
---       that it was only concluded from what the panel counts), members (hash: "member lane" -> until)
+-- KEYS: state (hash), minute, hour and interactive (lists of instants, newest first; a g before an instant marks a
+--       guess from the counts of the panel), members (hash: "member lane" -> until)
 -- ARGV: the request as JSON, constants as JSON, a name for the store in case it is new
--- Returns as texts: name of the store, members, opens_in, retry_in, requests of the minute, of the hour, and of
--- the interactive lane in the minute, and the delays of the places. Instants are seconds by the clock of the server, kept from going back.
+-- Returns texts: name of the store, members, opens_in, retry_in, the requests of the minute, of the hour, and of the
+-- interactive lane in the minute, and the delays of the permits. Instants are seconds by the clock of the server, kept
+-- from going back.
 
 local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEYS)
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-local terms = request.limit
+local limit = request.limit
 
--- What no member has written would stop all members for good, or keep the other clients of the server waiting.
+-- Data that no member wrote could stop all members for good, or block the other clients of the server.
 for i, kind in ipairs({ 'hash', 'list', 'list', 'list', 'hash' }) do
     local found = redis.call('TYPE', KEYS[i]).ok
     if found ~= 'none' and found ~= kind or found == 'hash' and redis.call('HLEN', KEYS[i]) > constants.record then
@@ -47,31 +49,35 @@ if now < number('clock') then
     now = number('clock')
 end
 
--- What is too far in the future would stop all members for good.
+-- Numbers too far in the future would stop all members for good.
 local latest = now + constants.max_wait
 local paused_until = math.min(number('paused_until'), latest)
 local recovery_since = math.min(number('recovery_since'), latest)
-local slowness = math.max(0, math.min(number('slowness'), constants.max_slowness))
+local slowdown = math.max(0, math.min(number('slowdown'), constants.max_slowdown))
 local full_at = math.min(
-    number('full_at'), latest + terms.tolerance + (1 + constants.max_slowness) * terms.interval
+    number('full_at'), latest + limit.tolerance + (1 + constants.max_slowdown) * limit.interval
 )
 
 -- Windows ------------------------------------------------------------------------------------------------------
 
 local function instant_of(entry)
     local instant = tonumber(string.match(entry or '0', '[%d.]+') or '0') or 0
-    return instant <= now + 2 * constants.hold and instant or 0
+    return instant <= now + 2 * constants.max_lead and instant or 0
 end
 
 local function at(log, place)
     return instant_of(redis.call('LINDEX', log, place) or nil)
 end
 
-local function ready_at(log, count, period)
-    if count == 0 or redis.call('LLEN', log) < count then
+local function ready_at(log, count, reserve, period)
+    if count == 0 then
         return 0
     end
-    return at(log, count - 1) + period
+    local leaving = count - reserve - 1
+    if redis.call('LLEN', log) <= leaving then
+        return 0
+    end
+    return at(log, leaving) + period
 end
 
 local function note(log, instant)
@@ -104,13 +110,18 @@ local function push(log, entries)
     end
 end
 
+local function used(log, count, period)
+    return math.min(since(log, now - period), count > 0 and count or constants.record)
+end
+
+-- Notes what the panel counted and the store did not; returns how many requests that is.
 local function add_usage(log, count, period, usage)
-    local missing = math.min(usage - since(log, now - period), count > 0 and count or constants.record, constants.record)
+    local missing = math.min(usage - used(log, count, period), constants.record)
+    local entry, entries = string.format('g%.6f', math.max(now, at(log, 0))), {}
+    for i = 1, math.min(missing, count > 0 and count or constants.record) do
+        entries[i] = entry
+    end
     if missing > 0 then
-        local entry, entries = string.format('g%.6f', math.max(now, at(log, 0))), {}
-        for i = 1, missing do
-            entries[i] = entry
-        end
         push(log, entries)
     end
     return math.max(0, missing)
@@ -159,35 +170,35 @@ local function add_report(log, period)
     push(log, merged)
 end
 
--- The token bucket and its recovery from a refusal ----------------------------------------------------------------
+-- The token bucket and its slow start after a refusal ----------------------------------------------------------------
 
-local function slowness_at(instant)
-    return slowness * math.max(0, math.min(1, 1 - (instant - recovery_since) / constants.recovery))
+local function slowdown_at(instant)
+    return slowdown * math.max(0, math.min(1, 1 - (instant - recovery_since) / constants.recovery_time))
 end
 
 local function interval_at(instant)
-    local normal = terms.interval
-    return normal + slowness_at(instant) * (normal > 0 and normal or constants.unpaced_interval)
+    local normal = limit.interval
+    return normal + slowdown_at(instant) * (normal > 0 and normal or constants.unpaced_interval)
 end
 
 local function take_tokens(instant, times)
     local interval = interval_at(instant)
-    local full = math.min(math.max(full_at, instant) + times * interval, instant + terms.tolerance + interval)
+    local full = math.min(math.max(full_at, instant) + times * interval, instant + limit.tolerance + interval)
     full_at = math.max(full_at, full)
 end
 
--- What the member says ------------------------------------------------------------------------------------------
+-- What the member reports ------------------------------------------------------------------------------------------
 
-add_report(minute_key, terms.minute_period)
-add_report(hour_key, terms.hour_period)
+add_report(minute_key, limit.minute_period)
+add_report(hour_key, limit.hour_period)
 for _, group in ipairs(request.unrecorded) do
     take_tokens(now - group[1], group[2])
 end
--- A member that has not found out yet that the store is new gets no place before it has reported what it sent.
+-- A member that has not noticed yet that the store lost its memory has something to report first.
 local is_known = request.store == '' or request.store == state.store
 if is_known then
-    take_tokens(now, add_usage(minute_key, terms.minute_count, terms.minute_period, request.minute_usage))
-    add_usage(hour_key, terms.hour_count, terms.hour_period, request.hour_usage)
+    take_tokens(now, add_usage(minute_key, limit.minute_count, limit.minute_period, request.minute_usage))
+    add_usage(hour_key, limit.hour_count, limit.hour_period, request.hour_usage)
 end
 
 if request.pause > 0 or request.refused then
@@ -197,13 +208,13 @@ if request.refused then
     if now < recovery_since then
         recovery_since = math.max(recovery_since, paused_until)
     else
-        slowness = math.min(constants.max_slowness, 1 + 2 * slowness_at(paused_until))
+        slowdown = math.min(constants.max_slowdown, 1 + 2 * slowdown_at(paused_until))
         recovery_since = paused_until
     end
-    full_at = math.max(full_at, recovery_since + terms.tolerance)
+    full_at = math.max(full_at, recovery_since + limit.tolerance)
 end
 
--- Who else waits ------------------------------------------------------------------------------------------------
+-- Other members that wait ------------------------------------------------------------------------------------------------
 
 local peers, rivals, others, seen = 0, 0, 0, {}
 local entries = redis.call('HGETALL', members_key)
@@ -225,66 +236,73 @@ for i = 1, #entries, 2 do
     end
 end
 
+local is_bulk = request.lane == 'bulk'
 local batch = constants.batch * request.scale
-if rivals > 0 then
-    batch = request.lane == 'interactive' and batch or request.scale
-elseif terms.interval > 0 then
-    local fair = math.floor(constants.horizon * request.scale / terms.interval / (peers + 1))
+if rivals > 0 and is_bulk then
+    batch = request.scale
+elseif limit.interval > 0 and rivals == 0 then
+    local fair = math.floor(constants.lookahead * request.scale / limit.interval / (peers + 1))
     batch = math.max(1, math.min(batch, fair))
 end
 batch = is_known and math.min(batch, request.wanted) or 0
 
--- What bulk leaves to the interactive lane: interactive_reserve of quota.py.
-local reserve = 0
-if request.lane == 'bulk' and terms.minute_count > 0 then
-    local in_window = since(interactive_key, now - terms.minute_period)
-    local lately = since(interactive_key, now - constants.lately)
-    local expected = math.max(in_window, lately * 60 / constants.lately)
-    local left = expected + constants.irregularity * math.sqrt(expected) + terms.minute_reserve
-    left = math.min(terms.minute_count * constants.largest_reserve, left)
-    reserve = math.max(0, math.floor(left) - in_window)
+-- Permits --------------------------------------------------------------------------------------------------------
+
+local opens_at = math.max(now, paused_until)
+
+-- What bulk leaves to the interactive lane: interactive_reserve of rules.py.
+local token_reserve, minute_reserve, hour_reserve = 0, 0, 0
+if is_bulk then
+    token_reserve, hour_reserve = limit.token_reserve, limit.hour_reserve
+    if limit.minute_count > 0 then
+        local in_window = since(interactive_key, opens_at - limit.minute_period)
+        local lately = since(interactive_key, opens_at - constants.lately)
+        local expected = math.max(in_window, lately * 60 / constants.lately)
+        local left = expected + constants.irregularity * math.sqrt(expected) + limit.minute_reserve
+        left = math.min(limit.minute_count * constants.largest_reserve, left)
+        minute_reserve = math.max(0, math.floor(left) - in_window)
+    end
 end
 
--- Places ------------------------------------------------------------------------------------------------------
-
-local function next_place()
+local function next_permit()
     return math.max(
-        now,
-        paused_until,
-        math.max(full_at, now) - terms.tolerance,
-        ready_at(minute_key, math.max(0, terms.minute_count - reserve), terms.minute_period),
-        ready_at(hour_key, terms.hour_count, terms.hour_period)
+        opens_at,
+        math.max(full_at, opens_at) - limit.tolerance + token_reserve * interval_at(opens_at),
+        ready_at(minute_key, limit.minute_count, minute_reserve, limit.minute_period),
+        ready_at(hour_key, limit.hour_count, hour_reserve, limit.hour_period)
     )
 end
 
-local first = next_place()
-local place = first
+local first = next_permit()
+local permit = first
 local delays = {}
--- What bulk alone holds ahead is no longer there for an interactive caller that comes before it.
-local takes_turns = request.lane == 'interactive' or rivals > 0
-local hold = takes_turns and constants.hold or constants.horizon * request.scale
-while #delays < batch and place <= now + hold do
-    delays[#delays + 1] = string.format('%.6f', place - now)
-    take_tokens(place, 1)
-    note(minute_key, place)
-    note(hour_key, place)
-    if request.lane == 'interactive' then
-        note(interactive_key, place)
+-- What bulk reserves ahead is lost to an interactive caller that comes before it.
+local lead = constants.max_lead
+if is_bulk and rivals == 0 then
+    lead = constants.lookahead * request.scale
+end
+while #delays < batch and permit <= now + lead do
+    delays[#delays + 1] = string.format('%.6f', permit - now)
+    take_tokens(permit, 1)
+    note(minute_key, permit)
+    note(hour_key, permit)
+    if not is_bulk then
+        note(interactive_key, permit)
     end
-    place = next_place()
+    permit = next_permit()
 end
 local retry_in = 0
 if #delays == 0 and is_known then
-    retry_in = math.max(0, first - now - hold / 2)
+    retry_in = math.max(0, first - now - lead / 2)
 end
-if reserve > terms.minute_reserve then
+if is_bulk and minute_reserve > limit.minute_reserve then
     retry_in = math.min(retry_in, math.max(constants.recheck, paused_until - now))
 end
 
 if request.wanted > 0 then
     local last = #delays > 0 and tonumber(delays[#delays]) or retry_in
     local member = request.member .. ' ' .. request.lane
-    redis.call('HSET', members_key, member, string.format('%.6f', now + last + constants.grace))
+    redis.call('HSET', members_key, member, string.format('%.6f', now + last + constants.member_ttl))
 end
 for _, log in ipairs({ minute_key, hour_key, interactive_key }) do
     redis.call('LTRIM', log, 0, constants.record - 1)
@@ -296,7 +314,7 @@ redis.call(
     'full_at', string.format('%.9f', full_at),
     'paused_until', string.format('%.6f', paused_until),
     'recovery_since', string.format('%.6f', recovery_since),
-    'slowness', string.format('%.9f', slowness)
+    'slowdown', string.format('%.9f', slowdown)
 )
 for _, key in ipairs(KEYS) do
     redis.call('EXPIRE', key, constants.expiry)
@@ -306,7 +324,8 @@ end
 return {
     state.store, tostring(others + 1),
     string.format('%.6f', first - now), string.format('%.6f', retry_in),
-    tostring(since(minute_key, now - terms.minute_period)), tostring(since(hour_key, now - terms.hour_period)),
+    tostring(used(minute_key, limit.minute_count, limit.minute_period)),
+    tostring(used(hour_key, limit.hour_count, limit.hour_period)),
     tostring(since(interactive_key, now - 60)),
     unpack(delays),
 }

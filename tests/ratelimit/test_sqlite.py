@@ -15,11 +15,11 @@ import pytest
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit
 from panelica_async.ratelimit.limit import Quota
-from panelica_async.ratelimit.sqlite import HostCoordinator, Ledger
+from panelica_async.ratelimit.sqlite import HostCoordinator, QuotaFile
 from panelica_async.ratelimit.store import LATENESS, MAX_LEAD
 
 LIMIT = RateLimit(per_minute=60, per_hour=100, burst=100)
-SHARED_LIMIT = SharedLimit.of(Quota(LIMIT), "interactive")
+SHARED_LIMIT = SharedLimit.of(Quota(LIMIT))
 WINDOWS_ONLY = attrs.evolve(SHARED_LIMIT, interval=0.0, tolerance=0.0)  # nothing but the windows
 
 
@@ -47,22 +47,22 @@ def machine():
 
 
 @pytest.fixture
-def ledger(tmp_path, machine):
-    ledger = Ledger(
+def file(tmp_path, machine):
+    file = QuotaFile(
         tmp_path / "cache" / "quota.sqlite3",
         monotonic=lambda: machine.monotonic,
         wall=lambda: machine.wall,
         boot=lambda: machine.boot,
     )
-    yield ledger
-    ledger.close()
+    yield file
+    file.close()
 
 
-def spend(ledger: Ledger, count: int, terms: SharedLimit = WINDOWS_ONLY) -> int:
+def spend(file: QuotaFile, count: int, limit: SharedLimit = WINDOWS_ONLY) -> int:
     """Reservation places that are free now, and return how many there were."""
     got = 0
     while got < count:
-        delays = ledger.reserve(ReserveRequest(member="a", limit=terms, wanted=count - got)).delays
+        delays = file.reserve(ReserveRequest(member="a", limit=limit, wanted=count - got)).delays
         now = [delay for delay in delays if delay <= 1e-6]
         got += len(now)
         if len(now) < len(delays) or not delays:
@@ -70,167 +70,167 @@ def spend(ledger: Ledger, count: int, terms: SharedLimit = WINDOWS_ONLY) -> int:
     return got
 
 
-def opens_in(ledger: Ledger) -> float:
-    return ledger.reserve(ReserveRequest(member="b", limit=WINDOWS_ONLY)).opens_in
+def opens_in(file: QuotaFile) -> float:
+    return file.reserve(ReserveRequest(member="b", limit=WINDOWS_ONLY)).opens_in
 
 
 class TestClocks:
-    def test_a_window_is_as_long_as_it_is(self, ledger, machine):
-        assert spend(ledger, 80) == 60
-        assert opens_in(ledger) == pytest.approx(60.6 + LATENESS)
+    def test_a_window_is_as_long_as_it_is(self, file, machine):
+        assert spend(file, 80) == 60
+        assert opens_in(file) == pytest.approx(60.6 + LATENESS)
         machine.sleep(61)
-        assert spend(ledger, 80) == 40  # the hour
-        assert opens_in(ledger) == pytest.approx(3600.6 + LATENESS - 61)
+        assert spend(file, 80) == 40  # the hour
+        assert opens_in(file) == pytest.approx(3600.6 + LATENESS - 61)
 
     @pytest.mark.parametrize("step", [-86_400, -5, 5, 86_400])
-    def test_a_step_of_the_wall_clock_changes_nothing(self, ledger, machine, step):
-        spend(ledger, 60)
+    def test_a_step_of_the_wall_clock_changes_nothing(self, file, machine, step):
+        spend(file, 60)
         machine.sleep(30)
         machine.wall += step
-        assert opens_in(ledger) == pytest.approx(31)
+        assert opens_in(file) == pytest.approx(31)
         machine.sleep(10)
-        assert opens_in(ledger) == pytest.approx(21)
+        assert opens_in(file) == pytest.approx(21)
 
     @pytest.mark.parametrize("uptime", [20, 6000])
-    def test_after_a_reboot_the_time_it_took_counts(self, ledger, machine, uptime):
-        spend(ledger, 60)
+    def test_after_a_reboot_the_time_it_took_counts(self, file, machine, uptime):
+        spend(file, 60)
         machine.reboot(40, uptime)
-        assert opens_in(ledger) == pytest.approx(21)
+        assert opens_in(file) == pytest.approx(21)
         machine.sleep(21.1)
-        assert spend(ledger, 80) == 40
+        assert spend(file, 80) == 40
 
-    def test_a_reboot_with_the_clock_set_back_starts_the_waits_anew(self, ledger, machine):
-        spend(ledger, 60)
+    def test_a_reboot_with_the_clock_set_back_starts_the_waits_anew(self, file, machine):
+        spend(file, 60)
         machine.reboot(-1_000_000)
-        assert opens_in(ledger) == pytest.approx(61)
+        assert opens_in(file) == pytest.approx(61)
 
-    def test_a_machine_without_a_name_for_its_runs(self, ledger, machine):
+    def test_a_machine_without_a_name_for_its_runs(self, file, machine):
         machine.boot = ""
-        spend(ledger, 60)
+        spend(file, 60)
         machine.monotonic, machine.wall = 3.0, machine.wall + 40
-        assert opens_in(ledger) == pytest.approx(21)
+        assert opens_in(file) == pytest.approx(21)
 
-    def test_a_pause_survives_a_reboot(self, ledger, machine):
-        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=300, refused=True))
+    def test_a_pause_survives_a_reboot(self, file, machine):
+        file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=300, refused=True))
         machine.reboot(100)
-        assert opens_in(ledger) == pytest.approx(200)
+        assert opens_in(file) == pytest.approx(200)
 
 
 class TestMembers:
-    def test_they_are_counted_while_they_wait_and_a_little_longer(self, ledger, machine):
-        first = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
-        second = ledger.reserve(ReserveRequest(member="b", lane="bulk", limit=SHARED_LIMIT, wanted=1))
+    def test_they_are_counted_while_they_wait_and_a_little_longer(self, file, machine):
+        first = file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
+        second = file.reserve(ReserveRequest(member="b", lane="bulk", limit=SHARED_LIMIT, wanted=1))
         assert (first.members, second.members) == (1, 2)
         machine.sleep(10)
-        assert ledger.reserve(ReserveRequest(member="c", limit=SHARED_LIMIT, wanted=1)).members == 1
+        assert file.reserve(ReserveRequest(member="c", limit=SHARED_LIMIT, wanted=1)).members == 1
 
-    def test_nobody_gets_a_place_far_ahead(self, ledger, machine):
-        spend(ledger, 60)
-        claim = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
+    def test_nobody_gets_a_place_far_ahead(self, file, machine):
+        spend(file, 60)
+        claim = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
         assert claim.delays == ()
         assert claim.opens_in == pytest.approx(61)
         machine.sleep(claim.retry_in)
-        (delay,) = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1)).delays
+        (delay,) = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1)).delays
         assert delay == pytest.approx(61 - claim.retry_in)
 
-    def test_retry_comes_well_before_the_window_opens(self, ledger):
+    def test_retry_comes_well_before_the_window_opens(self, file):
         """So that members queue for the first permit instead of all asking at once."""
-        spend(ledger, 60)
-        claim = ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
+        spend(file, 60)
+        claim = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
         assert claim.opens_in - MAX_LEAD <= claim.retry_in <= claim.opens_in - 1
 
-    def test_usage_the_panel_reports_is_counted_once(self, ledger, machine):
-        spend(ledger, 20)
+    def test_usage_the_panel_reports_is_counted_once(self, file, machine):
+        spend(file, 20)
         for _ in range(3):
-            ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=50, hour_usage=50))
-        assert spend(ledger, 80) == 10
+            file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=50, hour_usage=50))
+        assert spend(file, 80) == 10
 
-    def test_what_went_without_the_store_is_added(self, ledger):
-        spend(ledger, 20)
-        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 25),)))
-        assert spend(ledger, 80) == 15
+    def test_what_went_without_the_store_is_added(self, file):
+        spend(file, 20)
+        file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 25),)))
+        assert spend(file, 80) == 15
 
-    def test_no_report_holds_for_longer_than_a_window(self, ledger):
-        ledger.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
-        assert opens_in(ledger) == pytest.approx(3601)
+    def test_no_report_holds_for_longer_than_a_window(self, file):
+        file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
+        assert opens_in(file) == pytest.approx(3601)
 
-    def test_members_that_are_gone_leave_no_rows(self, ledger, machine):
+    def test_members_that_are_gone_leave_no_rows(self, file, machine):
         for number in range(20):
-            ledger.reserve(ReserveRequest(member=f"member {number}", limit=SHARED_LIMIT, wanted=1))
+            file.reserve(ReserveRequest(member=f"member {number}", limit=SHARED_LIMIT, wanted=1))
             machine.sleep(10)
-        assert ledger._database.execute("SELECT COUNT(*) FROM members").fetchone() == (1,)
+        assert file._database.execute("SELECT COUNT(*) FROM members").fetchone() == (1,)
 
 
 class TestFile:
-    def test_it_is_for_this_user_alone(self, ledger, tmp_path):
-        spend(ledger, 1)
+    def test_it_is_for_this_user_alone(self, file, tmp_path):
+        spend(file, 1)
         files = list((tmp_path / "cache").iterdir())
         assert len(files) >= 1
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
         assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
     @pytest.mark.parametrize("garbage", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 8000])
-    def test_one_that_is_broken_is_made_anew(self, ledger, tmp_path, garbage):
-        store = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1)).store
-        ledger.close()
+    def test_one_that_is_broken_is_made_anew(self, file, tmp_path, garbage):
+        store = file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1)).store
+        file.close()
         (tmp_path / "cache" / "quota.sqlite3").write_bytes(garbage)
-        claim = ledger.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
+        claim = file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
         assert len(claim.delays) == 1
         assert claim.store != store
 
-    def test_one_that_was_removed_is_left_by_all(self, ledger, machine, tmp_path):
-        other = Ledger(
+    def test_one_that_was_removed_is_left_by_all(self, file, machine, tmp_path):
+        other = QuotaFile(
             tmp_path / "cache" / "quota.sqlite3",
             monotonic=lambda: machine.monotonic,
             wall=lambda: machine.wall,
             boot=lambda: machine.boot,
         )
         try:
-            spend(ledger, 30)
+            spend(file, 30)
             spend(other, 10)
-            for file in (tmp_path / "cache").iterdir():
-                file.unlink()
-            assert spend(ledger, 40) == 40
+            for name in (tmp_path / "cache").iterdir():
+                name.unlink()
+            assert spend(file, 40) == 40
             assert spend(other, 40) == 20
         finally:
             other.close()
 
-    def test_a_full_disk_is_an_error_and_over_when_there_is_room(self, ledger):
-        spend(ledger, 1)
-        ledger._database.execute("PRAGMA max_page_count = 1")
+    def test_a_full_disk_is_an_error_and_over_when_there_is_room(self, file):
+        spend(file, 1)
+        file._database.execute("PRAGMA max_page_count = 1")
         unlimited = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=0)
         with pytest.raises(sqlite3.OperationalError, match="full"):
-            spend(ledger, 5000, unlimited)
-        assert spend(ledger, 1, unlimited) == 1
+            spend(file, 5000, unlimited)
+        assert spend(file, 1, unlimited) == 1
 
-    def test_an_error_leaves_nothing_half_done(self, ledger):
-        spend(ledger, 10)
+    def test_an_error_leaves_nothing_half_done(self, file):
+        spend(file, 10)
         broken = ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 5),), pause="soon")
         with pytest.raises(TypeError):
-            ledger.reserve(broken)
-        assert spend(ledger, 80) == 50
+            file.reserve(broken)
+        assert spend(file, 80) == 50
 
     @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
     @pytest.mark.parametrize("kind", ["file", "folder"])
-    def test_file_open_to_others_is_refused(self, ledger, tmp_path, kind):
-        spend(ledger, 1)
-        ledger.close()
+    def test_file_open_to_others_is_refused(self, file, tmp_path, kind):
+        spend(file, 1)
+        file.close()
         path = tmp_path / "cache" / ("quota.sqlite3" if kind == "file" else "")
         path.chmod(0o777)
         with pytest.raises(ConfigurationError, match="can be written by others"):
-            spend(ledger, 1)
+            spend(file, 1)
 
-    def test_file_that_is_a_link_is_refused(self, ledger, tmp_path):
+    def test_file_that_is_a_link_is_refused(self, file, tmp_path):
         (tmp_path / "cache").mkdir(mode=0o700)
         (tmp_path / "cache" / "quota.sqlite3").symlink_to(tmp_path / "target")
         with pytest.raises(ConfigurationError, match="is a symbolic link"):
-            spend(ledger, 1)
+            spend(file, 1)
         assert not (tmp_path / "target").exists()
 
     def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")
         with pytest.raises(ConfigurationError, match="is not a directory"):
-            Ledger(tmp_path / "cache" / "quota.sqlite3").reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
+            QuotaFile(tmp_path / "cache" / "quota.sqlite3").reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
 
 
 class TestHostCoordinator:
@@ -262,7 +262,7 @@ class TestHostCoordinator:
             await RateLimiter.for_host(LIMIT, key="a").acquire()
 
         asyncio.run(main())
-        assert len(list((tmp_path / "panelica_async").glob("quota-v2-*.sqlite3"))) == 1
+        assert len(list((tmp_path / "panelica_async").glob("quota-v3-*.sqlite3"))) == 1
 
     def test_thread_and_file_go_with_the_coordinator(self, tmp_path):
         # Threads of earlier tests may end meanwhile.

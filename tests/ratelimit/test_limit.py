@@ -1,7 +1,11 @@
+"""What a limit allows, and the quota that follows from it."""
+
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.limit import DELAY_SPREAD, Quota
 
@@ -27,6 +31,67 @@ def at_once(quota: Quota, now: float) -> int:
         quota.take(now)
         requests += 1
     return requests
+
+
+@pytest.mark.parametrize("field", ["per_minute", "per_hour", "burst"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "60"])
+def test_an_impossible_number_is_refused_by_name(field, value):
+    arguments = {"per_minute": 60, field: value}
+    with pytest.raises(ValueError, match=f"^{field} must"):
+        RateLimit(**arguments)
+
+
+def test_a_burst_is_a_whole_number():
+    with pytest.raises(ValueError, match=r"^burst must be a whole number, not 1\.5"):
+        RateLimit(per_minute=60, burst=1.5)  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_a_burst_needs_a_pace():
+    with pytest.raises(ValueError, match=r"^burst needs per_minute"):
+        RateLimit(per_hour=1000, burst=10)
+
+
+def test_a_limit_is_a_value():
+    limit = RateLimit(per_minute=300, per_hour=10_000, burst=50)
+    assert limit == RateLimit(per_minute=300, per_hour=10_000, burst=50)
+    assert hash(limit) == hash(attrs.evolve(limit))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        limit.burst = 60  # type: ignore[misc]  # the mistake under test
+
+
+def test_no_arguments_mean_no_limit():
+    assert RateLimit.unlimited() == RateLimit()
+    assert RateLimit().is_unlimited
+    assert not RateLimit(per_minute=60).is_unlimited
+    assert not RateLimit(per_hour=60).is_unlimited
+
+
+@pytest.mark.parametrize(
+    ("tier", "limit"),
+    [
+        ("starter", RateLimit(per_minute=60)),
+        ("professional", RateLimit(per_minute=300, per_hour=10_000, burst=50)),
+        ("Professional", RateLimit(per_minute=300, per_hour=10_000, burst=50)),
+        ("business", RateLimit(per_minute=1000)),
+        ("enterprise", RateLimit.unlimited()),
+        ("of next year", RateLimit(per_minute=60)),
+        ("", RateLimit(per_minute=60)),
+    ],
+)
+def test_tiers(tier, limit):
+    assert RateLimit.for_tier(tier) == limit
+
+
+def test_no_tier_becomes_unlimited_because_its_rate_is_unknown():
+    assert [name for name in TIERS if RateLimit.for_tier(name).is_unlimited] == ["enterprise"]
+
+
+def test_an_unknown_burst_is_guessed_as_the_share_of_the_known_one():
+    assert RateLimit.for_tier("professional").burst_or_guess == 50
+    assert RateLimit(per_minute=300).burst_or_guess == 50
+    assert RateLimit.for_tier("starter").burst_or_guess == 10
+    assert RateLimit(per_minute=2).burst_or_guess == 1
+    assert RateLimit(per_hour=10_000).burst_or_guess is None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +204,7 @@ class TestChangeOfLimit:
 class TestSeed:
     def test_what_others_used_is_left_to_them(self):
         quota = Quota(PROFESSIONAL)
-        quota.seed(NOW, minute_usage=290, hour_usage=9_000)
+        quota.add_usage(NOW, minute=290, hour=9_000)
         went = spend(quota, 12)
         assert went[0] == pytest.approx(NOW + 0.2)  # a restarted process has emptied the panel's bucket too
         assert went[9] <= NOW + 10
@@ -147,7 +212,7 @@ class TestSeed:
 
     def test_the_hour_is_counted_apart_from_the_minute(self):
         quota = Quota(PROFESSIONAL)
-        quota.seed(NOW, minute_usage=0, hour_usage=9_990)
+        quota.add_usage(NOW, minute=0, hour=9_990)
         went = spend(quota, 11)
         assert went[9] == NOW
         assert went[10] == pytest.approx(NOW + 3600 + DELAY_SPREAD)
@@ -155,29 +220,29 @@ class TestSeed:
     def test_own_requests_are_not_counted_twice(self):
         quota = Quota(PROFESSIONAL)
         spend(quota, 12)
-        quota.seed(NOW, minute_usage=12, hour_usage=12)
+        quota.add_usage(NOW, minute=12, hour=12)
         assert at_once(quota, NOW) == 45 - 12
 
     def test_a_lower_count_than_ours_forgets_nothing(self):
         quota = Quota(PROFESSIONAL)
         spend(quota, 45)
-        quota.seed(NOW, minute_usage=0, hour_usage=0)
+        quota.add_usage(NOW, minute=0, hour=0)
         assert at_once(quota, NOW) == 0
 
     @pytest.mark.parametrize(("minute", "hour"), [(3, 0), (0, 3), (3, 3)])
     def test_requests_of_others_in_either_window_are_others(self, minute, hour):
         quota = Quota(PROFESSIONAL)
-        assert quota.seed(NOW, minute_usage=minute, hour_usage=hour)
-        assert not quota.seed(NOW, minute_usage=minute, hour_usage=hour)
+        assert quota.add_usage(NOW, minute=minute, hour=hour)
+        assert not quota.add_usage(NOW, minute=minute, hour=hour)
 
     def test_more_than_the_limit_is_the_limit(self):
         quota = Quota(PROFESSIONAL)
-        quota.seed(NOW, minute_usage=10**9, hour_usage=10**9)
+        quota.add_usage(NOW, minute=10**9, hour=10**9)
         assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)
 
     def test_it_survives_a_change_of_limit(self):
         quota = Quota(STARTER)
-        quota.seed(NOW, minute_usage=60, hour_usage=400)
+        quota.add_usage(NOW, minute=60, hour=400)
         quota = Quota(RateLimit(per_minute=60, per_hour=500), after=quota)
         assert quota.ready_at(NOW) == pytest.approx(NOW + 60 + DELAY_SPREAD)
         assert quota.hour.used(NOW) == 400

@@ -1,0 +1,272 @@
+"""A quota in the tables of an SQLite database: the objects of `rules`, loaded and saved within one transaction."""
+
+import secrets
+import sqlite3
+from array import array
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from math import inf
+
+import attrs
+
+from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.store import MAX_LEAD, ReserveRequest, SharedLimit
+
+__all__ = ["FORMAT", "SCHEMA", "DamagedError", "Members", "State", "StoredRules"]
+
+FORMAT = 3
+"""Raised with every change of the tables, so that old and new versions of the package do not share a file."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (
+    store TEXT, boot TEXT, offset REAL, clock REAL, wall REAL,
+    full_at REAL, paused_until REAL, recovery_since REAL, slowdown REAL
+);
+CREATE TABLE IF NOT EXISTS sent (
+    log TEXT, number INTEGER, at REAL, guessed INTEGER, PRIMARY KEY (log, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS members (member TEXT, lane TEXT, until REAL, PRIMARY KEY (member, lane)) WITHOUT ROWID;
+"""
+
+_MINUTE = 60.0
+
+# Seconds: no clock has counted as many.
+_FAR = 1e10
+
+_Entry = tuple[float, int]
+"""When a request went, and 1 if that is a guess from the counts of the panel."""
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """The tables contain what no member wrote."""
+
+
+@attrs.define
+class State:
+    """The one row of the table `state`. Instants are seconds since the store was created."""
+
+    store: str = attrs.field(factory=lambda: secrets.token_hex(8))
+    """Name of the store's memory."""
+    boot: str = ""
+    """Name of the boot of the machine to which `offset` belongs."""
+    offset: float = 0.0
+    """What turns a reading of the monotonic clock into an instant."""
+    clock: float = 0.0
+    """The instant of the last reservation."""
+    wall: float = 0.0
+    """Unix time of the last reservation."""
+    full_at: float = 0.0
+    paused_until: float = 0.0
+    recovery_since: float = 0.0
+    slowdown: float = 0.0
+
+    @classmethod
+    def load(cls, database: sqlite3.Connection) -> "State":
+        """Return the saved state; without one, or with an impossible one, begin anew."""
+        row = database.execute("SELECT * FROM state").fetchone()
+        if row is not None:
+            state = cls(*row)
+            if all(isinstance(number, float) and abs(number) < _FAR for number in row[2:]):
+                return state
+            database.execute("DELETE FROM sent")
+        return cls()
+
+    def advance(self, *, boot: str, monotonic: float, wall: float) -> float:
+        """Return the present instant, and remember it.
+
+        Args:
+            boot: A name of this boot of the machine.
+            monotonic: Seconds of a clock that runs evenly while the machine runs.
+            wall: Unix time.
+        """
+        if boot != self.boot or monotonic + self.offset < self.clock:
+            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless
+            # somebody set it back.
+            self.boot = boot
+            self.offset = self.clock + max(0.0, wall - self.wall) - monotonic
+        self.clock, self.wall = monotonic + self.offset, wall
+        # Numbers too far in the future would stop all members for good.
+        self.paused_until = min(self.paused_until, self.clock + MAX_WAIT)
+        return self.clock
+
+    def bucket(self, limit: SharedLimit) -> TokenBucket:
+        """Return the token bucket of a limit, in its saved state."""
+        latest = self.clock + MAX_WAIT
+        return TokenBucket(
+            limit.interval,
+            limit.tolerance,
+            reserve=limit.token_reserve,
+            slow_start=SlowStart(min(self.recovery_since, latest), max(0.0, min(self.slowdown, MAX_SLOWDOWN))),
+            full_at=min(self.full_at, latest + limit.tolerance + (1 + MAX_SLOWDOWN) * limit.interval),
+        )
+
+    def save(self, database: sqlite3.Connection, bucket: TokenBucket) -> None:
+        """Write the row, with the state of the token bucket."""
+        self.full_at = bucket.full_at
+        self.recovery_since, self.slowdown = bucket.slow_start.since, bucket.slow_start.slowdown
+        database.execute("DELETE FROM state")
+        database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", attrs.astuple(self))
+
+
+class StoredLog(SlidingLog):
+    """A sliding log whose requests are rows of the table `sent`, numbered in order of time.
+
+    Args:
+        database: An open transaction.
+        name: Name of the log.
+        count: Requests in a window; 0 for no limit.
+        period: Length of the window in seconds.
+        reserve: Requests that bulk leaves.
+        now: The present instant.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, name: str, count: int, period: float, *, reserve: int = 0, now: float
+    ) -> None:
+        super().__init__(count or RECORD, period, reserve=reserve, limits=count > 0)
+        self.size = self.count  # what has no row went long ago
+        self._database = database
+        self._name = name
+        self._latest = now + 2 * MAX_LEAD
+        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?", missing=0))
+        if self._last > _FAR:
+            raise DamagedError(f"the log {name} has a request number {self._last}")
+        self._last_at = self._at(self._last)
+
+    def take(self, now: float) -> None:
+        """Note a request. An early one, from the reserve, counts as sent with the later ones noted before it."""
+        self._append([(max(self._last_at, now), 0)])
+
+    def extend(self, instants: Sequence[float]) -> None:
+        """Note several requests in order of time."""
+        self._append([(instant, 0) for instant in instants])
+
+    def add(self, now: float, times: int) -> None:
+        """Note several requests that the panel counted, as guesses."""
+        self._append([(max(self._last_at, now), 1)] * min(times, self.count))
+
+    def instants(self) -> Sequence[float]:
+        """Return when the remembered requests went, oldest first."""
+        return array("d", [at for at, _ in self._entries()[-self.count :]])
+
+    def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
+        """Note the requests that a member reports at their instants, each in place of a guess that may stand for it."""
+        reported = sorted((now - age for age, count in groups if age < self.period for _ in range(min(count, RECORD))))[
+            -RECORD:
+        ]
+        if not reported:
+            return
+        kept = list(_unexplained(self._entries(), reported))
+        self._database.execute("DELETE FROM sent WHERE log = ?", (self._name,))
+        self._append(list(merge(kept, ((at, 0) for at in reported))))
+
+    def _instant(self, place: int) -> float:
+        return self._at(self._last - self.count + 1 + place)
+
+    def _at(self, number: int) -> float:
+        at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number, missing=-inf)
+        # An instant that no reservation can have written would stop all members for good.
+        return at if at <= self._latest else -inf
+
+    def _value(self, query: str, *arguments: float, missing: float) -> float:
+        row = self._database.execute(query, (self._name, *arguments)).fetchone()
+        value = missing if row is None or row[0] is None else row[0]
+        if not isinstance(value, int | float):
+            raise DamagedError(f"the log {self._name} contains {value!r:.50}")
+        return value
+
+    def _entries(self) -> list[_Entry]:
+        rows = self._database.execute(
+            "SELECT at, guessed FROM sent WHERE log = ? AND typeof(at) IN ('real', 'integer') ORDER BY number",
+            (self._name,),
+        )
+        return rows.fetchall()
+
+    def _append(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
+        first, self._last, self._last_at = self._last + 1, self._last + len(entries), entries[-1][0]
+        self._database.executemany(
+            "INSERT INTO sent VALUES (?, ?, ?, ?)",
+            ((self._name, number, *entry) for number, entry in enumerate(entries, first)),
+        )
+        self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - RECORD))
+
+
+def _unexplained(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
+    """Yield a log without the guesses that a report explains; both are in order of time."""
+    open_reports = list(reported)
+    explained: set[int] = set()
+    for place in range(len(entries) - 1, -1, -1):
+        at, guessed = entries[place]
+        # A guess is as late as can be: it may stand for any request before it.
+        if guessed:
+            while open_reports and open_reports[-1] > at:
+                open_reports.pop()
+            if open_reports:
+                open_reports.pop()
+                explained.add(place)
+    return (entry for place, entry in enumerate(entries) if place not in explained)
+
+
+class StoredRules(RuleSet):
+    """The rules of a shared limit, as saved.
+
+    Args:
+        database: An open transaction; the logs write to it at once, the bucket with `State.save`.
+        state: The saved state, advanced to the present instant.
+        limit: The limit as a member knows it.
+    """
+
+    def __init__(self, database: sqlite3.Connection, state: State, limit: SharedLimit) -> None:
+        now = state.clock
+        self._logs = (
+            StoredLog(
+                database, "minute", limit.minute_count, limit.minute_period, reserve=limit.minute_reserve, now=now
+            ),
+            StoredLog(database, "hour", limit.hour_count, limit.hour_period, reserve=limit.hour_reserve, now=now),
+        )
+        interactive = StoredLog(database, "interactive", 0, _MINUTE, now=now)
+        super().__init__(state.bucket(limit), *self._logs, interactive)
+
+    def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
+        """Count requests that the store did not know of: how many seconds ago, and how many; the oldest first."""
+        for log in self._logs:
+            log.add_report(now, groups)
+        for age, count in groups:
+            self.bucket.take(now - age, count)
+
+
+class Members:
+    """The members that wait or have permits, apart from the one that asks.
+
+    Args:
+        database: An open transaction.
+        request: What the member asks for.
+        now: The present instant.
+    """
+
+    def __init__(self, database: sqlite3.Connection, request: ReserveRequest, now: float) -> None:
+        self._database = database
+        self._request = request
+        self._now = now
+        database.execute("DELETE FROM members WHERE until <= ? OR until > ?", (now, now + 2 * MAX_WAIT))
+        waiting, peers, others = database.execute(
+            "SELECT COUNT(*), COALESCE(SUM(lane = ?), 0), COUNT(DISTINCT member) FROM members WHERE member != ?",
+            (request.lane, request.member),
+        ).fetchone()
+        self.count: int = others
+        """How many members there are."""
+        self.peers: int = peers
+        """How many wait in the same lane."""
+        self.rivals: int = waiting - peers
+        """How many wait in the other one."""
+
+    def add(self, seconds: float) -> None:
+        """Count the member that asks as waiting for some time."""
+        if self._request.wanted:
+            self._database.execute(
+                "INSERT OR REPLACE INTO members VALUES (?, ?, ?)",
+                (self._request.member, self._request.lane, self._now + seconds),
+            )
