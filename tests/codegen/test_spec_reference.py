@@ -177,8 +177,7 @@ def test_generated_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> N
     assert code == 0, capsys.readouterr().out
 
 
-def test_the_63_endpoints_of_the_reference_by_their_promised_names() -> None:
-    assert len(NAMES) == len(REFERENCE) == 63
+def test_reference_endpoints_have_their_promised_names() -> None:
     assert {f"{entry['method']} {entry['path']}" for entry in REFERENCE} == set(NAMES.values())
     assert {name: f"{e.reference['method']} {e.reference['path']}" for name, e in ENDPOINTS.items()} == NAMES
     assert {name: f"{OPERATIONS[name].reference.method} {OPERATIONS[name].reference.path}" for name in NAMES} == NAMES

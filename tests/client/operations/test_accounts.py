@@ -33,11 +33,6 @@ async def test_accounts_create(panel: PanelicaClient) -> None:
     assert PASSWORD not in repr(account)
 
 
-async def test_accounts_get(panel: PanelicaClient, account: Account, domain: Domain) -> None:
-    found = await panel.accounts.get(account.id)
-    assert (found.id, found.username, found.domain_count) == (account.id, "acme", 1)
-
-
 async def test_accounts_update(panel: PanelicaClient, account: Account) -> None:
     plan = (await panel.plans.list()).items[1]
     changed = await panel.accounts.update(account.id, plan_id=plan.id, email="new@example.com")

@@ -44,9 +44,3 @@ async def test_backups_restore(panel: PanelicaClient, domain: Domain, later: Lat
     assert done.message == "Restore started"
     assert (await panel.files.read(path=page)).content == "before"
     assert len(await panel.backups.list().collect()) == 2
-
-
-async def test_backups_delete(panel: PanelicaClient, domain: Domain) -> None:
-    backup = await panel.backups.create(domain_ids=[domain.id])
-    assert await panel.backups.delete(backup.id) is None
-    assert await panel.backups.list().collect() == []

@@ -25,9 +25,3 @@ async def test_databases_users_create(panel: PanelicaClient, domain: Domain) -> 
     assert (user.username, user.privileges) == ("reader", "SELECT")
     [found] = await panel.databases.list().collect()
     assert found.user_count == 1
-
-
-async def test_databases_delete(panel: PanelicaClient, domain: Domain) -> None:
-    database = await panel.databases.create(name="shop", domain_id=domain.id)
-    assert await panel.databases.delete(database.id) is None
-    assert await panel.databases.list().collect() == []

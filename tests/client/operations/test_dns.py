@@ -22,9 +22,3 @@ async def test_dns_records_update(panel: PanelicaClient, domain: Domain) -> None
     changed = await panel.dns.records.update(domain.id, record.id, content="mx.acme.example", priority=0)
     assert (changed.id, changed.content, changed.priority) == (record.id, "mx.acme.example", 0)
     assert (changed.name, changed.ttl) == (record.name, record.ttl)
-
-
-async def test_dns_records_delete(panel: PanelicaClient, domain: Domain) -> None:
-    record = await panel.dns.records.create(domain.id, name="www", type="AAAA", content="2001:db8::1")
-    assert await panel.dns.records.delete(domain.id, record.id) is None
-    assert record not in await panel.dns.records.list(domain.id).collect()

@@ -1,6 +1,4 @@
-import pytest
-
-from panelica_async import NotFoundError, PanelicaClient
+from panelica_async import PanelicaClient
 from panelica_async.models import Account, Domain, DomainStatus
 from tests.client.operations.conftest import DOCUMENT_ROOT
 
@@ -26,22 +24,10 @@ async def test_domains_create(panel: PanelicaClient, account: Account) -> None:
     assert (domain.ssl_enabled, domain.document_root) == (True, DOCUMENT_ROOT)
 
 
-async def test_domains_get(panel: PanelicaClient, domain: Domain) -> None:
-    assert await panel.domains.get(domain.id) == domain
-
-
 async def test_domains_update(panel: PanelicaClient, domain: Domain) -> None:
     changed = await panel.domains.update(domain.id, php_version="8.5")
     assert (changed.php_version, changed.web_server) == ("8.5", domain.web_server)
     assert (await panel.domains.update(domain.id, web_server="nginx_apache")).php_version == "8.5"
-
-
-async def test_domains_delete(panel: PanelicaClient, domain: Domain) -> None:
-    assert await panel.domains.delete(domain.id) is None
-    with pytest.raises(NotFoundError):
-        await panel.domains.get(domain.id)
-    with pytest.raises(NotFoundError):
-        await panel.domains.delete(domain.id)
 
 
 async def test_domains_suspend(panel: PanelicaClient, domain: Domain) -> None:

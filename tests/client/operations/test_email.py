@@ -17,9 +17,3 @@ async def test_email_accounts_create(panel: PanelicaClient, domain: Domain) -> N
     )
     assert (mailbox.email, mailbox.domain_id, mailbox.quota_mb) == ("info@acme.example", domain.id, 2048)
     assert mailbox.status == "active"
-
-
-async def test_email_accounts_delete(panel: PanelicaClient, domain: Domain) -> None:
-    mailbox = await panel.email.accounts.create(local_part="info", domain_id=domain.id, password=PASSWORD)
-    assert await panel.email.accounts.delete(mailbox.id) is None
-    assert await panel.email.accounts.list().collect() == []

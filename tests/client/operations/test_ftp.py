@@ -20,9 +20,3 @@ async def test_ftp_accounts_create(panel: PanelicaClient, domain: Domain) -> Non
         username="images", password=PASSWORD, domain_id=domain.id, home_directory=f"{DOCUMENT_ROOT}/images"
     )
     assert images.home_directory == f"{DOCUMENT_ROOT}/images"
-
-
-async def test_ftp_accounts_delete(panel: PanelicaClient, domain: Domain) -> None:
-    user = await panel.ftp.accounts.create(username="deploy", password=PASSWORD, domain_id=domain.id)
-    assert await panel.ftp.accounts.delete(user.id) is None
-    assert await panel.ftp.accounts.list().collect() == []
