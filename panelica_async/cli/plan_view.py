@@ -19,10 +19,10 @@ from panelica_async.cli.format import (
     quota,
     remark_lines,
 )
-from panelica_async.provision import Plan, StepKind, Verdict
+from panelica_async.provision import Action, Plan, StepKind
 
-_OBSTACLES = {Verdict.CONFLICT: ("conflict", "red"), Verdict.UNKNOWN: ("uncertain", "yellow")}
-_IN_CONFLICT = {Verdict.CONFLICT, Verdict.BLOCKED}
+_OBSTACLES = {Action.CONFLICT: ("conflict", "red"), Action.UNCERTAIN: ("uncertain", "yellow")}
+_IN_CONFLICT = {Action.CONFLICT, Action.BLOCKED}
 
 
 def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
 
 def plan_summary(plan: Plan, panel: Panel) -> str:
     """Return what a plan comes to, in a few lines."""
-    counts = Counter(planned.verdict for planned in plan.steps)
-    in_conflict = sum(counts[verdict] for verdict in _IN_CONFLICT)
-    uncertain = f", {number(counts[Verdict.UNKNOWN])} uncertain" if counts[Verdict.UNKNOWN] else ""
+    counts = Counter(planned.action for planned in plan.steps)
+    in_conflict = sum(counts[action] for action in _IN_CONFLICT)
+    uncertain = f", {number(counts[Action.UNCERTAIN])} uncertain" if counts[Action.UNCERTAIN] else ""
     ignored = ", ".join(plan.manifest.ignored_columns)
     return (
         f"{plural(len(plan.sites), 'site')} with {plural(len(plan.steps), 'object')}: "
-        f"{number(counts[Verdict.CREATE])} to create, {number(counts[Verdict.EXISTS])} already there, "
+        f"{number(counts[Action.CREATE])} to create, {number(counts[Action.KEEP])} already there, "
         f"{number(in_conflict)} in conflict{uncertain}.\n{_time(plan, panel.limiter.limit)}"
         + (f"\nColumns that were ignored: {ignored}." if ignored else "")
         + (f"\n{pending_line(len(plan.pending))}" if plan.pending else "")
@@ -55,7 +55,7 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
 
 def has_obstacles(plan: Plan) -> bool:
     """Return whether something conflicts or is uncertain."""
-    return any(planned.verdict in _OBSTACLES for planned in plan.steps)
+    return any(planned.action in _OBSTACLES for planned in plan.steps)
 
 
 def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
@@ -80,26 +80,26 @@ def _counts(plan: Plan) -> Table:
         column.justify = "right"
     for kind in StepKind:
         if counts := plan.counts.get(kind):
-            in_conflict = sum(counts.get(verdict, 0) for verdict in _IN_CONFLICT)
+            in_conflict = sum(counts.get(action, 0) for action in _IN_CONFLICT)
             cells = (
-                counts.get(Verdict.CREATE, 0),
-                counts.get(Verdict.EXISTS, 0),
+                counts.get(Action.CREATE, 0),
+                counts.get(Action.KEEP, 0),
                 in_conflict,
-                counts.get(Verdict.UNKNOWN, 0),
+                counts.get(Action.UNCERTAIN, 0),
             )
             table.add_row(kind.plural, *(number(cell) if cell else "-" for cell in cells))
     return table
 
 
 def _obstacles(plan: Plan) -> Table | None:
-    bad = [planned for planned in plan.steps if planned.verdict in _OBSTACLES]
+    bad = [planned for planned in plan.steps if planned.action in _OBSTACLES]
     if not bad:
         return None
     return object_table(
         (
             planned.step.site,
             planned.step.label,
-            Text(*_OBSTACLES[planned.verdict]),
+            Text(*_OBSTACLES[planned.action]),
             planned.reason or "",
         )
         for planned in bad

@@ -160,7 +160,8 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
             plan = await _plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
-            missing = missing_passwords(manifest, journal.records, files.passwords)
+            steps = (planned.step for planned in plan.steps)
+            missing = missing_passwords(steps, journal.records, files.passwords)
             if note := missing_passwords_note(missing, files):
                 output.say(note)
             question = f"Create {plural(plan.writes, 'object')} on {panel.name}?"

@@ -36,7 +36,7 @@ from panelica_async.provision.manifest import (
     Site,
 )
 from panelica_async.provision.objects import Step, StepKind
-from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
+from panelica_async.provision.plan import Action, Plan, PlannedStep, SitePlan
 from panelica_async.provision.report import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 from panelica_async.provision.runs import (
     JournalStatus,
@@ -49,7 +49,11 @@ from panelica_async.provision.runs import (
 )
 from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo
 
+Verdict = Action
+"""The name of `Action` in earlier versions."""
+
 __all__ = [
+    "Action",
     "CredentialsFile",
     "Database",
     "DatabaseUser",
@@ -83,7 +87,6 @@ __all__ = [
     "StepKind",
     "StepOutcome",
     "StepStatus",
-    "Verdict",
     "apply",
     "generate_password",
     "is_removable",

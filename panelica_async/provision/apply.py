@@ -12,12 +12,12 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.credentials import CredentialsFile
-from panelica_async.provision.executor import Execution
+from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, opened
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.plan import Plan, PlannedStep, SitePlan, Verdict
+from panelica_async.provision.plan import Action, Plan, PlannedStep, SitePlan
 from panelica_async.provision.report import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
 
 CONCURRENCY = 8
@@ -90,7 +90,7 @@ async def apply(
         await journal.commit()
         resources.callback(_flush, journal, credentials)
         progress = _Progress(plan, on_event)
-        execution = Execution(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
+        execution = Executor(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
         outage = OutageWatch(concurrency)
         resources.callback(panel.subscribe(outage))
         run = _Run(plan, execution, journal, outage, progress, stop or asyncio.Event())
@@ -159,7 +159,7 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        execution: Execution,
+        execution: Executor,
         journal: Journal,
         outage: OutageWatch,
         progress: "_Progress",
@@ -249,7 +249,7 @@ class _Run:
         # A reply may hold what neither the journal nor a terminal can: lone surrogates.
         reason = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
         record = self._journal.records.get(step.id)
-        if record is None or not record.is_doubtful:
+        if record is None or not record.is_unanswered:
             return StepOutcome(step=step, status=StepStatus.FAILED, reason=reason)
         self._journal.unknown(step, reason)
         await self._journal.commit()
@@ -284,7 +284,7 @@ class _Progress:
     def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
         """Count the calls of a step: the plan has one for each object to create."""
         self._calls_done += outcome.calls
-        self._calls_expected += outcome.calls - (planned.verdict is Verdict.CREATE)
+        self._calls_expected += outcome.calls - (planned.action is Action.CREATE)
         self._tell(step=outcome)
 
     def site(self, outcome: SiteOutcome) -> None:
@@ -323,6 +323,6 @@ def _known_credentials(journal: Journal) -> Path | None:
 def _without_password(plan: Plan) -> int:
     """Return for how many objects a password would have to be generated."""
     return sum(
-        planned.verdict is Verdict.CREATE and planned.step.password_needed and planned.step.password is None
+        planned.action is Action.CREATE and planned.step.password_needed and planned.step.password is None
         for planned in plan.steps
     )

@@ -23,9 +23,9 @@ from panelica_async.errors import (
 )
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import PENDING, Journal, Record, State
-from panelica_async.provision.objects import Likeness, Match, Step, StepKind, View
-from panelica_async.provision.ownership import Origin, OriginJudge
-from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
+from panelica_async.provision.ownership import Ownership
+from panelica_async.provision.plan import Action, Plan, PlannedStep
 from panelica_async.provision.remarks import THERE_ALREADY
 from panelica_async.provision.report import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
@@ -37,7 +37,7 @@ _SENDS: Final = 2
 """How often a call is sent when there is no reply and its object is surely not there."""
 
 
-class Execution:
+class Executor:
     """Takes the steps of a plan, one at a time, in whatever order it is asked to.
 
     Args:
@@ -70,8 +70,8 @@ class Execution:
         self._credentials = credentials
         self._settle = settle
         self._inventory = Inventory(panel, plan.snapshot, on_list)
-        self._judge = OriginJudge(panel, journal)
-        self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.verdict is Verdict.EXISTS}
+        self._ownership = Ownership(panel, journal)
+        self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.action is Action.KEEP}
         self._refused: dict[StepKind, PanelicaError] = {}
 
     async def take(self, planned: PlannedStep) -> StepOutcome:
@@ -82,22 +82,23 @@ class Execution:
 
     async def _take(self, planned: PlannedStep) -> StepOutcome:
         step, reason = planned.step, planned.reason
-        match planned.verdict:
-            case Verdict.EXISTS:
+        match planned.action:
+            case Action.KEEP:
                 return self._exists(planned)
-            case Verdict.CONFLICT:
+            case Action.CONFLICT:
                 self._journal.conflict(step, reason or "")
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
-            case Verdict.UNKNOWN:
+            case Action.UNCERTAIN:
                 return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
-            case Verdict.CREATE | Verdict.BLOCKED:
+            case _:
+                # What blocked a step may be there by now.
                 return await self._create(step)
 
     def _exists(self, planned: PlannedStep) -> StepOutcome:
         """Return the outcome of a step whose object is there, and note what the journal does not know of it yet."""
         step, record = planned.step, self._journal.records.get(planned.step.id)
-        there = Match(Likeness.EQUAL, planned.object_id, is_pending=planned.is_pending)
-        if record is not None and record.is_doubtful:
+        there = Match(Comparison.SAME, planned.object_id, is_pending=planned.is_pending)
+        if record is not None and record.is_unanswered:
             return self._claim(step, there, "sent by an earlier run; found by looking")
         if record is not None and not record.is_settled:
             return self._found(step, there, "refused to an earlier run or removed again, and there by now")
@@ -134,7 +135,7 @@ class Execution:
     async def _send(self, step: Step, password: str) -> StepOutcome | None:
         """Send the call once; None when there was no reply and the object is surely not there."""
         before = self._journal.records.get(step.id)
-        was_doubtful = before is not None and before.is_doubtful
+        was_unanswered = before is not None and before.is_unanswered
         parent_id = self._ids[step.parents[0].id] if step.parents else None
         departure = _Departure()
         unsubscribe = self._panel.subscribe(departure)
@@ -143,30 +144,30 @@ class Execution:
             await self._commit()
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except asyncio.CancelledError:
-            self._broken_off(step, may_be_sent=departure.happened or was_doubtful)
+            self._broken_off(step, may_be_sent=departure.happened or was_unanswered)
             raise
         except PanelicaError as error:
             if _may_have_run(error):
-                return await self._after_silence(step, error, was_doubtful=was_doubtful)
+                return await self._after_silence(step, error, was_unanswered=was_unanswered)
             if isinstance(error, step.duplicate_errors):
                 return await self._after_refusal(step, error, before)
-            return self._failed(step, error, was_doubtful=was_doubtful)
+            return self._failed(step, error, was_unanswered=was_unanswered)
         except ValueError as error:
             if departure.happened:
                 unreadable = DecodeError(f"the reply cannot be read: {error}", endpoint=step.operation)
-                return await self._after_silence(step, unreadable, was_doubtful=was_doubtful)
+                return await self._after_silence(step, unreadable, was_unanswered=was_unanswered)
             # The client refuses an argument before it sends anything.
-            return self._failed(step, PanelicaError(str(error)), was_doubtful=was_doubtful)
+            return self._failed(step, PanelicaError(str(error)), was_unanswered=was_unanswered)
         except (OSError, sqlite3.Error):
-            self._broken_off(step, may_be_sent=departure.happened or was_doubtful)
+            self._broken_off(step, may_be_sent=departure.happened or was_unanswered)
             raise
         finally:
             unsubscribe()
         if made.id == "":
             # A success that does not say what it made, such as a message alone.
             silent = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
-            return await self._after_silence(step, silent, was_doubtful=was_doubtful)
-        return self._created(step, Match(Likeness.EQUAL, made.id, is_pending=made.is_pending))
+            return await self._after_silence(step, silent, was_unanswered=was_unanswered)
+        return self._created(step, Match(Comparison.SAME, made.id, is_pending=made.is_pending))
 
     def _broken_off(self, step: Step, *, may_be_sent: bool) -> None:
         if may_be_sent:
@@ -175,7 +176,7 @@ class Execution:
             self._take_back(step)
             self._journal.failed(step, NOT_SENT)
 
-    async def _after_silence(self, step: Step, error: PanelicaError, *, was_doubtful: bool) -> StepOutcome | None:
+    async def _after_silence(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:
         """Find out what became of a call that had no proper reply; None when its object is surely not there."""
         self._journal.unknown(step, reason_of(error))
         self._consider(step, error)
@@ -188,16 +189,16 @@ class Execution:
         except PanelicaError as failure:
             self._consider(step, failure)
             return self._unknown(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
-        match found.likeness:
-            case Likeness.EQUAL if self._origin(step, found.object_id) is Origin.OTHERS:
-                if not was_doubtful:
+        match found.comparison:
+            case Comparison.SAME if self._owner(step, found.object_id) is State.FOUND:
+                if not was_unanswered:
                     self._take_back(step)
                 return self._met(step, found)
-            case Likeness.EQUAL:
+            case Comparison.SAME:
                 return self._created(step, found, "there was no proper reply; found by looking")
-            case Likeness.ABSENT if not isinstance(error, ResponseError):
+            case Comparison.ABSENT if not isinstance(error, ResponseError):
                 return None
-            case Likeness.UNSURE:
+            case Comparison.UNKNOWN:
                 return self._unknown(step, f"{reason_of(error)}; {found.reason}")
             case _:
                 # The panel may still be working on it: only the report calls it a failure.
@@ -205,10 +206,10 @@ class Execution:
 
     async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
         """Find out whether the panel refused because the object is there already, as wanted."""
-        was_doubtful = before is not None and before.is_doubtful
+        was_unanswered = before is not None and before.is_unanswered
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
-        may_be_ours = was_doubtful or error.attempts > 1
-        self._failed(step, error, was_doubtful=may_be_ours)
+        may_be_ours = was_unanswered or error.attempts > 1
+        self._failed(step, error, was_unanswered=may_be_ours)
         try:
             found = await self._look(step)
         except PanelicaError as failure:
@@ -216,8 +217,8 @@ class Execution:
             return _failure(step, error, f"it could not be looked for: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         is_conflict = isinstance(error, ConflictError)
-        if found.likeness is not Likeness.EQUAL and not (found.likeness is Likeness.UNSURE and is_conflict):
-            return self._failed(step, error, found.reason, was_doubtful=was_doubtful)
+        if found.comparison is not Comparison.SAME and not (found.comparison is Comparison.UNKNOWN and is_conflict):
+            return self._failed(step, error, found.reason, was_unanswered=was_unanswered)
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
         if before is not None and before.state is State.DONE and found.object_id is None:
@@ -232,11 +233,11 @@ class Execution:
         snapshot = await self._inventory.refresh(step.listing, zone_id)
         if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
             snapshot = await self._inventory.refresh(Listing.DOMAINS)
-        doubtful = {record.id for record in self._journal.records.values() if record.is_doubtful}
-        return step.match(View(snapshot=snapshot, ids=self._ids, doubtful=doubtful))
+        unanswered = {record.id for record in self._journal.records.values() if record.is_unanswered}
+        return step.match(View(snapshot=snapshot, ids=self._ids, unanswered=unanswered))
 
-    def _origin(self, step: Step, object_id: str | None) -> Origin:
-        return self._judge.origin(step, object_id, self._inventory.snapshot)
+    def _owner(self, step: Step, object_id: str | None) -> State:
+        return self._ownership.judge(step, object_id, self._inventory.snapshot)
 
     def _consider(self, step: Step, error: PanelicaError) -> None:
         """Note an error that others would meet too, so that they need not."""
@@ -247,13 +248,13 @@ class Execution:
 
     def _claim(self, step: Step, there: Match, reason: str) -> StepOutcome:
         """Return the outcome of a step whose object was found after an earlier call without a known outcome."""
-        origin = self._origin(step, there.object_id)
-        if origin is Origin.OTHERS:
+        state = self._owner(step, there.object_id)
+        if state is State.FOUND:
             self._take_back(step)
             return self._found(step, there, "was there before the call")
         source = "file" if step.password is None else "manifest"
         remark, hint = f"found; whether its password is the one in the {source} is uncertain", _SET_HINT
-        if origin is Origin.OURS:
+        if state is State.DONE:
             # No list shows the object itself, such as a database user.
             is_unseen = step.password_needed and there.object_id is None
             return attrs.evolve(self._created(step, there, reason), remark=remark if is_unseen else None)
@@ -278,11 +279,13 @@ class Execution:
         self._journal.found(step, there.object_id, reason)
         return _there(step, there, reason)
 
-    def _failed(self, step: Step, error: PanelicaError, found: str | None = None, *, was_doubtful: bool) -> StepOutcome:
+    def _failed(
+        self, step: Step, error: PanelicaError, found: str | None = None, *, was_unanswered: bool
+    ) -> StepOutcome:
         """Note that a call did nothing, unless an earlier one may still have its effect."""
         self._consider(step, error)
         outcome = _failure(step, error, found)
-        if was_doubtful:
+        if was_unanswered:
             self._journal.unknown(step, f"{outcome.reason}; an earlier call has no known outcome")
         else:
             self._take_back(step)

@@ -345,7 +345,7 @@ class Journal:
 
     def _know(self, record: Record) -> None:
         self._records[record.id] = record
-        if record.is_doubtful:
+        if record.is_unanswered:
             first, last = self._windows.get(record.id, (record.at, record.at))
             self._windows[record.id] = min(first, record.at), max(last, record.at)
         else:

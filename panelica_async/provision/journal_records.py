@@ -99,7 +99,7 @@ class Record:
         return self.state is State.DONE and self.reason == PENDING
 
     @property
-    def is_doubtful(self) -> bool:
+    def is_unanswered(self) -> bool:
         """Whether the step was sent and its outcome is not known."""
         return self.state in {State.SENT, State.UNKNOWN}
 

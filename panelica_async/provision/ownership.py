@@ -1,10 +1,10 @@
-"""Whose an object is that was found after a call without a known outcome: this journal's, or others'.
+"""Whose an object is: created by the runs of a journal, or by others.
 
-The panel has no idempotency keys, so only the time tells: what the call made was created after it was sent, and not
-long after. What others made earlier is not ours. What was created much later may be anybody's.
+The panel has no idempotency keys, so only the time tells whether an unanswered call created what is found later: what
+the call created is younger than the call, and not by much. What is older is another's; what is much younger may be
+anybody's.
 """
 
-import enum
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ import attrs
 from panelica_async import models
 from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
-from panelica_async.provision.journal import Journal, Record
+from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mailbox, Owner
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.objects import Match, Step, StepKind, View
@@ -37,20 +37,9 @@ Guess: a killed run may have waited a minute for its quota, and a busy panel wor
 """
 
 
-class Origin(enum.Enum):
-    """Who created an object."""
-
-    OURS = "ours"
-    """The call created it."""
-    OTHERS = "others"
-    """It is older than the call."""
-    UNCERTAIN = "uncertain"
-    """It may be either's."""
-
-
 @attrs.frozen
-class OriginJudge:
-    """Tells whose an object is, by the notes of a journal and the clock of the panel.
+class Ownership:
+    """Tells whose an object is that was found after an unanswered call, by the journal's times and the panel's clock.
 
     Args:
         panel: The panel, of which at least one list was read.
@@ -60,8 +49,8 @@ class OriginJudge:
     _panel: PanelicaClient
     _journal: Journal
 
-    def origin(self, step: Step, object_id: str | None, snapshot: Snapshot) -> Origin:
-        """Return whose an object is that a step found, of which the journal notes a call without a known outcome.
+    def judge(self, step: Step, object_id: str | None, snapshot: Snapshot) -> State:
+        """Return what to note of an object: `DONE` if the call created it, `FOUND` if it is older, else `UNCERTAIN`.
 
         Args:
             step: The step that was sent.
@@ -73,12 +62,12 @@ class OriginJudge:
         if created_at is None or skew is None or window is None:
             # One that is as wanted in everything is as good as ours; a password is not shown.
             is_told = object_id is None or not step.password_needed
-            return Origin.OURS if is_told else Origin.UNCERTAIN
+            return State.DONE if is_told else State.UNCERTAIN
         sent_at, noted_at = window
         created_at -= timedelta(seconds=skew)
         if created_at < sent_at - _PRECISION:
-            return Origin.OTHERS
-        return Origin.OURS if created_at <= noted_at + LATEST else Origin.UNCERTAIN
+            return State.FOUND
+        return State.DONE if created_at <= noted_at + LATEST else State.UNCERTAIN
 
 
 def _created_at(snapshot: Snapshot, listing: Listing, object_id: str | None) -> datetime | None:

@@ -24,7 +24,7 @@ from panelica_async.provision.journal_file import read_runs
 from panelica_async.provision.journal_records import Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
-from panelica_async.provision.plan import Plan, PlannedStep, Verdict
+from panelica_async.provision.plan import Action, Plan, PlannedStep
 from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT, SiteOutcome, StepOutcome, StepStatus
 
 _JOURNAL = ".journal"
@@ -166,7 +166,8 @@ class JournalStatus:
         """
         if self.wanted is None:
             return ()
-        return missing_passwords(self.wanted, self.records, self.files.passwords)
+        steps = (step for _, site_steps in steps_of(self.wanted) for step in site_steps)
+        return missing_passwords(steps, self.records, self.files.passwords)
 
 
 @attrs.frozen
@@ -307,21 +308,20 @@ def journal_on(journals: Iterable[KnownJournal], base_url: str) -> KnownJournal:
     )
 
 
-def missing_passwords(manifest: Manifest, records: Mapping[str, Record], passwords: Path) -> tuple[Step, ...]:
+def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], passwords: Path) -> tuple[Step, ...]:
     """Return the steps whose object was created with a generated password which is not in its file any more.
 
     Args:
-        manifest: What is wanted.
+        steps: The steps of a manifest, such as those of a plan.
         records: What a journal knows, by id of the step.
         passwords: The file of the generated passwords.
 
     Raises:
         ConfigurationError: The file cannot be read.
     """
-    steps = {step.id: step for _, site_steps in steps_of(manifest) for step in site_steps}
     created = [
         step
-        for step in steps.values()
+        for step in {step.id: step for step in steps}.values()
         if step.password_needed
         and step.password is None
         and step.id in records
@@ -353,10 +353,10 @@ def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Jou
 def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
     """Return what is known of a step without its outcome; None when this run did not come to it."""
     step = planned.step
-    if record is not None and record.is_doubtful:
+    if record is not None and record.is_unanswered:
         reason = record.reason or "sent, and the run was broken off before the reply"
         return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
-    if planned.verdict is Verdict.EXISTS:
+    if planned.action is Action.KEEP:
         return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
     if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
         return None

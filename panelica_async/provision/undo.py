@@ -13,9 +13,9 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
 from panelica_async.provision.journal import Journal, Record, State, opened
-from panelica_async.provision.objects import Likeness, StepKind
+from panelica_async.provision.objects import Comparison, StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.ownership import LATEST, Origin, OriginJudge, Sought, foreign_in, parents_in, sought
+from panelica_async.provision.ownership import LATEST, Ownership, Sought, foreign_in, parents_in, sought
 from panelica_async.provision.report import FATAL, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
 
@@ -104,7 +104,7 @@ async def undo(
 
 def is_removable(record: Record) -> bool:
     """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
-    return record.state in {State.DONE, State.UNCERTAIN} or record.is_doubtful
+    return record.state in {State.DONE, State.UNCERTAIN} or record.is_unanswered
 
 
 _ORDER = tuple(reversed(StepKind))
@@ -145,7 +145,7 @@ class _Undo:
         self._stop = stop
         self._late = late
         self._inventory = Inventory(panel)
-        self._judge = OriginJudge(panel, journal)
+        self._ownership = Ownership(panel, journal)
         self._ours: dict[str, Record] = {}
         """What is to be removed, by id of the step."""
         self._uncertain: dict[str, Removal] = {}
@@ -218,7 +218,7 @@ class _Undo:
         for record in self._ours.values():
             if self._journal.records[record.id].state is State.REMOVED:
                 # What has no known outcome went along if it was there at all.
-                if not record.is_doubtful:
+                if not record.is_unanswered:
                     yield Removal(record=record, status=RemovalStatus.REMOVED)
             elif reason := self._kept.get(record.id):
                 yield Removal(record=record, status=RemovalStatus.KEPT, reason=reason, hint=_KEPT_HINT)
@@ -263,22 +263,22 @@ class _Undo:
     def _look_for(self, record: Record, key: Sought) -> None:
         """Look for an object by its natural key."""
         found = key.match(self._inventory.snapshot)
-        match found.likeness:
-            case Likeness.EQUAL:
-                origin = Origin.OURS
-                if record.is_doubtful:
-                    origin = self._judge.origin(key.step, found.object_id, self._inventory.snapshot)
-                if origin is Origin.OURS:
+        match found.comparison:
+            case Comparison.SAME:
+                state = State.DONE
+                if record.is_unanswered:
+                    state = self._ownership.judge(key.step, found.object_id, self._inventory.snapshot)
+                if state is State.DONE:
                     self._journal.done(key.step, found.object_id, "found by undo")
                     self._ours[record.id] = self._journal.records[record.id]
-                elif origin is Origin.OTHERS:
+                elif state is State.FOUND:
                     self._journal.found(key.step, found.object_id, "was there before the call")
                 else:
                     self._journal.uncertain(key.step, found.object_id, "found by undo")
                     self._leave(record, "it is there, and may be ours or others'", _WHOSE_HINT)
-            case Likeness.ABSENT if record.is_doubtful and self._may_come(record):
+            case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
                 self._leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
-            case Likeness.ABSENT:
+            case Comparison.ABSENT:
                 self._journal.removed(record)
             case _:
                 self._leave(record, f"whether it is ours cannot be told: {found.reason}", _WHOSE_HINT)
@@ -309,7 +309,7 @@ class _Undo:
         for record in list(self._ours.values()):
             if record.kind in _DELETE or record.parent_id in self._going:
                 continue
-            if record.is_doubtful and self._is_there(record):
+            if record.is_unanswered and self._is_there(record):
                 del self._ours[record.id]
                 self._leave(record, "whether it is there cannot be told, and the API cannot delete it", _KEPT_HINT)
             else:

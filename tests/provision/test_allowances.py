@@ -29,14 +29,14 @@ MAX = {
 
 
 def decide(sites: list[dict[str, Any]], plan: dict[str, Any], **existing: Any) -> dict[str, tuple[str, str | None]]:
-    """Return verdict and reason of each step on a panel with one hosting plan."""
+    """Return action and reason of each step on a panel with one hosting plan."""
     snapshot = Snapshot(plans=(HostingPlan(id="p1", name="Small", **plan),), **existing)
     decided = Plan.decide(Manifest.from_data(sites), snapshot, {})
-    return {planned.step.id: (planned.verdict.value, planned.reason) for planned in decided.steps}
+    return {planned.step.id: (planned.action.value, planned.reason) for planned in decided.steps}
 
 
 def conflicts(decided: dict[str, tuple[str, str | None]]) -> list[str]:
-    return [step for step, (verdict, _) in decided.items() if verdict == "conflict"]
+    return [step for step, (action, _) in decided.items() if action == "conflict"]
 
 
 def test_domains_beyond_the_limit_are_conflicts_in_manifest_order() -> None:
@@ -111,15 +111,15 @@ def test_what_exists_as_wanted_is_no_conflict_on_a_full_plan() -> None:
         [site], {"max_domains": 1, "max_databases": 1}, accounts=(ACCOUNT,), domains=DOMAINS, databases=(database,)
     )
 
-    assert {verdict for verdict, _ in decided.values()} == {"exists"}
+    assert {action for action, _ in decided.values()} == {"exists"}
 
 
-@pytest.mark.parametrize(("limit", "verdict"), [(None, "create"), (-1, "create"), (-100, "create"), (0, "conflict")])
-def test_limits_below_zero_are_none_and_zero_is_nothing(limit: int | None, verdict: str) -> None:
+@pytest.mark.parametrize(("limit", "action"), [(None, "create"), (-1, "create"), (-100, "create"), (0, "conflict")])
+def test_limits_below_zero_are_none_and_zero_is_nothing(limit: int | None, action: str) -> None:
     decided = decide([{"domain": "s0.example", "owner": OWNER}], {"max_domains": limit})
 
-    reason = "the plan Small allows 'alder' no domains" if verdict == "conflict" else None
-    assert decided["domain:s0.example"] == (verdict, reason)
+    reason = "the plan Small allows 'alder' no domains" if action == "conflict" else None
+    assert decided["domain:s0.example"] == (action, reason)
 
 
 def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
@@ -138,7 +138,7 @@ def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "others", "verdict"),
+    ("shown", "others", "action"),
     [
         ({"plan_id": "p1"}, (), "conflict"),
         ({"plan_name": "small"}, (), "conflict"),
@@ -148,7 +148,7 @@ def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
     ],
 )
 def test_the_plan_of_an_account_is_known_by_id_or_name(
-    shown: dict[str, str], others: tuple[HostingPlan, ...], verdict: str
+    shown: dict[str, str], others: tuple[HostingPlan, ...], action: str
 ) -> None:
     snapshot = Snapshot(
         accounts=(Account(id="a1", username="alder", **shown),),
@@ -156,7 +156,7 @@ def test_the_plan_of_an_account_is_known_by_id_or_name(
     )
     plan = Plan.decide(Manifest.from_data([{"domain": "s0.example", "owner": "alder"}]), snapshot, {})
 
-    assert [planned.verdict.value for planned in plan.steps] == ["exists", verdict]
+    assert [planned.action.value for planned in plan.steps] == ["exists", action]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_step_from_begin_to_end(tmp_path: Path) -> None:
         journal.sent(account)
         journal.done(account, "a1")
         journal.sent(domain, parent_id="a1")
-        assert journal.records[domain.id].is_doubtful
+        assert journal.records[domain.id].is_unanswered
         journal.failed(domain, "limit reached", code="FORBIDDEN", request_id="r1")
         record = journal.records[domain.id]
 

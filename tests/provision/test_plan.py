@@ -13,7 +13,8 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.models.ssl import Certificate
-from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, Verdict, apply
+from panelica_async.provision import Action, Journal, Manifest, Plan, Record, SiteStatus, State, StepKind, apply
+from panelica_async.provision import plan as plan_module
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
@@ -61,7 +62,7 @@ NOTHING: dict[str, Any] = {"plans": EXISTING["plans"]}
 def decide(
     existing: dict[str, Any], site: dict[str, Any] | None = None, **records: State
 ) -> dict[str, tuple[str, str]]:
-    """Return verdict and reason by id of the step."""
+    """Return action and reason by id of the step."""
     manifest = Manifest.from_data([{**SITE, **(site or {})}])
     plan = Plan.decide(manifest, Snapshot(**existing), {})
     if records:
@@ -71,7 +72,7 @@ def decide(
             for name, state in records.items()
         }
         plan = Plan.decide(manifest, Snapshot(**existing), known)
-    return {planned.step.id: (planned.verdict.value, planned.reason or "") for planned in plan.steps}
+    return {planned.step.id: (planned.action.value, planned.reason or "") for planned in plan.steps}
 
 
 STEPS = [
@@ -93,11 +94,11 @@ def test_on_an_empty_panel_everything_is_created_in_dependency_order() -> None:
     decided = decide(NOTHING)
 
     assert list(decided) == STEPS
-    assert {verdict for verdict, _ in decided.values()} == {"create"}
+    assert {action for action, _ in decided.values()} == {"create"}
 
 
 def test_what_exists_as_wanted_is_left_alone() -> None:
-    assert {verdict for verdict, _ in decide(EXISTING).values()} == {"exists"}
+    assert {action for action, _ in decide(EXISTING).values()} == {"exists"}
 
 
 def test_an_owner_without_an_address_must_exist() -> None:
@@ -110,7 +111,7 @@ def test_an_owner_without_an_address_must_exist() -> None:
         "there is no account 'alder'; give an e-mail address to have it created",
     )
     assert decided["domain:alder.example"] == ("blocked", "builds on the account alder")
-    assert {verdict for step, (verdict, _) in decided.items() if step != "account:alder"} == {"blocked"}
+    assert {action for step, (action, _) in decided.items() if step != "account:alder"} == {"blocked"}
 
 
 def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
@@ -302,7 +303,7 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
 
     assert decided[step] == ("conflict", reason)
     others = {
-        verdict for other, (verdict, _) in decided.items() if other != step and STEPS.index(other) > STEPS.index(step)
+        action for other, (action, _) in decided.items() if other != step and STEPS.index(other) > STEPS.index(step)
     }
     assert "conflict" not in others
     if step.startswith(("account", "domain")):
@@ -310,7 +311,7 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("existing", "step", "verdict"),
+    ("existing", "step", "action"),
     [
         pytest.param(changed("accounts", username="Alder", role="user"), "account:alder", "exists", id="any case"),
         pytest.param(
@@ -379,8 +380,8 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
         ),
     ],
 )
-def test_equal_enough(existing: dict[str, Any], step: str, verdict: str) -> None:
-    assert decide(existing)[step][0] == verdict
+def test_equal_enough(existing: dict[str, Any], step: str, action: str) -> None:
+    assert decide(existing)[step][0] == action
 
 
 READER, WRITER = "database_user:mysql/shop:reader", "database_user:mysql/shop:writer"
@@ -432,14 +433,14 @@ def test_a_certificate_in_doubt_stays_in_doubt_without_a_list() -> None:
     record = Record(id=step_id, kind=StepKind.CERTIFICATE, site="", state=State.SENT, at=datetime.now(UTC))
     plan = Plan.decide(manifest, Snapshot(**{**EXISTING, "certificates": None}), {step_id: record})
 
-    assert {planned.verdict for planned in plan.steps if planned.step.id == step_id} == {Verdict.UNKNOWN}
+    assert {planned.action for planned in plan.steps if planned.step.id == step_id} == {Action.UNCERTAIN}
 
 
 def test_an_uncertain_step_stays_so_when_what_it_builds_on_is_a_conflict() -> None:
     step_id = "mailbox:info@alder.example"
     record = Record(id=step_id, kind=StepKind.MAILBOX, site="", state=State.UNKNOWN, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**changed("domains", user_id="a2")), {step_id: record})
-    decided = {planned.step.id: (planned.verdict.value, planned.reason) for planned in plan.steps}
+    decided = {planned.step.id: (planned.action.value, planned.reason) for planned in plan.steps}
 
     assert decided["domain:alder.example"][0] == "conflict"
     assert decided[step_id] == ("unknown", "sent by an earlier run, and builds on the domain alder.example")
@@ -451,7 +452,7 @@ def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:
     record = Record(id=step_id, kind=StepKind.DNS_RECORD, site="", state=State.SENT, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**{**EXISTING, "zones": {}}), {step_id: record})
 
-    assert {planned.verdict for planned in plan.steps if planned.step.id == step_id} == {Verdict.UNKNOWN}
+    assert {planned.action for planned in plan.steps if planned.step.id == step_id} == {Action.UNCERTAIN}
 
 
 def test_sites_of_one_owner_share_its_account() -> None:
@@ -461,7 +462,7 @@ def test_sites_of_one_owner_share_its_account() -> None:
     assert [len(site.steps) for site in plan.sites] == [11, 2]
     assert plan.sites[0].steps[0] is plan.sites[1].steps[0]
     assert plan.writes == len(plan.steps) == 12
-    assert plan.counts[StepKind.DOMAIN] == {Verdict.CREATE: 2}
+    assert plan.counts[StepKind.DOMAIN] == {Action.CREATE: 2}
 
 
 @pytest.mark.parametrize(
@@ -524,7 +525,7 @@ async def test_zones_are_read_whatever_the_journal_knows(tmp_path: Path) -> None
                 )
                 plan = await Plan.build(panel, manifest, journal=journal)
                 assert plan.updated(journal).list_calls == plan.list_calls > 0
-                created = [planned.step.key for planned in plan.steps if planned.verdict is Verdict.CREATE]
+                created = [planned.step.key for planned in plan.steps if planned.action is Action.CREATE]
                 assert [key.split(" ", 1)[1] for key in created] == ["ftp A 192.0.2.1"]
                 await collect(apply(panel, plan, journal=journal))
 
@@ -615,12 +616,12 @@ async def test_what_is_gone_of_a_changed_account_is_not_there(tmp_path: Path, ki
             box.database.execute("UPDATE accounts SET email = 'other@alder.example' WHERE username = 'alder'")
             box.database.execute(GONE[kind])
             plan = await Plan.build(panel, manifest, journal=journal)
-    verdicts = {planned.step.id: planned.verdict for planned in plan.steps}
-    assert verdicts.pop("account:alder") is Verdict.CONFLICT
+    actions = {planned.step.id: planned.action for planned in plan.steps}
+    assert actions.pop("account:alder") is Action.CONFLICT
     below = {"domain": {*GONE}, "database": {"database", "database_user"}}.get(kind, {kind})
-    blocked = {step_id.partition(":")[0] for step_id, verdict in verdicts.items() if verdict is Verdict.BLOCKED}
+    blocked = {step_id.partition(":")[0] for step_id, action in actions.items() if action is Action.BLOCKED}
     assert blocked == below
-    assert {*verdicts.values()} <= {Verdict.BLOCKED, Verdict.EXISTS}
+    assert {*actions.values()} <= {Action.BLOCKED, Action.KEEP}
 
 
 async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
@@ -628,3 +629,52 @@ async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
         inventory = Inventory(panel)
         await inventory.refresh_zones(["d1"])
     assert inventory.snapshot.zones == {"d1": ()}
+
+
+class Count:
+    """Counts the calls of what it stands for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+        self.calls = 0
+        original = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, staticmethod(counted) if isinstance(owner, type) else counted)
+
+
+@pytest.mark.parametrize("records", [(), ("www A 192.0.2.1",)], ids=["no zone", "a zone"])
+async def test_a_run_decides_once_and_makes_its_steps_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[str, ...]
+) -> None:
+    site = {"domain": "a.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
+    decisions = Count(monkeypatch, Plan, "decide")
+    steps = Count(monkeypatch, plan_module, "steps_of")
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, Manifest.from_data([site]), journal=journal))
+            assert (decisions.calls, steps.calls) == (1, 1)
+        # The zone is there now. The command makes a plan, shows it and applies it.
+        with Journal.open(tmp_path / "new.journal") as journal:
+            plan = await Plan.build(panel, Manifest.from_data([site | {"dns": list(records)}]), journal=journal)
+            assert (decisions.calls, steps.calls) == (2, 2)
+            assert bool(plan.snapshot.zones) is bool(records)
+            await collect(apply(panel, plan, journal=journal))
+        assert (decisions.calls, steps.calls) == (2, 2)
+
+
+async def test_a_plan_made_without_a_journal_is_brought_up_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = {"domain": "a.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
+    manifest = Manifest.from_data([site])
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            plan = await Plan.build(panel, manifest, journal=journal)
+            await collect(apply(panel, plan, journal=journal))
+            decisions = Count(monkeypatch, Plan, "decide")
+            (again,) = await collect(apply(panel, plan, journal=journal))
+    assert decisions.calls == 1
+    assert again.status is SiteStatus.EXISTS

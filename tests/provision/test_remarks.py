@@ -52,7 +52,7 @@ def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
 def test_records_that_a_wanted_one_may_replace_stay(wanted: str, there: str, remarked: bool) -> None:
     planned = plan({"dns": [wanted]}, there)
 
-    assert planned.steps[2].verdict in {"create", "exists"}
+    assert planned.steps[2].action in {"create", "exists"}
     assert [remark.text for remark in planned.remarks] == ([STAYS] if remarked else [])
 
 
@@ -82,7 +82,7 @@ def test_a_remark_names_the_record_that_stays() -> None:
 def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there: str, why: str) -> None:
     step = plan({"dns": [wanted]}, there).steps[2]
 
-    assert step.verdict == "conflict"
+    assert step.action == "conflict"
     assert step.reason is not None
     assert step.reason.endswith(f" already, and {why}")
 
@@ -98,13 +98,13 @@ def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there
     ],
 )
 def test_records_that_can_stand_together_are_created(wanted: str, there: str) -> None:
-    assert plan({"dns": [wanted]}, there).steps[2].verdict == "create"
+    assert plan({"dns": [wanted]}, there).steps[2].action == "create"
 
 
 def test_a_second_spf_record_beside_the_wanted_one_is_remarked() -> None:
     planned = plan({"dns": ["@ TXT v=spf1 mx -all"]}, "@ TXT v=spf1 -all", "@ TXT v=spf1 mx -all")
 
-    assert planned.steps[2].verdict == "exists"
+    assert planned.steps[2].action == "exists"
     assert planned.remarks == (Remark("alder.example @ TXT v=spf1 -all", f"{STAYS}; a name can have one SPF record"),)
 
 

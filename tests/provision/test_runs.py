@@ -165,6 +165,6 @@ def test_missing_passwords_are_those_of_created_objects(directory: RunDirectory,
         journal.done(domain, "d1")
         journal.done(mailbox, "m1")
     assert JournalStatus.read(files).missing_passwords == (mailbox,)
-    assert missing_passwords(Manifest.load(manifest), {}, files.passwords) == ()
+    assert missing_passwords(steps(manifest), {}, files.passwords) == ()
     files.passwords.write_text(f"kind,site,name,password\nmailbox,alder.example,{mailbox.key},not-lost-any-more\n")
     assert JournalStatus.read(files).missing_passwords == ()

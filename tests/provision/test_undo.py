@@ -159,7 +159,7 @@ async def killed(
     path = directory / "run.journal"
     await killed_at(kind, panel, proxy, path, directory / "p.csv", fault)
     with Journal.open(path, read_only=True) as journal:
-        (step_id,) = (record.id for record in journal.records.values() if record.is_doubtful)
+        (step_id,) = (record.id for record in journal.records.values() if record.is_unanswered)
     return path, step_id
 
 
@@ -198,7 +198,7 @@ async def test_what_may_still_come_is_uncertain(box: Sandbox, tmp_path: Path) ->
         assert removal.status is RemovalStatus.UNCERTAIN
         assert removal.hint == "Run undo again in two minutes: it looks again."
         with Journal.open(journal) as notes:
-            assert notes.records[step_id].is_doubtful
+            assert notes.records[step_id].is_unanswered
 
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
         assert (await removals(panel, journal))[step_id].status is RemovalStatus.REMOVED

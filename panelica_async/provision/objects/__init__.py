@@ -1,11 +1,12 @@
 """Steps: what each kind of object is called, how it is recognised and how it is made, one module a kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeAlias
 
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.objects.account import AccountStep, find_plans
-from panelica_async.provision.objects.base import Likeness, Match, Step, StepKind, View, shown
+from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown
 from panelica_async.provision.objects.certificate import CertificateStep
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
 from panelica_async.provision.objects.dns_record import DnsRecordStep
@@ -16,10 +17,11 @@ from panelica_async.provision.objects.mailbox import MailboxStep
 __all__ = [
     "AccountStep",
     "CertificateStep",
+    "Comparison",
     "DnsRecordStep",
     "DomainStep",
-    "Likeness",
     "Match",
+    "SiteSteps",
     "Step",
     "StepKind",
     "View",
@@ -29,7 +31,11 @@ __all__ = [
 ]
 
 
-def steps_of(manifest: Manifest) -> list[tuple[Site, tuple[Step, ...]]]:
+SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
+"""The sites of a manifest, each with its steps."""
+
+
+def steps_of(manifest: Manifest) -> SiteSteps:
     """Return the steps of each site in the order they are taken; sites of one owner share its account's step."""
     accounts: dict[str, AccountStep] = {}
     for site in manifest.sites:

@@ -19,8 +19,8 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    equal,
     given,
+    same,
     shown,
     without_none,
 )
@@ -96,7 +96,7 @@ class AccountStep(Step):
                 problem
                 or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
             )
-        return equal(account.id)
+        return same(account.id)
 
 
 def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:

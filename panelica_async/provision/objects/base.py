@@ -44,16 +44,16 @@ class StepKind(enum.StrEnum):
         return f"{self.label}es" if self is StepKind.MAILBOX else f"{self.label}s"
 
 
-class Likeness(enum.Enum):
+class Comparison(enum.Enum):
     """How what exists compares with what a step wants."""
 
     ABSENT = "absent"
     """Nothing of that name is there."""
-    EQUAL = "equal"
+    SAME = "same"
     """It is there, is the owner's, and is as wanted."""
     DIFFERENT = "different"
-    """Something of that name is there, but another's, or not as wanted."""
-    UNSURE = "unsure"
+    """Something of that name is there, but is another's, or not as wanted."""
+    UNKNOWN = "unknown"
     """The panel's lists cannot tell."""
 
 
@@ -61,31 +61,31 @@ class Likeness(enum.Enum):
 class Match:
     """What a step found when it looked for its object."""
 
-    likeness: Likeness
+    comparison: Comparison
     object_id: str | None = None
-    """Id of the equal object, if it has one."""
+    """Id of the same object, if it has one."""
     reason: str | None = None
     """In words: what differs, why the lists cannot tell, or what became of an object that is absent."""
     is_pending: bool = False
-    """Whether the panel is still working on the equal object."""
+    """Whether the panel is still working on the same object."""
 
 
-ABSENT = Match(Likeness.ABSENT)
+ABSENT = Match(Comparison.ABSENT)
 
 
-def equal(object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Match:
+def same(object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Match:
     """Return the match of an object that is as wanted."""
-    return Match(Likeness.EQUAL, object_id, reason, is_pending)
+    return Match(Comparison.SAME, object_id, reason, is_pending)
 
 
 def different(reason: str) -> Match:
     """Return the match of an object that conflicts with the wanted one."""
-    return Match(Likeness.DIFFERENT, reason=reason)
+    return Match(Comparison.DIFFERENT, reason=reason)
 
 
-def unsure(reason: str) -> Match:
+def unknown(reason: str) -> Match:
     """Return the match for lists that cannot tell."""
-    return Match(Likeness.UNSURE, reason=reason)
+    return Match(Comparison.UNKNOWN, reason=reason)
 
 
 @attrs.frozen
@@ -106,7 +106,7 @@ class View:
     """What the panel's lists say."""
     ids: Mapping[str, str | None]
     """Object ids of the steps whose object is known to exist, by id of the step."""
-    doubtful: AbstractSet[str] = frozenset()
+    unanswered: AbstractSet[str] = frozenset()
     """Ids of steps that were sent and whose outcome is not known."""
     settled: AbstractSet[str] = frozenset()
     """Ids of steps whose object was there after an earlier run."""

@@ -7,16 +7,16 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.provision.objects.base import (
     ABSENT,
-    Likeness,
+    Comparison,
     Match,
     NewObject,
     Step,
     StepKind,
     View,
     different,
-    equal,
+    same,
     shown,
-    unsure,
+    unknown,
 )
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Listing
@@ -62,8 +62,8 @@ class CertificateStep(Step):
             # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
             domain = view.snapshot.domains_by_name.get(self.site)
             if domain is not None and domain.ssl_enabled:
-                return equal(None, "the domain has a certificate")
-            return unsure("this panel does not list certificates, and an order takes about a minute")
+                return same(None, "the domain has a certificate")
+            return unknown("this panel does not list certificates, and an order takes about a minute")
         spent: str | None = None
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
             status = (certificate.status or "").lower()
@@ -72,8 +72,8 @@ class CertificateStep(Step):
             elif certificate.type is not None and certificate.type != self.type:
                 return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
             else:
-                return equal(certificate.id, is_pending=status == _PENDING)
-        return ABSENT if spent is None else Match(Likeness.ABSENT, reason=f"the certificate before it has {spent}")
+                return same(certificate.id, is_pending=status == _PENDING)
+        return ABSENT if spent is None else Match(Comparison.ABSENT, reason=f"the certificate before it has {spent}")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Order the certificate."""

@@ -8,16 +8,16 @@ from panelica_async.client import PanelicaClient
 from panelica_async.provision.manifest import Database, DatabaseUser
 from panelica_async.provision.objects.base import (
     ABSENT,
-    Likeness,
+    Comparison,
     Match,
     NewObject,
     Step,
     StepKind,
     View,
     different,
-    equal,
+    same,
     spellings,
-    unsure,
+    unknown,
     with_owner,
 )
 from panelica_async.provision.objects.domain import DomainStep
@@ -64,7 +64,7 @@ class DatabaseStep(Step):
                     continue
                 if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
                     return different("a database of that name belongs to another site")
-                return equal(database.id)
+                return same(database.id)
         return ABSENT
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
@@ -124,21 +124,21 @@ class DatabaseUserStep(Step):
             known = len(wanted & view.settled)
             if count is not None and count < known:
                 # The number does not tell which of them are gone: the panel refuses to create those that are left.
-                return Match(Likeness.ABSENT, reason=f"{count} of {known} users of the database are left")
-            return unsure("the panel does not list the users of a database by name")
+                return Match(Comparison.ABSENT, reason=f"{count} of {known} users of the database are left")
+            return unknown("the panel does not list the users of a database by name")
         open_steps = wanted - view.ids.keys() - view.settled
         if count is not None:
             unexplained = count - len(wanted - open_steps)
-            doubtful = open_steps & view.doubtful
+            unanswered = open_steps & view.unanswered
             if unexplained >= len(open_steps):
-                return equal(None, f"told by the number of users, {count}; the panel does not list their names")
+                return same(None, f"told by the number of users, {count}; the panel does not list their names")
             if unexplained <= 0:
                 return ABSENT
-            if unexplained == len(doubtful):
-                return equal(None, "told by the number of users") if self.id in doubtful else ABSENT
-            if unexplained < len(doubtful) and self.id not in doubtful:
+            if unexplained == len(unanswered):
+                return same(None, "told by the number of users") if self.id in unanswered else ABSENT
+            if unexplained < len(unanswered) and self.id not in unanswered:
                 return ABSENT
-        return unsure("the panel does not list the users of a database by name")
+        return unknown("the panel does not list the users of a database by name")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the user."""

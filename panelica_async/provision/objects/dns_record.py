@@ -15,10 +15,10 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    equal,
     given,
+    same,
     shown,
-    unsure,
+    unknown,
     without_none,
 )
 from panelica_async.provision.objects.domain import DomainStep
@@ -62,7 +62,7 @@ class DnsRecordStep(Step):
         if zone_id is None:
             return ABSENT
         if zone_id not in view.snapshot.zones:
-            return unsure("the zone was not read")
+            return unknown("the zone was not read")
         wanted = self.record
         reason: str | None = None
         for record in view.snapshot.zones[zone_id]:
@@ -91,4 +91,4 @@ class DnsRecordStep(Step):
         for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):
             if have is not None and want is not None and have != want:
                 return different(f"the record has {name} {shown(have)}, not {want}")
-        return equal(record_id)
+        return same(record_id)

@@ -16,8 +16,8 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    equal,
     given,
+    same,
     shown,
     without_none,
 )
@@ -74,7 +74,7 @@ class DomainStep(Step):
         is_comparable = any({self.web_server, domain.web_server} <= words for words in _VOCABULARIES)
         if is_comparable and domain.web_server != self.web_server:
             return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
-        return equal(domain.id)
+        return same(domain.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Create the domain."""

@@ -15,8 +15,8 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    equal,
     given,
+    same,
     shown,
     spellings,
     with_owner,
@@ -100,4 +100,4 @@ class FtpUserStep(Step):
             return different(f"the FTP user is confined to {shown(have)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
             return different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
-        return equal(row.id)
+        return same(row.id)

@@ -15,8 +15,8 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    equal,
     given,
+    same,
     shown,
     without_none,
 )
@@ -68,7 +68,7 @@ class MailboxStep(Step):
         wanted = self.mailbox.quota_mb
         if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
             return different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
-        return equal(mailbox.id)
+        return same(mailbox.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the mailbox."""

@@ -10,7 +10,7 @@ import pytest
 from panelica_async.models.accounts import Account
 from panelica_async.models.domains import Domain
 from panelica_async.models.ssl import Certificate
-from panelica_async.provision import Journal, Manifest, Plan, Record, Remark, State, StepKind, Verdict, apply
+from panelica_async.provision import Action, Journal, Manifest, Plan, Record, Remark, State, StepKind, apply
 from panelica_async.provision.journal import PENDING
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
@@ -109,7 +109,7 @@ STEP = "certificate:alder.example"
 
 
 def planned(record: State | None, reason: str | None = None, **existing: Any) -> tuple[str, str | None, bool]:
-    """Return verdict, reason and pending of a certificate on a panel with the domain d1."""
+    """Return action, reason and pending of a certificate on a panel with the domain d1."""
     at = datetime.now(UTC)
     records = [
         Record(id="account:alder", kind=StepKind.ACCOUNT, site="", state=State.FOUND, at=at, object_id="a1"),
@@ -127,9 +127,9 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
     anew = Remark(
         "certificate alder.example", "the certificate is ordered anew, because the one before it has failed or expired"
     )
-    assert plan.remarks == ((anew,) if step.verdict is Verdict.CREATE else ())
+    assert plan.remarks == ((anew,) if step.action is Action.CREATE else ())
     assert plan.pending == ((step,) if step.is_pending else ())
-    return step.verdict.value, step.reason, step.is_pending
+    return step.action.value, step.reason, step.is_pending
 
 
 @pytest.mark.parametrize("status", ["failed", "Expired"])
@@ -170,7 +170,7 @@ def test_what_came_to_nothing_is_ordered_again(record: State | None, status: str
     ],
 )
 def test_an_order_of_an_earlier_run_is_looked_at(existing: dict[str, Any], is_pending: bool) -> None:
-    assert planned(State.DONE, PENDING, **existing) == (Verdict.EXISTS, "done by an earlier run", is_pending)
+    assert planned(State.DONE, PENDING, **existing) == (Action.KEEP, "done by an earlier run", is_pending)
 
 
 def test_an_order_that_is_done_stays_done_without_a_list() -> None:

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from panelica_async.models.email import EmailAccount
-from panelica_async.provision import Journal, Manifest
+from panelica_async.provision import Journal, Manifest, State
 from panelica_async.provision.objects import steps_of
-from panelica_async.provision.ownership import Origin, OriginJudge
+from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.snapshot import Snapshot
 
 [(_, (*_, MAILBOX))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "a", "mailboxes": "info"}]))
@@ -27,24 +27,24 @@ def journal() -> Iterator[Journal]:
         yield journal
 
 
-def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> Origin:
+def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> State:
     row = EmailAccount(id="m1", email="info@a.example", domain_id="d1", created_at=created_at)
-    judge = OriginJudge(cast("Any", SimpleNamespace(clock_skew=skew)), journal)
-    return judge.origin(MAILBOX, "m1", Snapshot(mailboxes=(row,)))
+    ownership = Ownership(cast("Any", SimpleNamespace(clock_skew=skew)), journal)
+    return ownership.judge(MAILBOX, "m1", Snapshot(mailboxes=(row,)))
 
 
 @pytest.mark.parametrize("skew", [0, 1200, -1200])
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (-3, Origin.OTHERS),
-        (-1, Origin.OURS),
-        (0, Origin.OURS),
-        (115, Origin.OURS),
-        (300, Origin.UNCERTAIN),
+        (-3, State.FOUND),
+        (-1, State.DONE),
+        (0, State.DONE),
+        (115, State.DONE),
+        (300, State.UNCERTAIN),
     ],
 )
-def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: Origin) -> None:
+def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: State) -> None:
     journal.sent(MAILBOX)
     created_at = journal.records[MAILBOX.id].at + timedelta(seconds=seconds + skew)
     assert origin(journal, created_at, skew) is expected
@@ -56,7 +56,7 @@ def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: 
         patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
         journal.sent(MAILBOX)
     journal.unknown(MAILBOX, "no reply")
-    assert origin(journal, now - timedelta(minutes=30)) is Origin.OURS
+    assert origin(journal, now - timedelta(minutes=30)) is State.DONE
 
 
 @pytest.mark.parametrize("outcomes", [1, 2])
@@ -70,11 +70,11 @@ def test_calls_before_a_known_outcome_do_not_count(
             journal.sent(MAILBOX)
             journal.failed(MAILBOX, "refused")
     journal.sent(MAILBOX)
-    assert origin(journal, now - timedelta(minutes=30)) is Origin.OTHERS
+    assert origin(journal, now - timedelta(minutes=30)) is State.FOUND
 
 
 @pytest.mark.parametrize("skew", [0.0, None])
 def test_without_a_time_a_password_is_uncertain(journal: Journal, skew: float | None) -> None:
     journal.sent(MAILBOX)
     created_at = datetime.now(UTC) if skew is None else None
-    assert origin(journal, created_at, skew) is Origin.UNCERTAIN
+    assert origin(journal, created_at, skew) is State.UNCERTAIN

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from panelica_async.provision import Manifest, Plan, Verdict, apply
+from panelica_async.provision import Action, Manifest, Plan, apply
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client, collect
 
@@ -46,4 +46,4 @@ async def test_the_sandbox_takes_what_a_manifest_takes(tmp_path: Path) -> None:
 
         # What was made is recognised, however the panel spells it.
         again = await Plan.build(panel, manifest)
-        assert {planned.verdict for planned in again.steps} == {Verdict.EXISTS}
+        assert {planned.action for planned in again.steps} == {Action.KEEP}

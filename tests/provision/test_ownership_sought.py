@@ -5,7 +5,7 @@ import pytest
 from panelica_async.models.accounts import Account
 from panelica_async.models.domains import Domain
 from panelica_async.provision import Manifest, Record, State, StepKind
-from panelica_async.provision.objects import Likeness, Step, steps_of
+from panelica_async.provision.objects import Comparison, Step, steps_of
 from panelica_async.provision.ownership import sought
 from panelica_async.provision.snapshot import Snapshot
 
@@ -50,7 +50,7 @@ def test_a_record_finds_what_its_step_made(step: Step) -> None:
     key = sought(record(step), SNAPSHOT)
     assert (key.step.id, key.step.listing, key.step.password_needed) == (step.id, step.listing, step.password_needed)
     there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
-    assert key.match(SNAPSHOT).likeness is (Likeness.EQUAL if there else Likeness.ABSENT)
+    assert key.match(SNAPSHOT).comparison is (Comparison.SAME if there else Comparison.ABSENT)
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.kind in UNLISTED], ids=lambda step: step.id)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.provision import Manifest, Plan, Verdict, apply, undo
+from panelica_async.provision import Action, Manifest, Plan, apply, undo
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect, statuses
@@ -60,7 +60,7 @@ async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
         plan = await Plan.build(panel, MANIFEST)
     of_users = [planned.to_dict() for planned in plan.steps if planned.step.kind == "database_user"]
 
-    assert {planned.verdict for planned in plan.steps} == {Verdict.CREATE}
+    assert {planned.action for planned in plan.steps} == {Action.CREATE}
     assert [user["depends_on"][-1] for user in of_users] == [
         "account:alder",
         "database_user:mysql/shop:one",

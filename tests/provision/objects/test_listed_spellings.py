@@ -17,11 +17,11 @@ SITE = {"domain": "bücher.example", "username": "alder", "email": "office@alder
 ACCOUNT = Account(id="a1", username="alder", email="office@alder.example", plan_id="p1")
 
 
-def verdicts(site: dict[str, Any], name: str = "bücher.example", **listed: Any) -> set[str]:
-    """Return the verdicts on a site whose domain is on the panel."""
+def actions(site: dict[str, Any], name: str = "bücher.example", **listed: Any) -> set[str]:
+    """Return the actions on a site whose domain is on the panel."""
     domain = Domain(id="d1", domain=name, user_id="a1", php_version=listed.pop("php_version", None))
     snapshot = Snapshot(**{"accounts": (ACCOUNT,), "domains": (domain,), **listed})
-    return {planned.verdict.value for planned in Plan.decide(Manifest.from_rows([SITE | site]), snapshot, {}).steps}
+    return {planned.action.value for planned in Plan.decide(Manifest.from_rows([SITE | site]), snapshot, {}).steps}
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_a_record_in_another_spelling_exists(wanted: str, listed: tuple[str, str
     name, kind, content = listed
     row = DnsRecord(id="r1", name=name, type=kind, content=content)
 
-    assert verdicts({"dns": wanted}, zones={"d1": (row,)}) == {"exists"}
+    assert actions({"dns": wanted}, zones={"d1": (row,)}) == {"exists"}
 
 
 @pytest.mark.parametrize(("kind", "content"), [("MX", ""), ("MX", " "), ("SRV", ""), ("CNAME", ""), ("X", "")])
 def test_a_record_without_content_is_no_other(kind: str, content: str) -> None:
     row = DnsRecord(id="r1", name="x", type=kind, content=content)
 
-    assert verdicts({"dns": "www A 192.0.2.1"}, zones={"d1": (row,)}) == {"exists", "create"}
+    assert actions({"dns": "www A 192.0.2.1"}, zones={"d1": (row,)}) == {"exists", "create"}
 
 
 @pytest.mark.parametrize(
@@ -59,29 +59,29 @@ def test_a_record_without_content_is_no_other(kind: str, content: str) -> None:
 def test_a_domain_and_its_mailbox_in_another_spelling_exist(name: str) -> None:
     mailbox = EmailAccount(id="m1", email=f"Info@{name}", domain_id="d1")
 
-    assert verdicts({"mailboxes": "info"}, name, mailboxes=(mailbox,)) == {"exists"}
+    assert actions({"mailboxes": "info"}, name, mailboxes=(mailbox,)) == {"exists"}
 
 
 @pytest.mark.parametrize("version", ["8.4", "php8.4", "ea-php84", "8.4.11", "PHP 8.4"])
 def test_a_php_version_in_another_spelling_is_the_same(version: str) -> None:
     plan = HostingPlan(id="p1", name="Small", php_versions=["8.3", version])
 
-    assert verdicts({"php_version": "8.4"}, php_version=version) == {"exists"}
-    assert verdicts({"php_version": "8.4"}, domains=(), plans=(plan,)) == {"exists", "create"}
-    assert verdicts({"php_version": "8.2"}, domains=(), plans=(plan,)) == {"exists", "conflict"}
+    assert actions({"php_version": "8.4"}, php_version=version) == {"exists"}
+    assert actions({"php_version": "8.4"}, domains=(), plans=(plan,)) == {"exists", "create"}
+    assert actions({"php_version": "8.2"}, domains=(), plans=(plan,)) == {"exists", "conflict"}
 
 
 @pytest.mark.parametrize("name", [" Café  Plus ", "CAFÉ\u00a0PLUS", "cafe\u0301 plus"])
 def test_a_plan_in_another_spelling_is_the_same(name: str) -> None:
     plan = HostingPlan(id="p1", name=name)
 
-    assert verdicts({"plan": "Café Plus"}, plans=(plan,)) == {"exists"}
-    assert verdicts({"plan": "Café Plus"}, accounts=(), domains=(), plans=(plan,)) == {"create"}
-    assert "conflict" in verdicts({"plan": "Café"}, accounts=(), domains=(), plans=(plan,))
+    assert actions({"plan": "Café Plus"}, plans=(plan,)) == {"exists"}
+    assert actions({"plan": "Café Plus"}, accounts=(), domains=(), plans=(plan,)) == {"create"}
+    assert "conflict" in actions({"plan": "Café"}, accounts=(), domains=(), plans=(plan,))
 
 
 @pytest.mark.parametrize(
-    ("wanted", "listed", "verdict"),
+    ("wanted", "listed", "action"),
     [
         ("htdocs", "htdocs", "exists"),
         ("/htdocs", "/home/alder/htdocs/", "exists"),
@@ -91,7 +91,7 @@ def test_a_plan_in_another_spelling_is_the_same(name: str) -> None:
         ("/docs", "/home/alder/htdocs", "conflict"),
     ],
 )
-def test_a_directory_in_another_spelling_is_the_same(wanted: str, listed: str, verdict: str) -> None:
+def test_a_directory_in_another_spelling_is_the_same(wanted: str, listed: str, action: str) -> None:
     user = FtpAccount(id="f1", username="web", user_id="a1", home_directory=listed)
 
-    assert verdicts({"ftp_users": f"web::{wanted}"}, ftp_users=(user,)) == {"exists", verdict}
+    assert actions({"ftp_users": f"web::{wanted}"}, ftp_users=(user,)) == {"exists", action}

@@ -27,7 +27,7 @@ from panelica_async.provision import (
     apply,
     resume,
 )
-from panelica_async.provision.executor import Execution
+from panelica_async.provision.executor import Executor
 from panelica_async.provision.objects import View
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
@@ -405,7 +405,7 @@ async def test_what_cannot_be_found_out_is_in_doubt(box: Sandbox, tmp_path: Path
         assert outcome.reason == ("mailbox info@a.example: sent 2 times without a reply, and not there when looked for")
         assert outcome.calls == 4
         with Journal.open(journal) as notes:
-            assert notes.records["mailbox:info@a.example"].is_doubtful
+            assert notes.records["mailbox:info@a.example"].is_unanswered
 
     async with client(box) as direct:
         # The journal belongs to the proxy's address, so a new one is used.
@@ -507,7 +507,7 @@ async def test_what_nothing_foresaw_fails_one_site_only(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent: bool
 ) -> None:
     create = DomainStep.create
-    take = Execution.take
+    take = Executor.take
 
     async def created_with_a_surprise(self: DomainStep, *arguments: Any) -> Any:
         result = await create(self, *arguments)
@@ -515,7 +515,7 @@ async def test_what_nothing_foresaw_fails_one_site_only(
             raise RuntimeError("no such thing \udcff")
         return result
 
-    async def surprise(self: Execution, planned: PlannedStep) -> StepOutcome:
+    async def surprise(self: Executor, planned: PlannedStep) -> StepOutcome:
         if planned.step.id == "domain:alder.example":
             raise RuntimeError("no such thing \udcff")
         return await take(self, planned)
@@ -523,7 +523,7 @@ async def test_what_nothing_foresaw_fails_one_site_only(
     if is_sent:
         monkeypatch.setattr(DomainStep, "create", created_with_a_surprise)
     else:
-        monkeypatch.setattr(Execution, "take", surprise)
+        monkeypatch.setattr(Executor, "take", surprise)
     options = {"credentials": tmp_path / "p.csv", "journal": tmp_path / "run.journal"}
     async with client(box) as panel:
         outcomes = await collect(apply(panel, MANIFEST, **options))

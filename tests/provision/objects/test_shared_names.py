@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.provision import (
+    Action,
     Journal,
     Manifest,
     ManifestError,
@@ -12,7 +13,6 @@ from panelica_async.provision import (
     RemovalStatus,
     State,
     StepKind,
-    Verdict,
     apply,
     undo,
 )
@@ -100,7 +100,7 @@ async def test_each_owner_gets_its_own_on_a_panel_with_prefixes(tmp_path: Path) 
 
     keys = [step.step.key for step in plan.steps if step.step.kind in {"database", "ftp_user"}]
     assert keys == ["mysql/wordpress of alice", "web of alice", "mysql/wordpress of bob", "web of bob"]
-    assert {step.verdict for step in plan.steps} == {Verdict.CREATE}
+    assert {step.action for step in plan.steps} == {Action.CREATE}
     # The sandbox puts nothing before names: the second one is refused, and no site takes the other's.
     assert sorted(outcome.status for outcome in outcomes) == ["done", "failed"]
 
