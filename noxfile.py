@@ -1,4 +1,4 @@
-"""The only door to every check and chore: `nox` runs all checks, `nox -s NAME` one of them, `nox -l` lists them."""
+"""Every check and chore of the project: `nox` runs all checks, `nox -s NAME` one of them, `nox -l` lists them."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def drift(session: nox.Session) -> None:
-    """Fail with a diff when a generated file is not what spec/ gives."""
+    """Fail with a diff if a generated file does not match spec/."""
     _install_generator(session)
     _drift(session)
 
@@ -67,7 +67,7 @@ def codegen(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after `--` go to pytest. The slow ones run on the first Python alone."""
+    """Run the tests; arguments after `--` go to pytest. Slow tests run only on the first Python."""
     _install(session, *TESTING)
     session.run("pytest", "-n", "auto", *_selected(session), *session.posargs)
 
@@ -81,7 +81,7 @@ def floor(session: nox.Session) -> None:
 
 @nox.session
 def foreign(session: nox.Session) -> None:
-    """Hold the sandbox and its Postman collection against schemathesis and newman."""
+    """Test the sandbox and its Postman collection with schemathesis and newman."""
     testing = _pinned("pytest", "pytest-asyncio", "hypothesis")
     _install(session, *testing, *nox.project.dependency_groups(PYPROJECT, "foreign"))
     # Where the npm registry cannot be reached, the tests of newman are skipped.
@@ -92,7 +92,7 @@ def foreign(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Launch the 100 sites of examples/launch.csv on the embedded sandbox."""
+    """Provision the 100 sites of examples/launch.csv on the embedded sandbox."""
     session.install("-e", ".[cli]")
     session.run("panelica", "provision", "apply", "examples/launch.csv", "--sandbox", *session.posargs)
 

@@ -20,7 +20,7 @@ async def panel_client(application: web.Application) -> AsyncIterator[None]:
 
 
 async def show_domain(request: web.Request) -> web.Response:
-    """Answer with one domain; a visitor waits two seconds for the quota at most."""
+    """Answer with one domain; a visitor waits at most two seconds."""
     panel = request.app[PANEL].with_options(deadline=2.0)
     try:
         domain = await panel.domains.get(request.match_info["id"])
