@@ -1,4 +1,4 @@
-"""The ways to fetch one domain that are compared. Only ours signs, waits for quota and retries."""
+"""The ways to fetch or create a domain that are compared. Only ours and the one by hand sign."""
 
 import hmac
 import time
@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from benchmarks.generators import OPENAPI_GENERATOR, OPENAPI_PYTHON_CLIENT
-from benchmarks.server import DOMAIN_ID
+from benchmarks.server import DOMAIN
 from panelica_async import PanelicaClient
 from panelica_async.core.converter import decode
 from panelica_async.models.domains import Domain
@@ -23,13 +23,13 @@ _SECRET = "sk_live_bench"  # noqa: S105 - the server checks nothing
 IN_FLIGHT = 100
 """The most calls at one time; every pool has a connection for each."""
 
-Fetch = Callable[[], Awaitable[object]]
-"""Fetches the domain and decodes it."""
+Fetch = Callable[[str], Awaitable[object]]
+"""Fetches the domain of an id, or makes a domain for an owner of that id, and decodes the reply."""
 
 
 @attrs.frozen
 class Client:
-    """One way to fetch the domain.
+    """One way to make the call.
 
     Attributes:
         name: Its name in the report.
@@ -44,24 +44,36 @@ class Client:
 
 @asynccontextmanager
 async def _raw_aiohttp(base_url: str) -> AsyncIterator[Fetch]:
-    url = f"{base_url}/v1/domains/{DOMAIN_ID}"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
+    prefix = f"{base_url}/v1/domains/"
+    async with _session() as session:
 
-        async def fetch() -> object:
-            async with session.get(url) as response:
+        async def fetch(id: str) -> object:
+            async with session.get(prefix + id) as response:
                 return orjson.loads(await response.read())
 
         yield fetch
 
 
 @asynccontextmanager
-async def _by_hand(base_url: str) -> AsyncIterator[Fetch]:
-    path = f"/v1/domains/{DOMAIN_ID}"
-    template = hmac.new(_SECRET.encode(), digestmod="sha256")
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
+async def _raw_create(base_url: str) -> AsyncIterator[Fetch]:
+    url = f"{base_url}/v1/domains"
+    async with _session() as session:
 
-        async def fetch() -> object:
-            timestamp = str(int(time.time()))
+        async def create(id: str) -> object:
+            body = orjson.dumps({"domain": DOMAIN, "user_id": id, "php_version": "8.4"})
+            async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
+                return orjson.loads(await response.read())
+
+        yield create
+
+
+@asynccontextmanager
+async def _by_hand(base_url: str) -> AsyncIterator[Fetch]:
+    template = hmac.new(_SECRET.encode(), digestmod="sha256")
+    async with _session() as session:
+
+        async def fetch(id: str) -> object:
+            path, timestamp = f"/v1/domains/{id}", str(int(time.time()))
             signature = template.copy()
             signature.update(f"GET{path}{timestamp}".encode())
             headers = {"X-API-Key": _KEY, "X-Timestamp": timestamp, "X-Signature": signature.hexdigest()}
@@ -72,22 +84,62 @@ async def _by_hand(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _panelica_async(base_url: str) -> AsyncIterator[Fetch]:
+async def _create_by_hand(base_url: str) -> AsyncIterator[Fetch]:
+    url, template = f"{base_url}/v1/domains", hmac.new(_SECRET.encode(), digestmod="sha256")
+    async with _session() as session:
+
+        async def create(id: str) -> object:
+            body = orjson.dumps({"domain": DOMAIN, "user_id": id, "php_version": "8.4"})
+            timestamp = str(int(time.time()))
+            signature = template.copy()
+            signature.update(f"POST/v1/domains{timestamp}".encode() + body)
+            headers = {
+                "Content-Type": "application/json",
+                "X-API-Key": _KEY,
+                "X-Timestamp": timestamp,
+                "X-Signature": signature.hexdigest(),
+            }
+            async with session.post(url, data=body, headers=headers) as response:
+                return decode(orjson.loads(await response.read()), Domain, endpoint="POST /v1/domains")
+
+        yield create
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT))
+
+
+def _panel(base_url: str) -> PanelicaClient:
     # The enterprise tier has no limits: every call passes the limiter at once.
-    async with PanelicaClient(base_url, api_key=_KEY, api_secret=_SECRET, tier="enterprise") as panel:
-        yield partial(panel.domains.get, DOMAIN_ID)
+    return PanelicaClient(base_url, api_key=_KEY, api_secret=_SECRET, tier="enterprise")
+
+
+@asynccontextmanager
+async def _panelica_async(base_url: str) -> AsyncIterator[Fetch]:
+    async with _panel(base_url) as panel:
+        yield panel.domains.get
+
+
+@asynccontextmanager
+async def _create(base_url: str) -> AsyncIterator[Fetch]:
+    async with _panel(base_url) as panel:
+
+        async def create(id: str) -> object:
+            return await panel.domains.create(domain=DOMAIN, user_id=id, php_version="8.4")
+
+        yield create
 
 
 @asynccontextmanager
 async def _httpx(base_url: str) -> AsyncIterator[Fetch]:
     import httpx  # noqa: PLC0415 - may be missing
 
-    url = f"{base_url}/v1/domains/{DOMAIN_ID}"
+    prefix = f"{base_url}/v1/domains/"
     limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=60)
     async with httpx.AsyncClient(limits=limits) as client:
 
-        async def fetch() -> object:
-            response = await client.get(url)
+        async def fetch(id: str) -> object:
+            response = await client.get(prefix + id)
             return orjson.loads(response.content)
 
         yield fetch
@@ -99,7 +151,7 @@ async def _openapi_generator(base_url: str) -> AsyncIterator[Fetch]:
     settings = package.Configuration(host=base_url)
     settings.connection_pool_maxsize = IN_FLIGHT
     async with package.ApiClient(settings) as client:
-        yield partial(package.DomainsApi(client).domains_get, DOMAIN_ID)
+        yield package.DomainsApi(client).domains_get
 
 
 @asynccontextmanager
@@ -110,13 +162,16 @@ async def _openapi_python_client(base_url: str) -> AsyncIterator[Fetch]:
     operation = import_module(f"{OPENAPI_PYTHON_CLIENT.package}.api.domains.domains_get")
     limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=60)
     async with package.Client(base_url=base_url, httpx_args={"limits": limits}) as client:
-        yield partial(operation.asyncio, DOMAIN_ID, client=client)
+        yield partial(operation.asyncio, client=client)
 
 
 BASELINE = Client("raw aiohttp + orjson", _raw_aiohttp)
 BY_HAND = Client("the same, signed, a model", _by_hand)
 """What is left of a call when nobody waits for quota, retries, times out, counts or tells."""
 OURS = Client("panelica_async", _panelica_async)
+GETS = (BASELINE, BY_HAND, OURS)
+CREATES = (Client(BASELINE.name, _raw_create), Client(BY_HAND.name, _create_by_hand), Client(OURS.name, _create))
+"""The same three for a create, whose body is signed too."""
 GENERATED = (
     Client(
         "openapi-generator",

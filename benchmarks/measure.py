@@ -5,6 +5,8 @@ import gc
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from itertools import cycle
+from uuid import uuid4
 
 import attrs
 
@@ -39,6 +41,9 @@ class Sample:
     cpu: float
     wall: float
 
+
+# A different id each time, as programs ask: a client that remembers whole URLs gains nothing by it.
+_IDS = cycle([str(uuid4()) for _ in range(10_000)])
 
 Samples = dict[int, Sample]
 """A client's samples by round."""
@@ -87,7 +92,7 @@ async def compare(
 
 async def _warm_up(fetch: Fetch, in_flight: int, seconds: float) -> int:
     """Check what a client returns, let it open its connections, and return how many requests fill a turn."""
-    domain = await fetch()
+    domain = await fetch(next(_IDS))
     name = domain["domain"] if isinstance(domain, dict) else getattr(domain, "domain", None)
     if name != DOMAIN:
         raise RuntimeError(f"expected {DOMAIN}, a client returned {domain!r}")
@@ -101,7 +106,7 @@ async def _turn(fetch: Fetch, in_flight: int, count: int) -> Sample:
 
     async def work() -> None:
         for _ in numbers:
-            await fetch()
+            await fetch(next(_IDS))
 
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()

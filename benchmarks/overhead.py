@@ -2,11 +2,13 @@
 
 The full call of this package (arguments, signature, limiter, retry, reply as a model) against raw aiohttp and orjson,
 which only fetch and parse, and against what else one would use: httpx, and clients generated from the same OpenAPI
-document, neither of which sign. One domain over the loopback, one request after another and 100 at a time, with
-asyncio and with uvloop. The server is a process of its own, on another core where there is one.
+document, neither of which sign. Domains with a different id each time over the loopback, one request after another and
+100 at a time, with asyncio and with uvloop; and a create with a small body. The server is a process of its own, on
+another core where there is one.
 
 CPU is processor time of the client's process for each request. Ratios are to the raw client in the same round; the
-median of all rounds counts, because other programs disturb single ones.
+median of all rounds counts, because other programs disturb single ones. The promises are to the client by hand: the
+signature and the model, and nothing else.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks import machine
-from benchmarks.clients import BASELINE, BY_HAND, IN_FLIGHT, OTHERS, OURS, Client
+from benchmarks.clients import CREATES, GETS, IN_FLIGHT, OTHERS, Client
 from benchmarks.generators import generate
 from benchmarks.measure import Effort, compare
 from benchmarks.report import Comparison, as_data, as_table, targets
@@ -95,10 +97,14 @@ def _comparisons(skipped: Mapping[str, str], effort: Effort) -> Iterator[Compari
         for loop in LOOPS:
             if loop in skipped:
                 continue
-            for in_flight in (1, IN_FLIGHT):
+            for verb, close, far, in_flight in (
+                ("get", GETS, others, 1),
+                ("get", GETS, others, IN_FLIGHT),
+                ("create", CREATES, [], 1),
+            ):
                 with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-                    samples = runner.run(compare((BASELINE, BY_HAND, OURS), others, base_url, in_flight, effort))
-                yield Comparison(loop=loop, in_flight=in_flight, samples=samples)
+                    samples = runner.run(compare(close, far, base_url, in_flight, effort))
+                yield Comparison(loop=loop, verb=verb, in_flight=in_flight, samples=samples)
 
 
 if __name__ == "__main__":

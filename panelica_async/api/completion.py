@@ -82,12 +82,10 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
     if getattr(made, "id", None) in _NO_IDS:
         return None
     aliases: Mapping[str, str] = {} if operation.natural_key is None else operation.natural_key.fields
-    is_whole = all(
-        getattr(made, aliases.get(name, name), "") is not None
-        for name, value in arguments.items()
-        if value is not UNSET and value is not None
-    )
-    return made if is_whole else None
+    for name, value in arguments.items():
+        if value is not UNSET and value is not None and getattr(made, aliases.get(name, name), "") is None:
+            return None
+    return made
 
 
 def _shown(

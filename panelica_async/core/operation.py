@@ -28,10 +28,9 @@ class Repeat(enum.Enum):
     UNSAFE = "unsafe"
     """A second effect, and no way to tell."""
 
-    @property
-    def is_safe(self) -> bool:
+    def __init__(self, name: str) -> None:
+        self.is_safe: bool = name in {"read", "idempotent"}
         """Whether sending the call again does no harm."""
-        return self in {Repeat.READ, Repeat.IDEMPOTENT}
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +75,12 @@ class Wire:
     def endpoint(self) -> str:
         """Method and path, as in the API reference."""
         return f"{self.method} {self.path}"
+
+    @cached_property
+    def parts(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The path up to the first placeholder, and each placeholder with the text after it."""
+        first, *rest = _PLACEHOLDER.split(self.path)
+        return first, tuple(zip(rest[::2], rest[1::2], strict=True))
 
     @cached_property
     def placeholders(self) -> tuple[str, ...]:

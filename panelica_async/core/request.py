@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
@@ -23,6 +24,8 @@ QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...
 
 # Most ids and names: nothing to encode, nothing to refuse.
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
+# Types of arguments that travel as they are.
+_AS_THEY_ARE = frozenset({str, int, bool, float, NoneType})
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """A control character, which no part of a path has."""
 
@@ -113,7 +116,7 @@ def _quote(text: str, name: str) -> str:
         raise ValueError(f"{name} contains a lone surrogate, which is not text: decode it correctly") from None
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class PreparedRequest:
     """A request as it travels, up to the address of the panel and the signature."""
 
@@ -153,21 +156,20 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
             if name in operation.constrained:
                 _check(operation, name, value)
     return PreparedRequest(
-        method=wire.method,
-        path=_path(operation, wire, given) if wire.placeholders else wire.path,
-        query=_query(wire, given) if wire.query else "",
-        body=_body(operation, wire, given) if wire.body else None,
+        wire.method,
+        _path(operation, wire, given) if wire.placeholders else wire.path,
+        _query(wire, given) if wire.query else "",
+        _body(operation, wire, given) if wire.body else None,
     )
 
 
 def _path(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> str:
-    path = wire.path
-    for name in wire.placeholders:
+    path, rest = wire.parts
+    for name, text in rest:
         value = given.get(name)
         if value is None:
             raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
-        # A segment has no braces: they are encoded.
-        path = path.replace(f"{{{name}}}", path_segment(value, name))
+        path += path_segment(value, name) + text
     return path
 
 
@@ -184,7 +186,7 @@ def _body(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> bytes:
     if wire.method == "PATCH" and not body:
         raise ValueError(f"{operation.name}: nothing to change; give at least one of {', '.join(wire.body)}")
     # An operation that takes a body always sends one: what decodes it may not accept nothing.
-    return dumps(to_wire(body))
+    return dumps(body if all(type(value) in _AS_THEY_ARE for value in body.values()) else to_wire(body))
 
 
 def _check(operation: Operation, name: str, value: object) -> None:
@@ -208,7 +210,8 @@ def _check_not_empty(argument: str, value: object) -> None:
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    # In this order: looking for an abstract class takes long.
+    return not isinstance(value, str | bytes) and isinstance(value, Sequence)
 
 
 def _is_blank(value: object) -> bool:

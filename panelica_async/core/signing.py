@@ -9,15 +9,20 @@ import hashlib
 import hmac
 from urllib.parse import unquote
 
+from multidict import istr
+
 from panelica_async.errors import ConfigurationError
 
-KEY_HEADER = "X-API-Key"
-TIMESTAMP_HEADER = "X-Timestamp"
-SIGNATURE_HEADER = "X-Signature"
+# In the form in which multidict looks names up: it need not fold their case each time.
+KEY_HEADER = istr("X-API-Key")
+TIMESTAMP_HEADER = istr("X-Timestamp")
+SIGNATURE_HEADER = istr("X-Signature")
 
 # Pairing the mobile app makes mk_… keys (evidence: key-forms).
 _KEY_PREFIXES = ("pk_", "mk_")
 _SECRET_PREFIXES = ("sk_",)
+_BLOCK = 64
+"""Bytes of a block of SHA-256."""
 _CREDENTIALS_HINT = "api_key is the public half (pk_…), api_secret the half that was shown once (sk_…)."
 
 
@@ -69,20 +74,23 @@ class Signer:
 
     Args:
         api_key: Public half of the key, `pk_live_…`.
-        api_secret: Secret half, `sk_live_…`. It is kept only inside the HMAC state.
+        api_secret: Secret half, `sk_live_…`. It is kept only inside the states of the hash.
 
     Raises:
         ConfigurationError: One of them is empty, not plain ASCII, or they are swapped.
     """
 
-    __slots__ = ("_template", "api_key")
+    __slots__ = ("_inner", "_outer", "api_key")
 
     def __init__(self, api_key: str, api_secret: str) -> None:
         _check_credential("api_key", api_key, foreign=_SECRET_PREFIXES)
         _check_credential("api_secret", api_secret, foreign=_KEY_PREFIXES)
         self.api_key: str = api_key
-        # Copying a prepared HMAC costs two thirds of making a new one.
-        self._template = hmac.new(api_secret.encode("ascii"), digestmod=hashlib.sha256)
+        # The two halves of HMAC (RFC 2104): copying them takes half the time of copying an object of `hmac`.
+        key = api_secret.encode("ascii")
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def __repr__(self) -> str:
         return f"<Signer {self.api_key[:8]}…>"
@@ -109,16 +117,12 @@ class Signer:
             timestamp: Unix time in whole seconds; the panel refuses what is more than 300 s off.
             content_type: Content-Type header of the request, if it has one.
         """
-        message = string_to_sign(
-            method, signed_path(raw_path, prefix), raw_query, str(timestamp), body, content_type=content_type
-        )
-        signature = self._template.copy()
-        signature.update(message)
-        return {
-            KEY_HEADER: self.api_key,
-            TIMESTAMP_HEADER: str(timestamp),
-            SIGNATURE_HEADER: signature.hexdigest(),
-        }
+        seconds = str(timestamp)
+        path = signed_path(raw_path, prefix)
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(string_to_sign(method, path, raw_query, seconds, body, content_type=content_type))
+        outer.update(inner.digest())
+        return {KEY_HEADER: self.api_key, TIMESTAMP_HEADER: seconds, SIGNATURE_HEADER: outer.hexdigest()}
 
 
 def verify(

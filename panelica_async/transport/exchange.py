@@ -18,6 +18,7 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import RequestSigner, upload_body
+from panelica_async.transport.timeouts import TimeLimit
 
 _PIN = "pass its fingerprint ({fingerprint}) as ssl= or --fingerprint"
 _UNTRUSTED = (
@@ -96,7 +97,6 @@ LONGEST_ERROR = 64 * 1024
 MOST_VALUES = 500_000
 """Values in the JSON of a reply. Eight megabytes of rows have fewer, and more would take seconds and gigabytes."""
 
-_SHORT = 256 * 1024
 # JSON in a list compresses to a tenth or twentieth.
 _GREATEST_RATIO = 100
 _FREE_OF_RATIO = 1024 * 1024
@@ -135,6 +135,7 @@ class Exchange:
         self._signer = signer
         self._clock = clock
         self._monitor = monitor
+        self._proxy = sessions.proxy
         self._replied_at = -inf
 
     async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply:
@@ -142,7 +143,7 @@ class Exchange:
         # The client may have been closed while this attempt waited for its turn.
         self._sessions.require_open()
         clock = self._clock
-        if not call.repeat.is_safe:
+        if not call.repeat.is_safe and clock.monotonic() - self._replied_at > _STALE_AFTER:
             await self._look_at_connections()
         if call.signed:
             self._signer.sign(call, request, call.request.body if call.upload is None else await upload_body(request))
@@ -155,9 +156,9 @@ class Exchange:
         request.response = None
         self._monitor.sent(call, request.headers)
         try:
-            with call.timeouts.limit():
+            with TimeLimit(call.timeouts):
                 response = await handler(request)
-                body, is_cut = await _read(response, _limit_of(call, response))
+                body, is_cut = await _read(call, response)
         except BaseException as error:
             call.may_be_done = was_uncertain or _may_have_left(error, request)
             if not isinstance(error, aiohttp.ClientError | OSError):
@@ -169,7 +170,7 @@ class Exchange:
         if status not in _OF_OTHERS:
             clock.learn(headers.get(hdrs.DATE), call.sent_at, self._replied_at)
         call.may_be_done = was_uncertain or status in GATEWAY_ERRORS
-        call.last_reply = reply = Reply(status, headers, body, response, is_cut, self._sessions.proxy)
+        call.last_reply = reply = Reply(status, headers, body, response, is_cut, self._proxy)
         return reply
 
     async def _look_at_connections(self) -> None:
@@ -178,10 +179,9 @@ class Exchange:
         While the loop was blocked, or nothing was sent, a server closes connections; a write on one of those would be
         lost, and it would be uncertain whether it was carried out.
         """
-        if self._clock.monotonic() - self._replied_at > _STALE_AFTER:
-            for _ in range(_PASSES):
-                await asyncio.sleep(0)
-            self._sessions.require_open()
+        for _ in range(_PASSES):
+            await asyncio.sleep(0)
+        self._sessions.require_open()
 
 
 def _may_have_left(error: BaseException, request: ClientRequest) -> bool:
@@ -217,12 +217,13 @@ def _not_connected(call: Call, error: Exception) -> ConnectError:
     return ConnectError(f"no connection to the panel: {shown}", method=call.method, path=call.path, hint=hint)
 
 
-async def _read(response: ClientResponse, limit: int) -> tuple[bytes, bool]:
+async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
     """Return the body of a reply, or its beginning, and whether it was cut."""
     length = response.content_length
-    if length is not None and length <= min(limit, _SHORT) and not _is_encoded(response):
+    if length is not None and length <= LONGEST_ERROR and not _is_encoded(response):
+        # No reply has a shorter limit.
         return await response.read(), False
-    return await _beginning(response, limit)
+    return await _beginning(response, _limit_of(call, response))
 
 
 def _limit_of(call: Call, response: ClientResponse) -> int:

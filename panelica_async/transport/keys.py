@@ -196,10 +196,6 @@ class KeyHolder:
     ask: AskQuota | None = None
     """Asks the panel for the quota of the current key; None when it is not asked."""
 
-    def is_quota_due(self) -> bool:
-        """Return whether the panel is to be asked for the quota of the key, or has not answered yet."""
-        return self.ask is not None and self.current.quota.is_due()
-
     async def learn_quota(self, transport: "Transport", *, within: float) -> None:
         """Ask the panel for the quota of the key, and wait a moment for the first answer.
 

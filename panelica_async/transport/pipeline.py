@@ -39,6 +39,8 @@ _SHARE_FOR_QUOTA = 0.1
 """The part of its time that a call waits at most for what the panel says about the quota."""
 _JSON = "application/json"
 _CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
+_LARGE = 256 * 1024
+"""Bytes of a body from which on it is written in pieces."""
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
 
@@ -124,7 +126,7 @@ class Transport:
 
     async def _send(self, call: Call) -> Reply:
         session, request = self._sessions.session(), call.request
-        if call.signed and call.options.learns_quota and self.keys.is_quota_due():
+        if call.signed and self.keys.current.quota.is_due() and call.options.learns_quota:
             await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _patience(call.options))
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
             self._sessions.require_open()
@@ -140,7 +142,10 @@ class Transport:
             final = outcome
             return outcome.response
 
-        body: io.BytesIO | aiohttp.Payload | None = call.upload if request.body is None else io.BytesIO(request.body)
+        body: bytes | io.BytesIO | aiohttp.Payload | None = call.upload if request.body is None else request.body
+        if isinstance(body, bytes) and len(body) > _LARGE:
+            # aiohttp would write all of it at once.
+            body = io.BytesIO(body)
         # aiohttp would call the body of a POST without one application/octet-stream.
         is_empty = body is None and request.method in ClientRequest.POST_METHODS
         # Not `async with`: the reply was read to its end, or closed, when this returns.
@@ -163,15 +168,15 @@ class Transport:
         """Make an attempt when it is its turn; return its reply, or that another attempt follows."""
         call.attempts += 1
         slots, lane, signed = self._sessions.slots, call.options.lane, call.signed
+        if call.attempts > 1:
+            # The client may have been closed meanwhile: then the attempt takes no quota.
+            self._sessions.require_open()
         # The slot comes first: a request that has its share of the quota never waits for a connection.
         if signed and not slots.try_acquire(lane):
             await self._wait_for_slot(call)
         try:
-            if signed:
-                # The client may have been closed while this attempt waited for its slot: then it takes no quota.
-                self._sessions.require_open()
-                if not self.keys.current.quota.limiter().try_acquire(lane=lane):
-                    await self._wait_for_quota(call)
+            if signed and not self.keys.current.quota.limiter().try_acquire(lane=lane):
+                await self._wait_for_quota(call)
             reply = await self._exchange(call, request, handler)
         except TransportError as error:
             error.attempts = call.attempts
@@ -230,6 +235,8 @@ class Transport:
                 wait=waited + wait,
                 limit=waited,
             ) from None
+        else:
+            self._sessions.require_open()
         finally:
             call.queued_for += _now() - queued_at
 

@@ -186,7 +186,7 @@ class SessionHolder:
         """Raise `ConfigurationError` once the client is closed, or the session that it borrows."""
         if self._closed:
             raise ConfigurationError("the client is closed; make a new PanelicaClient")
-        if self._session is not None and self._session.closed:
+        if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session passed in as session= is closed; pass an open one")
 
     def session(self) -> aiohttp.ClientSession:

@@ -19,55 +19,42 @@ class AttemptTimeouts:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._running: dict[_Limit, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self.running: dict[TimeLimit, None] = {}
+        """Blocks that are watched, the one that ends first in front."""
+        self.timer: asyncio.TimerHandle | None = None
+        """Set for that one. It stays when the block ends before: setting it anew each time takes long."""
+        self.is_closed: bool = False
 
     def __del__(self) -> None:
         self._cancel_timer()
 
     def close(self) -> None:
         """Leave no timer behind when the last block has ended."""
-        self._is_closed = True
-        if not self._running:
+        self.is_closed = True
+        if not self.running:
             self._cancel_timer()
 
-    def limit(self) -> "_Limit":
-        """Return a context manager that raises `TimeoutError` when its block takes too long."""
-        return _Limit(self)
-
-    def begin(self, limit: "_Limit", loop: asyncio.AbstractEventLoop) -> None:
-        """Watch a block."""
-        self._running[limit] = None
-        if self._timer is None:
-            self._set_timer(limit.ends_at, loop)
-
-    def end(self, limit: "_Limit") -> None:
-        """Watch a block no more. The timer stays: setting it anew each time is what costs."""
-        self._running.pop(limit, None)
-        if self._is_closed and not self._running:
-            self._cancel_timer()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+    def set_timer(self, ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
+        """End the blocks whose time is up at an instant."""
         # Without the context variables of the call that happens to come first.
         this: weakref.ref[AttemptTimeouts] = weakref.ref(self)
-        self._timer = loop.call_at(when, _expire, this, loop, context=contextvars.Context())
+        self.timer = loop.call_at(ends_at, _expire, this, loop, context=contextvars.Context())
+
+    def _cancel_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the blocks whose time is up."""
-        self._timer = None
+        self.timer = None
         now = loop.time()
-        while self._running:
-            first = next(iter(self._running))
+        while self.running:
+            first = next(iter(self.running))
             if first.ends_at > now:
-                self._set_timer(first.ends_at, loop)
+                self.set_timer(first.ends_at, loop)
                 return
-            del self._running[first]
+            del self.running[first]
             first.expire()
 
 
@@ -96,8 +83,8 @@ class SharedTimeouts:
             timeouts.close()
 
 
-class _Limit:
-    """One block, with the semantics of `asyncio.timeout`."""
+class TimeLimit:
+    """One block, with the semantics of `asyncio.timeout`: it raises `TimeoutError` when it takes too long."""
 
     __slots__ = ("_cancelling", "_expired", "_task", "_timeouts", "ends_at")
 
@@ -112,13 +99,19 @@ class _Limit:
             raise RuntimeError("a time-out needs a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self.ends_at: float = loop.time() + self._timeouts.seconds
-        self._timeouts.begin(self, loop)
+        timeouts = self._timeouts
+        self.ends_at: float = loop.time() + timeouts.seconds
+        timeouts.running[self] = None
+        if timeouts.timer is None:
+            timeouts.set_timer(self.ends_at, loop)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._timeouts.end(self)
+        timeouts = self._timeouts
+        timeouts.running.pop(self, None)
+        if timeouts.is_closed:
+            timeouts.close()
         # Others may have cancelled the task too: then it is their cancellation that goes on.
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error

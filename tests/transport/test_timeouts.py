@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts
+from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts, TimeLimit
 from tests.support.virtual_time import VirtualLoop, run
 from tests.transport.stubs import now
 
@@ -100,7 +100,7 @@ class Adapter:
         self.timeouts = {duration: AttemptTimeouts(duration) for duration in DURATIONS}
 
     def __call__(self, duration: float) -> AbstractAsyncContextManager[object]:
-        block = self.timeouts[duration].limit()
+        block = TimeLimit(self.timeouts[duration])
 
         class Entered:
             async def __aenter__(self) -> None:
@@ -164,7 +164,7 @@ def test_they_do_what_asyncio_does(tasks: list[Program]) -> None:
     adapter = Adapter()
     assert run(histories(tasks, adapter)) == run(histories(tasks, asyncio.timeout))
     for timeouts in adapter.timeouts.values():
-        assert not timeouts._running
+        assert not timeouts.running
 
 
 @both
@@ -237,7 +237,7 @@ def test_of_two_limits_that_end_at_once_the_outer_one_ends(make: Callable[[], Li
 
 def test_the_time_out_has_the_cancellation_as_its_cause() -> None:
     async def main() -> None:
-        with pytest.raises(TimeoutError) as caught, AttemptTimeouts(30).limit():
+        with pytest.raises(TimeoutError) as caught, TimeLimit(AttemptTimeouts(30)):
             await asyncio.sleep(60)
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 
@@ -263,7 +263,7 @@ def test_a_thousand_blocks_at_once_have_one_timer() -> None:
         timeouts = AttemptTimeouts(30)
 
         async def attempt() -> float:
-            with pytest.raises(TimeoutError), timeouts.limit():
+            with pytest.raises(TimeoutError), TimeLimit(timeouts):
                 await asyncio.sleep(60)
             return now()
 
@@ -284,7 +284,7 @@ def test_blocks_after_each_other_set_a_timer_when_the_last_has_fired() -> None:
         with pytest.MonkeyPatch.context() as patch:
             timers = timers_of(timeouts, patch)
             for _ in range(590):
-                with timeouts.limit():
+                with TimeLimit(timeouts):
                     await asyncio.sleep(0.1)
         # The first fires at 30 s, while a block runs that began just before and may go on for 30 s.
         assert timers == pytest.approx([0.0, 30.0], abs=0.2)
@@ -297,7 +297,7 @@ def test_what_is_left_is_one_timer_that_keeps_nothing_alive() -> None:
     timeouts = AttemptTimeouts(3600)
 
     async def attempt() -> None:
-        with timeouts.limit():
+        with TimeLimit(timeouts):
             await asyncio.sleep(1)
 
     async def main() -> weakref.ref[asyncio.Task[None]]:
@@ -310,9 +310,9 @@ def test_what_is_left_is_one_timer_that_keeps_nothing_alive() -> None:
         assert loop.time() == pytest.approx(1001, abs=0.01)
         gc.collect()
         assert task() is None
-        assert timeouts._timer is not None
+        assert timeouts.timer is not None
         runner.run(asyncio.sleep(3600))
-        assert timeouts._timer is None
+        assert timeouts.timer is None
 
 
 class Context:
@@ -325,7 +325,7 @@ REQUEST: ContextVar[Context] = ContextVar("REQUEST")
 async def attempt_of_a_request(timeouts: AttemptTimeouts) -> "weakref.ref[Context]":
     state = Context()
     REQUEST.set(state)
-    with timeouts.limit():
+    with TimeLimit(timeouts):
         await asyncio.sleep(0)
     return weakref.ref(state)
 
@@ -341,7 +341,7 @@ def test_timer_keeps_no_context_of_a_call_alive() -> None:
         state = await asyncio.create_task(attempt_of_a_request(timeouts))
         await asyncio.sleep(0.1)
         gc.collect()
-        assert timeouts._timer is not None
+        assert timeouts.timer is not None
         assert state() is None
 
     run(main())
@@ -370,7 +370,7 @@ def test_block_that_outlasts_the_client_is_still_ended() -> None:
         timeouts, before = shared.of(30), pending_timers()
 
         async def attempt() -> None:
-            with timeouts.limit():
+            with TimeLimit(timeouts):
                 shared.close()
                 await asyncio.sleep(60)
 
@@ -389,7 +389,7 @@ def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             try:
-                with AttemptTimeouts(1).limit():
+                with TimeLimit(AttemptTimeouts(1)):
                     await asyncio.sleep(60)
             except TimeoutError:
                 return "timed out"
@@ -407,11 +407,11 @@ def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
 def test_it_goes_on_after_the_timer_has_fired_for_nobody() -> None:
     async def main() -> None:
         timeouts = AttemptTimeouts(30)
-        with timeouts.limit():
+        with TimeLimit(timeouts):
             pass
         await asyncio.sleep(100)
         began = now()
-        with pytest.raises(TimeoutError), timeouts.limit():
+        with pytest.raises(TimeoutError), TimeLimit(timeouts):
             await asyncio.sleep(60)
         assert now() - began == pytest.approx(30, abs=0.01)
 
@@ -424,7 +424,7 @@ def test_a_block_needs_a_task() -> None:
 
         def enter() -> None:
             try:
-                with AttemptTimeouts(30).limit():
+                with TimeLimit(AttemptTimeouts(30)):
                     pass
             except RuntimeError as error:
                 failures.append(error)
