@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-_NAMES = ("overhead", "decode", "limiter", "import_time")
+_NAMES = ("overhead", "decode", "limiter", "import_time", "provisioning")
 
 
 def main() -> int:

@@ -8,14 +8,20 @@ async for site in apply(panel, plan, journal="launch.journal", credentials="laun
     print(site.domain, site.status, site.reason or "")
 ```
 
-After a crash or a stop, `resume(panel, "launch.journal")` goes on without doing anything twice;
-`undo(panel, "launch.journal")` takes back what was created, and nothing else.
+After a crash or a stop, `resume(panel, "launch.journal")` continues without doing anything twice;
+`undo(panel, "launch.journal")` removes what was created, and nothing else.
 
-How it works: `manifest` is what is asked for; `steps` turns it into single objects, each of which knows how it is
-recognised and how it is made; `snapshot` reads what exists; `plan` compares the two, asks `allowances` what hosting
-plans allow, and `remarks` what else is worth knowing; `engine` takes the steps of several sites at a time with
-`execution`, which notes each call in the `journal` before and after it and finds out what became of a call without a
-reply.
+How it works:
+
+- `manifest` reads what is wanted. `objects` turns it into steps, one for each object; a module for each kind knows how
+  such an object is compared, created and deleted.
+- `snapshot` reads what exists. `plan` compares the two. `allowances` checks what hosting plans allow, and `remarks`
+  adds what else is worth knowing.
+- `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
+  after it, and finds out what became of a call without a reply. `ownership` tells whether an object that is found then
+  is ours. `report` holds the results.
+- `credentials` keeps generated passwords. `group_commit` forces them and the notes to the disk, off the event loop.
+- `undo` removes what a journal says was created. `runs` chooses the journal of a manifest and a panel.
 """
 
 from panelica_async.provision.apply import apply, resume

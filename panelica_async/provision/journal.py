@@ -18,7 +18,15 @@ import attrs
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.group_commit import GroupCommit
-from panelica_async.provision.journal_file import Row, open_journal, reading, unusable, write_rows
+from panelica_async.provision.journal_file import (
+    UNREADABLE,
+    Row,
+    open_journal,
+    reading,
+    unreadable,
+    unusable,
+    write_rows,
+)
 from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
@@ -360,11 +368,8 @@ class Journal:
             self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
             for row in connection.execute("SELECT * FROM step ORDER BY seq"):
                 self._know(Record.from_row(row))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ConfigurationError(
-                f"{self.path} holds a record that this package cannot read: {error}",
-                hint="Update panelica_async: a newer one may have written it.",
-            ) from None
+        except UNREADABLE as error:
+            raise unreadable(self.path, error) from None
 
     def _note(self, table: str, row: Mapping[str, object]) -> None:
         if self._notes is not None:

@@ -105,6 +105,8 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
             yield connection
         except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
+        except UNREADABLE as error:
+            raise unreadable(path, error) from None
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:
@@ -226,6 +228,18 @@ def _lock(path: Path) -> sqlite3.Connection:
             f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
         ) from None
     return connection
+
+
+UNREADABLE = (ValueError, TypeError, RecursionError)
+"""What a row raises that this package has not written."""
+
+
+def unreadable(path: Path | None, error: Exception) -> ConfigurationError:
+    """Return the error for a journal with a row that this package has not written."""
+    return ConfigurationError(
+        f"{path} holds a record that this package cannot read: {error}",
+        hint="Update panelica_async: a newer one may have written it.",
+    )
 
 
 def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:

@@ -97,6 +97,18 @@ def test_reading_runs_reads_no_records(directory: RunDirectory, tmp_path: Path) 
     assert directory.files_for(manifest, PANEL) == files
 
 
+def test_a_run_that_cannot_be_read_is_told_in_words(directory: RunDirectory, tmp_path: Path) -> None:
+    manifest = manifest_file(tmp_path / "sites.csv")
+    files = directory.files_for(manifest, PANEL)
+    run(files, manifest)
+    with sqlite3.connect(files.journal) as connection:
+        connection.execute("UPDATE run SET started_at = x'00'")
+    connection.close()
+    assert directory.journals == []
+    with pytest.raises(ConfigurationError, match="holds a record that this package cannot read"):
+        directory.files_for(manifest, PANEL)
+
+
 def test_a_copy_of_a_journal_is_passed_over(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
