@@ -1,4 +1,4 @@
-"""The command `panelica`. Needs the extra `cli`."""
+"""The command `panelica`; needs the extra `cli`."""
 
 import sys
 
@@ -8,7 +8,7 @@ _USAGE_ERROR = 2
 
 
 def main() -> None:
-    """Run the command with the arguments of the process, and exit."""
+    """Run the command with the arguments of this process, and exit."""
     try:
         from panelica_async.cli.app import app  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:

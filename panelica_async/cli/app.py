@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""The command `panelica` and its subcommands."""
 
 from typing import Annotated
 
@@ -35,6 +35,7 @@ def root(
         bool,
         typer.Option(
             "--version",
+            metavar="",
             is_eager=True,
             callback=_show_version,
             help="Show the version.",

@@ -1,4 +1,4 @@
-"""Turns a coroutine function into a command: groups of options, one way to report errors, exit codes."""
+"""Turns a coroutine function into a command: groups of options, reports of errors, exit codes."""
 
 import asyncio
 import inspect
@@ -19,24 +19,24 @@ from panelica_async.errors import ConfigurationError, PanelicaError
 
 
 class ExitCode(IntEnum):
-    """What the exit code of every command means."""
+    """The exit codes of every command."""
 
     OK = 0
-    """Everything is done, or was already there."""
+    """Everything is done, or existed already."""
     FAILED = 1
-    """The panel refused something or could not be reached, the outcome of something is uncertain, or a file could not
-    be written once calls had been sent."""
+    """The panel rejected something or could not be reached, something is uncertain, or a file could not be written
+    after calls had been sent."""
     USAGE = 2
-    """Input, configuration or a file is not as it must be; nothing was changed on the panel."""
+    """The input, the configuration or a file is invalid; nothing was changed on the panel."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM."""
 
 
 def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[..., None]:
-    """Make a function a command for typer.
+    """Return a function that typer can register as a command.
 
-    A parameter whose type is an attrs class becomes one option for each field of the class, so that commands share
-    options by naming the class. The function has a parameter `output: Output`, and its docstring is the help text.
+    A parameter whose type is an attrs class becomes one option for each field of the class, so commands share options
+    by naming the class. The function needs a parameter `output: Output`; its docstring is the help text.
     """
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return")
@@ -51,12 +51,12 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
 
     @wraps(function)
-    def run(**given: Any) -> None:
+    def run(**arguments: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field: given.pop(field) for field in inspect.signature(group).parameters})
-        connection = next((value for value in given.values() if isinstance(value, Connection)), None)
+            arguments[name] = group(**{field: arguments.pop(field) for field in inspect.signature(group).parameters})
+        connection = next((value for value in arguments.values() if isinstance(value, Connection)), None)
         traffic = Traffic() if connection is None else connection.traffic
-        raise typer.Exit(_run(function(**given), given["output"], traffic))
+        raise typer.Exit(_run(function(**arguments), arguments["output"], traffic))
 
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(run)["__signature__"] = inspect.Signature(parameters)
@@ -66,7 +66,7 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
 def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
         return _run_reporting(work, output, traffic)
-    except OutputError as error:  # Neither a result nor an error can be shown there.
+    except OutputError as error:  # Standard output cannot show the error either.
         output.explain(error)
         output.stream.discard()
         return ExitCode.FAILED
@@ -75,7 +75,7 @@ def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) 
 
 
 async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """Await the work of a command; stop signals cancel it, also where the parent process ignores them."""
+    """Await the work of a command; stop signals cancel it, even if the parent process ignores them."""
     with on_stop_signal(Interruption()):
         return await work
 
@@ -90,7 +90,7 @@ def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic:
         output.say("Interrupted.")
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputError):
-        raise  # typer handles a reader that has gone
+        raise  # typer handles a closed pipe
     except PanelicaError as error:
         output.show_error(error)
         return ExitCode.USAGE if isinstance(error, ConfigurationError) and not traffic.writes else ExitCode.FAILED

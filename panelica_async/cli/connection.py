@@ -1,4 +1,4 @@
-"""Which panel a command talks to: a server, or the embedded sandbox."""
+"""Connects a command to a panel: a server, or the embedded sandbox."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -15,6 +15,7 @@ from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import PANEL, Credentials, StateDirectory, complete_tier, complete_tier_or_auto
 from panelica_async.core.address import Address
+from panelica_async.core.redaction import excerpt
 from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.telemetry import Event, Sent
 from panelica_async.transport.session import TlsSetting
@@ -24,13 +25,13 @@ _READS = {"GET", "HEAD", "OPTIONS"}
 
 @attrs.define
 class Traffic:
-    """Counts the attempts of the clients that it listens to; each took a place in the quota."""
+    """Counts the attempts of the clients it is subscribed to; each used quota."""
 
     writes: int = 0
     reads: int = 0
 
     def __call__(self, event: Event) -> None:
-        """Count a call that leaves."""
+        """Count a call when it is sent."""
         if isinstance(event, Sent):
             is_read = event.method in _READS
             self.reads += is_read
@@ -38,7 +39,7 @@ class Traffic:
 
     @property
     def calls(self) -> int:
-        """Number of calls of either kind."""
+        """Number of calls, writes and reads."""
         return self.writes + self.reads
 
 
@@ -46,21 +47,21 @@ HOST, OFF = "host", "off"
 VARIABLE = "PANELICA_SHARE_QUOTA"
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
-# Seconds in which the panel says what the key may send.
-_PATIENCE = 5.0
+_LIMIT_DEADLINE = 5.0
+"""Seconds for asking the panel for the limit."""
 
 
 def checked_sharing(value: str | None) -> str | None:
-    """Return a value of --share-quota as it is; None stands for the host where that is possible.
+    """Return a value of --share-quota unchanged; None means the host, if possible.
 
     Raises:
-        ConfigurationError: It is no such value. The message does not quote it: addresses hold passwords.
+        ConfigurationError: The value is invalid. The message does not quote it, because addresses hold passwords.
     """
     if value is None or value in {HOST, OFF} or value.startswith(_SCHEMES):
         return value
     raise ConfigurationError(
-        "--share-quota must be host, off, or the address of a Redis server",
-        hint=f"Begin an address with redis://, rediss:// or unix://, and keep its password in {VARIABLE}.",
+        "--share-quota must be host, off or the address of a Redis server",
+        hint=f"Start the address with redis://, rediss:// or unix://; if it has a password, set it as {VARIABLE}.",
     )
 
 
@@ -68,19 +69,19 @@ def checked_sharing(value: str | None) -> str | None:
 async def shared_limiter_of(
     sharing: str | None, *, api_key: str, tier: str, asking: PanelicaClient
 ) -> AsyncGenerator[RateLimiter | None, None]:
-    """Give a limiter that shares the quota of a key; None when nothing is shared and the panel is still to be asked.
+    """Yield a limiter that shares the quota of a key, or None if the client should use its own.
 
-    Nothing is shared as long as the limit of the key is unknown: at the pace of the slowest tier, a command would find
-    no place beside programs that know a faster one.
+    Without the limit of the key, nothing is shared: at the pace of the slowest tier, a command would hardly get a turn
+    beside programs that know a faster one.
 
     Args:
-        sharing: `host`, `off`, the address of a Redis server, or None for the host where that is possible.
-        api_key: The key. Programs share its quota that pass it to `RateLimiter.for_host` or `RedisCoordinator`.
-        tier: Its tier, or `auto` to ask the panel.
+        sharing: `host`, `off`, the address of a Redis server, or None for the host, if possible.
+        api_key: The key. Programs that pass it to `RateLimiter.for_host` or `RedisCoordinator` share its quota.
+        tier: The tier of the key, or `auto` to ask the panel.
         asking: A client for that question.
 
     Raises:
-        ConfigurationError: The host's file or the Redis that was asked for cannot be used.
+        ConfigurationError: The file of the host, or the Redis server, cannot be used.
     """
     async with AsyncExitStack() as stack:
         coordinator = await _coordinator(sharing, api_key, stack)
@@ -104,8 +105,8 @@ async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack)
         if sharing is None:
             return None
         raise ConfigurationError(
-            f"the quota cannot be shared with this host: {error}",
-            hint="Set XDG_CACHE_HOME to a directory of your own, or use --share-quota off.",
+            f"the quota cannot be shared on this host: {error}",
+            hint="Set XDG_CACHE_HOME to a directory of your own, or pass --share-quota off.",
         ) from error
     stack.callback(coordinator.close)
     return coordinator
@@ -118,9 +119,9 @@ async def _redis(url: str, api_key: str) -> AsyncGenerator[Coordinator, None]:
     try:
         coordinator = RedisCoordinator(url, key=api_key)
     except (ValueError, TypeError):
-        # What redis-py says may quote the password.
+        # The message of redis-py may quote the password.
         raise ConfigurationError(
-            "the address of Redis for --share-quota cannot be read",
+            "--share-quota is not a valid address of a Redis server",
             hint="Write redis://user:password@host:6379/0, with special characters percent-encoded.",
         ) from None
     async with coordinator:
@@ -131,17 +132,17 @@ async def _limiter(coordinator: Coordinator, tier: str, asking: PanelicaClient) 
     if tier in TIERS:
         limit = RateLimit.for_tier(tier)
         return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
-    # They load models, which commands that are told the tier need not wait for.
+    # These load models, which is slow, and unnecessary if the tier is configured.
     from panelica_async.api.tier import REFUSALS, ask_limit  # noqa: PLC0415
     from panelica_async.transport.keys import apply_status  # noqa: PLC0415
 
     limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
     try:
-        apply_status(limiter, await ask_limit(asking.with_options(deadline=_PATIENCE, max_retries=0)))
+        apply_status(limiter, await ask_limit(asking.with_options(deadline=_LIMIT_DEADLINE, max_retries=0)))
     except REFUSALS:
         return RateLimiter(limiter.limit)
     except PanelicaError:
-        return None  # The panel's silence is the business of the command's first call.
+        return None  # The first call of the command reports it.
     return RateLimiter(limiter.limit) if limiter.limit.is_unlimited else limiter
 
 
@@ -151,38 +152,38 @@ _TIERS = ", ".join(TIERS)
 
 @attrs.frozen(kw_only=True)
 class Access:
-    """Where a panel is, and the key for it."""
+    """The address of a panel, and a key for it."""
 
     base_url: str
     name: str
-    """For people."""
+    """The name to show."""
     api_key: str = attrs.field(repr=False)
     api_secret: str = attrs.field(repr=False)
     session: aiohttp.ClientSession | None = None
-    """The session that finds the embedded sandbox."""
+    """A session that resolves the embedded sandbox."""
 
 
 @attrs.frozen(kw_only=True)
 class Panel:
-    """A panel that can be called."""
+    """A connected panel."""
 
     client: PanelicaClient
     name: str
-    """For people."""
+    """The name to show."""
     limiter: RateLimiter
-    """What the client waits for; its limit is that of the key once a call was made."""
+    """The limiter of the client; after the first call it knows the limit of the key."""
 
 
 @attrs.frozen(kw_only=True)
 class Connection(Credentials):
-    """How to reach the panel; its fields are options of every command that calls it."""
+    """How to connect to the panel. The public fields are options of every command that calls it."""
 
     tier: Annotated[
         str,
         typer.Option(
             "--tier",
             metavar="TIER",
-            help=f"Rate limit of the key: {_TIERS}; auto asks the panel.",
+            help=f"Rate-limit tier of the key: {_TIERS}; auto asks the panel.",
             autocompletion=complete_tier_or_auto,
             rich_help_panel=PANEL,
         ),
@@ -192,15 +193,15 @@ class Connection(Credentials):
         typer.Option(
             "--share-quota",
             envvar=VARIABLE,
-            metavar="host|off|redis://…",
-            help="Share the quota of the key with all processes of this user on this host, with none, or with "
-            "those that use the same Redis.",
-            show_default="host, where its file can be private",
+            metavar="host|off|URL",
+            help="Share the quota of the key with other processes: those of this user on this host, none, or all that "
+            "use the same Redis server.",
+            show_default="host, if possible",
             rich_help_panel=PANEL,
         ),
     ] = attrs.field(default=None, repr=False)
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long one attempt may take.", rich_help_panel=PANEL)
+        float, typer.Option(metavar="SECONDS", help="Timeout of each attempt.", rich_help_panel=PANEL)
     ] = 30.0
     ca_file: Annotated[
         Path | None,
@@ -208,7 +209,7 @@ class Connection(Credentials):
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="Certificate to trust, in PEM form, for panels with their own.",
+            help="The only certificates to trust, in PEM format, for a panel with a self-signed one.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -216,7 +217,7 @@ class Connection(Credentials):
         str | None,
         typer.Option(
             metavar="sha256:…",
-            help="Fingerprint of the only certificate to accept, as `panelica doctor` shows it.",
+            help="The only certificate to accept, by the fingerprint that `panelica doctor` shows.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -224,19 +225,25 @@ class Connection(Credentials):
         bool,
         typer.Option(
             "--trust-env",
-            help="Go through the proxy that HTTPS_PROXY or HTTP_PROXY names.",
+            metavar="",
+            help="Use the proxy in HTTPS_PROXY or HTTP_PROXY.",
             rich_help_panel=PANEL,
         ),
     ] = False
     sandbox: Annotated[
         bool,
-        typer.Option("--sandbox", help="Use an embedded sandbox panel, not a server.", rich_help_panel=_SANDBOX),
+        typer.Option(
+            "--sandbox",
+            metavar="",
+            help="Use an embedded sandbox panel instead of a server.",
+            rich_help_panel=_SANDBOX,
+        ),
     ] = False
     sandbox_tier: Annotated[
         str,
         typer.Option(
             metavar="TIER",
-            help=f"Its rate limit: {_TIERS}.",
+            help=f"Rate-limit tier of the sandbox: {_TIERS}.",
             autocompletion=complete_tier,
             rich_help_panel=_SANDBOX,
         ),
@@ -245,18 +252,18 @@ class Connection(Credentials):
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Its database, kept from run to run.",
+            help="Database of the sandbox, kept between runs.",
             show_default="sandbox.db in the state directory",
             rich_help_panel=_SANDBOX,
         ),
     ] = None
 
     traffic: Traffic = attrs.field(init=False, repr=False, eq=False, factory=Traffic)
-    """What was sent through this connection."""
+    """The calls sent through this connection."""
 
     @asynccontextmanager
     async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
-        """Connect, starting the sandbox first if that is what is meant; errors are those of `reach` and of sharing."""
+        """Connect, and start the sandbox if it is used; errors are those of `reach` and of sharing."""
         sharing = OFF if self.sandbox else checked_sharing(self.share_quota)
         async with AsyncExitStack() as stack:
             access = await stack.enter_async_context(self.reach(state))
@@ -288,7 +295,7 @@ class Connection(Credentials):
 
     @asynccontextmanager
     async def reach(self, state: StateDirectory) -> AsyncGenerator[Access, None]:
-        """Find out where the panel is and with which key, starting the sandbox first if that is what is meant.
+        """Yield the address of the panel and the key; starts the sandbox if it is used.
 
         Raises:
             ConfigurationError: A setting is missing or invalid.
@@ -314,24 +321,24 @@ class Connection(Credentials):
         """Return how to verify the panel's certificate.
 
         Raises:
-            ConfigurationError: There are two ways, or the fingerprint is none.
+            ConfigurationError: There are two, or the fingerprint is invalid.
         """
         if self.fingerprint is None:
             return self.ca_file
         if self.ca_file is not None:
-            raise ConfigurationError("--ca-file and --fingerprint are two ways to trust a certificate; give one")
+            raise ConfigurationError("--ca-file and --fingerprint cannot be combined", hint="Pass only one of them.")
         if not self.fingerprint.lower().startswith("sha256:"):
-            raise ConfigurationError(f"--fingerprint {self.fingerprint}: write sha256: before the digits")
+            raise ConfigurationError(f"--fingerprint must start with sha256:, not {excerpt(self.fingerprint)!r}")
         return self.fingerprint
 
     def flags(self) -> list[str]:
-        """Return the options that reach the same panel again, without credentials."""
+        """Return the options that select the same panel, without credentials."""
         if self.sandbox:
             return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
-        given = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
-        texts = [text for option, value in given.items() if value is not None for text in (option, str(value))]
-        # The address of a Redis has its password; it is not repeated.
+        options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
+        texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+        # The address of a Redis server may hold a password.
         if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(VARIABLE):
             texts += ["--share-quota", self.share_quota]
         return [*texts, "--trust-env"] if self.trust_env else texts

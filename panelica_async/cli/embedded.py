@@ -1,4 +1,4 @@
-"""The embedded sandbox: a panel in this process, reached under a name that stays the same from run to run."""
+"""The embedded sandbox: a panel in this process, under a host name that stays the same between runs."""
 
 import socket
 import sqlite3
@@ -14,43 +14,44 @@ from yarl import URL
 
 from panelica_async import ConfigurationError
 from panelica_async.catalog import TIERS
+from panelica_async.core.redaction import excerpt
 
 if TYPE_CHECKING:
     from panelica_async.sandbox import Sandbox
 
-# A top-level domain that never leaves the machine (RFC 6761).
+# Names in this domain always mean this machine (RFC 6761).
 _NAME, _DOMAIN = "sandbox-", ".localhost"
 
 
 @attrs.frozen(kw_only=True)
 class EmbeddedSandbox:
-    """A sandbox that is running."""
+    """A running sandbox."""
 
     base_url: str
-    """Its address: journals know a panel by it, so it depends on the database and not on the port."""
+    """Its address. It depends on the database and not on the port, because journals identify a panel by it."""
     api_key: str
     api_secret: str = attrs.field(repr=False)
     session: aiohttp.ClientSession
-    """The session that finds it."""
+    """A session that resolves the address."""
 
 
 @asynccontextmanager
 async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> AsyncGenerator["Sandbox", None]:
-    """Serve a sandbox on a database file, made when missing, or on `:memory:`.
+    """Serve a sandbox on a database file, created if missing, or on `:memory:`.
 
     Args:
         database: The file.
-        tier: Rate limit of its key.
-        options: What else `Sandbox` takes.
+        tier: Rate-limit tier of its key.
+        options: More options of `Sandbox`.
 
     Raises:
-        ConfigurationError: There is no such tier, an option is invalid, or the file cannot be used.
-        OSError: The address cannot be listened on, or the file cannot be made.
+        ConfigurationError: An option is invalid, or the file cannot be used.
+        OSError: The port cannot be used, or the file cannot be created.
     """
-    from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - costs time that other commands need not spend
+    from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - slow; other commands need not wait for it
 
     if tier not in TIERS:
-        raise ConfigurationError(f"the sandbox's tier is {tier!r}; it takes {', '.join(TIERS)}")
+        raise ConfigurationError(f"the tier of the sandbox must be one of {', '.join(TIERS)}, not {excerpt(tier)!r}")
     try:
         box = Sandbox(tier, db=database, **options)
         await box.start()
@@ -59,7 +60,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
     except ValueError as error:
         raise ConfigurationError(f"the sandbox cannot start: {error}") from error
     except sqlite3.Error as error:
-        raise ConfigurationError(f"{database} cannot be used as a sandbox: {error}") from error
+        raise ConfigurationError(f"{database} cannot be used as the database of a sandbox: {error}") from error
     try:
         yield box
     finally:
@@ -68,12 +69,12 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
 
 @asynccontextmanager
 async def embed_sandbox(database: Path, tier: str) -> AsyncGenerator[EmbeddedSandbox, None]:
-    """Serve a sandbox under the name that its database has; errors are those of `serve_sandbox`."""
+    """Serve a sandbox under the host name of its database; errors are those of `serve_sandbox`."""
     async with serve_sandbox(database, tier) as box:
         connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
             yield EmbeddedSandbox(
-                # The key is made with the database and stays with it.
+                # The key is created with the database and never changes.
                 base_url=f"http://{_NAME}{box.api_key[-8:]}{_DOMAIN}",
                 api_key=box.api_key,
                 api_secret=box.api_secret,
@@ -82,7 +83,7 @@ async def embed_sandbox(database: Path, tier: str) -> AsyncGenerator[EmbeddedSan
 
 
 def is_sandbox(base_url: str) -> bool:
-    """Whether an address is that of an embedded sandbox."""
+    """Return whether an address is that of an embedded sandbox."""
     host = URL(base_url).host or ""
     return host.startswith(_NAME) and host.endswith(_DOMAIN)
 

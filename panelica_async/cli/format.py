@@ -1,4 +1,4 @@
-"""Words, figures and tables, as people read them."""
+"""Formats numbers, times, tables and notes for people."""
 
 import itertools
 import shlex
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from panelica_async.provision import Remark
 
 _REMARKS = 20
-"""How many remarks are printed; all of them are in the data."""
+"""How many notes are printed; --json shows them all."""
 _PLACES = 5
-"""How many places are named for each."""
+"""How many places are named for each note."""
 
 
 def number(value: float) -> str:
-    """Write a number with thousands separated, as in `1,000`."""
+    """Return a number with thousands separators, such as `1,000`."""
     return f"{value:,.0f}"
 
 
 def plural(count: int, noun: str) -> str:
-    """Write a number of things, such as `1 site` or `2 sites`."""
+    """Return a number with a noun, such as `1 site` or `2 sites`."""
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def calls_sent(writes: int, reads: int) -> str:
-    """Write how many calls were sent, such as `857 writes and 8 reads`."""
+    """Return how many calls were sent, such as `857 writes and 8 reads`."""
     return f"{plural(writes, 'write')} and {plural(reads, 'read')}"
 
 
 def duration(seconds: float) -> str:
-    """Write a duration, such as `41 s`, `3 min 20 s` or `1 h 12 min`."""
+    """Return a duration, such as `41 s`, `3 min 20 s` or `1 h 12 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -50,18 +50,18 @@ def duration(seconds: float) -> str:
 
 
 def quota(limit: RateLimit) -> str:
-    """Write a rate limit, such as `300 calls a minute and 10,000 calls an hour`."""
+    """Return a rate limit, such as `300 calls a minute and 10,000 calls an hour`."""
     rates = [(limit.per_minute, "a minute"), (limit.per_hour, "an hour")]
     return " and ".join(f"{number(calls)} calls {period}" for calls, period in rates if calls is not None)
 
 
 def local_time(at: datetime) -> str:
-    """Write a point in time in the time zone of this machine."""
+    """Return a time in the time zone of this machine, such as `2026-01-31 17:05:09`."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
-    """Make a table of objects: site, object, what became of it, reason."""
+    """Return a table of objects: site, object, status, reason."""
     table = Table("site", "object", "", "reason", box=None, header_style="bold", pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
@@ -70,15 +70,15 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     return table
 
 
-def pending_line(count: int, look_again: str | None = None) -> str:
-    """Say how many certificates were not active when they were last looked at, and which command looks again."""
+def pending_line(count: int, check_again: str | None = None) -> str:
+    """Return how many certificates were not active at the last check, and the command that checks again."""
     was = "was" if count == 1 else "were"
-    again = f"; `{look_again}` looks again" if look_again else ""
-    return f"{plural(count, 'certificate')} {was} ordered and not active when last looked at{again}."
+    again = f"; `{check_again}` checks again" if check_again else ""
+    return f"{plural(count, 'certificate')} {was} requested but not yet active at the last check{again}."
 
 
 def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
-    """Yield a line for each thing that is remarked, with the first few places it was remarked at."""
+    """Yield a line for each text of the remarks, with the first few places it applies to."""
     places: dict[str, list[str]] = {}
     for remark in remarks:
         places.setdefault(remark.text, []).append(remark.where)
@@ -89,11 +89,11 @@ def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
 
 
 def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
-    """Print a line for each label and value. Long values are not broken: they are to be copied."""
+    """Print a line for each label and value. Long values are not wrapped, so that they can be copied."""
     for label, value in lines:
         console.print(Text.assemble((f"{label:<10} ", "bold"), one_line(value)), soft_wrap=True)
 
 
 def next_command(command: str, *arguments: str) -> str:
-    """Write a command of `panelica provision` as a shell takes it."""
+    """Return a command of `panelica provision`, quoted for a shell."""
     return shlex.join(["panelica", "provision", command, *arguments])

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and what a shell completes for them."""
+"""Options and arguments that several commands share, with their shell completion."""
 
 import json
 import os
@@ -16,59 +16,60 @@ from panelica_async import UNSET, ConfigurationError, PanelicaError
 from panelica_async.catalog import TIERS
 from panelica_async.cli.signals import interruptible
 from panelica_async.core.private_files import private_directory
+from panelica_async.core.redaction import excerpt
 
 PANEL = "Panel"
-"""Where the help shows these options."""
+"""Section of the help for options about the panel."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def complete_tier(incomplete: str) -> list[str]:
-    """Return the tiers that begin so."""
-    return _beginning(TIERS, incomplete)
+    """Return the tiers that start with a text."""
+    return _matching(TIERS, incomplete)
 
 
 def complete_tier_or_auto(incomplete: str) -> list[str]:
-    """Return the tiers that begin so, and `auto`."""
-    return _beginning(("auto", *TIERS), incomplete)
+    """Return the tiers, and `auto`, that start with a text."""
+    return _matching(("auto", *TIERS), incomplete)
 
 
 def complete_method(incomplete: str) -> list[str]:
-    """Return the methods that begin so, in any case."""
-    return _beginning(_METHODS, incomplete.upper())
+    """Return the methods that start with a text, ignoring case."""
+    return _matching(_METHODS, incomplete.upper())
 
 
 def complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the documented paths that begin so and take the method before them; ids are left as `{id}`."""
+    """Return the documented paths that start with a text and serve the typed method; ids stay as `{id}`."""
     method = str(ctx.params.get("method") or "").lower()
     paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
-    return _beginning((path for path, operations in paths.items() if not method or method in operations), incomplete)
+    return _matching((path for path, operations in paths.items() if not method or method in operations), incomplete)
 
 
-def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
+def _matching(values: Iterable[str], incomplete: str) -> list[str]:
     return [value for value in values if value.startswith(incomplete)]
 
 
 @attrs.frozen(kw_only=True)
 class StateDirectory:
-    """The directory for everything that outlives a command; its field is an option."""
+    """The directory for everything that outlives a command. Its field is an option."""
 
     state_dir: Annotated[
         Path,
         typer.Option(
             file_okay=False,
             metavar="DIRECTORY",
-            help="Where journals, passwords and the sandbox are kept.",
+            help="Directory for journals, passwords and the sandbox database.",
             rich_help_panel="Output",
         ),
     ] = Path(".panelica")
 
     @property
     def sandbox_database(self) -> Path:
-        """The database of the embedded sandbox."""
+        """Default database of the embedded sandbox."""
         return self.state_dir / "sandbox.db"
 
     def make(self) -> None:
-        """Make the directory for its owner alone, if it is missing.
+        """Create the directory, private to its owner, if it does not exist.
 
         Raises:
             ConfigurationError: It belongs to another user, others can write to it, or it is a symbolic link.
@@ -76,20 +77,20 @@ class StateDirectory:
         private_directory(self.state_dir)
 
     def flags(self) -> list[str]:
-        """Return the options that name the same directory again."""
+        """Return the options that select the same directory."""
         return [] if self == StateDirectory() else ["--state-dir", str(self.state_dir)]
 
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """A key and its panel; the fields are options of every command that signs."""
+    """A panel and a key. The fields are options of every command that signs."""
 
     base_url: Annotated[
         str | None,
         typer.Option(
             envvar="PANELICA_BASE_URL",
             metavar="URL",
-            help="Address of the panel, such as https://panel.example.com:8443; the port is 8443 when none is given.",
+            help="Address of the panel, such as panel.example.com; by default https and port 8443.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -98,7 +99,7 @@ class Credentials:
         typer.Option(
             envvar="PANELICA_API_KEY",
             metavar="KEY",
-            help="Public half of the API key, pk_live_…; the secret half comes from PANELICA_API_SECRET.",
+            help="Public half of the API key, pk_live_…; the secret half is read from PANELICA_API_SECRET.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -108,24 +109,24 @@ class Credentials:
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="File that holds the secret half, in place of the variable.",
+            help="File with the secret half, instead of the variable.",
             rich_help_panel=PANEL,
         ),
     ] = None
 
     def address(self) -> str:
-        """Return the address of the panel; raises `ConfigurationError` when there is none."""
+        """Return the address of the panel; raises `ConfigurationError` if it is missing."""
         return _required("base_url", self.base_url)
 
     def key(self) -> str:
-        """Return the public half of the key; raises `ConfigurationError` when there is none."""
+        """Return the public half of the key; raises `ConfigurationError` if it is missing."""
         return _required("api_key", self.api_key)
 
     def secret(self) -> str:
-        """Return the secret half of the key, asking for it on a terminal.
+        """Return the secret half of the key; asks for it on a terminal if it is not configured.
 
         Raises:
-            ConfigurationError: There is none, and no terminal.
+            ConfigurationError: It is missing, and there is no terminal.
         """
         if self.api_secret_file:
             return self.api_secret_file.read_text("utf-8").strip()
@@ -135,7 +136,7 @@ class Credentials:
             return _ask_secret()
         raise ConfigurationError(
             "the API secret is missing",
-            hint="Set the environment variable PANELICA_API_SECRET, or use --api-secret-file.",
+            hint="Set PANELICA_API_SECRET, or pass --api-secret-file.",
         )
 
 
@@ -150,15 +151,15 @@ def _required(name: str, value: str | None) -> str:
         option = name.replace("_", "-")
         raise ConfigurationError(
             f"{name} is missing",
-            hint=f"Use --{option}, or set the environment variable PANELICA_{name.upper()}; "
-            "`panelica sandbox` serves a panel to try things on.",
+            hint=f"Pass --{option} or set PANELICA_{name.upper()}. To try things without a server, pass --sandbox, or "
+            "run `panelica sandbox`.",
         )
     return value
 
 
 @attrs.frozen(kw_only=True)
 class RequestInput:
-    """A request as it is typed; the fields are arguments and options."""
+    """A request. The fields are arguments and options of the commands that take one."""
 
     method: Annotated[
         str,
@@ -170,7 +171,7 @@ class RequestInput:
         ),
     ]
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Path, such as /v1/domains.", autocompletion=complete_path)
+        str, typer.Argument(metavar="PATH", help="Path of the API, such as /v1/domains.", autocompletion=complete_path)
     ]
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", metavar="NAME=VALUE", help="Query parameter; may be repeated.")
@@ -181,24 +182,24 @@ class RequestInput:
     ] = None
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the query.
+        """Return the query parameters.
 
         Raises:
-            ConfigurationError: A parameter has no name or no value.
+            ConfigurationError: A parameter is not NAME=VALUE.
         """
         parameters: dict[str, list[str]] = {}
         for text in self.query or []:
             name, equals, value = text.partition("=")
             if not name or not equals:
-                raise ConfigurationError(f"--query {text}: write NAME=VALUE")
+                raise ConfigurationError(f"--query must be NAME=VALUE, not {excerpt(text)!r}")
             parameters.setdefault(name, []).append(value)
         return parameters
 
     def body(self) -> Any:
-        """Return the body as data; `UNSET` when there is none.
+        """Return the body as data, or `UNSET` without one.
 
         Raises:
-            ConfigurationError: It is not JSON.
+            ConfigurationError: It is not valid JSON.
         """
         if self.data is None:
             return UNSET
@@ -211,12 +212,12 @@ class RequestInput:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise ConfigurationError(f"{name} is not JSON: {error}") from error
+            raise ConfigurationError(f"{name} must be valid JSON: {error}") from error
 
 
 @contextmanager
 def checked_input() -> Generator[None, None, None]:
-    """Turn the ValueError of an invalid request into the error of an option."""
+    """Turn a `ValueError` of an invalid request into a `ConfigurationError`."""
     try:
         yield
     except PanelicaError:

@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
     from panelica_async.provision import Problem
 
+_WIDTH_WITHOUT_TERMINAL = 120
+_NOT_ASCII = re.compile(r"[^\n -~]")
 _LOGGER = logging.getLogger("panelica_async")
 
 
 @contextmanager
 def unlogged() -> Generator[None, None, None]:
-    """Keep what the clients log off standard error, where Python shows warnings for which there is no handler.
+    """Keep the log of the clients off standard error, where Python prints warnings without a handler.
 
-    A command says itself, in its own words, what became of its calls.
+    A command reports the results of its calls itself.
     """
     handler = logging.NullHandler()
     _LOGGER.addHandler(handler)
@@ -52,14 +54,14 @@ def unlogged() -> Generator[None, None, None]:
 
 @contextmanager
 def log_to(path: Path, on_failure: Callable[[OSError], object]) -> Generator[None, None, None]:
-    """Append what the clients of this process do to a private file, made when it is missing.
+    """Append the log of the clients of this process to a private file, created if missing.
 
     Args:
         path: The file.
-        on_failure: Called once if the file cannot be written any more; the command goes on without a log.
+        on_failure: Called once if writing fails; the command continues without a log.
 
     Raises:
-        ConfigurationError: Others may write to the file, or it is not a regular file.
+        ConfigurationError: The file is not private, or not a regular file.
         OSError: The file cannot be opened.
     """
     descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
@@ -77,7 +79,7 @@ def log_to(path: Path, on_failure: Callable[[OSError], object]) -> Generator[Non
 
 
 class _FileHandler(logging.Handler):
-    """Writes each line at once and whole, or stops."""
+    """Writes each line at once, and stops after a failure."""
 
     def __init__(self, descriptor: int, path: Path, on_failure: Callable[[OSError], object]) -> None:
         super().__init__()
@@ -99,16 +101,11 @@ class _FileHandler(logging.Handler):
             self._on_failure(OSError(error.errno, error.strerror, str(self._path)))
 
 
-# Files and pipes are not narrow.
-_WIDTH_WITHOUT_TERMINAL = 120
-_NOT_ASCII = re.compile(r"[^\n -~]")
-
-
 class SafeConsole(Console):
-    """A console on which no text moves the cursor or changes the terminal, wherever it comes from."""
+    """A console that no text can use to move the cursor or change the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> "Iterable[Segment]":
-        """Render what is printed; characters that cannot be seen are shown as a question mark."""
+        """Render an object; unprintable characters become question marks."""
         for segment in super().render(renderable, options):
             if segment.control or _NOT_ASCII.search(segment.text) is None:
                 yield segment
@@ -122,14 +119,17 @@ def _shown(char: re.Match[str]) -> str:
 
 @attrs.frozen(kw_only=True)
 class Output:
-    """How a command prints; its fields are options of every command."""
+    """Prints for a command. The public fields are options of every command."""
 
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel="Output"),
+        typer.Option(
+            "--json", metavar="", help="Print one JSON document to standard output.", rich_help_panel="Output"
+        ),
     ] = False
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the Python traceback of an error.", rich_help_panel="Output")
+        bool,
+        typer.Option("--debug", metavar="", help="Show the Python traceback of an error.", rich_help_panel="Output"),
     ] = False
     log: Annotated[
         Path | None,
@@ -137,73 +137,76 @@ class Output:
             "--log",
             metavar="FILE",
             dir_okay=False,
-            help="Append every call to this file, in detail and without secrets.",
+            help="Append every call to this file, in detail but without secrets.",
             rich_help_panel="Output",
         ),
     ] = None
 
     stream: ResultStream = attrs.field(init=False, repr=False, factory=ResultStream)
-    """Standard output, for data."""
+    """Standard output, for JSON and bytes."""
     results: Console = attrs.field(
         init=False,
         repr=False,
         default=attrs.Factory(lambda self: _console(self.stream), takes_self=True),
     )
-    """For what a command is asked for: standard output."""
+    """Standard output, for results."""
     messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(MessageStream()))
-    """For everything else: standard error."""
+    """Standard error, for everything else."""
 
     def logged(self) -> AbstractContextManager[None]:
-        """Write the log, if there is to be one, as long as the context lasts; raises `OSError` when it cannot."""
-        return unlogged() if self.log is None else log_to(self.log, self._say_log_ended)
+        """Return a context that writes the log, if one is wanted; raises `OSError` if it cannot be opened."""
+        return unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
 
     def say(self, text: str) -> None:
         """Print a line to standard error."""
         self.messages.print(Text(text), soft_wrap=True)
 
     @contextmanager
-    def busy(self, what: str) -> Generator[None, None, None]:
-        """Say what is going on, on a terminal with something that moves."""
+    def busy(self, activity: str) -> Generator[None, None, None]:
+        """Print what is going on; a terminal shows a spinner."""
         if is_live(self.messages):
-            with self.messages.status(Text(what)):
+            with self.messages.status(Text(activity)):
                 yield
         else:
-            self.say(what)
+            self.say(activity)
             yield
 
-    def require_terminal(self, what: str) -> None:
-        """Make sure that there is a terminal to ask on.
+    def require_terminal(self, action: str) -> None:
+        """Check that there is a terminal to ask on.
 
         Args:
-            what: What the command asks before, such as "apply asks before the first write".
+            action: What needs confirmation, such as "deleting".
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: There is no terminal.
         """
         if not (sys.stdin.isatty() and self.messages.is_terminal):
-            raise ConfigurationError(f"{what}, and there is no terminal to ask on", hint="Use --yes.")
+            raise ConfigurationError(
+                f"{action} needs confirmation, but there is no terminal to ask on",
+                hint="Pass --yes to skip the question.",
+            )
 
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal."""
+        """Ask a question on the terminal."""
         with interruptible():
             try:
                 return typer.confirm(question, err=True)
             except typer.Abort:
-                self.say("")  # Ctrl-C leaves the cursor behind the question
+                self.say("")  # Ctrl-C leaves the cursor after the question
                 raise
 
     def document(self, data: object) -> None:
-        """Print the JSON document that is the result."""
+        """Print the result as a JSON document."""
         self.stream.write(to_json(data) + "\n")
 
     def show_error(self, error: BaseException) -> None:
-        """Print the error that is the result of the command."""
+        """Report the error that ended the command."""
         if self.json:
             self.document({"error": error_data(error)})
         self.explain(error)
 
     def explain(self, error: BaseException) -> None:
-        """Print to standard error what went wrong and what to do about it."""
+        """Print an error and its hint to standard error."""
         if self.debug:
             self.messages.print(Text(visible("".join(traceback.format_exception(error)))), soft_wrap=True)
         console = self.messages
@@ -216,30 +219,30 @@ class Output:
         if hint := getattr(error, "hint", None):
             console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
 
-    def _say_log_ended(self, error: OSError) -> None:
-        self.say(f"The log ends here: {_summary(error)}.")
+    def _say_log_stopped(self, error: OSError) -> None:
+        self.say(f"Logging stopped: {_summary(error)}.")
 
 
 def is_live(console: Console) -> bool:
-    """Whether what was printed can be drawn over."""
+    """Return whether a console can redraw lines."""
     return console.is_terminal and console.is_interactive
 
 
 def to_json(data: object) -> str:
-    """Write data as indented JSON; objects of attrs are mappings."""
+    """Return data as indented JSON; attrs objects become JSON objects."""
     text = json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
     return _NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json_module.dumps(char[0])[1:-1], text)
 
 
 def visible(text: str) -> str:
-    """Write characters that cannot be seen, or that move the cursor, as Python does; lines and tabs stay."""
+    """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
-    """Return an error as data: its type, its message and, for errors of this package, all its attributes."""
+    """Return an error as data: type, message and, for errors of this package, all attributes."""
     if not isinstance(error, PanelicaError):
         return {"type": type(error).__name__, "message": _summary(error), "hint": None}
     attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}
@@ -257,7 +260,7 @@ def _summary(error: BaseException) -> str:
     if isinstance(error, PanelicaError):
         if hasattr(error, "problems"):
             return error.message
-        # The hint has a line of its own.
+        # The hint is printed on a line of its own.
         error = copy.copy(error)
         error.hint = None
     elif isinstance(error, OSError) and error.strerror:
@@ -281,4 +284,4 @@ def _plain(value: object) -> Any:
         return value.isoformat()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""A plan, as text and as JSON."""
+"""Shows a plan, as text or JSON."""
 
 from collections import Counter
 from typing import Any
@@ -26,7 +26,7 @@ _IN_CONFLICT = {Action.CONFLICT, Action.BLOCKED}
 
 
 def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
-    """Return a plan as JSON-like data, with the time it takes."""
+    """Return a plan as JSON-like data, with the estimated time."""
     limit = panel.limiter.limit
     return {
         "panel": panel.client.base_url,
@@ -38,7 +38,7 @@ def plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
 
 
 def plan_summary(plan: Plan, panel: Panel) -> str:
-    """Return what a plan comes to, in a few lines."""
+    """Return a summary of a plan, in a few lines."""
     counts = Counter(planned.action for planned in plan.steps)
     in_conflict = sum(counts[action] for action in _IN_CONFLICT)
     uncertain = f", {number(counts[Action.UNCERTAIN])} uncertain" if counts[Action.UNCERTAIN] else ""
@@ -47,7 +47,7 @@ def plan_summary(plan: Plan, panel: Panel) -> str:
         f"{plural(len(plan.sites), 'site')} with {plural(len(plan.steps), 'object')}: "
         f"{number(counts[Action.CREATE])} to create, {number(counts[Action.KEEP])} already there, "
         f"{number(in_conflict)} in conflict{uncertain}.\n{_time(plan, panel.limiter.limit)}"
-        + (f"\nColumns that were ignored: {ignored}." if ignored else "")
+        + (f"\nIgnored columns: {ignored}." if ignored else "")
         + (f"\n{pending_line(len(plan.pending))}" if plan.pending else "")
         + "".join(f"\n{line}" for line in remark_lines(plan.remarks))
     )
@@ -59,7 +59,7 @@ def has_obstacles(plan: Plan) -> bool:
 
 
 def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
-    """Print a plan: how many objects of each kind, what conflicts, how long it takes."""
+    """Print a plan: the objects of each kind, the conflicts, and the estimated time."""
     console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)
     console.print(_counts(plan))
     if bad := _obstacles(plan):
@@ -69,7 +69,7 @@ def print_plan(plan: Plan, panel: Panel, console: Console) -> None:
     console.print(Text(plan_summary(plan, panel)), soft_wrap=True)
     if plan.writes:
         times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
-        console.print(Text(f"By tier, at least: {times}.", "dim"), soft_wrap=True)
+        console.print(Text(f"Minimum time by tier: {times}.", "dim"), soft_wrap=True)
 
 
 def _counts(plan: Plan) -> Table:
@@ -108,10 +108,10 @@ def _obstacles(plan: Plan) -> Table | None:
 
 def _time(plan: Plan, limit: RateLimit) -> str:
     if not plan.writes:
-        return "Nothing is to be sent."
+        return "Nothing to send."
     if limit.is_unlimited:
-        return f"{plural(plan.writes, 'write')} to come, without a rate limit."
-    return f"{plural(plan.writes, 'write')} to come, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+        return f"{plural(plan.writes, 'write')} to send, without a rate limit."
+    return f"{plural(plan.writes, 'write')} to send, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
 
 
 def _seconds(plan: Plan, limit: RateLimit) -> float:

@@ -1,4 +1,4 @@
-"""How far a run is: bars on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of a run: bars on a terminal, a line every few seconds elsewhere."""
 
 import asyncio
 import time
@@ -20,26 +20,26 @@ from panelica_async.cli.run_view import SITE_STATUSES
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
 _MINUTE = 60.0
-"""Seconds over which the pace is measured: quotas come by the minute, and a part of one may hold no call at all."""
+"""Seconds over which the pace is measured: a quota is for a minute, and may be used up in the first seconds."""
 _LINE_EVERY = 5.0
 _DRAW_EVERY = 0.125
 _LEAST_BAR = 10
 _WIDEST_BAR = 36
 _GAP = 2
 _MARGIN = 4
-"""Columns at the right that stay free: a terminal shows `^C` at the cursor, and a line that wraps cannot be redrawn."""
+"""Columns left free on the right: a terminal shows `^C` at the cursor, and a wrapped line cannot be redrawn."""
 _REPORTED = {SiteStatus.FAILED, SiteStatus.UNKNOWN}
 
 
 class Meter:
-    """What is known of a run while it goes on.
+    """Measures the progress of a run.
 
     Args:
-        limiter: What the calls wait for.
+        limiter: The limiter that the calls wait for.
         sites: Number of sites.
-        writes: Number of writes there will be, as far as is known.
-        least: Seconds the run takes at least, by the quota.
-        clock: Returns a time in seconds that never goes back.
+        writes: Expected number of writes.
+        least: Minimum duration in seconds, by the quota.
+        clock: Returns a monotonic time in seconds.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Meter:
         self._limiter = limiter
         self._least = least
         self._clock = clock
-        self._begun = clock()
-        self._granted: deque[tuple[float, int]] = deque([(self._begun, limiter.granted)])
+        self._started = clock()
+        self._granted: deque[tuple[float, int]] = deque([(self._started, limiter.granted)])
 
     def note(self, event: Event) -> None:
-        """Take over what an event says."""
+        """Take an event into account."""
         if event.site is not None and event.site.status is not SiteStatus.SKIPPED:
             self.sites_done += 1
             self.last = event.site
@@ -77,28 +77,28 @@ class Meter:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the begin."""
-        return self._clock() - self._begun
+        """Seconds since the start."""
+        return self._clock() - self._started
 
     def sent_within(self, seconds: float) -> int:
-        """Return how many calls were sent in the last seconds, at most 60."""
+        """Return how many calls were sent in the last seconds; at most the last 60."""
         since = self._clock() - seconds
         before = next((granted for at, granted in reversed(self._granted) if at <= since), self._granted[0][1])
         return self._limiter.granted - before
 
     @property
     def remaining(self) -> float | None:
-        """Estimated seconds to the end; None as long as there is nothing to estimate from."""
+        """Estimated seconds to the end; None before the first call."""
         window = min(_MINUTE, self.elapsed)
         sent = self.sent_within(window)
         if not sent:
             return None
-        # The burst at the begin is faster than the quota allows in the long run.
+        # The first burst is faster than the quota allows in the long run.
         return max(self._least - self.elapsed, (self.writes_expected - self.writes_done) * window / sent)
 
     @property
     def pace(self) -> str:
-        """The calls of the last minute against the quota."""
+        """The calls of the last minute, compared with the quota."""
         per_minute = self._limiter.limit.per_minute
         allowed = "" if per_minute is None else f" of {number(per_minute)}"
         return f"{number(self.sent_within(_MINUTE))}{allowed} calls in the last minute"
@@ -111,7 +111,7 @@ class Meter:
 
 
 class Progress:
-    """Shows how far a run is: bars on a terminal; elsewhere a line every five seconds, without control characters.
+    """Shows the progress: bars on a terminal; elsewhere a line every five seconds, without control characters.
 
     Args:
         console: Where to show it.
@@ -124,19 +124,19 @@ class Progress:
         self._is_over = False
 
     def note(self, event: Event) -> None:
-        """Take over what an event says; a site that failed or is uncertain is shown at once."""
+        """Take an event into account; a site that failed or is uncertain is shown at once."""
         self._meter.note(event)
         if event.site is not None and event.site.status in _REPORTED:
             word, style = SITE_STATUSES[event.site.status]
             self.say(Text.assemble((word, style), f" {event.site.domain}: {event.site.reason}"))
 
     def say(self, text: Text) -> None:
-        """Show a line that stays."""
+        """Print a line above the bars."""
         self._console.print(text, soft_wrap=True)
 
     @asynccontextmanager
     async def shown(self) -> AsyncGenerator[None, None]:
-        """Show it while the block runs."""
+        """Show the progress while the block runs."""
         if is_live(self._console):
             with Live(get_renderable=self._bars, console=self._console, auto_refresh=False) as live:
                 try:
@@ -169,7 +169,7 @@ class Progress:
 
 @asynccontextmanager
 async def _repeated(seconds: float, call: Callable[[], object]) -> AsyncGenerator[None, None]:
-    """Call a function every so many seconds while the block runs."""
+    """Call a function at regular intervals while the block runs."""
 
     async def repeat() -> None:
         while True:
@@ -193,7 +193,7 @@ def _count(done: int, total: int) -> str:
 
 
 def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Table:
-    """Draw a line of label, bar, count and details for each row; what does not fit is left out, details first."""
+    """Return a line of label, bar, count and details for each row; details that do not fit are left out."""
     labels = max(len(label) for label, *_ in rows)
     counts = max(len(_count(done, total)) for _, done, total, _ in rows)
     room = width - labels - counts - 3 * _GAP
@@ -211,7 +211,7 @@ def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Ta
 
 
 def _fitting(parts: Sequence[str], width: int) -> str:
-    """Join the first parts, as many as fit; the first is there in any case, to be cut."""
+    """Return as many parts as fit, joined; the first is shortened if necessary."""
     text = ""
     for part in parts:
         longer = _joined(text, part)

@@ -1,4 +1,4 @@
-"""What became of a run, for people and as data."""
+"""Shows the result of a run, as text or JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ SITE_STATUSES = {
     SiteStatus.UNKNOWN: ("uncertain", "yellow"),
     SiteStatus.SKIPPED: ("not finished", "yellow"),
 }
-"""What became of a site, and the colour of it."""
+"""The word and the colour for each status of a site."""
 
 _BAD = {
     StepStatus.FAILED: ("failed", "red"),
@@ -55,41 +55,41 @@ class Ending:
     outcomes: tuple[SiteOutcome, ...]
     """One for each site."""
     traffic: Traffic
-    """What was sent, with what the plan read and with repetitions."""
+    """All calls, including those of the plan and retries."""
     seconds: float
-    """Time it took, with making the plan."""
+    """Duration, including the plan."""
     interrupted: bool
     error: PanelicaError | None
-    """What ended the run before its time, if something did."""
+    """The error that ended the run early, if any."""
 
 
 @attrs.frozen(kw_only=True)
 class RunReport:
-    """What became of a run."""
+    """The report of a run."""
 
     manifest: str
     panel: str
     ending: Ending
     files: RunFiles
     remarks: tuple[Remark, ...]
-    """What the plan remarked."""
+    """The remarks of the plan."""
     arguments: tuple[str, ...]
-    """What the next command is given to mean the same run."""
+    """The arguments that select the same run in the next command."""
 
     @property
     def counts(self) -> Mapping[SiteStatus, int]:
-        """Number of sites by what became of them."""
+        """Number of sites by status."""
         counts = Counter(outcome.status for outcome in self.ending.outcomes)
         return {status: counts[status] for status in SiteStatus}
 
     @property
     def pending(self) -> list[str]:
-        """Domains whose certificate was not active when it was last looked at."""
+        """Domains whose certificate was not active at the last check."""
         return [step.step.key for outcome in self.ending.outcomes for step in outcome.steps if step.is_pending]
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with."""
+        """The exit code of the command."""
         if self.ending.interrupted:
             return ExitCode.INTERRUPTED
         missing = sum(self.counts[status] for status in (SiteStatus.FAILED, SiteStatus.UNKNOWN, SiteStatus.SKIPPED))
@@ -97,12 +97,12 @@ class RunReport:
 
     @property
     def passwords(self) -> Path | None:
-        """The generated passwords, if there are any."""
+        """The file of the generated passwords, if it exists."""
         return self.files.passwords if self.files.passwords.exists() else None
 
     @property
     def next_command(self) -> str:
-        """The command that makes sense now."""
+        """The command to run next."""
         command = "undo" if self.exit_code is ExitCode.OK else "resume"
         return next_command(command, *self.arguments)
 
@@ -152,7 +152,7 @@ class RunReport:
 
     @property
     def _all_remarks(self) -> tuple[Remark, ...]:
-        """What the plan remarked, and what is to be known of objects that are there."""
+        """The remarks of the plan, and those about existing objects."""
         steps = {step.step.id: step for outcome in self.ending.outcomes for step in outcome.steps if step.remark}
         found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
         return (*self.remarks, *found)

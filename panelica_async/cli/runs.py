@@ -1,4 +1,4 @@
-"""Runs of a manifest: plan, apply, resume."""
+"""Runs of a manifest: plans, applies and resumes them."""
 
 import asyncio
 import sqlite3
@@ -36,24 +36,24 @@ from panelica_async.provision import (
     remaining_outcomes,
 )
 
-_RESTING = "Stopping: calls on their way are finished, no new ones are sent. Ctrl-C again breaks off at once."
+_STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
 
 
 @attrs.frozen
 class RunOptions:
-    """How to run: the options of a command."""
+    """The options of `apply` and `resume`."""
 
     connection: Connection
     state: StateDirectory
     output: Output
     concurrency: int
-    """Sites worked on at a time."""
+    """How many sites to work on at a time."""
     yes: bool
-    """Whether not to ask before the first write."""
+    """Whether to skip the question before the first write."""
 
     @property
     def directory(self) -> RunDirectory:
-        """Where the journals are."""
+        """The directory of the journals."""
         return RunDirectory(self.state.state_dir)
 
     @property
@@ -65,7 +65,7 @@ class RunOptions:
 async def show_plan(
     file: Path, manifest: Manifest, connection: Connection, state: StateDirectory, output: Output
 ) -> ExitCode:
-    """Show what `apply_file` would do."""
+    """Show what `apply` would do."""
     async with connection.open(state) as panel:
         files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
         plan = await _preview(panel, manifest, files, output)
@@ -92,20 +92,20 @@ async def _plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: 
 
 
 async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
-    with output.busy(f"Reading what is on {panel.name} …"):
+    with output.busy(f"Reading what exists on {panel.name} …"):
         return await Plan.build(panel.client, manifest, journal=journal)
 
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
-    """Create the sites of a manifest; goes on where an earlier run of it ended."""
+    """Create the sites of a manifest; continues an earlier run of it."""
 
     def choose(panel: str) -> RunFiles:
         files = options.directory.files_for(file, panel)
         if not files.journal.exists():
             for known in options.directory.journals_of(file):
                 options.output.say(
-                    f"{known.files.journal} has the runs of this manifest on {known.base_url}. "
-                    "If that is the same panel, give its address as it stands there."
+                    f"{known.files.journal} has runs of this manifest on {known.base_url}. "
+                    "If that is the same panel, use that address."
                 )
         return files
 
@@ -113,17 +113,17 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
 
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
-    """Go on where the run of a journal ended, by the manifest that the journal names."""
+    """Continue the run of a journal, with the manifest that the journal names."""
     candidates = options.directory.find(path) if path else [options.directory.find_unfinished()]
     journals = [known for files in candidates if (known := KnownJournal.read(files)) is not None]
     if not journals:
-        # It was killed before its first call: there is nothing to go on with, and nothing to lose.
+        # The run was killed before its first call, so there is nothing to continue.
         if path is None or path.suffix == ".db":
             hint = "Run `panelica provision apply` with the manifest."
             raise ConfigurationError(f"{candidates[0].journal} holds no run", hint=hint)
         return await apply_file(path, Manifest.load(path), options)
     if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(journals[0].base_url):
-        options.output.say("Continuing on the embedded sandbox, where the run was.")
+        options.output.say("Continuing on the embedded sandbox, where the run was started.")
         options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
 
     with Journal.open(journals[0].files.journal, read_only=True) as journal:
@@ -143,15 +143,15 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
             raise
         sandbox = ["--sandbox"] if is_sandbox(journal.runs[-1].base_url) else []
         command = next_command("apply", str(journal.manifest_path), *sandbox, *state.flags())
-        raise ConfigurationError(error.message, hint=f"Run `{command}`: it goes on in the same journal.") from None
+        raise ConfigurationError(error.message, hint=f"Run `{command}` to continue in the same journal.") from None
 
 
 async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles], options: RunOptions) -> ExitCode:
     output = options.output
     if options.asks:
-        output.require_terminal("this asks before it writes to a server")
+        output.require_terminal("writing to a server")
     options.state.make()
-    interruption = Interruption(lambda: output.say(_RESTING))
+    interruption = Interruption(lambda: output.say(_STOPPING))
     with ExitStack() as resources, on_stop_signal(interruption):
         async with options.connection.open(options.state) as panel:
             begun = time.monotonic()
@@ -199,15 +199,15 @@ async def _carry_out(
         credentials=passwords if _generates_passwords(plan) else None,
         concurrency=options.concurrency,
         on_event=progress.note,
-        stop=interruption.rest,
+        stop=interruption.stop,
     )
     outcomes: list[SiteOutcome] = []
     fatal: PanelicaError | None = None
-    interruption.rests = True
+    interruption.graceful = True
     try:
         async with progress.shown(), aclosing(run):
             async for outcome in run:
-                outcomes.append(outcome)  # noqa: PERF401 - what was there before an error counts
+                outcomes.append(outcome)  # noqa: PERF401 - keeps those before an error
     except (PanelicaError, OSError, sqlite3.Error) as error:
         if isinstance(error, ConfigurationError) and not outcomes:
             raise
@@ -219,7 +219,7 @@ async def _carry_out(
         outcomes=(*outcomes, *remaining_outcomes(plan, outcomes, journal)),
         traffic=options.connection.traffic,
         seconds=meter.elapsed,
-        interrupted=interruption.rest.is_set(),
+        interrupted=interruption.stop.is_set(),
         error=fatal,
     )
 
@@ -229,12 +229,12 @@ def _generates_passwords(plan: Plan) -> bool:
 
 
 def _write_error(error: OSError | sqlite3.Error, journal: Journal, passwords: Path) -> PanelicaError:
-    """Return the error for a run that ended because its journal or its passwords could not be written."""
+    """Return the error of a run that ended because its journal or passwords file could not be written."""
     if isinstance(error, OSError):
         path, problem = error.filename or passwords, error.strerror
     else:
         path, problem = journal.path, str(error)
     return PanelicaError(
         f"{path} cannot be written: {problem}",
-        hint="Free space, or make it writable, then `resume`: what was sent is looked for, and nothing is done twice.",
+        hint="Free space or make the file writable, then run `resume`: nothing is created twice.",
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which mean the same."""
+"""Ctrl-C and SIGTERM, which have the same effect."""
 
 import asyncio
 import signal
@@ -10,9 +10,9 @@ from types import FrameType
 
 @contextmanager
 def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
-    """Call a function in the event loop for each SIGINT and SIGTERM, in place of what they usually do.
+    """Call a function in the event loop for each SIGINT and SIGTERM, instead of their usual effect.
 
-    Only the main thread may take signals: a command that runs in another one leaves them alone.
+    Only the main thread may handle signals; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,7 +32,7 @@ def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
 
 @contextmanager
 def interruptible() -> Generator[None, None, None]:
-    """Let SIGINT raise KeyboardInterrupt at once: for a question, during which the event loop cannot react."""
+    """Let SIGINT raise KeyboardInterrupt at once, for questions: the event loop cannot react while they wait."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -41,28 +41,28 @@ def interruptible() -> Generator[None, None, None]:
 
 
 class Interruption:
-    """What stop signals do to the current task: while `rests` the first one asks it to come to rest, others cancel it.
+    """What a stop signal does to the current task. If `graceful`, the first requests a stop, and the next cancels.
 
     Args:
-        announce: Called when the task is asked to come to rest.
+        announce: Called when a stop is requested.
 
     Attributes:
-        rest: Set when the task is to come to rest.
-        rests: Whether the task looks at `rest`.
+        stop: Set when a stop is requested.
+        graceful: Whether the task watches `stop`; otherwise the first signal cancels it.
         cancelled: Whether the task was cancelled.
     """
 
     def __init__(self, announce: Callable[[], None] = lambda: None) -> None:
-        self.rest: asyncio.Event = asyncio.Event()
-        self.rests: bool = False
+        self.stop: asyncio.Event = asyncio.Event()
+        self.graceful: bool = False
         self.cancelled: bool = False
         self._announce = announce
         self._task = asyncio.current_task()
 
     def __call__(self) -> None:
-        """Take notice of a signal."""
-        if self.rests and not self.rest.is_set():
-            self.rest.set()
+        """Handle a signal."""
+        if self.graceful and not self.stop.is_set():
+            self.stop.set()
             self._announce()
         elif self._task is not None:
             self.cancelled = True

@@ -1,4 +1,4 @@
-"""`status`: what journals know, without asking a panel."""
+"""Shows what journals know, as text or JSON, without asking a panel."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -36,13 +36,13 @@ _BAD = {
 _WORDS = {
     State.DONE: "created",
     State.FOUND: "already there",
-    State.UNCERTAIN: "there, made by us or others",
-    State.REMOVED: "removed again",
+    State.UNCERTAIN: "found, creator uncertain",
+    State.REMOVED: "removed",
 } | {state: word for state, (word, _) in _BAD.items()}
 
 
 async def show_status(path: Path | None, state: StateDirectory, output: Output) -> ExitCode:
-    """Show the journals of a manifest, the journal that is named, or all in the state directory."""
+    """Show the journals of a manifest, a single journal, or every journal in the state directory."""
     directory = RunDirectory(state.state_dir)
     files = directory.find(path) if path else directory.files
     views = [StatusView(status=JournalStatus.read(each), flags=tuple(state.flags())) for each in files]
@@ -50,7 +50,7 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
         output.document({"journals": [view.to_dict() for view in views]})
     else:
         if not views:
-            output.say(f"There is no journal in {state.state_dir}.")
+            output.say(f"No journals in {state.state_dir}.")
         for view in views:
             if view is not views[0]:
                 output.results.print()
@@ -60,15 +60,15 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
 
 @attrs.frozen(kw_only=True)
 class StatusView:
-    """What a journal knows, for people and as data."""
+    """What a journal knows."""
 
     status: JournalStatus
     flags: tuple[str, ...]
-    """Options that find the journal again."""
+    """Options that select the same state directory."""
 
     @cached_property
     def password_note(self) -> str | None:
-        """What is to be said of passwords that are not in their file."""
+        """A note about passwords that are missing from their file."""
         try:
             return missing_passwords_note(self.status.missing_passwords, self.status.files)
         except ConfigurationError as error:
@@ -76,13 +76,13 @@ class StatusView:
 
     @property
     def next_command(self) -> str | None:
-        """How to go on, if there is something to go on with."""
+        """The command to run next, if something is left to do."""
         status = self.status
         if status.is_undone:
             return self._command("undo") if any(map(is_removable, status.records.values())) else None
         if not status.is_open:
             return None
-        # `resume` refuses a manifest that was changed.
+        # `resume` rejects a changed manifest.
         return self._command("apply", status.manifest) if status.is_changed else self._command("resume")
 
     def _command(self, command: str, file: Path | None = None) -> str:
@@ -90,7 +90,7 @@ class StatusView:
         return next_command(command, str(file or self.status.files.journal), *sandbox, *self.flags)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known as JSON-like data."""
+        """Return the status as JSON-like data."""
         status = self.status
         return {
             "journal": status.files.journal,
@@ -121,7 +121,7 @@ class StatusView:
         }
 
     def print(self, console: Console) -> None:
-        """Print what is known."""
+        """Print the status."""
         status = self.status
         lines = [("Journal", str(status.files.journal))]
         if status.problem is not None:
@@ -134,7 +134,7 @@ class StatusView:
             lines += [
                 ("Manifest", str(status.manifest)),
                 ("Panel", run.base_url),
-                ("Last run", f"begun {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
+                ("Last run", f"started {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
             ]
         counts = ", ".join(f"{number(count)} {_WORDS[state]}" for state, count in status.counts.items() if count)
         lines.append(("Objects", counts or "none yet"))
@@ -153,11 +153,11 @@ class StatusView:
 
 
 def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None:
-    """Return what is to be said of created objects whose generated password is not in its file any more."""
+    """Return a note about created objects whose generated password is no longer in the file."""
     if not steps:
         return None
     return (
-        f"Note: the generated passwords of {plural(len(steps), 'object')} are not in {files.passwords} any more"
+        f"Note: the generated passwords of {plural(len(steps), 'object')} are no longer in {files.passwords}"
         f" ({first_few([step.key for step in steps], _NAMES_SHOWN)}). Set new ones in the panel."
     )
 

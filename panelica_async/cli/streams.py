@@ -1,4 +1,4 @@
-"""Standard output and standard error that may break on the way: a full disk, a closed pipe, a terminal that is gone."""
+"""Standard output and standard error when writing fails: full disk, closed pipe, lost terminal."""
 
 import errno
 import io
@@ -8,11 +8,11 @@ from typing import TextIO
 
 
 class OutputError(OSError):
-    """Standard output cannot be written."""
+    """Writing to standard output failed."""
 
 
 class _Stream(io.TextIOBase):
-    """A stream of the process; None when it was closed before Python began."""
+    """A stream of the process, or None if it was closed before Python started."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -28,7 +28,7 @@ class _Stream(io.TextIOBase):
 
 
 class ResultStream(_Stream):
-    """Standard output: what a command is asked for. When it cannot be written, the command has failed."""
+    """Standard output, for results. If writing fails, the command fails."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
@@ -37,8 +37,8 @@ class ResultStream(_Stream):
         """Write text at once.
 
         Raises:
-            BrokenPipeError: The reader has gone.
-            OutputError: It cannot be written.
+            BrokenPipeError: The reader closed the pipe.
+            OutputError: Writing failed for another reason.
         """
         return self._write(text, None)
 
@@ -47,7 +47,7 @@ class ResultStream(_Stream):
         self._write("", data)
 
     def discard(self) -> None:
-        """Drop what could not be written, which Python would try to write again at its end."""
+        """Drop unwritten output, which Python would try to write again at exit."""
         _discard(self._stream)
 
     def _write(self, text: str, data: bytes | None) -> int:
@@ -67,13 +67,13 @@ class ResultStream(_Stream):
 
 
 class MessageStream(_Stream):
-    """Standard error: what is said on the way. When it cannot be written, the command goes on in silence."""
+    """Standard error, for messages. If writing fails, the command continues in silence."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
 
     def write(self, text: str, /) -> int:
-        """Write text at once, if that is possible."""
+        """Write text at once, if possible."""
         if self._stream is not None:
             try:
                 self._stream.write(text)
@@ -85,7 +85,7 @@ class MessageStream(_Stream):
 
 
 def _discard(stream: TextIO | None) -> None:
-    """Send a stream of the process nowhere from now on; one that stands in for it in a test is left alone."""
+    """Redirect a stream of the process to the null device; a stand-in of a test is left alone."""
     is_own = stream is sys.__stdout__ or stream is sys.__stderr__
     if stream is None or not is_own:
         return

@@ -1,4 +1,4 @@
-"""Undo: takes back what the runs of a manifest created."""
+"""Deletes what the runs of a manifest created, and reports the result."""
 
 import asyncio
 from collections import Counter
@@ -34,21 +34,21 @@ _SITES_SHOWN = 3
 """How many domains the question names."""
 
 Removals: TypeAlias = dict[tuple[Path | None, str], Removal]
-"""What became of each object, by its journal and the id of its step."""
+"""The result for each object, by its journal and the id of its step."""
 
-_RESTING = "Stopping: the deletion on its way is finished, no new one is sent. Ctrl-C again breaks off at once."
+_STOPPING = "Stopping: waiting for the deletion in flight, sending no new one. Press Ctrl-C again to stop at once."
 
 _STATUSES = {
     RemovalStatus.FAILED: ("failed", "red"),
     RemovalStatus.KEPT: ("kept", "yellow"),
     RemovalStatus.UNCERTAIN: ("uncertain", "yellow"),
-    RemovalStatus.SKIPPED: ("not tried", "yellow"),
+    RemovalStatus.SKIPPED: ("not attempted", "yellow"),
 }
 
 
 @attrs.frozen(kw_only=True)
 class UndoReport:
-    """What became of the objects that were to be removed."""
+    """The report of an undo."""
 
     manifest: str
     journals: tuple[Path, ...]
@@ -56,19 +56,19 @@ class UndoReport:
     panel: str
     removals: tuple[Removal, ...]
     traffic: Traffic
-    """What was sent, with what was read before and after."""
+    """All calls, including reads."""
     interrupted: bool
     error: PanelicaError | None
-    """What stopped undo, if something did."""
+    """The error that ended undo early, if any."""
 
     @property
     def left_over(self) -> tuple[Removal, ...]:
-        """What is still there, or may be."""
+        """Objects that still exist, or may exist."""
         return tuple(removal for removal in self.removals if removal.status is not RemovalStatus.REMOVED)
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with."""
+        """The exit code of the command."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
         return ExitCode.FAILED if self.left_over or self.error else ExitCode.OK
@@ -121,19 +121,19 @@ class UndoReport:
 async def undo_runs(
     path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
-    """Take back what the runs of a manifest created, by all its journals on this panel."""
+    """Delete what the runs of a manifest created, according to all its journals for this panel."""
     files = RunDirectory(state.state_dir).find(path)
     if not any(KnownJournal.read(each) for each in files):
-        raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path, and --state-dir.")
+        raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path and --state-dir.")
     if not yes:
-        output.require_terminal("this asks before it deletes")
-    interruption = Interruption(lambda: output.say(_RESTING))
+        output.require_terminal("deleting")
+    interruption = Interruption(lambda: output.say(_STOPPING))
     with ExitStack() as resources, on_stop_signal(interruption):
         journals = [resources.enter_context(Journal.open(each.journal)) for each in files]
         async with connection.open(state) as panel:
             journals = _of_panel(journals, panel, output)
             what = _description(journals)
-            question = f"Delete {what}, on {panel.name}, with all that is in them, files included?"
+            question = f"Delete {what} from {panel.name}, with everything in them, files included?"
             if not yes and _removable(journals) and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
@@ -141,9 +141,9 @@ async def undo_runs(
             removals: Removals = {}
             error: PanelicaError | None = None
             try:
-                with output.busy(f"Removing {what}, from {panel.name} …"):
-                    interruption.rests = True
-                    await _undo_all(panel, journals, removals, interruption.rest)
+                with output.busy(f"Deleting {what} from {panel.name} …"):
+                    interruption.graceful = True
+                    await _undo_all(panel, journals, removals, interruption.stop)
             except PanelicaError as failure:
                 if not removals:
                     raise
@@ -159,7 +159,7 @@ async def undo_runs(
                 panel=panel.client.base_url,
                 removals=tuple(removals.values()),
                 traffic=connection.traffic,
-                interrupted=interruption.rest.is_set(),
+                interrupted=interruption.stop.is_set(),
                 error=error,
             )
     if output.json:
@@ -172,11 +172,11 @@ async def undo_runs(
 
 
 async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, stop: asyncio.Event) -> None:
-    """Undo journals, newest first: what newer runs made is in what older ones made."""
+    """Undo journals, newest first: objects of newer runs may be inside those of older ones."""
     for journal in journals:
         await _undo(panel, journal, removals, stop)
     for journal in journals[:-1]:
-        # What was kept may have gone with what an older run made.
+        # An object that was kept may have been deleted with one of an older run.
         if any(path == journal.path and each.status is RemovalStatus.KEPT for (path, _), each in removals.items()):
             await _undo(panel, journal, removals, stop)
 
@@ -187,14 +187,14 @@ async def _undo(panel: Panel, journal: Journal, removals: Removals, stop: asynci
 
 
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
-    """Return the journals of this panel; others are named."""
+    """Return the journals of this panel, and say which are skipped."""
     base_url = panel.client.base_url
     here = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
     if not here:
         journals[0].require_panel(base_url)
     for journal in journals:
         if journal not in here:
-            output.say(f"{journal.path} is left alone: it is of {journal.runs[-1].base_url}.")
+            output.say(f"Skipping {journal.path}: its runs were on {journal.runs[-1].base_url}.")
     return here
 
 
@@ -203,18 +203,19 @@ def _removable(journals: list[Journal]) -> list[Record]:
 
 
 def _description(journals: list[Journal]) -> str:
-    """Name what is to be removed: how much, of which manifest, of when, and the first sites."""
+    """Describe what undo deletes: how many objects, of which manifest, the time of the last run, the first sites."""
     records = _removable(journals)
-    doubtful = sum(record.state is not State.DONE for record in records)
+    uncertain = sum(record.state is not State.DONE for record in records)
     sites = list(dict.fromkeys(record.site for record in records))
-    parts = [f"{plural(len(records) - doubtful, 'object')} of {_manifest(journals[0])}"]
-    if doubtful:
-        parts.append(f"up to {number(doubtful)} more that may have been created")
+    objects = f"{plural(len(records) - uncertain, 'object')} of {_manifest(journals[0])}"
+    if uncertain:
+        objects += f" and up to {number(uncertain)} more that may exist"
+    details: list[str] = []
     if started := [run.started_at for journal in journals for run in journal.runs]:
-        parts.append(f"last run {local_time(max(started))}")
+        details.append(f"last run {local_time(max(started))}")
     if sites:
-        parts.append(f"sites {first_few(sites, _SITES_SHOWN)}")
-    return ", ".join(parts)
+        details.append(f"sites {first_few(sites, _SITES_SHOWN)}")
+    return f"{objects} ({'; '.join(details)})" if details else objects
 
 
 def _manifest(journal: Journal) -> str:
@@ -223,11 +224,11 @@ def _manifest(journal: Journal) -> str:
 
 
 def _interrupted(record: Record, noted: Record) -> Removal:
-    """Return what became of an object by the notes of an undo that was interrupted."""
+    """Return the result for an object of an interrupted undo, as its journal has it."""
     if noted.state is State.REMOVED:
         return Removal(record=record, status=RemovalStatus.REMOVED)
-    hint = "Run undo again: it goes on, and what was on its way counts as removed if it is gone."
-    return Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was broken off", hint=hint)
+    hint = "Run undo again to continue: an object that is gone by then counts as removed."
+    return Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was interrupted", hint=hint)
 
 
 def _row(removal: Removal) -> tuple[str, str, Text, str]:

@@ -222,12 +222,17 @@ def objects(database: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def created(journal: Path) -> int:
-    """Return how many objects a journal, which may be in use, notes as created."""
+    """Return how many objects a journal, which may be in use, records as created."""
+    return recorded(journal, "done")
+
+
+def recorded(journal: Path, state: str) -> int:
+    """Return how many objects a journal, which may be in use, records in a state."""
     if not journal.exists():
         return 0
     connection = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        return int(connection.execute("SELECT count(*) FROM step WHERE state = 'done'").fetchone()[0])
+        return int(connection.execute("SELECT count(*) FROM step WHERE state = ?", (state,)).fetchone()[0])
     except sqlite3.OperationalError:  # its tables are being made
         return 0
     finally:

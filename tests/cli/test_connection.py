@@ -63,7 +63,7 @@ def test_file_that_is_no_sandbox(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database at all, and long enough to be looked at" * 20)
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", "--sandbox-db", "notes.db")
     assert outcome.code == 2
-    assert outcome.stderr == "Error: notes.db cannot be used as a sandbox: file is not a database\n"
+    assert outcome.stderr == "Error: notes.db cannot be used as the database of a sandbox: file is not a database\n"
 
 
 async def test_secret_from_the_variable_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ async def test_certificate_is_trusted_by_file_or_by_fingerprint(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--fingerprint", "AB:CD"), "--fingerprint AB:CD: write sha256: before the digits"),
+        (("--fingerprint", "AB:CD"), "--fingerprint must start with sha256:, not 'AB:CD'"),
         (("--fingerprint", "sha256:AB:CD"), "a SHA-256 fingerprint has 64 hexadecimal digits"),
-        (("--fingerprint", "sha256:AB", "--ca-file", "ca.pem"), "two ways to trust a certificate"),
+        (("--fingerprint", "sha256:AB", "--ca-file", "ca.pem"), "--ca-file and --fingerprint cannot be combined"),
     ],
 )
 def test_ways_to_trust_that_cannot_be_right(

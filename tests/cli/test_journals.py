@@ -195,7 +195,7 @@ def test_resume_after_a_sandbox_run_goes_on_there(panelica: Command, tmp_path: P
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "resume")
     assert outcome.code == 0
-    assert "Continuing on the embedded sandbox, where the run was." in outcome.stderr
+    assert "Continuing on the embedded sandbox, where the run was started." in outcome.stderr
     assert "1 already there" in outcome.stdout
 
 
@@ -217,10 +217,10 @@ def test_deleted_objects_are_not_reported_as_there(panelica: Command, tmp_path: 
 def test_lost_passwords_are_remarked(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
-    assert "are not in" not in panelica("provision", "resume", "launch.csv", *FAST).stderr
+    assert "are no longer in" not in panelica("provision", "resume", "launch.csv", *FAST).stderr
     Path(".panelica/launch.passwords.csv").unlink()
     outcome = panelica("provision", "resume", "launch.csv", *FAST)
-    assert "the generated passwords of 2 objects are not in .panelica/launch.passwords.csv any more" in outcome.stderr
+    assert "the generated passwords of 2 objects are no longer in .panelica/launch.passwords.csv" in outcome.stderr
     assert "(aone, info@aone.example)" in outcome.stderr
 
 
@@ -232,8 +232,8 @@ def test_status_names_objects_whose_password_is_lost(panelica: Command, tmp_path
     passwords.write_text("".join(passwords.read_text().splitlines(keepends=True)[: kept + 1]))
     before = passwords.read_bytes()
     outcome = panelica("provision", "status", "launch.csv")
-    assert ("passwords of 2 objects are not in" in outcome.stdout) == (kept == 0)
-    assert ("passwords of 1 object are not in" in outcome.stdout) == (kept == 1)
+    assert ("passwords of 2 objects are no longer in" in outcome.stdout) == (kept == 0)
+    assert ("passwords of 1 object are no longer in" in outcome.stdout) == (kept == 1)
     assert outcome.code == 0
     assert passwords.read_bytes() == before
     (status,) = panelica("provision", "status", "--json").json["journals"]
@@ -286,9 +286,9 @@ def test_a_manifest_applied_to_another_panel_names_the_first(panelica: Command, 
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
     assert outcome.code == 0
-    assert ".panelica/launch.journal.db has the runs of this manifest on " in outcome.stderr
+    assert ".panelica/launch.journal.db has runs of this manifest on " in outcome.stderr
     again = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
-    assert "has the runs of this manifest on" not in again.stderr
+    assert "has runs of this manifest on" not in again.stderr
     assert len(panelica("provision", "status", "launch.csv", "--json").json["journals"]) == 2
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import Command, Process, Terminal, created, objects, read_document, wait_until, write_manifest
+from tests.cli.harness import (
+    Command,
+    Process,
+    Terminal,
+    created,
+    objects,
+    read_document,
+    recorded,
+    wait_until,
+    write_manifest,
+)
 
 Start = Callable[..., Process]
 OpenTerminal = Callable[..., Terminal]
@@ -71,7 +81,7 @@ def test_one_signal_lets_the_calls_on_their_way_finish(
     run_in_the_middle.send(number)
     outcome = run_in_the_middle.end()
     assert outcome.code == 130
-    assert "Stopping: calls on their way are finished" in outcome.stderr
+    assert "Stopping: waiting for calls in flight" in outcome.stderr
     assert "not finished" in outcome.stdout
     assert "Continue   panelica provision resume launch.csv --sandbox" in outcome.stdout
     [journal] = panelica("provision", "status", "--json").json["journals"]
@@ -98,7 +108,7 @@ def test_two_signals_report_what_was_on_its_way(
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
     run = start("provision", "apply", "launch.csv", "--yes")
-    wait_until(lambda: created(JOURNAL) >= 10)
+    wait_until(lambda: created(JOURNAL) >= 10 and recorded(JOURNAL, "sent") > 0)
     run.send(signal.SIGINT)
     run.send(signal.SIGTERM)
     outcome = run.end()

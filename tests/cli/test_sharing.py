@@ -114,7 +114,7 @@ async def test_cache_that_cannot_be_used_shares_nothing_unless_asked(
     assert (outcome.code, outcome.stderr) == (0, "")
     outcome = await run(panelica, *ME, "--share-quota", "host")
     assert outcome.code == 2
-    assert "the quota cannot be shared with this host" in outcome.stderr
+    assert "the quota cannot be shared on this host" in outcome.stderr
 
 
 async def test_directory_that_others_can_write_to_shares_nothing(panelica: Command, box: Sandbox, cache: Path) -> None:

@@ -114,7 +114,7 @@ def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
     assert report["error"]["message"].startswith(
         f"{Path('.panelica/launch.journal.db').absolute()} cannot be written: "
     )
-    assert "then `resume`" in report["error"]["hint"]
+    assert "then run `resume`" in report["error"]["hint"]
     assert [step["status"] for site in report["sites"] for step in site["steps"]].count("created") > 0
     assert "Traceback" not in ended.stderr
     assert panelica("provision", "resume", "launch.csv", "--yes").code == 0

@@ -70,10 +70,10 @@ def test_the_question_names_what_is_deleted(
     asked.type("n\n")
     assert asked.end() == 130
     question = " ".join(asked.text.split())
-    assert re.search(r"Delete \d+ objects of \S*launch\.csv, last run 20\d\d-", question)
-    assert "sites site1.example, site2.example, site3.example and 2 more" in question
-    assert "on the embedded sandbox" in question
-    assert "with all that is in them, files included?" in question
+    assert re.search(r"Delete \d+ objects of \S*launch\.csv \(last run 20\d\d-", question)
+    assert "; sites site1.example, site2.example, site3.example and 2 more)" in question
+    assert "from the embedded sandbox" in question
+    assert ", with everything in them, files included?" in question
 
 
 def test_another_manifest_of_the_same_name_is_refused(panelica: Command, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_an_interrupted_undo_reports_what_it_removed(
         patched.setattr(undo_command, "undo", interrupted)
         outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 130
-    assert outcome.stderr.count("Ctrl-C again breaks off at once.") == 1
+    assert outcome.stderr.count("Press Ctrl-C again to stop at once.") == 1
     assert outcome.json["interrupted"]
     counts = outcome.json["counts"]
     assert counts["removed"] + counts["skipped"] == 28
@@ -207,6 +207,8 @@ def test_what_may_have_been_created_is_counted_apart(panelica: Command, manifest
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     forget_replies(JOURNAL, "mailbox")
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
-    there, maybe = re.search(r"Removing (\d+) objects of \S+, up to (\d+) more that may", outcome.stderr).groups()  # type: ignore[union-attr]
+    there, maybe = re.search(
+        r"Deleting (\d+) objects of \S+ and up to (\d+) more that may exist", outcome.stderr
+    ).groups()  # type: ignore[union-attr]
     assert int(there) + int(maybe) == 28
     assert int(maybe) == 4

@@ -1,4 +1,4 @@
-"""`panelica api`: one signed call to any path."""
+"""`panelica api`: sends one signed request to any path."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from panelica_async.cli.output import Output, to_json, visible
 
 @command
 async def api(request: RequestInput, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
-    """Send one signed call to any path and print the reply.
+    """Send one signed request to any path and print the reply.
 
-    The JSON of the reply is printed without its envelope; with --json, together with status and request id.
-    Exit code 0 means that the panel did it, 1 that it refused or could not be reached.
+    Prints the data of the reply without its envelope; --json adds the status and the request id. Exit code 0 means
+    that the request succeeded, 1 that the panel rejected it or could not be reached.
     """
     query, body = request.parameters(), request.body()
     async with connection.open(state) as panel:

@@ -1,4 +1,4 @@
-"""`panelica provision`: many sites from one manifest."""
+"""`panelica provision`: creates many sites from one manifest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,33 +15,35 @@ from panelica_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from panelica_async.provision import Manifest
 
-# What the commands stand on is imported when one runs: it loads models, which `--help` need not wait for.
+# Commands import what they need when they run: it loads models, and `--help` need not wait for that.
 # ruff: noqa: PLC0415
 
 provision: typer.Typer = typer.Typer(
-    help="Bring up many sites from one manifest: a CSV, YAML or JSON file.",
+    help="Create many sites from one manifest: a CSV, YAML or JSON file.",
     no_args_is_help=True,
     epilog="Example: panelica provision plan launch.csv",
 )
 
 ManifestFile = Annotated[Path, typer.Argument(metavar="FILE", help="The manifest: .csv, .yaml, .yml or .json.")]
 RunFile = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="The manifest, or the journal of a run.", show_default=False)
+    Path | None, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.", show_default=False)
 ]
-Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="How many sites to work on at a time.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write to a server.")]
+Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="Number of sites to work on at a time.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", metavar="", help="Skip the question before the first write to a server.")
+]
 
 
 @attrs.frozen(kw_only=True)
 class ColumnOptions:
-    """What the columns of a manifest mean, where their names do not say it; its fields are options."""
+    """The meaning of columns whose names do not show it. The fields are options."""
 
     column: Annotated[
         list[str] | None,
         typer.Option(
             "--column",
             metavar="NAME=FIELD",
-            help="Read the column NAME as a field such as plan or username. May be repeated.",
+            help="Read the column NAME as a field, such as plan or username. May be repeated.",
             rich_help_panel="Columns",
             show_default=False,
         ),
@@ -51,17 +53,17 @@ class ColumnOptions:
         typer.Option(
             "--ignore-column",
             metavar="NAME",
-            help="Pass over the column NAME. May be repeated.",
+            help="Ignore the column NAME. May be repeated.",
             rich_help_panel="Columns",
             show_default=False,
         ),
     ] = None
 
     def load(self, file: Path) -> "Manifest":
-        """Load a manifest with these columns.
+        """Load a manifest, reading its columns as the options say.
 
         Raises:
-            ConfigurationError: An option is not of its form, or the manifest cannot be used.
+            ConfigurationError: An option or the manifest is invalid.
         """
         from panelica_async.provision import Manifest
 
@@ -70,11 +72,13 @@ class ColumnOptions:
             name, equals, field = option.rpartition("=")
             if not equals or not name.strip() or not field.strip():
                 raise ConfigurationError(
-                    f"--column must be of the form NAME=FIELD, not {option!r}",
-                    hint="Write --column 'Hosting Tarif=plan'.",
+                    f"--column must be NAME=FIELD, not {option!r}",
+                    hint="Write it like --column 'Hosting Plan=plan'.",
                 )
             if columns.setdefault(name, field) != field:
-                raise ConfigurationError(f"--column reads {name!r} as {columns[name]!r} and as {field!r}")
+                raise ConfigurationError(
+                    f"--column must map {name!r} to one field, not to {columns[name]!r} and {field!r}"
+                )
         return Manifest.load(file, columns=columns, ignore_columns=self.ignore_column or ())
 
 
@@ -83,7 +87,7 @@ class ColumnOptions:
 async def plan(
     file: ManifestFile, columns: ColumnOptions, connection: Connection, state: StateDirectory, output: Output
 ) -> ExitCode:
-    """Show what apply would do: what is created, what exists, what conflicts, and how long it takes.
+    """Show what apply would create, what exists, what conflicts, and how long it takes.
 
     Only reads. Exit code 1 means that something conflicts or is uncertain.
     """
@@ -103,16 +107,15 @@ async def apply(
     concurrency: Concurrency = 8,
     yes: Yes = False,
 ) -> ExitCode:
-    """Bring the sites of a manifest into being, and report what became of each.
+    """Create the sites of a manifest, and report the result of each.
 
-    What exists is left alone, and a run of the manifest that was interrupted is continued. Ctrl-C lets the calls on
-    their way finish and stops; pressed again, it breaks off. Either way, resume goes on without doing anything twice.
+    Existing objects are kept, and an interrupted run of the manifest is continued. Ctrl-C stops after the calls in
+    flight; pressed again, it stops at once. Either way, resume continues without creating anything twice.
 
-    Asks before the first write to a server; without a terminal to ask on, it needs --yes. The embedded sandbox is
-    written to without a question.
+    Asks before the first write to a server; without a terminal, pass --yes. The embedded sandbox needs no question.
 
-    Exit code 0: every site is done or was there; 1: some failed or are uncertain; 2: nothing was changed on
-    the panel, because something is wrong with manifest, options or a file, or there is no terminal to ask on; 130:
+    Exit code 0: every site is done or existed already; 1: some failed or are uncertain; 2: nothing was changed on
+    the panel, because the manifest, an option or a file is invalid, or there is no terminal to ask on; 130:
     interrupted.
     """
     from panelica_async.cli import runs
@@ -130,10 +133,9 @@ async def resume(
     concurrency: Concurrency = 8,
     yes: Yes = False,
 ) -> ExitCode:
-    """Go on with a run that was interrupted, or try again what failed in it.
+    """Continue an interrupted run, and retry what failed.
 
-    FILE is the manifest or the journal; it may be left out when only one run in the state directory has something
-    left to do. Exit codes are those of apply.
+    FILE may be omitted if only one run in the state directory is unfinished. Exit codes are those of apply.
     """
     from panelica_async.cli import runs
 
@@ -145,7 +147,7 @@ async def resume(
 async def status(state: StateDirectory, output: Output, file: RunFile = None) -> ExitCode:
     """Show what the journal of a run knows, without asking the panel.
 
-    FILE is the manifest or the journal; without it, every journal in the state directory is shown.
+    Without FILE, shows every journal in the state directory.
     """
     from panelica_async.cli.status_view import show_status
 
@@ -159,15 +161,15 @@ async def undo(
     connection: Connection,
     state: StateDirectory,
     output: Output,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Skip the question before deleting.")] = False,
 ) -> ExitCode:
     """Delete what the runs of a manifest created, and nothing else.
 
-    What was sent without a known outcome is looked for first. An account, domain or database that holds anything else
-    by now is kept; files are not looked at. Asks first, unless told --yes; without a terminal it needs it. Ctrl-C stops
-    after the deletion on its way, and undo again goes on.
+    Looks first for objects that may have been created. An account, domain or database that contains anything else by
+    now is kept; files are not checked. Asks before deleting; without a terminal, pass --yes. Ctrl-C stops after the
+    deletion in flight; run undo again to continue.
 
-    Exit code 0: everything is gone; 1: something is left over or uncertain; 130: interrupted.
+    Exit code 0: everything is deleted; 1: something is left over or uncertain; 130: interrupted.
     """
     from panelica_async.cli.undo import undo_runs
 

@@ -1,4 +1,4 @@
-"""`panelica sandbox`: a panel to try things on."""
+"""`panelica sandbox`: serves a panel to try things on."""
 
 import asyncio
 import ssl
@@ -25,45 +25,47 @@ if TYPE_CHECKING:
 async def sandbox(
     output: Output,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 3002,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 3002,
     db: Annotated[
-        str, typer.Option(metavar="FILE", help="Database, kept from run to run; :memory: forgets everything.")
+        str, typer.Option(metavar="FILE", help="Database file, kept between runs; :memory: keeps nothing.")
     ] = ":memory:",
     tier: Annotated[
         str,
         typer.Option(
             "--tier",
             metavar="TIER",
-            help=f"Rate limit of its key: {', '.join(TIERS)}.",
+            help=f"Rate-limit tier of its key: {', '.join(TIERS)}.",
             autocompletion=complete_tier,
         ),
     ] = "professional",
     scopes: Annotated[
         str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
     ] = "*:*",
-    latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long every answer is held back.")] = 0.0,
+    latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine's; may be negative.")
+        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine; may be negative.")
     ] = 0.0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FAULT[:N]",
-            help="Let each Nth write fail, such as lost_reply:10; all of them without N. Can be repeated.",
+            help="Make every Nth write fail, such as lost_reply:10; without N, every write. May be repeated.",
         ),
     ] = None,
     certificate: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Certificate to serve https with, in PEM form."),
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Certificate for https, in PEM format."),
     ] = None,
     private_key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Private key of the certificate, in PEM form."),
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="Private key of the certificate, in PEM format."
+        ),
     ] = None,
 ) -> ExitCode:
     """Serve a sandbox panel until Ctrl-C.
 
-    It answers every operation of the API with real state and really checks signatures, scopes and rate limits.
+    The sandbox implements every operation of the API, keeps state, and enforces signatures, scopes and rate limits.
     """
     faults = [_parse_fault(text) for text in fault or ()]
     stopped = asyncio.Event()
@@ -75,7 +77,7 @@ async def sandbox(
         scopes=[scope.strip() for scope in scopes.split(",")],
         latency=latency,
         clock=lambda: time.time() + clock_skew,
-        ssl=_serving(certificate, private_key),
+        ssl=_server_tls(certificate, private_key),
     )
     with on_stop_signal(stopped.set):
         async with box as running:
@@ -92,7 +94,7 @@ async def sandbox(
 
 
 def _parse_fault(text: str) -> "tuple[Fault, int]":
-    """Read a fault and the number of writes of which one fails."""
+    """Return a fault and how often it happens: every Nth write."""
     from panelica_async.sandbox import Fault  # noqa: PLC0415 - needs the extra
 
     name, _, every = text.partition(":")
@@ -101,23 +103,23 @@ def _parse_fault(text: str) -> "tuple[Fault, int]":
         names = ", ".join(fault.lower() for fault in Fault.__members__)
         raise ConfigurationError(
             f"--fault must be FAULT or FAULT:N with N of at least 1, not {excerpt(text)!r}",
-            hint=f"Take one of {names}.",
+            hint=f"Choose a FAULT from {names}.",
         )
     return Fault[name.upper()], number
 
 
-def _serving(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
-    """Return what serves https; None for http."""
+def _server_tls(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
+    """Return the TLS context for https; None for http."""
     if certificate is None and private_key is None:
         return None
     if certificate is None or private_key is None:
-        raise ConfigurationError("--certificate and --private-key need each other")
+        raise ConfigurationError("--certificate and --private-key must be passed together")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, private_key)
     except ssl.SSLError as error:
         raise ConfigurationError(
-            f"{certificate} and {private_key} are no certificate and its private key in PEM form"
+            f"{certificate} and {private_key} are not a certificate and its private key in PEM format"
         ) from error
     return context
 
@@ -129,6 +131,6 @@ def _announcement(access: dict[str, str], webhook_secret: str) -> str:
         f"Base URL    {access['base_url']}\n"
         f"API key     {access['api_key']}\n"
         f"API secret  {access['api_secret']}\n"
-        f"Webhooks    {webhook_secret} signs what is delivered\n\n"
+        f"Webhooks    signed with {webhook_secret}\n\n"
         f"{exports}"
     )

@@ -1,4 +1,4 @@
-"""`panelica sign`: the signature of a request, and the string it is of."""
+"""`panelica sign`: shows the signature of a request, and the string that is signed."""
 
 import shlex
 import time
@@ -25,16 +25,17 @@ async def sign(
     output: Output,
     timestamp: Annotated[
         int | None,
-        typer.Option(metavar="SECONDS", min=0, help="Unix time to sign with.", show_default="now"),
+        typer.Option(metavar="SECONDS", min=0, help="Unix time for the signature.", show_default="now"),
     ] = None,
     curl: Annotated[
-        bool, typer.Option("--curl", help="Print a curl command that sends the request; it works for five minutes.")
+        bool,
+        typer.Option("--curl", metavar="", help="Print a curl command for the request; it is valid for five minutes."),
     ] = False,
 ) -> ExitCode:
-    """Show what is signed for a request, and the headers that come of it, without sending anything.
+    """Show what is signed for a request, and the resulting headers; sends nothing.
 
-    The string is method, path, query, timestamp and body, with nothing between them. The path is decoded and begins at
-    /v1, the query is as it is sent. The body of a DELETE is sent and not signed.
+    The string to sign is method, path, query, timestamp and body, without separators. The path is decoded and starts
+    with /v1; the query is exactly as sent. The body of a DELETE request is sent but not signed.
     """
     with checked_input():
         prepared = prepare_raw(request.method, request.path, request.parameters(), request.body())
@@ -68,7 +69,7 @@ class _Signed:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like data."""
+        """Return the request and its signature as JSON-like data."""
         return {
             "method": self.request.method,
             "path": self.request.path,
@@ -81,7 +82,7 @@ class _Signed:
         }
 
     def explained(self) -> str:
-        """Return it for people: the parts of the string, the string, the headers."""
+        """Return the parts of the string, the string, and the headers as text."""
         request, body = self.request, self.request.body
         is_signed = body is None or signs_body(request.method, _JSON)
         path = signed_path(request.path, "").encode("utf-8", "surrogateescape")

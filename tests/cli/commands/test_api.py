@@ -62,8 +62,8 @@ def test_refusal_as_json(panelica: Command) -> None:
         (["GET", "v1/domains"], "it starts with a slash"),
         (["GET", "/v1/domains?page=2"], "pass query parameters as query= or --query"),
         (["FETCH", "/v1/domains"], "method is 'FETCH'"),
-        (["GET", "/v1/domains", "-q", "page"], "--query page: write NAME=VALUE"),
-        (["POST", "/v1/domains", "-d", "{"], "--data is not JSON"),
+        (["GET", "/v1/domains", "-q", "page"], "--query must be NAME=VALUE, not 'page'"),
+        (["POST", "/v1/domains", "-d", "{"], "--data must be valid JSON"),
         (["POST", "/v1/domains", "-d", "@missing.json"], "missing.json: No such file"),
     ],
 )

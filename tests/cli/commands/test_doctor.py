@@ -161,7 +161,7 @@ def test_doctor_of_embedded_sandbox_passes(panelica: Command) -> None:
     [
         (["--sandbox", "--require", "domains"], "--require must be a scope such as domains:write, not 'domains'"),
         (["--sandbox", "--tier", "gold"], "tier is 'gold'"),
-        (["--sandbox", "--fingerprint", "AB"], "write sha256: before the digits"),
+        (["--sandbox", "--fingerprint", "AB"], "must start with sha256:"),
         ([], "base_url is missing"),
         (["--base-url", "panel.example.com"], "api_key is missing"),
         (["--base-url", "panel.example.com", "--api-key", "pk_live_0123"], "the API secret is missing"),

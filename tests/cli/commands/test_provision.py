@@ -185,7 +185,7 @@ def test_plan_shows_what_would_be_done_and_does_nothing(panelica: Command, manif
     rows = {line.rpartition("  ")[0].split("  ")[0]: line.split()[-4:] for line in outcome.stdout.splitlines()}
     assert rows["mailboxes"] == ["4", "-", "-", "-"]
     assert rows["DNS records"] == ["6", "-", "-", "-"]
-    assert "28 writes to come, at least 0 s at 300 calls a minute and 10,000 calls an hour." in outcome.stdout
+    assert "28 writes to send, at least 0 s at 300 calls a minute and 10,000 calls an hour." in outcome.stdout
     assert "starter 20 s" in outcome.stdout
     assert objects(Path(".panelica/sandbox.db"))["domains"] == []
     assert not Path(".panelica/launch.journal.db").exists()
@@ -203,7 +203,7 @@ def test_plan_with_something_in_the_way_is_1(panelica: Command, applied: Path) -
 
 def test_ignored_columns_are_named(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("Customer No,domain,owner,email\n7,own.example,own,own@mail.example\n")
-    assert "Columns that were ignored: Customer No." in panelica("provision", "plan", "own.csv", *FAST).stdout
+    assert "Ignored columns: Customer No." in panelica("provision", "plan", "own.csv", *FAST).stdout
 
 
 def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
@@ -221,7 +221,7 @@ def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
 def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, manifest: Path) -> None:
     report = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
     again = panelica("provision", "apply", "launch.csv", *FAST)
-    pending = "3 certificates were ordered and not active when last looked at"
+    pending = "3 certificates were requested but not yet active at the last check"
     assert sorted(report["pending_certificates"]) == ["site1.example", "site2.example", "site3.example"]
     assert f"{pending}." in again.stderr
     assert f"{pending}; `panelica provision resume launch.csv --sandbox" in again.stdout
@@ -256,7 +256,7 @@ def test_passwords_that_are_not_set_are_remarked(panelica: Command, tmp_path: Pa
 
 
 def test_status_without_journals(panelica: Command) -> None:
-    assert panelica("provision", "status").stderr == "There is no journal in .panelica.\n"
+    assert panelica("provision", "status").stderr == "No journals in .panelica.\n"
     assert panelica("provision", "status", "--json").json == {"journals": []}
     outcome = panelica("provision", "status", "launch.csv")
     assert outcome.code == 2
@@ -300,8 +300,8 @@ def test_undo_without_a_terminal_needs_yes(panelica: Command, applied: Path) -> 
     before = objects(Path(".panelica/sandbox.db"))
     outcome = panelica("provision", "undo", "launch.csv", *FAST)
     assert outcome.code == 2
-    assert "this asks before it deletes, and there is no terminal to ask on" in outcome.stderr
-    assert "Hint: Use --yes." in outcome.stderr
+    assert "deleting needs confirmation, but there is no terminal to ask on" in outcome.stderr
+    assert "Hint: Pass --yes to skip the question." in outcome.stderr
     assert objects(Path(".panelica/sandbox.db")) == before
 
 
@@ -311,8 +311,8 @@ def test_writing_to_a_server_without_a_terminal_needs_yes(panelica: Command, app
     server = ("--base-url", "http://127.0.0.1:1", "--api-key", "pk_live_0123456789abcdef")
     outcome = panelica("provision", command, "launch.csv", *server)
     assert (outcome.code, outcome.stdout) == (2, "")
-    assert "this asks before it writes to a server, and there is no terminal to ask on" in outcome.stderr
-    assert "Hint: Use --yes." in outcome.stderr
+    assert "writing to a server needs confirmation, but there is no terminal to ask on" in outcome.stderr
+    assert "Hint: Pass --yes to skip the question." in outcome.stderr
 
 
 def test_resume_of_what_is_not_there(panelica: Command) -> None:

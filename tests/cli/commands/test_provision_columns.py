@@ -45,9 +45,12 @@ def test_resume_when_columns_were_named_reads_the_same(panelica: Command) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--column", "Tarif"), "--column must be of the form NAME=FIELD, not 'Tarif'"),
+        (("--column", "Tarif"), "--column must be NAME=FIELD, not 'Tarif'"),
         (("--column", "Tarif=preis"), "column 'Tarif' cannot be read as 'preis': a site has no such field"),
-        (("--column", "Tarif=plan", "--column", "Tarif=ssl"), "--column reads 'Tarif' as 'plan' and as 'ssl'"),
+        (
+            ("--column", "Tarif=plan", "--column", "Tarif=ssl"),
+            "--column must map 'Tarif' to one field, not to 'plan' and 'ssl'",
+        ),
         (("--column", "Tarif=plan", "--ignore-column", "TARIF"), "is to be read as 'plan' and to be ignored"),
         ((*MAPPING, "--ignore-column", "Notes"), "there is no such column"),
     ],

@@ -28,12 +28,12 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
     ("arguments", "message"),
     [
         (["--scopes", "domains:fly"], "cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*"),
-        (["--certificate", "cert.pem"], "--certificate and --private-key need each other"),
+        (["--certificate", "cert.pem"], "--certificate and --private-key must be passed together"),
         (["--fault", "flood"], "--fault must be FAULT or FAULT:N with N of at least 1, not 'flood'"),
         (["--fault", "lost_reply:0"], "with N of at least 1, not 'lost_reply:0'"),
         (["--fault", "lost_reply:²"], "with N of at least 1, not 'lost_reply:²'"),
-        (["--private-key", "cert.pem"], "--certificate and --private-key need each other"),
-        (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are no certificate and its private key"),
+        (["--private-key", "cert.pem"], "--certificate and --private-key must be passed together"),
+        (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are not a certificate and its private key"),
     ],
 )
 def test_options_when_invalid_are_refused(
