@@ -140,7 +140,8 @@ class RateLimiter:
             raise ConfigurationError(self._closed)
         if lane not in LANES:
             raise ValueError(f"lane must be one of {', '.join(LANES)}, not {lane!r}")
-        now = self._running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = (loop if loop is self._loop else self._running_loop()).time()
         permits = self._permits
         if now >= permits.learnt_until:
             permits.forget_learnt()

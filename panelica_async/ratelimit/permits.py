@@ -211,7 +211,7 @@ class LocalPermits(Permits):
             now = self._paused_until
         # Bulk whose turn has come may use the reserve.
         leave_reserve = lane == "bulk" and self._interactive_run < INTERACTIVE_RUN
-        return self.quota.ready_at(now, ahead, leave_reserve=leave_reserve)
+        return self.quota.ready_at(now, ahead, leave_reserve)
 
     def _take(self, now: float, lane: Lane) -> None:
         self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1

@@ -237,7 +237,7 @@ class RuleSet:
         self.interactive = interactive
         self._rules: list[TokenBucket | SlidingLog] = [bucket, *(log for log in (minute, hour) if log.limits)]
 
-    def ready_at(self, now: float, ahead: int = 0, *, leave_reserve: bool = False) -> float:
+    def ready_at(self, now: float, ahead: int = 0, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request after `ahead` others.
 
         It is exact for the next request. For later ones it is what the strictest rule alone demands, which is too early
@@ -250,10 +250,10 @@ class RuleSet:
         """
         ready = now
         for rule in self._rules:
-            first = ahead
+            reserve = 0
             if leave_reserve:
-                first += self.minute_reserve(now) if rule is self.minute else rule.reserve
-            instant = rule.ready_at(now, first)
+                reserve = self.minute_reserve(now) if rule is self.minute else rule.reserve
+            instant = rule.ready_at(now, ahead + reserve)
             if instant > ready:
                 ready = instant
         return ready

@@ -49,7 +49,7 @@ def test_poisoned_log_stops_no_caller(file):
 
 
 @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e18, -5.0])
-def test_impossible_answer_of_a_store_is_no_answer(seconds, caplog):
+def test_implausible_answer_of_a_store_is_no_answer(seconds, caplog):
     class Broken:
         async def reserve(self, request: ReserveRequest) -> Reservation:
             return Reservation(delays=(), opens_in=seconds, retry_in=seconds, members=1, store="a")
@@ -127,7 +127,7 @@ def test_store_that_hangs_stops_no_caller():
     assert run(main()) <= 5
 
 
-def test_members_of_a_store_that_forgot_go_on():
+def test_members_report_to_a_store_that_lost_its_memory():
     """Each has used a quarter of the limit, and the panel names what all have used."""
 
     class Forgetful:

@@ -38,7 +38,7 @@ async def passing(limiter: RateLimiter, callers: int) -> list[float]:
 
 
 class TestLimit:
-    def test_it_follows_the_headers_of_any_reply(self):
+    def test_limit_follows_the_headers_of_any_reply(self):
         async def main() -> RateLimit:
             limiter = RateLimiter(STARTER)
             limiter.observe(200, minute(limit=300, remaining=299) | {"X-RateLimit-Limit-Hour": "10000"})
@@ -55,7 +55,7 @@ class TestLimit:
             (None, PROFESSIONAL),
         ],
     )
-    def test_it_follows_the_body_of_a_refusal(self, window, limit):
+    def test_limit_follows_the_body_of_a_refusal(self, window, limit):
         async def main() -> RateLimit:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, {}, retry_after=5, limit=40, window=window)
@@ -63,7 +63,7 @@ class TestLimit:
 
         assert run(main()) == limit
 
-    def test_an_unlimited_key_gets_the_limit_it_is_refused_by(self):
+    def test_unlimited_key_follows_the_limit_of_a_refusal(self):
         async def main() -> list[float]:
             limiter = RateLimiter(RateLimit.unlimited())
             await passing(limiter, 100)
@@ -72,7 +72,7 @@ class TestLimit:
 
         assert min(run(main())) >= 60.6  # the hundred count
 
-    def test_the_share_stays(self):
+    def test_share_survives_a_change_of_limit(self):
         async def main() -> RateLimit:
             limiter = RateLimiter(RateLimit(per_minute=60, share=0.5))
             limiter.observe(200, minute(limit=300))
@@ -80,7 +80,7 @@ class TestLimit:
 
         assert run(main()) == RateLimit(per_minute=300, share=0.5)
 
-    def test_a_fixed_limit_stays_but_refusals_count(self):
+    def test_fixed_limit_stays_but_refusals_pause(self):
         async def main() -> float:
             limiter = RateLimiter(STARTER, learn=False)
             limiter.observe(200, minute(limit=300))
@@ -92,7 +92,7 @@ class TestLimit:
 
 
 class TestOthers:
-    def test_what_others_sent_is_left_to_them(self):
+    def test_usage_of_others_is_left_to_them(self):
         async def main() -> list[float]:
             limiter = RateLimiter(RateLimit(per_minute=60, burst=60))
             await passing(limiter, 5)
@@ -103,7 +103,7 @@ class TestOthers:
         assert passed[2] < 10  # three places are left; the burst is not
         assert passed[3] >= 60
 
-    def test_own_requests_in_flight_are_nobody_elses(self):
+    def test_own_requests_in_flight_are_not_others(self):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             for counted in range(1, 41):
@@ -113,7 +113,7 @@ class TestOthers:
 
         assert run(main()) == 0
 
-    def test_others_that_have_a_share_of_their_own_are_no_news(self):
+    def test_share_of_others_is_not_counted(self):
         async def main() -> tuple[float, float]:
             limiter = RateLimiter(RateLimit(per_minute=300, share=0.5))
             limiter.observe(200, minute(remaining=150))
@@ -123,7 +123,7 @@ class TestOthers:
 
         assert run(main()) == (0, pytest.approx(60, abs=1))
 
-    def test_when_others_used_up_the_window_everybody_waits_for_its_end(self):
+    def test_window_used_up_by_others_pauses_all(self):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             await limiter.acquire()
@@ -135,7 +135,7 @@ class TestOthers:
 
         assert 45 <= run(main()) <= 61
 
-    def test_two_that_do_not_know_of_each_other_share_a_key_in_peace(self):
+    def test_two_unconnected_limiters_share_a_key_in_peace(self):
         """A server that counts in fixed minutes and tells what remains; each limiter believes to be alone."""
 
         async def main() -> tuple[int, int]:
@@ -169,7 +169,7 @@ class TestOthers:
 
 
 class TestRefusal:
-    def test_everybody_pauses_once_and_wakes_one_by_one_at_half_the_pace(self):
+    def test_refusal_pauses_once_then_halves_the_pace(self):
         async def main() -> list[float]:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, {}, retry_after=42)
@@ -182,7 +182,7 @@ class TestRefusal:
         assert all(0.2 < gap <= 0.4 for gap in gaps)
         assert gaps == sorted(gaps, reverse=True)
 
-    def test_the_pace_becomes_normal_again(self):
+    def test_pace_becomes_normal_again(self):
         async def main() -> tuple[float, int]:
             limiter = RateLimiter(RateLimit(per_minute=300))
             limiter.observe(429, {}, retry_after=1)
@@ -193,7 +193,7 @@ class TestRefusal:
         assert gap == pytest.approx(0.2)
         assert in_a_minute >= 0.98 * 300
 
-    def test_many_refusals_at_once_are_one(self):
+    def test_simultaneous_refusals_count_once(self):
         async def main() -> tuple[float, float]:
             limiter = RateLimiter(PROFESSIONAL)
             for wait in (10, 30, 20):
@@ -205,7 +205,7 @@ class TestRefusal:
         assert 30 <= first <= 31.01
         assert gap == pytest.approx(0.4, rel=0.1)
 
-    def test_a_refusal_during_the_recovery_halves_the_pace_again(self):
+    def test_refusal_during_slow_start_halves_the_pace_again(self):
         async def main() -> list[float]:
             limiter = RateLimiter(PROFESSIONAL)
             gaps = []
@@ -220,7 +220,7 @@ class TestRefusal:
         assert gaps[1] == pytest.approx(0.8, rel=0.05)
         assert gaps[-1] <= 8 * 0.2 + 0.01
 
-    def test_a_change_of_limit_does_not_end_the_recovery(self):
+    def test_change_of_limit_keeps_the_slow_start(self):
         async def main() -> list[float]:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, {}, retry_after=10, limit=240, window="minute")
@@ -231,7 +231,7 @@ class TestRefusal:
         assert passed[0] >= 10
         assert passed[2] - passed[1] == pytest.approx(0.4, rel=0.01)
 
-    def test_without_a_limit_the_herd_is_staggered_too(self):
+    def test_unlimited_callers_are_staggered_after_a_refusal(self):
         async def main() -> list[float]:
             limiter = RateLimiter(RateLimit.unlimited())
             limiter.observe(429, {}, retry_after=10)
@@ -241,7 +241,7 @@ class TestRefusal:
         assert passed[0] >= 10
         assert min(later - earlier for earlier, later in itertools.pairwise(passed)) > 0.15
 
-    def test_who_cannot_wait_for_the_end_of_the_pause_is_told_at_once(self):
+    def test_pause_beyond_max_wait_fails_waiters_at_once(self):
         async def main() -> tuple[float, float]:
             limiter = RateLimiter(RateLimit(per_minute=60, burst=1))
             await limiter.acquire()
@@ -283,9 +283,7 @@ class TestNonsense:
         st.one_of(st.none(), st.floats(), st.integers()),
         st.sampled_from([None, "minute", "hour", "", "eternity"]),
     )
-    def test_nothing_raises_and_nothing_holds_for_more_than_an_hour_and_a_little(
-        self, status, headers, retry_after, limit, window
-    ):
+    def test_no_reply_raises_or_pauses_beyond_an_hour(self, status, headers, retry_after, limit, window):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(status, headers, retry_after=retry_after, limit=limit, window=window)
@@ -294,7 +292,7 @@ class TestNonsense:
         assert 0 <= run(main()) <= MAX_WAIT + 2
 
     @pytest.mark.parametrize("retry_after", [-5, math.inf, math.nan, None])
-    def test_a_wait_that_cannot_be_is_a_minute(self, retry_after):
+    def test_implausible_wait_is_a_minute(self, retry_after):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, {}, retry_after=retry_after)
@@ -310,7 +308,7 @@ class TestNonsense:
 
         assert 3600 <= run(main()) <= 3601
 
-    def test_replies_without_a_word_about_it_change_nothing(self):
+    def test_replies_without_rate_headers_change_nothing(self):
         async def main() -> None:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(200, {"Content-Type": "application/json"})

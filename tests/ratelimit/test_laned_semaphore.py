@@ -12,7 +12,7 @@ from tests.support.virtual_time import run
 lanes = st.sampled_from(["interactive", "bulk"])
 
 
-def test_there_are_so_many_and_no_more() -> None:
+def test_semaphore_has_as_many_slots_as_asked_for() -> None:
     slots = LanedSemaphore(3)
     assert [slots.try_acquire("interactive") for _ in range(4)] == [True, True, True, False]
     slots.release("interactive")
@@ -20,13 +20,13 @@ def test_there_are_so_many_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(("count", "for_bulk"), [(100, 80), (10, 8), (2, 1), (1, 1)])
-def test_bulk_leaves_some_to_calls_that_somebody_waits_for(count: int, for_bulk: int) -> None:
+def test_bulk_leaves_slots_to_interactive_calls(count: int, for_bulk: int) -> None:
     slots = LanedSemaphore(count)
     assert sum(slots.try_acquire("bulk") for _ in range(count + 1)) == for_bulk
     assert sum(slots.try_acquire("interactive") for _ in range(count + 1)) == count - for_bulk
 
 
-def test_who_waits_is_called_in_order_and_interactive_first() -> None:
+def test_slots_go_in_order_interactive_first() -> None:
     async def main() -> None:
         slots, order = LanedSemaphore(1), []
 
@@ -51,7 +51,7 @@ def test_who_waits_is_called_in_order_and_interactive_first() -> None:
     run(main())
 
 
-def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
+def test_newcomer_does_not_overtake_its_lane() -> None:
     async def main() -> None:
         slots = LanedSemaphore(1)
         assert slots.try_acquire("interactive")
@@ -64,7 +64,7 @@ def test_nobody_overtakes_those_of_the_lane_who_wait() -> None:
     run(main())
 
 
-def test_whoever_gives_up_is_forgotten() -> None:
+def test_cancelled_waiter_is_forgotten() -> None:
     async def main() -> None:
         slots = LanedSemaphore(1)
         assert slots.try_acquire("bulk")

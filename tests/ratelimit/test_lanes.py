@@ -31,7 +31,7 @@ async def waiting(limiter: RateLimiter, arrivals: str) -> list[str]:
     return passed
 
 
-def test_interactive_goes_first_and_each_lane_in_order_of_arrival():
+def test_interactive_goes_first_each_lane_in_order():
     async def main() -> list[str]:
         return await waiting(await spent(RateLimit(per_minute=60)), "bbibii")
 
@@ -39,7 +39,7 @@ def test_interactive_goes_first_and_each_lane_in_order_of_arrival():
     assert run(main()) == ["b0", "i2", "i4", "i5", "b1", "b3"]
 
 
-def test_a_fifth_is_guaranteed_to_bulk():
+def test_bulk_gets_a_fifth_while_both_lanes_wait():
     async def main() -> list[str]:
         return await waiting(await spent(STARTER), "i" * 40 + "b" * 40)
 
@@ -50,7 +50,7 @@ def test_a_fifth_is_guaranteed_to_bulk():
 
 
 @pytest.mark.parametrize("limit", [STARTER, PROFESSIONAL])
-def test_a_web_request_never_waits_behind_a_launch(limit):
+def test_web_request_never_waits_behind_bulk(limit):
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = RateLimiter(limit)
@@ -74,7 +74,7 @@ def test_a_web_request_never_waits_behind_a_launch(limit):
         assert max(waits) < 60
 
 
-def test_the_reserve_costs_a_launch_less_than_one_per_cent():
+def test_reserve_costs_bulk_less_than_one_per_cent():
     async def main(lane: str) -> float:
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -87,7 +87,7 @@ def test_the_reserve_costs_a_launch_less_than_one_per_cent():
     assert run(main("bulk")) <= 1.01 * run(main("interactive"))
 
 
-def test_bulk_leaves_places_of_the_hour():
+def test_bulk_leaves_requests_of_the_hour():
     async def main() -> float:
         limiter = RateLimiter(RateLimit(per_hour=1500))
         launch = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(2000)]
@@ -103,7 +103,7 @@ def test_bulk_leaves_places_of_the_hour():
     assert run(main()) < 1e-3
 
 
-def test_bulk_alone_uses_the_smallest_limits_to_the_full():
+def test_bulk_alone_uses_small_limits_fully():
     async def main() -> float:
         limiter = RateLimiter(RateLimit(per_minute=60, burst=1))
         started = asyncio.get_running_loop().time()
@@ -114,7 +114,7 @@ def test_bulk_alone_uses_the_smallest_limits_to_the_full():
     assert run(main()) == pytest.approx(29, abs=1e-3)
 
 
-def test_the_expected_wait_depends_on_the_lane():
+def test_expected_wait_depends_on_the_lane():
     async def main() -> tuple[float, float, list[float]]:
         limiter = await spent(STARTER)
         tasks = [asyncio.create_task(limiter.acquire(lane="bulk")) for _ in range(20)]
@@ -134,7 +134,7 @@ def test_the_expected_wait_depends_on_the_lane():
     assert real[1] == pytest.approx(bulk, abs=2.1)
 
 
-def test_there_are_two_lanes():
+def test_unknown_lane_is_rejected():
     async def main() -> None:
         with pytest.raises(ValueError, match=r"^lane must be one of interactive, bulk, not 'fast'"):
             await RateLimiter(STARTER).acquire(lane="fast")  # type: ignore[arg-type]  # the mistake under test
@@ -142,7 +142,7 @@ def test_there_are_two_lanes():
     run(main())
 
 
-def test_web_requests_pass_and_the_quota_is_used_during_a_launch():
+def test_web_requests_pass_while_bulk_uses_the_quota():
     """About eight web requests a second and a launch that never ends share 1,000 a minute."""
 
     async def main() -> tuple[list[float], float]:
@@ -172,7 +172,7 @@ def test_web_requests_pass_and_the_quota_is_used_during_a_launch():
     assert used >= 0.95
 
 
-def test_users_that_come_after_the_launch_began_wait_briefly():
+def test_users_that_come_after_bulk_began_wait_briefly():
     """In the second minute nothing becomes free where in the first one only the launch had sent."""
 
     async def main() -> tuple[float, float]:

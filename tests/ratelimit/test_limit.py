@@ -35,23 +35,23 @@ def at_once(quota: Quota, now: float) -> int:
 
 @pytest.mark.parametrize("field", ["per_minute", "per_hour", "burst"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "60"])
-def test_an_impossible_number_is_refused_by_name(field, value):
+def test_implausible_number_is_rejected_by_name(field, value):
     arguments = {"per_minute": 60, field: value}
     with pytest.raises(ValueError, match=f"^{field} must"):
         RateLimit(**arguments)
 
 
-def test_a_burst_is_a_whole_number():
+def test_burst_that_is_not_whole_is_rejected():
     with pytest.raises(ValueError, match=r"^burst must be a whole number, not 1\.5"):
         RateLimit(per_minute=60, burst=1.5)  # type: ignore[arg-type]  # the mistake under test
 
 
-def test_a_burst_needs_a_pace():
+def test_burst_without_a_pace_is_rejected():
     with pytest.raises(ValueError, match=r"^burst needs per_minute"):
         RateLimit(per_hour=1000, burst=10)
 
 
-def test_a_limit_is_a_value():
+def test_limit_is_a_value():
     limit = RateLimit(per_minute=300, per_hour=10_000, burst=50)
     assert limit == RateLimit(per_minute=300, per_hour=10_000, burst=50)
     assert hash(limit) == hash(attrs.evolve(limit))
@@ -86,7 +86,7 @@ def test_no_tier_becomes_unlimited_because_its_rate_is_unknown():
     assert [name for name in TIERS if RateLimit.for_tier(name).is_unlimited] == ["enterprise"]
 
 
-def test_an_unknown_burst_is_guessed_as_the_share_of_the_known_one():
+def test_unknown_burst_has_the_share_of_the_known_one():
     assert RateLimit.for_tier("professional").burst_or_guess == 50
     assert RateLimit(per_minute=300).burst_or_guess == 50
     assert RateLimit.for_tier("starter").burst_or_guess == 10
@@ -105,11 +105,11 @@ def test_an_unknown_burst_is_guessed_as_the_share_of_the_known_one():
         (RateLimit(per_minute=300, burst=1), 1),
     ],
 )
-def test_the_burst_is_not_used_to_the_full(limit, burst):
+def test_burst_is_not_used_fully(limit, burst):
     assert at_once(Quota(limit), NOW) == burst
 
 
-def test_after_the_burst_the_pace_applies_and_then_the_window():
+def test_pace_applies_after_the_burst_then_the_window():
     went = spend(Quota(PROFESSIONAL), 301)
     assert went[44] == NOW
     assert went[45] == pytest.approx(NOW + 0.2)
@@ -117,7 +117,7 @@ def test_after_the_burst_the_pace_applies_and_then_the_window():
     assert went[300] == pytest.approx(NOW + 60 + DELAY_SPREAD)
 
 
-def test_the_hour_applies_too():
+def test_hour_limit_applies_too():
     went = spend(Quota(PROFESSIONAL), 10_001)
     assert went[9_999] < NOW + 35 * 60
     assert went[10_000] == pytest.approx(NOW + 3600 + DELAY_SPREAD)
@@ -129,7 +129,7 @@ def test_an_hour_limit_alone_sets_no_pace():
     assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)
 
 
-def test_less_than_one_in_a_window():
+def test_limit_below_one_request_lengthens_the_window():
     went = spend(Quota(RateLimit(per_minute=0.5)), 3)
     assert [instant - NOW for instant in went] == pytest.approx([0, 120 + DELAY_SPREAD, 240 + 2 * DELAY_SPREAD])
 
@@ -138,7 +138,7 @@ def test_no_limit_never_waits():
     assert set(spend(Quota(RateLimit.unlimited()), 50_000)) == {NOW}
 
 
-def test_looking_ahead_is_never_too_late_and_hardly_too_early():
+def test_forecast_is_never_late_and_hardly_early():
     for ahead in (0, 44, 45, 299, 300, 2000, 9_999, 10_000):
         foreseen = Quota(PROFESSIONAL).ready_at(NOW, ahead) - NOW
         real = spend(Quota(PROFESSIONAL), ahead + 1)[-1] - NOW
@@ -147,27 +147,27 @@ def test_looking_ahead_is_never_too_late_and_hardly_too_early():
 
 
 class TestChangeOfLimit:
-    def test_what_was_sent_counts_under_a_higher_limit(self):
+    def test_sent_requests_count_under_a_higher_limit(self):
         quota = Quota(STARTER)
         spend(quota, 9)
         quota = Quota(PROFESSIONAL, after=quota)
         assert at_once(quota, NOW) == 45 - 9
         assert quota.minute.used(NOW) == quota.hour.used(NOW) == 45
 
-    def test_what_was_sent_counts_under_a_lower_limit(self):
+    def test_sent_requests_count_under_a_lower_limit(self):
         quota = Quota(PROFESSIONAL)
         last = spend(quota, 200)[-1]
         quota = Quota(STARTER, after=quota)
         # The last 60 left at 5 a second; the first of them has to leave the minute.
         assert quota.ready_at(last) == pytest.approx(last - 59 / 5 + 60 + DELAY_SPREAD)
 
-    def test_an_hour_limit_that_comes_later_knows_the_hour_before(self):
+    def test_new_hour_limit_counts_the_hour_before(self):
         quota = Quota(STARTER)
         went = spend(quota, 500)
         quota = Quota(RateLimit(per_minute=60, per_hour=400), after=quota)
         assert quota.ready_at(went[-1]) == pytest.approx(went[100] + 3600 + DELAY_SPREAD)
 
-    def test_a_limit_that_comes_later_knows_what_was_sent_without_one(self):
+    def test_new_limit_counts_requests_sent_without_one(self):
         quota = Quota(RateLimit.unlimited())
         spend(quota, 1000)
         quota = Quota(PROFESSIONAL, after=quota)
@@ -188,7 +188,7 @@ class TestChangeOfLimit:
             max_size=6,
         )
     )
-    def test_no_sequence_of_changes_lets_more_into_a_minute_than_the_highest(self, changes):
+    def test_changes_of_limit_never_exceed_the_highest(self, changes):
         quota, went, now = Quota(STARTER), [], NOW
         highest = 60.0
         for tier, requests in changes:
@@ -202,7 +202,7 @@ class TestChangeOfLimit:
 
 
 class TestSeed:
-    def test_what_others_used_is_left_to_them(self):
+    def test_usage_before_the_start_is_left_to_others(self):
         quota = Quota(PROFESSIONAL)
         quota.add_usage(NOW, minute=290, hour=9_000)
         went = spend(quota, 12)
@@ -210,7 +210,7 @@ class TestSeed:
         assert went[9] <= NOW + 10
         assert went[10] == pytest.approx(NOW + 60 + DELAY_SPREAD)
 
-    def test_the_hour_is_counted_apart_from_the_minute(self):
+    def test_hour_is_counted_apart_from_the_minute(self):
         quota = Quota(PROFESSIONAL)
         quota.add_usage(NOW, minute=0, hour=9_990)
         went = spend(quota, 11)
@@ -223,7 +223,7 @@ class TestSeed:
         quota.add_usage(NOW, minute=12, hour=12)
         assert at_once(quota, NOW) == 45 - 12
 
-    def test_a_lower_count_than_ours_forgets_nothing(self):
+    def test_lower_count_of_the_panel_changes_nothing(self):
         quota = Quota(PROFESSIONAL)
         spend(quota, 45)
         quota.add_usage(NOW, minute=0, hour=0)
@@ -240,7 +240,7 @@ class TestSeed:
         quota.add_usage(NOW, minute=10**9, hour=10**9)
         assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)
 
-    def test_it_survives_a_change_of_limit(self):
+    def test_usage_survives_a_change_of_limit(self):
         quota = Quota(STARTER)
         quota.add_usage(NOW, minute=60, hour=400)
         quota = Quota(RateLimit(per_minute=60, per_hour=500), after=quota)

@@ -49,7 +49,7 @@ class Callers:
 
 
 class TestPassing:
-    def test_within_the_burst_nobody_waits_or_even_yields(self):
+    def test_callers_within_the_burst_do_not_yield(self):
         async def main() -> None:
             limiter = RateLimiter(STARTER)
             for _ in range(BURST):
@@ -60,7 +60,7 @@ class TestPassing:
 
         run(main())
 
-    def test_first_come_first_served_at_the_pace_of_the_limit(self):
+    def test_waiters_pass_in_order_at_the_pace_of_the_limit(self):
         async def main() -> dict[str, float]:
             callers = Callers(await spent())
             await callers.come("abcd")
@@ -68,7 +68,7 @@ class TestPassing:
 
         assert run(main()) == {"a": 1, "b": 2, "c": 3, "d": 4}
 
-    def test_who_comes_when_it_is_free_does_not_overtake_who_was_called(self):
+    def test_newcomer_does_not_overtake_a_woken_waiter(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -85,7 +85,7 @@ class TestPassing:
 
         assert run(main()) == {"a": 1}
 
-    def test_after_a_rest_the_burst_is_back(self):
+    def test_burst_is_back_after_a_rest(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             await asyncio.sleep(3600)
@@ -95,7 +95,7 @@ class TestPassing:
 
         assert list(run(main()).values()) == [0] * BURST + [1, 2]
 
-    def test_without_a_limit_nobody_waits(self):
+    def test_unlimited_callers_do_not_wait(self):
         async def main() -> float:
             limiter = RateLimiter(RateLimit.unlimited())
             started = now()
@@ -106,7 +106,7 @@ class TestPassing:
 
         assert run(main()) == 0
 
-    def test_counters(self):
+    def test_granted_and_waiting_are_counted(self):
         async def main() -> None:
             limiter = await spent()
             callers = Callers(limiter)
@@ -159,7 +159,7 @@ class TestWaitingIsFree:
 
 
 class TestCancellation:
-    def test_a_cancelled_waiter_leaves_its_place_to_the_next(self):
+    def test_cancelled_waiter_lets_the_next_move_up(self):
         async def main() -> dict[str, float]:
             callers = Callers(await spent())
             await callers.come("abcd")
@@ -171,7 +171,7 @@ class TestCancellation:
 
         assert run(main()) == {"b": 1, "d": 2}
 
-    def test_cancelled_after_it_was_called_but_before_it_went(self):
+    def test_cancelled_between_waking_and_passing(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -187,7 +187,7 @@ class TestCancellation:
 
         assert run(main()) == {"b": 1, "c": 2}
 
-    def test_cancelled_in_the_very_moment_in_which_all_become_free(self):
+    def test_cancelled_at_the_instant_of_release(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -199,7 +199,7 @@ class TestCancellation:
 
         assert run(main()) == {"b": 0, "c": 0}
 
-    def test_impatient_callers_take_nothing_and_leave_nothing_behind(self):
+    def test_timed_out_callers_leave_nothing_behind(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -230,7 +230,7 @@ class TestCancellation:
 
 
 class TestPause:
-    def test_nobody_passes_during_a_pause_and_the_order_stays(self):
+    def test_pause_stops_all_and_keeps_the_order(self):
         async def main() -> dict[str, float]:
             limiter = RateLimiter(STARTER)
             callers = Callers(limiter)
@@ -254,7 +254,7 @@ class TestPause:
 
         assert run(main()) == {"a": 1, "b": 4.5, "c": 4.5, "d": 4.5, "e": 5, "f": 6}
 
-    def test_a_pause_never_shortens_another(self):
+    def test_pause_never_shortens_another(self):
         async def main() -> dict[str, float]:
             limiter = RateLimiter(STARTER)
             callers = Callers(limiter)
@@ -267,7 +267,7 @@ class TestPause:
         assert run(main()) == {"a": 60}
 
     @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-    def test_an_impossible_pause_is_refused(self, seconds):
+    def test_implausible_pause_is_rejected(self, seconds):
         async def main() -> None:
             with pytest.raises(ValueError, match=r"^seconds must"):
                 RateLimiter(STARTER).pause(seconds)
@@ -276,7 +276,7 @@ class TestPause:
 
 
 class TestMaxWait:
-    def test_too_long_a_wait_is_refused_at_once(self):
+    def test_wait_beyond_max_wait_fails_at_once(self):
         async def main() -> None:
             limiter = await spent()
             callers = Callers(limiter)
@@ -293,7 +293,7 @@ class TestMaxWait:
 
         run(main())
 
-    def test_a_wait_within_the_cap_is_waited(self):
+    def test_wait_within_max_wait_is_waited(self):
         async def main() -> dict[str, float]:
             callers = Callers(await spent())
             await callers.come("abc", max_wait=3.5)
@@ -301,7 +301,7 @@ class TestMaxWait:
 
         assert run(main()) == {"a": 1, "b": 2, "c": 3}
 
-    def test_a_pause_counts_as_waiting(self):
+    def test_pause_counts_as_waiting(self):
         async def main() -> None:
             limiter = RateLimiter(STARTER)
             limiter.pause(90)
@@ -331,7 +331,7 @@ class TestMaxWait:
         run(main())
 
     @pytest.mark.parametrize("waiting", [0, 5, 60, 200])
-    def test_the_expected_wait_comes_true(self, waiting):
+    def test_expected_wait_comes_true(self, waiting):
         async def main() -> tuple[float, float]:
             limiter = await spent()
             for _ in range(waiting):
@@ -346,7 +346,7 @@ class TestMaxWait:
 
 
 class TestReconfigure:
-    def test_a_higher_limit_frees_those_who_wait(self):
+    def test_higher_limit_releases_waiters(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -360,7 +360,7 @@ class TestReconfigure:
         # 9 were sent at 0 s; at 5 a second a bucket of 8 has a token again after 0.2 s.
         assert run(main()) == {"a": 0.25, "b": 0.4, "c": 0.6, "d": 0.8}
 
-    def test_a_lower_limit_holds_those_who_wait(self):
+    def test_lower_limit_delays_waiters(self):
         async def main() -> dict[str, float]:
             limiter = await spent(RateLimit.for_tier("professional"))
             callers = Callers(limiter)
@@ -371,7 +371,7 @@ class TestReconfigure:
         # 45 were sent at 0 s: a minute has to pass, and the margin of the window.
         assert run(main()) == {"a": 60.6, "b": 60.6}
 
-    def test_no_limit_frees_everybody(self):
+    def test_no_limit_releases_all_waiters(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -382,13 +382,13 @@ class TestReconfigure:
 
         assert run(main()) == dict.fromkeys("abcd", 0.25)
 
-    def test_it_needs_no_running_loop(self):
+    def test_reconfigure_needs_no_running_loop(self):
         limiter = RateLimiter(STARTER)
         limiter.reconfigure(RateLimit(per_minute=300))
         assert limiter.limit == RateLimit(per_minute=300)
 
 
-def test_what_the_panel_reports_as_used_is_kept_free():
+def test_seed_counts_the_usage_of_the_panel():
     async def main() -> dict[str, float]:
         limiter = RateLimiter(RateLimit(per_minute=60, per_hour=100))
         callers = Callers(limiter)
@@ -401,7 +401,7 @@ def test_what_the_panel_reports_as_used_is_kept_free():
 
 
 class TestClosing:
-    def test_those_who_wait_and_those_who_come_are_refused(self):
+    def test_close_fails_waiting_and_future_callers(self):
         async def main() -> None:
             limiter = await spent()
             callers = Callers(limiter)
@@ -432,7 +432,7 @@ class TestClosing:
 
         run(main())
 
-    def test_one_owner_leaves_and_the_others_move_up(self):
+    def test_cancelled_group_lets_the_others_move_up(self):
         async def main() -> tuple[list[str], dict[str, float]]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -448,7 +448,7 @@ class TestClosing:
         assert run(main()) == (["a", "c"], {"b": 1, "d": 2})
 
 
-def test_a_limiter_belongs_to_one_event_loop():
+def test_limiter_belongs_to_one_event_loop():
     limiter = RateLimiter(STARTER)
 
     async def main() -> None:

@@ -128,7 +128,7 @@ def earliest(bounds: Bounds, went: list[float], paused: list[tuple[float, float]
 
 @settings(max_examples=150)
 @given(st.sampled_from(BOUNDS), scripts)
-def test_everybody_goes_in_order_as_early_as_allowed_and_never_earlier(bounds, script):
+def test_limiter_agrees_with_the_model(bounds, script):
     callers, paused, order = run(play(bounds.limit, script))
 
     assert order == [caller for caller in callers if caller.went is not None]

@@ -100,7 +100,7 @@ def most_possible(demand: list[tuple[float, float]]) -> int:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_demand_that_comes_and_goes_gets_nearly_all_that_is_possible(name):
+def test_fluctuating_demand_gets_nearly_all_possible(name):
     runs = [run(on_and_off(SERVERS[name](random.Random(seed)), seed)) for seed in range(4)]
     assert [traffic.refused for traffic, _ in runs] == [[]] * 4
     admitted = sum(len(traffic.admitted) for traffic, _ in runs)
@@ -108,7 +108,7 @@ def test_demand_that_comes_and_goes_gets_nearly_all_that_is_possible(name):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_without_the_margins_requests_would_be_refused(name, monkeypatch):
+def test_limiter_without_margins_is_refused(name, monkeypatch):
     """The simulation is hard enough to tell."""
     monkeypatch.setattr(limit, "DELAY_SPREAD", 0.0)
     monkeypatch.setattr(limit, "BURST_SHARE", 1.0)

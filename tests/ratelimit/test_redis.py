@@ -88,7 +88,7 @@ def test_two_hosts_are_never_refused_and_use_what_there_is(name, hosts):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_killed_in_the_middle_it_costs_each_host_at_most_one_pause(name, tmp_path, request):
+def test_killed_redis_costs_each_host_one_pause_at_most(name, tmp_path, request):
     server = RedisServer(tmp_path)
     coordinators = [VirtualRedis(server, request.node.name) for _ in range(2)]
 
@@ -117,7 +117,7 @@ def test_killed_in_the_middle_it_costs_each_host_at_most_one_pause(name, tmp_pat
     assert len(traffic.admitted) >= 0.75 * 5 * 400
 
 
-def test_a_web_request_overtakes_the_launch_of_another_host(hosts):
+def test_web_request_overtakes_bulk_of_another_host(hosts):
     async def main() -> float:
         web, launch = hosts(2)
         tasks = [asyncio.create_task(launch.acquire(lane="bulk")) for _ in range(1000)]
@@ -135,7 +135,7 @@ def test_a_web_request_overtakes_the_launch_of_another_host(hosts):
     assert run(main()) <= 0.45
 
 
-def test_nothing_in_redis_tells_the_key_and_everything_expires(server):
+def test_redis_keeps_no_api_key_and_everything_expires(server):
     async def main() -> None:
         async with RedisCoordinator(server.url, key="pk_live_0123456789") as coordinator:
             await RateLimiter(STARTER, coordinator=coordinator).acquire()
@@ -203,7 +203,7 @@ def test_redis_grants_the_permits_of_the_rules(server, tmp_path, limit, steps, n
         redis.client.close()
 
 
-def test_killed_and_started_again_in_real_time(tmp_path, caplog, monkeypatch):
+def test_redis_killed_and_restarted_in_real_time(tmp_path, caplog, monkeypatch):
     """The whole of it, with redis-py's asyncio client and the clock of the server."""
     monkeypatch.setattr(shared, "_RETRY", 0.3)
     server = RedisServer(tmp_path)

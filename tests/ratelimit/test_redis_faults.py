@@ -67,7 +67,7 @@ async def front(server: RedisServer | None) -> AsyncIterator[Front]:
         listening.close()
 
 
-def test_after_a_fail_over_it_comes_back(server, tmp_path, caplog, monkeypatch):
+def test_coordinator_comes_back_after_a_failover(server, tmp_path, caplog, monkeypatch):
     """The old primary stays up as a read-only replica, and only new connections lead to the new one."""
     monkeypatch.setattr(shared, "_RETRY", 0.05)
     promoted = RedisServer(tmp_path)
@@ -111,7 +111,7 @@ def test_after_a_fail_over_it_comes_back(server, tmp_path, caplog, monkeypatch):
         TimeoutError(),
     ],
 )
-def test_what_will_pass_is_no_misconfiguration(error):
+def test_temporary_error_is_no_misconfiguration(error):
     assert coordinator_module._complaint(error) is None
 
 
@@ -131,7 +131,7 @@ def test_user_without_script_load_can_coordinate(server, admin, caplog):
     assert admin.exists(*keys("acl")) >= 1
 
 
-def test_replies_as_texts_are_understood(server, caplog):
+def test_text_replies_are_understood(server, caplog):
     async def main() -> None:
         async with RedisCoordinator(f"{server.url}?decode_responses=true", key="texts") as coordinator:
             await RateLimiter(UNPACED, coordinator=coordinator).acquire()
@@ -154,7 +154,7 @@ def wrong_url(request, server, admin):
     }[request.param]
 
 
-def test_misconfiguration_is_said_at_once(wrong_url):
+def test_misconfiguration_is_raised_at_once(wrong_url):
     url, word = wrong_url
 
     async def main() -> None:
@@ -221,7 +221,7 @@ def test_server_that_is_away_is_no_misconfiguration(caplog):
     assert "is away" in record.message
 
 
-def test_server_that_hangs_bounds_the_claim(monkeypatch):
+def test_server_that_hangs_bounds_the_reservation(monkeypatch):
     monkeypatch.setattr(coordinator_module, "_TIMEOUT", 0.1)
 
     async def main() -> None:

@@ -12,7 +12,7 @@ KEY = "pk_live_0123456789"
 STARTER = RateLimit.for_tier("starter")
 
 
-def test_clients_of_one_key_share_a_limiter_and_others_do_not():
+def test_only_clients_of_one_key_share_a_limiter():
     async def main() -> None:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         assert shared_limiter(ORIGIN, KEY, STARTER) is limiter
@@ -22,7 +22,7 @@ def test_clients_of_one_key_share_a_limiter_and_others_do_not():
     run(main())
 
 
-def test_a_limiter_that_exists_keeps_its_limit():
+def test_existing_limiter_keeps_its_limit():
     async def main() -> None:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         limiter.reconfigure(RateLimit.for_tier("professional"))
@@ -31,7 +31,7 @@ def test_a_limiter_that_exists_keeps_its_limit():
     run(main())
 
 
-def test_it_goes_away_with_its_last_client():
+def test_limiter_goes_away_with_its_last_client():
     async def main() -> None:
         first = shared_limiter(ORIGIN, KEY, STARTER)
         second = shared_limiter(ORIGIN, KEY, STARTER)
@@ -45,7 +45,7 @@ def test_it_goes_away_with_its_last_client():
     run(main())
 
 
-def test_it_stays_while_somebody_waits():
+def test_limiter_stays_while_a_caller_waits():
     async def main() -> None:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         limiter.pause(60)
@@ -59,7 +59,7 @@ def test_it_stays_while_somebody_waits():
     run(main())
 
 
-def test_a_closed_limiter_is_not_handed_out():
+def test_closed_limiter_is_not_shared():
     async def main() -> None:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         limiter.close()
@@ -68,7 +68,7 @@ def test_a_closed_limiter_is_not_handed_out():
     run(main())
 
 
-def test_each_event_loop_has_its_own_and_takes_it_along():
+def test_limiters_end_with_their_event_loop():
     kept = []
 
     async def main() -> None:
@@ -87,7 +87,7 @@ def test_each_event_loop_has_its_own_and_takes_it_along():
     assert len(registry._limiters) == loops
 
 
-def test_the_key_cannot_be_read_from_the_registry():
+def test_registry_does_not_keep_the_key():
     async def main() -> str:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         (limiters,) = [known for known in registry._limiters.values() if limiter in known.values()]

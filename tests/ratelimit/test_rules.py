@@ -33,7 +33,7 @@ def greedy(rule: TokenBucket | SlidingLog, arrivals: list[float], now: float = 1
 
 @settings(deadline=None)
 @given(rates, bursts, gaps)
-def test_bucket_never_holds_less_than_nothing_and_never_makes_wait_for_more_than_one(rate, burst, arrivals):
+def test_bucket_agrees_with_the_model(rate, burst, arrivals):
     went = greedy(bucket(rate, burst), arrivals)
     level, last, now = Fraction(burst), Fraction(100), Fraction(100)
     for gap, instant in zip(arrivals, map(Fraction, went), strict=True):
@@ -48,7 +48,7 @@ def test_bucket_never_holds_less_than_nothing_and_never_makes_wait_for_more_than
 
 @settings(deadline=None)
 @given(counts, periods, gaps)
-def test_log_never_lets_more_into_a_window_and_never_makes_wait_for_less(count, period, arrivals):
+def test_log_agrees_with_the_model(count, period, arrivals):
     went = greedy(SlidingLog(count, period), arrivals)
     now = 100.0
     for place, (gap, instant) in enumerate(zip(arrivals, went, strict=True)):
@@ -64,7 +64,7 @@ def test_log_never_lets_more_into_a_window_and_never_makes_wait_for_less(count, 
     gaps,
     st.integers(0, 30),
 )
-def test_looking_ahead_is_what_would_happen(rule, arrivals, ahead):
+def test_forecast_of_a_rule_comes_true(rule, arrivals, ahead):
     now = max(greedy(rule, arrivals), default=100.0) + 0.5
     foreseen = rule.ready_at(now, ahead)
     assert foreseen == pytest.approx(greedy(rule, [0.0] * (ahead + 1), now)[-1])
@@ -75,7 +75,7 @@ def test_a_new_rule_is_ready_at_any_time():
     assert SlidingLog(300, 60.6).ready_at(-5.0) == -5.0
 
 
-def test_an_emptied_bucket_owes_nothing():
+def test_empty_bucket_owes_nothing():
     emptied = bucket(rate=1, burst=3)
     for _ in range(50):
         emptied.take(100.0)

@@ -78,7 +78,7 @@ def test_two_members_are_never_refused_and_use_what_there_is(name, members):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_members_that_come_and_go(name, members):
+def test_members_that_come_and_go_are_never_refused(name, members):
     async def main() -> Traffic:
         traffic = Traffic(SERVERS[name](random.Random(6)), seed=6)
 
@@ -107,7 +107,7 @@ def test_members_take_turns_however_slow_the_key(members):
     assert low >= 0.8 * high
 
 
-def test_a_web_request_overtakes_the_launch_of_another_process(members):
+def test_web_request_overtakes_bulk_of_another_process(members):
     async def main() -> list[float]:
         web, launch, other_launch = members(3)
         tasks = [
@@ -127,7 +127,7 @@ def test_a_web_request_overtakes_the_launch_of_another_process(members):
     assert max(run(main())) <= 0.4  # two intervals; the launches have a thousand waiting each
 
 
-def test_bulk_has_its_share_when_others_saturate_the_interactive_lane(members):
+def test_bulk_has_a_share_beside_saturated_interactive(members):
     async def main() -> float:
         traffic = Traffic(SERVERS["sliding minute"](random.Random(1)), seed=1)
         web, launch = members(2)
@@ -140,7 +140,7 @@ def test_bulk_has_its_share_when_others_saturate_the_interactive_lane(members):
     assert 0.15 <= run(main()) <= 0.35
 
 
-def test_first_come_first_served_within_a_member(members):
+def test_waiters_of_a_member_pass_in_order(members):
     async def main() -> list[int]:
         (limiter,) = members(1)
         passed = []
@@ -157,7 +157,7 @@ def test_first_come_first_served_within_a_member(members):
     assert run(main()) == list(range(200))
 
 
-def test_a_refusal_of_one_is_a_pause_of_all(members):
+def test_refusal_of_one_member_pauses_all(members):
     async def main() -> list[float]:
         one, other = members(2)
         await one.acquire()
@@ -206,7 +206,7 @@ def test_no_polling(members):
     assert turns <= 30
 
 
-def test_claims_are_few(members):
+def test_reservations_are_few(members):
     async def main() -> float:
         (limiter,) = members(1)
         await asyncio.gather(*(limiter.acquire() for _ in range(600)))
@@ -216,7 +216,7 @@ def test_claims_are_few(members):
     assert run(main()) <= 0.55
 
 
-def test_what_others_use_is_noticed_by_all(members):
+def test_usage_of_others_reaches_all_members(members):
     async def main() -> float:
         one, other = members(2)
         await one.acquire()
@@ -231,7 +231,21 @@ def test_what_others_use_is_noticed_by_all(members):
     assert 59 <= run(main()) <= 63
 
 
-def test_a_killed_member_holds_nothing_for_long(members):
+def test_share_of_other_programs_is_not_counted_as_used(members):
+    """The panel counts 150 requests: the half that a share of one half leaves to others."""
+
+    async def main() -> float:
+        (limiter,) = members(1, RateLimit(per_minute=300, burst=300, share=0.5))
+        await limiter.acquire()
+        limiter.observe(200, {"X-RateLimit-Limit-Minute": "300", "X-RateLimit-Remaining-Minute": "150"})
+        started = now()
+        await asyncio.gather(*(limiter.acquire() for _ in range(100)))
+        return now() - started
+
+    assert run(main()) < 5
+
+
+def test_killed_member_delays_others_briefly(members):
     async def main() -> float:
         killed, survivor = members(2)
         tasks = [asyncio.create_task(killed.acquire()) for _ in range(100)]
@@ -277,7 +291,7 @@ class TestAway:
         assert len([message for message in said if message.endswith("is back")]) == 2
         assert len(said) == 4
 
-    def test_alone_from_the_beginning_it_reckons_with_another(self, members):
+    def test_member_without_a_store_assumes_one_other(self, members):
         async def main() -> float:
             (limiter,) = members(1)
             members.coordinators[0].failure = OSError("read-only file system")
@@ -287,7 +301,7 @@ class TestAway:
 
         assert 85 <= run(main()) <= 122
 
-    def test_it_keeps_to_its_share_until_all_others_have_found_the_store(self, members):
+    def test_member_keeps_its_part_until_others_are_back(self, members):
         async def main() -> tuple[float, int]:
             traffic = Traffic(SERVERS["sliding minute"](random.Random(3)), seed=3)
             (limiter,) = members(1)
@@ -307,7 +321,7 @@ class TestAway:
         assert 3 <= took <= 7
         assert unrecorded >= 60  # all that went before
 
-    def test_who_was_idle_asks_the_store_before_it_goes_on_alone(self, members):
+    def test_idle_member_asks_the_store_before_it_goes_alone(self, members):
         async def main() -> None:
             (limiter,) = members(1)
             (coordinator,) = members.coordinators
@@ -324,7 +338,7 @@ class TestAway:
 
         run(main())
 
-    def test_nobody_hangs_whatever_the_coordinator_does(self, members):
+    def test_broken_coordinator_stops_no_caller(self, members):
         class Broken:
             async def reserve(self, request: ReserveRequest) -> Reservation:
                 raise ZeroDivisionError
@@ -335,7 +349,7 @@ class TestAway:
 
         run(main())
 
-    def test_a_store_that_forgot_everything_is_told(self, members, tmp_path):
+    def test_store_that_lost_its_memory_gets_a_report(self, members, tmp_path):
         async def main() -> tuple[int, float]:
             one, other = members(2)
             await asyncio.gather(*(limiter.acquire() for limiter in (one, other) for _ in range(140)))

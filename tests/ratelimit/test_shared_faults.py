@@ -35,7 +35,7 @@ class Store:
         return Reservation(delays=(0.0,) * request.wanted, opens_in=0.0, retry_in=0.0, members=1, store="one")
 
 
-def test_refusal_during_a_claim_holds_its_places():
+def test_refusal_during_a_reservation_voids_its_permits():
     """The store had not heard of the pause when it gave them."""
 
     async def main() -> float:
@@ -50,7 +50,7 @@ def test_refusal_during_a_claim_holds_its_places():
     assert run(main()) >= 30.3
 
 
-def test_claim_of_a_closed_limiter_ends():
+def test_reservation_of_a_closed_limiter_ends():
     async def main() -> int:
         store = Store(delay=1.0)
         limiter = RateLimiter(PROFESSIONAL, coordinator=store)
@@ -64,7 +64,7 @@ def test_claim_of_a_closed_limiter_ends():
     assert run(main()) == 0
 
 
-def test_report_after_an_outage_tells_the_age_of_requests():
+def test_report_after_an_outage_has_the_age_of_requests():
     """What went ten minutes ago is none of the present minute."""
 
     async def main() -> ReserveRequest:
@@ -98,7 +98,7 @@ def test_max_wait_ends_while_the_store_is_asked(hang):
     assert run(main()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_max_wait_ends_when_others_take_the_places():
+def test_max_wait_ends_when_others_take_the_permits():
     async def main() -> float:
         limiter = RateLimiter(STARTER)
         while limiter.try_acquire(lane="bulk"):
@@ -261,7 +261,7 @@ def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, ca
     assert "lost its memory" in caplog.text
 
 
-def test_web_users_of_three_workers_wait_briefly_during_a_launch(tmp_path):
+def test_web_users_of_three_workers_wait_briefly(tmp_path):
     """The launch of a fourth process begins with a burst, a minute before the windows open again."""
     path = tmp_path / "quota" / "quota.sqlite3"
 
@@ -345,7 +345,7 @@ def test_busy_worker_keeps_its_pace_while_the_store_is_away(tmp_path, seed):
     assert max(sum(start < instant <= start + 60 for instant in sent) for start in sent) <= 1000
 
 
-def test_parts_of_members_make_up_the_limit_while_the_store_is_away(tmp_path):
+def test_parts_of_members_add_up_while_the_store_is_away(tmp_path):
     async def main() -> list[float]:
         stores = [FileCoordinator(tmp_path / "quota" / "quota.sqlite3") for _ in range(3)]
         members = [RateLimiter(BUSINESS, coordinator=store) for store in stores]

@@ -75,7 +75,7 @@ def opens_in(file: QuotaFile) -> float:
 
 
 class TestClocks:
-    def test_a_window_is_as_long_as_it_is(self, file, machine):
+    def test_windows_open_after_their_period(self, file, machine):
         assert spend(file, 80) == 60
         assert opens_in(file) == pytest.approx(60.6 + LATENESS)
         machine.sleep(61)
@@ -83,7 +83,7 @@ class TestClocks:
         assert opens_in(file) == pytest.approx(3600.6 + LATENESS - 61)
 
     @pytest.mark.parametrize("step", [-86_400, -5, 5, 86_400])
-    def test_a_step_of_the_wall_clock_changes_nothing(self, file, machine, step):
+    def test_step_of_the_wall_clock_changes_nothing(self, file, machine, step):
         spend(file, 60)
         machine.sleep(30)
         machine.wall += step
@@ -92,39 +92,39 @@ class TestClocks:
         assert opens_in(file) == pytest.approx(21)
 
     @pytest.mark.parametrize("uptime", [20, 6000])
-    def test_after_a_reboot_the_time_it_took_counts(self, file, machine, uptime):
+    def test_reboot_counts_the_time_it_took(self, file, machine, uptime):
         spend(file, 60)
         machine.reboot(40, uptime)
         assert opens_in(file) == pytest.approx(21)
         machine.sleep(21.1)
         assert spend(file, 80) == 40
 
-    def test_a_reboot_with_the_clock_set_back_starts_the_waits_anew(self, file, machine):
+    def test_reboot_with_the_clock_set_back_restarts_the_waits(self, file, machine):
         spend(file, 60)
         machine.reboot(-1_000_000)
         assert opens_in(file) == pytest.approx(61)
 
-    def test_a_machine_without_a_name_for_its_runs(self, file, machine):
+    def test_machine_without_a_boot_id(self, file, machine):
         machine.boot = ""
         spend(file, 60)
         machine.monotonic, machine.wall = 3.0, machine.wall + 40
         assert opens_in(file) == pytest.approx(21)
 
-    def test_a_pause_survives_a_reboot(self, file, machine):
+    def test_pause_survives_a_reboot(self, file, machine):
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=300, refused=True))
         machine.reboot(100)
         assert opens_in(file) == pytest.approx(200)
 
 
 class TestMembers:
-    def test_they_are_counted_while_they_wait_and_a_little_longer(self, file, machine):
+    def test_members_are_counted_shortly_beyond_their_wait(self, file, machine):
         first = file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
         second = file.reserve(ReserveRequest(member="b", lane="bulk", limit=SHARED_LIMIT, wanted=1))
         assert (first.members, second.members) == (1, 2)
         machine.sleep(10)
         assert file.reserve(ReserveRequest(member="c", limit=SHARED_LIMIT, wanted=1)).members == 1
 
-    def test_nobody_gets_a_place_far_ahead(self, file, machine):
+    def test_permits_are_not_granted_far_ahead(self, file, machine):
         spend(file, 60)
         claim = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
         assert claim.delays == ()
@@ -145,7 +145,7 @@ class TestMembers:
             file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=50, hour_usage=50))
         assert spend(file, 80) == 10
 
-    def test_what_went_without_the_store_is_added(self, file):
+    def test_unrecorded_requests_are_added(self, file):
         spend(file, 20)
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 25),)))
         assert spend(file, 80) == 15
@@ -154,7 +154,7 @@ class TestMembers:
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
         assert opens_in(file) == pytest.approx(3601)
 
-    def test_members_that_are_gone_leave_no_rows(self, file, machine):
+    def test_gone_members_leave_no_rows(self, file, machine):
         for number in range(20):
             file.reserve(ReserveRequest(member=f"member {number}", limit=SHARED_LIMIT, wanted=1))
             machine.sleep(10)
@@ -162,7 +162,7 @@ class TestMembers:
 
 
 class TestFile:
-    def test_it_is_for_this_user_alone(self, file, tmp_path):
+    def test_files_are_private_to_the_user(self, file, tmp_path):
         spend(file, 1)
         files = list((tmp_path / "cache").iterdir())
         assert len(files) >= 1
@@ -170,7 +170,7 @@ class TestFile:
         assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
     @pytest.mark.parametrize("garbage", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 8000])
-    def test_one_that_is_broken_is_made_anew(self, file, tmp_path, garbage):
+    def test_broken_file_is_replaced(self, file, tmp_path, garbage):
         store = file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1)).store
         file.close()
         (tmp_path / "cache" / "quota.sqlite3").write_bytes(garbage)
@@ -178,7 +178,7 @@ class TestFile:
         assert len(claim.delays) == 1
         assert claim.store != store
 
-    def test_one_that_was_removed_is_left_by_all(self, file, machine, tmp_path):
+    def test_removed_file_is_replaced_by_all_members(self, file, machine, tmp_path):
         other = QuotaFile(
             tmp_path / "cache" / "quota.sqlite3",
             monotonic=lambda: machine.monotonic,
@@ -195,7 +195,7 @@ class TestFile:
         finally:
             other.close()
 
-    def test_a_full_disk_is_an_error_and_over_when_there_is_room(self, file):
+    def test_full_disk_is_an_error_until_there_is_room(self, file):
         spend(file, 1)
         file._database.execute("PRAGMA max_page_count = 1")
         unlimited = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=0)
@@ -203,7 +203,7 @@ class TestFile:
             spend(file, 5000, unlimited)
         assert spend(file, 1, unlimited) == 1
 
-    def test_an_error_leaves_nothing_half_done(self, file):
+    def test_error_rolls_everything_back(self, file):
         spend(file, 10)
         broken = ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 5),), pause="soon")
         with pytest.raises(TypeError):
@@ -227,14 +227,14 @@ class TestFile:
             spend(file, 1)
         assert not (tmp_path / "target").exists()
 
-    def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path):
+    def test_folder_that_cannot_be_created_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")
         with pytest.raises(ConfigurationError, match="is not a directory"):
             QuotaFile(tmp_path / "cache" / "quota.sqlite3").reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
 
 
 class TestHostCoordinator:
-    def test_the_event_loop_goes_on_while_the_file_is_busy(self, tmp_path):
+    def test_event_loop_continues_while_the_file_is_busy(self, tmp_path):
         async def main() -> Reservation:
             coordinator = HostCoordinator("pk_live_0123456789", directory=tmp_path)
             await coordinator.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT, wanted=1))
@@ -254,7 +254,7 @@ class TestHostCoordinator:
 
         assert asyncio.run(main()).delays
 
-    def test_the_cache_directory_is_that_of_the_user(self, tmp_path, monkeypatch):
+    def test_file_is_in_the_cache_directory_of_the_user(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.setattr(sys, "platform", "linux")
 

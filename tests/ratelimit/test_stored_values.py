@@ -83,7 +83,7 @@ def test_stored_values_hold_up_neither_loop_nor_callers(tmp_path, monkeypatch, s
     assert coordination == "shared"
 
 
-def test_members_for_ever_are_forgotten(tmp_path):
+def test_members_with_an_endless_wait_are_forgotten(tmp_path):
     file = QuotaFile(
         tmp_path / "cache" / "quota.sqlite3", monotonic=lambda: 1000.0, wall=lambda: 1.7e9, boot=lambda: "a"
     )

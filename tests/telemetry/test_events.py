@@ -66,7 +66,7 @@ async def test_a_plain_call(server: RawServer, connect: Connect) -> None:
     assert begun <= queued.at <= sent.at <= done.at <= time.time()
 
 
-async def test_what_is_sent_is_told_as_it_travels(server: RawServer, connect: Connect) -> None:
+async def test_sent_has_the_request_as_transmitted(server: RawServer, connect: Connect) -> None:
     server.script(reply(json=[]))
     panel = connect()
     watch = Watch(panel)
@@ -80,7 +80,7 @@ async def test_what_is_sent_is_told_as_it_travels(server: RawServer, connect: Co
     assert server.requests[0].signature not in repr(sent)
 
 
-async def test_calls_are_numbered_in_the_order_they_are_made(server: RawServer, connect: Connect) -> None:
+async def test_calls_are_numbered_in_order(server: RawServer, connect: Connect) -> None:
     panel = connect()
     watch = Watch(panel)
     for _ in range(2):
@@ -88,7 +88,7 @@ async def test_calls_are_numbered_in_the_order_they_are_made(server: RawServer, 
     assert watch.kinds == ["Queued 1", "Sent 1", "Done 1", "Queued 2", "Sent 2", "Done 2"]
 
 
-async def test_the_call_that_asks_for_the_tier_is_told_too(server: RawServer, connect: Connect) -> None:
+async def test_call_for_the_tier_sends_events_too(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"tier": "enterprise"}))
     panel = connect(tier="auto")
     watch = Watch(panel)
@@ -159,7 +159,7 @@ async def test_a_connection_that_broke(server: RawServer, connect: Connect) -> N
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_the_end_is_that_of_the_last_attempt(server: RawServer, connect: Connect) -> None:
+async def test_done_describes_the_last_attempt(server: RawServer, connect: Connect) -> None:
     server.script(reply(503, json={"error": "down"}, headers={"X-Request-Id": "r-1"}), CLOSE)
     panel = connect(max_retries=1)
     watch = Watch(panel)
@@ -177,7 +177,7 @@ async def test_the_end_is_that_of_the_last_attempt(server: RawServer, connect: C
     }
 
 
-async def test_each_attempt_has_headers_of_its_own(server: RawServer, connect: Connect) -> None:
+async def test_each_attempt_has_its_own_headers(server: RawServer, connect: Connect) -> None:
     late = {"Date": formatdate(time.time() - 600, usegmt=True)}
     refusal = {"error": "Timestamp expired", "code": "TIMESTAMP_EXPIRED"}
     server.script(reply(401, json=refusal, headers=late), reply(json=DOMAIN))
@@ -223,7 +223,7 @@ async def test_a_failure(server: RawServer, connect: Connect) -> None:
     assert (done.outcome, done.status, done.request_id, done.error) == (Outcome.FAILED, 409, "r-9", caught.value)
 
 
-async def test_a_refused_argument_is_no_call(server: RawServer, connect: Connect) -> None:
+async def test_rejected_argument_is_no_call(server: RawServer, connect: Connect) -> None:
     panel = connect()
     watch = Watch(panel)
     with pytest.raises(ValueError, match="id is empty"):
@@ -250,7 +250,7 @@ async def test_cancelled_while_it_waits_for_quota(server: RawServer, connect: Co
 
 
 @pytest.mark.parametrize(("write", "outcome"), [(False, Outcome.CANCELLED), (True, Outcome.UNKNOWN)])
-async def test_cancelled_on_its_way(server: RawServer, connect: Connect, write: bool, outcome: Outcome) -> None:
+async def test_cancelled_in_flight(server: RawServer, connect: Connect, write: bool, outcome: Outcome) -> None:
     server.script(HANG)
     panel = connect()
     watch = Watch(panel)
@@ -264,7 +264,7 @@ async def test_cancelled_on_its_way(server: RawServer, connect: Connect, write: 
     assert panel.stats().in_flight == 0
 
 
-async def test_a_write_whose_coroutine_is_closed_on_its_way(server: RawServer, connect: Connect) -> None:
+async def test_write_whose_coroutine_is_closed_in_flight(server: RawServer, connect: Connect) -> None:
     server.script(HANG)
     panel = connect()
     watch = Watch(panel)
@@ -282,7 +282,7 @@ async def test_a_write_whose_coroutine_is_closed_on_its_way(server: RawServer, c
     ("write", "outcome", "error"),
     [(False, Outcome.FAILED, RequestTimeoutError), (True, Outcome.UNKNOWN, OutcomeUnknownError)],
 )
-async def test_a_deadline_that_passes_on_the_way(
+async def test_deadline_that_passes_in_flight(
     server: RawServer, connect: Connect, advance: Advance, write: bool, outcome: Outcome, error: type[Exception]
 ) -> None:
     server.script(HANG)
@@ -319,7 +319,7 @@ async def test_a_reply_that_cannot_be_read(server: RawServer, connect: Connect, 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_delete_that_an_earlier_attempt_carried_out(server: RawServer, connect: Connect) -> None:
+async def test_delete_done_by_an_earlier_attempt(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE, reply(404, json={"error": "gone"}))
     panel = connect()
     watch = Watch(panel)

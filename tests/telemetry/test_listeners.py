@@ -27,7 +27,7 @@ async def call(panel: PanelicaClient) -> None:
     await panel.request("GET", "/v1/me")
 
 
-async def test_nothing_is_told_any_more_after_the_end(server: RawServer, connect: Connect) -> None:
+async def test_unsubscribed_listener_gets_no_events(server: RawServer, connect: Connect) -> None:
     panel = connect()
     gone, here = Watch(panel), Watch(panel)
     await call(panel)
@@ -38,7 +38,7 @@ async def test_nothing_is_told_any_more_after_the_end(server: RawServer, connect
     assert here.kinds == [*gone.kinds, "Queued 2", "Sent 2", "Done 2"]
 
 
-async def test_a_listener_may_end_itself(server: RawServer, connect: Connect) -> None:
+async def test_listener_can_unsubscribe_itself(server: RawServer, connect: Connect) -> None:
     panel = connect()
     heard: list[Event] = []
 
@@ -52,7 +52,7 @@ async def test_a_listener_may_end_itself(server: RawServer, connect: Connect) ->
     assert after.kinds == ["Queued 1", "Sent 1", "Done 1"]
 
 
-async def test_a_listener_may_end_another_and_bring_a_third(server: RawServer, connect: Connect) -> None:
+async def test_listener_can_replace_another_one(server: RawServer, connect: Connect) -> None:
     panel = connect()
     brought: list[Watch] = []
 
@@ -68,7 +68,7 @@ async def test_a_listener_may_end_another_and_bring_a_third(server: RawServer, c
     assert brought[0].kinds == ["Sent 1", "Done 1"]
 
 
-async def test_one_listener_twice_is_told_twice_until_each_ends(server: RawServer, connect: Connect) -> None:
+async def test_listener_subscribed_twice_gets_events_twice(server: RawServer, connect: Connect) -> None:
     panel = connect()
     heard: list[Event] = []
     ends = [panel.subscribe(heard.append) for _ in range(2)]
@@ -90,7 +90,7 @@ async def test_variants_share_the_stream(server: RawServer, connect: Connect) ->
     assert variant.stats() == panel.stats()
 
 
-async def test_another_client_has_a_stream_of_its_own(server: RawServer, connect: Connect) -> None:
+async def test_other_clients_send_no_events(server: RawServer, connect: Connect) -> None:
     watch = Watch(connect())
     await call(connect())
     assert watch.events == []
@@ -105,7 +105,7 @@ class AsyncListener:
 
 
 @pytest.mark.parametrize("listener", [heard_nobody, functools.partial(heard_nobody), AsyncListener(), None, "print"])
-async def test_what_cannot_listen_is_refused(connect: Connect, listener: Any) -> None:
+async def test_listener_that_cannot_be_called_is_rejected(connect: Connect, listener: Any) -> None:
     with pytest.raises(TypeError, match="a plain function that takes an event"):
         connect().subscribe(listener)
 
@@ -133,7 +133,7 @@ class Failing:
         (functools.partial(lambda token, event: 1 / 0, HUSH), "partial"),
     ],
 )
-async def test_a_listener_that_fails_harms_no_call_and_tells_no_secret(
+async def test_failing_listener_harms_no_call_and_leaks_no_secret(
     server: RawServer,
     connect: Connect,
     caplog: pytest.LogCaptureFixture,
@@ -166,7 +166,7 @@ async def test_a_listener_that_fails_harms_no_call_and_tells_no_secret(
             assert secret not in line
 
 
-async def test_a_log_that_fails_harms_no_call(
+async def test_failing_log_harms_no_call(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(event: Event) -> None:
@@ -222,7 +222,7 @@ async def send_everything(server: RawServer, panel: PanelicaClient) -> None:
         (logging.CRITICAL, {}),
     ],
 )
-async def test_events_are_made_only_when_somebody_wants_them(
+async def test_events_are_created_only_for_listeners(
     server: RawServer,
     connect: Connect,
     advance: Advance,

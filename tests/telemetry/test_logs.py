@@ -107,7 +107,7 @@ async def test_files_are_left_out(server: RawServer, connect: Connect, debug: py
     assert "DecodeError: the reply is not JSON" in debug.text
 
 
-async def test_what_is_not_json_is_left_out(
+async def test_body_that_is_not_json_is_left_out(
     server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
 ) -> None:
     server.script(reply(body=f"# settings\npassword {HUSH}", content_type="text/plain"))
@@ -116,7 +116,7 @@ async def test_what_is_not_json_is_left_out(
     assert debug.messages[-1].endswith(": [34 bytes that are not JSON]")
 
 
-async def test_without_redaction_everything_is_shown(server: RawServer, connect: Connect) -> None:
+async def test_log_without_redaction_shows_everything(server: RawServer, connect: Connect) -> None:
     lines = Lines()
     panel = connect()
     panel.subscribe(CallLog(lines.logger, redact=False))
@@ -155,7 +155,7 @@ def test_a_long_body_is_cut() -> None:
     assert lines.lines[0].endswith("xxx…")
 
 
-def test_no_line_is_made_below_the_level_of_the_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_below_the_level_are_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> str:
         raise AssertionError("a line was made")
 
@@ -247,7 +247,7 @@ def test_no_secret_of_a_query_or_a_header_is_in_a_line(
         {"command": f"mysql -u a --password={HUSH} shop"},
     ],
 )  # fmt: skip
-def test_secrets_the_panel_is_known_to_tell(body: dict[str, Any]) -> None:
+def test_secrets_that_the_panel_sends_are_redacted(body: dict[str, Any]) -> None:
     shown = lines_of(Done(**DONE, outcome=Outcome.SUCCEEDED, body=json.dumps(body).encode()))
     assert HUSH not in shown
     assert HUSH.replace("-", "") not in shown
@@ -268,7 +268,7 @@ async def test_no_secret_of_a_real_call_is_logged(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_records_carry_what_lines_say_as_attributes(
+async def test_records_have_the_data_of_lines_as_attributes(
     server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
 ) -> None:
     server.script(reply(503), reply(409, json={"error": f"exists: {HUSH}"}, headers={"X-Request-Id": "r-1"}))

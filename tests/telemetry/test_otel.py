@@ -99,7 +99,7 @@ def is_child(child: Span, parent: Span) -> bool:
     return child.parent is not None and child.parent.span_id == parent.context.span_id
 
 
-async def test_a_call_is_a_span_in_the_callers_context_with_one_for_its_attempt(
+async def test_call_is_a_span_in_the_context_of_the_caller(
     server: RawServer, connect: Connect, telemetry: Telemetry
 ) -> None:
     server.script(reply(json=DOMAIN, headers={"X-Request-Id": "r-1"}))
@@ -184,7 +184,7 @@ async def test_every_attempt_is_visible(
         (reply(502), OutcomeUnknownError, "unknown", "OutcomeUnknownError", "502"),
     ],
 )
-async def test_a_call_that_does_not_succeed_is_an_error(
+async def test_call_that_fails_has_an_error_status(
     server: RawServer,
     connect: Connect,
     telemetry: Telemetry,
@@ -241,7 +241,7 @@ async def test_spans_of_a_cancelled_call_end(
     assert attempt.status.status_code is StatusCode.UNSET
 
 
-async def test_the_span_of_a_call_cancelled_in_the_queue_ends(
+async def test_span_of_a_call_cancelled_in_the_queue_ends(
     server: RawServer, connect: Connect, telemetry: Telemetry
 ) -> None:
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
@@ -256,7 +256,7 @@ async def test_the_span_of_a_call_cancelled_in_the_queue_ends(
     assert call.attributes["panelica.outcome"] == "cancelled"
 
 
-async def test_calls_side_by_side_stay_apart(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+async def test_concurrent_calls_stay_apart(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
     server.script(*[reply(json=DOMAIN)] * 20)
     panel = connect()
     telemetry.instrument(panel)
@@ -290,7 +290,7 @@ async def test_a_raw_request_has_a_name_without_ids(server: RawServer, connect: 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_no_query_header_or_body_is_in_a_span_or_a_metric(
+async def test_spans_and_metrics_have_no_query_header_or_body(
     server: RawServer, connect: Connect, telemetry: Telemetry
 ) -> None:
     panel = connect()
@@ -350,7 +350,9 @@ async def test_metrics(server: RawServer, connect: Connect, telemetry: Telemetry
     assert sum(point.sum for point in wait) == pytest.approx(stats.waited)
 
 
-async def test_ending_it_ends_what_is_under_way(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+async def test_ending_the_instrumentation_ends_open_spans(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
     server.script(HANG)
     panel = connect()
     end = telemetry.instrument(panel)
@@ -379,7 +381,7 @@ async def test_calls_that_began_before_are_left_out(server: RawServer, connect: 
     assert [span.attributes["url.path"] for span in telemetry.spans if span.parent is None] == ["/v1/me"]
 
 
-async def test_without_an_sdk_nothing_happens(server: RawServer, connect: Connect) -> None:
+async def test_instrument_without_an_sdk_does_nothing(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE, reply(429), reply(json=DOMAIN))
     panel = connect(max_retries=0)
     end = otel.instrument(panel)

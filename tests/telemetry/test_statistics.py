@@ -45,12 +45,12 @@ async def call(panel: PanelicaClient, method: str = "GET") -> None:
     await panel.request(method, "/v1/me")
 
 
-async def test_a_new_client_has_done_nothing(connect: Connect) -> None:
+async def test_new_client_has_empty_statistics(connect: Connect) -> None:
     assert connect().stats() == NOTHING
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_what_was_done_is_counted(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_calls_attempts_and_retries_are_counted(server: RawServer, connect: Connect, advance: Advance) -> None:
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
     panel = connect(limiter=limiter)
 
@@ -72,7 +72,7 @@ async def test_what_was_done_is_counted(server: RawServer, connect: Connect, adv
     )
 
 
-async def test_calls_under_way_and_calls_that_were_given_up(
+async def test_calls_in_flight_and_cancelled_calls_are_counted(
     server: RawServer, connect: Connect, advance: Advance
 ) -> None:
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
@@ -97,7 +97,7 @@ async def test_calls_under_way_and_calls_that_were_given_up(
     assert stats.duration.p50 >= 20
 
 
-async def test_what_is_left_of_the_quota_is_what_the_limiter_says(server: RawServer, connect: Connect) -> None:
+async def test_statistics_have_the_quota_of_the_limiter(server: RawServer, connect: Connect) -> None:
     limiter = RateLimiter(RateLimit(per_minute=60, per_hour=1000, burst=20))
     panel = connect(limiter=limiter)
     assert panel.stats().quota == limiter.left == QuotaLeft(minute=60, hour=1000)
@@ -106,7 +106,7 @@ async def test_what_is_left_of_the_quota_is_what_the_limiter_says(server: RawSer
     assert panel.stats().quota == limiter.left == QuotaLeft(minute=57, hour=997)
 
 
-def test_figures_need_a_loop() -> None:
+def test_statistics_need_an_event_loop() -> None:
     panel = PanelicaClient("panel.example.com", api_key="pk_test_0123456789", api_secret="sk_test_0123456789")
     with pytest.raises(RuntimeError, match="no running event loop"):
         panel.stats()
@@ -126,14 +126,14 @@ def test_percentiles(durations: list[float]) -> None:
     assert tally.summary(NOTHING.limiter, 100).duration == expected
 
 
-def test_the_last_thousand_durations_count() -> None:
+def test_percentiles_use_the_last_thousand_durations() -> None:
     tally = Tally()
     tally.durations.extend([1e6] * 5000)
     tally.durations.extend(range(1, 1001))
     assert tally.summary(NOTHING.limiter, 100).duration == Percentiles(p50=500, p90=900, p99=990)
 
 
-async def test_who_waits_is_known_by_lane(connect: Connect, advance: Advance) -> None:
+async def test_statistics_have_the_waiters_by_lane(connect: Connect, advance: Advance) -> None:
     limiter = RateLimiter(RateLimit(per_minute=60))
     panel = connect(limiter=limiter)
     await call(panel)
@@ -152,7 +152,7 @@ async def test_who_waits_is_known_by_lane(connect: Connect, advance: Advance) ->
     assert panel.stats().limiter.waiting == {"interactive": 0, "bulk": 0}
 
 
-async def test_store_that_is_away_is_known(connect: Connect) -> None:
+async def test_store_that_is_away_is_reported(connect: Connect) -> None:
     class Store:
         is_there = True
 
