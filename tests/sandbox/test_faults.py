@@ -1,6 +1,7 @@
 """Faults on purpose: what the client sees, and what the panel has done."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -119,8 +120,9 @@ async def test_count_below_one_is_refused(name: str) -> None:
         box.faults.add(Fault.LOST_REPLY, **{name: 0})  # type: ignore[arg-type]
 
 
-def test_page_lists_every_fault() -> None:
+def test_page_names_only_faults_that_exist() -> None:
     page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
-    table = page.partition("<!-- fault-kinds -->\n")[2].partition("<!-- /fault-kinds -->")[0]
-    rows = [f"| `{fault.name}` | {fault.description} |" for fault in Fault]
-    assert table.splitlines() == ["| `Fault` | what happens |", "| --- | --- |", *rows]
+    table = page.partition("| some of the faults |\n")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([A-Z_0-9]+)`", table))
+    assert len(named) > 10
+    assert named <= set(Fault.__members__)
