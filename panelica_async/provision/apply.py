@@ -21,9 +21,9 @@ from panelica_async.provision.plan import Action, Plan, PlannedStep, SitePlan
 from panelica_async.provision.report import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
 
 CONCURRENCY = 8
-"""Sites worked on at a time, unless told otherwise."""
+"""Sites worked on at a time, by default."""
 SETTLE = 2.0
-"""Seconds between a lost reply and looking what became of the call, unless told otherwise."""
+"""Seconds between a lost reply and the look-up of its object, by default."""
 
 
 async def apply(
@@ -37,11 +37,11 @@ async def apply(
     stop: asyncio.Event | None = None,
     settle: float = SETTLE,
 ) -> AsyncGenerator[SiteOutcome, None]:
-    """Bring the sites of a manifest into being and yield the outcome of each as it is complete.
+    """Create the sites of a manifest and yield the outcome of each when it is complete.
 
     What exists as wanted is left alone; a conflict fails its site and no other. With a journal that has
-    been used before, the run goes on where that one ended, and nothing is done twice. Cancelling the task that
-    consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), breaks off at once:
+    been used before, the run continues where that one ended, and nothing is done twice. Cancelling the task that
+    consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), aborts the run:
     calls on their way are noted as unknown.
 
     Args:
@@ -52,8 +52,8 @@ async def apply(
             journal knows the file of an earlier run.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop in order: calls on their way are finished, no new ones are made.
-        settle: Seconds between a lost reply and looking what became of the call.
+        stop: Set it to stop gracefully: calls in flight are finished, no new ones are sent.
+        settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
         One outcome for each site, in the order they are complete; after a stop the rest as skipped.
@@ -63,11 +63,11 @@ async def apply(
         PanelicaError: The lists could not be read; or, after the last outcome, the error that stopped the run because
             every further call would have met it too: a refused key, a panel that cannot be reached or does not answer
             any more, a spent quota.
-        OSError: The file of passwords cannot be written any more; the run is broken off.
-        sqlite3.Error: The journal cannot be written any more; the run is broken off.
+        OSError: The file of passwords cannot be written any more; the run is aborted.
+        sqlite3.Error: The journal cannot be written any more; the run is aborted.
     """
     if concurrency < 1:
-        raise ConfigurationError(f"concurrency is {concurrency}; it takes 1 or more")
+        raise ConfigurationError(f"concurrency must be 1 or more, not {concurrency}")
     with ExitStack() as resources:
         if not isinstance(journal, Journal):
             journal = resources.enter_context(await opened(Journal.open, journal) if journal else Journal.in_memory())
@@ -80,7 +80,7 @@ async def apply(
         if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
                 f"passwords are to be generated for {number} objects, and there is no file to keep them in",
-                hint="Give a file for the passwords as credentials=, or the passwords in the manifest.",
+                hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
             )
         journal.begin(
             base_url=panel.base_url,
@@ -114,7 +114,7 @@ async def resume(
     stop: asyncio.Event | None = None,
     settle: float = SETTLE,
 ) -> AsyncGenerator[SiteOutcome, None]:
-    """Go on where an interrupted run ended, without doing anything twice; failed steps are tried again.
+    """Continue an interrupted run without doing anything twice; try failed steps again.
 
     The manifest and the file of passwords are those the journal names. For a manifest from Python data, which has no
     file, use `apply` with the same journal.
@@ -125,8 +125,8 @@ async def resume(
         credentials: Another file for generated passwords, or its path.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop in order: calls on their way are finished, no new ones are made.
-        settle: Seconds between a lost reply and looking what became of the call.
+        stop: Set it to stop gracefully: calls in flight are finished, no new ones are sent.
+        settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
         One outcome for each site of the manifest, as `apply` does.
@@ -176,12 +176,12 @@ class _Run:
 
     @property
     def fatal(self) -> PanelicaError | None:
-        """The error that makes it pointless to go on, once there is one."""
+        """The error that every further call would meet too, once there is one."""
         return self._execution.fatal or self._outage.error
 
     @property
     def is_stopping(self) -> bool:
-        """Whether no more steps are to be taken."""
+        """Whether to take no more steps."""
         return self._stop.is_set() or self.fatal is not None
 
     async def outcomes(self, concurrency: int) -> AsyncGenerator[SiteOutcome, None]:
@@ -231,11 +231,11 @@ class _Run:
             return outcome
 
     async def _take_alone(self, planned: PlannedStep) -> StepOutcome:
-        """Take a step. What nothing foresaw fails the step and no other."""
+        """Take a step. An unforeseen error fails this step only."""
         try:
             outcome = await self._execution.take(planned)
         except (PanelicaError, OSError, sqlite3.Error):
-            raise  # Without journal or passwords no step may go on.
+            raise  # No step may be taken without journal or passwords.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other
             outcome = await self._unforeseen(planned, error)
         if outcome.status in {StepStatus.FAILED, StepStatus.UNKNOWN}:
@@ -244,7 +244,7 @@ class _Run:
         return outcome
 
     async def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
-        """Return the outcome of a step that ended in an error nothing foresaw: uncertain if its call was sent."""
+        """Return the outcome of a step with an unforeseen error: uncertain if its call was sent."""
         step = planned.step
         # A reply may hold what neither the journal nor a terminal can: lone surrogates.
         reason = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
@@ -266,7 +266,7 @@ class _Run:
 
 
 class _Progress:
-    """Counts, and tells the caller."""
+    """Counts calls and sites, and reports them to the caller."""
 
     def __init__(self, plan: Plan, on_event: Callable[[Event], None] | None) -> None:
         self._on_event = on_event
@@ -308,7 +308,7 @@ class _Progress:
 
 
 def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
-    """Write what tasks that were cancelled noted last."""
+    """Write the last notes of cancelled tasks."""
     try:
         journal.flush()
     finally:

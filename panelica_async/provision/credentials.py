@@ -117,7 +117,7 @@ class CredentialsFile:
             self._file.close()
 
     async def commit(self) -> None:
-        """Wait until all rows so far are on the disk. The event loop goes on meanwhile.
+        """Wait until all rows so far are on the disk. The event loop is not blocked.
 
         Raises:
             OSError: They could not be written. The file is as it was before.
@@ -222,7 +222,7 @@ def _open(path: Path) -> io.FileIO:
     if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         raise ConfigurationError(
             f"{path} holds passwords, and others than you may read or write it (mode {mode:o})",
-            hint=f"chmod 600 {path}, or give another file.",
+            hint=f"Run `chmod 600 {path}`, or name another file.",
         )
     try:
         file = io.FileIO(open_private(path, os.O_RDWR | os.O_APPEND), "r+")

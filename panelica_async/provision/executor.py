@@ -1,4 +1,4 @@
-"""Takes single steps: sends the call, keeps the journal, and finds out what became of a call without a reply."""
+"""Executes single steps: sends the call, keeps the journal, and looks for the object of a call without a reply."""
 
 import asyncio
 import sqlite3
@@ -34,23 +34,22 @@ from panelica_async.telemetry import Event, Sent
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call of the same kind would meet too."""
 _SENDS: Final = 2
-"""How often a call is sent when there is no reply and its object is surely not there."""
+"""How often a call is sent while it has no reply and its object is not there."""
 
 
 class Executor:
-    """Takes the steps of a plan, one at a time, in whatever order it is asked to.
+    """Executes the steps of a plan, in the order of its caller.
 
     Args:
         panel: The panel.
         plan: The plan, decided with what the journal knows.
         journal: Where every call is noted before and after it.
         credentials: Where generated passwords are kept; None when none are needed.
-        settle: Seconds to wait between a lost reply and looking what became of the call, which the panel may still be
-            working on.
-        on_list: Called after each list call that is made to find out what became of a call.
+        settle: Seconds between a lost reply and the look-up of the object: the panel may still be working on the call.
+        on_list: Called after each list call of a look-up.
 
     Attributes:
-        fatal: The error that makes it pointless to go on, once there is one.
+        fatal: The error that every further call would meet too, once there is one.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Executor:
         self._refused: dict[StepKind, PanelicaError] = {}
 
     async def take(self, planned: PlannedStep) -> StepOutcome:
-        """Take a step and return what became of it, once that is on the disk."""
+        """Take a step, and return its outcome once that is on the disk."""
         outcome = await self._take(planned)
         await self._commit()
         return outcome
@@ -133,7 +132,7 @@ class Executor:
         return attrs.evolve(self._unknown(step, reason), calls=_SENDS)
 
     async def _send(self, step: Step, password: str) -> StepOutcome | None:
-        """Send the call once; None when there was no reply and the object is surely not there."""
+        """Send the call once. Return None when there was no reply and the object is not there."""
         before = self._journal.records.get(step.id)
         was_unanswered = before is not None and before.is_unanswered
         parent_id = self._ids[step.parents[0].id] if step.parents else None
@@ -171,13 +170,13 @@ class Executor:
 
     def _broken_off(self, step: Step, *, may_be_sent: bool) -> None:
         if may_be_sent:
-            self._journal.unknown(step, "cancelled on its way")
+            self._journal.unknown(step, "cancelled in flight")
         else:
             self._take_back(step)
             self._journal.failed(step, NOT_SENT)
 
     async def _after_silence(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:
-        """Find out what became of a call that had no proper reply; None when its object is surely not there."""
+        """Look for the object of a call without a proper reply. Return None when it is not there."""
         self._journal.unknown(step, reason_of(error))
         self._consider(step, error)
         if self.fatal is error:
@@ -205,7 +204,7 @@ class Executor:
                 return _failure(step, error, found.reason)
 
     async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
-        """Find out whether the panel refused because the object is there already, as wanted."""
+        """Look whether the panel refused a call because the object exists as wanted."""
         was_unanswered = before is not None and before.is_unanswered
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
         may_be_ours = was_unanswered or error.attempts > 1
@@ -240,7 +239,7 @@ class Executor:
         return self._ownership.judge(step, object_id, self._inventory.snapshot)
 
     def _consider(self, step: Step, error: PanelicaError) -> None:
-        """Note an error that others would meet too, so that they need not."""
+        """Remember an error that further calls would meet too: they are not sent."""
         if isinstance(error, FATAL):
             self.fatal = error
         if isinstance(error, _OF_THE_KIND):
@@ -328,7 +327,7 @@ def _is_another(record: Record, planned: PlannedStep) -> bool:
 
 
 class _Departure:
-    """Listens whether a call of the current task has left for the panel."""
+    """Notes whether a call of the current task was sent."""
 
     def __init__(self) -> None:
         self.happened = False
@@ -339,15 +338,15 @@ class _Departure:
             self.happened = True
 
 
-_CONFLICT_HINT = "Change the manifest, or what is on the panel, and run again."
+_CONFLICT_HINT = "Change the manifest or the object on the panel, and run again."
 _SET_HINT = "Set its password in the panel, or delete it there and apply again."
-_LEFT_ALONE_HINT = "Remove it in the panel if it is to go: undo leaves it alone."
+_LEFT_ALONE_HINT = "Remove it in the panel if you do not want it: undo leaves it alone."
 
 
 def _may_have_run(error: PanelicaError) -> bool:
     """Return whether a create may have been carried out despite its error.
 
-    Only a refusal in the panel's own form tells that it was not: a web page may stand in for any reply, and a 408, a
+    Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a
     429 or a 5xx judges the attempt, not the work.
     """
     if isinstance(error, ResponseError):

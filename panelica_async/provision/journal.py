@@ -148,7 +148,7 @@ class Journal:
                     connection.close()
 
     async def commit(self) -> None:
-        """Wait until all notes so far are on the disk. The event loop goes on meanwhile.
+        """Wait until all notes so far are on the disk. The event loop is not blocked.
 
         Raises:
             sqlite3.Error: They could not be written.
@@ -191,7 +191,7 @@ class Journal:
         manifest = Manifest.load(path, columns=reading.columns, ignore_columns=reading.ignored)
         if run.manifest_digest != manifest.digest:
             raise ConfigurationError(
-                f"{path} was changed since the last run", hint="Apply it: the run goes on in the same journal."
+                f"{path} was changed since the last run", hint="Apply it: the run continues in the same journal."
             )
         return manifest
 
@@ -311,7 +311,7 @@ class Journal:
         self._insert(attrs.evolve(record, at=_now()))
 
     def unknown(self, step: Step, reason: str) -> None:
-        """Note that the outcome of a call is not known."""
+        """Note that the outcome of a call is unknown."""
         self._append(step, State.UNKNOWN, reason=reason)
 
     def uncertain(self, step: Step, object_id: str | None, reason: str) -> None:
@@ -326,7 +326,7 @@ class Journal:
         return self._windows.get(step_id)
 
     def hide(self, password: str) -> None:
-        """Write a password to the journal under no circumstances, even if the panel quotes it in its words."""
+        """Keep a password out of the journal, even if the panel quotes it."""
         if password:
             self._sanitizer.add(password)
 

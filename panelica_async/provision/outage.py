@@ -6,11 +6,11 @@ from http import HTTPStatus
 from panelica_async.errors import DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.telemetry import Done, Event
 
-_HINT = "See whether the panel is up; `resume` goes on."
+_HINT = "Check whether the panel is up; `resume` continues the run."
 
 
 class OutageWatch:
-    """Listens to the calls of a run and decides when it is pointless to go on.
+    """Listens to the calls of a run and decides when further calls are pointless.
 
     A panel that refuses connections says so with one error. One that is down behind its web server does not: calls end
     with 502 or 504, are cut off, or hang. Each of these may also be the bad luck of one call, so what counts is that

@@ -1,4 +1,4 @@
-"""What became of the sites: outcomes at the end, events on the way."""
+"""Results of a run: outcomes at the end, events during it."""
 
 import enum
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _MESSAGE_LENGTH: Final = 300
 UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
 """What to do about a step whose outcome is uncertain."""
 NOT_SENT: Final = "cancelled before it was sent"
-"""Reason in the journal of a step that a run which was broken off did not come to send."""
+"""Reason in the journal of a step whose call an aborted run did not send."""
 
 
 class StepStatus(enum.StrEnum):
@@ -55,7 +55,7 @@ class SiteStatus(enum.StrEnum):
     UNKNOWN = "unknown"
     """Uncertain: of at least one object it could not be found out whether it is there."""
     SKIPPED = "skipped"
-    """The run was stopped before the site was complete; `resume` goes on."""
+    """The run was stopped before the site was complete; `resume` continues it."""
 
 
 @attrs.frozen(kw_only=True)

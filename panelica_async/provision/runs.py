@@ -152,7 +152,7 @@ class JournalStatus:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the manifest was changed since the last run: `resume` refuses it, `apply` goes on with it."""
+        """Whether the manifest was changed since the last run: `resume` refuses it, `apply` continues with it."""
         if self.wanted is None:
             return self.manifest is not None and self.manifest.exists()
         return self.wanted.digest != self.runs[-1].manifest_digest
@@ -332,7 +332,7 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
 
 
 def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none because the run was broken off, as far as the journal knows.
+    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
 
     Args:
         plan: The plan that was applied.
@@ -346,7 +346,7 @@ def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Jou
         if site.site.domain not in known:
             steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
             known_steps = [step for step in steps if step is not None]
-            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was broken off"))
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
     return found
 
 
@@ -354,7 +354,7 @@ def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) 
     """Return what is known of a step without its outcome; None when this run did not come to it."""
     step = planned.step
     if record is not None and record.is_unanswered:
-        reason = record.reason or "sent, and the run was broken off before the reply"
+        reason = record.reason or "sent, and the run was aborted before the reply"
         return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
     if planned.action is Action.KEEP:
         return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)

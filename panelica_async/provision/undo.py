@@ -1,9 +1,9 @@
-"""Takes back what the runs of a journal created, and nothing else."""
+"""Removes what the runs of a journal created, and nothing else."""
 
 import asyncio
 import enum
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
 from panelica_async.provision.journal import Journal, Record, State, opened
-from panelica_async.provision.objects import Comparison, StepKind
+from panelica_async.provision.objects import STEPS, Comparison, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, Ownership, Sought, foreign_in, parents_in, sought
 from panelica_async.provision.report import FATAL, reason_of
@@ -21,7 +21,7 @@ from panelica_async.provision.snapshot import Inventory, Listing
 
 
 class RemovalStatus(enum.StrEnum):
-    """What became of an object that was to be removed."""
+    """Result of the removal of an object."""
 
     REMOVED = "removed"
     """It is gone, by itself or with what it belonged to."""
@@ -37,7 +37,7 @@ class RemovalStatus(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Removal:
-    """What became of one object that was to be removed."""
+    """Result of the removal of one object."""
 
     record: Record
     """What the journal knows of it."""
@@ -66,7 +66,7 @@ async def undo(
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
-        stop: Set it to stop in order: the deletion on its way is finished, no new one is sent.
+        stop: Set it to stop gracefully: the deletion in flight is finished, no new one is sent.
         late: Seconds after which the panel is not expected to carry out a call any more. What was sent later than that,
             without a known outcome, and is not there yet, is uncertain.
 
@@ -107,21 +107,15 @@ def is_removable(record: Record) -> bool:
     return record.state in {State.DONE, State.UNCERTAIN} or record.is_unanswered
 
 
+def _is_deletable(record: Record) -> bool:
+    return STEPS[record.kind].is_deletable
+
+
 _ORDER = tuple(reversed(StepKind))
 _LISTINGS = (Listing.ACCOUNTS, Listing.DOMAINS, Listing.DATABASES, Listing.MAILBOXES, Listing.FTP_USERS)
 
-_DELETE: Mapping[StepKind, Callable[[PanelicaClient, str, str], Awaitable[None]]] = {
-    StepKind.ACCOUNT: lambda panel, object_id, _: panel.accounts.delete(object_id),
-    StepKind.DOMAIN: lambda panel, object_id, _: panel.domains.delete(object_id),
-    StepKind.DNS_RECORD: lambda panel, object_id, zone_id: panel.dns.records.delete(zone_id, object_id),
-    StepKind.DATABASE: lambda panel, object_id, _: panel.databases.delete(object_id),
-    StepKind.MAILBOX: lambda panel, object_id, _: panel.email.accounts.delete(object_id),
-    StepKind.FTP_USER: lambda panel, object_id, _: panel.ftp.accounts.delete(object_id),
-}
-"""How each kind is deleted, by its id and that of its parent. Certificates and database users go with their parent."""
-
 _KEPT_HINT = "Remove it in the panel."
-_WHOSE_HINT = "Look in the panel whose it is, and remove it there if it is yours."
+_WHOSE_HINT = "Find out in the panel who owns it, and remove it there if it is yours."
 _LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
@@ -150,7 +144,7 @@ class _Undo:
         """What is to be removed, by id of the step."""
         self._uncertain: dict[str, Removal] = {}
         self._kept: dict[str, str] = {}
-        """Why some of what is ours is left alone."""
+        """Why an object of ours is kept."""
         self._going: set[str | None] = set()
         """Ids of what is deleted, with all that is in it."""
         self._failed: dict[str, Removal] = {}
@@ -254,7 +248,7 @@ class _Undo:
                 self._leave(record, "it may be ours or others'", _WHOSE_HINT)
             else:
                 self._journal.removed(record)
-        elif record.kind not in _DELETE or (record.state is State.DONE and record.object_id is not None):
+        elif not _is_deletable(record) or (record.state is State.DONE and record.object_id is not None):
             # What no list shows is there as long as its parent.
             self._ours[record.id] = record
         else:
@@ -281,7 +275,7 @@ class _Undo:
             case Comparison.ABSENT:
                 self._journal.removed(record)
             case _:
-                self._leave(record, f"whether it is ours cannot be told: {found.reason}", _WHOSE_HINT)
+                self._leave(record, f"whether a run created it is uncertain: {found.reason}", _WHOSE_HINT)
 
     def _may_come(self, record: Record) -> bool:
         has_parent = record.parent_id is None or record.parent_id in self._there
@@ -301,17 +295,17 @@ class _Undo:
             is_moved = parents.get(record.object_id, record.parent_id) not in {*own, record.parent_id}
             if record.parent_id is not None and (is_moved or record.parent_id in taken):
                 taken.add(record.object_id)
-                self._kept[record.id] = "others have moved it to what is theirs"
+                self._kept[record.id] = "others have moved it to an account or domain of theirs"
             elif reason := foreign.get(record.object_id or ""):
                 self._kept[record.id] = reason
-            elif record.kind in _DELETE:
+            elif _is_deletable(record):
                 self._going.add(record.object_id)
         for record in list(self._ours.values()):
-            if record.kind in _DELETE or record.parent_id in self._going:
+            if _is_deletable(record) or record.parent_id in self._going:
                 continue
             if record.is_unanswered and self._is_there(record):
                 del self._ours[record.id]
-                self._leave(record, "whether it is there cannot be told, and the API cannot delete it", _KEPT_HINT)
+                self._leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
             else:
                 self._kept[record.id] = "the API cannot delete it"
         # What goes takes along what may still come.
@@ -328,7 +322,7 @@ class _Undo:
     async def _is_deleted(self, record: Record) -> bool:
         """Delete an object; return whether the panel says that it is gone, and note why not."""
         try:
-            await _DELETE[record.kind](self._panel, record.object_id or "", record.parent_id or "")
+            await STEPS[record.kind].delete(self._panel, record.object_id or "", record.parent_id or "")
         except FATAL:
             raise
         except PanelicaError as error:
@@ -339,7 +333,9 @@ class _Undo:
         except ValueError as error:
             # Nothing was sent: the id cannot be that of an object.
             hint = "Do not use this journal: something else wrote to it."
-            self._fail(record, ConfigurationError(f"the journal names an id that is none: {error}", hint=hint))
+            self._fail(
+                record, ConfigurationError(f"the journal holds an id that is not one of an object: {error}", hint=hint)
+            )
             self._unusable.add(record.id)
             return False
         return True
@@ -354,4 +350,4 @@ class _Undo:
 
     def _is_there(self, record: Record) -> bool:
         """Return whether the lists show an object; what no list shows is there as long as its parent."""
-        return (record.object_id if record.kind in _DELETE else record.parent_id) in self._there
+        return (record.object_id if _is_deletable(record) else record.parent_id) in self._there

@@ -122,7 +122,7 @@ def test_what_may_be_anybodys_is_left_over(panelica: Command, manifest: Path) ->
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
     assert outcome.code == 1
     assert "uncertain" in outcome.stdout
-    assert "Hint: Look in the panel whose it is, and remove it there if it is yours." in outcome.stdout
+    assert "Hint: Find out in the panel who owns it, and remove it there if it is yours." in outcome.stdout
     assert [email for email, *_ in objects(DATABASE)["mailboxes"]] == ["info@site1.example"]
     (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
     assert status["next_command"] == "panelica provision undo .panelica/launch.journal.db --sandbox"

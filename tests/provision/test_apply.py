@@ -179,7 +179,7 @@ async def test_one_bad_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None
     by_domain = {outcome.domain: outcome for outcome in outcomes}
     assert statuses(outcomes) == {"alder.example": "failed", "blog.alder.example": "done", "beech.example": "done"}
     assert by_domain["alder.example"].reason == "domain alder.example: the domain belongs to 'other'"
-    assert by_domain["alder.example"].hint == "Change the manifest, or what is on the panel, and run again."
+    assert by_domain["alder.example"].hint == "Change the manifest or the object on the panel, and run again."
     assert [step.status for step in by_domain["alder.example"].steps[1:]] == ["conflict"] + ["skipped"] * 9
 
 
@@ -601,7 +601,7 @@ async def test_a_journal_that_does_not_fit_is_refused_before_any_call(box: Sandb
 
 async def test_concurrency_must_be_positive(box: Sandbox) -> None:
     async with client(box) as panel:
-        with pytest.raises(ConfigurationError, match="concurrency is 0"):
+        with pytest.raises(ConfigurationError, match="concurrency must be 1 or more, not 0"):
             await collect(apply(panel, MANIFEST, concurrency=0))
 
 

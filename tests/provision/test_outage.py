@@ -128,7 +128,7 @@ async def interrupted_and_resumed(directory: Path, outage: Outage, concurrency: 
         with pytest.raises(TransportError, match="the panel does not answer any more") as raised:
             await collect(apply(panel, MANIFEST, **options), outcomes)
         seconds = loop.time() - begun
-        assert raised.value.hint == "See whether the panel is up; `resume` goes on."
+        assert raised.value.hint == "Check whether the panel is up; `resume` continues the run."
         assert len(outcomes) == SITES
 
         outage.is_over = True

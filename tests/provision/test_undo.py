@@ -228,7 +228,7 @@ async def test_what_others_made_much_later_is_kept(box: Sandbox, tmp_path: Path,
     assert box.database.execute(f"SELECT count(*) FROM {TABLES[kind]}").fetchone()[0] > 0
     for found in (removed[step_id], again[step_id]):
         assert found.status is RemovalStatus.UNCERTAIN
-        assert found.hint == "Look in the panel whose it is, and remove it there if it is yours."
+        assert found.hint == "Find out in the panel who owns it, and remove it there if it is yours."
     kept = {step for step, removal in removed.items() if removal.status is RemovalStatus.KEPT}
     parents = [step.id for step in STEP_OF[kind].parents]
     assert kept >= set(parents)
@@ -325,7 +325,7 @@ async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path
         # Records go with their zone, whatever their ids are.
         assert removal.status is (RemovalStatus.REMOVED if kind == "dns_record" else RemovalStatus.FAILED)
         if removal.status is RemovalStatus.FAILED:
-            assert (removal.reason or "").startswith("the journal names an id that is none")
+            assert (removal.reason or "").startswith("the journal holds an id that is not one of an object")
             assert removal.hint == "Do not use this journal: something else wrote to it."
     assert {"account:beech", "domain:beech.example"} <= {
         step for step, removal in removed.items() if removal.status is RemovalStatus.REMOVED
@@ -391,4 +391,4 @@ async def test_a_user_without_an_outcome_is_uncertain_in_a_database_that_stays(b
         removed = await removals(panel, journal)
     assert removed["database:mysql/shop"].status is RemovalStatus.KEPT
     assert removed[step_id].status is RemovalStatus.UNCERTAIN
-    assert removed[step_id].reason == "whether it is there cannot be told, and the API cannot delete it"
+    assert removed[step_id].reason == "whether it exists is uncertain, and the API cannot delete it"

@@ -1,8 +1,8 @@
 """The manifest: what an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
 
-A source (`csv_source`, `json_source`, `yaml_source`, `data_source`) gives rows of raw values; `columns` knows
-which name means which field, and `cells` how several entries are written in a cell. `validation` turns the rows
-into `sites`, with the checks of `fields`, `records` and `entries`, and collects every problem.
+`csv_source`, `documents` (JSON, YAML) and `sources` (Python data) read rows of raw values. `columns` knows which name
+means which field, and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
+the checks of `fields`, `dns` and `entries`, and collects every problem.
 """
 
 from panelica_async.provision.manifest.columns import Reading

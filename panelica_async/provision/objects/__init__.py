@@ -1,6 +1,6 @@
 """Steps: what each kind of object is called, how it is recognised and how it is made, one module a kind."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from panelica_async.provision.objects.ftp_user import FtpUserStep
 from panelica_async.provision.objects.mailbox import MailboxStep
 
 __all__ = [
+    "STEPS",
     "AccountStep",
     "CertificateStep",
     "Comparison",
@@ -30,6 +31,21 @@ __all__ = [
     "steps_of",
 ]
 
+
+STEPS: Mapping[StepKind, type[Step]] = {
+    step.kind: step
+    for step in (
+        AccountStep,
+        DomainStep,
+        DnsRecordStep,
+        CertificateStep,
+        DatabaseStep,
+        DatabaseUserStep,
+        MailboxStep,
+        FtpUserStep,
+    )
+}
+"""What makes, recognises and deletes an object, by its kind."""
 
 SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
 """The sites of a manifest, each with its steps."""

@@ -19,7 +19,7 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    given,
+    or_unset,
     same,
     shown,
     without_none,
@@ -50,7 +50,7 @@ class AccountStep(Step):
 
     @property
     def password(self) -> str | None:
-        """The owner's password, if the manifest gives one."""
+        """The owner's password in the manifest, if any."""
         return self.owner.password
 
     @property
@@ -79,9 +79,14 @@ class AccountStep(Step):
             username=self.owner.username,
             email=self.owner.email or "",
             password=password,
-            plan_id=given(plans[0].id if plans else None),
+            plan_id=or_unset(plans[0].id if plans else None),
         )
         return NewObject(account.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+        """Delete an account with everything in it."""
+        await panel.accounts.delete(object_id)
 
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
         name = shown(account.username)

@@ -1,4 +1,4 @@
-"""What a step is: one object to bring into being with one call."""
+"""What a step is: one object to create with one call."""
 
 import abc
 import enum
@@ -93,7 +93,7 @@ class NewObject:
     """What a create made."""
 
     id: str | None
-    """Its id, if the panel gives it one."""
+    """Its id, if it has one."""
     is_pending: bool = False
     """Whether the panel took the order and is still working on it."""
 
@@ -125,7 +125,7 @@ class View:
 
 @attrs.frozen(kw_only=True)
 class Step(abc.ABC):
-    """One object to bring into being. Equal steps make the same object."""
+    """One object to create. Equal steps create the same object."""
 
     site: str
     """Domain of the first site that needs it."""
@@ -139,6 +139,8 @@ class Step(abc.ABC):
     """Whether the object has a password."""
     is_order: ClassVar[bool] = False
     """Whether the panel goes on working after the call, so that the object can still fail."""
+    is_deletable: ClassVar[bool] = True
+    """Whether the API can delete the object by itself; if not, it goes with its parent."""
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError,)
     """How the panel refuses a second object of the same name."""
 
@@ -159,7 +161,7 @@ class Step(abc.ABC):
 
     @property
     def password(self) -> str | None:
-        """The password the manifest gives, if any."""
+        """The password in the manifest, if any."""
         return None
 
     @property
@@ -186,19 +188,33 @@ class Step(abc.ABC):
             password: The password; empty for kinds without one.
         """
 
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete an object of this kind with one call.
+
+        Args:
+            panel: The panel.
+            object_id: The object.
+            parent_id: What it was created under: the zone of a record.
+
+        Raises:
+            NotImplementedError: The API cannot delete it.
+        """
+        raise NotImplementedError
+
 
 def shown(value: object) -> str:
     """Return what a panel sent as a reason shows it: on one line, printable and short."""
     return shorten(str(value), _SHOWN)
 
 
-def given(value: _T | None) -> _T | Unset:
+def or_unset(value: _T | None) -> _T | Unset:
     """Return the value, or `UNSET` for None: the panel's default."""
     return UNSET if value is None else value
 
 
 def without_none(**arguments: Any) -> dict[str, Any]:
-    """Return the arguments that are given."""
+    """Return the arguments that are not None."""
     return {name: value for name, value in arguments.items() if value is not None}
 
 

@@ -34,6 +34,7 @@ class CertificateStep(Step):
     operation = "ssl.certificates.issue"
     listing = Listing.CERTIFICATES
     is_order = True
+    is_deletable = False
 
     domain: DomainStep
     type: str

@@ -24,7 +24,7 @@ from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Listing
 
 _USER_COUNTS = range(10_000)
-"""Numbers of users that a database may have; others tell nothing."""
+"""Numbers of users that a database may have; others mean nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +76,11 @@ class DatabaseStep(Step):
         )
         return NewObject(database.id)
 
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+        """Delete a database with its users."""
+        await panel.databases.delete(object_id)
+
 
 @attrs.frozen(kw_only=True)
 class DatabaseUserStep(Step):
@@ -85,6 +90,7 @@ class DatabaseUserStep(Step):
     operation = "databases.users.create"
     listing = Listing.DATABASES
     password_needed = True
+    is_deletable = False
 
     database: DatabaseStep
     user: DatabaseUser
@@ -98,7 +104,7 @@ class DatabaseUserStep(Step):
 
     @property
     def password(self) -> str | None:
-        """The user's password, if the manifest gives one."""
+        """The user's password in the manifest, if any."""
         return self.user.password
 
     @property
@@ -131,11 +137,11 @@ class DatabaseUserStep(Step):
             unexplained = count - len(wanted - open_steps)
             unanswered = open_steps & view.unanswered
             if unexplained >= len(open_steps):
-                return same(None, f"told by the number of users, {count}; the panel does not list their names")
+                return same(None, f"inferred from the number of users, {count}; the panel does not list their names")
             if unexplained <= 0:
                 return ABSENT
             if unexplained == len(unanswered):
-                return same(None, "told by the number of users") if self.id in unanswered else ABSENT
+                return same(None, "inferred from the number of users") if self.id in unanswered else ABSENT
             if unexplained < len(unanswered) and self.id not in unanswered:
                 return ABSENT
         return unknown("the panel does not list the users of a database by name")

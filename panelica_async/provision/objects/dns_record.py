@@ -15,7 +15,7 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    given,
+    or_unset,
     same,
     shown,
     unknown,
@@ -82,10 +82,15 @@ class DnsRecordStep(Step):
             name=self.record.name,
             type=cast("_RecordType", self.record.type),
             content=self.record.content,
-            ttl=given(self.record.ttl),
-            priority=given(self.record.priority),
+            ttl=or_unset(self.record.ttl),
+            priority=or_unset(self.record.priority),
         )
         return NewObject(record.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete a record of a zone."""
+        await panel.dns.records.delete(parent_id, object_id)
 
     def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
         for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):

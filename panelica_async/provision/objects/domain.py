@@ -16,7 +16,7 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    given,
+    or_unset,
     same,
     shown,
     without_none,
@@ -81,7 +81,12 @@ class DomainStep(Step):
         domain = await panel.domains.create(
             domain=self.site,
             user_id=view.id_of(self.account),
-            php_version=given(self.php_version),
-            web_server=given(self.web_server),
+            php_version=or_unset(self.php_version),
+            web_server=or_unset(self.web_server),
         )
         return NewObject(domain.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+        """Delete a domain with everything in it."""
+        await panel.domains.delete(object_id)

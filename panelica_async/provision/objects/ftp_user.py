@@ -15,7 +15,7 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    given,
+    or_unset,
     same,
     shown,
     spellings,
@@ -48,7 +48,7 @@ class FtpUserStep(Step):
 
     @property
     def password(self) -> str | None:
-        """The user's password, if the manifest gives one."""
+        """The user's password in the manifest, if any."""
         return self.user.password
 
     @property
@@ -79,11 +79,16 @@ class FtpUserStep(Step):
             username=self.user.username,
             password=password,
             domain_id=view.id_of(self.domain),
-            home_directory=given(self.user.home_directory),
-            quota_mb=given(self.user.quota_mb),
+            home_directory=or_unset(self.user.home_directory),
+            quota_mb=or_unset(self.user.quota_mb),
             user_id=view.id_of(self.domain.account),
         )
         return NewObject(user.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+        """Delete an FTP user."""
+        await panel.ftp.accounts.delete(object_id)
 
     def _is_ours(self, row: FtpAccount, view: View) -> bool:
         # `domain_id` can be null or absent, `user_id` is there (evidence: absent-fields, ftp-accounts).

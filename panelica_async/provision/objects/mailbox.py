@@ -15,7 +15,7 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     different,
-    given,
+    or_unset,
     same,
     shown,
     without_none,
@@ -45,7 +45,7 @@ class MailboxStep(Step):
 
     @property
     def password(self) -> str | None:
-        """The mailbox's password, if the manifest gives one."""
+        """The mailbox's password in the manifest, if any."""
         return self.mailbox.password
 
     @property
@@ -76,6 +76,11 @@ class MailboxStep(Step):
             local_part=self.mailbox.local_part,
             domain_id=view.id_of(self.domain),
             password=password,
-            quota_mb=given(self.mailbox.quota_mb),
+            quota_mb=or_unset(self.mailbox.quota_mb),
         )
         return NewObject(mailbox.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+        """Delete a mailbox."""
+        await panel.email.accounts.delete(object_id)
