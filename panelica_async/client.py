@@ -17,8 +17,6 @@ from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
-from panelica_async.telemetry.events import Listener
-from panelica_async.telemetry.statistics import Statistics
 from panelica_async.transport.call import CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import AUTO, ApiKey, KeyHolder, KeyQuota
@@ -27,6 +25,8 @@ from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of
 
 if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus
+    from panelica_async.telemetry.events import Listener
+    from panelica_async.telemetry.statistics import Statistics
 
 
 class PanelicaClient(Namespaces):
@@ -192,7 +192,7 @@ class PanelicaClient(Namespaces):
         """
         self._transport.keys.replace(Signer(api_key, api_secret), owner=self._transport)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: "Listener") -> Callable[[], None]:
         """Send what happens to the calls of the client and its variants to a listener.
 
         Args:
@@ -203,7 +203,7 @@ class PanelicaClient(Namespaces):
         """
         return self._transport.monitor.subscribe(listener)
 
-    def stats(self) -> Statistics:
+    def stats(self) -> "Statistics":
         """Return what the client and its variants did so far, what is left of the quota, and who waits for it.
 
         Any thread may ask once a call was made.

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import aiohttp
 import attrs
 
-from panelica_async.api.pagination import Lists
 from panelica_async.core import hints
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
@@ -26,6 +26,48 @@ Read = Callable[[Reply], T]
 """Turns the reply of a success into the result."""
 Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
 """Finds out what a write without a reply has done; returns its result, or raises the error."""
+
+
+_ADDING = frozenset({"create", "issue"})
+
+
+class Watch:
+    """Notices when the client changes objects of a kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        """Namespace of the operations, such as `email.accounts`."""
+        self.is_changed: bool = False
+
+
+class Lists:
+    """What a client and its variants know about the panel's lists."""
+
+    def __init__(self) -> None:
+        self._longest_pages: dict[str, int] = {}
+        self._watches: WeakSet[Watch] = WeakSet()
+
+    def watch(self, kind: str) -> Watch:
+        """Return what notices from now on when objects of a kind are changed or deleted."""
+        watch = Watch(kind)
+        self._watches.add(watch)
+        return watch
+
+    def is_whole(self, endpoint: str, length: int) -> bool:
+        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+
+        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        """
+        longest = self._longest_pages.get(endpoint, 0)
+        self._longest_pages[endpoint] = max(longest, length)
+        return length < longest
+
+    def changed(self, operation: str) -> None:
+        """Note that an operation that writes was sent. New objects move none of the others."""
+        if self._watches:
+            kind, _, verb = operation.rpartition(".")
+            for watch in self._watches:
+                watch.is_changed |= watch.kind == kind and verb not in _ADDING
 
 
 class OperationRunner:

@@ -4,7 +4,8 @@ Data is judged by the names of its keys, free text by what stands around a value
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from urllib.parse import quote, unquote_plus
 
 from panelica_async.core.json_codec import JsonValue
@@ -26,32 +27,26 @@ _SENSITIVE = (
     r"|(?:pass|pwd)(?![a-z0-9])|(?<![a-z0-9])(?:t?otp|pin|jwt|dsn|bearer)(?![a-z0-9])"
     r"|(?:(?<![a-z0-9])auth|session(?:[_-]?(?:id|key))?)(?![\w-])"
 )
-_SENSITIVE_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
-
-_HEADER_LINE = re.compile(r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$")
+_HEADER_LINE = r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$"
 # Possessive quantifiers keep the time linear whatever a server sends.
 _QUOTED = r"""\\*+(?: "(?:[^"\\]|\\.)*+"? | '(?:[^'\\]|\\.)*+'? )"""
-_ASSIGNMENT = re.compile(
-    rf"""(?isx)
+_ASSIGNMENT = rf"""(?isx)
     (?P<name> (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ (?:\\*+["'])? \s*+ )
     (?:
         (?P<equals> = \s*+ ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
     |
         # "password: hunter2" holds a value, "password: too short" is a sentence.
         (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
-    )""",
-)
+    )"""
 # Lists and objects under such a name, in JSON that is cut off: where they end cannot be told, so all that follows goes.
-_CONTAINER = re.compile(
-    rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
-)
-_PRIVATE_KEY = re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)")
+_CONTAINER = rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
+_PRIVATE_KEY = r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"
 # Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
-_USER_INFO = re.compile(r"(?i)((?<![\w.+-])[a-z][\w.+-]*+://)[^\s/?#\"'<>]+@")
-_API_CREDENTIAL = re.compile(r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w[^\s\"'`<>,;&()\[\]{}]*")
-_BEARER = re.compile(r"(?i)\b(bearer\s++)(?!\[redacted\])[\w.~+/=-]{8,}")
+_USER_INFO = r"(?i)((?<![\w.+-])[a-z][\w.+-]*+://)[^\s/?#\"'<>]+@"
+_API_CREDENTIAL = r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w[^\s\"'`<>,;&()\[\]{}]*"
+_BEARER = r"(?i)\b(bearer\s++)(?!\[redacted\])[\w.~+/=-]{8,}"
 # Links whose path is a credential: of chat services, and those that sign in.
-_SECRET_LINK = re.compile(
+_CREDENTIAL_LINK = (
     r"(?i)(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*\bwebhook[\w.-]*)/"
     r"|https://api\.telegram\.org/bot|/(?:auto|magic|one-?time)-?(?:log-?in|link)/)[^\s\"'<>?]+"
 )
@@ -67,8 +62,8 @@ def redact(value: JsonValue) -> JsonValue:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether what stands under a name is a secret."""
-    return _SENSITIVE_KEY.search(name) is not None
+    """Return whether what stands under a name is a secret."""
+    return _sensitive_key().search(name) is not None
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -83,14 +78,9 @@ def redact_query(query: str) -> str:
 
 def redact_text(text: str) -> str:
     """Replace what looks like a secret inside free text: `password=…`, API credentials, links with tokens, keys."""
-    text = _HEADER_LINE.sub(rf"\1\2{REDACTED}", text)
-    text = _PRIVATE_KEY.sub(rf"\1{REDACTED}", text)
-    text = _CONTAINER.sub(rf"\1{REDACTED}", text)
-    text = _ASSIGNMENT.sub(_hide_assignment, text)
-    text = _SECRET_LINK.sub(rf"\1{REDACTED}", text)
-    text = _BEARER.sub(rf"\1{REDACTED}", text)
-    text = _USER_INFO.sub(rf"\1{REDACTED}@", text)
-    return _API_CREDENTIAL.sub(rf"\1{REDACTED}", text)
+    for pattern, replacement in _replacements():
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def excerpt(body: bytes | str, limit: int = EXCERPT_LENGTH) -> str:
@@ -144,3 +134,23 @@ def _redact_parameter(parameter: str) -> str:
 
 def _hide_assignment(match: re.Match[str]) -> str:
     return f"{match['name']}{match['equals'] or match['colon']}{REDACTED}"
+
+
+# Compiled on first use: it takes long, and many programs neither log nor fail.
+@cache
+def _sensitive_key() -> re.Pattern[str]:
+    return re.compile(_SENSITIVE, re.IGNORECASE)
+
+
+@cache
+def _replacements() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]:
+    return (
+        (re.compile(_HEADER_LINE), rf"\1\2{REDACTED}"),
+        (re.compile(_PRIVATE_KEY), rf"\1{REDACTED}"),
+        (re.compile(_CONTAINER), rf"\1{REDACTED}"),
+        (re.compile(_ASSIGNMENT), _hide_assignment),
+        (re.compile(_CREDENTIAL_LINK), rf"\1{REDACTED}"),
+        (re.compile(_BEARER), rf"\1{REDACTED}"),
+        (re.compile(_USER_INFO), rf"\1{REDACTED}@"),
+        (re.compile(_API_CREDENTIAL), rf"\1{REDACTED}"),
+    )

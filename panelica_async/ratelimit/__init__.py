@@ -26,11 +26,16 @@ start slowly.
 them. While a store is away, each member keeps to a part of the limit.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit
 from panelica_async.ratelimit.limiter import RateLimiter
 from panelica_async.ratelimit.registry import shared_limiter
-from panelica_async.ratelimit.store import Coordinator, Reservation, ReserveRequest, SharedLimit
+
+if TYPE_CHECKING:
+    from panelica_async.ratelimit.store import Coordinator, Reservation, ReserveRequest, SharedLimit
 
 __all__ = [
     "Coordinator",
@@ -44,3 +49,11 @@ __all__ = [
     "SharedLimit",
     "shared_limiter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: most programs are one process, and have no store.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module("panelica_async.ratelimit.store"), name)
+    return value

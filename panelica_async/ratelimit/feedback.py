@@ -11,7 +11,6 @@ from typing import TypeGuard
 import attrs
 from multidict import istr
 
-from panelica_async.core.error_replies import retry_after as named_wait
 from panelica_async.ratelimit.limit import RateLimit
 
 __all__ = ["MAX_WAIT", "Feedback", "is_count", "read_feedback"]
@@ -124,8 +123,12 @@ def _usage(limit: float | None, remaining: int | None) -> int:
 
 
 def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
-    # A reply with nothing left names its reset as a refusal does.
-    wait = named_wait(_TOO_MANY_REQUESTS, headers, b"") if retry_after is None else retry_after
+    wait = retry_after
+    if wait is None:
+        from panelica_async.core.error_replies import retry_after as named_wait  # noqa: PLC0415  few replies are errors
+
+        # A reply with nothing left names its reset as a refusal does.
+        wait = named_wait(_TOO_MANY_REQUESTS, headers, b"")
     if wait is None or not isfinite(wait) or wait < 0:
         return _UNNAMED_WAIT
     return min(wait, MAX_WAIT if refused else _LONGEST_RESET)

@@ -5,15 +5,16 @@ import contextvars
 import logging
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.feedback import read_feedback
 from panelica_async.ratelimit.lanes import EMPTY, LANES, Lane, QueueDepth, Waiter, WaitQueue, wait_error
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import LocalPermits, Permits
-from panelica_async.ratelimit.shared import SharedPermits
-from panelica_async.ratelimit.store import Coordinator
+
+if TYPE_CHECKING:
+    from panelica_async.ratelimit.store import Coordinator
 
 __all__ = ["RateLimiter"]
 
@@ -50,14 +51,16 @@ class RateLimiter:
         *,
         learn: bool = True,
         may_rise: bool = True,
-        coordinator: Coordinator | None = None,
+        coordinator: "Coordinator | None" = None,
         quota: LocalPermits | None = None,
     ) -> None:
-        self._permits: Permits = (
-            (quota or LocalPermits(limit))
-            if coordinator is None
-            else SharedPermits(limit, coordinator, self._on_change)
-        )
+        self._permits: Permits
+        if coordinator is None:
+            self._permits = quota or LocalPermits(limit)
+        else:
+            from panelica_async.ratelimit.shared import SharedPermits  # noqa: PLC0415  most programs are one process
+
+            self._permits = SharedPermits(limit, coordinator, self._on_change)
         self._learn = learn
         self._may_rise = may_rise
         self._on_close: Callable[[], None] | None = None

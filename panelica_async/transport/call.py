@@ -11,7 +11,6 @@ import attrs
 from aiohttp import ClientResponse, hdrs
 from aiohttp.payload import BytesPayload
 
-from panelica_async.core.error_replies import Report, read_report
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import FILES, REDACTED, is_secret
@@ -24,6 +23,7 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.timeouts import AttemptTimeouts
 
 if TYPE_CHECKING:
+    from panelica_async.core.error_replies import Report
     from panelica_async.transport.keys import ApiKey
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -136,8 +136,10 @@ class Call:
         headers = {value for name, value in self.headers.items() if is_secret(name)}
         return Sanitizer(headers | self.request.secrets() | secrets_of_form(self.upload))
 
-    def problem(self, reply: "Reply") -> Report:
+    def problem(self, reply: "Reply") -> "Report":
         """Return what a reply says about a failure; it is parsed once."""
+        from panelica_async.core.error_replies import read_report  # noqa: PLC0415 - most calls succeed
+
         if reply.report is None:
             reply.report = read_report(reply.status, reply.headers, reply.body, self.sanitizer, proxy=reply.proxy)
         return reply.report
@@ -181,7 +183,7 @@ class Reply:
     """Whether the body was longer than a reply may be, and is only its beginning."""
     proxy: str | None = None
     """Address of the proxy that it came through, without credentials, if it is known."""
-    report: Report | None = attrs.field(default=None, init=False, repr=False)
+    report: "Report | None" = attrs.field(default=None, init=False, repr=False)
     """What it says about a failure, once `Call.problem` was asked."""
     _envelope: Envelope | None = attrs.field(default=None, init=False, repr=False)
 

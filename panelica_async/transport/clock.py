@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 
 from panelica_async.core.dates import http_date
-from panelica_async.telemetry.logs import LOGGER
+from panelica_async.telemetry.tally import LOGGER
 
 NOTABLE_SKEW = 30.0
 """Seconds clocks may differ before signatures follow the panel's: a tenth of its window (evidence: clock-window)."""

@@ -1,31 +1,33 @@
-"""Watches the calls of a client: counts them, and tells those who listen."""
+"""Watches the calls of a client: counts them, and sends events to its listeners."""
 
 import logging
 import time
 import traceback
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from panelica_async.core.error_replies import Report
 from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer, header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
-from panelica_async.telemetry.events import Done, Event, Listener, Outcome, Queued, Retried, Sent, Throttled
-from panelica_async.telemetry.logs import DONE_LEVELS, LEVELS, LOGGER, CallLog
-from panelica_async.telemetry.tally import Tally
+from panelica_async.telemetry.tally import DONE_LEVELS, LOGGER, RETRIED_LEVEL, THROTTLED_LEVEL, Outcome, Tally
 from panelica_async.transport.call import Call, Reply
 
-_log = CallLog()
+if TYPE_CHECKING:
+    from panelica_async.core.error_replies import Report
+    from panelica_async.telemetry.events import Event, Listener
+    from panelica_async.telemetry.logs import CallLog
+
+# ruff: noqa: PLC0415 - events and the log are imported when anyone listens; most clients have no listener.
 
 
 class Monitor:
-    """Turns what happens to calls into figures and events. An event is made only when somebody wants it."""
+    """Turns what happens to calls into figures and events. An event is made only when anyone listens."""
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
@@ -33,7 +35,7 @@ class Monitor:
         self._listeners: Mapping[object, Listener] = {}
         self._calls = 0
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: "Listener") -> Callable[[], None]:
         """Send events to a listener from now on; call what is returned to end it.
 
         Raises:
@@ -58,6 +60,8 @@ class Monitor:
         # Asked once for a call, which most of the time nobody watches.
         call.is_watched = bool(self._listeners) or LOGGER.isEnabledFor(logging.DEBUG)
         if call.is_watched:
+            from panelica_async.telemetry.events import Queued
+
             self._tell(Queued(**_facts(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
@@ -67,6 +71,8 @@ class Monitor:
         waited, call.queued_for = call.queued_for, 0.0
         call.waited += waited
         if call.is_watched or self._listeners:
+            from panelica_async.telemetry.events import Sent
+
             request = call.request
             event = Sent(
                 **_facts(call),
@@ -79,10 +85,12 @@ class Monitor:
             )
             self._tell(event)
 
-    def throttled(self, call: Call, said: Report) -> None:
+    def throttled(self, call: Call, said: "Report") -> None:
         """Note that the panel refused an attempt because of the quota."""
         self.tally.throttled += 1
-        if self._listeners or LOGGER.isEnabledFor(LEVELS[Throttled]):
+        if self._listeners or LOGGER.isEnabledFor(THROTTLED_LEVEL):
+            from panelica_async.telemetry.events import Throttled
+
             event = Throttled(
                 **_facts(call),
                 attempt=call.attempts,
@@ -95,7 +103,9 @@ class Monitor:
     def retried(self, call: Call, wait: float, failure: Reply | TransportError) -> None:
         """Note that another attempt follows a failure, after a wait."""
         self.tally.retries += 1
-        if self._listeners or LOGGER.isEnabledFor(LEVELS[Retried]):
+        if self._listeners or LOGGER.isEnabledFor(RETRIED_LEVEL):
+            from panelica_async.telemetry.events import Retried
+
             status, error = (failure.status, None) if isinstance(failure, Reply) else (None, failure)
             self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
@@ -111,6 +121,8 @@ class Monitor:
         tally.waited += call.waited
         tally.durations.append(duration)
         if is_logged or call.is_watched or self._listeners:
+            from panelica_async.telemetry.events import Done
+
             reply = call.last_reply
             header = None if reply is None else header_text(reply.headers.get("X-Request-Id"))
             event = Done(
@@ -126,22 +138,31 @@ class Monitor:
             )
             self._tell(event, call.sanitizer)
 
-    def _tell(self, event: Event, sanitizer: Sanitizer | None = None) -> None:
-        _call(_knowing(_log, sanitizer), event)
+    def _tell(self, event: "Event", sanitizer: Sanitizer | None = None) -> None:
+        _call(_knowing(_log(), sanitizer), event)
         for subscription, listener in self._listeners.items():
             # One that was told before it may have ended it.
             if subscription in self._listeners:
                 _call(_knowing(listener, sanitizer), event)
 
 
-def _knowing(listener: Listener, sanitizer: Sanitizer | None) -> Listener:
+@cache
+def _log() -> "CallLog":
+    from panelica_async.telemetry.logs import CallLog
+
+    return CallLog()
+
+
+def _knowing(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
     """Let a log know the secrets of the request; other listeners get everything anyway."""
+    from panelica_async.telemetry.logs import CallLog
+
     if sanitizer is None or not isinstance(listener, CallLog):
         return listener
     return partial(listener.write, sanitizer=sanitizer)
 
 
-def _call(listener: Listener, event: Event) -> None:
+def _call(listener: "Listener", event: "Event") -> None:
     try:
         listener(event)
     except Exception as error:  # noqa: BLE001 - a listener must not decide what becomes of a call

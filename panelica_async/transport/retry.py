@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from panelica_async.errors import ConnectError, TransportError
-from panelica_async.telemetry.logs import LOGGER
+from panelica_async.telemetry.tally import LOGGER
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final

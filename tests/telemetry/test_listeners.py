@@ -11,7 +11,7 @@ import pytest
 
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.telemetry import Done, Event, Queued
+from panelica_async.telemetry import Done, Event, Queued, events
 from panelica_async.telemetry.logs import LOGGER
 from panelica_async.transport import monitor
 from tests.conftest import API_SECRET, Advance, Connect
@@ -172,7 +172,7 @@ async def test_failing_log_harms_no_call(
     def fail(event: Event) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(monitor, "_log", fail)
+    monkeypatch.setattr(monitor, "_log", lambda: fail)
     panel = connect()
     watch = Watch(panel)
     await call(panel)
@@ -193,10 +193,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return make
 
     for name in KINDS:
-        kind = getattr(monitor, name)
-        monkeypatch.setattr(monitor, name, counted(kind))
-        if kind in monitor.LEVELS:
-            monkeypatch.setattr(monitor, "LEVELS", {**monitor.LEVELS, getattr(monitor, name): monitor.LEVELS[kind]})
+        monkeypatch.setattr(events, name, counted(getattr(events, name)))
     return counts
 
 

@@ -13,7 +13,6 @@ from panelica_async.core import error_replies
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.transport import call as call_module
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS
@@ -159,9 +158,10 @@ def test_refusal_is_parsed_once_and_waited_for_once(monkeypatch: pytest.MonkeyPa
 
     def reading(status: int, headers: object, body: bytes, *arguments: object, **options: object) -> object:
         parsed.append(body)
-        return error_replies.read_report(status, headers, body, *arguments, **options)  # type: ignore[arg-type]
+        return read_report(status, headers, body, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(call_module, "read_report", reading)
+    read_report = error_replies.read_report
+    monkeypatch.setattr(error_replies, "read_report", reading)
     refusal = b'{"error": {"retry_after": 40, "limit": 60, "window": "minute"}}'
 
     async def main() -> None:
