@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.codegen.package_copy import PACKAGE, REPOSITORY, run
+from tests.codegen.package_copy import REPOSITORY, run
 
 pytestmark = [pytest.mark.development, pytest.mark.once]
 
@@ -121,12 +121,15 @@ print("done")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a copy of the repository's specification, of the package, and of what is generated beside it."""
+    """Return a copy of the specification, the package, the tests, and the generated documentation."""
     project = tmp_path / "project"
-    shutil.copytree(PACKAGE, project / "panelica_async", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "spec", project / "spec")
+    # As if nobody had added the cron jobs to the repository itself.
+    left_out = shutil.ignore_patterns("__pycache__", "cron_jobs.*")
+    for folder in ("panelica_async", "spec", "tests/support", "tests/client/operations", "tests/sandbox"):
+        shutil.copytree(REPOSITORY / folder, project / folder, ignore=left_out)
     (project / "docs").mkdir()
-    shutil.copy(REPOSITORY / "docs/operations.md", project / "docs")
+    for file in ("docs/operations.md", "tests/conftest.py", "pyproject.toml"):
+        shutil.copy(REPOSITORY / file, project / file)
     return project
 
 
@@ -151,10 +154,18 @@ def test_one_file_and_one_command(project: Path) -> None:
     assert "| `plans.forecast(id, …)` | `GET /v1/plans/{id}/forecast` | `plans:read` | read | PlanForecast |" in table
 
 
-def test_added_resource_keeps_state_in_the_sandbox(project: Path) -> None:
+def test_added_resource_brings_methods_models_sandbox_and_tests(project: Path) -> None:
     shutil.copy(Path(__file__).with_name("cron_jobs.yaml"), project / "spec")
     written = run("-m", "codegen", "--project", project, project=project)
     assert written.returncode == 0, written.stderr
     assert "wrote panelica_async/resources/cron_jobs.py\n" in written.stdout
     done = run("-c", CRON_PROGRAM, project=project)
     assert (done.stdout, done.stderr) == ("done\n", "")
+    table = (project / "docs/operations.md").read_text(encoding="utf-8")
+    assert (
+        "| `cron_jobs.update(id, …)` | `PATCH /v1/cron-jobs/{id}` | `accounts:write` | idempotent | CronJob |" in table
+    )
+    tests = ("tests/client/operations/test_every_operation.py", "-k", "cron_jobs")
+    tested = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, project=project)
+    # Five operations with five tests each, and the life of an object.
+    assert tested.stdout.rpartition("\n26 passed")[1], tested.stdout
