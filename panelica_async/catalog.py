@@ -153,44 +153,44 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
         "MISSING_API_KEY": ErrorCode(
             code="MISSING_API_KEY",
             status=401,
-            meaning=("The header X-API-Key is absent or empty."),
-            hint=("Set the API key, and check that no proxy on the way removes the header X-API-Key."),
+            meaning=("The header X-API-Key is missing or empty."),
+            hint=("Set the API key, and check that no proxy removes the header X-API-Key."),
         ),
         "MISSING_TIMESTAMP": ErrorCode(
             code="MISSING_TIMESTAMP",
             status=401,
-            meaning=("The header X-Timestamp is absent or empty."),
-            hint=("Check that no proxy on the way removes the header X-Timestamp."),
+            meaning=("The header X-Timestamp is missing or empty."),
+            hint=("Check that no proxy removes the header X-Timestamp."),
         ),
         "MISSING_SIGNATURE": ErrorCode(
             code="MISSING_SIGNATURE",
             status=401,
-            meaning=("The header X-Signature is absent or empty."),
-            hint=("Check that no proxy on the way removes the header X-Signature."),
+            meaning=("The header X-Signature is missing or empty."),
+            hint=("Check that no proxy removes the header X-Signature."),
         ),
         "INVALID_KEY_FORMAT": ErrorCode(
             code="INVALID_KEY_FORMAT",
             status=401,
-            meaning=("The API key does not look like one."),
-            hint=("Check that the API key was copied whole and starts with pk_live_ or pk_test_."),
+            meaning=("The API key is malformed."),
+            hint=("Check that the API key is complete and starts with pk_live_ or pk_test_."),
         ),
         "INVALID_TIMESTAMP": ErrorCode(
             code="INVALID_TIMESTAMP",
             status=401,
             meaning=("The timestamp is more than 300 s off the clock of the server, or not a number."),
-            hint=("Set the clock of this machine by NTP, and check that of the server."),
+            hint=("Set the clock of this machine by NTP, and check the clock of the server."),
         ),
         "TIMESTAMP_EXPIRED": ErrorCode(
             code="TIMESTAMP_EXPIRED",
             status=401,
             meaning=("The timestamp is more than 300 s off the clock of the server."),
-            hint=("Set the clock of this machine by NTP, and check that of the server."),
+            hint=("Set the clock of this machine by NTP, and check the clock of the server."),
         ),
         "INVALID_SIGNATURE": ErrorCode(
             code="INVALID_SIGNATURE",
             status=401,
             meaning=("The signature does not match the request."),
-            hint=("Check that the API secret belongs to this API key and was not regenerated since."),
+            hint=("Check that the API secret belongs to this API key and has not been regenerated."),
         ),
         "UNAUTHORIZED": ErrorCode(
             code="UNAUTHORIZED",
@@ -201,29 +201,29 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
         "BAD_REQUEST": ErrorCode(
             code="BAD_REQUEST",
             status=400,
-            meaning=("A value of the request is missing, not valid, or already taken."),
+            meaning=("A value of the request is missing, invalid or already taken."),
             hint=("Correct the value that the details name."),
         ),
         "apiErrors.external.insufficientScope": ErrorCode(
             code="apiErrors.external.insufficientScope",
             status=403,
-            meaning=("The key lacks the scope the call needs."),
+            meaning=("The key lacks the scope the call requires."),
             hint=("Give the key the scope that the error names, or use a key that has it."),
         ),
         "apiErrors.external.insufficientScopeForMethod": ErrorCode(
             code="apiErrors.external.insufficientScopeForMethod",
             status=403,
-            meaning=("The key lacks the scope that this kind of call needs."),
+            meaning=("The key lacks the scope that this kind of call requires."),
             hint=("Give the key the scope that the error names, or use a key that has it."),
         ),
         "FORBIDDEN": ErrorCode(
             code="FORBIDDEN",
             status=403,
             meaning=(
-                "The object belongs to somebody else, the owner's role is too low, a limit of the plan is "
-                "reached, or a path is outside the home."
+                "The object belongs to another account, the role of the key's owner is too low, a plan "
+                "limit is reached, or the path is outside the home directory."
             ),
-            hint=("Check who owns the object, the role of the key's owner and the limits of the plan."),
+            hint=("Check the owner of the object, the role of the key's owner and the limits of the plan."),
         ),
         "NOT_FOUND": ErrorCode(
             code="NOT_FOUND",
@@ -234,16 +234,16 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
         "CONFLICT": ErrorCode(
             code="CONFLICT",
             status=409,
-            meaning=("The object exists already, is in use, or an integration is not set up."),
-            hint=("List what exists, and use that or choose another name."),
+            meaning=("The object already exists, is in use, or an integration is not set up."),
+            hint=("List the existing objects, then use one of them or choose another name."),
         ),
         "RATE_LIMIT_EXCEEDED": ErrorCode(
             code="RATE_LIMIT_EXCEEDED",
             status=429,
             meaning=("The key has used up its requests for the minute or the hour."),
             hint=(
-                "Wait for the seconds the reply gives, share one client among all callers of the key, or "
-                "move the key to a higher tier."
+                "Wait for the seconds in the reply, share one client among all callers of the key, or move "
+                "the key to a higher tier."
             ),
         ),
         "TOO_MANY_REQUESTS": ErrorCode(
@@ -251,8 +251,8 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             status=429,
             meaning=("The key has used up its requests for the minute or the hour."),
             hint=(
-                "Wait for the seconds the reply gives, share one client among all callers of the key, or "
-                "move the key to a higher tier."
+                "Wait for the seconds in the reply, share one client among all callers of the key, or move "
+                "the key to a higher tier."
             ),
         ),
         "INTERNAL_ERROR": ErrorCode(
@@ -260,7 +260,7 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             status=500,
             meaning=("The panel failed."),
             hint=(
-                "Look up the request id in the log of the panel, and list what exists before you send a write again."
+                "Look up the request id in the panel's log, and list the existing objects before you repeat a write."
             ),
         ),
     }

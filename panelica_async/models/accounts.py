@@ -13,7 +13,7 @@ from panelica_async.core.model import Model, OpenEnum
 class AccountRole(OpenEnum):
     """Role of an account, from most to least powerful.
 
-    Compare in any case; values the panel adds later are accepted.
+    Compare case-insensitively; values the panel adds later are accepted.
     """
 
     ROOT = "ROOT"
@@ -23,7 +23,7 @@ class AccountRole(OpenEnum):
 
 
 class AccountStatus(OpenEnum):
-    """State of an account. Compare in any case; values the panel adds later are accepted."""
+    """State of an account. Compare case-insensitively; values the panel adds later are accepted."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"

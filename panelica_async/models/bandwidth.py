@@ -31,4 +31,4 @@ class BandwidthUsage(Model):
     period: str | None = None
     """Period the figures are for, such as `2026-03`."""
     domains: list[DomainBandwidth] | None = None
-    """The same for each site."""
+    """The traffic of each site."""

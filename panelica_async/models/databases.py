@@ -33,7 +33,7 @@ class Database(Model):
     id: str
     """Id of the database."""
     name: str = field(metadata={"aliases": ["database_name"]})
-    """Name of the database, with the prefix the panel gave it."""
+    """Name of the database, including any prefix from the panel."""
     type: DatabaseType | None = None
     """Kind of database."""
     size_mb: float | None = None
@@ -45,7 +45,7 @@ class Database(Model):
     user_id: str | None = None
     """Id of the account that owns the database. Current panels only."""
     username: str | None = None
-    """Database user this row is about. Current panels only."""
+    """Database user of this row. Current panels only."""
     role: DatabaseRole | None = None
     """What that user may do. Current panels only."""
     is_primary: bool | None = None
@@ -61,7 +61,7 @@ class DatabaseUser(Model):
     id: str
     """Id of the user."""
     username: str
-    """Name of the user, with the prefix the panel gave it."""
+    """Name of the user, including any prefix from the panel."""
     privileges: str | None = None
     """What the user may do in the database, such as `ALL`."""
     role: DatabaseRole | None = None

@@ -11,7 +11,7 @@ from panelica_async.core.model import Model, OpenEnum
 
 
 class MailboxStatus(OpenEnum):
-    """State of a mailbox. Compare in any case; values the panel adds later are accepted."""
+    """State of a mailbox. Compare case-insensitively; values the panel adds later are accepted."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"

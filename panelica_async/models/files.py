@@ -30,7 +30,7 @@ class FileType(OpenEnum):
 
 @frozen(kw_only=True)
 class FileEntry(Model):
-    """A file or directory, as it stands in its directory."""
+    """A file or directory in a listing."""
 
     name: str
     """Name without the directory."""
@@ -39,7 +39,7 @@ class FileEntry(Model):
     size: int | None = None
     """Size in bytes; 0 for directories."""
     permissions: str | None = None
-    """Permissions, such as `0644`; how current panels write them is not known."""
+    """Permissions, such as `0644`; the format of current panels is unknown."""
     permissions_octal: str | None = None
     """Permissions as octal digits, such as `755`; sent by current panels."""
     owner: str | None = None
@@ -49,8 +49,8 @@ class FileEntry(Model):
     modified_at: datetime | None = None
     """When it was last changed."""
     modified_str: str | None = None
-    """When it was last changed, as text for people; sent by current panels instead of `modified_at`."""
+    """When it was last changed, in human-readable form; current panels send it instead of `modified_at`."""
     path: str | None = None
     """Absolute path; sent by current panels."""
     extension: str | None = None
-    """Ending of the name; sent by current panels."""
+    """File name extension; sent by current panels."""

@@ -11,7 +11,7 @@ from panelica_async.core.model import Model, OpenEnum
 
 
 class FtpStatus(OpenEnum):
-    """State of an FTP user. Compare in any case; values the panel adds later are accepted."""
+    """State of an FTP user. Compare case-insensitively; values the panel adds later are accepted."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -24,7 +24,7 @@ class FtpAccount(Model):
     id: str
     """Id of the FTP user."""
     username: str = field(metadata={"aliases": ["ftp_username"]})
-    """Login name, with the prefix the panel gave it."""
+    """Login name, including any prefix from the panel."""
     user_id: str | None = None
     """Id of the account that owns the FTP user."""
     domain_id: str | None = None

@@ -54,7 +54,7 @@ class ServiceStatus(OpenEnum):
 
 @frozen(kw_only=True)
 class ServerStatus(Model):
-    """State of the server. Current panels are only known to send `status`."""
+    """State of the server. Current panels are known to send only `status`."""
 
     status: str | None = None
     """`online` when the server is up; sent by current panels."""
@@ -81,9 +81,9 @@ class Service(Model):
     """A service of the server, such as the web server or the database."""
 
     name: str
-    """Name of the service, such as `nginx`; it takes the place of an id."""
+    """Name of the service, such as `nginx`; it serves as the id."""
     display_name: str | None = None
-    """Name for people, such as `MySQL 8.0`."""
+    """Display name, such as `MySQL 8.0`."""
     status: ServiceStatus | None = None
     """State of the service."""
     pid: int | None = None

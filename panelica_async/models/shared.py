@@ -10,7 +10,7 @@ from panelica_async.core.model import Model
 
 @frozen(kw_only=True)
 class Acknowledgement(Model):
-    """The panel accepted an action that has no result of its own."""
+    """Confirmation of an action that returns nothing else."""
 
     message: str | None = None
-    """What the panel says about the action, if anything."""
+    """Message of the panel about the action, if any."""

@@ -29,10 +29,10 @@ class CertificateStatus(OpenEnum):
 
 @frozen(kw_only=True)
 class Certificate(Model):
-    """A TLS certificate of a domain. Current panels may answer an order with none of these fields."""
+    """A TLS certificate of a domain. Current panels may reply to an order without any of these fields."""
 
     id: str | None = None
-    """Id of the certificate; absent on current panels, which know it by its domain."""
+    """Id of the certificate; absent on current panels, which identify it by its domain."""
     domain_id: str | None = None
     """Id of the domain it is for."""
     domain: str | None = field(default=None, metadata={"aliases": ["domain_name"]})
@@ -42,7 +42,7 @@ class Certificate(Model):
     status: CertificateStatus | None = None
     """State of the certificate."""
     issuer: str | None = None
-    """Authority that signed it, such as `Let's Encrypt`."""
+    """Authority that issued it, such as `Let's Encrypt`."""
     expires_at: datetime | None = None
     """When the certificate stops being valid."""
     auto_renew: bool | None = None

@@ -14,7 +14,7 @@ from . import api_keys
 
 @frozen(kw_only=True)
 class RateLimitStatus(Model):
-    """Rate limit of a key and what is used of it. What it is for `enterprise` keys is not known."""
+    """Rate limit and current usage of a key. The values for `enterprise` keys are unknown."""
 
     tier: api_keys.RateLimitTier | None = None
     """Name of the limit."""
@@ -29,7 +29,7 @@ class RateLimitStatus(Model):
     current_hour_usage: int | None = None
     """Requests counted in this hour."""
     reset_at: datetime | None = None
-    """When the count for the minute starts anew."""
+    """When the count for the minute resets."""
 
 
 class HealthStatus(OpenEnum):
@@ -64,7 +64,7 @@ class Health(Model):
     service: str | None = None
     """`panelica-external-api` on current panels."""
     timestamp: datetime | None = None
-    """Clock of the server; sent by current panels. Calls signed more than 300 s off are refused."""
+    """Clock of the server; sent by current panels. Calls signed more than 300 s off are rejected."""
 
 
 @frozen(kw_only=True)
@@ -82,7 +82,7 @@ class CurrentKey(Model):
     rate_limit_tier: api_keys.RateLimitTier | None = None
     """Rate limit of the key."""
     user: KeyOwner | None = None
-    """User that owns the key and whose rights it has."""
+    """User that owns the key; the key has this user's rights."""
     status: str | None = None
     """State of the key, such as `active`; sent by current panels."""
     expires_at: datetime | None = None

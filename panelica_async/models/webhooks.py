@@ -13,10 +13,10 @@ from panelica_async.core.model import Model, OpenEnum
 
 @frozen(kw_only=True)
 class HttpDestination(Model):
-    """A web address that takes events as JSON."""
+    """A URL that receives events as JSON."""
 
     url: str
-    """Address to call, such as `https://example.com/webhook`."""
+    """URL to call, such as `https://example.com/webhook`."""
     method: str | None = None
     """HTTP method to call it with, such as `POST`."""
 
@@ -28,9 +28,9 @@ class TelegramDestination(Model):
     bot_token: str = field(repr=False)
     """Token of the bot that sends the messages."""
     chat_id: str
-    """Id of the chat as text; that of a group starts with a minus sign."""
+    """Id of the chat as text; group ids start with a minus sign."""
     parse_mode: str | None = None
-    """How Telegram reads markup in the text, such as `HTML`."""
+    """Markup language of the text, such as `HTML`."""
 
 
 @frozen(kw_only=True)
@@ -50,7 +50,7 @@ class DiscordDestination(Model):
     webhook_url: str = field(repr=False)
     """Address of the webhook made in Discord."""
     username: str
-    """Name the messages are posted under."""
+    """Name under which the messages are posted."""
 
 
 @frozen(kw_only=True)
@@ -62,19 +62,19 @@ class Webhook(Model):
     name: str
     """Name of the webhook."""
     destination_type: str | None = None
-    """Where it delivers to, such as `http`."""
+    """Kind of destination, such as `http`."""
     destination_config: dict[str, Any] | None = field(default=None, repr=False)
-    """Address of the destination; may hold its token."""
+    """Settings of the destination; may contain its token."""
     events: list[str] | None = None
     """Events it delivers, such as `domain.created`."""
     retry_count: int | None = None
-    """Times a failed delivery is tried again."""
+    """Retries of a failed delivery."""
     retry_delay_seconds: int | None = None
     """Seconds before the first retry."""
     timeout_seconds: int | None = None
-    """Seconds to wait for the answer of the destination."""
+    """Seconds to wait for a reply from the destination."""
     active: bool | None = field(default=None, metadata={"aliases": ["is_active"]})
-    """Whether it delivers at present."""
+    """Whether it is active."""
     created_at: datetime | None = None
     """When the webhook was created."""
 
@@ -84,7 +84,7 @@ class WebhookEvent(Model):
     """A kind of event."""
 
     type: str
-    """Name of the event, such as `domain.created`; what `webhooks.create` takes."""
+    """Name of the event, such as `domain.created`, as `webhooks.create` expects it."""
     description: str | None = None
     """When it happens."""
 
@@ -96,7 +96,7 @@ class WebhookStats(Model):
     total_webhooks: int | None = None
     """Number of webhooks."""
     active_webhooks: int | None = None
-    """Number of webhooks that deliver at present."""
+    """Number of active webhooks."""
     total_deliveries_24h: int | None = None
     """Deliveries of the last 24 hours."""
     successful_deliveries_24h: int | None = None
@@ -104,13 +104,13 @@ class WebhookStats(Model):
     failed_deliveries_24h: int | None = None
     """Deliveries of the last 24 hours that failed."""
     avg_response_time_ms: float | None = None
-    """Average time the destinations took to answer in milliseconds."""
+    """Average time the destinations took to reply in milliseconds."""
     success_rate_24h: float | None = None
-    """Deliveries of the last 24 hours that succeeded in percent, 0 to 100."""
+    """Share of deliveries in the last 24 hours that succeeded, in percent, 0 to 100."""
 
 
 class DeliveryStatus(OpenEnum):
-    """How a delivery ended. Values the panel adds later are accepted."""
+    """Outcome of a delivery. Values the panel adds later are accepted."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -118,7 +118,7 @@ class DeliveryStatus(OpenEnum):
 
 @frozen(kw_only=True)
 class WebhookEventCategory(Model):
-    """Events about one kind of thing."""
+    """Events of one kind of object."""
 
     name: str
     """Name of the category, such as `Domain Events`."""
@@ -137,13 +137,13 @@ class WebhookDelivery(Model):
     event_id: str | None = None
     """Id of the event, `evt_…`."""
     status: DeliveryStatus | None = None
-    """How the delivery ended."""
+    """Outcome of the delivery."""
     status_code: int | None = None
-    """HTTP status the destination answered."""
+    """HTTP status of the destination's reply."""
     response_time_ms: int | None = None
-    """Time the destination took to answer in milliseconds."""
+    """Time the destination took to reply in milliseconds."""
     retry_count: int | None = None
-    """Times the delivery was tried again."""
+    """Number of retries of the delivery."""
     created_at: datetime | None = None
     """When the delivery was made."""
 

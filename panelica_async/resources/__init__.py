@@ -37,14 +37,14 @@ class Namespaces:
 
     @namespace
     def accounts(self) -> Accounts:
-        """Users of the panel. An account owns domains and all that belongs to them, within the limits of its plan."""
+        """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
         from panelica_async.resources.accounts import Accounts  # noqa: PLC0415 - loaded on first use
 
         return Accounts(self._runner)
 
     @namespace
     def api_keys(self) -> ApiKeys:
-        """The keys that sign calls: each a public `api_key` and an `api_secret`, which is shown once."""
+        """The keys that sign calls. Each has a public `api_key` and an `api_secret`, which is shown once."""
         from panelica_async.resources.api_keys import ApiKeys  # noqa: PLC0415 - loaded on first use
 
         return ApiKeys(self._runner)
@@ -114,7 +114,7 @@ class Namespaces:
 
     @namespace
     def plans(self) -> Plans:
-        """Hosting plans, which say how much an account may use."""
+        """Hosting plans, which limit what an account may use."""
         from panelica_async.resources.plans import Plans  # noqa: PLC0415 - loaded on first use
 
         return Plans(self._runner)
@@ -140,9 +140,9 @@ class Namespaces:
         return Utility(self._runner)
 
     async def rate_limit(self) -> RateLimitStatus:
-        """GET /v1/rate-limit: get the rate limit of this key and what is used of it.
+        """GET /v1/rate-limit: get the rate limit and the current usage of this key.
 
-        Any key will do by the reference; current panels ask for the scope `*:*`.
+        Works with any key according to the reference; current panels require the scope `*:*`.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -152,9 +152,9 @@ class Namespaces:
         return await self._utility.rate_limit()
 
     async def health(self) -> Health:
-        """GET /v1/health: ask whether the API is up.
+        """GET /v1/health: check whether the API is up.
 
-        Needs no key and proves nothing about the key; `me` does.
+        Works without a key and says nothing about the key; use `me` to check a key.
 
         Works without a key; neither signed nor counted. Read-only; retried after a lost reply, 429, 502, 503 and 504,
         but not after 500.
@@ -167,7 +167,7 @@ class Namespaces:
     async def me(self) -> CurrentKey:
         """GET /v1/me: get the key this client uses.
 
-        The cheapest proof that key and secret are right. Current panels ask for the scope `accounts:read`.
+        The cheapest check that key and secret are correct. Current panels require the scope `accounts:read`.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -190,7 +190,7 @@ class Namespaces:
 
     @namespace
     def webhooks(self) -> Webhooks:
-        """Messages the panel sends elsewhere when something happens on the server."""
+        """Messages the panel sends to other systems when something happens on the server."""
         from panelica_async.resources.webhooks import Webhooks  # noqa: PLC0415 - loaded on first use
 
         return Webhooks(self._runner)

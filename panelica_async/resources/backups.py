@@ -102,13 +102,13 @@ class Backups(Resource):
         """GET /v1/backups: list backups.
 
         Every backup the owner of the key may see; a ROOT key sees those of all accounts. One archive may hold domains
-        of several.
+        of several accounts.
 
         Scope: `backups:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             type: Only backups of this type, such as `full`.
@@ -143,7 +143,7 @@ class Backups(Resource):
     ) -> Backup:
         """POST /v1/backups: create a backup.
 
-        The panel answers before the archive exists and writes it in the background. Without `domain_ids` it archives
+        The panel replies before the archive exists and writes it in the background. Without `domain_ids` it archives
         every domain of every account on the server. Of the options only `name` and `domain_ids` are known to work on
         current panels.
 
@@ -165,7 +165,7 @@ class Backups(Resource):
                 of every account on the server.
 
         Returns:
-            The backup that was started; its `status` tells whether it is complete yet. Fields that the reply leaves out
+            The backup that was started; its `status` shows whether it is complete. Fields that the reply leaves out
             come from the arguments or from a second call.
 
         Raises:
@@ -203,7 +203,7 @@ class Backups(Resource):
     ) -> Acknowledgement:
         """POST /v1/backups/{id}/restore: restore a backup.
 
-        Puts the archived state back, in the background. No option is known to work on current panels: they may restore
+        Restores the archived state in the background. No option is known to work on current panels: they may restore
         everything in the archive.
 
         Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive. The panel replies before
@@ -211,11 +211,11 @@ class Backups(Resource):
 
         Args:
             id: Id of the backup; on current panels its file name.
-            domain_ids: Ids of the domains to restore, at least one; everything in the archive when left out.
+            domain_ids: Ids of the domains to restore, at least one; by default everything in the archive.
             include_web: Whether to restore the files of the sites.
             include_databases: Whether to restore the databases.
-            conflict_action: What to do with data that is in the way, such as `overwrite`.
-            create_pre_restore_backup: Whether to back up the present state first.
+            conflict_action: What to do about existing data, such as `overwrite`.
+            create_pre_restore_backup: Whether to back up the current state first.
 
         Returns:
             The restore has started. The panel's own words are in `message`.
@@ -240,7 +240,7 @@ class Backups(Resource):
     async def delete(self, id: str) -> None:
         """DELETE /v1/backups/{id}: delete a backup.
 
-        Deletes the archive. Current panels ask for the scope `backups:restore` instead.
+        Deletes the archive. Current panels require the scope `backups:restore` instead.
 
         Scope: `backups:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.

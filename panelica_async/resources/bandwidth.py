@@ -25,8 +25,8 @@ class Bandwidth(Resource):
     async def get(self, *, period: str | Unset = UNSET, month: str | Unset = UNSET) -> BandwidthUsage:
         """GET /v1/bandwidth: get the traffic of a month.
 
-        Traffic of all sites the owner of the key may see, in total and for each site. Whether current panels take
-        `period` and `month` is not known; `period` of the reply says what was counted.
+        Traffic of all sites the owner of the key may see, in total and by site. It is unknown whether current panels
+        accept `period` and `month`; `period` of the reply shows what was counted.
 
         Scope: `bandwidth:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 

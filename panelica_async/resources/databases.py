@@ -67,8 +67,8 @@ class DatabasesUsers(Resource):
     ) -> DatabaseUser:
         """POST /v1/databases/{db_id}/users: create a user for a database.
 
-        The panel may put a prefix before the name: go by the name in the reply. Current panels create the user for a
-        domain, need `domain_id`, and take neither the database nor `privileges`.
+        The panel may prefix the name: use the name in the reply. Current panels create the user for a domain, need
+        `domain_id`, and take neither the database nor `privileges`.
 
         Scope: `databases:write`. Never sent again once it may have taken effect.
 
@@ -121,14 +121,14 @@ class Databases(Resource):
     ) -> Paginator[Database]:
         """GET /v1/databases: list databases.
 
-        Every database the owner of the key may see. On current panels a row is a user of a database: one with several
-        users comes several times, told apart by `username`.
+        Every database the owner of the key may see. On current panels each row is a user of a database: a database with
+        several users appears several times, distinguished by `username`.
 
         Scope: `databases:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             domain_id: Only databases of this domain.
@@ -156,8 +156,8 @@ class Databases(Resource):
     ) -> Database:
         """POST /v1/databases: create a database.
 
-        The panel may put a prefix before the name: go by the name in the reply. Current panels create a MySQL database
-        together with its first user, and need `username` and `password` for it.
+        The panel may prefix the name: use the name in the reply. Current panels create a MySQL database together with
+        its first user, and need `username` and `password` for it.
 
         Scope: `databases:write`. Never sent again once it may have taken effect. After a lost reply, `databases.list`
         looks it up by `name`, `domain_id`.
@@ -166,7 +166,7 @@ class Databases(Resource):
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current
                 panels.
             domain_id: Id of the domain the database belongs to.
-            type: Kind of database; the panel's default when left out. One of `mysql`, `postgresql`.
+            type: Kind of database; by default the panel decides. One of `mysql`, `postgresql`.
             username: Name of the first user. Only current panels take it; elsewhere use `databases.users.create`.
             password: Password of the first user. Only current panels take it.
 

@@ -66,14 +66,14 @@ class DnsRecords(Resource):
     ) -> Paginator[DnsRecord]:
         """GET /v1/dns/zones/{zone_id}/records: list the records of a zone.
 
-        Every record of the zone, those the panel made by itself included.
+        Every record of the zone, including those the panel created itself.
 
         Scope: `dns:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -100,7 +100,7 @@ class DnsRecords(Resource):
     ) -> DnsRecord:
         """POST /v1/dns/zones/{zone_id}/records: add a record to a zone.
 
-        The zone is rewritten and its serial raised at once. Current panels refuse private addresses in A and AAAA
+        The zone is rewritten and its serial increased at once. Current panels reject private addresses in A and AAAA
         records.
 
         Scope: `dns:write`. Never sent again once it may have taken effect. After a lost reply, `dns.records.list` looks
@@ -111,7 +111,7 @@ class DnsRecords(Resource):
             name: Name within the zone, such as `www`; `@` is the domain itself.
             type: Record type. One of `A`, `AAAA`, `CNAME`, `MX`, `TXT`, `NS`, `SRV`, `CAA`, `PTR`.
             content: Value of the record, such as an address or a host name.
-            ttl: Seconds that resolvers may keep the record, such as 3600; the panel's default when left out.
+            ttl: Seconds that resolvers may keep the record, such as 3600; by default the panel decides.
             priority: Preference of an MX or SRV record, such as 10; the lowest is tried first. Other types have none.
 
         Returns:
@@ -148,7 +148,7 @@ class DnsRecords(Resource):
     ) -> DnsRecord:
         """PATCH /v1/dns/zones/{zone_id}/records/{record_id}: change a record.
 
-        Changes what is given and leaves the rest as it is. The type of a record cannot change.
+        Changes the fields provided and keeps the rest. The type of a record cannot change.
 
         Scope: `dns:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -184,7 +184,7 @@ class DnsRecords(Resource):
     async def delete(self, zone_id: str, record_id: str) -> None:
         """DELETE /v1/dns/zones/{zone_id}/records/{record_id}: delete a record.
 
-        The zone is rewritten and its serial raised at once.
+        The zone is rewritten and its serial increased at once.
 
         Scope: `dns:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.

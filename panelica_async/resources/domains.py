@@ -87,8 +87,8 @@ class Domains(Resource):
         Scope: `domains:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             status: Only domains in this state, such as `active`.
@@ -125,10 +125,10 @@ class Domains(Resource):
         Args:
             domain: Name of the domain, such as `example.com`.
             user_id: Id of the account that will own the domain.
-            php_version: PHP version, such as `8.4`; the panel's default when left out.
-            web_server: Web server: `nginx` or `apache` by the reference, `nginx_apache` or `nginx_only` on current
+            php_version: PHP version, such as `8.4`; by default the panel decides.
+            web_server: Web server: `nginx` or `apache` in the reference, `nginx_apache` or `nginx_only` on current
                 panels.
-            ssl_type: Certificate to issue at once, such as `lets_encrypt`.
+            ssl_type: Certificate to issue right away, such as `lets_encrypt`.
 
         Returns:
             The new domain. The reference shows fewer fields here than in the list. Fields that the reply leaves out
@@ -155,7 +155,7 @@ class Domains(Resource):
     async def get(self, id: str) -> Domain:
         """GET /v1/domains/{id}: get a domain.
 
-        Returns the domain with its state, its PHP version and what it uses.
+        Returns the domain with its state, PHP version and usage.
 
         Scope: `domains:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -174,14 +174,14 @@ class Domains(Resource):
     async def update(self, id: str, *, php_version: str | Unset = UNSET, web_server: str | Unset = UNSET) -> Domain:
         """PATCH /v1/domains/{id}: change a domain.
 
-        Changes what is given and leaves the rest as it is.
+        Changes the fields provided and keeps the rest.
 
         Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the domain.
             php_version: PHP version, such as `8.3`.
-            web_server: Web server: `nginx` or `apache` by the reference, `nginx_apache` or `nginx_only` on current
+            web_server: Web server: `nginx` or `apache` in the reference, `nginx_apache` or `nginx_only` on current
                 panels.
 
         Returns:

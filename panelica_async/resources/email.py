@@ -63,8 +63,8 @@ class EmailAccounts(Resource):
         Scope: `email:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             domain_id: Only mailboxes of this domain.
@@ -86,7 +86,7 @@ class EmailAccounts(Resource):
     ) -> EmailAccount:
         """POST /v1/email/accounts: create a mailbox.
 
-        An address that exists already is answered with 400 by current panels, a full plan with 403.
+        Current panels reply 400 for an address that already exists, and 403 when the plan allows no more mailboxes.
 
         Scope: `email:write`. Never sent again once it may have taken effect. After a lost reply, `email.accounts.list`
         looks it up by `local_part`, `domain_id`.
@@ -95,7 +95,7 @@ class EmailAccounts(Resource):
             local_part: Part of the address before the `@`, such as `info`.
             domain_id: Id of the domain of the address.
             password: Password of the mailbox.
-            quota_mb: Size limit of the mailbox in MB, at least 1, such as 1024; the panel's default when left out.
+            quota_mb: Size limit of the mailbox in MB, at least 1, such as 1024; by default the panel decides.
 
         Returns:
             The new mailbox. Fields that the reply leaves out come from the arguments or from a second call.

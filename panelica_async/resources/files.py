@@ -60,8 +60,8 @@ class Files(Resource):
             user_id: Id of the account that owns the directory. Current panels need it.
 
         Returns:
-            What is in the directory. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The entries of the directory. Await it for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors when it is used.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -73,7 +73,7 @@ class Files(Resource):
     async def delete(self, *, path: str, user_id: str | Unset = UNSET) -> None:
         """DELETE /v1/files: delete a file or directory.
 
-        A directory goes with all it holds. Current panels move it to the trash, from where it can be restored.
+        Deletes a directory with everything in it. Current panels move it to the trash, from which it can be restored.
 
         Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
@@ -114,7 +114,7 @@ class Files(Resource):
     async def write(self, *, path: str, content: str, user_id: str | Unset = UNSET) -> Acknowledgement:
         """PUT /v1/files/content: write a file.
 
-        Replaces the whole content of the file. Whether the panel creates a missing file is not documented.
+        Replaces the whole content of the file. The reference does not say whether the panel creates a missing file.
 
         Scope: `files:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.

@@ -64,8 +64,8 @@ class FtpAccounts(Resource):
         Scope: `ftp:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -91,7 +91,8 @@ class FtpAccounts(Resource):
     ) -> FtpAccount:
         """POST /v1/ftp/accounts: create an FTP user.
 
-        The panel may put a prefix before the name: go by the name in the reply. A full plan is answered with 403.
+        The panel may prefix the name: use the name in the reply. The panel replies 403 when the plan allows no more FTP
+        users.
 
         Scope: `ftp:write`. Never sent again once it may have taken effect. After a lost reply, `ftp.accounts.list`
         looks it up by `username`.
@@ -101,7 +102,7 @@ class FtpAccounts(Resource):
             password: Password of the FTP user.
             domain_id: Id of the domain whose files the user may reach.
             home_directory: Directory the user is confined to: a full path such as `/home/user1/example.com/public_html`
-                by the reference, a path below the home of the account such as `/example.com` on current panels.
+                in the reference, a path below the home of the account such as `/example.com` on current panels.
             quota_mb: Space the user may fill in MB, such as 500; 0 is unlimited on current panels.
             user_id: Id of the account that will own the FTP user. Current panels need it.
 

@@ -49,7 +49,7 @@ class ServerServices(Resource):
     def list(self) -> Paginator[Service]:
         """GET /v1/server/services: list services.
 
-        Every service the panel manages, running or not. Current panels ask for the scope `server:read` instead.
+        Every service the panel manages, running or not. Current panels require the scope `server:read` instead.
 
         Scope: `services:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -83,7 +83,7 @@ class ServerServices(Resource):
     async def stop(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/stop: stop a service.
 
-        What the service does is down for every account until it is started again; no data is lost. Current panels also
+        The service is unavailable to every account until it is started again; no data is lost. Current panels also
         accept the scope `server:write`.
 
         Scope: `services:stop`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
@@ -105,8 +105,8 @@ class ServerServices(Resource):
     async def restart(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/restart: restart a service.
 
-        Interrupts the service for every account while it comes up again; sent twice, it interrupts twice. Current
-        panels also accept the scope `server:write`.
+        Interrupts the service for every account while it restarts; a second call interrupts it again. Current panels
+        also accept the scope `server:write`.
 
         Scope: `services:restart`. Never sent again once it may have taken effect.
 
@@ -136,7 +136,7 @@ class Server(Resource):
     async def status(self) -> ServerStatus:
         """GET /v1/server/status: get the state of the server.
 
-        Load, memory and disk of the whole machine at this moment.
+        Current load, memory and disk usage of the whole machine.
 
         Scope: `server:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 

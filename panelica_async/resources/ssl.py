@@ -59,8 +59,8 @@ class SslCertificates(Resource):
         by current panels.
 
         Args:
-            page: Number of the page to return, from 1. Panels that do not page ignore it.
-            limit: Items on a page, at least 1. Panels that do not page ignore it.
+            page: Number of the page to return, from 1. Panels without paging ignore it.
+            limit: Items on a page, at least 1. Panels without paging ignore it.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -92,13 +92,12 @@ class SslCertificates(Resource):
 
         Args:
             domain_id: Id of the domain the certificate is for.
-            type: Kind of certificate; the panel's default when left out. One of `lets_encrypt`, `self_signed`,
-                `custom`.
+            type: Kind of certificate; by default the panel decides. One of `lets_encrypt`, `self_signed`, `custom`.
             auto_renew: Whether the panel renews the certificate before it expires.
 
         Returns:
-            The certificate that was ordered; its `status` tells whether it is in place yet. Fields that the reply
-            leaves out come from the arguments or from a second call.
+            The certificate that was ordered; its `status` shows whether it is installed. Fields that the reply leaves
+            out come from the arguments or from a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -33,9 +33,9 @@ class Utility(Resource):
     """Calls about the API itself, on the client."""
 
     async def rate_limit(self) -> RateLimitStatus:
-        """GET /v1/rate-limit: get the rate limit of this key and what is used of it.
+        """GET /v1/rate-limit: get the rate limit and the current usage of this key.
 
-        Any key will do by the reference; current panels ask for the scope `*:*`.
+        Works with any key according to the reference; current panels require the scope `*:*`.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
@@ -45,9 +45,9 @@ class Utility(Resource):
         return await self._one(RATE_LIMIT, RateLimitStatus)
 
     async def health(self) -> Health:
-        """GET /v1/health: ask whether the API is up.
+        """GET /v1/health: check whether the API is up.
 
-        Needs no key and proves nothing about the key; `me` does.
+        Works without a key and says nothing about the key; use `me` to check a key.
 
         Works without a key; neither signed nor counted. Read-only; retried after a lost reply, 429, 502, 503 and 504,
         but not after 500.
@@ -60,7 +60,7 @@ class Utility(Resource):
     async def me(self) -> CurrentKey:
         """GET /v1/me: get the key this client uses.
 
-        The cheapest proof that key and secret are right. Current panels ask for the scope `accounts:read`.
+        The cheapest check that key and secret are correct. Current panels require the scope `accounts:read`.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
