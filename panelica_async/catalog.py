@@ -190,7 +190,7 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             code="INVALID_SIGNATURE",
             status=401,
             meaning=("The signature does not match the request."),
-            hint=("Check that the API secret belongs to this API key and has not been regenerated."),
+            hint=("Check that the API secret belongs to this API key and was not regenerated since."),
         ),
         "UNAUTHORIZED": ErrorCode(
             code="UNAUTHORIZED",
@@ -235,7 +235,7 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             code="CONFLICT",
             status=409,
             meaning=("The object already exists, is in use, or an integration is not set up."),
-            hint=("List the existing objects, then use one of them or choose another name."),
+            hint=("List what exists, and use that or choose another name."),
         ),
         "RATE_LIMIT_EXCEEDED": ErrorCode(
             code="RATE_LIMIT_EXCEEDED",
