@@ -70,11 +70,10 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     return table
 
 
-def pending_line(count: int, check_again: str | None = None) -> str:
-    """Return how many certificates were not active at the last check, and the command that checks again."""
+def pending_line(count: int) -> str:
+    """Return how many certificates were not active at the last check."""
     was = "was" if count == 1 else "were"
-    again = f"; `{check_again}` checks again" if check_again else ""
-    return f"{plural(count, 'certificate')} {was} requested but not yet active at the last check{again}."
+    return f"{plural(count, 'certificate')} {was} requested but not yet active at the last check."
 
 
 def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:

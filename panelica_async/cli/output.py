@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -158,8 +159,8 @@ class Output:
         return unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
 
     def say(self, text: str) -> None:
-        """Print a line to standard error."""
-        self.messages.print(Text(text), soft_wrap=True)
+        """Print a message to standard error; a terminal wraps it between words."""
+        self.messages.print(Text(text), soft_wrap=not self.messages.is_terminal)
 
     @contextmanager
     def busy(self, activity: str) -> Generator[None, None, None]:
@@ -188,9 +189,11 @@ class Output:
 
     def confirm(self, question: str) -> bool:
         """Ask a question on the terminal."""
+        width = self.messages.width - len(" [y/N]: ")
+        wrapped = textwrap.fill(question, width, break_long_words=False, break_on_hyphens=False)
         with interruptible():
             try:
-                return typer.confirm(question, err=True)
+                return typer.confirm(wrapped, err=True)
             except typer.Abort:
                 self.say("")  # Ctrl-C leaves the cursor after the question
                 raise

@@ -136,8 +136,7 @@ class RunReport:
             f"{calls_sent(traffic.writes, traffic.reads)} sent in {duration(self.ending.seconds)}.", soft_wrap=True
         )
         if self.pending:
-            again = next_command("resume", *self.arguments)
-            console.print(Text(pending_line(len(self.pending), again)), soft_wrap=True)
+            console.print(Text(pending_line(len(self.pending))), soft_wrap=True)
         for line in remark_lines(self._all_remarks):
             console.print(Text(line), soft_wrap=True)
         bad = [(outcome, step) for outcome in self.ending.outcomes for step in outcome.steps if step.status in _BAD]
@@ -170,6 +169,8 @@ class RunReport:
         yield "Journal", str(self.files.journal)
         if self.passwords is not None:
             yield "Passwords", str(self.passwords)
+        if self.pending and self.exit_code is ExitCode.OK:
+            yield "Check", next_command("resume", *self.arguments)
         yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
 
 

@@ -142,9 +142,11 @@ class StatusView:
             lines.append(("Passwords", str(status.files.passwords)))
         if self.next_command:
             lines.append(("Undo" if status.is_undone else "Continue", self.next_command))
+        elif status.pending:
+            lines.append(("Check", self._command("resume")))
         print_labelled(console, lines)
         if status.pending:
-            console.print(Text(pending_line(len(status.pending), self._command("resume"))), soft_wrap=True)
+            console.print(Text(pending_line(len(status.pending))), soft_wrap=True)
         if note := self.password_note:
             console.print(Text(note), soft_wrap=True)
         if status.unresolved:

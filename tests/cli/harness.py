@@ -1,4 +1,4 @@
-"""Runs the command in this process or in one of its own, and looks at what it left behind."""
+"""Runs the command, in this process or a separate one, and reads the results."""
 
 import csv
 import json
@@ -23,9 +23,9 @@ from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 240.0
-"""Seconds after which a process hangs for sure, however busy the machine is."""
+"""Seconds after which a process certainly hangs, however busy the machine is."""
 MAIN = "from panelica_async.cli import main; main()"
-# Takes the terminal it has as its controlling one, so that Ctrl-C reaches it.
+# Makes its terminal the controlling one, so that Ctrl-C reaches the process.
 _MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
 
 
@@ -40,7 +40,7 @@ class Command:
 
 
 class Outcome:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     def __init__(self, code: int, stdout: str, stderr: str) -> None:
         self.code = code
@@ -58,7 +58,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Process:
-    """The command in a process of its own, without a terminal."""
+    """The command in a separate process, without a terminal."""
 
     def __init__(self, directory: Path, arguments: tuple[str, ...]) -> None:
         self._process = subprocess.Popen(
@@ -83,7 +83,7 @@ class Process:
         return Outcome(self._process.returncode, stdout, stderr)
 
     def close_messages(self) -> None:
-        """Read no more of standard error."""
+        """Close the reading end of standard error."""
         assert self._process.stderr is not None
         self._process.stderr.close()
 
@@ -100,12 +100,12 @@ class Process:
 
 
 def read_document(process: Process) -> Any:
-    """Read the JSON document that a process begins with."""
+    """Read the JSON document that a process prints first."""
     return json.loads("".join(iter(process.read_line, "}\n")) + "}")
 
 
 class Terminal:
-    """The command in a process of its own, on a terminal."""
+    """The command in a separate process, on a terminal."""
 
     def __init__(self, directory: Path, arguments: tuple[str, ...], columns: int = 100) -> None:
         self.columns = columns
@@ -139,7 +139,7 @@ class Terminal:
 
     @property
     def screen(self) -> list[str]:
-        """What is to be seen, with what has scrolled away."""
+        """The visible lines, and those scrolled away."""
         return screen(self.text, self.columns)
 
     def end(self) -> int:
@@ -153,20 +153,20 @@ class Terminal:
         os.close(self._screen)
 
     def _read(self, *, within: float = PATIENCE) -> bool:
-        """Read what there is; tell whether there was anything, and fail when nothing comes for very long."""
+        """Read available output; return whether there was any, and fail if none comes for long."""
         if not select.select([self._screen], [], [], within)[0]:
             assert within < PATIENCE, self.text
             return False
         try:
             text = os.read(self._screen, 65536).decode()
-        except OSError:  # how Linux tells that the other end is closed
+        except OSError:  # how Linux reports that the other end is closed
             text = ""
         self.text += text
         return bool(text)
 
 
 def screen(text: str, columns: int) -> list[str]:
-    """Return the lines that a terminal shows after a text, those that have scrolled away first.
+    """Return the lines that a terminal shows after a text, starting with those scrolled away.
 
     Knows what rich writes to redraw lines, and how the kernel shows Ctrl-C.
     """
@@ -233,14 +233,14 @@ def recorded(journal: Path, state: str) -> int:
     connection = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)
     try:
         return int(connection.execute("SELECT count(*) FROM step WHERE state = ?", (state,)).fetchone()[0])
-    except sqlite3.OperationalError:  # its tables are being made
+    except sqlite3.OperationalError:  # its tables are being created
         return 0
     finally:
         connection.close()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something another process does."""
+    """Wait until another process has done something."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline

@@ -63,14 +63,14 @@ def test_no_command_shows_the_commands(panelica: Command) -> None:
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["api", "GET"], ["provision", "apply"], ["sandbox", "--port", "x"]]
 )
-def test_wrong_usage_is_2(panelica: Command, arguments: list[str]) -> None:
+def test_usage_when_wrong_exits_2(panelica: Command, arguments: list[str]) -> None:
     outcome = panelica(*arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert "Usage: panelica" in outcome.stderr
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_its_extra_it_says_what_to_install(missing: str) -> None:
+def test_command_without_extra_names_the_package(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from panelica_async.cli import main; main()"
     ended = run_python(code, "--help")
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -22,7 +22,7 @@ SERVER = ("--base-url", "127.0.0.1:1", "--api-key", KEY)
         (("--base-url", "ftp://panel.example.com", "--api-key", KEY), "base_url is neither http nor https"),
     ],
 )
-def test_setting_that_is_missing_or_wrong_is_2(panelica: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_setting_when_missing_or_invalid_exits_2(panelica: Command, arguments: tuple[str, ...], message: str) -> None:
     outcome = panelica("api", "GET", "/v1/me", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
@@ -34,9 +34,7 @@ def test_error_as_json(panelica: Command) -> None:
     assert "--base-url" in error["hint"]
 
 
-def test_panel_that_cannot_be_reached_is_1(
-    panelica: Command, monkeypatch: pytest.MonkeyPatch, no_backoff: None
-) -> None:
+def test_panel_when_unreachable_exits_1(panelica: Command, monkeypatch: pytest.MonkeyPatch, no_backoff: None) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", SECRET)
     outcome = panelica("api", "GET", "/v1/me", *SERVER)
     assert outcome.code == 1
@@ -59,7 +57,7 @@ def test_ca_file_without_a_certificate(panelica: Command, tmp_path: Path) -> Non
     assert "ca.pem, which holds no certificate in PEM form" in outcome.stderr
 
 
-def test_file_that_is_no_sandbox(panelica: Command, tmp_path: Path) -> None:
+def test_sandbox_db_when_not_a_database_is_rejected(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database at all, and long enough to be looked at" * 20)
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", "--sandbox-db", "notes.db")
     assert outcome.code == 2
@@ -154,7 +152,7 @@ async def test_certificate_is_trusted_by_file_or_by_fingerprint(
         (("--fingerprint", "sha256:AB", "--ca-file", "ca.pem"), "--ca-file and --fingerprint cannot be combined"),
     ],
 )
-def test_ways_to_trust_that_cannot_be_right(
+def test_certificate_options_when_invalid_exit_2(
     panelica: Command, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "ca.pem").touch()

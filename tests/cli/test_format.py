@@ -43,7 +43,7 @@ def test_quota() -> None:
     assert quota(RateLimit(per_minute=300, per_hour=10000)) == "300 calls a minute and 10,000 calls an hour"
 
 
-def test_everything_has_a_word() -> None:
+def test_every_kind_and_status_has_a_word() -> None:
     assert [kind.label for kind in StepKind] == [
         "account",
         "domain",

@@ -1,4 +1,4 @@
-"""Whose journal a command works on: that of the manifest that is named, on the panel in use, and of no other."""
+"""Which journal a command uses: that of the named manifest on the panel in use."""
 
 import os
 import shlex
@@ -40,7 +40,7 @@ def batches(panelica: Command, tmp_path: Path) -> tuple[Path, Path]:
     return a, b
 
 
-def test_undo_removes_what_its_own_manifest_made(panelica: Command, batches: tuple[Path, Path]) -> None:
+def test_undo_removes_only_objects_of_its_manifest(panelica: Command, batches: tuple[Path, Path]) -> None:
     outcome = panelica("provision", "undo", "a/launch.csv", *FAST, "--yes")
     assert (outcome.code, outcome.stdout.partition(";")[0]) == (0, "3 objects removed, 0 objects left over")
     assert domains() == ["bone.example", "btwo.example"]
@@ -95,7 +95,7 @@ def test_csv_and_yaml_of_one_stem_are_two_manifests(panelica: Command, tmp_path:
     assert domains() == ["aone.example"]
 
 
-def test_three_months_are_undone_one_by_one(panelica: Command, tmp_path: Path) -> None:
+def test_undo_of_several_manifests_is_independent(panelica: Command, tmp_path: Path) -> None:
     january, february = site(tmp_path / "jan/sites.csv", "one"), site(tmp_path / "feb/sites.csv", "two", "three")
     for path in (january, february, january):
         panelica("provision", "apply", str(path), *FAST)
@@ -105,7 +105,7 @@ def test_three_months_are_undone_one_by_one(panelica: Command, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["../a/launch.csv", "./launch.csv", "link.csv"])
-def test_other_spellings_of_a_path_are_the_same_manifest(
+def test_manifest_by_another_path_is_the_same(
     panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     site(tmp_path / "a/launch.csv", "aone")
@@ -117,7 +117,7 @@ def test_other_spellings_of_a_path_are_the_same_manifest(
     )
 
 
-def test_a_directory_moved_as_a_whole_keeps_its_runs(
+def test_directory_when_moved_keeps_its_runs(
     panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site(tmp_path / "here/launch.csv", "aone")
@@ -130,7 +130,7 @@ def test_a_directory_moved_as_a_whole_keeps_its_runs(
     assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("3 objects removed, 0 objects")
 
 
-def test_a_journal_under_another_name_is_continued(panelica: Command, tmp_path: Path) -> None:
+def test_journal_when_renamed_is_continued(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     Path(".panelica/launch.journal.db").rename(".panelica/launch.journal.1.db")
@@ -143,7 +143,7 @@ def test_a_journal_under_another_name_is_continued(panelica: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half"])
-def test_a_damaged_journal_does_not_break_the_others(panelica: Command, tmp_path: Path, damage: str) -> None:
+def test_journal_when_damaged_does_not_affect_others(panelica: Command, tmp_path: Path, damage: str) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     whole = Path(".panelica/launch.journal.db").read_bytes()
@@ -163,7 +163,7 @@ def test_a_damaged_journal_does_not_break_the_others(panelica: Command, tmp_path
     assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").code == 0
 
 
-def test_status_of_an_edited_manifest_says_apply(panelica: Command, tmp_path: Path) -> None:
+def test_status_when_manifest_changed_suggests_apply(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone", "root")
     assert panelica("provision", "apply", "launch.csv", *FAST).code in {1, 2}
     site(tmp_path / "launch.csv", "aone", "atwo")
@@ -180,7 +180,7 @@ def test_status_of_an_edited_manifest_says_apply(panelica: Command, tmp_path: Pa
     assert f"Run `panelica provision apply {tmp_path / 'launch.csv'} --sandbox`" in outcome.stderr
 
 
-def test_sites_refused_before_the_first_call_are_known(panelica: Command, tmp_path: Path) -> None:
+def test_status_knows_sites_rejected_before_a_call(panelica: Command, tmp_path: Path) -> None:
     rows = ["a.example,aone,o@a.example,Starter", "b.example,bone,o@b.example,Gold"]
     (tmp_path / "launch.csv").write_text("\n".join(["domain,username,email,plan", *rows, ""]))
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 1
@@ -190,7 +190,7 @@ def test_sites_refused_before_the_first_call_are_known(panelica: Command, tmp_pa
     assert journal["next_command"] is not None
 
 
-def test_resume_after_a_sandbox_run_goes_on_there(panelica: Command, tmp_path: Path) -> None:
+def test_resume_after_a_sandbox_run_uses_the_sandbox(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "resume")
@@ -199,7 +199,7 @@ def test_resume_after_a_sandbox_run_goes_on_there(panelica: Command, tmp_path: P
     assert "1 already there" in outcome.stdout
 
 
-def test_deleted_objects_are_not_reported_as_there(panelica: Command, tmp_path: Path) -> None:
+def test_resume_recreates_deleted_objects(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone", "atwo")
     panelica("provision", "apply", "launch.csv", *FAST)
     before = objects(DATABASE)
@@ -214,7 +214,7 @@ def test_deleted_objects_are_not_reported_as_there(panelica: Command, tmp_path: 
     assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").stdout.startswith("6 objects removed, 0")
 
 
-def test_lost_passwords_are_remarked(panelica: Command, tmp_path: Path) -> None:
+def test_resume_notes_lost_passwords(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     assert "are no longer in" not in panelica("provision", "resume", "launch.csv", *FAST).stderr
@@ -255,7 +255,7 @@ def test_status_leaves_a_passwords_file_as_it_is(panelica: Command, tmp_path: Pa
     assert passwords.read_text() == "something else\n"
 
 
-def test_the_command_for_a_changed_manifest_works_as_it_is(panelica: Command, tmp_path: Path) -> None:
+def test_suggested_command_for_changed_manifest_works(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     site(tmp_path / "launch.csv", "aone", "atwo")
@@ -266,7 +266,7 @@ def test_the_command_for_a_changed_manifest_works_as_it_is(panelica: Command, tm
     assert domains() == ["aone.example", "atwo.example"]
 
 
-def test_an_object_that_others_created_anew_is_theirs(panelica: Command, tmp_path: Path) -> None:
+def test_object_when_recreated_by_others_is_kept(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     with sqlite3.connect(DATABASE) as connection:
@@ -281,7 +281,7 @@ def test_an_object_that_others_created_anew_is_theirs(panelica: Command, tmp_pat
     assert (outcome.code, domains()) == (1, ["aone.example"])
 
 
-def test_a_manifest_applied_to_another_panel_names_the_first(panelica: Command, tmp_path: Path) -> None:
+def test_apply_to_another_panel_names_the_first(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
@@ -293,7 +293,7 @@ def test_a_manifest_applied_to_another_panel_names_the_first(panelica: Command, 
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs another user's directory")
-def test_a_directory_of_others_is_refused(panelica: Command, tmp_path: Path) -> None:
+def test_state_dir_of_another_user_is_rejected(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     Path(".panelica").mkdir(mode=0o777)
     os.chown(".panelica", 65534, 65534)
@@ -303,7 +303,7 @@ def test_a_directory_of_others_is_refused(panelica: Command, tmp_path: Path) -> 
     shutil.rmtree(".panelica")
 
 
-def test_a_link_to_a_directory_is_refused(panelica: Command, tmp_path: Path) -> None:
+def test_state_dir_when_a_link_is_rejected(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     Path(".panelica").symlink_to("elsewhere")
@@ -311,7 +311,7 @@ def test_a_link_to_a_directory_is_refused(panelica: Command, tmp_path: Path) -> 
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_a_shell_that_has_the_journal_open_costs_nothing(panelica: Command, tmp_path: Path) -> None:
+def test_journal_when_open_in_a_shell_can_be_used(panelica: Command, tmp_path: Path) -> None:
     write_manifest(tmp_path / "launch.csv", 2)
     panelica("provision", "apply", "launch.csv", *FAST)
     shell = sqlite3.connect(".panelica/launch.journal.db")
@@ -341,7 +341,7 @@ def test_a_copy_of_a_journal_is_not_written_to(panelica: Command, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", ["undo", "resume"])
-def test_a_directory_copied_as_a_whole_begins_without_runs(
+def test_directory_when_copied_starts_without_runs(
     panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     shared = ("--sandbox", "--sandbox-tier", "enterprise", "--sandbox-db", str(tmp_path / "sandbox.db"))
@@ -359,7 +359,7 @@ def test_a_directory_copied_as_a_whole_begins_without_runs(
     assert domains(tmp_path / "sandbox.db") == ["aone.example"]
 
 
-def test_resume_among_finished_runs_says_that_none_is_left(panelica: Command, batches: tuple[Path, Path]) -> None:
+def test_resume_when_all_runs_are_finished_exits_2(panelica: Command, batches: tuple[Path, Path]) -> None:
     del batches
     outcome = panelica("provision", "resume", *FAST)
     assert outcome.code == 2

@@ -1,4 +1,4 @@
-"""`--log`: every call of a command in a file, and nowhere any secret, whatever goes wrong."""
+"""`--log`: every call of a command in a file, without secrets, also when a call fails."""
 
 import asyncio
 import csv
@@ -31,17 +31,17 @@ PASSWORDS = Path(".panelica/launch.passwords.csv")
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 FULLY = ("--debug", "--log", "run.log")
 OWN = "own-horse-9-battery"
-"""A password that the manifest gives."""
+"""A password in the manifest."""
 TAKEN = {"username": "other", "email": "owner2@mail.example", "password": "taken-horse-9-staple"}
-"""An account that the owner of the second site cannot be made beside."""
+"""An account that conflicts with the owner of the second site."""
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING) call \d+ \S.*: \S.*")
 
 pytestmark = pytest.mark.once
 
 
 @attrs.define
-class Told:
-    """What a series of commands left behind."""
+class Recorded:
+    """Runs commands and keeps their output."""
 
     run: Run
     texts: dict[str, str] = attrs.Factory(dict)
@@ -52,8 +52,8 @@ class Told:
             self.texts[f"{name} of {' '.join(arguments)}"] = getattr(outcome, name)
         return outcome
 
-    def look(self, secrets: set[str]) -> None:
-        """Look for secrets in all that was printed, in the log, and in the journal; the log is whole."""
+    def search(self, secrets: set[str]) -> None:
+        """Check that no secret is in the output, the log or the journal, and that the log is complete."""
         files = [LOG, *Path(".panelica").glob("launch.journal*")]
         for path in files:
             self.texts[str(path)] = path.read_bytes().decode("latin-1")
@@ -64,12 +64,12 @@ class Told:
         assert [line for line in lines if not LINE.fullmatch(line)] == []
 
 
-def launch(told: Told, *panel: str) -> set[str]:
+def launch(recorded: Recorded, *panel: str) -> set[str]:
     """Plan and apply three sites, of which one fails; return every password there was."""
     write_manifest_with_a_password(Path("launch.csv"))
-    made = told("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *panel, *FULLY)
-    planned = told("provision", "plan", "launch.csv", "--json", *panel, *FULLY)
-    applied = told("provision", "apply", "launch.csv", "--yes", *panel, *FULLY)
+    made = recorded("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *panel, *FULLY)
+    planned = recorded("provision", "plan", "launch.csv", "--json", *panel, *FULLY)
+    applied = recorded("provision", "apply", "launch.csv", "--yes", *panel, *FULLY)
     assert (made.code, planned.code, applied.code) == (0, 1, 1)
     assert "3 sites: 2 done, 1 failed." in applied.stdout
     return {*generated_passwords(), OWN, TAKEN["password"]}
@@ -87,7 +87,7 @@ def generated_passwords() -> set[str]:
     return generated
 
 
-def test_no_secret_is_anywhere_but_in_the_passwords_file(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_only_in_the_passwords_file(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     signatures: set[str] = set()
     sign = Signer.headers
 
@@ -97,14 +97,14 @@ def test_no_secret_is_anywhere_but_in_the_passwords_file(panelica: Command, monk
         return headers
 
     monkeypatch.setattr(Signer, "headers", signed)
-    told = Told(panelica)
-    passwords = launch(told, *FAST)
-    again = told("provision", "apply", "launch.csv", "--json", *FAST, *FULLY)
-    refused = told("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *FAST, *FULLY)
+    recorded = Recorded(panelica)
+    passwords = launch(recorded, *FAST)
+    again = recorded("provision", "apply", "launch.csv", "--json", *FAST, *FULLY)
+    refused = recorded("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *FAST, *FULLY)
     assert (again.code, refused.code) == (1, 1)
     assert "Traceback" in refused.stderr
     assert len(signatures) > 20
-    told.look({*passwords, *asyncio.run(credentials(".panelica/sandbox.db")), *signatures})
+    recorded.search({*passwords, *asyncio.run(credentials(".panelica/sandbox.db")), *signatures})
 
 
 async def credentials(database: str) -> set[str]:
@@ -112,7 +112,7 @@ async def credentials(database: str) -> set[str]:
         return {box.api_key, box.api_secret}
 
 
-async def test_nor_in_a_process_of_its_own_when_a_reply_is_lost(
+async def test_secrets_when_a_reply_is_lost_stay_hidden(
     start: Callable[..., Process], panelica: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signatures: set[str] = set()
@@ -129,25 +129,25 @@ async def test_nor_in_a_process_of_its_own_when_a_reply_is_lost(
         monkeypatch.setenv("PANELICA_BASE_URL", proxy.base_url)
         monkeypatch.setenv("PANELICA_API_KEY", box.api_key)
         monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
-        told = Told(lambda *arguments: start(*arguments).end())
-        passwords = await asyncio.to_thread(launch, told)
+        recorded = Recorded(lambda *arguments: start(*arguments).end())
+        passwords = await asyncio.to_thread(launch, recorded)
         assert faults == {}
         assert len(signatures) > 20
-        told.look({*passwords, box.api_key, box.api_secret, *signatures})
+        recorded.search({*passwords, box.api_key, box.api_secret, *signatures})
 
 
 def log() -> str:
     return LOG.read_text()
 
 
-def test_it_is_private_and_appended_to(panelica: Command) -> None:
+def test_log_is_private_and_appended_to(panelica: Command) -> None:
     for _ in range(2):
         assert panelica("api", "GET", "/v1/me", *FAST, "--log", "run.log").code == 0
     assert stat.S_IMODE(LOG.stat().st_mode) == 0o600
     assert log().count("GET /v1/me: attempt 1") == log().count("GET /v1/me: succeeded with 200") == 2
 
 
-def test_log_that_is_not_private_is_refused_before_a_call(panelica: Command) -> None:
+def test_log_when_a_link_is_rejected_before_a_call(panelica: Command) -> None:
     target = Path("target.log")
     target.write_text("kept\n")
     LOG.symlink_to(target)
@@ -157,14 +157,14 @@ def test_log_that_is_not_private_is_refused_before_a_call(panelica: Command) -> 
     assert target.read_text() == "kept\n"
 
 
-def test_log_that_others_read_is_closed_to_them(panelica: Command) -> None:
+def test_log_when_readable_by_others_becomes_private(panelica: Command) -> None:
     LOG.touch(mode=0o644)
     LOG.chmod(0o644)
     assert panelica("api", "GET", "/v1/me", *FAST, "--log", "run.log").code == 0
     assert stat.S_IMODE(LOG.stat().st_mode) == 0o600
 
 
-def test_logging_is_as_before_when_the_command_has_ended(panelica: Command) -> None:
+def test_logging_is_restored_after_the_command(panelica: Command) -> None:
     logger = logging.getLogger("panelica_async")
     before = (logger.level, list(logger.handlers))
     panelica("api", "GET", "/v1/none", *FAST, "--log", "run.log")
@@ -182,7 +182,7 @@ async def test_warnings_are_in_the_log_alone(
     assert [line.partition(" ")[0] for line in outcome.stderr.splitlines()] == ["Error:", "Hint:"]
 
 
-def test_log_that_cannot_be_written_any_more_ends_with_one_line(tmp_path: Path) -> None:
+def test_log_when_writing_fails_stops_with_one_message(tmp_path: Path) -> None:
     failures: list[OSError] = []
     logger = logging.getLogger("panelica_async")
     path = tmp_path / "run.log"
@@ -206,7 +206,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("path", [".", "missing/run.log"])
-def test_a_log_that_cannot_be_written(panelica: Command, path: str) -> None:
+def test_log_when_not_writable_exits_2(panelica: Command, path: str) -> None:
     outcome = panelica("api", "GET", "/v1/me", *FAST, "--log", path)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert path in outcome.stderr

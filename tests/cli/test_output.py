@@ -1,4 +1,4 @@
-"""What comes from a panel moves no cursor, changes no terminal and forges no line, whatever way it is printed."""
+"""Text from a panel cannot move the cursor, change the terminal or forge a line, however it is printed."""
 
 import asyncio
 import json
@@ -40,14 +40,14 @@ def test_console_leaves_words_of_all_scripts_alone() -> None:
     assert console.file.getvalue() == "Zoë 你好 Привет عربى → …\n"  # type: ignore[attr-defined]
 
 
-def test_json_escapes_what_cannot_be_seen() -> None:
+def test_json_escapes_unprintable_characters() -> None:
     text = to_json({HARMFUL: [HARMFUL, "Zoë 你好"]})
     assert harmful_in(text) == set()
     assert "Zoë 你好" in text
     assert json.loads(text) == {HARMFUL: [HARMFUL, "Zoë 你好"]}
 
 
-def test_visible_keeps_lines_and_shows_the_rest() -> None:
+def test_visible_keeps_lines_and_escapes_the_rest() -> None:
     assert visible("a\tb\nc\x1b[2J\u202e\udcff\r") == "a\tb\nc\\x1b[2J\\u202e\\udcff\\r"
 
 
@@ -82,7 +82,7 @@ async def test_command_prints_nothing_harmful(
     assert all(line[:2] == "20" for line in log.splitlines())
 
 
-async def test_value_of_a_query_forges_no_line_of_the_log(
+async def test_log_when_query_has_line_breaks_is_not_forged(
     server: RawServer, panelica: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", API_SECRET)

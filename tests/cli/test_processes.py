@@ -1,4 +1,4 @@
-"""The command in a process of its own: signals, pipes, a real server."""
+"""The command in a separate process: signals, pipes, terminals, a real server."""
 
 import re
 import signal
@@ -24,7 +24,7 @@ from tests.cli.harness import (
 Start = Callable[..., Process]
 OpenTerminal = Callable[..., Terminal]
 
-# Its quota is spent after 50 calls, and comes back with 5 a second: a run of 136 calls takes 17 s on any machine.
+# A burst of 50 calls, then 5 a second: a run of 136 calls takes 17 s on any machine.
 SLOW = ("--sandbox", "--sandbox-tier", "professional")
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 SITES = 15
@@ -46,13 +46,13 @@ def run_in_the_middle(panelica: Command, start: Start, tmp_path: Path) -> Proces
 
 @pytest.fixture
 def undisturbed(panelica: Command, tmp_path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """What a run that nothing disturbs makes of the same manifest."""
+    """The objects that an undisturbed run of the same manifest creates."""
     write_manifest(tmp_path / "launch.csv", SITES)
     assert panelica("provision", "apply", "launch.csv", *FAST, "--state-dir", "undisturbed").code == 0
     return objects(Path("undisturbed/sandbox.db"))
 
 
-def test_killed_and_resumed_everything_is_there_once(
+def test_resume_after_a_kill_creates_everything_once(
     panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
 ) -> None:
     run_in_the_middle.kill()
@@ -63,7 +63,7 @@ def test_killed_and_resumed_everything_is_there_once(
     assert objects(DATABASE) == undisturbed
 
 
-def test_killed_and_applied_again_it_continues(
+def test_apply_after_a_kill_continues(
     panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
 ) -> None:
     run_in_the_middle.kill()
@@ -75,7 +75,7 @@ def test_killed_and_applied_again_it_continues(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_lets_the_calls_on_their_way_finish(
+def test_first_signal_waits_for_calls_in_flight(
     panelica: Command, run_in_the_middle: Process, number: signal.Signals
 ) -> None:
     run_in_the_middle.send(number)
@@ -88,7 +88,7 @@ def test_one_signal_lets_the_calls_on_their_way_finish(
     assert (journal["bad"], journal["counts"]["unknown"], journal["counts"]["sent"]) == ([], 0, 0)
 
 
-def test_two_signals_break_off(
+def test_second_signal_stops_at_once(
     panelica: Command, undisturbed: dict[str, list[tuple[object, ...]]], run_in_the_middle: Process
 ) -> None:
     run_in_the_middle.send(signal.SIGINT)
@@ -100,7 +100,7 @@ def test_two_signals_break_off(
     assert objects(DATABASE) == undisturbed
 
 
-def test_two_signals_report_what_was_on_its_way(
+def test_second_signal_reports_calls_in_flight(
     panelica: Command, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_manifest(tmp_path / "launch.csv", SITES)
@@ -122,7 +122,7 @@ def test_two_signals_report_what_was_on_its_way(
     assert "CancelledError" not in outcome.stderr
 
 
-def test_second_writer_is_turned_away(panelica: Command, run_in_the_middle: Process) -> None:
+def test_resume_when_journal_is_in_use_exits_2(panelica: Command, run_in_the_middle: Process) -> None:
     outcome = panelica("provision", "resume", "launch.csv", *FAST)
     assert outcome.code == 2
     assert "in use by another process" in outcome.stderr
@@ -142,7 +142,9 @@ def test_without_a_terminal_there_are_no_control_characters(start: Start, manife
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_on_a_terminal_there_are_bars(panelica: Command, terminal: OpenTerminal, manifest: Path, columns: int) -> None:
+def test_apply_on_a_terminal_shows_bars(
+    panelica: Command, terminal: OpenTerminal, manifest: Path, columns: int
+) -> None:
     run = terminal("provision", "apply", "launch.csv", *FAST, columns=columns)
     assert run.end() == 0
     assert "3 sites: " in run.text
@@ -153,7 +155,7 @@ def test_on_a_terminal_there_are_bars(panelica: Command, terminal: OpenTerminal,
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_interrupted_on_a_terminal_it_leaves_the_bars_once(
+def test_interrupt_on_a_terminal_leaves_the_bars_once(
     panelica: Command, terminal: OpenTerminal, tmp_path: Path, signals: int
 ) -> None:
     write_manifest(tmp_path / "launch.csv", SITES)
@@ -168,7 +170,7 @@ def test_interrupted_on_a_terminal_it_leaves_the_bars_once(
     assert not [line for line in run.screen if line.startswith("call ")]
 
 
-def test_on_a_terminal_it_asks_before_it_writes(
+def test_apply_on_a_terminal_asks_before_writing(
     panelica: Command, start: Start, terminal: OpenTerminal, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start("sandbox", "--port", "0", "--tier", "enterprise", "--json")
@@ -211,7 +213,7 @@ def test_undo_of_the_sandbox_asks_on_a_terminal(panelica: Command, terminal: Ope
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", [["plan"], ["apply", "--yes"]])
-def test_interrupted_before_anything_is_sent(
+def test_interrupt_before_the_first_call_exits_130(
     start: Start, manifest: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], number: signal.Signals
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_0123456789abcdef")
@@ -260,7 +262,7 @@ def test_sandbox_announces_itself_as_json_and_keeps_its_key(start: Start, tmp_pa
     assert (first["api_key"], first["api_secret"]) == (second["api_key"], second["api_secret"])
 
 
-def test_sandbox_that_cannot_start(panelica: Command, start: Start) -> None:
+def test_sandbox_when_it_cannot_start_exits_2(panelica: Command, start: Start) -> None:
     port = read_document(start("sandbox", "--port", "0", "--json"))["base_url"].split(":")[2].split("/")[0]
     outcome = panelica("sandbox", "--port", port)
     assert outcome.code == 2

@@ -71,7 +71,7 @@ def test_pace_counts_the_last_minute() -> None:
     assert measured.pace == "120 calls in the last minute"
 
 
-def test_remaining_time_is_that_of_the_quota_or_of_the_pace() -> None:
+def test_remaining_time_follows_quota_or_pace() -> None:
     clock, limiter = Clock(), Granting(300)
     measured = meter(limiter, clock, least=60.0)
     assert measured.remaining is None
@@ -100,14 +100,14 @@ def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
     assert measured.remaining == pytest.approx(70 * 60 / 202)
 
 
-def test_writes_are_counted_whatever_is_read_meanwhile() -> None:
+def test_meter_counts_writes_and_not_reads() -> None:
     measured = meter(Granting(None), Clock())
     take(measured, 20)
     measured.note(Event(sites_done=0, sites_total=3, calls_done=30, calls_expected=110))
     assert (measured.writes_done, measured.writes_expected) == (20, 100)
 
 
-def test_sites_that_were_skipped_are_not_done() -> None:
+def test_meter_does_not_count_skipped_sites() -> None:
     measured = meter(Granting(None), Clock())
     for status in (SiteStatus.DONE, SiteStatus.SKIPPED, SiteStatus.FAILED):
         measured.note(event(status=status))
@@ -156,7 +156,7 @@ async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
     assert ("1 of 300 calls in the last minute" in text) is (width >= 80)
 
 
-async def test_real_limiter_is_what_it_measures() -> None:
+async def test_meter_measures_a_real_limiter() -> None:
     limiter = RateLimiter(RateLimit())
     measured = Meter(limiter, sites=1, writes=3, least=0.0)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""With whom the commands share the quota of a key: files, Redis and panel are real."""
+"""Which processes a command shares the quota of a key with: with real files, Redis and panel."""
 
 import asyncio
 import stat
@@ -73,9 +73,7 @@ async def test_limit_is_that_of_the_key(box: Sandbox, cache: Path) -> None:
     assert [request.operation for request in box.requests] == ["rate_limit", "me"]
 
 
-async def test_key_without_limits_is_asked_for_once_and_shares_nothing(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_quota_when_unlimited_is_not_shared(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Sandbox("enterprise") as box:
         monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
         async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:
@@ -85,7 +83,7 @@ async def test_key_without_limits_is_asked_for_once_and_shares_nothing(
     assert files_of(cache) == []
 
 
-async def test_places_that_another_process_used_are_waited_for(panelica: Command, box: Sandbox, cache: Path) -> None:
+async def test_quota_used_by_another_process_is_waited_for(panelica: Command, box: Sandbox, cache: Path) -> None:
     limit = SharedLimit.of(Quota(RateLimit.for_tier("professional")))
     await HostCoordinator(box.api_key).reserve(ReserveRequest(member="other", limit=limit, pause=3000.0))
     outcome = await run(panelica, *ME, "--share-quota", "off")
@@ -96,19 +94,17 @@ async def test_places_that_another_process_used_are_waited_for(panelica: Command
 
 
 @pytest.mark.parametrize("arguments", [("--sandbox",), ("--sandbox", "--share-quota", "host")])
-def test_embedded_sandbox_is_never_shared(panelica: Command, cache: Path, arguments: tuple[str, ...]) -> None:
+def test_quota_of_embedded_sandbox_is_not_shared(panelica: Command, cache: Path, arguments: tuple[str, ...]) -> None:
     assert panelica(*ME, *arguments).code == 0
     assert not cache.exists()
 
 
-async def test_nothing_is_shared_when_it_is_off(panelica: Command, box: Sandbox, cache: Path) -> None:
+async def test_quota_when_off_is_not_shared(panelica: Command, box: Sandbox, cache: Path) -> None:
     assert (await run(panelica, *ME, "--share-quota", "off")).code == 0
     assert files_of(cache) == []
 
 
-async def test_cache_that_cannot_be_used_shares_nothing_unless_asked(
-    panelica: Command, box: Sandbox, cache: Path
-) -> None:
+async def test_quota_when_cache_is_unusable_is_not_shared(panelica: Command, box: Sandbox, cache: Path) -> None:
     (cache.parent / cache.name).touch()  # a file in its place
     outcome = await run(panelica, *ME)
     assert (outcome.code, outcome.stderr) == (0, "")
@@ -117,7 +113,7 @@ async def test_cache_that_cannot_be_used_shares_nothing_unless_asked(
     assert "the quota cannot be shared on this host" in outcome.stderr
 
 
-async def test_directory_that_others_can_write_to_shares_nothing(panelica: Command, box: Sandbox, cache: Path) -> None:
+async def test_quota_when_cache_is_not_private_is_not_shared(panelica: Command, box: Sandbox, cache: Path) -> None:
     (cache / "panelica_async").mkdir(parents=True)
     (cache / "panelica_async").chmod(0o777)
     assert (await run(panelica, *ME)).code == 0
@@ -125,7 +121,7 @@ async def test_directory_that_others_can_write_to_shares_nothing(panelica: Comma
     assert (await run(panelica, *ME, "--share-quota", "host")).code == 2
 
 
-async def test_key_that_may_not_ask_for_anything_shares_nothing(
+async def test_quota_when_key_is_rejected_is_not_shared(
     panelica: Command, cache: Path, monkeypatch: pytest.MonkeyPatch, box: Sandbox
 ) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_wrong_0123456789")

@@ -1,4 +1,4 @@
-"""Standard output and standard error that break on the way."""
+"""Standard output and standard error when writing fails."""
 
 import json
 import subprocess
@@ -49,14 +49,14 @@ def run_limited(blocks: int, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_result_that_cannot_be_written_is_one_error(panelica: Command, option: list[str]) -> None:
+def test_result_when_stdout_is_full_is_one_error(panelica: Command, option: list[str]) -> None:
     with FULL.open("w") as full:
         ended = run(*SIGN, *option, stdout=full, PANELICA_API_SECRET="sk_live_0123456789abcdef")
     assert ended.returncode == 1
     assert ended.stderr == "Error: standard output: No space left on device\n"
 
 
-def test_error_that_cannot_be_written_is_still_said(panelica: Command) -> None:
+def test_error_when_stdout_is_full_goes_to_stderr(panelica: Command) -> None:
     with FULL.open("w") as full:
         ended = run("provision", "apply", "none.csv", "--json", *FAST, stdout=full)
     assert ended.returncode == 1
@@ -64,7 +64,7 @@ def test_error_that_cannot_be_written_is_still_said(panelica: Command) -> None:
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_run_whose_report_cannot_be_written_has_failed(panelica: Command, manifest: Path, option: list[str]) -> None:
+def test_run_when_stdout_is_full_exits_1(panelica: Command, manifest: Path, option: list[str]) -> None:
     with FULL.open("w") as full:
         ended = run("provision", "apply", "launch.csv", *FAST, *option, stdout=full)
     assert ended.returncode == 1
@@ -80,7 +80,7 @@ def bad_site(panelica: Command, manifest: Path) -> None:
 
 
 @pytest.mark.usefixtures("bad_site")
-def test_messages_that_cannot_be_written_stop_no_run() -> None:
+def test_run_when_stderr_is_full_continues() -> None:
     with FULL.open("w") as full:
         ended = run("provision", "apply", "launch.csv", *FAST, "--json", stderr=full)
     assert ended.returncode == 1
@@ -89,7 +89,7 @@ def test_messages_that_cannot_be_written_stop_no_run() -> None:
 
 
 @pytest.mark.usefixtures("bad_site")
-def test_messages_whose_reader_has_gone_stop_no_run(start: Callable[..., Process]) -> None:
+def test_run_when_stderr_is_closed_continues(start: Callable[..., Process]) -> None:
     process = start("provision", "apply", "launch.csv", *FAST, "--json")
     process.close_messages()
     report = read_document(process)
@@ -97,7 +97,7 @@ def test_messages_whose_reader_has_gone_stop_no_run(start: Callable[..., Process
     assert report["counts"] == {"sites": 3, "done": 2, "exists": 0, "failed": 1, "unknown": 0, "skipped": 0}
 
 
-def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
+def test_run_when_journal_is_full_names_it_and_resumes(
     panelica: Command, start: Callable[..., Process], manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise", "--json")
@@ -121,7 +121,7 @@ def test_journal_that_cannot_be_written_is_named_and_resume_completes_it(
     assert len(objects(Path("panel.db"))["mailboxes"]) == 4
 
 
-def test_streams_that_were_never_open_stop_no_run(panelica: Command, manifest: Path) -> None:
+def test_run_without_streams_continues(panelica: Command, manifest: Path) -> None:
     command = [sys.executable, "-c", MAIN, "provision", "apply", "launch.csv", *FAST]
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(), check=False)
     assert ended.returncode == 1  # the report had no place to go

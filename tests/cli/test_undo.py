@@ -40,7 +40,7 @@ def forget_replies(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("named", ["launch.csv", str(JOURNAL)])
-def test_a_journal_without_a_run_is_refused(panelica: Command, manifest: Path, named: str) -> None:
+def test_undo_when_journal_has_no_run_exits_2(panelica: Command, manifest: Path, named: str) -> None:
     JOURNAL.parent.mkdir()
     JOURNAL.write_bytes(b"")  # a process was killed while it made the file
     outcome = panelica("provision", "undo", named, "--yes", *FAST)
@@ -50,7 +50,7 @@ def test_a_journal_without_a_run_is_refused(panelica: Command, manifest: Path, n
     assert JOURNAL.read_bytes() == b""
 
 
-def test_what_may_be_of_others_has_a_note_and_a_hint(panelica: Command, manifest: Path) -> None:
+def test_object_when_creator_is_uncertain_has_a_note(panelica: Command, manifest: Path) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     forget_replies(JOURNAL, "mailbox")
     change(DATABASE, "UPDATE email_accounts SET created_at = created_at + 600")
@@ -60,7 +60,7 @@ def test_what_may_be_of_others_has_a_note_and_a_hint(panelica: Command, manifest
     assert "Hint: Set its password in the panel, or delete it there and apply again.\n" in outcome.stdout
 
 
-def test_the_question_names_what_is_deleted(
+def test_undo_question_names_what_is_deleted(
     panelica: Command, terminal: Callable[..., Terminal], manifest: Path
 ) -> None:
     write_manifest(manifest, 5)
@@ -76,7 +76,7 @@ def test_the_question_names_what_is_deleted(
     assert ", with everything in them, files included?" in question
 
 
-def test_another_manifest_of_the_same_name_is_refused(panelica: Command, tmp_path: Path) -> None:
+def test_undo_of_another_manifest_of_same_name_exits_2(panelica: Command, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_manifest(tmp_path / name / "launch.csv", 1)
@@ -89,7 +89,7 @@ def test_another_manifest_of_the_same_name_is_refused(panelica: Command, tmp_pat
     assert panelica("provision", "undo", "a/launch.csv", "--yes", *FAST).code == 0
 
 
-def test_what_the_manifest_before_a_change_made_is_undone(
+def test_undo_after_a_change_covers_the_old_manifest(
     panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]]
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
@@ -102,7 +102,7 @@ def test_what_the_manifest_before_a_change_made_is_undone(
 
 
 @pytest.mark.parametrize("kind", ["account", "domain", "mailbox", "ftp_user", "database", "dns_record"])
-def test_what_a_killed_run_sent_is_removed(
+def test_undo_removes_what_a_killed_run_sent(
     panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]], kind: str
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
@@ -115,7 +115,7 @@ def test_what_a_killed_run_sent_is_removed(
     assert status["runs"][-1]["undone_at"] > status["runs"][-1]["started_at"]
 
 
-def test_what_may_be_anybodys_is_left_over(panelica: Command, manifest: Path) -> None:
+def test_undo_when_creator_is_uncertain_keeps_object(panelica: Command, manifest: Path) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     forget_replies(JOURNAL, "mailbox")
     change(DATABASE, "UPDATE email_accounts SET created_at = created_at + 3600 WHERE email = 'info@site1.example'")
@@ -129,7 +129,7 @@ def test_what_may_be_anybodys_is_left_over(panelica: Command, manifest: Path) ->
 
 
 @pytest.mark.parametrize("signals", [1, 2], ids=["stopped", "broken off"])
-def test_an_interrupted_undo_reports_what_it_removed(
+def test_undo_when_interrupted_reports_removed_objects(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch, signals: int
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
@@ -163,7 +163,7 @@ def test_an_interrupted_undo_reports_what_it_removed(
     assert objects(DATABASE)["domains"] == []
 
 
-def test_a_refused_key_in_the_middle_is_an_error_in_the_report(
+def test_undo_when_key_is_revoked_reports_the_error(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
@@ -184,7 +184,7 @@ def test_a_refused_key_in_the_middle_is_an_error_in_the_report(
     assert outcome.stderr.count("Error: ") == 1
 
 
-def test_after_an_undo_that_found_nothing_status_says_undo(panelica: Command, manifest: Path) -> None:
+def test_status_after_an_uncertain_undo_suggests_undo(panelica: Command, manifest: Path) -> None:
     """What was sent just now may still come: a resume would make everything again."""
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     change(DATABASE, "PRAGMA foreign_keys = ON", "DELETE FROM accounts WHERE username != 'root'")
@@ -203,7 +203,7 @@ def test_after_an_undo_that_found_nothing_status_says_undo(panelica: Command, ma
     assert status["next_command"] is None
 
 
-def test_what_may_have_been_created_is_counted_apart(panelica: Command, manifest: Path) -> None:
+def test_undo_counts_uncertain_objects_separately(panelica: Command, manifest: Path) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     forget_replies(JOURNAL, "mailbox")
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)

@@ -21,7 +21,7 @@ def test_json_adds_status_and_request_id(panelica: Command) -> None:
     assert reply["data"][0]["username"] == "root"
 
 
-def test_what_was_made_is_there_the_next_time(panelica: Command) -> None:
+def test_embedded_sandbox_keeps_objects_between_runs(panelica: Command) -> None:
     made = panelica("api", "POST", "/v1/accounts", "--data", json.dumps(ACCOUNT), "--sandbox")
     assert made.code == 0
     found = panelica("api", "GET", f"/v1/accounts/{made.json['id']}", "--sandbox")
@@ -43,14 +43,14 @@ def test_body_from_a_file_and_from_standard_input(panelica: Command, tmp_path: P
     assert panelica("api", "POST", "/v1/accounts", "-d", "-", "--sandbox", stdin=other).json["username"] == "other"
 
 
-def test_refusal_of_the_panel_is_1_with_reason_and_hint(panelica: Command) -> None:
+def test_api_when_rejected_exits_1_with_hint(panelica: Command) -> None:
     outcome = panelica("api", "GET", "/v1/domains/none", "--sandbox")
     assert (outcome.code, outcome.stdout) == (1, "")
     assert outcome.stderr.startswith("Error: GET /v1/domains/none: 404 NOT_FOUND")
     assert "\nHint: " in outcome.stderr
 
 
-def test_refusal_as_json(panelica: Command) -> None:
+def test_api_when_rejected_prints_error_as_json(panelica: Command) -> None:
     error = panelica("api", "GET", "/v1/domains/none", "--sandbox", "--json").json["error"]
     assert (error["type"], error["status"], error["code"]) == ("NotFoundError", 404, "NOT_FOUND")
     assert error["hint"]
@@ -67,7 +67,7 @@ def test_refusal_as_json(panelica: Command) -> None:
         (["POST", "/v1/domains", "-d", "@missing.json"], "missing.json: No such file"),
     ],
 )
-def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str], message: str) -> None:
+def test_input_when_invalid_exits_2(panelica: Command, arguments: list[str], message: str) -> None:
     outcome = panelica("api", *arguments, "--sandbox")
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr

@@ -26,7 +26,7 @@ def change_panel(sql: str) -> None:
     connection.close()
 
 
-def test_apply_makes_everything_and_reports_it(panelica: Command, manifest: Path) -> None:
+def test_apply_creates_and_reports_everything(panelica: Command, manifest: Path) -> None:
     outcome = panelica("provision", "apply", "launch.csv", *FAST)
     assert outcome.code == 0
     assert "3 sites with 28 objects: 28 to create, 0 already there, 0 in conflict." in outcome.stderr
@@ -44,7 +44,7 @@ def test_files_are_for_their_owner_alone(applied: Path) -> None:
     assert stat.S_IMODE(Path(".panelica/launch.passwords.csv").stat().st_mode) == 0o600
 
 
-def test_applied_again_it_makes_nothing(panelica: Command, applied: Path) -> None:
+def test_apply_when_repeated_creates_nothing(panelica: Command, applied: Path) -> None:
     before = objects(Path(".panelica/sandbox.db"))
     outcome = panelica("provision", "apply", "launch.csv", *FAST)
     assert outcome.code == 0
@@ -54,7 +54,7 @@ def test_applied_again_it_makes_nothing(panelica: Command, applied: Path) -> Non
     assert not Path(".panelica/launch.journal.1.db").exists()
 
 
-def test_applied_again_it_makes_what_was_removed_on_the_panel(panelica: Command, applied: Path) -> None:
+def test_apply_when_repeated_recreates_removed_objects(panelica: Command, applied: Path) -> None:
     before = objects(Path(".panelica/sandbox.db"))
     change_panel("DELETE FROM email_accounts WHERE email = 'info@site2.example'")
     outcome = panelica("provision", "apply", "launch.csv", *FAST)
@@ -65,7 +65,7 @@ def test_applied_again_it_makes_what_was_removed_on_the_panel(panelica: Command,
     assert undone.stdout.startswith("28 objects removed, 0 objects left over; ")
 
 
-def test_changed_manifest_goes_on_in_its_journal(panelica: Command, applied: Path) -> None:
+def test_apply_when_manifest_changed_uses_same_journal(panelica: Command, applied: Path) -> None:
     for sites in (4, 5):
         write_manifest(applied, sites)
         outcome = panelica("provision", "apply", "launch.csv", *FAST)
@@ -79,7 +79,7 @@ def test_changed_manifest_goes_on_in_its_journal(panelica: Command, applied: Pat
     assert (undone.code, undone.stdout.partition(";")[0]) == (0, "46 objects removed, 0 objects left over")
 
 
-def test_trial_on_one_panel_says_nothing_of_another(panelica: Command, applied: Path) -> None:
+def test_runs_on_two_panels_are_independent(panelica: Command, applied: Path) -> None:
     outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
     assert outcome.code == 0
     assert "3 sites: 3 done, 0 failed." in outcome.stdout
@@ -97,7 +97,7 @@ def test_trial_on_one_panel_says_nothing_of_another(panelica: Command, applied: 
     assert created(Path(".panelica/launch.journal.db")) == 28
 
 
-def test_bad_rows_are_listed_all_and_nothing_is_sent(panelica: Command, tmp_path: Path) -> None:
+def test_manifest_when_invalid_lists_all_problems(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text(
         "domain,owner,email,ssl,php\n"
         "good.example,good,good@mail.example,yes,8.4\n"
@@ -123,14 +123,14 @@ def test_bad_rows_as_json(panelica: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "launch.txt"])
-def test_manifest_that_cannot_be_read(panelica: Command, name: str, tmp_path: Path) -> None:
+def test_manifest_when_unreadable_exits_2(panelica: Command, name: str, tmp_path: Path) -> None:
     (tmp_path / "launch.txt").touch()
     outcome = panelica("provision", "apply", name, *FAST)
     assert outcome.code == 2
     assert name in outcome.stderr
 
 
-def test_bad_site_fails_alone_and_is_tried_again(panelica: Command, manifest: Path) -> None:
+def test_failed_site_fails_alone_and_is_retried(panelica: Command, manifest: Path) -> None:
     panelica("api", "POST", "/v1/accounts", *FAST, "--data", json.dumps(
         {"username": "other", "email": "owner2@mail.example", "password": "correct horse 9"}
     ))  # fmt: skip
@@ -148,7 +148,7 @@ def test_bad_site_fails_alone_and_is_tried_again(panelica: Command, manifest: Pa
     assert "3 sites: 1 done, 2 already there, 0 failed." in outcome.stdout
 
 
-def test_report_as_json_is_the_only_thing_on_standard_output(panelica: Command, manifest: Path) -> None:
+def test_report_as_json_is_alone_on_stdout(panelica: Command, manifest: Path) -> None:
     outcome = panelica("provision", "apply", "launch.csv", *FAST, "--json")
     report = outcome.json
     assert outcome.code == 0
@@ -179,7 +179,7 @@ def test_passwords_are_in_their_file_and_nowhere_else(panelica: Command, manifes
     assert not [secret for secret in secrets if secret in shown]
 
 
-def test_plan_shows_what_would_be_done_and_does_nothing(panelica: Command, manifest: Path) -> None:
+def test_plan_shows_the_objects_and_only_reads(panelica: Command, manifest: Path) -> None:
     outcome = panelica("provision", "plan", "launch.csv", "--sandbox", "--sandbox-tier", "professional")
     assert outcome.code == 0
     rows = {line.rpartition("  ")[0].split("  ")[0]: line.split()[-4:] for line in outcome.stdout.splitlines()}
@@ -191,7 +191,7 @@ def test_plan_shows_what_would_be_done_and_does_nothing(panelica: Command, manif
     assert not Path(".panelica/launch.journal.db").exists()
 
 
-def test_plan_with_something_in_the_way_is_1(panelica: Command, applied: Path) -> None:
+def test_plan_when_something_conflicts_exits_1(panelica: Command, applied: Path) -> None:
     change_panel("UPDATE accounts SET email = 'new@mail.example' WHERE username = 'owner1'")
     outcome = panelica("provision", "plan", "launch.csv", *FAST)
     assert outcome.code == 1
@@ -224,9 +224,11 @@ def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, man
     pending = "3 certificates were requested but not yet active at the last check"
     assert sorted(report["pending_certificates"]) == ["site1.example", "site2.example", "site3.example"]
     assert f"{pending}." in again.stderr
-    assert f"{pending}; `panelica provision resume launch.csv --sandbox" in again.stdout
+    assert f"{pending}." in again.stdout
+    assert "Check      panelica provision resume launch.csv --sandbox" in again.stdout
     status = panelica("provision", "status", "launch.csv")
-    assert f"{pending}; `panelica provision resume .panelica/launch.journal.db --sandbox" in status.stdout
+    assert f"{pending}." in status.stdout
+    assert "Check      panelica provision resume .panelica/launch.journal.db --sandbox" in status.stdout
 
     change_panel("UPDATE certificates SET ready_at = 0 WHERE domain_id <> (SELECT min(domain_id) FROM certificates)")
     report = panelica("provision", "resume", "launch.csv", *FAST, "--json").json
@@ -236,7 +238,7 @@ def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, man
     assert journal["counts"]["done"] == 28
 
 
-def test_passwords_that_are_not_set_are_remarked(panelica: Command, tmp_path: Path) -> None:
+def test_apply_notes_passwords_that_are_not_set(panelica: Command, tmp_path: Path) -> None:
     launch = tmp_path / "own.csv"
     launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,FirstPass1\n")
     first = panelica("provision", "apply", "own.csv", *FAST)
@@ -263,7 +265,7 @@ def test_status_without_journals(panelica: Command) -> None:
     assert "launch.csv has no journal in .panelica" in outcome.stderr
 
 
-def test_undo_removes_what_was_made_and_nothing_else(panelica: Command, manifest: Path) -> None:
+def test_undo_removes_only_what_was_created(panelica: Command, manifest: Path) -> None:
     panelica("api", "GET", "/v1/me", *FAST)
     before = objects(Path(".panelica/sandbox.db"))
     panelica("provision", "apply", "launch.csv", *FAST)
@@ -274,7 +276,7 @@ def test_undo_removes_what_was_made_and_nothing_else(panelica: Command, manifest
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
 
 
-def test_undo_names_what_it_leaves(panelica: Command, applied: Path) -> None:
+def test_undo_when_objects_are_kept_names_them(panelica: Command, applied: Path) -> None:
     change_panel(
         "INSERT INTO email_accounts SELECT 'foreign', 'boss@site1.example', domain_id, 100, 0, 0 FROM email_accounts"
         " WHERE email = 'info@site1.example'"
@@ -315,7 +317,7 @@ def test_writing_to_a_server_without_a_terminal_needs_yes(panelica: Command, app
     assert "Hint: Pass --yes to skip the question." in outcome.stderr
 
 
-def test_resume_of_what_is_not_there(panelica: Command) -> None:
+def test_resume_without_a_run_exits_2(panelica: Command) -> None:
     outcome = panelica("provision", "resume", *FAST)
     assert outcome.code == 2
     assert ".panelica holds no run to resume" in outcome.stderr
@@ -330,7 +332,7 @@ def test_state_directory_may_be_another(panelica: Command, manifest: Path) -> No
     assert not Path(".panelica").exists()
 
 
-def test_refused_key_ends_the_run_with_one_error(panelica: Command, applied: Path) -> None:
+def test_run_when_key_is_rejected_ends_with_one_error(panelica: Command, applied: Path) -> None:
     write_manifest(applied, 5)
     change_panel("UPDATE api_keys SET revoked = 1")
     outcome = panelica("provision", "apply", "launch.csv", *FAST)

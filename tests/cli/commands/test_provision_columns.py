@@ -55,7 +55,7 @@ def test_resume_when_columns_were_named_reads_the_same(panelica: Command) -> Non
         ((*MAPPING, "--ignore-column", "Notes"), "there is no such column"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(panelica: Command, options: tuple[str, ...], message: str) -> None:
+def test_column_option_when_invalid_exits_2(panelica: Command, options: tuple[str, ...], message: str) -> None:
     result = panelica("provision", "plan", "export.csv", "--sandbox", *options)
 
     assert result.code == 2

@@ -1,4 +1,4 @@
-"""`panelica sandbox` with options for a panel that something is wrong with."""
+"""`panelica sandbox` with options that make calls fail."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
         (["--certificate", "cert.pem", "--private-key", "cert.pem"], "are not a certificate and its private key"),
     ],
 )
-def test_options_when_invalid_are_refused(
+def test_options_when_invalid_exit_2(
     panelica: Command, tmp_path: Path, certificate: Certificate, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "cert.pem").write_bytes(certificate.path.read_bytes())

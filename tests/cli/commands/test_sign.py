@@ -53,7 +53,7 @@ def test_signing_vectors(panelica: Command, number: str) -> None:
     assert shown.stdout.endswith(f"\nX-Signature: {expected['signature']}\n")
 
 
-def test_what_is_shown(panelica: Command) -> None:
+def test_sign_shows_the_parts_and_the_string(panelica: Command) -> None:
     outcome = panelica("sign", "post", "/v1/accounts", "-d", '{"name": "Ayşe"}', "--timestamp", "1709827200")
     assert outcome.stdout.splitlines()[:7] == [
         "Method     POST",
@@ -66,7 +66,7 @@ def test_what_is_shown(panelica: Command) -> None:
     ]
 
 
-def test_bytes_that_are_no_text_can_be_seen(panelica: Command) -> None:
+def test_sign_when_bytes_are_no_text_escapes_them(panelica: Command) -> None:
     command = ("sign", "DELETE", "/v1/backups/a%FF", "--timestamp", "7")
     assert "String     DELETE/v1/backups/a\\xff7" in panelica(*command).stdout.splitlines()
     assert panelica(*command, "--json").json["string_to_sign"] == "DELETE/v1/backups/a\\xff7"
@@ -134,7 +134,7 @@ def test_curl_command_as_json(panelica: Command) -> None:
         (["GET", "/v1/me", "--timestamp", "-1"], "--timestamp"),
     ],
 )
-def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str], message: str) -> None:
+def test_input_when_invalid_exits_2(panelica: Command, arguments: list[str], message: str) -> None:
     outcome = panelica("sign", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
@@ -142,7 +142,7 @@ def test_input_that_cannot_be_right_is_2(panelica: Command, arguments: list[str]
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--debug"], ["--curl", "--base-url", "panel.example.com"]])
-def test_the_secret_is_never_shown(panelica: Command, options: list[str]) -> None:
+def test_secret_is_never_shown(panelica: Command, options: list[str]) -> None:
     outcome = panelica("sign", "GET", "/v1/me", *options)
     assert outcome.code == 0
     assert SECRET not in outcome.stdout + outcome.stderr
