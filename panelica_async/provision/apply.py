@@ -90,10 +90,10 @@ async def apply(
         await journal.commit()
         resources.callback(_flush, journal, credentials)
         progress = _Progress(plan, on_event)
-        execution = Executor(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
+        executor = Executor(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
         outage = OutageWatch(concurrency)
         resources.callback(panel.subscribe(outage))
-        run = _Run(plan, execution, journal, outage, progress, stop or asyncio.Event())
+        run = _Run(plan, executor, journal, outage, progress, stop or asyncio.Event())
         async with aclosing(run.outcomes(concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -159,14 +159,14 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        execution: Executor,
+        executor: Executor,
         journal: Journal,
         outage: OutageWatch,
         progress: "_Progress",
         stop: asyncio.Event,
     ) -> None:
         self._plan = plan
-        self._execution = execution
+        self._executor = executor
         self._journal = journal
         self._outage = outage
         self._progress = progress
@@ -177,7 +177,7 @@ class _Run:
     @property
     def fatal(self) -> PanelicaError | None:
         """The error that every further call would meet too, once there is one."""
-        return self._execution.fatal or self._outage.error
+        return self._executor.fatal or self._outage.error
 
     @property
     def is_stopping(self) -> bool:
@@ -233,7 +233,7 @@ class _Run:
     async def _take_alone(self, planned: PlannedStep) -> StepOutcome:
         """Take a step. An unforeseen error fails this step only."""
         try:
-            outcome = await self._execution.take(planned)
+            outcome = await self._executor.take(planned)
         except (PanelicaError, OSError, sqlite3.Error):
             raise  # No step may be taken without journal or passwords.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other

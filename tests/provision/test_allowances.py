@@ -39,7 +39,7 @@ def conflicts(decided: dict[str, tuple[str, str | None]]) -> list[str]:
     return [step for step, (action, _) in decided.items() if action == "conflict"]
 
 
-def test_domains_beyond_the_limit_are_conflicts_in_manifest_order() -> None:
+def test_domains_beyond_the_limit_conflict_in_manifest_order() -> None:
     sites = [{"domain": f"s{number}.example", "owner": OWNER, "mailboxes": "info"} for number in range(4)]
 
     decided = decide(sites, {"max_domains": 2, "max_email_accounts": 2})

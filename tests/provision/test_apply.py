@@ -133,7 +133,7 @@ async def test_generated_passwords_are_kept_and_given_ones_are_not(box: Sandbox,
     assert not any(password.encode() in journal for password in [*rows.values(), "correct-horse"])
 
 
-async def test_without_a_file_no_password_is_generated_and_nothing_sent(box: Sandbox) -> None:
+async def test_without_a_passwords_file_nothing_is_sent(box: Sandbox) -> None:
     async with client(box) as panel:
         with pytest.raises(ConfigurationError, match="passwords are to be generated for 8 objects"):
             await collect(apply(panel, MANIFEST))
@@ -305,7 +305,7 @@ async def test_resuming_needs_no_more_than_the_journal(box: Sandbox, tmp_path: P
     assert len(state(box)["mailboxes"]) == 3
 
 
-async def test_what_somebody_else_made_meanwhile_is_found(box: Sandbox, tmp_path: Path) -> None:
+async def test_an_object_others_created_meanwhile_is_found(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="another-one")
@@ -353,7 +353,7 @@ async def test_a_password_is_not_set_on_what_others_made_meanwhile(box: Sandbox)
     ]
 
 
-async def test_a_name_that_somebody_else_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
+async def test_a_name_others_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         other = await panel.accounts.create(username="other", email="OFFICE@alder.example", password="another-one")
@@ -390,7 +390,7 @@ async def test_a_fault_of_the_panel(box: Sandbox, tmp_path: Path, fault: Fault) 
             assert [outcome.status for outcome in again] == ["done", "exists", "exists"]
 
 
-async def test_what_cannot_be_found_out_is_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+async def test_a_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     """Two replies in a row are lost, and the lists do not show the object."""
 
     def lose_info(_: int, request: object) -> Fault | None:
@@ -413,7 +413,7 @@ async def test_what_cannot_be_found_out_is_in_doubt(box: Sandbox, tmp_path: Path
         assert outcome.status is SiteStatus.DONE
 
 
-async def test_what_cannot_be_looked_for_is_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+async def test_a_step_whose_look_up_fails_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "mailboxes": "info"}])
     async with FaultyPanel(box, at(3, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, manifest)
@@ -456,7 +456,7 @@ async def test_a_call_that_lands_late_is_not_doubled(box: Sandbox, tmp_path: Pat
     assert all(len(rows) == len(set(rows)) for rows in state(box).values())
 
 
-async def test_users_that_cannot_be_told_apart_stay_in_doubt(box: Sandbox, tmp_path: Path) -> None:
+async def test_users_that_lists_do_not_distinguish_stay_uncertain(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "databases": "d:u+v"}])
     path = tmp_path / "run.journal"
     async with client(box) as panel:
@@ -558,7 +558,7 @@ async def test_a_panel_without_a_list_of_certificates(box: Sandbox, tmp_path: Pa
         assert inventory.calls == 0
 
 
-async def test_whoever_asks_while_a_list_is_on_its_way_gets_a_later_one(box: Sandbox) -> None:
+async def test_callers_during_a_list_read_get_a_later_one(box: Sandbox) -> None:
     async with client(box) as panel:
         inventory = Inventory(panel)
         await asyncio.gather(*(inventory.refresh(Listing.DOMAINS) for _ in range(10)))

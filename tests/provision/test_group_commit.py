@@ -81,7 +81,7 @@ async def test_the_loop_goes_on_while_the_disk_confirms(disk: Disk) -> None:
     log.close()
 
 
-async def test_nobody_returns_before_the_own_item_is_written(disk: Disk) -> None:
+async def test_no_caller_returns_before_its_item_is_written(disk: Disk) -> None:
     log = GroupCommit(disk.write)
     first = commit_of(log, 1)
     await begun(disk)
@@ -242,7 +242,7 @@ async def test_no_call_is_sent_before_its_note_is_on_the_disk(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("at", range(1, 8))
-async def test_a_cancel_between_note_and_commit_is_told_from_a_sent_call(
+async def test_a_cancel_before_the_commit_is_noted_as_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"

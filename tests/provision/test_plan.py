@@ -90,7 +90,7 @@ STEPS = [
 ]
 
 
-def test_on_an_empty_panel_everything_is_created_in_dependency_order() -> None:
+def test_an_empty_panel_gets_everything_in_dependency_order() -> None:
     decided = decide(NOTHING)
 
     assert list(decided) == STEPS
@@ -408,7 +408,7 @@ READER, WRITER = "database_user:mysql/shop:reader", "database_user:mysql/shop:wr
         (None, {"reader": State.DONE, "writer": State.FAILED}, "exists", "create"),
     ],
 )
-def test_database_users_are_told_by_their_number(
+def test_database_users_are_inferred_from_their_number(
     count: int | None, known: dict[str, State], reader: str, writer: str
 ) -> None:
     decided = decide(changed("databases", user_count=count), **known)
@@ -427,7 +427,7 @@ def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
     assert decide(EXISTING, alder=State.UNKNOWN)["account:alder"] == ("exists", "")
 
 
-def test_a_certificate_in_doubt_stays_in_doubt_without_a_list() -> None:
+def test_an_uncertain_certificate_stays_so_without_a_list() -> None:
     manifest = Manifest.from_data([SITE])
     step_id = "certificate:alder.example"
     record = Record(id=step_id, kind=StepKind.CERTIFICATE, site="", state=State.SENT, at=datetime.now(UTC))
@@ -436,7 +436,7 @@ def test_a_certificate_in_doubt_stays_in_doubt_without_a_list() -> None:
     assert {planned.action for planned in plan.steps if planned.step.id == step_id} == {Action.UNCERTAIN}
 
 
-def test_an_uncertain_step_stays_so_when_what_it_builds_on_is_a_conflict() -> None:
+def test_an_uncertain_step_stays_so_below_a_conflict() -> None:
     step_id = "mailbox:info@alder.example"
     record = Record(id=step_id, kind=StepKind.MAILBOX, site="", state=State.UNKNOWN, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**changed("domains", user_id="a2")), {step_id: record})

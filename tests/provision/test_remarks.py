@@ -133,7 +133,7 @@ def test_passwords_of_objects_that_exist_are_not_set() -> None:
     assert "SecondPass2" not in repr(planned.remarks)
 
 
-def test_a_password_is_not_set_either_where_an_earlier_run_created() -> None:
+def test_a_password_is_not_set_on_what_an_earlier_run_created() -> None:
     manifest = Manifest.from_data(
         [
             {

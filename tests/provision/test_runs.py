@@ -97,7 +97,7 @@ def test_reading_runs_reads_no_records(directory: RunDirectory, tmp_path: Path) 
     assert directory.files_for(manifest, PANEL) == files
 
 
-def test_a_run_that_cannot_be_read_is_told_in_words(directory: RunDirectory, tmp_path: Path) -> None:
+def test_an_unreadable_run_is_a_configuration_error(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     run(files, manifest)

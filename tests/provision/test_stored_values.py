@@ -54,7 +54,7 @@ async def step_of_another_run(panel: PanelicaClient, path: Path) -> float:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-async def test_odd_values_are_told_in_words(panel: PanelicaClient, journal: Path, statement: str) -> None:
+async def test_odd_values_are_configuration_errors(panel: PanelicaClient, journal: Path, statement: str) -> None:
     change(journal, statement)
     with contextlib.suppress(ConfigurationError):
         async for _ in apply(panel, MANIFEST, journal=journal):
@@ -62,7 +62,7 @@ async def test_odd_values_are_told_in_words(panel: PanelicaClient, journal: Path
 
 
 @pytest.mark.parametrize("row", [b"\xff\xfe,x,y,z\n", b"account,x.example,x," + b"p" * 200_000 + b"\n", b"a,b,c,d,e\n"])
-def test_odd_rows_of_passwords_are_told_in_words(tmp_path: Path, row: bytes) -> None:
+def test_odd_rows_of_passwords_are_configuration_errors(tmp_path: Path, row: bytes) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path):
         pass

@@ -383,7 +383,7 @@ async def test_what_is_in_a_domain_that_others_took_over_stays(box: Sandbox, tmp
     assert left == ["info@alder.example", "sales@alder.example"]
 
 
-async def test_a_user_without_an_outcome_is_uncertain_in_a_database_that_stays(box: Sandbox, tmp_path: Path) -> None:
+async def test_an_unanswered_user_of_a_kept_database_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         journal, step_id = await killed(StepKind.DATABASE_USER, panel, proxy, tmp_path, Fault.HANGS_AFTER)
         (database,) = await direct.databases.list().collect()

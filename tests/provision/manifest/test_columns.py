@@ -115,9 +115,7 @@ def test_a_server_that_the_caller_means_is_read(tmp_path: Path) -> None:
         ("Host,User,Email", "srv-{},u{},o@{}.example", "Host", "domain"),
     ],
 )
-def test_a_column_of_something_else_is_told_once(
-    tmp_path: Path, header: str, row: str, column: str, field: str
-) -> None:
+def test_an_unrelated_column_is_reported_once(tmp_path: Path, header: str, row: str, column: str, field: str) -> None:
     rows = [row.replace("{}", f"s{number}") for number in range(50)]
 
     ((found, message),) = problems(tmp_path, header, *rows)
@@ -192,7 +190,7 @@ def test_a_column_that_is_not_there_is_a_problem(tmp_path: Path, reading: Any) -
     assert found == [("Tariff", "there is no such column")]
 
 
-def test_ignored_columns_are_told_with_the_problems(tmp_path: Path) -> None:
+def test_ignored_columns_are_reported_with_the_problems(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load(tmp_path, "Domain,User,Notes,Colour", "bad,a,x,y")
 

@@ -122,7 +122,7 @@ def test_a_column_that_is_to_be_ignored_may_hold_rows(tmp_path: Path) -> None:
     assert [site.domain for site in Manifest.load(path, ignore_columns=["notes"]).sites] == ["acme.example"]
 
 
-def test_every_bad_row_is_told_beside_a_broken_one(tmp_path: Path) -> None:
+def test_every_bad_row_is_reported_beside_a_broken_one(tmp_path: Path) -> None:
     rows = [f"s{number}.example,u{number},o@s{number}.example," for number in range(2, 301)]
     rows[99] = "no domain,u101,o@x.example,"
     rows[215] = 's217.example,u217,o@x.example,"@ TXT "v=spf1 -all""'
@@ -135,7 +135,7 @@ def test_every_bad_row_is_told_beside_a_broken_one(tmp_path: Path) -> None:
     assert (found[1][2], found[3][2]) == (BROKEN, CLOSED)
 
 
-def test_a_row_of_several_lines_that_breaks_is_named_by_its_first(tmp_path: Path) -> None:
+def test_a_broken_row_is_named_by_its_first_line(tmp_path: Path) -> None:
     found = problems(tmp_path, 'acme.example,acme,o@acme.example,"one', 'two "three" four"', "")
 
     assert (2, "", BROKEN) in found

@@ -201,7 +201,7 @@ def test_text_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
 
 
 @pytest.mark.parametrize("listed", ["0 issue ca.example; account=7", '0 issue "ca.example; account=7"'])
-def test_an_authority_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
+def test_an_authority_is_the_same_in_every_listed_spelling(listed: str) -> None:
     wanted = read('@ CAA 0 ISSUE "ca.example; account=7"')
 
     assert dns.identity("example.com.", "CAA", listed, "example.com") == ("@", "CAA", wanted.content)
