@@ -1,4 +1,4 @@
-"""Checks what no single file of the specification shows: references, names, and texts that would not fit."""
+"""Checks the specification: the conventions of each file, then references, names and lengths across files."""
 
 import difflib
 import json
@@ -159,7 +159,7 @@ def _check_name(name: str, where: Location) -> None:
 
 
 def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
-    """Check how safe an operation is to repeat, given those that stand before it in its file."""
+    """Check the natural key of an operation against the operations above it in its file."""
     key: Node | None = operation.get("x-natural-key")
     if (operation["x-repeat"] == "natural-key") != (key is not None):
         name = operation["operationId"]
@@ -196,7 +196,7 @@ def _validator(kind: Kind) -> Draft202012Validator:
 
 
 def _spec_error(error: ValidationError, document: Node) -> SpecError:
-    # What these hold depends on `validator`, which types cannot tell.
+    # Their content depends on `validator`; types cannot express that.
     schema: Any = error.schema
     instance: Any = error.instance
     where = document.locate(error.absolute_path)

@@ -23,7 +23,7 @@ _REPEATS = {
 
 
 def method_docstring(operation: OperationSource) -> str:
-    """Return the docstring of a method, as it stands in code."""
+    """Return the docstring of a method, as code."""
     return quoted("\n".join(_lines(operation)), 8)
 
 

@@ -1,4 +1,4 @@
-"""Renders `panelica_async/models/` with datamodel-code-generator and templates of ours, one module a resource file."""
+"""Renders `panelica_async/models/` with datamodel-code-generator and our own templates, one module per resource."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class ModelGroup:
 
 
 def model_groups(specification: Specification) -> tuple[ModelGroup, ...]:
-    """Return the groups that hold at least one schema. `Error` is the business of the error tree, not a model."""
+    """Return the groups that hold at least one schema. `Error` has no model: errors are raised."""
     shared = {
         name: schema
         for name, schema in specification.shared["components"].get("schemas", {}).items()

@@ -150,7 +150,7 @@ def _reference_wire(method: str, path: str, arguments: Sequence[Argument], items
         path=path,
         query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
         body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
-        # The page envelope calls its rows `data`, which every decoder opens anyway.
+        # The page envelope calls its rows `data`, which every decoder unwraps.
         items=None if items == "data" else items,
     )
 

@@ -67,7 +67,7 @@ class ResourceModule:
 
 
 def resource_modules(specification: Specification) -> tuple[ResourceModule, ...]:
-    """Return what is to be rendered, one entry a resource file."""
+    """Return the resource modules to render, one for each resource file."""
     homes = group_of_schema(model_groups(specification))
     return tuple(_module(resource, homes, specification) for resource in specification.resources)
 
@@ -120,7 +120,7 @@ def render_operations_table(modules: tuple[ResourceModule, ...]) -> str:
 
 
 def render_catalog(specification: Specification) -> str:
-    """Return the text of the module of what is not an endpoint."""
+    """Return the text of `catalog.py`."""
     return _render("catalog.py.jinja2", catalog=specification.catalog)
 
 

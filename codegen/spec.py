@@ -1,4 +1,4 @@
-"""Merges the files of `spec/` into one OpenAPI document; everything after this may trust it to keep the conventions."""
+"""Merges the files of `spec/` into one OpenAPI document; later stages rely on the conventions checked here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,7 +142,7 @@ def _add(target: Node, entries: Node) -> None:
 def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
     """Return the responses of an operation: success, its own errors, and those of every call of its kind.
 
-    A call that is signed can be refused for its key and its quota, one that takes a query or a body for its input.
+    A signed call can fail because of its key or quota, one with a query or a body because of its input.
     """
     is_signed = operation.get("security") != []
     statuses = {str(status) for status in operation.get("x-errors", ())}
@@ -168,6 +168,6 @@ def _is_query(parameter: Node, shared: Node) -> bool:
     if "$ref" not in parameter:
         return bool(parameter["in"] == "query")
     name = parameter["$ref"].rpartition("/")[2]
-    # A name that nothing has is reported by `check_references`.
+    # `check_references` reports unknown names.
     found = shared["components"].get("parameters", {}).get(name, {})
     return bool(found.get("in") == "query")

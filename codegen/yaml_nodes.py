@@ -29,7 +29,7 @@ class SpecError(Exception):
 
 
 class Node(dict[str, Any]):
-    """A YAML mapping that knows where it and each of its keys stand."""
+    """A YAML mapping that knows its place and the place of each key."""
 
     def __init__(self, location: Location) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Node(dict[str, Any]):
         return node
 
     def put(self, key: str, value: Any, where: Location) -> None:
-        """Set a key, and remember where it stands."""
+        """Set a key and remember its place."""
         self[key] = value
         self.places[key] = where
 

@@ -14,21 +14,21 @@ except ImportError:
     orjson = None  # type: ignore[assignment]  # the extra is not installed
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
-"""What JSON can say; lists, tuples and dicts as containers."""
+"""A value that JSON can represent; lists, tuples and dicts are containers."""
 
 MAX_DEPTH = 100
-"""Levels of nesting that `dumps` accepts; more is a value that contains itself."""
+"""Levels of nesting that `dumps` accepts; deeper values contain themselves."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Encode a value as compact UTF-8 without escaping what need not be escaped.
+    """Encode a value as compact UTF-8 without needless escapes.
 
     Raises:
         ValueError: The value holds NaN, an infinity, an integer beyond 64 bits or a lone surrogate, or is nested
             more than 100 levels deep.
-        TypeError: The value holds something JSON has no form for, such as a datetime, or a key that is no string.
+        TypeError: The value contains a type JSON lacks, such as a datetime, or a key that is not a string.
     """
     _check(value, "$", MAX_DEPTH)
     if orjson is not None:
@@ -40,7 +40,7 @@ def loads(data: bytes) -> JsonValue:
     """Decode UTF-8 JSON, with or without a byte order mark. Integers beyond 64 bits become floats.
 
     Raises:
-        ValueError: It is not JSON in UTF-8. Also refused: NaN, numbers beyond floats, lone surrogates, and nesting
+        ValueError: Not JSON in UTF-8. Also rejected: NaN, numbers beyond floats, lone surrogates, and nesting
             of more than about a thousand levels.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
@@ -56,7 +56,7 @@ def loads(data: bytes) -> JsonValue:
 
 
 def _check(value: JsonValue, path: str, depth: int) -> None:
-    """Refuse what one of the two encoders would refuse or change, and say where it is."""
+    """Reject what either encoder would reject or change, and name its path."""
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, list | tuple | dict):

@@ -1,4 +1,4 @@
-"""What every generated model and enum is built on."""
+"""Base classes of the generated models and enums."""
 
 import enum
 import json
@@ -15,19 +15,19 @@ def _no_fields() -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """Base of all models: frozen, slotted, keyword-only, with room for fields the specification does not know yet."""
+    """Base of all models: frozen, slotted, keyword-only, with room for unknown fields."""
 
     extra: Mapping[str, Any] = attrs.field(factory=_no_fields, repr=False, hash=False)
-    """What the panel sent and no field holds, under its name on the wire: fields that this version of the package does
-    not know, and values of optional fields that it cannot read. Such a field is None.
+    """Values without a field, by name on the wire: unknown fields, and values of optional fields that do not fit their
+    type. Such a field is None.
     """
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object as plain data, ready for any JSON encoder.
 
-        Fields have the names of their attributes, times are text in RFC 3339, enums are text, objects within are
-        dicts. What is in `extra` stands beside the fields, under its name on the wire. Secrets are included: a new key
-        or the password of a destination is part of the data. Pick fields before you log or send it.
+        Keys are attribute names; times become RFC 3339 text, enums text, nested models dicts. Entries of `extra` are
+        added under their names on the wire. Secrets are included, such as a new key or the token of a destination:
+        select fields before you log or send it.
         """
         data: dict[str, Any] = {
             field.name: plain_data(getattr(self, field.name))
@@ -39,12 +39,12 @@ class Model:
         return data
 
     def to_json(self) -> str:
-        """Return the object as JSON text; `to_dict` says what is in it, secrets included."""
+        """Return the object as JSON text, with the content of `to_dict`, secrets included."""
         return to_json(self.to_dict())
 
 
 class OpenEnum(enum.StrEnum):
-    """Enum of a reply: a value the panel adds later becomes a member of its own instead of an error."""
+    """Enum of a reply: an unknown value becomes a new member instead of an error."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:

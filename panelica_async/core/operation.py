@@ -89,7 +89,7 @@ class Wire:
 
 
 def names(*same: str, **renamed: str) -> dict[str, str]:
-    """Return the names arguments have on the wire: their own, or the given ones."""
+    """Return the names arguments have on the wire: their own, or the ones provided."""
     return {**{name: name for name in same}, **renamed}
 
 
@@ -114,7 +114,7 @@ class Operation:
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()
-    """Texts and lists that cannot be right when empty."""
+    """Texts and lists that must not be empty."""
     lists: frozenset[str] = frozenset()
     """Arguments that take several values."""
     guard: Guard | None = None
@@ -136,7 +136,7 @@ EVERYTHING = "*:*"
 
 
 def allows(granted: Iterable[str], required: str | None) -> bool:
-    """Tell whether scopes cover the one a call needs; None needs no scope."""
+    """Return whether scopes cover the one a call requires; None requires none."""
     if required is None:
         return True
     family, _, verb = required.partition(":")

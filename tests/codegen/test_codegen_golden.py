@@ -28,14 +28,14 @@ def project(tmp_path: Path) -> Path:
     return shutil.copytree(GOLDEN, tmp_path / "project")
 
 
-def test_texts_are_the_golden_ones(generated: dict[Path, str]) -> None:
+def test_output_matches_the_golden_files(generated: dict[Path, str]) -> None:
     written = {path.relative_to(GOLDEN) for path in GOLDEN.rglob("*") if path.is_file()}
     assert generated.keys() == {path for path in written if path.parts[0] in {"panelica_async", "docs"}}
     for path, text in generated.items():
         assert text == (GOLDEN / path).read_text(encoding="utf-8"), path
 
 
-def test_nothing_depends_on_the_process() -> None:
+def test_output_does_not_depend_on_the_process() -> None:
     # Another seed for the hashes of strings, another folder, no environment.
     done = subprocess.run(
         [sys.executable, "-m", "codegen", "--check", "--project", str(GOLDEN)],
@@ -63,7 +63,7 @@ def test_check_fails_with_a_diff_and_the_command(project: Path, capsys: pytest.C
     assert model.read_text(encoding="utf-8") == edited
 
 
-def test_what_is_no_longer_generated_is_deleted(project: Path, generated: dict[Path, str]) -> None:
+def test_stale_files_are_deleted(project: Path, generated: dict[Path, str]) -> None:
     stale = project / "panelica_async/models/letters.py"
     stale.write_text("LETTERS = 1\n", encoding="utf-8")
     assert "--- panelica_async/models/letters.py (as it is)\n" in list(differences(generated, project))
@@ -72,7 +72,7 @@ def test_what_is_no_longer_generated_is_deleted(project: Path, generated: dict[P
     assert list(differences(generated, project)) == []
 
 
-def test_what_is_missing_is_written(project: Path, generated: dict[Path, str]) -> None:
+def test_missing_files_are_written(project: Path, generated: dict[Path, str]) -> None:
     missing = project / "panelica_async/catalog.py"
     missing.unlink()
     assert "+++ panelica_async/catalog.py (as generated)\n" in list(differences(generated, project))

@@ -133,7 +133,7 @@ def project(tmp_path: Path) -> Path:
     return project
 
 
-def test_one_file_and_one_command(project: Path) -> None:
+def test_added_endpoint_needs_one_edit_and_one_command(project: Path) -> None:
     check = ("-m", "codegen", "--check", "--project", project)
     plans = project / "spec/plans.yaml"
     text = plans.read_text(encoding="utf-8")
@@ -154,7 +154,7 @@ def test_one_file_and_one_command(project: Path) -> None:
     assert "| `plans.forecast(id, …)` | `GET /v1/plans/{id}/forecast` | `plans:read` | read | PlanForecast |" in table
 
 
-def test_added_resource_brings_methods_models_sandbox_and_tests(project: Path) -> None:
+def test_added_resource_needs_no_other_edit(project: Path) -> None:
     shutil.copy(Path(__file__).with_name("cron_jobs.yaml"), project / "spec")
     written = run("-m", "codegen", "--project", project, project=project)
     assert written.returncode == 0, written.stderr

@@ -86,7 +86,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "models"], ids=lambda path: path.name)
-def test_every_field_is_described_right_below(path: Path) -> None:
+def test_every_field_has_a_docstring(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef):
             for field, below in zip(node.body, [*node.body[1:], None], strict=True):
@@ -137,7 +137,7 @@ each_method = pytest.mark.parametrize("name", METHODS)
 
 
 @each_method
-def test_docstring_opens_with_verb_and_path_and_names_scope_and_errors(name: str) -> None:
+def test_docstring_names_endpoint_scope_and_errors(name: str) -> None:
     endpoint, operation, _, method = METHODS[name]
     text = inspect.getdoc(method)
     assert text is not None
@@ -194,11 +194,11 @@ CLIENT = (
 )
 
 
-def test_importing_the_package_loads_no_model_and_no_resource() -> None:
+def test_package_import_loads_no_model_or_resource() -> None:
     assert _loaded("import panelica_async") == set()
 
 
-def test_making_a_client_loads_no_model_and_no_resource() -> None:
+def test_client_loads_no_model_and_no_resource_module() -> None:
     assert _loaded(CLIENT) == {"panelica_async.resources"}
 
 
@@ -229,7 +229,7 @@ def test_unknown_names_are_not_found() -> None:
 
 
 @each_model
-def test_keys_and_values_nobody_knows_pass(model: type[Model]) -> None:
+def test_unknown_keys_and_values_are_kept(model: type[Model]) -> None:
     data = {**_sample(model), "brand_new": [1], "extra": "mine"}
     instance = decode(data, model, endpoint="test")
     assert instance.extra == {"brand_new": [1], "extra": "mine"}
@@ -251,7 +251,7 @@ def test_known_values_of_enums_become_members(model: type[Model]) -> None:
 
 
 @each_model
-def test_what_is_optional_may_be_absent_or_null(model: type[Model]) -> None:
+def test_optional_fields_may_be_absent_or_null(model: type[Model]) -> None:
     data = _sample(model)
     optional = {_wire_name(field): field.name for field in _fields(model) if field.default is not attrs.NOTHING}
     bare = decode({key: value for key, value in data.items() if key not in optional}, model, endpoint="test")
@@ -261,7 +261,7 @@ def test_what_is_optional_may_be_absent_or_null(model: type[Model]) -> None:
 
 
 @each_model
-def test_what_is_required_must_be_there(model: type[Model]) -> None:
+def test_required_field_raises_when_missing(model: type[Model]) -> None:
     for field in _fields(model):
         if field.default is attrs.NOTHING:
             data = _sample(model)
@@ -275,7 +275,7 @@ def test_what_is_required_must_be_there(model: type[Model]) -> None:
 
 
 @each_model
-def test_a_wrong_type_costs_its_field_or_is_an_error_at_its_json_path(model: type[Model]) -> None:
+def test_wrong_type_drops_optional_field_or_raises(model: type[Model]) -> None:
     for field in _fields(model):
         core = _core(field.type)
         wrong = WRONG.get(get_origin(core) or core, [5])
@@ -314,7 +314,7 @@ def test_no_secret_in_any_repr() -> None:
         assert "hush" not in str(instance)
 
 
-def test_no_field_or_argument_that_sounds_secret_is_shown() -> None:
+def test_secret_sounding_fields_are_not_in_reprs() -> None:
     sounds = re.compile(r"secret|password|token|api_key$|pin$")
     for name, model in MODELS.items():
         for field in _fields(model):

@@ -231,7 +231,7 @@ def test_examples_of_replies(endpoint: Endpoint) -> None:
 
 
 @each_endpoint
-def test_what_the_reference_does_not_say_is_marked_as_inferred(endpoint: Endpoint) -> None:
+def test_operations_beyond_the_reference_are_inferred(endpoint: Endpoint) -> None:
     inferred = "x-inferred" in endpoint.operation
     if endpoint.reply is not None and endpoint.reference["response"] is None:
         assert inferred
@@ -247,7 +247,7 @@ def test_what_the_reference_does_not_say_is_marked_as_inferred(endpoint: Endpoin
     assert shown <= schema["properties"].keys()
 
 
-def test_fields_that_the_reference_does_not_show_are_marked_as_inferred() -> None:
+def test_fields_beyond_the_reference_are_marked_as_inferred() -> None:
     shown: dict[str, set[str]] = {}
     for endpoint in ENDPOINTS.values():
         if endpoint.reply is not None:
@@ -283,7 +283,7 @@ def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]
             _collect(resolved.get("properties", {}).get(name, {}), child, shown)
 
 
-def test_confirmed_differences_of_current_panels() -> None:
+def test_panel_dialect_differs_where_confirmed() -> None:
     different = MOVED.keys() | ABSENT | RENAMED.keys() | {"files.list"}
     marked = {name for name, endpoint in ENDPOINTS.items() if "x-panel" in endpoint.operation}
     assert marked == different | OTHER_ID
@@ -315,7 +315,7 @@ def test_files_of_current_panels() -> None:
     )  # (evidence: files-delete)
 
 
-def test_every_natural_key_is_found_by_a_list_that_takes_what_it_needs() -> None:
+def test_natural_keys_are_looked_up_with_their_own_fields() -> None:
     for operation in OPERATIONS.values():
         if operation.natural_key is not None:
             lookup = operation.natural_key.lookup

@@ -112,7 +112,7 @@ def test_row_is_decoded_with_its_unknown_values(row: Mapping[str, Any], extra: M
     assert (model.created_at is None) == (row["created_at"] != ROW["created_at"])
 
 
-def test_null_beside_an_alias_does_not_hide_the_value_on_the_wire() -> None:
+def test_null_beside_alias_does_not_hide_its_value() -> None:
     model = decode({**ROW, "domain": None, "domain_name": "example.com"}, Domain, endpoint="test")
     assert to_wire(model)["domain"] == "example.com"
 
@@ -131,7 +131,7 @@ def test_decoded_model_is_a_frozen_object_of_its_class() -> None:
         assert hash(same) == hash(model)
 
 
-def test_bad_row_costs_itself_alone() -> None:
+def test_bad_row_does_not_cost_the_list() -> None:
     good, unreadable = decode_rows([ROW, {"id": "d2"}, "row", {**ROW, "id": "d3"}], Domain)
     assert [model.id for model in good] == ["d1", "d3"]
     assert unreadable == [{"id": "d2"}, "row"]
@@ -164,6 +164,6 @@ class Initialised(Model):
 
 
 @pytest.mark.parametrize("kind", [Checked, Converted, Defaulted, Initialised])
-def test_model_with_code_of_its_own_is_refused(kind: type[Model]) -> None:
+def test_model_with_custom_code_is_rejected(kind: type[Model]) -> None:
     with pytest.raises(TypeError, match=f"{kind.__name__}.* which its decoder would not"):
         compile_decoder(kind, hook_of)
