@@ -43,6 +43,9 @@ class RateLimiter:
         coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is borrowed:
             closing the limiter does not close it.
         quota: A quota that limiters of other event loops in this process use too; it keeps its limit.
+
+    Raises:
+        ConfigurationError: `coordinator` has no method `reserve`.
     """
 
     def __init__(
@@ -58,6 +61,10 @@ class RateLimiter:
         if coordinator is None:
             self._permits = quota or LocalPermits(limit)
         else:
+            if not callable(getattr(coordinator, "reserve", None)):
+                # Calls would fail, and failing stores are waited out: the quota would silently never be shared.
+                kind = type(coordinator).__name__
+                raise ConfigurationError(f"coordinator must have a method reserve(request), and {kind} has none")
             from panelica_async.ratelimit.shared import SharedPermits  # noqa: PLC0415  most programs are one process
 
             self._permits = SharedPermits(limit, coordinator, self._on_change)

@@ -457,3 +457,10 @@ def test_limiter_belongs_to_one_event_loop():
     run(main())
     with pytest.raises(ConfigurationError, match="belongs to another event loop; make one for each loop"):
         run(main())
+
+
+def test_coordinator_without_reserve_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"coordinator must have a method reserve\(request\), and object has none"
+    ):
+        RateLimiter(STARTER, coordinator=object())  # type: ignore[arg-type]
