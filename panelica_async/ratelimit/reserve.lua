@@ -65,8 +65,8 @@ local function instant_of(entry)
     return instant <= now + 2 * constants.max_lead and instant or 0
 end
 
-local function at(log, place)
-    return instant_of(redis.call('LINDEX', log, place) or nil)
+local function at(log, index)
+    return instant_of(redis.call('LINDEX', log, index) or nil)
 end
 
 local function ready_at(log, count, reserve, period)

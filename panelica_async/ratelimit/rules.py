@@ -215,9 +215,9 @@ class SlidingLog:
         """Return when the remembered requests went, oldest first."""
         return self._ring[self._oldest :] + self._ring[: self._oldest]
 
-    def _instant(self, place: int) -> float:
+    def _instant(self, index: int) -> float:
         """Return when a remembered request went, counted from the oldest."""
-        return self._ring[(self._oldest + place) % self.count]
+        return self._ring[(self._oldest + index) % self.count]
 
 
 class RuleSet:
@@ -282,8 +282,8 @@ class RuleSet:
     def add_usage(self, now: float, *, minute: int, hour: int) -> bool:
         """Count the requests of the current minute and hour that the panel counted and these rules did not.
 
-        Nobody knows when these were made, so they count as made just now, the cautious end. However many they are, it
-        takes one step.
+        When these were sent is unknown, so they count as sent just now, the cautious end. However many they are, it takes
+        one step.
 
         Returns:
             Whether there were any.

@@ -81,8 +81,8 @@ class State:
             wall: Unix time.
         """
         if boot != self.boot or monotonic + self.offset < self.clock:
-            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless
-            # somebody set it back.
+            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless it
+            # was set back.
             self.boot = boot
             self.offset = self.clock + max(0.0, wall - self.wall) - monotonic
         self.clock, self.wall = monotonic + self.offset, wall
@@ -161,8 +161,8 @@ class StoredLog(SlidingLog):
         self._database.execute("DELETE FROM sent WHERE log = ?", (self._name,))
         self._append(list(merge(kept, ((at, 0) for at in reported))))
 
-    def _instant(self, place: int) -> float:
-        return self._at(self._last - self.count + 1 + place)
+    def _instant(self, index: int) -> float:
+        return self._at(self._last - self.count + 1 + index)
 
     def _at(self, number: int) -> float:
         at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number, missing=-inf)
@@ -198,16 +198,16 @@ def _unexplained(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterat
     """Yield a log without the guesses that a report explains; both are in order of time."""
     open_reports = list(reported)
     explained: set[int] = set()
-    for place in range(len(entries) - 1, -1, -1):
-        at, guessed = entries[place]
+    for index in range(len(entries) - 1, -1, -1):
+        at, guessed = entries[index]
         # A guess is as late as can be: it may stand for any request before it.
         if guessed:
             while open_reports and open_reports[-1] > at:
                 open_reports.pop()
             if open_reports:
                 open_reports.pop()
-                explained.add(place)
-    return (entry for place, entry in enumerate(entries) if place not in explained)
+                explained.add(index)
+    return (entry for index, entry in enumerate(entries) if index not in explained)
 
 
 class StoredRules(RuleSet):

@@ -38,7 +38,7 @@ __all__ = [
     "Throttled",
 ]
 
-# Imported on first use: a client to which nobody subscribes needs only `tally`.
+# Imported on first use: a client without listeners needs only `tally`.
 _HOMES = {
     **dict.fromkeys(
         ("CallEvent", "Done", "Event", "Listener", "Queued", "Retried", "Sent", "Throttled"),

@@ -1,6 +1,6 @@
-"""What a client keeps of its calls even when nobody subscribes: a logger, the outcome of each call, and counts.
+"""What a client keeps of its calls even without listeners: a logger, the outcome of each call, and counts.
 
-Every client imports this module; events and logs are imported when there is somebody to read them.
+Every client imports this module; events and logs are imported for a listener or a log level that wants them.
 """
 
 import enum
