@@ -282,8 +282,8 @@ class RuleSet:
     def add_usage(self, now: float, *, minute: int, hour: int) -> bool:
         """Count the requests of the current minute and hour that the panel counted and these rules did not.
 
-        When these were sent is unknown, so they count as sent just now, the cautious end. However many they are, it takes
-        one step.
+        When these were sent is unknown, so they count as sent just now, the cautious end. However many they are, it
+        takes one step.
 
         Returns:
             Whether there were any.

@@ -81,8 +81,8 @@ class State:
             wall: Unix time.
         """
         if boot != self.boot or monotonic + self.offset < self.clock:
-            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless it
-            # was set back.
+            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless
+            # it was set back.
             self.boot = boot
             self.offset = self.clock + max(0.0, wall - self.wall) - monotonic
         self.clock, self.wall = monotonic + self.offset, wall
