@@ -60,7 +60,7 @@ def drift(session: nox.Session) -> None:
 
 @nox.session
 def codegen(session: nox.Session) -> None:
-    """Generate models, resources, catalog, openapi.json and docs/operations.md from spec/."""
+    """Generate models, resources, catalog, the JSON files of the package and docs/operations.md from spec/."""
     _install_generator(session)
     session.run("python", "-m", "codegen")
 

@@ -26,7 +26,7 @@ IMPORTED = {
 
 def check_references(document: Node) -> None:
     """Check that every reference names something, and no resource the one schema that has no model."""
-    for node in _nodes(document):
+    for node in nodes_of(document):
         reference = node.get("$ref")
         if not isinstance(reference, str):
             continue
@@ -78,11 +78,16 @@ def check_scopes(document: Node) -> None:
     known = {scope["name"] for scope in document["x-catalog"].get("scopes", ())}
     for item in document["paths"].values():
         for method in item:
-            if method != "parameters" and (scope := item[method]["x-scope"]) is not None and scope not in known:
-                close = difflib.get_close_matches(scope, sorted(known), n=1)
-                remedy = f"Did you mean `{close[0]}`? If not, add it" if close else "Add it"
-                problem = f"unknown scope `{scope}`"
-                raise SpecError(item[method].where("x-scope"), problem, f"{remedy} to `scopes` in catalog.yaml")
+            if method != "parameters" and (scope := item[method]["x-scope"]) is not None:
+                check_scope(scope, known, item[method].where("x-scope"))
+
+
+def check_scope(scope: str, known: AbstractSet[str], where: Location) -> None:
+    """Check that a scope is among those a key can have."""
+    if scope not in known:
+        close = difflib.get_close_matches(scope, sorted(known), n=1)
+        remedy = f"Did you mean `{close[0]}`? If not, add it" if close else "Add it"
+        raise SpecError(where, f"unknown scope `{scope}`", f"{remedy} to `scopes` in catalog.yaml")
 
 
 def check_schemas(document: Node) -> None:
@@ -95,7 +100,12 @@ def check_schemas(document: Node) -> None:
             raise SpecError(schemas.where(name), f"generated code uses the name `{name}`", "Choose another name")
         _check_opening(schema, indent=4)
         _check_properties(name, schema.get("properties", {}))
-    for node in _nodes(document):
+    check_required(document)
+
+
+def check_required(document: Node) -> None:
+    """Check that every required property is defined."""
+    for node in nodes_of(document):
         properties, required = node.get("properties"), node.get("required")
         if isinstance(properties, Node) and isinstance(required, list):
             for name in sorted(set(required) - properties.keys()):
@@ -132,21 +142,26 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
                 problem = f"`{name}` is already defined at {names[name]}"
                 raise SpecError(where, problem, "Rename one of them")
             names[name] = where
-            _check_name(name, where)
             top = name.partition(".")[0]
             owner = owners.setdefault(top, resource)
             if owner != resource:
                 raise SpecError(where, f"`{top}` belongs to {owner}.yaml", f"Move the operation to {owner}.yaml")
-    for name, where in names.items():
-        for other in names:
-            if other.startswith(f"{name}."):
-                problem = f"`{name}` cannot be both a method and the namespace of `{other}`"
-                raise SpecError(where, problem, "Rename one of them")
+    check_names(names)
     for nodes in operations.values():
         before: set[str] = set()
         for node in nodes:
             _check_repeat(node, before)
             before.add(node["operationId"])
+
+
+def check_names(names: Mapping[str, Location]) -> None:
+    """Check that every operationId can be an attribute path of the client."""
+    for name, where in names.items():
+        _check_name(name, where)
+        for other in names:
+            if other.startswith(f"{name}."):
+                problem = f"`{name}` cannot be both a method and the namespace of `{other}`"
+                raise SpecError(where, problem, "Rename one of them")
 
 
 def _check_name(name: str, where: Location) -> None:
@@ -171,15 +186,16 @@ def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
         raise SpecError(key.where("lookup"), problem, "Name the list that finds the object, and define it first")
 
 
-def _nodes(value: Any) -> Iterator[Node]:
+def nodes_of(value: Any) -> Iterator[Node]:
+    """Yield every mapping in a value, the outer before the inner."""
     if isinstance(value, Node):
         yield value
     if isinstance(value, dict | list):
         for child in value.values() if isinstance(value, dict) else value:
-            yield from _nodes(child)
+            yield from nodes_of(child)
 
 
-Kind = Literal["root", "catalog", "resource"]
+Kind = Literal["root", "catalog", "resource", "panel-file"]
 _CONVENTIONS = Path(__file__).with_name("conventions.yaml")
 
 

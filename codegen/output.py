@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.models import render_models
+from codegen.panel import load_panel, render_endpoints
 from codegen.render import (
     render_catalog,
     render_model_index,
@@ -59,6 +60,7 @@ _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
 def generate(spec: Path) -> dict[Path, str]:
     """Return every generated file, by its path below the project."""
     specification = load(spec)
+    panel = load_panel(spec, specification)
     modules = resource_modules(specification)
     code = {
         _PACKAGE / "catalog.py": render_catalog(specification),
@@ -70,6 +72,7 @@ def generate(spec: Path) -> dict[Path, str]:
     for path, text in files.items():
         compile(text, path.as_posix(), "exec")
     files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
+    files[_PACKAGE / "panel_endpoints.json"] = render_endpoints(panel)
     files[Path("docs/operations.md")] = render_operations_table(modules)
     return files
 

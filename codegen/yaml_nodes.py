@@ -99,9 +99,9 @@ for _tag, _pattern, _first in (
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_mapping_node)
 
 
-def read(path: Path) -> Node:
-    """Read one file; locations name it together with its folder."""
-    name = Path(path.parent.name) / path.name
+def read(path: Path, root: Path | None = None) -> Node:
+    """Read one file; locations name it by its path below the parent of its root folder, by default the one it is in."""
+    name = path.relative_to((root or path.parent).parent)
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         loader.file = name

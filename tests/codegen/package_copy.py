@@ -8,7 +8,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "panelica_async"
-GENERATED = shutil.ignore_patterns("models", "resources", "catalog.py", "openapi.json", "__pycache__")
+GENERATED = shutil.ignore_patterns("models", "resources", "catalog.py", "*.json", "__pycache__")
 
 
 def copy_hand_written(project: Path) -> None:

@@ -1,0 +1,170 @@
+"""Reads the files of `spec/panel/`, which describe current panels, and checks them against the rest of `spec/`."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from codegen.checks import check_file, check_names, check_paths, check_references, check_required, check_scope, nodes_of
+from codegen.spec import METHODS, Specification
+from codegen.yaml_nodes import Location, Node, SpecError, read
+
+_FOLDER, _EVIDENCE = "panel", "evidence.md"
+_ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
+_CITATION = re.compile(r"^known \(\w+: (.*)\)$")
+
+
+@attrs.frozen(kw_only=True)
+class PanelOperation:
+    """An operation of current panels."""
+
+    method: str
+    path: str
+    category: str
+    node: Node
+    parameters: tuple[Node, ...]
+    """Its own, and those of its path."""
+
+    @property
+    def name(self) -> str:
+        """Attribute path it has, or shall have, on the client."""
+        return str(self.node["operationId"])
+
+    @property
+    def place(self) -> Location:
+        """Where its name stands."""
+        return self.node.where("operationId")
+
+    def as_endpoint(self) -> dict[str, Any]:
+        """Return what the package ships of it: fields by name, each with whether it is required."""
+        endpoint: dict[str, Any] = {
+            "id": self.name,
+            "method": self.method,
+            "path": self.path,
+            "category": self.category,
+            "summary": self.node["summary"],
+            "scopes": list(self.node["x-scope"]),
+        }
+        if "x-roles" in self.node:
+            endpoint["roles"] = list(self.node["x-roles"])
+        if self.node.get("x-websocket"):
+            endpoint["websocket"] = True
+        query = {node["name"]: node.get("required", False) for node in self.parameters if node["in"] == "query"}
+        if query:
+            endpoint["query"] = query
+        if "requestBody" in self.node:
+            [(media_type, content)] = self.node["requestBody"]["content"].items()
+            required = content["schema"].get("required", ())
+            kind = "json" if media_type == "application/json" else "form"
+            endpoint[kind] = {name: name in required for name in content["schema"].get("properties", ())}
+        return endpoint
+
+
+def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation, ...]:
+    """Read and check what current panels offer; raises `SpecError` at the first fault.
+
+    Args:
+        root: The folder `spec`.
+        specification: The published reference and its bridge to current panels, which must not contradict these files.
+    """
+    root = root.resolve()
+    documents = [_document(path, root) for path in sorted((root / _FOLDER).glob("*.y*ml"))]
+    operations = tuple(operation for document in documents for operation in _operations(document))
+    _check_unique(operations)
+    check_names({operation.name: operation.place for operation in operations})
+    _check_scopes(operations, {scope["name"] for scope in specification.catalog["scopes"]})
+    _check_citations(documents, root / _EVIDENCE)
+    _check_agreement({operation.name: operation for operation in operations}, specification)
+    for document in documents:
+        for error in OpenAPIV31SpecValidator(document).iter_errors():
+            where = document.locate(error.absolute_path)
+            raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "See the OpenAPI specification")
+    return operations
+
+
+def render_endpoints(operations: Iterable[PanelOperation]) -> str:
+    """Return the text of `panel_endpoints.json`, an operation a line."""
+    lines = [json.dumps(operation.as_endpoint(), ensure_ascii=False) for operation in operations]
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def _document(path: Path, root: Path) -> Node:
+    if path.suffix != ".yaml" or not path.stem.isidentifier():
+        where = Location(path.relative_to(root.parent), 1)
+        raise SpecError(where, "the name of the file is not a module name", "Name it like `api_keys.yaml`")
+    document = read(path, root)
+    check_file(document, "panel-file")
+    check_references(document)
+    check_paths(document)
+    check_required(document)
+    return document
+
+
+def _operations(document: Node) -> Iterator[PanelOperation]:
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                node = item[method]
+                yield PanelOperation(
+                    method=method.upper(),
+                    path=path,
+                    category=document["info"]["title"],
+                    node=node,
+                    parameters=(*item.get("parameters", ()), *node.get("parameters", ())),
+                )
+
+
+def _check_unique(operations: Iterable[PanelOperation]) -> None:
+    """Check that no name and no endpoint is there twice."""
+    names: dict[str, Location] = {}
+    endpoints: dict[str, Location] = {}
+    for operation in operations:
+        endpoint = _endpoint(operation.method, operation.path)
+        for key, known in ((operation.name, names), (endpoint, endpoints)):
+            if key in known:
+                raise SpecError(operation.place, f"`{key}` is already defined at {known[key]}", "Keep one of them")
+            known[key] = operation.place
+
+
+def _check_scopes(operations: Iterable[PanelOperation], known: set[str]) -> None:
+    for operation in operations:
+        for scope in operation.node["x-scope"]:
+            check_scope(scope, known, operation.node.where("x-scope"))
+
+
+def _check_citations(documents: Iterable[Node], file: Path) -> None:
+    """Check that what is known rests on entries that exist."""
+    anchors = set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
+    for node in (node for document in documents for node in nodes_of(document)):
+        for key in ("x-strength", "x-scope-strength", "x-roles-strength"):
+            for names in _CITATION.findall(node.get(key, "")):
+                for name in names.split(", "):
+                    if name not in anchors:
+                        problem = f"`{name}` is no entry of {file.name}"
+                        raise SpecError(node.where(key), problem, "Add the entry, or cite another one")
+
+
+def _check_agreement(operations: Mapping[str, PanelOperation], specification: Specification) -> None:
+    """Check that the client calls a panel where these files say, for the operations that it has."""
+    for resource in specification.resources:
+        for path, method, _, node in resource.operations():
+            panel = node.get("x-panel", {})
+            found = operations.get(node["operationId"])
+            if found is None:
+                continue
+            if panel.get("absent"):
+                problem = f"`{found.name}` is absent from panels, says {node.where('x-panel')}"
+                raise SpecError(found.place, problem, "Choose another operationId, or correct that `x-panel`")
+            called = panel.get("method", method).upper(), panel.get("path", path)
+            if _endpoint(*called) != _endpoint(found.method, found.path):
+                problem = f"the client calls {' '.join(called)} for `{found.name}`, says {node.where('operationId')}"
+                raise SpecError(found.place, problem, "Correct one of them")
+
+
+def _endpoint(method: str, path: str) -> str:
+    """Return an endpoint without the names of its placeholders, which bind nobody."""
+    return f"{method} {re.sub(r'{[^}]*}', '{}', path)}"

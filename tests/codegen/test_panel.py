@@ -1,0 +1,337 @@
+"""The files of current panels: wrong ones are reported with a remedy, those of the project cover the catalogue."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from codegen.output import generate
+from codegen.panel import PanelOperation, load_panel
+from codegen.spec import Specification, load
+from codegen.yaml_nodes import SpecError
+from tests.codegen.shipped import PACKAGE
+
+pytestmark = pytest.mark.development
+REPOSITORY = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "spec"
+CATALOGUE = [
+    json.loads(line)
+    for line in (REPOSITORY / "tests" / "data" / "panel-catalogue.jsonl").read_text(encoding="utf-8").splitlines()
+]
+# The catalogue does not list itself (evidence: api-spec-gaps).
+UNLISTED = {"GET /v1/api-spec", "GET /v1/postman-collection"}
+
+
+@attrs.frozen
+class Edit:
+    """An edit of the golden file that makes it wrong."""
+
+    old: str
+    """Text that occurs in the file once, or several times where the first is meant."""
+    new: str
+    at: str
+    """Text on the line that the message must name, as it is after the edit."""
+    message: str
+    """All that follows the place."""
+
+
+LIST = "operationId: parcels.list\n"
+OPERATION = "See spec/README.md for the fields of an operation of spec/panel."
+STRENGTH = "Say how well it is known: `declared`, or as in `known (evidence: envelope)`."
+EVIDENCE = (
+    "Write `declared` for what only the catalogue says, otherwise name entries of spec/evidence.md, "
+    "as in `known (evidence: envelope)`."
+)
+RESPONSES = "Give it one success response; write 2XX where the status is not known."
+# In two parts, so that this file does not cite what does not exist.
+UNKNOWN = "evid" + "ence: tides"
+
+EDITS = {
+    # the file
+    "another version of OpenAPI": Edit(
+        "openapi: 3.1.0", "openapi: 3.0.3", "openapi", '`openapi` is "3.0.3". Write `openapi: 3.1.0`.'
+    ),
+    "no title": Edit("  title: Parcels\n", "", "info:", "`info` has no `title`. Give the category its title."),
+    "a path without its slash": Edit(
+        "  /v1/parcels:",
+        "  v1/parcels:",
+        "  v1/parcels:",
+        "`v1/parcels` does not belong here. A path begins with a slash, such as `/v1/domains`.",
+    ),
+    "not valid OpenAPI": Edit(
+        'type: [string, "null"]',
+        "type: [string, string]",
+        "openapi",
+        "not valid OpenAPI 3.1: ['string', 'string'] is not valid under any of the given schemas. "
+        "See the OpenAPI specification.",
+    ),
+    # names
+    "no operationId": Edit(
+        LIST,
+        "x-async: true\n",
+        "    get:",
+        "`get` has no `operationId`. Give it its Python name, such as `dns.records.list`.",
+    ),
+    "an operationId that is no Python name": Edit(
+        LIST,
+        "operationId: parcels.List\n",
+        "parcels.List",
+        '`operationId` is "parcels.List". Give it its Python name, such as `dns.records.list`.',
+    ),
+    "an operationId that is a keyword": Edit(
+        LIST,
+        "operationId: parcels.import\n",
+        "parcels.import",
+        "`import` is a Python keyword. Choose another operationId.",
+    ),
+    "an operationId that the client has": Edit(
+        LIST,
+        "operationId: request\n",
+        "request",
+        "the client already has a member `request`. Choose another operationId.",
+    ),
+    "an operationId twice": Edit(
+        "operationId: parcels.photos.upload",
+        "operationId: parcels.list",
+        "operationId: parcels.list\n      summary: Upload",
+        "`parcels.list` is already defined at spec/panel/parcels.yaml:9. Keep one of them.",
+    ),
+    "a method that is a namespace too": Edit(
+        "operationId: parcels.follow",
+        "operationId: parcels.photos",
+        "operationId: parcels.photos\n",
+        "`parcels.photos` cannot be both a method and the namespace of `parcels.photos.upload`. Rename one of them.",
+    ),
+    "an endpoint twice": Edit(
+        "  /v1/parcels/ws:\n    get:\n",
+        "  /v1/parcels/{number}/photo:\n"
+        "    parameters:\n"
+        "      - {name: number, in: path, required: true, schema: {type: string}, x-strength: declared}\n"
+        "    post:\n",
+        "operationId: parcels.follow",
+        "`POST /v1/parcels/{}/photo` is already defined at spec/panel/parcels.yaml:44. Keep one of them.",
+    ),
+    # an operation
+    "a summary that is a sentence": Edit(
+        "summary: List parcels",
+        "summary: List parcels.",
+        "summary: List parcels.",
+        '`summary` is "List parcels.". Say what it does, as a verb phrase with a capital and without a full stop, '
+        "such as `Suspend an account`.",
+    ),
+    "an unknown field": Edit(
+        "      x-async: true",
+        "      x-repeat: read",
+        "x-repeat",
+        f"`parcels.create` has the unknown field `x-repeat`. {OPERATION}",
+    ),
+    "one scope instead of a list": Edit(
+        'x-scope: ["parcels:read"]',
+        "x-scope: parcels:read",
+        "x-scope: parcels:read",
+        '`x-scope` is "parcels:read". List the scopes of which the key needs one, such as `["domains:read"]`; '
+        "`[]` if any key will do.",
+    ),
+    "an unknown scope": Edit(
+        'x-scope: ["parcels:read"]',
+        'x-scope: ["parcels:raed"]',
+        "parcels:raed",
+        "unknown scope `parcels:raed`. Did you mean `parcels:read`? If not, add it to `scopes` in catalog.yaml.",
+    ),
+    "an unknown role": Edit(
+        "x-roles: [ROOT, ADMIN]",
+        "x-roles: [KING]",
+        "x-roles: [KING]",
+        '`x-roles` is "KING". It takes ROOT, ADMIN, RESELLER and USER.',
+    ),
+    "two responses": Edit(
+        '        "101": {description',
+        '        "200": {description: Done.}\n        "101": {description',
+        'responses:\n        "200"',
+        f"`responses` holds more than 1. {RESPONSES}",
+    ),
+    "an error as the response": Edit(
+        '"101": {description',
+        '"404": {description',
+        '"404": {description',
+        f"`404` does not belong here. {RESPONSES}",
+    ),
+    "a placeholder without a parameter": Edit(
+        "  /v1/parcels/ws:",
+        "  /v1/parcels/{feed}:",
+        "operationId: parcels.follow",
+        "`parcels.follow` has no parameter for the placeholder `{feed}` of its path. Add it under `parameters`.",
+    ),
+    "a reference to nothing": Edit(
+        "#/components/schemas/Parcel",
+        "#/components/schemas/Letter",
+        "#/components/schemas/Letter",
+        "`#/components/schemas/Letter` does not exist. Define it, or correct the name after #/components/.",
+    ),
+    # strength
+    "a field without its strength": Edit(
+        "express: {type: boolean, x-strength: declared}",
+        "express: {type: boolean}",
+        "express:",
+        f"`express` has no `x-strength`. {STRENGTH}",
+    ),
+    "a parameter without its strength": Edit(
+        "schema: {type: integer}, x-strength: declared}",
+        "schema: {type: integer}}",
+        "name: weight",
+        f"`weight` has no `x-strength`. {STRENGTH}",
+    ),
+    "known without evidence": Edit(
+        'x-scope-strength: "known (evidence: envelope)"',
+        "x-scope-strength: known",
+        "x-scope-strength: known",
+        f'`x-scope-strength` is "known". {EVIDENCE}',
+    ),
+    "evidence that does not exist": Edit(
+        'x-aliases: [reference], x-strength: "known (evidence: envelope)"',
+        f'x-aliases: [reference], x-strength: "known ({UNKNOWN})"',
+        "x-aliases: [reference]",
+        "`tides` is no entry of evidence.md. Add the entry, or cite another one.",
+    ),
+    "one of two entries that does not exist": Edit(
+        'x-scope-strength: "known (evidence: envelope)"',
+        f'x-scope-strength: "known ({UNKNOWN}, envelope)"',
+        "x-scope-strength",
+        "`tides` is no entry of evidence.md. Add the entry, or cite another one.",
+    ),
+    "a required field that is not there": Edit(
+        "required: [ref]",
+        "required: [reference]",
+        "required: [reference]",
+        "`required` names `reference`, which is not under `properties`. Define it there.",
+    ),
+    # what the client does
+    "another path than the client calls": Edit(
+        "  /v1/parcels:",
+        "  /v2/parcels:",
+        LIST,
+        "the client calls GET /v1/parcels for `parcels.list`, says spec/parcels.yaml:9. Correct one of them.",
+    ),
+    "an operation that the client calls absent": Edit(
+        "operationId: parcels.photos.upload",
+        "operationId: parcels.scans.list",
+        "operationId: parcels.scans.list",
+        "`parcels.scans.list` is absent from panels, says spec/parcels.yaml:162. "
+        "Choose another operationId, or correct that `x-panel`.",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_message(edit: Edit, tmp_path: Path) -> None:
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
+    file = spec / "panel" / "parcels.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert edit.old in text
+    text = text.replace(edit.old, edit.new, 1)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        generate(spec)
+    line = text[: text.index(edit.at)].count("\n") + 1
+    assert str(caught.value) == f"spec/panel/parcels.yaml:{line}: {edit.message}"
+
+
+def test_file_names_are_module_names(tmp_path: Path) -> None:
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
+    (spec / "panel" / "parcels.yaml").rename(spec / "panel" / "my-parcels.yaml")
+    with pytest.raises(SpecError, match=r"^spec/panel/my-parcels.yaml:1: the name of the file is not a module name"):
+        generate(spec)
+
+
+def test_specification_without_panels_ships_no_endpoint(tmp_path: Path) -> None:
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
+    shutil.rmtree(spec / "panel")
+    assert json.loads(generate(spec)[Path("panelica_async/panel_endpoints.json")]) == []
+
+
+# The files of the project
+
+
+@pytest.fixture(scope="module")
+def specification() -> Specification:
+    return load(REPOSITORY / "spec")
+
+
+@pytest.fixture(scope="module")
+def operations(specification: Specification) -> tuple[PanelOperation, ...]:
+    return load_panel(REPOSITORY / "spec", specification)
+
+
+def endpoint(method: str, path: str) -> str:
+    return f"{method} {re.sub(r'{[^}]*}', '{}', path)}"
+
+
+def listed(operation: PanelOperation) -> str:
+    """Return the endpoint as the catalogue lists it."""
+    return endpoint(operation.method, operation.node.get("x-catalogued-as", operation.path))
+
+
+def test_catalogue_has_406_entries_and_two_websockets() -> None:
+    assert len(CATALOGUE) == 406
+    assert [entry["path"] for entry in CATALOGUE if entry.get("websocket")] == ["/v1/metrics/ws", "/v1/terminal/ws"]
+
+
+def test_every_catalogue_entry_has_its_operation(operations: tuple[PanelOperation, ...]) -> None:
+    found = {listed(operation) for operation in operations}
+    entries = {endpoint(entry["method"], entry["path"]) for entry in CATALOGUE}
+    assert entries - found == set()
+    assert found - entries == UNLISTED
+
+
+def test_scopes_are_those_of_the_catalogue(operations: tuple[PanelOperation, ...]) -> None:
+    scopes = {endpoint(entry["method"], entry["path"]): entry["scopes"] for entry in CATALOGUE}
+    different = {
+        operation.name
+        for operation in operations
+        if operation.node["x-scope"] != scopes.get(listed(operation), []) and "x-scope-strength" not in operation.node
+    }
+    assert different == set()
+
+
+def test_fields_of_the_catalogue_are_described(operations: tuple[PanelOperation, ...]) -> None:
+    by_endpoint = {listed(operation): operation.as_endpoint() for operation in operations}
+    for entry in CATALOGUE:
+        described: dict[str, Any] = by_endpoint[endpoint(entry["method"], entry["path"])]
+        for place, name in (("query", "query"), ("body", "json")):
+            if place in entry:
+                assert described[name] == entry[place], entry
+
+
+def test_websockets_are_marked(operations: tuple[PanelOperation, ...]) -> None:
+    assert [operation.path for operation in operations if operation.node.get("x-websocket")] == [
+        "/v1/metrics/ws",
+        "/v1/terminal/ws",
+    ]
+
+
+def test_operations_of_the_client_keep_their_names(
+    operations: tuple[PanelOperation, ...], specification: Specification
+) -> None:
+    of_the_client = {
+        node["operationId"]
+        for resource in specification.resources
+        for *_, node in resource.operations()
+        if not node.get("x-panel", {}).get("absent")
+    }
+    assert of_the_client - {operation.name for operation in operations} == set()
+
+
+def test_summaries_are_not_the_catalogues_guesses(operations: tuple[PanelOperation, ...]) -> None:
+    """It writes "Create suspend" for a POST to `suspend`."""
+    for operation in operations:
+        last = operation.path.rpartition("/")[2].replace("-", " ")
+        assert operation.node["summary"] != f"Create {last}"
+
+
+def test_package_ships_every_operation(operations: tuple[PanelOperation, ...]) -> None:
+    shipped = json.loads((PACKAGE / "panel_endpoints.json").read_text(encoding="utf-8"))
+    assert [row["id"] for row in shipped] == [operation.name for operation in operations]
