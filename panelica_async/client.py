@@ -17,6 +17,7 @@ from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
+from panelica_async.resources.registry import get_operation
 from panelica_async.transport.call import CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import AUTO, ApiKey, KeyHolder, KeyQuota
@@ -101,7 +102,7 @@ class PanelicaClient(Namespaces):
         )
         require_encryption(address.origin, ssl)
         options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
-        runner = OperationRunner(transport, options, settings.dialect(dialect))
+        runner = OperationRunner(transport, options, settings.dialect(dialect), get_operation)
         transport.keys.ask = partial(_ask_quota, runner.dialect)
         self._bind(runner, base_url=str(address))
 
@@ -171,7 +172,7 @@ class PanelicaClient(Namespaces):
             if not _is_derived(type(self), name):
                 object.__setattr__(variant, name, value)
         variant._bind(  # noqa: SLF001 - of the same class
-            OperationRunner(runner.transport, options, runner.dialect, runner.lists),
+            runner.with_options(options),
             base_url=self._base_url,
             root=self._root or self,
         )
@@ -285,7 +286,7 @@ async def _ask_quota(dialect: Dialect, transport: Transport) -> "RateLimitStatus
     from panelica_async.api.tier import ask_limit  # noqa: PLC0415
     from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
-    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect)))
+    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def test_an_outward_import_is_noticed(path: str, source: str) -> None:
 )
 def test_an_inward_import_is_fine(path: str, source: str) -> None:
     assert outward(PACKAGE / path, source) == []
+
+
+def at_run_time(source: str) -> str:
+    """Return a source without what is there for type checkers alone."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def test_imports_run_in_no_circle() -> None:
+    """Not even those within functions, which would only hide it."""
+    sources = {name_of(path): (path, at_run_time(path.read_text("utf-8"))) for path in modules()}
+    # A package hands on what its modules have.
+    packages = {name for name, (path, _) in sources.items() if path.name == "__init__.py"}
+    graph = {name: {found for _, found in imports(*source)} - packages for name, source in sources.items()}
+    TopologicalSorter(graph).prepare()
 
 
 def test_backoff_is_known_to_one_module() -> None:

@@ -23,8 +23,6 @@ from panelica_async.transport.clock import PanelClock
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from panelica_async.api.runner import OperationRunner
-
 M = TypeVar("M", bound=Model)
 
 _PRECISION = 1.25
@@ -182,18 +180,6 @@ async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M |
     if doubt is None and prefix and prefix != (await owner() or "").lower():
         doubt = f"whose it is cannot be told: its name begins with {prefix}_"
     return (row, "") if doubt is None else (None, f"one of that name is there, but {doubt}")
-
-
-async def owner_name(runner: "OperationRunner", given: Mapping[str, Any]) -> str | None:
-    """Return the user name of the account that an object is for; None when the arguments do not tell."""
-    # Resources stand on this module.
-    from panelica_async.resources.accounts import Accounts  # noqa: PLC0415
-    from panelica_async.resources.domains import Domains  # noqa: PLC0415
-
-    user_id = given.get("user_id")
-    if user_id is None and "domain_id" in given:
-        user_id = (await Domains(runner).get(given["domain_id"])).user_id
-    return None if user_id is None else (await Accounts(runner).get(user_id)).username
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
-
-import attrs
 
 from panelica_async.api.completion import Written, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
-from panelica_async.api.recovery import LostCreate, find_made, given, look_up, owner_name
+from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
@@ -178,18 +176,23 @@ class Resource:
         asked, runner = given(arguments), self._runner
         lost = LostCreate(key=key, given=asked, sent_at=sent_at, clock=runner.transport.clock)
         rows = self._pages(key.lookup, result, **lost.filters)
-        return await look_up(lost, rows, _OwnerName(runner, asked), error, settle, call.deadline_at)
 
+        async def owner() -> str | None:
+            return await self._owner_name(asked)
 
-@attrs.frozen
-class _OwnerName:
-    """Returns the user name of the account that an object is for; shows none of the arguments."""
+        return await look_up(lost, rows, owner, error, settle, call.deadline_at)
 
-    runner: OperationRunner = attrs.field(repr=False)
-    arguments: dict[str, Any] = attrs.field(repr=False)
+    async def _owner_name(self, arguments: Mapping[str, Any]) -> str | None:
+        """Return the user name of the account that an object is for; None when the arguments do not tell."""
+        # Models are loaded when a call is made.
+        from panelica_async.models.accounts import Account  # noqa: PLC0415
+        from panelica_async.models.domains import Domain  # noqa: PLC0415
 
-    def __call__(self) -> Awaitable[str | None]:
-        return owner_name(self.runner, self.arguments)
+        operation = self._runner.get_operation
+        user_id = arguments.get("user_id")
+        if user_id is None and "domain_id" in arguments:
+            user_id = (await self._one(operation("domains.get"), Domain, id=arguments["domain_id"])).user_id
+        return None if user_id is None else (await self._one(operation("accounts.get"), Account, id=user_id)).username
 
 
 def _decode_list(rows: list[Any], item: type[M], call: Call, reply: Reply) -> list[M]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 import aiohttp
@@ -77,17 +77,28 @@ class OperationRunner:
         transport: Shared by all variants.
         options: How calls are made.
         dialect: Which of its wire forms an operation takes.
+        get_operation: Returns an operation by its name, for calls that another one needs.
         lists: What is known about the panel's lists; shared by all variants.
     """
 
     def __init__(
-        self, transport: Transport, options: CallOptions, dialect: Dialect, lists: Lists | None = None
+        self,
+        transport: Transport,
+        options: CallOptions,
+        dialect: Dialect,
+        get_operation: Callable[[str], Operation],
+        lists: Lists | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect: Dialect = dialect
+        self.get_operation = get_operation
         self.lists: Lists = lists or Lists()
         self._timeouts = transport.timeouts.of(options.timeout)
+
+    def with_options(self, options: CallOptions) -> Self:
+        """Return a runner that shares everything with this one except the options."""
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it."""

@@ -11,6 +11,7 @@ from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
 from panelica_async.errors import AuthenticationError, DecodeError, ResponseError
 from panelica_async.models.utility import Health
+from panelica_async.resources.registry import get_operation
 from panelica_async.resources.utility import Utility
 from panelica_async.transport.call import CallOptions, Reply
 from panelica_async.transport.clock import PanelClock
@@ -104,7 +105,7 @@ class Probe:
         return await runner.run(call, read)
 
     def _runner(self, dialect: Dialect) -> OperationRunner:
-        return OperationRunner(self.transport, self.options, dialect)
+        return OperationRunner(self.transport, self.options, dialect, get_operation)
 
 
 # Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).
