@@ -65,12 +65,12 @@ def _check(value: JsonValue, path: str, depth: int) -> None:
         _check_container(value, path, depth - 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{path} is {value}, which JSON cannot say: give a finite number")
+            raise ValueError(f"{path} must be a finite number, not {value}")
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**64:
             raise ValueError(f"{path} is an integer beyond 64 bits")
     elif value is not None:
-        raise TypeError(f"{path} is a {type(value).__name__}, which JSON has no form for")
+        raise TypeError(f"{path} must be a JSON value, not {type(value).__name__}")
 
 
 def _check_container(
@@ -79,7 +79,7 @@ def _check_container(
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
-                raise TypeError(f"{path} has a key that is no string, but a {type(key).__name__}")
+                raise TypeError(f"{path} must have strings for keys, not {type(key).__name__}")
             _check_text(key, f"a key of {path}")
             _check(item, f"{path}.{key}", depth)
     else:
