@@ -306,6 +306,7 @@ def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("hostile", ["../x", "a/b", ".", ""])
 @pytest.mark.parametrize("kind", ["account", "domain", "dns_record", "database", "mailbox", "ftp_user"])
 async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:

@@ -224,6 +224,7 @@ def forgetful(request, tmp_path):
         server.kill()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("with_headers", [False, True])
 def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, caplog):
     """Three members have used three quarters of the minute; a place in it counts for one request, not for two."""
@@ -261,6 +262,7 @@ def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, ca
     assert "lost its memory" in caplog.text
 
 
+@pytest.mark.once
 def test_web_users_of_three_workers_wait_briefly(tmp_path):
     """The launch of a fourth process begins with a burst, a minute before the windows open again."""
     path = tmp_path / "quota" / "quota.sqlite3"
@@ -301,6 +303,7 @@ def test_web_users_of_three_workers_wait_briefly(tmp_path):
     assert used >= 0.93
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(2))
 def test_busy_worker_keeps_its_pace_while_the_store_is_away(tmp_path, seed):
     """The kernel gives it three times as many web requests as each of the two others; a launch uses the rest."""

@@ -11,6 +11,7 @@ from panelica_async.sandbox import ServerLimits
 from tests.support.virtual_time import run
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
 @pytest.mark.parametrize(("tier", "calls"), [("starter", 400), ("professional", 2000), ("business", 5000)])
 def test_no_call_is_refused(tier: str, calls: int, window) -> None:
