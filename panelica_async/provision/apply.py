@@ -206,7 +206,7 @@ class _Run:
                 outcome = await self._provision(site)
                 self._progress.site(outcome)
                 results.put_nowait(outcome)
-        except Exception as error:  # noqa: BLE001 - handed to the consumer, which raises it
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handed to the consumer, which raises it
             results.put_nowait(error)
 
     async def _provision(self, site: SitePlan) -> SiteOutcome:

@@ -217,14 +217,14 @@ def _row(cells: Iterable[str]) -> bytes:
 
 
 def _open(path: Path) -> io.FileIO:
-    is_new = not path.exists()
-    # Passwords that others could read until now are not made private again by closing the file to them.
-    if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
-        raise ConfigurationError(
-            f"{path} holds passwords, and others than you may read or write it (mode {mode:o})",
-            hint=f"Run `chmod 600 {path}`, or name another file.",
-        )
     try:
+        is_new = not path.exists()
+        # Passwords that others could read until now are not made private again by closing the file to them.
+        if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+            raise ConfigurationError(
+                f"{path} holds passwords, and other users may read or write it (mode {mode:o})",
+                hint=f"Run `chmod 600 {path}`, or name another file.",
+            )
         file = io.FileIO(open_private(path, os.O_RDWR | os.O_APPEND), "r+")
         if is_new and os.name == "posix":
             # The name of a new file is on the disk once its directory is.

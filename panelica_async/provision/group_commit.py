@@ -1,6 +1,7 @@
-"""Writes to the disk without stopping the event loop: what is due at a time is written together, in a thread."""
+"""Writes to the disk without stopping the event loop: a thread writes what is due, all of it together."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,11 @@ _T = TypeVar("_T")
 class GroupCommit(Generic[_T]):
     """Collects items, and forces them to the disk in groups.
 
-    A disk takes milliseconds to confirm a write, whatever its size. While one group is on its way, what becomes due
-    waits and makes up the next one, so that any number of callers share a confirmation and the event loop goes on.
-    Items that could not be written stay due: the next attempt writes them, in their order.
+    A disk takes milliseconds to confirm a write, whatever its size. Items added while one group is being written make
+    up the next one, so any number of callers share a confirmation and the event loop goes on. Items that could not be
+    written stay due: the next attempt writes them, in their order.
+
+    A forked process cannot use it: the items and the open file belong to its parent, and the thread is not there.
 
     Args:
         write: Writes items in their order, all of them or none, and returns when they are on the disk. It is called
@@ -29,64 +32,100 @@ class GroupCommit(Generic[_T]):
         self._writing = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panelica-commit")
         self._group: asyncio.Task[None] | None = None
-        self._has_failed = False
+        self._process = os.getpid()
+        self._is_error_known = False
         self._is_closed = False
 
     def add(self, item: _T) -> None:
-        """Add an item. It is on the disk once a `commit` that begins after this, or `flush`, has returned."""
+        """Add an item. It is on the disk once a later call of `commit` or `flush` has returned.
+
+        Raises:
+            RuntimeError: This is a forked process.
+        """
+        self._require_process()
         self._due.append(item)
         self._added += 1
 
     async def commit(self) -> None:
-        """Wait until all that was added so far is on the disk.
+        """Wait until all items so far are on the disk.
 
         Cancelling a caller does not take back what it added.
+
+        Raises:
+            RuntimeError: This is a forked process.
         """
+        self._require_process()
         due = self._added
         while self._written < due:
-            if self._group is None:
-                self._group = asyncio.create_task(self._commit_group())
-                self._group.add_done_callback(_retrieve)
-            await asyncio.shield(self._group)
+            group = self._current_group()
+            # Unlike `await group`, this leaves the group alone when the caller is cancelled. A group that is cancelled
+            # itself, as all tasks are when a loop ends, leaves its items to the next one.
+            await asyncio.wait([group])
+            if not group.cancelled():
+                self._is_error_known = group.exception() is not None
+                group.result()
 
     def flush(self) -> None:
-        """Write all that was added so far, here and now."""
-        with self._writing:
-            # Others may add items meanwhile, which go into the next group.
-            if group := self._due[:]:
-                self._has_failed = True
-                self._write(group)
-                self._has_failed = False
-                del self._due[: len(group)]
-                self._written += len(group)
+        """Write all items so far, here and now.
+
+        Raises:
+            RuntimeError: This is a forked process.
+        """
+        self._require_process()
+        try:
+            self._write_due()
+        except Exception:
+            self._is_error_known = True
+            raise
 
     def close(self) -> None:
-        """Write what is left, and end the thread. May be called again.
+        """Write what is left, and end the thread. May be called again; does nothing in a forked process.
 
-        An error is raised if none was before: the caller of a `commit` or `flush` that failed knows it.
+        An error is raised unless it is known already: `commit` or `flush` raised it last time.
         """
-        if self._is_closed:
+        if self._is_closed or self._is_forked:
             return
         self._is_closed = True
-        is_known = self._has_failed
         try:
-            self.flush()
+            self._write_due()
         except Exception:
-            if not is_known:
+            if not self._is_error_known:
                 raise
         finally:
             self._thread.shutdown()
 
+    @property
+    def _is_forked(self) -> bool:
+        return os.getpid() != self._process
+
+    def _require_process(self) -> None:
+        if self._is_forked:
+            raise RuntimeError("a forked process cannot write to a file of its parent; open it in the new process")
+
+    def _current_group(self) -> asyncio.Task[None]:
+        """Return the group that is being written or about to be; begin one if there is none in this event loop."""
+        loop = asyncio.get_running_loop()
+        if self._group is None or self._group.done() or self._group.get_loop() is not loop:
+            self._group = loop.create_task(self._commit_group())
+            self._group.add_done_callback(_retrieve)
+        return self._group
+
     async def _commit_group(self) -> None:
-        try:
-            # What others add in this turn of the loop goes along.
-            await asyncio.sleep(0)
-            if self._is_closed:
-                self.flush()
-            else:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self.flush)
-        finally:
-            self._group = None
+        # Items that others add in this turn of the loop join the group.
+        await asyncio.sleep(0)
+        if self._is_closed:
+            self._write_due()
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write_due)
+
+    def _write_due(self) -> None:
+        with self._writing:
+            # Others may add items meanwhile, which go into the next group.
+            if group := self._due[:]:
+                self._write(group)
+                del self._due[: len(group)]
+                self._written += len(group)
+            self._is_error_known = False
 
 
 def _retrieve(group: asyncio.Task[None]) -> None:

@@ -57,7 +57,10 @@ async def opened(open_file: Callable[[str | Path], _File], path: str | Path) -> 
 
 
 def _is_large(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size >= _LARGE
+    try:
+        return path.is_file() and path.stat().st_size >= _LARGE
+    except OSError:
+        return False  # Opening it says what is wrong.
 
 
 def _close(opening: "asyncio.Future[_File]") -> None:

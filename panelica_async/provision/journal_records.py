@@ -133,7 +133,7 @@ class Run:
             return datetime.fromisoformat(row[name]) if row[name] else None
 
         def path(name: str) -> Path | None:
-            return Path(row[name]) if row[name] else None
+            return Path(os.fsdecode(row[name])) if row[name] else None
 
         return cls(
             started_at=datetime.fromisoformat(row["started_at"]),
@@ -141,7 +141,7 @@ class Run:
             undone_at=time("undone_at"),
             base_url=str(row["base_url"]),
             manifest_path=path("manifest_path"),
-            manifest_relative=row["manifest_relative"],
+            manifest_relative=row["manifest_relative"] and os.fsdecode(row["manifest_relative"]),
             manifest_digest=row["manifest_digest"],
             manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
             credentials_path=path("credentials_path"),
@@ -154,11 +154,11 @@ class Run:
             "finished_at": self.finished_at and self.finished_at.isoformat(),
             "undone_at": self.undone_at and self.undone_at.isoformat(),
             "base_url": self.base_url,
-            "manifest_path": self.manifest_path and str(self.manifest_path),
-            "manifest_relative": self.manifest_relative,
+            "manifest_path": self.manifest_path and _stored(str(self.manifest_path)),
+            "manifest_relative": self.manifest_relative and _stored(self.manifest_relative),
             "manifest_digest": self.manifest_digest,
             "manifest_reading": json.dumps(attrs.asdict(self.manifest_reading)),
-            "credentials_path": self.credentials_path and str(self.credentials_path),
+            "credentials_path": self.credentials_path and _stored(str(self.credentials_path)),
         }
 
     def is_on(self, base_url: str) -> bool:
@@ -183,6 +183,15 @@ class Run:
             and not self.manifest_path.exists()
             and self.manifest_relative == seen_from(journal, manifest)
         )
+
+
+def _stored(path: str) -> str | bytes:
+    """Return what a journal stores for a path: its bytes where they are not UTF-8, which SQLite takes for text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
 
 
 _THIS_MACHINE = re.compile(r"(?<=://)(127\.0\.0\.1|\[::1\])(?=[:/]|\Z)")

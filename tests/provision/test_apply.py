@@ -583,6 +583,24 @@ async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_
     assert proxy.writes == WRITES
 
 
+async def test_a_run_ends_when_other_code_cancels_its_tasks(box: Sandbox, tmp_path: Path) -> None:
+    """Programs that shut down cancel all tasks but their own, which waits for the next outcome here."""
+    mine = asyncio.current_task()
+
+    def cancel_others(event: Event) -> None:
+        if event.step is not None:
+            for task in asyncio.all_tasks() - {mine}:
+                task.cancel()
+
+    async with client(box) as panel:
+        run = apply(panel, MANIFEST, journal=tmp_path / "j", credentials=tmp_path / "p.csv", on_event=cancel_others)
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(60):
+                await collect(run)
+    with Journal.open(tmp_path / "j", read_only=True) as journal:
+        assert not any(record.state is State.SENT for record in journal.records.values())
+
+
 async def test_a_journal_that_does_not_fit_is_refused_before_any_call(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     async with client(box) as panel:

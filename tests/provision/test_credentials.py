@@ -113,7 +113,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
     path.touch()
     path.chmod(mode)
 
-    with pytest.raises(ConfigurationError, match=rf"others than you may read or write it \(mode {mode:o}\)"):
+    with pytest.raises(ConfigurationError, match=rf"other users may read or write it \(mode {mode:o}\)"):
         CredentialsFile(path)
     assert path.read_bytes() == b""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -157,6 +158,89 @@ async def test_all_callers_cancelled_leave_no_unread_error(disk: Disk, caplog: p
     assert caplog.records == []
 
 
+async def test_a_close_raises_the_error_of_a_cancelled_commit(disk: Disk) -> None:
+    disk.error = sqlite3.OperationalError("disk full")
+    log = GroupCommit(disk.write)
+    task = commit_of(log, 1)
+    await begun(disk)
+    task.cancel()
+    await asyncio.wait({task})
+    closing = asyncio.create_task(asyncio.to_thread(log.close))
+    disk.released.set()
+    with pytest.raises(sqlite3.OperationalError, match="disk full"):
+        await closing
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_commit_writes_when_its_group_was_cancelled(disk: Disk, turns: int) -> None:
+    """Programs that shut down cancel all tasks, those of the package included."""
+    disk.released.set()
+    log = GroupCommit(disk.write)
+    task = commit_of(log, 1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    assert task.done()
+    await commit_of(log, 2)
+    assert disk.items[-1] == 2
+    log.close()
+
+
+async def test_commit_survives_when_its_group_alone_is_cancelled(disk: Disk) -> None:
+    log = GroupCommit(disk.write)
+    task = commit_of(log, 1)
+    await begun(disk)
+    assert log._group is not None
+    log._group.cancel()
+    disk.released.set()
+    await task
+    assert disk.items == [1]
+    log.close()
+
+
+def test_commit_works_when_an_earlier_loop_ended_within_it(disk: Disk) -> None:
+    log = GroupCommit(disk.write)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(log.commit())
+    log.add(1)
+    loop.run_until_complete(asyncio.sleep(0))
+    disk.released.set()
+    asyncio.run(asyncio.wait_for(log.commit(), 60))
+    assert disk.items == [1]
+    loop.run_until_complete(task)
+    loop.close()
+    log.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads
+def test_a_forked_process_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "run.journal"
+    journal = Journal.open(path)
+    journal.begin(base_url="https://panel.example.com", manifest=MANIFEST, credentials_path=None)
+    asyncio.run(journal.commit())  # the thread is there
+    journal.finish()
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for use in (journal.finish, journal.flush, lambda: asyncio.run(journal.commit())):
+            try:
+                use()
+            except RuntimeError as error:
+                refused += "forked process" in str(error)
+        journal.close()
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    with Journal.open(path, read_only=True) as seen:
+        assert [run.finished_at for run in seen.runs] == [None]
+    journal.close()
+    with Journal.open(path, read_only=True) as seen:
+        assert [run.finished_at for run in seen.runs] == [journal.runs[0].finished_at]
+
+
 def test_one_log_serves_several_event_loops(disk: Disk) -> None:
     disk.released.set()
     log = GroupCommit(disk.write)
@@ -191,9 +275,9 @@ async def test_a_run_stops_the_loop_for_no_disk(tmp_path: Path, monkeypatch: pyt
     counts: list[int] = []
     count = [0]
     loop_thread = threading.get_ident()
-    flush = GroupCommit.flush
+    write = GroupCommit._write_due
 
-    def slow_flush(log: "GroupCommit[object]") -> None:
+    def slow_write(log: "GroupCommit[object]") -> None:
         if threading.get_ident() == loop_thread:
             assert not log._due, "a write in the thread of the event loop"
             return
@@ -202,9 +286,9 @@ async def test_a_run_stops_the_loop_for_no_disk(tmp_path: Path, monkeypatch: pyt
         while log._due and count[0] < before + 20:
             threading.Event().wait(0.001)
         counts.append(count[0] - before)
-        flush(log)
+        write(log)
 
-    monkeypatch.setattr(GroupCommit, "flush", slow_flush)
+    monkeypatch.setattr(GroupCommit, "_write_due", slow_write)
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         ticker = asyncio.create_task(ticks(count))
         outcomes = await collect(

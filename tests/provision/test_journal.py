@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision import Journal, Manifest, Record, State, Step
+from panelica_async.provision import CredentialsFile, Journal, Manifest, Record, State, Step
+from panelica_async.provision.journal import opened
 from panelica_async.provision.objects import steps_of
 
 MANIFEST = Manifest.from_data(
@@ -447,6 +448,31 @@ def test_a_path_with_odd_signs(tmp_path: Path) -> None:
     with Journal.open(path) as journal:
         begin(journal)
     assert path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names of files are text")
+async def test_a_run_is_resumed_when_its_paths_are_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    source = folder / os.fsdecode(b"sites\xff.csv")
+    source.write_text("domain,username\nalder.example,alder\n")
+    passwords = folder / os.fsdecode(b"passwords\xff.csv")
+    with Journal.open(folder / "run.journal") as journal:
+        journal.begin(base_url=PANEL, manifest=Manifest.load(source), credentials_path=passwords)
+        await journal.commit()
+        run = journal.runs[0]
+    with Journal.open(folder / "run.journal") as journal:
+        assert journal.runs == (run,)
+        assert journal.load_manifest().source == source
+    moved = folder.rename(tmp_path / os.fsdecode(b"\xe8"))
+    with Journal.open(moved / "run.journal", read_only=True) as journal:
+        assert journal.manifest_path == moved / source.name
+
+
+@pytest.mark.parametrize("open_file", [Journal.open, CredentialsFile])
+async def test_opened_names_the_path_when_it_is_too_long(tmp_path: Path, open_file: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"x{300}.*File name too long"):
+        await opened(open_file, tmp_path / ("x" * 300))
 
 
 def test_records_cannot_be_changed_from_outside() -> None:
