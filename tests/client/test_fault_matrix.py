@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.client import fault_matrix
-from tests.client.fault_matrix import Cell, Outcome
+from tests.support import fault_matrix
+from tests.support.fault_matrix import Cell, Outcome
 from tests.support.faulty_proxy import Fault
 
 ERRORS_OF_THE_PANEL = {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
@@ -55,4 +55,4 @@ def test_a_write_that_was_cancelled_says_that_it_may_have_been_done(outcomes: di
 
 def test_the_page_has_these_tables(outcomes: dict[Cell, Outcome]) -> None:
     is_up_to_date = fault_matrix.on_the_page() == fault_matrix.tables(outcomes)
-    assert is_up_to_date, "docs/write-safety.md is out of date: run `python -m tests.client.fault_matrix --write`"
+    assert is_up_to_date, "docs/write-safety.md is out of date: run `python -m tests.support.fault_matrix --write`"

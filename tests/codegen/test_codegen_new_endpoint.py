@@ -125,7 +125,7 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "project"
     # As if nobody had added the cron jobs to the repository itself.
     left_out = shutil.ignore_patterns("__pycache__", "cron_jobs.*")
-    for folder in ("panelica_async", "spec", "tests/support", "tests/client/operations", "tests/sandbox"):
+    for folder in ("panelica_async", "spec", "tests/support", "tests/operations", "tests/sandbox"):
         shutil.copytree(REPOSITORY / folder, project / folder, ignore=left_out)
     (project / "docs").mkdir()
     for file in ("docs/operations.md", "tests/conftest.py", "pyproject.toml"):
@@ -165,7 +165,7 @@ def test_added_resource_needs_no_other_edit(project: Path) -> None:
     assert (
         "| `cron_jobs.update(id, …)` | `PATCH /v1/cron-jobs/{id}` | `accounts:write` | idempotent | CronJob |" in table
     )
-    tests = ("tests/client/operations/test_every_operation.py", "-k", "cron_jobs")
+    tests = ("tests/operations/test_every_operation.py", "-k", "cron_jobs")
     tested = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, project=project)
     # Five operations with five tests each, and the life of an object.
     assert tested.stdout.rpartition("\n26 passed")[1], tested.stdout

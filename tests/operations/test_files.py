@@ -2,7 +2,7 @@ import pytest
 
 from panelica_async import NotFoundError, PanelicaClient, PermissionDeniedError
 from panelica_async.models import Account, Domain, FileType
-from tests.client.operations.conftest import DOCUMENT_ROOT
+from tests.operations.conftest import DOCUMENT_ROOT
 
 ODD_NAME = f"{DOCUMENT_ROOT}/şubat + märz & 100%?.txt"
 

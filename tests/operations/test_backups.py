@@ -3,7 +3,7 @@ import pytest
 from panelica_async import PanelicaClient
 from panelica_async.models import BackupStatus, BackupType, Domain
 from panelica_async.sandbox import Sandbox
-from tests.client.operations.conftest import DOCUMENT_ROOT, Later
+from tests.operations.conftest import DOCUMENT_ROOT, Later
 
 
 async def test_backups_list(panel: PanelicaClient, domain: Domain, later: Later) -> None:

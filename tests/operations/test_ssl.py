@@ -1,6 +1,6 @@
 from panelica_async import PanelicaClient
 from panelica_async.models import CertificateStatus, CertificateType, Domain
-from tests.client.operations.conftest import Later
+from tests.operations.conftest import Later
 
 
 async def test_ssl_certificates_list(panel: PanelicaClient, domain: Domain) -> None:

@@ -1,7 +1,7 @@
 """Every fault at every kind of call, at a real sandbox: what happened there, and what the caller was told.
 
-    python -m tests.client.fault_matrix            # show the tables
-    python -m tests.client.fault_matrix --write    # put them into docs/write-safety.md
+    python -m tests.support.fault_matrix            # show the tables
+    python -m tests.support.fault_matrix --write    # put them into docs/write-safety.md
 
 Waits take no time (`tests.support.virtual_time`), so time-outs and retries are the real ones.
 """

@@ -1,6 +1,6 @@
 from panelica_async import PanelicaClient
 from panelica_async.models import Domain
-from tests.client.operations.conftest import DOCUMENT_ROOT, PASSWORD
+from tests.operations.conftest import DOCUMENT_ROOT, PASSWORD
 
 
 async def test_ftp_accounts_list(panel: PanelicaClient, domain: Domain) -> None:

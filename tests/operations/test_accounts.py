@@ -4,7 +4,7 @@ import pytest
 
 from panelica_async import NotFoundError, PanelicaClient
 from panelica_async.models import Account, AccountRole, AccountStatus, Domain
-from tests.client.operations.conftest import PASSWORD
+from tests.operations.conftest import PASSWORD
 
 
 async def test_accounts_list(panel: PanelicaClient, account: Account) -> None:

@@ -1,6 +1,6 @@
 from panelica_async import PanelicaClient
 from panelica_async.models import Account, Domain
-from tests.client.operations.conftest import PASSWORD
+from tests.operations.conftest import PASSWORD
 
 
 async def test_email_accounts_list(panel: PanelicaClient, account: Account, domain: Domain) -> None:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from panelica_async import PanelicaClient
 from panelica_async.models import Domain
-from tests.client.operations.conftest import Later
+from tests.operations.conftest import Later
 
 
 async def test_bandwidth_get(panel: PanelicaClient, domain: Domain, later: Later) -> None:

@@ -1,6 +1,6 @@
 from panelica_async import PanelicaClient
 from panelica_async.models import Account, DatabaseType, Domain
-from tests.client.operations.conftest import PASSWORD
+from tests.operations.conftest import PASSWORD
 
 
 async def test_databases_list(panel: PanelicaClient, account: Account, domain: Domain) -> None:

@@ -33,7 +33,7 @@ from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
 PREFIX = "/api/external"
-DOCS = (Path(__file__).parents[3] / "docs/operations.md").read_text("utf-8").splitlines()
+DOCS = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8").splitlines()
 DOCUMENT = shipped_document()
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # The examples name objects that do not exist, and the sandbox has nothing to restart or to restore.

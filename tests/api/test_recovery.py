@@ -21,7 +21,9 @@ from panelica_async.telemetry import Done, Event, Outcome
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.retry import Waits
-from tests.client.lost_creates import (
+from tests.conftest import Connect
+from tests.support.faulty_proxy import Fault
+from tests.support.lost_creates import (
     BY_NAME,
     CREATES,
     DONE,
@@ -34,8 +36,6 @@ from tests.client.lost_creates import (
     with_prefix,
     without,
 )
-from tests.conftest import Connect
-from tests.support.faulty_proxy import Fault
 from tests.support.raw_server import CLOSE, RawServer, reply
 from tests.support.virtual_time import run
 from tests.transport.stubs import now

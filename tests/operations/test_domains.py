@@ -1,6 +1,6 @@
 from panelica_async import PanelicaClient
 from panelica_async.models import Account, Domain, DomainStatus
-from tests.client.operations.conftest import DOCUMENT_ROOT
+from tests.operations.conftest import DOCUMENT_ROOT
 
 
 async def test_domains_list(panel: PanelicaClient, account: Account, domain: Domain) -> None:
