@@ -10,6 +10,7 @@ from panelica_async.cli.commands.doctor import doctor
 from panelica_async.cli.commands.provision import provision
 from panelica_async.cli.commands.sandbox import sandbox
 from panelica_async.cli.commands.sign import sign
+from panelica_async.cli.commands.spec import spec
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,4 +50,5 @@ app.add_typer(provision, name="provision")
 app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
 app.command(epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
 app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
+app.add_typer(spec, name="spec")
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

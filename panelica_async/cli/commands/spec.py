@@ -1,0 +1,206 @@
+"""`panelica spec`: what the published reference and current panels offer."""
+
+import json
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Annotated, Any
+
+import attrs
+import typer
+from rich.text import Text
+
+from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.format import plural
+from panelica_async.cli.output import Output
+
+spec: typer.Typer = typer.Typer(
+    help="Look up what the API offers, without calling a panel.",
+    no_args_is_help=True,
+    epilog="Example: panelica spec search cron",
+)
+
+
+@spec.command(epilog="Example: panelica spec search mailbox password")
+@command
+async def search(
+    words: Annotated[
+        list[str], typer.Argument(metavar="WORDS", help="Words that the operation must have, all of them.")
+    ],
+    output: Output,
+) -> ExitCode:
+    """Find operations by words in their name, summary, category and path.
+
+    The operations are those of the published reference and those that current panels list about themselves. Each is
+    shown with the line that calls it: a method where the client has one, otherwise `panel.request`.
+
+    Exit code 0 means that something was found, 1 that nothing was.
+    """
+    found = [entry for entry in _entries() if entry.has(words)]
+    if output.json:
+        output.document({"operations": [entry.to_dict() for entry in found]})
+    for entry in () if output.json else found:
+        output.results.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}"), soft_wrap=True)
+        for line in entry.lines():
+            output.results.print(Text(f"    {line}"), soft_wrap=True)
+    output.say(f"{plural(len(found), 'operation')} found." if found else "No operation has all of these words.")
+    return ExitCode.OK if found else ExitCode.FAILED
+
+
+@attrs.frozen(kw_only=True)
+class _Endpoint:
+    """Where an operation is called, and what the key needs for it."""
+
+    method: str
+    path: str
+    scopes: list[str]
+    """Scopes of which the key needs one; none of them means that any key will do."""
+    roles: list[str]
+    """Roles of which the owner of the key needs one."""
+
+    def __str__(self) -> str:
+        scopes = f"scope {' or '.join(self.scopes)}" if self.scopes else "no scope"
+        roles = f", role {' or '.join(self.roles)}" if self.roles else ""
+        return f"{self.method} {self.path}  ({scopes}{roles})"
+
+
+@attrs.frozen(kw_only=True)
+class _Entry:
+    """An operation as the search knows it."""
+
+    name: str
+    summary: str
+    category: str
+    reference: _Endpoint | None
+    """Its endpoint in the published reference."""
+    panel: _Endpoint | None
+    """Its endpoint on current panels."""
+    call: str | None
+    """Line of Python that calls it."""
+    is_method: bool
+    """Whether the client has a method of this name."""
+    note: str | None = None
+
+    def has(self, words: list[str]) -> bool:
+        """Return whether each word is somewhere in the operation, in any case."""
+        endpoints = [f"{endpoint.method} {endpoint.path}" for endpoint in (self.reference, self.panel) if endpoint]
+        text = " ".join([self.name, self.summary, self.category, *endpoints]).lower()
+        return all(word.lower() in text for word in words)
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is shown below its name."""
+        if self.reference is None:
+            yield f"{self.panel}  on current panels only"
+        elif self.panel is None:
+            yield f"{self.reference}  in the published reference only"
+        elif self.reference == self.panel:
+            yield str(self.panel)
+        else:
+            yield f"published reference: {self.reference}"
+            yield f"current panels:      {self.panel}"
+        yield from (line for line in (self.call, self.note) if line)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-like data."""
+        return {
+            "id": self.name,
+            "summary": self.summary,
+            "category": self.category,
+            "reference": self.reference,
+            "panel": self.panel,
+            "is_method": self.is_method,
+            "call": self.call,
+            "note": self.note,
+        }
+
+
+def _entries() -> list[_Entry]:
+    """Return every operation, by name."""
+    document = _shipped("openapi.json")
+    panel = {row["id"]: row for row in _shipped("panel_endpoints.json")}
+    shared = document["components"].get("parameters", {})
+    entries = [
+        _method(path, method, item, shared, panel.pop(item[method]["operationId"], None))
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    ]
+    return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.name)
+
+
+def _shipped(name: str) -> Any:
+    return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
+
+
+def _method(
+    path: str, method: str, item: Mapping[str, Any], shared: Mapping[str, Any], row: Mapping[str, Any] | None
+) -> _Entry:
+    """Return an operation that the client has a method for.
+
+    Args:
+        path: Its path in the published reference.
+        method: Its HTTP method there.
+        item: What the document holds under the path.
+        shared: Parameters that several operations share, by name.
+        row: Its endpoint on current panels, if they have one.
+    """
+    operation = item[method]
+    nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
+    parameters = [shared[node["$ref"].rpartition("/")[2]] if "$ref" in node else node for node in nodes]
+    required = [node for node in parameters if node.get("required")]
+    positional = [node["name"] for node in required if node["in"] == "path"]
+    keywords = [node["name"] for node in required if node["in"] == "query"]
+    content = operation.get("requestBody", {}).get("content", {})
+    keywords += content.get("application/json", {}).get("schema", {}).get("required", ())
+    arguments = [*map(_variable, positional), *(f"{_variable(name)}={_variable(name)}" for name in keywords)]
+    scope = operation["x-scope"]
+    return _Entry(
+        name=operation["operationId"],
+        summary=operation["summary"],
+        category=operation["tags"][0],
+        reference=_Endpoint(method=method.upper(), path=path, scopes=[] if scope is None else [scope], roles=[]),
+        panel=None if row is None else _endpoint(row),
+        call=f"await panel.{operation['operationId']}({', '.join(arguments)})",
+        is_method=True,
+    )
+
+
+def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
+    """Return an operation of current panels that the client has no method for."""
+    is_writing = row["method"] in {"POST", "PUT", "PATCH"}
+    is_websocket = row.get("websocket", False)
+    note = "The fields of its body are not known." if is_writing and not {"json", "form"} & row.keys() else None
+    return _Entry(
+        name=row["id"],
+        summary=row["summary"],
+        category=row["category"],
+        reference=None,
+        panel=_endpoint(row),
+        call=None if is_websocket else _request(row),
+        is_method=False,
+        note="A WebSocket, which the client does not open." if is_websocket else note,
+    )
+
+
+def _endpoint(row: Mapping[str, Any]) -> _Endpoint:
+    return _Endpoint(method=row["method"], path=row["path"], scopes=row["scopes"], roles=row.get("roles", []))
+
+
+def _request(row: Mapping[str, Any]) -> str:
+    """Return the line that calls an endpoint with what it requires."""
+    prefix = "f" if "{" in row["path"] else ""
+    path = re.sub(r"\{(\w+)\}", lambda match: f"{{{_variable(match[1])}}}", row["path"])
+    arguments = [f'"{row["method"]}"', f'{prefix}"{path}"']
+    for argument in ("query", "json"):
+        required = [name for name, is_required in row.get(argument, {}).items() if is_required]
+        if fields := ", ".join(f'"{name}": {_variable(name)}' for name in required):
+            arguments.append(f"{argument}={{{fields}}}")
+    if "form" in row:
+        arguments.append("form=form")
+    return f"await panel.request({', '.join(arguments)})"
+
+
+def _variable(name: str) -> str:
+    """Return a name that may stand in Python code."""
+    return f"{name}_" if keyword.iskeyword(name) else name
