@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codegen.panel import load_panel, render_endpoints
 from codegen.render import resource_modules
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
@@ -30,7 +31,9 @@ def _paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
             yield from _paths(value[key], (*path, key))
 
 
-DOCUMENTS = {path.name: json.loads(json.dumps(read(path))) for path in sorted(GOLDEN.glob("*.yaml"))}
+DOCUMENTS = {
+    path.relative_to(GOLDEN).as_posix(): json.loads(json.dumps(read(path))) for path in sorted(GOLDEN.rglob("*.yaml"))
+}
 PLACES = [(name, path) for name, document in DOCUMENTS.items() for path in _paths(document)]
 
 
@@ -50,4 +53,6 @@ def test_a_mutated_specification(tmp_path: Path, place: tuple[str, tuple[str | i
     # JSON is YAML.
     (spec / name).write_text(json.dumps(document, indent=1), encoding="utf-8")
     with suppress(SpecError):
-        assert {module.name for module in resource_modules(load(spec))} == {"parcels", "utility"}
+        specification = load(spec)
+        assert {module.name for module in resource_modules(specification)} == {"parcels", "utility"}
+        assert render_endpoints(load_panel(spec, specification)).startswith("[\n")
