@@ -14,7 +14,7 @@ async def finished(panel: PanelicaClient, backup_id: str, *, within: float = 360
     """Wait until a backup is complete or has failed.
 
     Each check reads the list, which costs one call if the newest backups come first. The pauses between checks grow:
-    six checks in the first minute, then one a minute. They use the bulk lane, after calls that a user waits for.
+    six checks in the first minute, then one a minute. They use the bulk lane, so calls that a user waits for go first.
 
     Raises:
         TimeoutError: It is still running after `within` seconds.
