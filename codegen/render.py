@@ -1,4 +1,4 @@
-"""Renders every generated text but the models: resources, index of the models, catalog, table of operations."""
+"""Renders the resources, the index of the models, the catalog and the table of operations."""
 
 import enum
 import textwrap

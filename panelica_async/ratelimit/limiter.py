@@ -31,8 +31,8 @@ class RateLimiter:
     Waiting costs nothing: a single timer is set, for the head of the queue. The limiter takes a permit at the moment a
     caller passes, so a caller that is cancelled while it waits has taken none, and the next moves up.
 
-    While both lanes wait, every fifth permit goes to bulk. While only bulk waits, it leaves a few permits, so that an
-    interactive call need not wait for what bulk work used up.
+    While both lanes wait, every fifth permit goes to bulk. While only bulk waits, it leaves a reserve for interactive
+    calls, from one permit to four fifths of the minute: see `rules.interactive_reserve`.
 
     A limiter belongs to the event loop that first uses it, and takes the time from it. It is not thread-safe.
 
@@ -42,7 +42,8 @@ class RateLimiter:
         may_rise: Whether a reply may also lift the limit above `limit`.
         coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is borrowed:
             closing the limiter does not close it.
-        quota: A quota that limiters of other event loops in this process use too; it keeps its limit.
+        quota: A quota that limiters of other event loops in this process use too. It keeps its own limit, so `limit`
+            does not count then. It cannot be combined with a coordinator.
 
     Raises:
         ConfigurationError: `coordinator` has no method `reserve`.
@@ -67,14 +68,14 @@ class RateLimiter:
                 raise ConfigurationError(f"coordinator must have a method reserve(request), and {kind} has none")
             from panelica_async.ratelimit.shared import SharedPermits  # noqa: PLC0415  most programs are one process
 
-            self._permits = SharedPermits(limit, coordinator, self._on_change)
+            self._permits = SharedPermits(limit, coordinator, self._refuse_hopeless_waiters)
         self._learn = learn
         self._may_rise = may_rise
         self._on_close: Callable[[], None] | None = None
         self._queue = WaitQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed: str | None = None
+        self._close_reason: str | None = None
         self._granted = 0
         self._warned_at = -inf
 
@@ -123,7 +124,7 @@ class RateLimiter:
     @property
     def closed(self) -> bool:
         """Whether the limiter was closed."""
-        return self._closed is not None
+        return self._close_reason is not None
 
     def state(self) -> LimiterState:
         """Return the state of the limiter; safe in any thread, once a caller has come."""
@@ -146,8 +147,8 @@ class RateLimiter:
             ConfigurationError: The limiter is closed, or belongs to another event loop.
             ValueError: There is no such lane.
         """
-        if self._closed is not None:
-            raise ConfigurationError(self._closed)
+        if self._close_reason is not None:
+            raise ConfigurationError(self._close_reason)
         if lane not in LANES:
             raise ValueError(f"lane must be one of {', '.join(LANES)}, not {lane!r}")
         loop = asyncio.get_running_loop()
@@ -217,7 +218,8 @@ class RateLimiter:
     def expected_wait(self, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> float:
         """Return how many seconds a caller that came now would wait behind those already waiting.
 
-        Where several limits take turns, the wait can become a few per cent longer; with a coordinator it is a guess.
+        The wait can become a few per cent longer where minute, hour and burst are the tightest in turn. With a
+        coordinator it is an estimate.
 
         Args:
             lane: Lane of the caller.
@@ -240,7 +242,7 @@ class RateLimiter:
 
         The limit follows the X-RateLimit headers and the body of a refusal; a limit lower than the configured one holds
         for five minutes after the last reply that names it. If the panel counted more than was sent here, the
-        difference belongs to other users of the key. After a refusal (429) no caller passes for the wait that it names,
+        difference counts as used by others. After a refusal (429) no caller passes for the wait that it names,
         at most an hour; then callers pass one by one at half the pace, which is normal again after five minutes.
 
         Args:
@@ -303,9 +305,9 @@ class RateLimiter:
 
     def close(self, reason: str = "The rate limiter is closed.") -> None:
         """Let all waiting and all future callers fail. Closing again changes nothing."""
-        if self._closed is not None:
+        if self._close_reason is not None:
             return
-        self._closed = reason
+        self._close_reason = reason
         self._permits.close()
         if self._on_close is not None:
             self._on_close()
@@ -323,9 +325,9 @@ class RateLimiter:
 
     def _pause(self, now: float, seconds: float, *, refused: bool) -> None:
         self._permits.pause(now, seconds, refused=refused)
-        self._on_change(now)
+        self._refuse_hopeless_waiters(now)
 
-    def _on_change(self, now: float) -> None:
+    def _refuse_hopeless_waiters(self, now: float) -> None:
         """Let waiters fail whose `max_wait` can no longer be met, then wake the next one."""
         for waiter in self._queue:
             opens_at = self._permits.opens_at(waiter.lane)
@@ -341,7 +343,7 @@ class RateLimiter:
         self._wake_next()
 
     def _wake_next(self) -> None:
-        """Wake the waiter whose turn it is, or set the timer for the next attempt."""
+        """Wake the waiter whose turn it is, or set the timer for when the next caller may pass."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

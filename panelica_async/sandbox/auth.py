@@ -21,6 +21,7 @@ from panelica_async.sandbox.store import Store, new_id
 
 ENVIRONMENTS = ("live", "test")
 WINDOW_SECONDS = 300
+"""How far a timestamp may be off (evidence: clock-window)."""
 
 _ROOT_KEY = "root_key_id"
 # Pairing the mobile app makes mk_… keys (evidence: key-forms).

@@ -30,7 +30,7 @@ class _Effect(enum.Enum):
     NEVER = enum.auto()
     AT_ONCE = enum.auto()
     LATER = enum.auto()
-    """Just before the next write, as a worker does that was cut off from its client."""
+    """Just before the next write, like a worker that goes on after its client was cut off."""
 
 
 class _Delivery(enum.Enum):
@@ -73,8 +73,9 @@ class _Kind:
     delivery: _Delivery = _Delivery.WHOLE
 
 
+@enum.unique
 class Fault(enum.Enum):
-    """What goes wrong with one request."""
+    """What goes wrong with one request. No two have the same description, effect and delivery."""
 
     LOST_REQUEST = _Kind("the connection breaks, and the panel has done nothing", delivery=_Delivery.RESET)
     LOST_REPLY = _Kind("the connection breaks, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.RESET)
@@ -106,7 +107,7 @@ class Fault(enum.Enum):
         "500, and the panel does it later", _Effect.LATER, _error(500, "Internal error", "INTERNAL_ERROR")
     )
     UNAVAILABLE = _Kind("503, and the panel has done nothing", reply=_error(503, "Service unavailable"))
-    COME_BACK = _Kind(
+    UNAVAILABLE_RETRY_AFTER = _Kind(
         "503 with Retry-After: 1, and the panel has done nothing",
         reply=_error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
     )
@@ -129,7 +130,7 @@ class Fault(enum.Enum):
         _Effect.AT_ONCE,
         _success('{"status": "success"}'),
     )
-    EMPTY_PROMISE = _Kind(
+    SUCCESS_NOT_DONE = _Kind(
         "200 that says success, and the panel has done nothing", reply=_success('{"status": "success"}')
     )
     NO_JSON = _Kind(
@@ -146,7 +147,9 @@ class Fault(enum.Enum):
         "the connection breaks within the reply, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.CUT
     )
     BAD_HEADER = _Kind(
-        "the right reply, with a header that is not UTF-8", _Effect.AT_ONCE, delivery=_Delivery.NOT_UTF_8
+        "the right reply with a header that is not UTF-8, and the panel has done it",
+        _Effect.AT_ONCE,
+        delivery=_Delivery.NOT_UTF_8,
     )
 
     @property
@@ -224,8 +227,8 @@ class Faults:
         self._rules.clear()
         self._choose = None
 
-    def choose(self, request: web.Request) -> Fault | None:
-        """Return the fault of a request; None when it passes."""
+    def next_fault(self, request: web.Request) -> Fault | None:
+        """Count a request, and return the fault that is due for it; None when it passes."""
         for rule in self._rules:
             if (fault := rule(request)) is not None:
                 return fault
@@ -235,7 +238,7 @@ class Faults:
         """Answer a request: as the panel does, or with the fault that is chosen for it."""
         if request.method != hdrs.METH_GET:
             await self.catch_up()
-        fault = self.choose(request)
+        fault = self.next_fault(request)
         return await (panel(request) if fault is None else self.fail(request, fault, panel))
 
     async def fail(self, request: web.Request, fault: Fault, panel: Handler) -> web.Response:
@@ -285,7 +288,7 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
 
 
 def _on_the_wire(reply: web.Response, delivery: _Delivery) -> bytes:
-    """Write out a reply that aiohttp would not send as it is to be."""
+    """Serialise a reply that aiohttp refuses to send: cut short, or with a broken header."""
     body = reply.body if isinstance(reply.body, bytes) else b""
     head = f"HTTP/1.1 {reply.status} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
     if delivery is _Delivery.CUT:

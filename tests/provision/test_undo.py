@@ -336,7 +336,7 @@ async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path
 async def test_a_delete_that_was_answered_but_not_done_is_restored(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal = await launch(panel, tmp_path)
-        proxy.decide_writes(lambda *_: Fault.EMPTY_PROMISE)
+        proxy.decide_writes(lambda *_: Fault.SUCCESS_NOT_DONE)
         removed = await removals(panel, journal)
 
     assert {(removal.status, removal.reason) for removal in removed.values()} == {

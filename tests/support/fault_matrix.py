@@ -123,7 +123,7 @@ TROUBLES = [
     Trouble("500, acted", Fault.SERVER_ERROR_AFTER),
     Trouble("502, not acted", Fault.GATEWAY_BEFORE),
     Trouble("502, acted", Fault.GATEWAY_AFTER),
-    Trouble("503 with Retry-After, not acted", Fault.COME_BACK),
+    Trouble("503 with Retry-After, not acted", Fault.UNAVAILABLE_RETRY_AFTER),
     Trouble("503 without Retry-After, not acted", Fault.UNAVAILABLE),
     Trouble("cancelled, not acted", Fault.HANGS_BEFORE, cancels=True),
     Trouble("cancelled, acted", Fault.HANGS_AFTER, cancels=True),
