@@ -6,7 +6,7 @@ What the reply does not show is taken from the arguments and the path. A require
 text, which no call takes for an id.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
@@ -20,7 +20,6 @@ from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
-from panelica_async.transport.call import Call
 
 M = TypeVar("M", bound=Model)
 
@@ -28,12 +27,11 @@ _NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
 """What Go writes for an id that was not set."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False)
 class Written(Generic[M]):
     """What a write made or changed, as far as it is known."""
 
     made: M
-    call: Call
     unknown: frozenset[str] = frozenset()
     """Fields that should be known and are not."""
 
@@ -43,15 +41,14 @@ class Written(Generic[M]):
         return [field.name for field in fields_of(type(self.made)) if not field.repr and field.name in self.unknown]
 
 
-def read_written(
-    envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M], call: Call
-) -> Written[M]:
+def read_written(envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
-    fields = _fields(cast("Hashable", result))
+    kind: Any = result
+    fields = _fields(kind)
     values = _shown(envelope, fields, arguments)
     whole = _whole(values, operation, arguments, result)
     if whole is not None:
-        return Written(made=whole, call=call)
+        return Written(whole)
     known, unknown = _known(operation, arguments), set[str]()
     for field, names in fields:
         if any(_fits(values.get(name), field) for name in names):
@@ -64,7 +61,7 @@ def read_written(
         if field.default is attrs.NOTHING or field.name == "id":
             unknown.add(field.name)
     made = decode(values, result, endpoint=operation.reference.endpoint)
-    return Written(made=made, call=call, unknown=frozenset(unknown))
+    return Written(made, frozenset(unknown))
 
 
 @cache
@@ -92,24 +89,26 @@ def _shown(
     envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what a reply shows of an object, wherever it stands."""
-    data: object = envelope.data
-    if isinstance(data, list) and len(cast("list[object]", data)) == 1:
-        [data] = cast("list[object]", data)
-    if isinstance(data, str) and data:
-        data = {"message": data}
-    shown = dict(cast("dict[str, Any]", data)) if isinstance(data, dict) else {}
+    data: Any = envelope.data
+    if isinstance(data, list) and len(data) == 1:
+        [data] = data
+    shown: dict[str, Any] = {}
+    if isinstance(data, dict):
+        shown = dict(data)
+    elif isinstance(data, str) and data:
+        shown = {"message": data}
     # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
     if "id" not in shown:
         names = {*arguments, *(name for _, several in fields for name in several)}
         inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
         if len(inner) == 1 and not _is_part(inner[0], shown, names):
-            shown = dict(cast("dict[str, Any]", shown[inner[0]]))
+            shown = dict(shown[inner[0]])
     # That the write succeeded is no state of the object.
     if shown.get("status") == "success":
         del shown["status"]
     if envelope.message is not None and any(field.name == "message" for field, _ in fields):
         shown.setdefault("message", envelope.message)
-    return {**envelope.beside, **shown}
+    return {**envelope.beside, **shown} if envelope.beside else shown
 
 
 def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:

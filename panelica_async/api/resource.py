@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from panelica_async.api.completion import Written, read_written
@@ -50,17 +51,14 @@ class Resource:
         key, runner = operation.natural_key, self._runner
         call = runner.prepare(operation, arguments)
 
-        def read(reply: Reply) -> Written[M]:
-            return read_written(decode_reply(call, reply), operation, arguments, result, call)
+        def read(reply: Reply) -> "Written[M]":  # in quotes, or each call would evaluate it
+            return read_written(decode_reply(call, reply), operation, arguments, result)
 
-        async def recover(call: Call, error: OutcomeUnknownError) -> Written[M]:
-            if key is None:
-                raise error
-            return Written(made=await self._recover(key, result, arguments, call, error), call=call)
-
-        looks = key is not None and runner.options.look_up_lost and runner.dialect in key.lookup.wires
-        written = await runner.run(call, read, recover if looks else None)
-        return await self._completed(written, operation, arguments) if written.unknown else written.made
+        recover = None
+        if key is not None and runner.options.look_up_lost and runner.dialect in key.lookup.wires:
+            recover = partial(self._recover, key, result, arguments)
+        written = await runner.run(call, read, recover)
+        return await self._completed(written, operation, arguments, call) if written.unknown else written.made
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
@@ -123,7 +121,9 @@ class Resource:
             )
         )
 
-    async def _completed(self, written: Written[M], operation: Operation, arguments: dict[str, object]) -> M:
+    async def _completed(
+        self, written: Written[M], operation: Operation, arguments: dict[str, object], call: Call
+    ) -> M:
         """Return what was written, read again where the reply did not show what everybody needs of it.
 
         A look that fails changes nothing about the success: what is unknown stays empty.
@@ -137,14 +137,16 @@ class Resource:
         if not self._runner.options.look_up_lost:
             return written.made
         try:
-            async with asyncio.timeout_at(written.call.deadline_at):
-                return await self._look(written, operation, arguments) or written.made
+            async with asyncio.timeout_at(call.deadline_at):
+                return await self._look(written.made, operation, arguments, call.sent_at) or written.made
         except (PanelicaError, TimeoutError):
             return written.made
 
-    async def _look(self, written: Written[M], operation: Operation, arguments: dict[str, object]) -> M | None:
+    async def _look(
+        self, made: M, operation: Operation, arguments: dict[str, object], sent_at: float | None
+    ) -> M | None:
         """Return what was written as the panel shows it now; None when it cannot be told which one it is."""
-        key, runner, made = operation.natural_key, self._runner, written.made
+        key, runner = operation.natural_key, self._runner
         reader = operation.shown_by if key is None else key.lookup
         if reader is None or runner.dialect not in reader.wires:
             return None
@@ -155,7 +157,6 @@ class Resource:
         if made_id:
             rows = self._pages(reader, type(made), **parents)
             return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
-        sent_at = written.call.sent_at
         if key is None or sent_at is None:
             return None
         create = LostCreate(key=key, given=given(arguments), sent_at=sent_at, clock=runner.transport.clock)
@@ -168,7 +169,7 @@ class Resource:
         arguments: dict[str, object],
         call: Call,
         error: OutcomeUnknownError,
-    ) -> M:
+    ) -> Written[M]:
         """Find what a create made whose reply was lost, or raise its error."""
         left, sent_at, settle = call.time_left, call.sent_at, self._runner.transport.waits.settle
         if sent_at is None or (left is not None and left <= settle):
@@ -180,7 +181,7 @@ class Resource:
         async def owner() -> str | None:
             return await self._owner_name(asked)
 
-        return await look_up(lost, rows, owner, error, settle, call.deadline_at)
+        return Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
 
     async def _owner_name(self, arguments: Mapping[str, Any]) -> str | None:
         """Return the user name of the account that an object is for; None when the arguments do not tell."""

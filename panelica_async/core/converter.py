@@ -10,7 +10,7 @@ and the raw value stays in `extra` under its name on the wire. Other spellings o
 """
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
@@ -40,16 +40,20 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
     Raises:
         DecodeError: A required field is missing or has another type than promised; the error names its JSON path.
     """
+    kind: Any = result  # mypy takes no class of a type variable for hashable
+    hook = structure_hook(kind)
     try:
-        return cast("T", structure_hook(cast("Hashable", result))(data, result))
+        model: T = hook(data, result)
     except MisfitError as misfit:
         # Without the cause: it quotes the reply, which may hold secrets, and a traceback would show it.
         raise DecodeError(misfit.problem, endpoint=endpoint, json_path=f"${misfit.path}", body=body) from None
+    return model
 
 
 def decode_rows(rows: list[Any], result: type[M]) -> tuple[list[M], list[Any]]:
     """Return the rows as models, and those rows that cannot be decoded."""
-    hook = structure_hook(cast("Hashable", result))
+    kind: Any = result
+    hook = structure_hook(kind)
     try:
         return [hook(row, result) for row in rows], []
     except MisfitError:
@@ -95,7 +99,7 @@ def _converter() -> Converter:
 
 
 @cache
-def structure_hook(kind: Hashable) -> Hook:
+def structure_hook(kind: Any) -> Hook:
     """Return what decodes a value of a type; it raises `MisfitError`."""
     return cast("Hook", _converter().get_structure_hook(kind))
 

@@ -20,6 +20,7 @@ MAX_DEPTH = 100
 """Levels of nesting that `dumps` accepts; deeper values contain themselves."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CONTAINERS = (list, tuple, dict)
 
 
 def dumps(value: JsonValue) -> bytes:
@@ -59,7 +60,7 @@ def _check(value: JsonValue, path: str, depth: int) -> None:
     """Reject what either encoder would reject or change, and name its path."""
     if isinstance(value, str):
         _check_text(value, path)
-    elif isinstance(value, list | tuple | dict):
+    elif isinstance(value, _CONTAINERS):
         if not depth:
             raise ValueError(f"{path[:40]}… is nested more than {MAX_DEPTH} levels deep, or contains itself")
         _check_container(value, path, depth - 1)
@@ -80,16 +81,17 @@ def _check_container(
         for key, item in value.items():
             if type(key) is not str:
                 raise TypeError(f"{path} must have strings for keys, not {type(key).__name__}")
-            _check_text(key, f"a key of {path}")
-            _check(item, f"{path}.{key}", depth)
+            if not key.isascii():
+                _check_text(key, f"a key of {path}")
+            # Most values are plain text: spelling out their paths would take longer than encoding them.
+            if type(item) is not str or not item.isascii():
+                _check(item, f"{path}.{key}", depth)
     else:
         for index, item in enumerate(value):
             _check(item, f"{path}[{index}]", depth)
 
 
 def _check_text(text: str, path: str) -> None:
-    if text.isascii():
-        return
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -23,6 +23,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, field
@@ -48,6 +49,7 @@ _ENVELOPE_KEYS = frozenset(
 _ERROR_KEYS = frozenset(
     {*_ERRORS, "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
 )
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @define
@@ -68,7 +70,7 @@ class Envelope:
     """
 
     data: Any = field(repr=False)
-    beside: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
+    beside: Mapping[str, Any] = field(default=_NOTHING, repr=False, eq=False)
     message: str | None = None
     total: int | None = None
     page: int | None = None

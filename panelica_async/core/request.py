@@ -178,44 +178,43 @@ def _query(wire: Wire, given: Mapping[str, Any]) -> str:
 
 
 def _body(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> bytes:
-    body = {
-        name: [given[argument]] if argument in wire.wrapped else given[argument]
-        for argument, name in wire.body.items()
-        if argument in given
-    }
+    body = {name: given[argument] for argument, name in wire.body.items() if argument in given}
+    for argument in wire.wrapped:
+        if argument in given:
+            body[wire.body[argument]] = [given[argument]]
     if wire.method == "PATCH" and not body:
         raise ValueError(f"{operation.name}: nothing to change; give at least one of {', '.join(wire.body)}")
     # An operation that takes a body always sends one: what decodes it may not accept nothing.
-    return dumps(body if all(type(value) in _AS_THEY_ARE for value in body.values()) else to_wire(body))
+    return dumps(body if _AS_THEY_ARE.issuperset(map(type, body.values())) else to_wire(body))
 
 
 def _check(operation: Operation, name: str, value: object) -> None:
     choices = operation.choices.get(name)
     if choices is not None and value not in choices:
         raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
-    # Null clears a setting, but where a list must not be empty it would stand for everything.
-    may_be_null = name not in operation.not_empty
-    if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
-        raise ValueError(f"{operation.name}: {name} takes a list, not {type(value).__name__}")
-    if name in operation.not_empty:
-        _check_not_empty(f"{operation.name}: {name}", value)
+    if name in operation.lists and not _is_list(value):
+        # Null clears a setting, but where a list must not be empty it would stand for everything.
+        if value is not None or name in operation.not_empty:
+            raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
+    elif name in operation.not_empty:
+        _check_not_empty(operation, name, value)
 
 
-def _check_not_empty(argument: str, value: object) -> None:
-    if _is_blank(value) or (_is_list(value) and not value):
-        raise ValueError(f"{argument} is empty")
-    for item in value if _is_list(value) else ():
-        if item is None or _is_blank(item):
-            raise ValueError(f"{argument} holds {item!r}")
+def _check_not_empty(operation: Operation, name: str, value: object) -> None:
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError(f"{operation.name}: {name} must not be empty")
+    elif _is_list(value):
+        if not value:
+            raise ValueError(f"{operation.name}: {name} must not be empty")
+        for item in value:
+            if item is None or (isinstance(item, str) and not item.strip()):
+                raise ValueError(f"{operation.name}: {name} must not contain {item!r}")
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     # In this order: looking for an abstract class takes long.
     return not isinstance(value, str | bytes) and isinstance(value, Sequence)
-
-
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str) and not value.strip()
 
 
 def _check_guard(operation: Operation, guard: Guard, given: Mapping[str, Any]) -> None:
