@@ -89,12 +89,12 @@ def _shown(
     envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what a reply shows of an object, wherever it stands."""
-    data: Any = envelope.data
-    if isinstance(data, list) and len(data) == 1:
-        [data] = data
+    data: object = envelope.data
+    if isinstance(data, list) and len(cast("list[object]", data)) == 1:
+        [data] = cast("list[object]", data)
     shown: dict[str, Any] = {}
     if isinstance(data, dict):
-        shown = dict(data)
+        shown |= cast("dict[str, Any]", data)
     elif isinstance(data, str) and data:
         shown = {"message": data}
     # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).

@@ -49,18 +49,20 @@ def path_segment(value: object, name: str) -> str:
         raise TypeError(f"{name} must be a string, an integer or a UUID, not {type(value).__name__}")
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
-        raise ValueError(f"{name} is empty: pass the id of an existing object")
+        raise ValueError(f"{name} must not be empty: pass the id of an existing object")
     if text in {".", ".."}:
-        raise ValueError(f"{name} is {text!r}, which would address another path: pass an id or a name")
+        raise ValueError(f"{name} must not be {text!r}, which would address another path: pass an id or a name")
     if "/" in text or "\\" in text:
-        raise ValueError(f"{name} contains a slash or backslash, which no id or name has: pass only its last part")
+        raise ValueError(
+            f"{name} must not contain a slash or backslash, which no id or name has: pass only its last part"
+        )
     if CONTROL.search(text):
-        raise ValueError(f"{name} contains a control character: remove it")
+        raise ValueError(f"{name} must not contain a control character: remove it")
     return _quote(text, name)
 
 
 def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:
-    """Encode query parameters in the order given, without the `?`; empty when there are none.
+    """Encode query parameters in their order, without the `?`; return an empty text when there are none.
 
     Text is percent-encoded as UTF-8 with `%20` for a space, a bool becomes `true` or `false`, an aware
     datetime RFC 3339 in UTC ending in `Z`, and a list repeats its key.
@@ -79,11 +81,11 @@ def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:
 
 def _listed(value: QueryValue | None, name: str) -> Iterable[QueryScalar]:
     if value is None:
-        raise ValueError(f"{name} is None: leave it out instead")
+        raise ValueError(f"{name} must not be None: leave it out instead")
     if not isinstance(value, list | tuple):
         return (value,)
     if not value:
-        raise ValueError(f"{name} is an empty list: leave it out instead")
+        raise ValueError(f"{name} must not be an empty list: leave it out instead")
     return value
 
 
@@ -97,7 +99,7 @@ def _text(value: QueryScalar, name: str) -> str:
             return f"{value:d}"
         case float():
             if not math.isfinite(value):
-                raise ValueError(f"{name} is {value}: give a finite number")
+                raise ValueError(f"{name} must be a finite number, not {value}")
             return repr(value)
         case datetime():
             try:
@@ -106,14 +108,14 @@ def _text(value: QueryScalar, name: str) -> str:
                 raise ValueError(f"{name}: {error}") from None
         case UUID():
             return str(value)
-    raise TypeError(f"{name} cannot be sent in a query: {type(value).__name__}")
+    raise TypeError(f"{name} must be a value that a query can hold, not {type(value).__name__}")
 
 
 def _quote(text: str, name: str) -> str:
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
-        raise ValueError(f"{name} contains a lone surrogate, which is not text: decode it correctly") from None
+        raise ValueError(f"{name} must not contain a lone surrogate, which is not text: decode it correctly") from None
 
 
 @attrs.define
@@ -144,46 +146,48 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     """Check the arguments and place each where the wire form says.
 
     Raises:
-        ValueError: An argument cannot be right; the message names it and says what to do.
+        ValueError: An argument is invalid; the message names it and says what to do.
     """
-    given = arguments
+    present = arguments
     if UNSET in arguments.values():
-        given = {name: value for name, value in arguments.items() if value is not UNSET}
+        present = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
-        _check_guard(operation, operation.guard, given)
+        _check_guard(operation, operation.guard, present)
     if operation.constrained:
-        for name, value in given.items():
+        for name, value in present.items():
             if name in operation.constrained:
                 _check(operation, name, value)
     return PreparedRequest(
         wire.method,
-        _path(operation, wire, given) if wire.placeholders else wire.path,
-        _query(wire, given) if wire.query else "",
-        _body(operation, wire, given) if wire.body else None,
+        _path(operation, wire, present) if wire.placeholders else wire.path,
+        _query(wire, present) if wire.query else "",
+        _body(operation, wire, present) if wire.body else None,
     )
 
 
-def _path(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> str:
+def _path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
     path, rest = wire.parts
     for name, text in rest:
-        value = given.get(name)
+        value = present.get(name)
         if value is None:
-            raise ValueError(f"{operation.name}: {name} is {'None' if name in given else 'UNSET'}")
+            raise ValueError(
+                f"{operation.name}: {name} must be an id or a name, not {'None' if name in present else 'UNSET'}"
+            )
         path += path_segment(value, name) + text
     return path
 
 
-def _query(wire: Wire, given: Mapping[str, Any]) -> str:
-    return query_string((name, given[argument]) for argument, name in wire.query.items() if argument in given)
+def _query(wire: Wire, present: Mapping[str, Any]) -> str:
+    return query_string((name, present[argument]) for argument, name in wire.query.items() if argument in present)
 
 
-def _body(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> bytes:
-    body = {name: given[argument] for argument, name in wire.body.items() if argument in given}
+def _body(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> bytes:
+    body = {name: present[argument] for argument, name in wire.body.items() if argument in present}
     for argument in wire.wrapped:
-        if argument in given:
-            body[wire.body[argument]] = [given[argument]]
+        if argument in present:
+            body[wire.body[argument]] = [present[argument]]
     if wire.method == "PATCH" and not body:
-        raise ValueError(f"{operation.name}: nothing to change; give at least one of {', '.join(wire.body)}")
+        raise ValueError(f"{operation.name}: nothing to change; pass at least one of {', '.join(wire.body)}")
     # An operation that takes a body always sends one: what decodes it may not accept nothing.
     return dumps(body if _AS_THEY_ARE.issuperset(map(type, body.values())) else to_wire(body))
 
@@ -191,7 +195,7 @@ def _body(operation: Operation, wire: Wire, given: Mapping[str, Any]) -> bytes:
 def _check(operation: Operation, name: str, value: object) -> None:
     choices = operation.choices.get(name)
     if choices is not None and value not in choices:
-        raise ValueError(f"{operation.name}: {name} is {value!r}; it takes one of {', '.join(choices)}")
+        raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}")
     if name in operation.lists and not _is_list(value):
         # Null clears a setting, but where a list must not be empty it would stand for everything.
         if value is not None or name in operation.not_empty:
@@ -217,11 +221,11 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return not isinstance(value, str | bytes) and isinstance(value, Sequence)
 
 
-def _check_guard(operation: Operation, guard: Guard, given: Mapping[str, Any]) -> None:
-    chosen, confirmed = guard.replaces in given, given[guard.argument]
+def _check_guard(operation: Operation, guard: Guard, present: Mapping[str, Any]) -> None:
+    chosen, confirmed = guard.replaces in present, present[guard.argument]
     if chosen and confirmed:
-        raise ValueError(f"{operation.name}: give {guard.replaces} or {guard.argument}=True, not both")
-    if chosen and not given[guard.replaces]:
-        raise ValueError(f"{operation.name}: {guard.replaces} is empty; give at least one")
+        raise ValueError(f"{operation.name}: pass {guard.replaces} or {guard.argument}=True, not both")
+    if chosen and not present[guard.replaces]:
+        raise ValueError(f"{operation.name}: {guard.replaces} must not be empty")
     if not chosen and confirmed is not True:
-        raise ValueError(f"{operation.name}: give {guard.replaces}, or {guard.argument}=True: {guard.reason}")
+        raise ValueError(f"{operation.name}: pass {guard.replaces}, or {guard.argument}=True: {guard.reason}")

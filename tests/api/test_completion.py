@@ -259,7 +259,7 @@ async def test_a_create_that_is_not_found_has_no_id(server: RawServer, connect: 
     made = await panel.domains.create(domain="example.com", user_id="u1")
     assert (made.id, made.domain) == ("", "example.com")
     sent = len(server.requests)
-    with pytest.raises(ValueError, match="id is empty"):
+    with pytest.raises(ValueError, match="id must not be empty"):
         await panel.domains.delete(made.id)
     assert len(server.requests) == sent
 

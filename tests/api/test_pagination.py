@@ -301,9 +301,9 @@ async def test_arguments_that_cannot_be_right_are_refused_at_once(server: RawSer
     panel = connect()
     with pytest.raises(ValueError, match="order"):
         panel.domains.list(order="up")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="zone_id is empty"):
+    with pytest.raises(ValueError, match="zone_id must not be empty"):
         panel.dns.records.list("")
-    with pytest.raises(ValueError, match="status is None"):
+    with pytest.raises(ValueError, match="status must not be None"):
         panel.domains.list(status=None)  # type: ignore[arg-type]
     assert server.requests == []
 

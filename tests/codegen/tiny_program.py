@@ -150,13 +150,13 @@ async def refuse_what_cannot_be_right(panel: PanelicaClient) -> None:
     locker = Locker(number=4)
     with pytest.raises(ValueError, match="class_ is 'medium'"):  # what mypy refuses, the client refuses too
         await panel.parcels.create(reference="r", destination=locker, class_="medium")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="reference is empty"):
+    with pytest.raises(ValueError, match="reference must not be empty"):
         await panel.parcels.create(reference=" ", destination=locker)
-    with pytest.raises(ValueError, match="status takes a list"):
+    with pytest.raises(ValueError, match="status must be a list"):
         panel.parcels.list(status="waiting")
     with pytest.raises(ValueError, match="nothing to change"):
         await panel.parcels.update("p1")
-    with pytest.raises(ValueError, match="id is empty"):
+    with pytest.raises(ValueError, match="id must not be empty"):
         await panel.parcels.delete("")
     with pytest.raises(ValueError, match="another path"):
         await panel.parcels.delete("..")

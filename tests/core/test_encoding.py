@@ -181,5 +181,5 @@ def test_a_refused_query_name():
 
 @pytest.mark.parametrize("value", [{"a": 1}, b"x", object(), [None], [["nested"]]])
 def test_query_values_of_other_types(value):
-    with pytest.raises(TypeError, match=r"^filter cannot be sent"):
+    with pytest.raises(TypeError, match=r"^filter must be a value"):
         query_string([("filter", value)])

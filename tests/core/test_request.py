@@ -28,10 +28,10 @@ def test_an_argument_that_looks_like_a_place_is_none() -> None:
 
 @pytest.mark.parametrize("value", [None, UNSET])
 def test_a_path_needs_all_its_arguments(value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^things\.update: thing_id is {value!r}$"):
+    with pytest.raises(ValueError, match=rf"^things\.update: thing_id must be an id or a name, not {value!r}$"):
         path(box_id="1", thing_id=value)
 
 
 def test_the_argument_that_is_wrong_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^thing_id is empty"):
+    with pytest.raises(ValueError, match=r"^thing_id must not be empty"):
         path(box_id="1", thing_id="")

@@ -6,7 +6,7 @@ from panelica_async import PanelicaClient
 
 
 async def test_restoring_null_domains_is_refused(panel: PanelicaClient) -> None:
-    with pytest.raises(ValueError, match=r"backups\.restore: domain_ids takes a list, not NoneType"):
+    with pytest.raises(ValueError, match=r"backups\.restore: domain_ids must be a list, not NoneType"):
         await panel.backups.restore("id", domain_ids=None)  # type: ignore[arg-type]  # the mistake in question
 
 

@@ -1,4 +1,4 @@
-"""Arguments that cannot be right, refused before anything is sent: nothing listens where this client points."""
+"""Invalid arguments, refused before anything is sent: nothing listens where this client points."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -11,17 +11,23 @@ NOTHING: Any = None
 
 REFUSED: dict[str, tuple[Callable[[PanelicaClient], Awaitable[Any]], str]] = {
     # Current panels restore everything in the archive when no domain is named (evidence: backups-restore).
-    "an empty list": (lambda panel: panel.backups.restore("b1", domain_ids=[]), "backups.restore: domain_ids is empty"),
+    "an empty list": (
+        lambda panel: panel.backups.restore("b1", domain_ids=[]),
+        "backups.restore: domain_ids must not be empty",
+    ),
     "an empty text in a list": (
         lambda panel: panel.backups.create(domain_ids=["d1", ""]),
-        "backups.create: domain_ids holds ''",
+        "backups.create: domain_ids must not contain ''",
     ),
     "null in a list": (
         lambda panel: panel.backups.create(domain_ids=[NOTHING]),
-        "backups.create: domain_ids holds None",
+        "backups.create: domain_ids must not contain None",
     ),
-    "no id": (lambda panel: panel.domains.get(NOTHING), "domains.get: id is None"),
-    "an id that is not given": (lambda panel: panel.domains.get(UNSET), "domains.get: id is UNSET"),  # type: ignore[arg-type]  # the mistake
+    "no id": (lambda panel: panel.domains.get(NOTHING), "domains.get: id must be an id or a name, not None"),
+    "an id that is not given": (
+        lambda panel: panel.domains.get(UNSET),
+        "domains.get: id must be an id or a name, not UNSET",
+    ),  # type: ignore[arg-type]  # the mistake
 }
 
 

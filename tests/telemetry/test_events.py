@@ -226,7 +226,7 @@ async def test_a_failure(server: RawServer, connect: Connect) -> None:
 async def test_rejected_argument_is_no_call(server: RawServer, connect: Connect) -> None:
     panel = connect()
     watch = Watch(panel)
-    with pytest.raises(ValueError, match="id is empty"):
+    with pytest.raises(ValueError, match="id must not be empty"):
         await panel.domains.get("")
     assert watch.events == []
     assert panel.stats().calls == 0
