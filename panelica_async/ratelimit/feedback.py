@@ -13,7 +13,7 @@ from multidict import istr
 
 from panelica_async.ratelimit.limit import RateLimit
 
-__all__ = ["MAX_WAIT", "Feedback", "is_count", "read_feedback"]
+__all__ = ["MAX_WAIT", "UNNAMED_WAIT", "Feedback", "is_count", "read_feedback"]
 
 _TOO_MANY_REQUESTS = 429
 # aiohttp's headers find these without folding their case first.
@@ -27,8 +27,8 @@ MAX_WAIT = 3600.0
 # Without a refusal, only the minute is full; its window ends within this time.
 _LONGEST_RESET = 60.0
 
-# Guess: a 429 that names no wait concerns the minute window, the shortest one (evidence: rate-limit-reply).
-_UNNAMED_WAIT = 60.0
+UNNAMED_WAIT = 60.0
+"""Seconds. Guess: a 429 that names no wait is about the minute, the shortest window (evidence: rate-limit-reply)."""
 
 # More than any panel allows; the largest known limit is 10,000 an hour.
 _MAX_COUNT = 1_000_000
@@ -130,7 +130,7 @@ def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: boo
         # A reply with nothing left names its reset as a refusal does.
         wait = named_wait(_TOO_MANY_REQUESTS, headers, b"")
     if wait is None or not isfinite(wait) or wait < 0:
-        return _UNNAMED_WAIT
+        return UNNAMED_WAIT
     return min(wait, MAX_WAIT if refused else _LONGEST_RESET)
 
 

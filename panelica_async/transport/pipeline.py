@@ -168,13 +168,12 @@ class Transport:
         """Make an attempt when it is its turn; return its reply, or that another attempt follows."""
         call.attempts += 1
         slots, lane, signed = self._sessions.slots, call.options.lane, call.signed
-        if call.attempts > 1:
-            # The client may have been closed meanwhile: then the attempt takes no quota.
-            self._sessions.require_open()
         # The slot comes first: a request that has its share of the quota never waits for a connection.
         if signed and not slots.try_acquire(lane):
             await self._wait_for_slot(call)
         try:
+            # The client may have been closed meanwhile: then the attempt takes no quota.
+            self._sessions.require_open()
             if signed and not self.keys.current.quota.limiter().try_acquire(lane=lane):
                 await self._wait_for_quota(call)
             reply = await self._exchange(call, request, handler)
@@ -235,27 +234,24 @@ class Transport:
                 wait=waited + wait,
                 limit=waited,
             ) from None
-        else:
-            self._sessions.require_open()
         finally:
             call.queued_for += _now() - queued_at
 
     async def _wait_for_quota(self, call: Call) -> None:
-        queued_at = _now()
-        try:
-            while not await self._passes(call, self.keys.current.quota):
-                self._sessions.require_open()
-        finally:
-            call.queued_for += _now() - queued_at
+        while not await self._passes(call, self.keys.current.quota):
+            self._sessions.require_open()
 
     async def _passes(self, call: Call, quota: KeyQuota) -> bool:
         """Wait for a quota; return whether it is still that of the key."""
+        queued_at = _now()
         try:
             await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, group=self)
         except ConfigurationError:
             # The quota of a key that is replaced cancels those who wait for it.
             if quota is self.keys.current.quota:
                 raise
+        finally:
+            call.queued_for += _now() - queued_at
         return quota is self.keys.current.quota
 
     def _url(self, request: PreparedRequest) -> URL:

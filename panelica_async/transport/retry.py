@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from panelica_async.errors import ConnectError, TransportError
+from panelica_async.ratelimit.feedback import UNNAMED_WAIT
 from panelica_async.telemetry.tally import LOGGER
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
@@ -87,8 +88,9 @@ class RetryPolicy:
             return None
         asked = call.problem(failure).retry_after
         if failure.status == _TOO_MANY_REQUESTS:
-            if call.signed and (asked is None or asked >= self._waits.first_retry):
-                return None if self._within_limits(call, own if asked is None else asked) is None else 0.0
+            pause = UNNAMED_WAIT if asked is None else asked
+            if call.signed and pause >= self._waits.first_retry:
+                return None if self._within_limits(call, pause) is None else 0.0
             return self._within_limits(call, max(own, asked or 0.0))
         is_turned_away = failure.status == _UNAVAILABLE and asked is not None
         return self._within_limits(call, max(own, asked or 0.0)) if call.repeat.is_safe or is_turned_away else None

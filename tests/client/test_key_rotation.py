@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from panelica_async import AuthenticationError, ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async import (
+    AuthenticationError,
+    ConfigurationError,
+    PanelicaClient,
+    RateLimit,
+    RateLimiter,
+    RateLimitWaitError,
+)
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried, Sent
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
@@ -272,3 +279,15 @@ async def test_closing_at_the_moment_of_replacing_takes_no_quota(server: RawServ
         await waiting
     assert new.granted == 0
     assert server.requests == []
+
+
+async def test_max_wait_spans_the_quotas_of_both_keys(panel: PanelicaClient, advance: Advance) -> None:
+    limiter_of(panel).pause(9)
+    waiting = asyncio.create_task(panel.with_options(max_wait=10).me())
+    await until(lambda: limiter_of(panel).waiting == 1)
+    advance(8)
+    panel.rotate_key(**NEW)
+    limiter_of(panel).pause(9)
+    with pytest.raises(RateLimitWaitError) as caught:
+        await waiting
+    assert caught.value.limit < 3

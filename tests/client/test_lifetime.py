@@ -123,7 +123,8 @@ async def test_closing_refuses_whoever_waits_for_quota(server: RawServer, connec
     limiter = RateLimiter(RateLimit.unlimited())
     limiter.pause(3600)
     panel, other = connect(limiter=limiter), connect(limiter=limiter)
-    waiting = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(150)]
+    # A hundred have a slot and wait for quota; the others, more than a hundred, wait for a slot.
+    waiting = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(250)]
     patient = asyncio.create_task(other.request("POST", "/v1/x"))
     await until(lambda: limiter.waiting == 101)
     await panel.close()

@@ -13,6 +13,7 @@ from panelica_async.core import error_replies
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit.feedback import UNNAMED_WAIT
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS
@@ -149,6 +150,7 @@ def test_wait_beyond_a_limit_is_final() -> None:
     assert decide(call(), reply(503, Retry_After=f"{LONGEST_WAIT:g}")) == LONGEST_WAIT
     assert decide(call(), reply(503, Retry_After=f"{LONGEST_WAIT + 1:g}")) is None
     assert decide(call(max_wait=6), reply(503, Retry_After=f"{ASKED:g}")) is None
+    assert decide(call(max_wait=UNNAMED_WAIT - 1), reply(429)) is None
     assert decide(call(max_retries=0), reply(503)) is None
 
 
