@@ -1,23 +1,23 @@
-"""A whole Panelica panel in the process, for demos and for tests of what uses this package.
+"""A Panelica panel in your process, for demos and for tests of programs that use this package.
 
     async with Sandbox(tier="professional") as box:
         panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
 
-It serves every operation of the published reference with real state: signatures, time window, scopes, whitelists and
-rate limits are checked, queries and bodies validated against the same specification the client is generated from,
-objects belong to each other, and what takes time on a panel takes time by its clock. Operations that the specification
-has and that have no handler of their own are checked alike, and keep what is created.
+It serves every operation of the published reference with real state. It checks signatures, timestamps, scopes,
+whitelists and rate limits, validates queries and bodies against the specification that the client is generated from,
+and knows which object belongs to which. Background work takes time by its clock. Operations without a handler are
+checked in the same way, and keep what they create.
 
-Where nothing is known about real panels, the sandbox guesses. Each guess stands in the docstring of its module:
+Where the behaviour of real panels is unknown, the sandbox guesses. Each guess is in the docstring of its module:
 
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
-- `limits`: which requests count, how, and which replies tell about it
-- `handlers.base`: what comes without `page` and `limit`
-- `rules`: forms of names, length of passwords; what a full plan and a suspension forbid
-- `seed`, `store`: what a new panel holds, made-up traffic
+- `limits`: which requests count, how they are counted, and which replies say so
+- `handlers.base`: what a list returns without `page` and `limit`
+- `rules`: forms of names, length of passwords; what a full plan or a suspension forbids
+- `seed`, `store`: the contents of a new panel, made-up traffic
 - `events`, `deliveries`: what is sent to webhooks, and how it is signed and repeated
-- `handlers.*`: defaults of fields that are left out, durations, what is a duplicate
+- `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
 
 Needs the extra `sandbox`.
 """

@@ -1,7 +1,7 @@
-"""API keys: what a key is, how it is made and found, and which one signed a request (evidence: auth-codes).
+"""API keys: create and find them, and find the one that signed a request (evidence: auth-codes).
 
 Guesses (evidence: auth-unknown): the order of the checks; the code UNAUTHORIZED for a key that is unknown, revoked or
-expired; 403 for an address that is not on the key's whitelist; a timestamp exactly 300 s off is still in time.
+expired; 403 for an address that is not on the key's whitelist; a timestamp exactly 300 s off is still accepted.
 """
 
 import ipaddress
@@ -48,7 +48,7 @@ class Credentials:
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """An API key as the checks see it."""
+    """An API key, as the checks use it."""
 
     id: str
     user_id: str
@@ -62,7 +62,7 @@ class Key:
     expires_at: int | None
 
     def admits(self, address: str | None) -> bool:
-        """Return whether the key may be used from an address; an empty whitelist admits all."""
+        """Return whether the key may be used from an address; an empty whitelist allows every address."""
         if not self.ip_whitelist:
             return True
         return address is not None and any(
@@ -106,7 +106,7 @@ def create_key(
     """Add a key; halves that are not provided are generated.
 
     Raises:
-        ApiError: 400, a scope, the tier or an address is not one.
+        ApiError: 400, a scope, the tier or an address is invalid.
     """
     scopes, ip_whitelist = list(scopes), list(ip_whitelist)
     check_grants(scopes, tier, ip_whitelist)
@@ -140,10 +140,10 @@ def root_key(
     api_key: str | None,
     api_secret: str | None,
 ) -> Credentials:
-    """Return the key of the sandbox itself: the one the database has, with these rights, or a new one.
+    """Return the key of the sandbox itself: the one in the database, with these rights, or a new one.
 
     Raises:
-        ApiError: 400, a scope, the tier or an address is not one.
+        ApiError: 400, a scope, the tier or an address is invalid.
     """
     key_id = store.setting(_ROOT_KEY)
     if key_id is None:
@@ -168,10 +168,10 @@ def root_key(
 
 
 def check_grants(scopes: Iterable[str], tier: str, ip_whitelist: Iterable[str]) -> None:
-    """Refuse what a key cannot have.
+    """Check scopes, tier and addresses of a key.
 
     Raises:
-        ApiError: 400, a scope, the tier or an address is not one.
+        ApiError: 400, a scope, the tier or an address is invalid.
     """
     for scope in scopes:
         if not is_scope(scope):
@@ -205,7 +205,7 @@ def require(granted: tuple[str, ...], required: str | None) -> None:
     """Refuse a call whose scope the key lacks.
 
     Raises:
-        ApiError: 403, with the scope that is missing and those there are.
+        ApiError: 403, with the missing scope and the existing ones.
     """
     if not allows(granted, required):
         raise ApiError(
@@ -221,9 +221,9 @@ def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
     """Return the key that signed a request.
 
     Args:
-        request: The request as it came.
+        request: The request as received.
         prefix: Public prefix of its path, which is not signed.
-        store: Where the keys are.
+        store: The state, with the keys.
 
     Raises:
         ApiError: 401, or 403 when the sender's address is not on the key's whitelist.
@@ -247,7 +247,7 @@ def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
 
 
 def identify(request: HttpRequest, store: Store) -> Key:
-    """Return the key a request names, by its headers alone; the signature is for `authenticate` to check.
+    """Return the key that the headers of a request name; `authenticate` checks the signature.
 
     Raises:
         ApiError: 401, a header is missing or malformed, the timestamp is off, or the key cannot be used.

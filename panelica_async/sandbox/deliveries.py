@@ -1,10 +1,10 @@
-"""Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged as they went.
+"""Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged with their results.
 
-Only destinations of the type `http` on a loopback address are contacted: a test that names a real address of
-others must not reach it. All others are logged as `not_delivered`.
+It contacts only destinations of the type `http` on a loopback address, because a test must never reach a real
+address. All others are logged as `not_delivered`.
 
-What a panel sends is not known (evidence: webhook-deliveries). Guesses throughout: the headers and their signature,
-which is a scheme of this sandbox alone; 2xx is success; the pause doubles with each repetition and ends at an hour.
+It is not known what a panel sends (evidence: webhook-deliveries). All of this is guessed: the headers and their
+signature, which only this sandbox uses; 2xx is success; the pause doubles with each repetition and ends at an hour.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _SECRET = "webhook_secret"  # noqa: S105 - the name of a setting
 
 
 def webhook_secret(store: Store) -> str:
-    """Return the secret that deliveries are signed with, made when there is none yet."""
+    """Return the secret that signs deliveries; create it if there is none."""
     secret = store.setting(_SECRET)
     if secret is None:
         secret = f"whsec_{secrets.token_hex(24)}"
@@ -50,10 +50,10 @@ def signature(secret: str, stamp: str, body: bytes) -> str:
 
 
 class Deliveries:
-    """Sends what is pending, in the background.
+    """Sends pending deliveries in the background.
 
     Args:
-        store: Where the deliveries are noted.
+        store: The state, with the deliveries.
     """
 
     def __init__(self, store: Store) -> None:
@@ -64,7 +64,7 @@ class Deliveries:
         self._session: aiohttp.ClientSession | None = None
 
     def send_pending(self) -> None:
-        """Begin every delivery that is pending and not on its way."""
+        """Start every pending delivery that is not in progress."""
         sql = (
             "SELECT d.id, d.event_type, d.retry_count, w.destination_type, w.destination_config,"
             " w.retry_count AS repetitions, w.retry_delay_seconds AS pause, w.timeout_seconds AS timeout, p.body"
@@ -78,7 +78,7 @@ class Deliveries:
             self._tasks[delivery.id] = asyncio.create_task(self._deliver(delivery))
 
     async def stop(self) -> None:
-        """Give up what is on its way; it stays pending for the next start."""
+        """Cancel deliveries in progress; they stay pending for the next start."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -108,7 +108,7 @@ class Deliveries:
                 await asyncio.sleep(min(delivery.pause * 2**repetition, _LONGEST_PAUSE))
 
     async def _send(self, delivery: "_Delivery") -> tuple[int, int]:
-        """Call the destination once and return its status, 0 when there was no answer, and the milliseconds it took."""
+        """Call the destination once; return its status, 0 if it did not answer, and the time in milliseconds."""
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         stamp = str(self._store.now())
@@ -144,13 +144,13 @@ class Deliveries:
 
 @attrs.frozen(kw_only=True)
 class _Delivery:
-    """A delivery as it is to be sent."""
+    """A delivery to send."""
 
     id: str
     event_type: str
     body: bytes = attrs.field(repr=False)
     url: str
-    """Empty when the destination is not called by HTTP."""
+    """Empty if the destination is not called over HTTP."""
     method: str
     timeout: float
     """Seconds to wait for the answer."""

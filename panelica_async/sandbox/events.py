@@ -1,4 +1,4 @@
-"""Events, and the deliveries that webhooks are due."""
+"""Records events, and a delivery for each webhook that subscribed to them."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ NOT_DELIVERED = "not_delivered"
 
 
 def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
-    """Note a delivery to each active webhook that asks for an event.
+    """Record a delivery for each active webhook that subscribed to an event.
 
     Args:
         store: The state.
         event_type: The event, such as `domain.created`.
-        data: The object it happened to, as the API shows it.
+        data: The object concerned, as the API shows it.
     """
     webhooks = store.connection.execute(
         "SELECT w.id FROM webhooks AS w, json_each(w.events) AS e WHERE w.active AND e.value = ?", (event_type,)
@@ -26,9 +26,9 @@ def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
 
 
 def deliver(store: Store, webhook_id: str, event_type: str, data: dict[str, Any]) -> None:
-    """Note a delivery of an event to a webhook; `deliveries` sends it once the call is committed.
+    """Record a delivery of an event to a webhook; `deliveries` sends it once the call is committed.
 
-    Guess: the envelope of what is sent.
+    Guess: the envelope of the message.
     """
     event_id, delivery_id = f"evt_{new_id()}", new_id()
     payload = {"id": event_id, "type": event_type, "created_at": timestamp(store.now()), "data": data}

@@ -1,4 +1,4 @@
-"""Faults on purpose: lost replies, gateways that fail, a panel that is slow, so that you see what your program does.
+"""Simulates faults: lost replies, failing gateways, a slow panel, so that you can see how your program reacts.
 
     async with Sandbox() as box:
         box.faults.add(Fault.LOST_REPLY, method="POST", path="/v1/domains")
@@ -52,12 +52,12 @@ def _panel_reply(reply: web.Response) -> web.Response:
 
 
 def _page(status: int, title: str) -> _MakeReply:
-    """Make the web page of a server before the panel."""
+    """Return the web page of a server in front of the panel."""
     return lambda _: web.Response(status=status, text=f"<html><title>{title}</title></html>", content_type="text/html")
 
 
 def _error(status: int, error: str, code: str = "", **headers: str) -> _MakeReply:
-    """Make an error reply in the panel's own form."""
+    """Return an error reply in the panel's own form."""
     return lambda _: web.json_response({"error": error, "code": code}, status=status, headers=headers)
 
 
@@ -159,7 +159,7 @@ class Fault(enum.Enum):
 
 
 Choose = Callable[[web.Request], Fault | None]
-"""Return the fault of a request; None lets it pass."""
+"""Return the fault of a request; None for no fault."""
 
 
 @attrs.define
@@ -187,10 +187,10 @@ class Faults:
     """The faults of a panel: which requests fail, and how.
 
     Args:
-        choose: Returns the fault of each request that no added fault takes; None lets all of them pass.
+        choose: Returns the fault of each request that no added fault matches; None for no further faults.
 
     Attributes:
-        happened: Set when a fault has happened. Clear it to wait for the next one.
+        happened: Set when a fault has occurred. Clear it to wait for the next one.
     """
 
     def __init__(self, choose: Choose | None = None) -> None:
@@ -203,13 +203,13 @@ class Faults:
     def add(
         self, fault: Fault, *, method: str | Iterable[str] = (), path: str = "*", every: int = 1, times: int | None = 1
     ) -> None:
-        """Let requests fail. Of the faults that fit a request, the one added first takes it.
+        """Make requests fail. If several faults match a request, the one added first applies.
 
         Args:
             fault: What goes wrong.
-            method: HTTP method of the requests, such as `POST`, or several; any when left out.
+            method: HTTP method of the requests, such as `POST`, or several; by default any.
             path: Path of the requests without the prefix, such as `/v1/domains`; `*` stands for any text.
-            every: Fail each request of this number: 3 fails the third, the sixth and so on. At least 1.
+            every: Fail every Nth matching request: 3 fails the third, the sixth and so on. At least 1.
             times: How many requests fail, at least 1; None for all of them.
 
         Raises:
@@ -223,19 +223,19 @@ class Faults:
         self._rules.append(_Rule(fault, frozenset(name.upper() for name in methods), path, every, left))
 
     def clear(self) -> None:
-        """Let all requests pass from now on."""
+        """Remove all faults."""
         self._rules.clear()
         self._choose = None
 
     def next_fault(self, request: web.Request) -> Fault | None:
-        """Count a request, and return the fault that is due for it; None when it passes."""
+        """Count a request, and return its fault; None if it has none."""
         for rule in self._rules:
             if (fault := rule(request)) is not None:
                 return fault
         return None if self._choose is None else self._choose(request)
 
     async def serve(self, request: web.Request, panel: Handler) -> web.Response:
-        """Answer a request: as the panel does, or with the fault that is chosen for it."""
+        """Answer a request, with its fault if it has one."""
         if request.method != hdrs.METH_GET:
             await self.catch_up()
         fault = self.next_fault(request)
@@ -268,7 +268,7 @@ class Faults:
         return reply
 
     async def catch_up(self) -> None:
-        """Carry out the request the panel is late with, if there is one."""
+        """Carry out the delayed request, if there is one."""
         if self._late is not None:
             late, self._late = self._late, None
             await late()
@@ -280,7 +280,7 @@ class Faults:
 
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Close a connection so that its other end sees a reset instead of an end."""
+    """Close a connection so that the peer sees a reset instead of a normal end."""
     if isinstance(transport, asyncio.Transport):
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

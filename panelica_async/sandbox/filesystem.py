@@ -1,4 +1,4 @@
-"""The file tree: homes of accounts, directories of domains, and where a path belongs."""
+"""The file tree: homes of accounts, directories of domains, and the owner of a path."""
 
 import posixpath
 
@@ -20,12 +20,12 @@ def document_root_of(username: str, domain: str) -> str:
 
 
 def make_home(store: Store, account_id: str, username: str) -> None:
-    """Make the home of a new account."""
+    """Create the home of a new account."""
     make_directory(store, home_of(username), account_id=account_id, parent=None)
 
 
 def make_site(store: Store, account_id: str, domain_id: str, document_root: str) -> None:
-    """Make the directories of a new domain."""
+    """Create the directories of a new domain."""
     site = posixpath.dirname(document_root)
     make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=posixpath.dirname(site))
     make_directory(store, document_root, account_id=account_id, domain_id=domain_id, parent=site)
@@ -54,7 +54,7 @@ def absolute(path: str) -> str:
     """Return a path without dots and double slashes.
 
     Raises:
-        ApiError: 400, it is not absolute.
+        ApiError: 400, the path is not absolute.
     """
     if not path.startswith("/"):
         raise bad_request("path: must be absolute")
@@ -62,7 +62,7 @@ def absolute(path: str) -> str:
 
 
 def owner_of(store: Store, path: str) -> Row:
-    """Return the account in whose home a path from `absolute` is.
+    """Return the account whose home contains a path from `absolute`.
 
     Raises:
         ApiError: 403, the path is outside every home (evidence: files-home).

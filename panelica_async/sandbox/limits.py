@@ -1,17 +1,17 @@
-"""How many requests a key may make: the panel's side of the rate limit, with a clock of the caller's.
+"""How many requests a key may make: the panel's side of the rate limit, on a clock that the caller provides.
 
     limits = ServerLimits(TIERS["professional"], time.time)
     verdict = limits.admit()
 
-How real panels count is not known (evidence: quota-counting), so three ways are offered:
+It is not known how real panels count (evidence: quota-counting), so there is a choice of three ways:
 
-- `fixed`: the counts start anew at every full minute and hour;
+- `fixed`: the counts restart with every minute and every hour;
 - `sliding`: the requests of the last 60 s and 3,600 s count;
-- `bucket`: the minute's quota comes back evenly, at most the burst can be saved up; hours are fixed.
+- `bucket`: the quota of a minute comes back evenly, and up to a burst of it can be saved; hours are fixed.
 
 With `fixed` and `sliding`, a tier with a known burst has a bucket of that size as well.
 
-Guesses: numbers that are not known do not limit; requests that are refused do not count; all others of a key do.
+Guesses: unknown numbers do not limit; refused requests do not count; all other requests of a key do.
 """
 
 import math
@@ -50,7 +50,7 @@ class _Window(ABC):
 
     @abstractmethod
     def reset_at(self, now: float) -> float:
-        """Return when nothing counts any more, if no request follows."""
+        """Return when the count is back at 0, if no request follows."""
 
 
 class _FixedWindow(_Window):
@@ -127,7 +127,7 @@ class _TokenBucket(_Window):
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """A limit of a key and what is used of it."""
+    """A limit of a key, and how much of it is used."""
 
     limit: int | None
     """Requests the window allows; None for no limit."""
@@ -143,11 +143,11 @@ class Usage:
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """What became of a request."""
+    """Whether a request was admitted, and if not, why."""
 
     admitted: bool
     window: str | None = None
-    """Limit that refused it: `minute`, `hour` or `burst`."""
+    """The limit that refused it: `minute`, `hour` or `burst`."""
     limit: int | None = None
     """Requests that limit allows."""
     retry_after: int = 0
@@ -163,12 +163,12 @@ class ServerLimits:
         window: How requests are counted: `fixed`, `sliding` or `bucket`.
 
     Raises:
-        ValueError: There is no such way to count.
+        ValueError: `window` is none of these.
     """
 
     def __init__(self, tier: Tier, clock: Callable[[], float], window: Counting = "fixed") -> None:
         if window not in get_args(Counting):
-            raise ValueError(f"window is {window!r}: take one of {', '.join(get_args(Counting))}")
+            raise ValueError(f"window must be one of {', '.join(get_args(Counting))}, not {window!r}")
         self.tier = tier
         self._clock = clock
         minute, hour = tier.requests_per_minute, tier.requests_per_hour
@@ -184,7 +184,7 @@ class ServerLimits:
         waits = {name: window.wait(now) for name, window in self._windows.items()}
         name = max(waits, key=waits.__getitem__)
         if waits[name] > 0:
-            # A bucket saves up fewer requests than come back in a minute, which is what the panel calls its limit.
+            # A bucket holds fewer requests than come back in a minute, and the panel calls the latter its limit.
             limit = self.tier.requests_per_minute if name == "minute" else int(self._windows[name].limit)
             return Verdict(admitted=False, window=name, limit=limit, retry_after=math.ceil(waits[name]))
         for window in self._windows.values():
@@ -199,10 +199,9 @@ class ServerLimits:
         return Usage(limit=limit, used=state.used(now), reset_at=state.reset_at(now))
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that tell a client about the minute; none without a limit, and none of a bucket.
+        """Return the headers about the minute; none without a limit, and none for a bucket.
 
-        What is left in a bucket is not what is left of a minute: a client that took it for that would wait for no
-        reason.
+        A client would take the requests left in a bucket for those left in the minute, and wait without need.
 
         Guess: ordinary replies carry them too; clients read them on failure (evidence: rate-limit-reply).
         """
@@ -223,7 +222,7 @@ def _window(counting: Counting, limit: int | None, period: float) -> _Window:
 
 
 def refusal(verdict: Verdict) -> ApiError:
-    """Make the reply to a request that was not admitted: 429 with the panel's fields (evidence: rate-limit-reply)."""
+    """Return the reply to a request that was not admitted: 429 with the panel's fields (evidence: rate-limit-reply)."""
     return ApiError(
         429,
         "RATE_LIMIT_EXCEEDED",

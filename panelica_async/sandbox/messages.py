@@ -10,29 +10,29 @@ NOT_FOUND = "NOT_FOUND"
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """A request as it came off the wire."""
+    """A request as received."""
 
     method: str
     raw_path: str
-    """Percent-encoded, with the public prefix if it came with one."""
+    """Percent-encoded, with the public prefix if it was sent."""
     raw_query: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    """Looked up in any case when the mapping does so."""
+    """Case-insensitive if the mapping is."""
     body: bytes = attrs.field(default=b"", repr=False)
     remote: str | None = None
-    """Address of the sender."""
+    """IP address of the client."""
 
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
-    """A response before it is encoded."""
+    """A response that is not encoded yet."""
 
     status: int
     data: Any = attrs.field(default=None, repr=False)
     """Body as JSON-like data; a 204 has none."""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     operation: str | None = None
-    """Operation that was called, such as `domains.create`; None when the path names none."""
+    """The operation, such as `domains.create`; None if the path is unknown."""
 
 
 class ApiError(Exception):
@@ -42,7 +42,7 @@ class ApiError(Exception):
         status: HTTP status.
         code: Machine-readable code.
         message: What went wrong, in a sentence.
-        details: More about this very case; empty when there is none.
+        details: More about this case; may be empty.
         fields: Further fields of the body, such as `required_scope`.
         headers: Headers of the reply, such as `Retry-After`.
     """
@@ -88,7 +88,7 @@ def not_found(kind: str, identity: str) -> ApiError:
 
 
 def conflict(kind: str, details: str) -> ApiError:
-    """409: the object exists already."""
+    """409: the object already exists."""
     return ApiError(409, "CONFLICT", f"{_named(kind)} already exists", details)
 
 

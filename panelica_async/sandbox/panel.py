@@ -36,7 +36,7 @@ class Router:
     """A tree of path segments. A literal segment wins over a parameter: `/v1/webhooks/events` is not a webhook's id.
 
     Args:
-        endpoints: What there is to find.
+        endpoints: The endpoints to find.
     """
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -56,7 +56,7 @@ class Router:
 
         Args:
             method: HTTP method in upper case.
-            path: Decoded path without public prefix: the backend reads it so (evidence: signed-path).
+            path: Decoded path without public prefix, as the backend reads it (evidence: signed-path).
         """
         segments = _segments(path)
         endpoint = _find(self._root, segments, method)
@@ -115,7 +115,7 @@ class Panel:
         self._limits: dict[str, ServerLimits] = {}
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request. What it changed is committed when this returns."""
+        """Answer a request; its changes are committed on return."""
         progress = _Progress()
         try:
             response = self._answer(request, progress)
@@ -129,10 +129,9 @@ class Panel:
         return attrs.evolve(response, headers=headers, operation=progress.operation)
 
     def reads_body(self, head: HttpRequest) -> bool:
-        """Return whether a request is to be answered with its body: its headers name a key, and an endpoint is there.
+        """Return whether to read the body of a request: its headers name a key, and the endpoint exists.
 
-        What fails by its headers alone is refused without its body being read, so that without a key
-        the panel cannot be made to hold one.
+        Otherwise it is refused unread, so that a client without a key cannot make the panel hold a body.
         """
         found = self._router.find(head.method, signed_path(head.raw_path, PREFIX))
         if found is None or not found[0].signed:
@@ -150,7 +149,7 @@ class Panel:
 
     def _answer(self, request: HttpRequest, progress: "_Progress") -> HttpResponse:
         if _BROKEN_ESCAPE.search(request.raw_path):
-            raise bad_request("the path holds a % that is not followed by two hexadecimal digits")
+            raise bad_request("the path contains a % that is not followed by two hexadecimal digits")
         path = signed_path(request.raw_path, PREFIX)
         found = self._router.find(request.method, path)
         if found is None:
@@ -158,7 +157,7 @@ class Panel:
         endpoint, arguments = found
         progress.operation = endpoint.operation
         signer = self._admit(request, progress) if endpoint.signed else None
-        # The signature leaves a multipart body out, so it must not be read as anything else.
+        # The signature does not cover a multipart body, so such a body must not be read as anything else.
         if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:

@@ -9,8 +9,8 @@ from panelica_async.sandbox.spec import Document, Endpoint, Json
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 # METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, DELETE without its body (evidence: signed-text).
-# Variables that are made up on use, such as {{$guid}}, have another value each time: what is signed here is put into
-# the request. The text is signed as bytes, a character of the string for each: a path may decode to what is not UTF-8.
+# Dynamic variables, such as {{$guid}}, have another value on each use, so the value that is signed is put into
+# the request. The text is signed as bytes, one character of the string each, because a path may not decode to UTF-8.
 _SIGNING_SCRIPT = r"""
 const bytes = (text) => unescape(encodeURIComponent(text));
 const hexadecimal = (byte) => byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase();

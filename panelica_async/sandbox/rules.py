@@ -1,8 +1,8 @@
 """Rules for values that the specification leaves open.
 
 Guesses, in the style of what clients are known to check (evidence: passwords, databases-names): forms of
-names, which are in `core.names`, 8 characters for passwords. Passwords are checked and forgotten. Guesses of our own: a
-suspended account or domain takes nothing new; disk space and traffic of a plan are not enforced.
+names, which are in `core.names`, 8 characters for passwords. Passwords are checked, but not stored. Guesses of our
+own: nothing can be added to a suspended account or domain; disk space and traffic of a plan are not enforced.
 """
 
 import ipaddress
@@ -67,7 +67,7 @@ def record_content(record_type: str, content: str) -> str:
 
 
 def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
-    """Return a value that is one of those there are, or refuse it."""
+    """Return a value that is one of the choices, or refuse it."""
     if text not in choices:
         raise bad_request(f"{field}: must be one of {', '.join(choices)}")
     return text
@@ -125,7 +125,7 @@ def active_owner(store: Store, user_id: str) -> Row:
 
 
 def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
-    """Return an account that may have one more of something.
+    """Return an account whose plan allows one more object of a kind.
 
     Args:
         store: Where the account is.
@@ -143,7 +143,7 @@ def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
 
 
 def domain_with_room(store: Store, domain_id: str, limit: str) -> Row:
-    """Return a domain whose owner may have one more of something.
+    """Return a domain whose owner's plan allows one more object of a kind.
 
     Raises:
         ApiError: 404, there is no such domain; 403, it or its account is suspended, or the plan is full.

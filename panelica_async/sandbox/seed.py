@@ -1,7 +1,4 @@
-"""What a new panel holds.
-
-Guesses throughout: plans, services and server are in the style of the reference's examples.
-"""
+"""The contents of a new panel. All guessed: plans, services and server follow the examples of the reference."""
 
 from panelica_async.catalog import SERVICES
 from panelica_async.sandbox.store import Store, new_id

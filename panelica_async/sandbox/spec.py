@@ -1,4 +1,4 @@
-"""The merged OpenAPI document as the sandbox uses it: which endpoints there are and what goes in and out."""
+"""The merged OpenAPI document as the sandbox uses it: its endpoints, with their requests and replies."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _JSON = "application/json"
 
 @attrs.frozen(kw_only=True, eq=False)
 class Endpoint:
-    """One operation: how it is called and what it answers."""
+    """One operation: its request and its reply."""
 
     operation: str
     """Its `operationId`, such as `domains.create`."""
@@ -33,22 +33,22 @@ class Endpoint:
     query: tuple[Json, ...]
     """Query parameters, references resolved."""
     body: Json | None
-    """Schema of the request body; None when it takes none."""
+    """Schema of the request body; None if it takes none."""
     body_required: bool
     body_example: Any
     status: int
-    """Status of success."""
+    """Status of a success."""
     reply: Json | None
-    """Schema of the reply; None when it has no body."""
+    """Schema of the reply; None if it has no body."""
     reply_example: Any
     item: Json
-    """Schema of one row, references resolved, when the reply is a list; else empty."""
+    """Schema of one row, references resolved, if the reply is a list; otherwise empty."""
     natural_key: tuple[str, ...]
-    """Fields of the body that tell one object from another."""
+    """Fields of the body that identify an object."""
 
 
 def _is_integer(_checker: object, value: object) -> bool:
-    """Return whether a value is written as a whole number: Go reads no `1.0` into an integer, JSON Schema does."""
+    """Return whether a value is written as a whole number: JSON Schema accepts `1.0` as an integer, Go does not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -75,7 +75,7 @@ class Document:
 
     @property
     def catalog(self) -> Json:
-        """What is not an endpoint, such as the webhook events."""
+        """The catalog: what is not an endpoint, such as the webhook events."""
         catalog: Json = self.content.get("x-catalog", {})
         return catalog
 
@@ -149,7 +149,7 @@ def _example(content: Json) -> Any:
 
 
 def _absolute(node: Any) -> Any:
-    """Copy a part of the document with references that hold outside it."""
+    """Copy a part of the document, with references that also work outside it."""
     if isinstance(node, Mapping):
         fields = cast("Json", node).items()
         return {key: f"{_URI}{value}" if key == "$ref" else _absolute(value) for key, value in fields}
@@ -166,7 +166,7 @@ def example_reply(document: Document, endpoint: Endpoint) -> Any:
 
 
 def instance(document: Document, schema: Json) -> Any:
-    """Make the smallest value of a schema, from its examples where it has some."""
+    """Return the smallest value of a schema, from its examples where it has some."""
     schema = document.resolve(schema)
     for choices in ("examples", "enum", "x-known-values"):
         if schema.get(choices):

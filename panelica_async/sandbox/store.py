@@ -73,20 +73,20 @@ class Store:
     Raises:
         ValueError: The file was written by another version of the sandbox.
         ConfigurationError: The file is not private to this user.
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, path: str, clock: Callable[[], float], seed: "Callable[[Store], None]") -> None:
         self._clock = clock
         self._columns: dict[str, frozenset[str]] = {}
         if path != ":memory:":
-            private_file(Path(path))  # it holds API secrets
+            private_file(Path(path))  # it contains API secrets
         self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
         self.connection.create_function("uuid", 0, new_id)
         self.connection.create_function("traffic_mb", 2, self._traffic_mb)
-        # WAL with synchronous=NORMAL keeps every commit through a crash of the process.
+        # With WAL and synchronous=NORMAL, every commit survives a crash of the process.
         self.connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
         )
@@ -111,12 +111,12 @@ class Store:
         return int(self._clock())
 
     def close(self) -> None:
-        """Close the database; an in-memory one is gone."""
+        """Close the database; one in memory is lost."""
         self.connection.close()
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """Keep all changes of the block, or none when it raises."""
+        """Keep all changes of the block, or none if it raises."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -134,7 +134,7 @@ class Store:
         return [_decoded(row) for row in self.connection.execute(sql, values)]
 
     def value(self, sql: str, *values: object) -> Any:
-        """Return the first column of the first row; None without rows."""
+        """Return the first column of the first row; None if there are no rows."""
         row = self.connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
@@ -147,7 +147,7 @@ class Store:
         """Return an object as a reply shows it.
 
         Raises:
-            ApiError: 404, there is none.
+            ApiError: 404, there is no such object.
         """
         row = self.find(kind, identity, key=key)
         if row is None:
@@ -158,7 +158,7 @@ class Store:
         """Add an object.
 
         Raises:
-            ApiError: 409, it would be there twice.
+            ApiError: 409, such an object already exists.
         """
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
@@ -169,7 +169,7 @@ class Store:
         """Change these columns, if any.
 
         Raises:
-            ApiError: 409, it would be there twice.
+            ApiError: 409, such an object already exists.
         """
         if not changes:
             return
@@ -181,7 +181,7 @@ class Store:
         """Remove an object with everything that belongs to it.
 
         Raises:
-            ApiError: 404, there is none.
+            ApiError: 404, there is no such object.
         """
         if not self.execute(f'DELETE FROM "{kind}s" WHERE "{key}" = ?', identity):  # noqa: S608 - our own names
             raise not_found(kind, identity)
@@ -199,7 +199,7 @@ class Store:
         return None if value is None else str(value)
 
     def set_setting(self, name: str, value: str) -> None:
-        """Keep a setting of the sandbox itself."""
+        """Store a setting of the sandbox itself."""
         self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def _traffic_mb(self, domain: str, created_at: int) -> int:
@@ -254,6 +254,6 @@ def _decoded(row: sqlite3.Row) -> Row:
 
 
 def _taken(constraint: str, row: Mapping[str, object]) -> str:
-    """Name the values that are taken, from `UNIQUE constraint failed: accounts.email`."""
+    """Return the duplicate values, from a message such as `UNIQUE constraint failed: accounts.email`."""
     columns = [part.strip().rpartition(".")[2] for part in constraint.rpartition(":")[2].split(",")]
     return ", ".join(f"{column}={row[column]}" for column in columns if column in row)

@@ -1,4 +1,4 @@
-"""Checks queries and bodies against the specification. What it says never repeats a value: bodies hold passwords."""
+"""Checks queries and bodies against the specification. Its messages never quote a value: bodies contain passwords."""
 
 import re
 from codecs import BOM_UTF8
@@ -29,7 +29,7 @@ class Validation:
     """The checks of a document; each schema is compiled once, when it is first needed.
 
     Args:
-        document: Where the schemas are.
+        document: The document with the schemas.
     """
 
     def __init__(self, document: Document) -> None:
@@ -38,10 +38,10 @@ class Validation:
         self._queries: dict[str, Draft202012Validator] = {}
 
     def body(self, endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
-        """Decode and check a body. Fields the specification does not name are let through.
+        """Decode and check a body. Fields that the specification does not name are kept.
 
         Raises:
-            ApiError: 400, it does not fit.
+            ApiError: 400, it is invalid.
         """
         value: Any = _decoded(raw)
         # Clients send no body, {} and [] for an action without arguments (evidence: empty-bodies): to PHP
@@ -56,10 +56,10 @@ class Validation:
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
-        """Decode and check a query. Parameters the specification does not name are left out.
+        """Decode and check a query. Parameters that the specification does not name are dropped.
 
         Raises:
-            ApiError: 400, it does not fit.
+            ApiError: 400, it is invalid.
         """
         if not endpoint.query:
             return {}
@@ -81,7 +81,7 @@ class Validation:
 def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
-    # Go's encoding/json reads no byte order mark either.
+    # Go's encoding/json rejects a byte order mark too.
     if raw.startswith(BOM_UTF8):
         raise bad_request("the body begins with a byte order mark", message="Invalid JSON")
     try:
@@ -91,7 +91,7 @@ def _decoded(raw: bytes) -> Any:
 
 
 def _converted(name: str, text: str, schema: Json) -> object:
-    """Read a query parameter as what the schema says; what cannot be read stays text and fails the check."""
+    """Convert a query parameter to the type of its schema; what cannot be converted stays text and fails the check."""
     match schema.get("type"):
         case "integer" if _INTEGER.fullmatch(text):
             if len(text.lstrip("-0")) > _MOST_DIGITS:
@@ -104,10 +104,10 @@ def _converted(name: str, text: str, schema: Json) -> object:
 
 
 def check(validator: Draft202012Validator, value: object, where: str) -> None:
-    """Refuse a value that does not fit a schema.
+    """Raise unless a value matches a schema.
 
     Raises:
-        ApiError: 400, it does not fit; `where` says what was checked.
+        ApiError: 400, the value is invalid; `where` says what was checked.
     """
     for error in cast("Any", validator).iter_errors(value):
         raise _refusal(error, where)
@@ -135,5 +135,5 @@ def _refusal(error: ValidationError, where: str) -> ApiError:
         case "pattern":
             text = f"must match {rule}"
         case _:
-            text = "is not of a form that is accepted"
+            text = "does not have an accepted form"
     return bad_request(f"{path}: {text}")

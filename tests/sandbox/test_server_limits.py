@@ -126,7 +126,7 @@ def test_enterprise_has_no_limit() -> None:
 
 
 def test_there_is_no_other_way_to_count() -> None:
-    with pytest.raises(ValueError, match="take one of fixed, sliding, bucket"):
+    with pytest.raises(ValueError, match="must be one of fixed, sliding, bucket"):
         ServerLimits(SMALL, Clock(), window="leaky")
 
 

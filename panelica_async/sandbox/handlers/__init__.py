@@ -1,4 +1,4 @@
-"""What the operations do, one module a resource."""
+"""Handlers of the operations, one module for each resource."""
 
 from panelica_async.sandbox.handlers import (
     accounts,

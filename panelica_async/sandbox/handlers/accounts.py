@@ -1,4 +1,7 @@
-"""Accounts. Guesses: a taken e-mail address is 409 like every duplicate; root itself cannot be suspended or deleted."""
+"""Accounts.
+
+Guesses: an e-mail address that is already used is 409, like every duplicate; root cannot be suspended or deleted.
+"""
 
 from typing import Any
 
@@ -14,19 +17,19 @@ _ROLES = ("USER", "RESELLER", "ADMIN")
 
 @handles("accounts.list")
 def list_accounts(call: ApiCall) -> ApiReply:
-    """Everybody, root and other administrators included."""
+    """Return all accounts, including root and other administrators."""
     return ApiReply(rows(call, "account"))
 
 
 @handles("accounts.get")
 def get(call: ApiCall) -> ApiReply:
-    """One account."""
+    """Return one account."""
     return ApiReply(call.store.get("account", call.path["id"]))
 
 
 @handles("accounts.create")
 def create(call: ApiCall) -> ApiReply:
-    """Adds the account and its home."""
+    """Add the account and its home."""
     rules.password(call.body["password"])
     account_id, username = new_id(), rules.username(call.body["username"])
     row = {
@@ -45,7 +48,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("accounts.update")
 def update(call: ApiCall) -> ApiReply:
-    """The user name stays; a new plan counts at once."""
+    """Change the account; its user name stays, and a new plan applies at once."""
     account_id = call.path["id"]
     call.store.get("account", account_id)
     call.store.update("account", account_id, _changes(call))
@@ -54,7 +57,7 @@ def update(call: ApiCall) -> ApiReply:
 
 @handles("accounts.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Everything the account owns goes with it."""
+    """Delete the account with everything that it owns."""
     account = _not_root(call)
     domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
     call.store.delete("account", account["id"])
@@ -66,7 +69,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 @handles("accounts.suspend")
 def suspend(call: ApiCall) -> ApiReply:
-    """Its domains are suspended as long as it is."""
+    """Suspend the account, and its domains with it."""
     account = _not_root(call)
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
     return accepted("Account suspended")
@@ -74,14 +77,14 @@ def suspend(call: ApiCall) -> ApiReply:
 
 @handles("accounts.unsuspend")
 def unsuspend(call: ApiCall) -> ApiReply:
-    """Brings back the domains that were not suspended on their own."""
+    """Lift the suspension; domains that were suspended themselves stay suspended."""
     account = call.store.get("account", call.path["id"])
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return accepted("Account unsuspended")
 
 
 def _changes(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that create and update have in common."""
+    """Return the columns that create and update share."""
     changes = call.fields("email", "full_name", "plan_id")
     if "email" in changes:
         rules.email(changes["email"])

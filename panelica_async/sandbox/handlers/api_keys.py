@@ -1,4 +1,4 @@
-"""API keys. A new secret replaces the old one at once. Guess: keys belong to the owner of the key that made them."""
+"""API keys. A new secret replaces the old one at once. Guess: a key belongs to the owner of the key that created it."""
 
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
@@ -12,13 +12,13 @@ _SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "
 
 @handles("api_keys.list")
 def list_keys(call: ApiCall) -> ApiReply:
-    """The keys without their secrets."""
+    """Return the keys without their secrets."""
     return ApiReply(rows(call, "api_key"))
 
 
 @handles("api_keys.create")
 def create(call: ApiCall) -> ApiReply:
-    """The only reply that shows both halves."""
+    """Create a key; only this reply shows both halves."""
     body, now = call.body, call.now
     credentials = create_key(
         call.store,
@@ -38,7 +38,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("api_keys.regenerate")
 def regenerate(call: ApiCall) -> ApiReply:
-    """The old secret is refused from the next request on."""
+    """Replace the secret; the old one is rejected from the next request on."""
     key = call.store.get("api_key", call.path["id"])
     environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
     secret = new_secret(environment)

@@ -1,7 +1,7 @@
-"""Backups. They are pending for 2 s, then run for 10 s and 1 s a domain, all by the panel's clock.
+"""Backups. They are pending for 2 s, then run for 10 s plus 1 s for each domain, by the panel's clock.
 
-Guesses: these times; a site without its files weighs 50 MB; an archive keeps the files of its domains, and restoring
-puts those of domains that still exist back as they were; the other parts of a site stay as they are.
+Guesses: these times; a site takes 50 MB besides its files; an archive holds the files of its domains; restoring
+brings back the files of domains that still exist, and changes nothing else of a site.
 """
 
 from panelica_async.sandbox import rules
@@ -19,13 +19,13 @@ _CONFLICT_ACTIONS = ("overwrite",)
 
 @handles("backups.list")
 def list_backups(call: ApiCall) -> ApiReply:
-    """All backups, each in its state at this moment."""
+    """Return all backups in their present state."""
     return ApiReply(rows(call, "backup"))
 
 
 @handles("backups.create")
 def create(call: ApiCall) -> ApiReply:
-    """Starts an archive of the domains named, or of all there are."""
+    """Start a backup of the domains in the body, by default of all."""
     rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
@@ -34,7 +34,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("backups.restore")
 def restore(call: ApiCall) -> ApiReply:
-    """Needs a backup that is completed."""
+    """Restore a completed backup."""
     backup = call.store.get("backup", call.path["id"])
     if backup["status"] != "completed":
         raise bad_request(f"the backup is {backup['status']}, not completed", message="Backup not ready")
@@ -55,7 +55,7 @@ def restore(call: ApiCall) -> ApiReply:
 
 @handles("backups.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Removes the archive in any state."""
+    """Delete the archive in any state."""
     call.store.delete("backup", call.path["id"])
     return ApiReply()
 
@@ -96,7 +96,7 @@ def _archive(call: ApiCall, domains: list[Row], *, prefix: str = "backup") -> Ro
 
 
 def _restore_files(store: Store, backup_id: str, domain: Row) -> None:
-    """Put the files of a site back as they were, if the archive has them; a directory sorts before what is in it."""
+    """Restore the files of a site, if the archive has them; a directory sorts before its contents."""
     sql = "SELECT count(*) FROM backup_files WHERE backup_id = ? AND domain_id = ?"
     if not store.value(sql, backup_id, domain["id"]):
         return

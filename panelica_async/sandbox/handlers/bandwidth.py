@@ -1,4 +1,4 @@
-"""Traffic of the sites. Guess: months are the only period there is."""
+"""Traffic of the sites. Guess: the only period is a month."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import month_of, traffic
 
-# The calendar of the standard library begins here.
+# The calendar of the standard library starts here.
 _FIRST_MONTH = "0001-01"
 
 
 @handles("bandwidth.get")
 def get(call: ApiCall) -> ApiReply:
-    """Traffic of every site in a month, the current one by default."""
+    """Return the traffic of every site in a month, by default the current one."""
     rules.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
     month = call.query.get("month", month_of(call.now))
     if month < _FIRST_MONTH:

@@ -1,4 +1,4 @@
-"""What a handler is called with and returns, and the registry of handlers by operation."""
+"""Arguments and results of handlers, and the registry of handlers by operation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ class Caller:
 
 @attrs.frozen(kw_only=True)
 class ApiCall:
-    """A call that passed all checks."""
+    """A call that has passed all checks."""
 
     endpoint: Endpoint
     path: Mapping[str, str]
@@ -32,7 +32,7 @@ class ApiCall:
     store: Store
     document: Document
     signer: Caller | None
-    """None when the operation is not signed."""
+    """None if the operation is not signed."""
 
     @property
     def now(self) -> int:
@@ -56,13 +56,13 @@ class ApiCall:
         return operation in HANDLERS
 
     def fields(self, *names: str) -> dict[str, Any]:
-        """Return those of the named fields that the body has."""
+        """Return the fields of the body that have these names."""
         return {name: self.body[name] for name in names if name in self.body}
 
 
 @attrs.frozen
 class ApiReply:
-    """Body of a successful reply; the specification says the status."""
+    """Body of a successful reply; the status comes from the specification."""
 
     data: Any = None
 
@@ -85,7 +85,7 @@ def handles(operation: str) -> Callable[[_Function], _Function]:
 
 
 def accepted(message: str) -> ApiReply:
-    """Make the reply of an action that has no result of its own."""
+    """Return the reply of an action without a result."""
     return ApiReply({"message": message})
 
 
@@ -107,19 +107,19 @@ class Slice:
 def select(
     call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None
 ) -> Slice:
-    """Return the rows of a view that the query of a call asks for.
+    """Return the rows of a view that the query of a call selects.
 
-    Without `page` and `limit` a list comes whole, as on current panels (evidence: lists-unpaged). Guesses: `page` alone
-    means 25 rows, the reference's example; lists are in order of creation; any field can be sorted by.
+    Without `page` and `limit`, the list is complete, as on current panels (evidence: lists-unpaged). Guesses: `page`
+    alone means 25 rows, the reference's example; lists are in order of creation; any field can be sorted by.
 
     Args:
         call: The call; query parameters that name a column filter by it.
         kind: The view.
         conditions: Further columns and their values.
-        limit: Rows a page has when the call does not say; None for the default.
+        limit: Rows on a page if the call does not say; None for the default.
 
     Raises:
-        ApiError: 400, there is no such field to sort by.
+        ApiError: 400, the field to sort by does not exist.
     """
     store = call.store
     columns = store.columns(kind)

@@ -1,6 +1,6 @@
 """Cloudflare zones.
 
-Guesses: two are there from the start; a sync counts the records of the panel's zone of that name and sends nothing.
+Guesses: two exist from the start; a sync counts the records of the panel's zone of that name and sends nothing.
 """
 
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
@@ -8,13 +8,13 @@ from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, ha
 
 @handles("cloudflare.zones.list")
 def list_zones(call: ApiCall) -> ApiReply:
-    """The zones there are."""
+    """Return all zones."""
     return ApiReply(rows(call, "cloudflare_zone"))
 
 
 @handles("cloudflare.zones.sync")
 def sync(call: ApiCall) -> ApiReply:
-    """Notes the time and counts the records."""
+    """Record the time of the sync and count the records."""
     zone = call.store.get("cloudflare_zone", call.path["zone_id"])
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
     records = call.store.value(

@@ -1,4 +1,4 @@
-"""Databases and their users. Guesses: no prefix before names; a name is taken once for each type of server."""
+"""Databases and their users. Guesses: no prefix before names; a name may exist once for each type of server."""
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
@@ -12,13 +12,13 @@ _DEFAULT_PRIVILEGES = "ALL"
 
 @handles("databases.list")
 def list_databases(call: ApiCall) -> ApiReply:
-    """All databases, or those of one domain."""
+    """Return all databases, or those of one domain."""
     return ApiReply(rows(call, "database"))
 
 
 @handles("databases.create")
 def create(call: ApiCall) -> ApiReply:
-    """Adds the database, and its first user when one is named."""
+    """Add the database, and its first user if the body names one."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
     database_id = new_id()
     call.store.insert(
@@ -38,14 +38,14 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("databases.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """The users of the database go with it."""
+    """Delete the database with its users."""
     call.store.delete("database", call.path["id"])
     return ApiReply()
 
 
 @handles("databases.users.create")
 def create_user(call: ApiCall) -> ApiReply:
-    """Adds a user to a database."""
+    """Add a user to a database."""
     database = call.store.get("database", call.path["db_id"])
     return ApiReply(call.store.get("database_user", _add_user(call, database["id"])))
 

@@ -1,9 +1,9 @@
-"""Handles operations without a handler of their own: what they create is listed, found, changed and deleted.
+"""Handles operations without a handler of their own: objects that they create can be listed, read, changed and deleted.
 
 An object belongs to the concrete path of its collection, such as `/v1/domains/<id>/redirects`, and holds the fields of
-its body. An operation that is neither on a collection nor on one of its objects answers with its example.
+its body. An operation on neither a collection nor one of its objects replies with its example.
 
-Guesses throughout: which endpoints belong together is read from their paths.
+Everything here is guessed: the paths decide which endpoints belong together.
 """
 
 import json
@@ -23,7 +23,7 @@ def default(call: ApiCall) -> ApiReply:
     """Carry out an operation by the shape of its path.
 
     Raises:
-        ApiError: 404, there is no such object; 409, one with the same natural key is there already.
+        ApiError: 404, there is no such object; 409, one with the same natural key already exists.
     """
     endpoint, path = call.endpoint, call.concrete_path
     if endpoint.path.endswith("}"):
@@ -52,7 +52,7 @@ def _create(call: ApiCall, collection: str) -> ApiReply:
 
 
 def _new_row(call: ApiCall) -> Row:
-    """Make an object from the body and the path; what neither says is made up as the schema asks."""
+    """Make an object from the body and the path; the schema decides how missing fields are made up."""
     fields, required = _fields(call)
     row = _shown(call, call.body)
     for name, schema in fields.items():
@@ -70,7 +70,7 @@ def _new_row(call: ApiCall) -> Row:
 
 
 def _fields(call: ApiCall) -> tuple[dict[str, Any], set[str]]:
-    """Return the fields of an object by name, in its own reply and in the list, and the names that are required."""
+    """Return the fields of an object by name, from its own reply and from the list, and which are required."""
     collection = call.endpoint.path.rsplit("/{", 1)[0] if call.endpoint.path.endswith("}") else call.endpoint.path
     listing = call.document.methods_at(collection).get("GET", call.endpoint)
     schemas = (listing.item, call.document.resolve(call.endpoint.reply or {}))
@@ -79,7 +79,7 @@ def _fields(call: ApiCall) -> tuple[dict[str, Any], set[str]]:
 
 
 def _shown(call: ApiCall, body: Mapping[str, Any]) -> Row:
-    """Return the fields of a body that a reply shows: a password is none of them."""
+    """Return the fields of a body that a reply may show, so no password."""
     fields, _ = _fields(call)
     return {name: value for name, value in body.items() if name in fields}
 
@@ -108,14 +108,14 @@ def _list(call: ApiCall, collection: str) -> ApiReply:
 
 
 def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
-    """Return, change or delete one object of a collection that can be added to; else answer with the example."""
+    """Return, change or delete an object of a collection with a create; otherwise reply with the example."""
     methods = call.document.methods_at(call.endpoint.path.rsplit("/", 1)[0])
     if "POST" not in methods:
         return ApiReply(example_reply(call.document, call.endpoint))
     row = _object(call, collection, identity)
     if call.endpoint.method == "DELETE":
         call.store.execute("DELETE FROM objects WHERE collection = ? AND id = ?", collection, identity)
-        # What is below an object goes with it.
+        # Everything below an object is deleted with it.
         below = f"{collection}/{identity}/"
         call.store.execute("DELETE FROM objects WHERE substr(collection, 1, ?) = ?", len(below), below)
     elif call.endpoint.method in {"PUT", "PATCH"}:
@@ -129,7 +129,7 @@ def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
 
 
 def _on_setting(call: ApiCall, path: str) -> ApiReply:
-    """Return or change the one object that a path stands for, which begins as the example says."""
+    """Return or change the single object of a path; its first state is the example."""
     first = call.document.methods_at(call.endpoint.path).get("GET", call.endpoint)
     stored = _find(call, path, "")
     row = stored if stored is not None else example_reply(call.document, first)
@@ -142,7 +142,7 @@ def _on_setting(call: ApiCall, path: str) -> ApiReply:
 
 
 def _act(call: ApiCall, path: str) -> ApiReply:
-    """Answer an action, such as `/v1/cron-jobs/<id>/run`, on an object that must be there."""
+    """Answer an action, such as `/v1/cron-jobs/<id>/run`, on an object that must exist."""
     segments, concrete = call.endpoint.path.split("/"), path.split("/")
     if len(segments) > 2 and segments[-2].startswith("{"):
         methods = call.document.methods_at("/".join(segments[:-2]))
@@ -160,7 +160,7 @@ def _shows(call: ApiCall, row: Mapping[str, Any]) -> bool:
 
 
 def _identity_field(call: ApiCall, collection: str) -> str:
-    """Return the field that holds what stands for an object in its path."""
+    """Return the field whose value identifies an object in its path."""
     prefix = f"{collection}/{{"
     for endpoint in call.document.endpoints:
         if endpoint.path.startswith(prefix) and endpoint.path.endswith("}") and "/" not in endpoint.path[len(prefix) :]:

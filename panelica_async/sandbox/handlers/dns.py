@@ -1,6 +1,7 @@
-"""DNS records. Guesses: a new zone holds the name servers only; one hour for `ttl`, 10 for `priority` by default.
+"""DNS records.
 
-The reference's own example uses a private address, so those are accepted.
+Guesses: a new zone has only the records of its name servers; by default, `ttl` is an hour and `priority` is 10. The
+reference's own example uses a private address, so private addresses are accepted.
 """
 
 from panelica_async.sandbox import rules
@@ -9,27 +10,27 @@ from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
 
-# What clients send when a caller names none (evidence: dns-records).
+# What clients send if their caller passes none (evidence: dns-records).
 _TTL = 3600
 _PRIORITY = 10
 _WITH_PRIORITY = frozenset({"MX", "SRV"})
 
 
 def add_default_records(store: Store, zone_id: str) -> None:
-    """Add the records a new zone has."""
+    """Add the records of a new zone."""
     for server in NAME_SERVERS:
         _add(store, zone_id, {"name": "@", "type": "NS", "content": server})
 
 
 @handles("dns.records.list")
 def list_records(call: ApiCall) -> ApiReply:
-    """The records of one zone."""
+    """Return the records of one zone."""
     return ApiReply(rows(call, "dns_record", {"zone_id": _zone(call)}))
 
 
 @handles("dns.records.create")
 def create(call: ApiCall) -> ApiReply:
-    """The same name, type and content twice is 409."""
+    """Add a record; a second one of the same name, type and content is 409."""
     zone_id = _zone(call)
     rules.record_content(call.body["type"], call.body["content"])
     record_id = _add(call.store, zone_id, call.fields("name", "type", "content", "ttl", "priority"))
@@ -38,7 +39,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("dns.records.update")
 def update(call: ApiCall) -> ApiReply:
-    """The type stays."""
+    """Change a record; its type stays."""
     record = _record(call)
     changes = call.fields("name", "content", "ttl", "priority")
     rules.record_content(record["type"], str(changes.get("content", record["content"])))
@@ -50,7 +51,7 @@ def update(call: ApiCall) -> ApiReply:
 
 @handles("dns.records.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Removes one record of its zone."""
+    """Delete a record of its zone."""
     call.store.delete("dns_record", _record(call)["id"])
     return ApiReply()
 

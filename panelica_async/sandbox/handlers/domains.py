@@ -1,4 +1,4 @@
-"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless asked for, names in lower case."""
+"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ _NO_CERTIFICATE = "none"
 
 @handles("domains.list")
 def list_domains(call: ApiCall) -> ApiReply:
-    """All domains, by state or owner if asked."""
+    """Return the domains, filtered by state or owner if requested."""
     return ApiReply(rows(call, "domain"))
 
 
 @handles("domains.get")
 def get(call: ApiCall) -> ApiReply:
-    """One domain."""
+    """Return one domain."""
     return ApiReply(call.store.get("domain", call.path["id"]))
 
 
 @handles("domains.create")
 def create(call: ApiCall) -> ApiReply:
-    """Adds the domain, its directories, its zone and, if asked for, its certificate."""
+    """Add the domain, its directories, its zone and, if requested, its certificate."""
     store = call.store
     name = rules.domain_name(call.body["domain"])
     account = owner_with_room(store, call.body["user_id"], "max_domains")
@@ -61,7 +61,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("domains.update")
 def update(call: ApiCall) -> ApiReply:
-    """Changes PHP version and web server."""
+    """Change PHP version and web server."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
     return ApiReply(call.store.get("domain", domain["id"]))
@@ -69,7 +69,7 @@ def update(call: ApiCall) -> ApiReply:
 
 @handles("domains.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Zone, certificate, databases, mailboxes, FTP users and files go with it."""
+    """Delete the domain with its zone, certificate, databases, mailboxes, FTP users and files."""
     domain = call.store.get("domain", call.path["id"])
     call.store.delete("domain", domain["id"])
     emit(call.store, "domain.deleted", domain)
@@ -78,7 +78,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 @handles("domains.suspend")
 def suspend(call: ApiCall) -> ApiReply:
-    """Suspends the domain, whatever its account."""
+    """Suspend the domain, whatever the state of its account."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], {"suspended": 1})
     return accepted("Domain suspended")
@@ -86,7 +86,7 @@ def suspend(call: ApiCall) -> ApiReply:
 
 @handles("domains.unsuspend")
 def unsuspend(call: ApiCall) -> ApiReply:
-    """Not while its account is suspended."""
+    """Lift the suspension, unless the account is suspended."""
     domain = call.store.get("domain", call.path["id"])
     active_owner(call.store, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": 0})
@@ -94,7 +94,7 @@ def unsuspend(call: ApiCall) -> ApiReply:
 
 
 def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
-    """Return the columns that create and update have in common."""
+    """Return the columns that create and update share."""
     changes = call.fields("php_version", "web_server")
     if "web_server" in changes:
         rules.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
@@ -104,7 +104,7 @@ def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
 
 
 def _php_versions(account: Row) -> tuple[str, ...]:
-    """Return the versions the plan offers; the server's where it names none."""
+    """Return the PHP versions of the plan; those of the server if the plan names none."""
     return tuple(account["php_versions"] or PHP_VERSIONS)
 
 

@@ -10,13 +10,13 @@ _QUOTA_MB = 1024
 
 @handles("email.accounts.list")
 def list_mailboxes(call: ApiCall) -> ApiReply:
-    """All mailboxes, or those of one domain."""
+    """Return all mailboxes, or those of one domain."""
     return ApiReply(rows(call, "email_account"))
 
 
 @handles("email.accounts.create")
 def create(call: ApiCall) -> ApiReply:
-    """The same address twice is 409."""
+    """Add a mailbox; a second one of the same address is 409."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
     rules.password(call.body["password"])
     mailbox_id = new_id()
@@ -35,6 +35,6 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("email.accounts.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Removes the mailbox."""
+    """Delete the mailbox."""
     call.store.delete("email_account", call.path["id"])
     return ApiReply()

@@ -1,6 +1,7 @@
-"""Files. Guesses: writing makes the file when its directory exists; homes and document roots cannot be deleted.
+"""Files.
 
-`user_id`, which current panels need, is let through and not looked at: the path tells whose file it is.
+Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted.
+`user_id`, which current panels need, is accepted and ignored: the path shows who owns the file.
 """
 
 import posixpath
@@ -12,7 +13,7 @@ from panelica_async.sandbox.messages import bad_request, forbidden, not_found
 
 @handles("files.list")
 def list_directory(call: ApiCall) -> ApiReply:
-    """What is in a directory, without what is deeper down."""
+    """List a directory, without its subdirectories."""
     path = _path(call)
     if _type(call, path) != "directory":
         raise bad_request("path: is not a directory")
@@ -21,7 +22,7 @@ def list_directory(call: ApiCall) -> ApiReply:
 
 @handles("files.read")
 def read(call: ApiCall) -> ApiReply:
-    """The text of a file."""
+    """Return the text of a file."""
     path = _path(call)
     if _type(call, path) != "file":
         raise bad_request("path: is a directory")
@@ -30,7 +31,7 @@ def read(call: ApiCall) -> ApiReply:
 
 @handles("files.write")
 def write(call: ApiCall) -> ApiReply:
-    """Makes the file or replaces its text."""
+    """Create the file or replace its text."""
     path = absolute(call.body["path"])
     owner = owner_of(call.store, path)
     parent = posixpath.dirname(path)
@@ -57,7 +58,7 @@ def write(call: ApiCall) -> ApiReply:
 
 @handles("files.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """A directory goes with all that is in it."""
+    """Delete a file, or a directory with all its contents."""
     path = _path(call)
     if path == home_of(owner_of(call.store, path)["username"]) or _holds_document_root(call, path):
         raise forbidden("homes and document roots stay")
@@ -66,7 +67,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 
 def _path(call: ApiCall) -> str:
-    """Return the path of the query, which lies in the home of an account."""
+    """Return the path of the query, which must be in the home of an account."""
     path = absolute(call.query["path"])
     owner_of(call.store, path)
     return path

@@ -13,13 +13,13 @@ _QUOTA_MB = 0
 
 @handles("ftp.accounts.list")
 def list_ftp_accounts(call: ApiCall) -> ApiReply:
-    """All FTP users."""
+    """Return all FTP users."""
     return ApiReply(rows(call, "ftp_account"))
 
 
 @handles("ftp.accounts.create")
 def create(call: ApiCall) -> ApiReply:
-    """The same name twice is 409, whatever the domain."""
+    """Add an FTP user; a second one of the same name is 409, even on another domain."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
     rules.password(call.body["password"])
     ftp_id = new_id()
@@ -39,13 +39,13 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("ftp.accounts.delete")
 def delete(call: ApiCall) -> ApiReply:
-    """Removes the FTP user and none of its files."""
+    """Delete the FTP user, but none of its files."""
     call.store.delete("ftp_account", call.path["id"])
     return ApiReply()
 
 
 def _home_directory(call: ApiCall, domain: Row) -> str:
-    """Return where the user is confined to: a full path, or one below the home of the domain's owner.
+    """Return the directory of the user: a full path, or one below the home of the domain's owner.
 
     Clients write "/example.com", below the home of the account (evidence: ftp-home).
     """

@@ -1,4 +1,4 @@
-"""Plans. Limits that are left out, and -1, mean no limit. Guess: by default the slug follows the name."""
+"""Plans. An omitted limit, or -1, means no limit. Guess: the default slug comes from the name."""
 
 import re
 from typing import Any
@@ -22,13 +22,13 @@ _COLUMNS = (
 
 @handles("plans.list")
 def list_plans(call: ApiCall) -> ApiReply:
-    """All plans, with the number of their accounts."""
+    """Return all plans, with the number of their accounts."""
     return ApiReply(rows(call, "plan"))
 
 
 @handles("plans.create")
 def create(call: ApiCall) -> ApiReply:
-    """The same name twice is 409."""
+    """Add a plan; a second one of the same name is 409."""
     plan_id = new_id()
     row: dict[str, Any] = {
         "id": plan_id,
@@ -43,7 +43,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("plans.update")
 def update(call: ApiCall) -> ApiReply:
-    """Accounts that have more than the new limits keep it."""
+    """Change a plan; accounts that exceed the new limits keep what they have."""
     plan_id = call.path["id"]
     call.store.get("plan", plan_id)
     call.store.update("plan", plan_id, call.fields(*_COLUMNS))

@@ -10,7 +10,7 @@ _BASE_DISK_GB = 125
 
 @handles("server.status")
 def status(call: ApiCall) -> ApiReply:
-    """Memory follows the running services, disk space the files."""
+    """Return the state of the server; memory depends on the running services, disk space on the files."""
     running = call.store.value("SELECT count(*) FROM services WHERE status = 'running'")
     memory_mb = 4096 + 128 * running
     disk_gb = _BASE_DISK_GB + call.store.value("SELECT coalesce(sum(size), 0) FROM files") / 1024**3
@@ -35,13 +35,13 @@ def status(call: ApiCall) -> ApiReply:
 
 @handles("server.services.list")
 def list_services(call: ApiCall) -> ApiReply:
-    """All services, running or not."""
+    """Return all services, running or not."""
     return ApiReply(rows(call, "service"))
 
 
 @handles("server.services.start")
 def start(call: ApiCall) -> ApiReply:
-    """A running service keeps running."""
+    """Start a service; a running one keeps running."""
     service = _service(call)
     if service["status"] != "running":
         _start(call)
@@ -50,7 +50,7 @@ def start(call: ApiCall) -> ApiReply:
 
 @handles("server.services.stop")
 def stop(call: ApiCall) -> ApiReply:
-    """A stopped service has neither pid nor uptime."""
+    """Stop a service, which then has neither pid nor uptime."""
     service = _service(call)
     call.store.execute(
         "UPDATE services SET status = 'stopped', pid = NULL, started_at = NULL WHERE name = ?", service["name"]
@@ -60,7 +60,7 @@ def stop(call: ApiCall) -> ApiReply:
 
 @handles("server.services.restart")
 def restart(call: ApiCall) -> ApiReply:
-    """The service runs with a new pid, even if it did not run before."""
+    """Restart a service with a new pid, even if it was stopped."""
     service = _service(call)
     _start(call)
     return accepted(f"{service['display_name']} restarted")

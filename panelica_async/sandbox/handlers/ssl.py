@@ -1,7 +1,7 @@
-"""Certificates. One a domain: ordering a second is 409 unless the first has expired.
+"""Certificates, one for each domain: ordering a second is 409 unless the first has expired.
 
-Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), one that is
-self-signed or custom no time; certificates last 90 days, self-signed and custom ones a year.
+Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), a self-signed or custom certificate no time;
+certificates are valid for 90 days, self-signed and custom ones for a year.
 """
 
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
@@ -19,7 +19,7 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
     """Start issuing a certificate for a domain and return it.
 
     Raises:
-        ApiError: 409, the domain has one.
+        ApiError: 409, the domain already has one.
     """
     now = store.now()
     store.execute("DELETE FROM certificates WHERE domain_id = ? AND expires_at <= ?", domain_id, now)
@@ -43,13 +43,13 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
 
 @handles("ssl.certificates.list")
 def list_certificates(call: ApiCall) -> ApiReply:
-    """All certificates, each in its state at this moment."""
+    """Return all certificates in their present state."""
     return ApiReply(rows(call, "certificate"))
 
 
 @handles("ssl.certificates.issue")
 def issue(call: ApiCall) -> ApiReply:
-    """The certificate is pending until the panel's clock says it is done."""
+    """Order a certificate; it is pending until it is issued by the panel's clock."""
     domain = call.store.get("domain", call.body["domain_id"])
     kind = call.body.get("type", TYPES[0])
     return ApiReply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
@@ -57,12 +57,12 @@ def issue(call: ApiCall) -> ApiReply:
 
 @handles("ssl.certificates.renew")
 def renew(call: ApiCall) -> ApiReply:
-    """The site keeps its old certificate until the new one is done."""
+    """Renew a certificate; the site keeps the old one until the new one is issued."""
     certificate = call.store.get("certificate", call.path["id"])
     now, kind = call.now, certificate["type"]
     changes = {"ready_at": now + _SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
     if certificate["status"] == "expired":
-        # Until the new one is there, the site has none that is valid.
+        # Until the new one is issued, the site has no valid one.
         changes["valid_from"] = changes["ready_at"]
     call.store.update("certificate", certificate["id"], changes)
     return ApiReply(call.store.get("certificate", certificate["id"]))

@@ -9,7 +9,7 @@ _VERSION = "1.0.27"
 
 @handles("health")
 def health(call: ApiCall) -> ApiReply:
-    """The only call without a key."""
+    """Return the health of the API; the only call without a key."""
     seconds = call.now - int(call.store.setting("booted_at") or call.now)
     uptime = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
     return ApiReply({"status": "healthy", "version": _VERSION, "uptime": uptime})
@@ -17,7 +17,7 @@ def health(call: ApiCall) -> ApiReply:
 
 @handles("me")
 def me(call: ApiCall) -> ApiReply:
-    """The key that signed the call."""
+    """Return the key that signed the call."""
     key = call.store.get("api_key", call.caller.key.id)
     owner = call.store.get("account", call.caller.key.user_id)
     return ApiReply(
@@ -36,7 +36,7 @@ def me(call: ApiCall) -> ApiReply:
 
 @handles("rate_limit")
 def rate_limit(call: ApiCall) -> ApiReply:
-    """What the limiter has counted, this call included."""
+    """Return the rate limit and its usage, including this call."""
     limits = call.caller.limits
     minute, hour = limits.usage("minute"), limits.usage("hour")
     return ApiReply(
@@ -54,5 +54,5 @@ def rate_limit(call: ApiCall) -> ApiReply:
 
 @handles("postman_collection")
 def postman_collection(call: ApiCall) -> ApiReply:
-    """Made from the specification."""
+    """Return the Postman collection, made from the specification."""
     return ApiReply(collection(call.document))

@@ -1,6 +1,6 @@
 """Webhooks and their deliveries.
 
-Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than are known
+Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than the known ones
 (evidence: webhook-events); a test is delivered as `webhook.test`; events without a known category are
 shown by their noun.
 """
@@ -32,13 +32,13 @@ _LOGS_LIMIT = 20
 
 @handles("webhooks.list")
 def list_webhooks(call: ApiCall) -> ApiReply:
-    """All webhooks."""
+    """Return all webhooks."""
     return ApiReply(rows(call, "webhook"))
 
 
 @handles("webhooks.create")
 def create(call: ApiCall) -> ApiReply:
-    """The destination has to be of the form that belongs to its type."""
+    """Add a webhook; its destination must have the form that its type requires."""
     body = call.body
     kind = rules.one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
     schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
@@ -60,7 +60,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("webhooks.events")
 def events(call: ApiCall) -> ApiReply:
-    """The events of the specification's facts by category."""
+    """Return the events of the specification's catalog by category."""
     categories: dict[str, list[dict[str, str]]] = {}
     for event in call.document.catalog.get("webhook_events", ()):
         noun = event["name"].partition(".")[0]
@@ -72,7 +72,7 @@ def events(call: ApiCall) -> ApiReply:
 
 @handles("webhooks.stats")
 def stats(call: ApiCall) -> ApiReply:
-    """Counted from the deliveries of the last 24 hours."""
+    """Return the counts of webhooks and of the deliveries of the last 24 hours."""
     row = call.store.connection.execute(
         "SELECT count(*) AS total, coalesce(sum(status = 'success'), 0) AS successful,"
         " coalesce(sum(status = 'failed'), 0) AS failed,"
@@ -95,7 +95,7 @@ def stats(call: ApiCall) -> ApiReply:
 
 @handles("webhooks.logs")
 def logs(call: ApiCall) -> ApiReply:
-    """The deliveries of one webhook."""
+    """Return the deliveries of one webhook."""
     webhook = call.store.get("webhook", call.path["id"])
     found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
     return ApiReply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
@@ -103,7 +103,7 @@ def logs(call: ApiCall) -> ApiReply:
 
 @handles("webhooks.test")
 def test(call: ApiCall) -> ApiReply:
-    """Sends an event with the name of the webhook."""
+    """Send a test event with the name of the webhook."""
     webhook = call.store.get("webhook", call.path["id"])
     deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
     return accepted("Test event sent")
