@@ -44,7 +44,7 @@ def states(diagnosis: Diagnosis) -> dict[str, str]:
 
 
 def skipped_after(failed: str) -> dict[str, str]:
-    """Return what is not ok if one of the first three checks failed."""
+    """Return the findings that are not ok, if one of the first three checks failed."""
     return {failed: "failure"} | dict.fromkeys(CHECKS[CHECKS.index(failed) + 1 :], "skipped")
 
 

@@ -135,7 +135,7 @@ async def test_address_when_api_is_down_tries_no_other(server: RawServer) -> Non
 def test_other_addresses_when_parsed_are_the_same(address: str, others: list[str]) -> None:
     found = other_addresses(Address.parse(address))
     assert [str(other) for other in found] == others
-    # A user can pass what a hint names.
+    # The hint names a value that can be passed.
     assert [Address.parse(str(other)) for other in found] == found
 
 
@@ -170,7 +170,7 @@ async def test_hint_when_two_addresses_answer_names_the_likelier(box: Sandbox, c
         ports = {3002: port_of(box.base_url), 8443: port_of(secured.base_url)}
         for ssl, hint in (
             (certificate.fingerprint, "Use https://panel.example.com:8443/api/external as"),
-            # Its certificate is not trusted; an address that is certain goes first.
+            # Its certificate is not trusted; an address whose certificate is trusted comes first.
             (None, "Use http://panel.example.com:3002 as"),
         ):
             async with session_on(OneHost(ports)) as session:

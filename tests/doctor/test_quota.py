@@ -1,4 +1,4 @@
-"""The rate limit of the key, and what the client makes of it."""
+"""The rate limit of the key, and the limit that the client uses."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.raw_server import RawServer, reply
 
 
 async def test_quota_when_not_readable_comes_from_the_tier(server: RawServer) -> None:
-    # The limit takes the scope `*:*` (evidence: rate-limit-endpoint): most keys of current panels may not.
+    # Reading the limit needs the scope `*:*` (evidence: rate-limit-endpoint), which most keys do not have.
     lacking = answer(403, "apiErrors.external.insufficientScope", "Insufficient scope", required_scope="*:*")
     server.script(HEALTH, reply(json=ME), NO_SPEC, lacking)
     quota = found(await examine(server.origin), "rate_limit")

@@ -1,4 +1,4 @@
-"""A server that takes webhook deliveries, and answers them as it is scripted."""
+"""A server that receives webhook deliveries, and answers as the test tells it."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ class Received:
 
 
 class Receiver:
-    """Answers 200, or the statuses in `answers` first; `hangs` makes it give none."""
+    """Answers 200, or the statuses in `answers` first; with `hangs`, it never answers."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

@@ -1,4 +1,4 @@
-"""A client of the sandbox that signs by itself and holds every reply against the specification."""
+"""A client of the sandbox that signs by itself and checks every reply against the specification."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ NOTHING = object()
 
 
 class Clock:
-    """A clock that only moves when told."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self, now: float = 1_772_884_800.0) -> None:  # 2026-03-07T12:00:00Z
         self.now = now
@@ -129,7 +129,7 @@ class SignedClient:
 
 
 def check_reply(operation: str | None, answer: Answer) -> None:
-    """Hold a successful reply against the specification: its status, and its body against the schema."""
+    """Check a successful reply against the specification: its status and its body."""
     document = shipped_document()
     endpoint = next((endpoint for endpoint in document.endpoints if endpoint.operation == operation), None)
     if endpoint is None:
@@ -139,7 +139,7 @@ def check_reply(operation: str | None, answer: Answer) -> None:
         assert answer.data is None
         return
     document.validator(endpoint.reply).validate(answer.data)
-    # Beyond the schema, which lets unknown fields pass: the sandbox sends none.
+    # Stricter than the schema, which allows unknown fields: the sandbox sends none.
     rows = answer.data.get("data", [answer.data]) if isinstance(answer.data, dict) else answer.data
     schema = endpoint.item or document.resolve(endpoint.reply)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Faults on purpose: what the client sees, and what the panel has done."""
+"""Simulated faults: what the client sees, and what the panel has done."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ LATER = [fault for fault in Fault if "does it later" in fault.description]
 
 def client(box: Sandbox) -> PanelicaClient:
     key = {"api_key": box.api_key, "api_secret": box.api_secret}
-    # A write that is not looked up and not repeated shows the fault alone.
+    # A write that is neither looked up nor repeated shows only the fault.
     panel = PanelicaClient(box.base_url, **key, tier="enterprise", timeout=2.0, max_retries=0)
     return panel.with_options(look_up_lost=False)
 
@@ -31,7 +31,7 @@ async def names(panel: PanelicaClient) -> list[str]:
     return [account.username async for account in panel.accounts.list() if account.username == "alder"]
 
 
-def test_every_fault_says_what_the_panel_does() -> None:
+def test_every_fault_describes_what_the_panel_does() -> None:
     assert sorted([*DONE, *NOT_DONE, *LATER], key=str) == sorted(Fault, key=str)
 
 
@@ -84,7 +84,7 @@ async def test_added_fault_hits_the_requests_it_names(options: dict[str, object]
         assert seen == failed
 
 
-async def test_first_fault_that_fits_takes_the_request() -> None:
+async def test_first_matching_fault_applies() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         box.faults.add(Fault.UNAVAILABLE, path="/v1/accounts")
         box.faults.add(Fault.LOST_REQUEST)
@@ -95,7 +95,7 @@ async def test_first_fault_that_fits_takes_the_request() -> None:
         await panel.accounts.list(limit=1)
 
 
-async def test_cleared_faults_hit_nothing() -> None:
+async def test_faults_when_cleared_hit_nothing() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         box.faults.add(Fault.LOST_REQUEST, times=None)
         box.faults.clear()
@@ -114,13 +114,13 @@ async def test_stopped_sandbox_resets_a_request_that_hangs() -> None:
 
 
 @pytest.mark.parametrize("name", ["every", "times"])
-async def test_count_below_one_is_refused(name: str) -> None:
+async def test_count_below_one_is_rejected(name: str) -> None:
     box = Sandbox()
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
         box.faults.add(Fault.LOST_REPLY, **{name: 0})  # type: ignore[arg-type]
 
 
-def test_page_names_only_faults_that_exist() -> None:
+def test_documentation_names_only_existing_faults() -> None:
     page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
     table = page.partition("| some of the faults |\n")[2].partition("\n\n")[0]
     named = set(re.findall(r"`([A-Z_0-9]+)`", table))

@@ -1,4 +1,4 @@
-"""The package's limiter against the sandbox's: whatever the panel counts by, nothing is refused."""
+"""The package's limiter against the sandbox's: whichever way the panel counts, it refuses nothing."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ from tests.support.virtual_time import run
 @pytest.mark.once
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
 @pytest.mark.parametrize(("tier", "calls"), [("starter", 400), ("professional", 2000), ("business", 5000)])
-def test_no_call_is_refused(tier: str, calls: int, window) -> None:
+def test_limiter_is_never_refused_whatever_the_window(tier: str, calls: int, window) -> None:
     async def main() -> tuple[int, float]:
         loop = asyncio.get_running_loop()
         delays = random.Random(7)
@@ -34,7 +34,7 @@ def test_no_call_is_refused(tier: str, calls: int, window) -> None:
 
     refused, seconds = run(main())
     assert refused == 0
-    # And not by dawdling: at least 90 % of what the minute's quota allows.
+    # And not by being slow: at least 90 % of what the quota of a minute allows.
     quota = TIERS[tier].requests_per_minute
     assert quota is not None
     assert seconds <= calls / quota * 60 / 0.9

@@ -3,7 +3,7 @@ import pytest
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
 
-async def test_root_is_among_the_accounts(panel: SignedClient) -> None:
+async def test_accounts_include_root(panel: SignedClient) -> None:
     (root,) = await panel.ok("GET", "/v1/accounts")
     assert (root["username"], root["role"], root["plan_id"], root["domain_count"]) == ("root", "ROOT", None, 0)
     for action in ("/suspend", ""):
@@ -12,7 +12,7 @@ async def test_root_is_among_the_accounts(panel: SignedClient) -> None:
         assert refusal["code"] == "FORBIDDEN"
 
 
-async def test_an_account_from_creation_to_deletion(panel: SignedClient, clock: Clock) -> None:
+async def test_account_is_created_changed_and_deleted(panel: SignedClient, clock: Clock) -> None:
     created = await panel.account("john", "Standard", full_name="John Doe", role="reseller")
     assert created == {
         "id": created["id"],
@@ -41,12 +41,12 @@ async def test_an_account_from_creation_to_deletion(panel: SignedClient, clock: 
     await panel.refused(404, "DELETE", path)
 
 
-async def test_an_account_without_a_plan(panel: SignedClient) -> None:
+async def test_account_without_a_plan_has_role_user(panel: SignedClient) -> None:
     account = await panel.account()
     assert (account["plan_id"], account["plan_name"], account["role"]) == (None, None, "USER")
 
 
-async def test_names_and_addresses_are_taken_once(panel: SignedClient) -> None:
+async def test_username_and_email_when_used_twice_conflict(panel: SignedClient) -> None:
     await panel.account("john")
     refusal = await panel.refused(
         409, "POST", "/v1/accounts", {"username": "john", "email": "other@example.net", "password": PASSWORD}
@@ -59,7 +59,7 @@ async def test_names_and_addresses_are_taken_once(panel: SignedClient) -> None:
     jane = await panel.account("jane")
     await panel.refused(409, "PATCH", f"/v1/accounts/{jane['id']}", {"email": "John@Example.net"})
     assert panel.count("accounts") == 3
-    # What was refused left nothing behind.
+    # The refused calls left nothing behind.
     assert panel.count("files") == 2
 
 
@@ -78,20 +78,20 @@ async def test_names_and_addresses_are_taken_once(panel: SignedClient) -> None:
         ("plan_id", 5),
     ],
 )
-async def test_values_that_cannot_be(panel: SignedClient, field: str, value: object) -> None:
+async def test_value_when_invalid_is_rejected(panel: SignedClient, field: str, value: object) -> None:
     body = {"username": "john", "email": "john@example.net", "password": PASSWORD, field: value}
     refusal = await panel.refused(400, "POST", "/v1/accounts", body)
     assert refusal["code"] == "BAD_REQUEST"
     assert refusal["details"].startswith(f"{field}: ")
 
 
-async def test_a_plan_that_is_not_there(panel: SignedClient) -> None:
+async def test_account_with_an_unknown_plan_is_rejected(panel: SignedClient) -> None:
     body = {"username": "john", "email": "john@example.net", "password": PASSWORD, "plan_id": "gone"}
     refusal = await panel.refused(404, "POST", "/v1/accounts", body)
     assert (refusal["error"], refusal["details"]) == ("Plan not found", "id=gone")
 
 
-async def test_suspending_an_account_suspends_its_domains(panel: SignedClient) -> None:
+async def test_account_when_suspended_suspends_its_domains(panel: SignedClient) -> None:
     john = await panel.account("john")
     first = await panel.domain("one.example", john["id"])
     second = await panel.domain("two.example", john["id"])
@@ -106,7 +106,7 @@ async def test_suspending_an_account_suspends_its_domains(panel: SignedClient) -
     assert (await panel.ok("GET", f"/v1/accounts/{john['id']}"))["status"] == "suspended"
     assert await states() == {"one.example": "suspended", "two.example": "suspended", "three.example": "active"}
     assert [row["id"] for row in await panel.ok("GET", "/v1/domains?status=active")] == [other["id"]]
-    # Not as long as its account is suspended.
+    # Not while its account is suspended.
     await panel.refused(403, "POST", f"/v1/domains/{first['id']}/unsuspend")
     await panel.refused(403, "POST", "/v1/domains", {"domain": "new.example", "user_id": john["id"]})
 
@@ -117,14 +117,14 @@ async def test_suspending_an_account_suspends_its_domains(panel: SignedClient) -
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b" \n", b'{"reason": "unpaid", "unknown": 1}'])
 @pytest.mark.parametrize("action", ["suspend", "unsuspend"])
-async def test_actions_take_any_spelling_of_nothing(panel: SignedClient, action: str, body: bytes) -> None:
+async def test_action_accepts_any_form_of_an_empty_body(panel: SignedClient, action: str, body: bytes) -> None:
     account = await panel.account()
     for _ in range(2):
         reply = await panel.ok("POST", f"/v1/accounts/{account['id']}/{action}", body)
         assert reply == {"message": f"Account {action}ed"}
 
 
-async def test_unknown_accounts(panel: SignedClient) -> None:
+async def test_account_when_unknown_is_404(panel: SignedClient) -> None:
     for method, path in [
         ("GET", "/v1/accounts/gone"),
         ("PATCH", "/v1/accounts/gone"),
@@ -136,7 +136,7 @@ async def test_unknown_accounts(panel: SignedClient) -> None:
         assert (await panel.refused(404, method, path, body))["details"] == "id=gone"
 
 
-async def test_deleting_an_account_takes_everything_with_it(panel: SignedClient) -> None:
+async def test_account_when_deleted_loses_everything(panel: SignedClient) -> None:
     before = {table: panel.count(table) for table in TABLES}
     john = await panel.account("john")
     domain = await panel.domain("example.com", john["id"], ssl_type="self_signed")
@@ -160,7 +160,7 @@ TABLES = (
 
 
 async def fill(panel: SignedClient, domain: dict) -> None:
-    """Give a domain one of everything."""
+    """Create one object of each kind for a domain."""
     domain_id, root = domain["id"], domain["document_root"]
     await panel.ok("POST", f"/v1/dns/zones/{domain_id}/records", {"name": "www", "type": "A", "content": "192.0.2.1"})
     user = {"username": "app", "password": PASSWORD}

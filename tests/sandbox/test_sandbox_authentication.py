@@ -24,7 +24,7 @@ VECTORS = json.loads((Path(__file__).parent.parent / "data" / "signing-vectors.j
     ],
 )
 @pytest.mark.parametrize("value", [None, ""])
-async def test_a_header_is_missing(panel: SignedClient, header: str, code: str, value: str | None) -> None:
+async def test_header_when_missing_is_401(panel: SignedClient, header: str, code: str, value: str | None) -> None:
     answer = await panel.call("GET", "/v1/me", headers={header: value})
     assert (answer.status, answer.code) == (401, code)
 
@@ -32,18 +32,18 @@ async def test_a_header_is_missing(panel: SignedClient, header: str, code: str, 
 @pytest.mark.parametrize(
     "key", ["pk_live", "live_0123456789", "sk_live_0123456789", "pk_prod_0123456789", "pk_live_a b"]
 )
-async def test_the_key_has_another_form(panel: SignedClient, key: str) -> None:
+async def test_key_of_another_form_is_401(panel: SignedClient, key: str) -> None:
     answer = await panel.call("GET", "/v1/me", headers={"X-API-Key": key})
     assert (answer.status, answer.code) == (401, "INVALID_KEY_FORMAT")
 
 
-async def test_the_key_is_unknown(panel: SignedClient) -> None:
+async def test_key_when_unknown_is_401(panel: SignedClient) -> None:
     answer = await panel.with_key("pk_live_0123456789", panel.api_secret).call("GET", "/v1/me")
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
 
 
 @pytest.mark.parametrize("offset", [-301, 301, -100_000])
-async def test_the_clock_is_off(panel: SignedClient, clock: Clock, offset: int) -> None:
+async def test_timestamp_outside_the_window_is_401(panel: SignedClient, clock: Clock, offset: int) -> None:
     clock.advance(offset)
     headers = panel.headers("GET", f"{PREFIX}/v1/me", b"")
     clock.advance(-offset)
@@ -52,7 +52,7 @@ async def test_the_clock_is_off(panel: SignedClient, clock: Clock, offset: int) 
 
 
 @pytest.mark.parametrize("offset", [-300, 0, 300])
-async def test_the_clock_is_within_the_window(panel: SignedClient, clock: Clock, offset: int) -> None:
+async def test_timestamp_within_the_window_is_accepted(panel: SignedClient, clock: Clock, offset: int) -> None:
     clock.advance(offset)
     headers = panel.headers("GET", f"{PREFIX}/v1/me", b"")
     clock.advance(-offset)
@@ -60,31 +60,31 @@ async def test_the_clock_is_within_the_window(panel: SignedClient, clock: Clock,
 
 
 @pytest.mark.parametrize("text", ["now", "1772884800.0", "-1", "9" * 30, "٣"])
-async def test_the_timestamp_is_no_number(panel: SignedClient, text: str) -> None:
+async def test_timestamp_that_is_not_a_number_is_401(panel: SignedClient, text: str) -> None:
     answer = await panel.call("GET", "/v1/me", headers={"X-Timestamp": text})
     assert (answer.status, answer.code) == (401, "INVALID_TIMESTAMP")
 
 
-async def test_the_secret_is_wrong(panel: SignedClient) -> None:
+async def test_signature_by_a_wrong_secret_is_401(panel: SignedClient) -> None:
     answer = await panel.with_key(panel.api_key, "sk_live_wrong").call("GET", "/v1/me")
     assert (answer.status, answer.code) == (401, "INVALID_SIGNATURE")
 
 
-async def test_the_prefix_was_signed(panel: SignedClient, clock: Clock) -> None:
+async def test_signature_of_the_prefix_is_401(panel: SignedClient, clock: Clock) -> None:
     stamp = str(int(clock()))
     wrong = signature(panel.api_secret, "GET", PREFIX + PREFIX + "/v1/me", stamp, b"")
     answer = await panel.call("GET", "/v1/me", headers={"X-Signature": wrong, "X-Timestamp": stamp})
     assert (answer.status, answer.code) == (401, "INVALID_SIGNATURE")
 
 
-async def test_a_revoked_key(panel: SignedClient, box: Sandbox) -> None:
+async def test_key_when_revoked_is_401(panel: SignedClient, box: Sandbox) -> None:
     credentials = box.add_key()
     box.database.execute("UPDATE api_keys SET revoked = 1 WHERE id = ?", (credentials.key_id,))
     answer = await panel.with_key(credentials.api_key, credentials.api_secret).call("GET", "/v1/me")
     assert (answer.status, answer.code, answer.data["error"]) == (401, "UNAUTHORIZED", "API key revoked")
 
 
-async def test_a_key_expires(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+async def test_key_when_expired_is_401(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
     credentials = box.add_key(expires_at=datetime.fromtimestamp(clock() + 60, UTC))
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     assert (await user.ok("GET", "/v1/me"))["expires_at"] == "2026-03-07T12:01:00Z"
@@ -103,13 +103,15 @@ async def test_a_key_expires(panel: SignedClient, box: Sandbox, clock: Clock) ->
         ([], 200),
     ],
 )
-async def test_the_whitelist_of_a_key(panel: SignedClient, box: Sandbox, whitelist: list[str], status: int) -> None:
+async def test_key_is_limited_to_its_whitelist(
+    panel: SignedClient, box: Sandbox, whitelist: list[str], status: int
+) -> None:
     credentials = box.add_key(ip_whitelist=whitelist)
     answer = await panel.with_key(credentials.api_key, credentials.api_secret).call("GET", "/v1/me")
     assert answer.status == status
 
 
-async def test_path_without_prefix(panel: SignedClient) -> None:
+async def test_path_without_prefix_is_served(panel: SignedClient) -> None:
     panel.prefix = ""
     assert (await panel.ok("GET", "/v1/me"))["name"] == "Sandbox"
 
@@ -154,7 +156,7 @@ def test_signing_vectors(vector: dict[str, Any]) -> None:
     store.close()
 
 
-async def test_secrets_are_in_no_repr(box: Sandbox, panel: SignedClient) -> None:
+async def test_repr_shows_no_secrets(box: Sandbox, panel: SignedClient) -> None:
     credentials = box.add_key()
     assert credentials.api_secret not in repr(credentials)
     assert box.api_secret not in repr(box)

@@ -7,7 +7,7 @@ async def two_sites(panel: SignedClient) -> tuple[dict, dict]:
     return first, second
 
 
-async def test_a_backup_goes_through_its_states(panel: SignedClient, clock: Clock) -> None:
+async def test_backup_goes_from_pending_to_completed(panel: SignedClient, clock: Clock) -> None:
     first, _ = await two_sites(panel)
     body = {
         "name": "manual",
@@ -47,7 +47,7 @@ async def test_a_backup_goes_through_its_states(panel: SignedClient, clock: Cloc
     assert panel.count("backup_files") == 0
 
 
-async def test_without_domains_everything_is_archived(panel: SignedClient) -> None:
+async def test_backup_without_domains_archives_everything(panel: SignedClient) -> None:
     await two_sites(panel)
     for body in (b"{}", b"[]"):
         assert (await panel.ok("POST", "/v1/backups", body))["domains_count"] == 2
@@ -55,7 +55,7 @@ async def test_without_domains_everything_is_archived(panel: SignedClient) -> No
     assert (backup["name"], backup["encrypted"]) == ("backup-2026-03-07T12:00:00Z", False)
 
 
-async def test_no_backups(panel: SignedClient) -> None:
+async def test_backup_when_invalid_is_rejected(panel: SignedClient) -> None:
     await panel.refused(404, "POST", "/v1/backups", {"domain_ids": ["gone"]})
     await panel.refused(400, "POST", "/v1/backups", {"type": "half"})
     await panel.refused(400, "POST", "/v1/backups", {"domain_ids": []})
@@ -63,7 +63,7 @@ async def test_no_backups(panel: SignedClient) -> None:
     assert panel.count("backups") == 0
 
 
-async def test_restoring_brings_the_files_back(panel: SignedClient, clock: Clock) -> None:
+async def test_restore_brings_files_back(panel: SignedClient, clock: Clock) -> None:
     first, second = await two_sites(panel)
     paths = [f"{site['document_root']}/index.html" for site in (first, second)]
 

@@ -1,4 +1,4 @@
-"""Webhook deliveries: they arrive, are signed, are repeated, and are logged as they went."""
+"""Webhook deliveries arrive, are signed, are repeated, and are logged with their results."""
 
 import hashlib
 import hmac
@@ -89,7 +89,7 @@ async def test_failed_delivery_is_repeated(panel: SignedClient, receiver: Receiv
     await panel.account()
     (row,) = await settled(panel, webhook)
     assert (row["status"], row["status_code"], row["retry_count"]) == ("success", 200, 2)
-    # The same event under the same id, so that the receiver can tell.
+    # The same event under the same id, so that the receiver recognises the repetition.
     assert len({(call.body, call.headers["X-Sandbox-Delivery"]) for call in receiver.received}) == 1
 
 
@@ -104,7 +104,7 @@ async def test_delivery_fails_after_its_repetitions(panel: SignedClient, receive
     assert (stats["total_deliveries_24h"], stats["failed_deliveries_24h"], stats["success_rate_24h"]) == (1, 1, 0)
 
 
-async def test_destination_that_is_not_there_fails(panel: SignedClient) -> None:
+async def test_delivery_to_a_missing_destination_fails(panel: SignedClient) -> None:
     async with Receiver() as gone:
         url = gone.url
     webhook = await hook(panel, url, retry_count=1)
@@ -135,7 +135,7 @@ async def test_other_machines_are_not_contacted(panel: SignedClient, config: dic
     assert (stats["successful_deliveries_24h"], stats["failed_deliveries_24h"]) == (0, 0)
 
 
-async def test_chats_are_not_contacted(panel: SignedClient) -> None:
+async def test_chat_services_are_not_contacted(panel: SignedClient) -> None:
     chat = {"bot_token": "12:hush", "chat_id": "-100"}
     webhook = await hook(panel, "", destination_type="telegram", destination_config=chat)
     await panel.account()

@@ -1,4 +1,4 @@
-"""Routing and validation by the specification, also of operations that nobody has written a behaviour for."""
+"""Routing and validation by the specification, also of operations without a handler."""
 
 import copy
 import json
@@ -17,12 +17,12 @@ ROUTER = Router(shipped_document().endpoints)
 
 
 def test_operations_of_the_reference_have_handlers() -> None:
-    """Operations beyond the reference need none: `handlers/default.py` serves them."""
+    """Operations outside the reference need no handler: `handlers/default.py` serves them."""
     assert set(NAMES) <= set(HANDLERS) <= {endpoint.operation for endpoint in shipped_document().endpoints}
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
-def test_every_path_leads_to_its_operation(endpoint) -> None:
+def test_every_path_is_routed_to_its_operation(endpoint) -> None:
     path = endpoint.path.replace("{", "<").replace("}", ">")
     found = ROUTER.find(endpoint.method, path)
     assert found is not None
@@ -46,11 +46,11 @@ def test_every_path_leads_to_its_operation(endpoint) -> None:
         ("GET", "/v2/domains"),
     ],
 )
-def test_paths_that_lead_nowhere(method: str, path: str) -> None:
+def test_path_when_unknown_has_no_operation(method: str, path: str) -> None:
     assert ROUTER.find(method, path) is None
 
 
-def test_words_win_over_parameters() -> None:
+def test_literal_segment_wins_over_a_parameter() -> None:
     for path, operation in [
         ("events", "webhooks.events"),
         ("stats", "webhooks.stats"),
@@ -61,7 +61,7 @@ def test_words_win_over_parameters() -> None:
         assert found[0].operation == operation
 
 
-async def test_an_unknown_endpoint(panel: SignedClient, box: Sandbox) -> None:
+async def test_endpoint_when_unknown_is_404(panel: SignedClient, box: Sandbox) -> None:
     answer = await panel.call("GET", "/v1/nothing", headers={"X-API-Key": None})
     assert (answer.status, answer.code) == (404, "NOT_FOUND")
     assert box.requests[-1].operation is None
@@ -80,7 +80,9 @@ async def test_an_unknown_endpoint(panel: SignedClient, box: Sandbox) -> None:
         (b'{"username": "\\ud800", "email": "a@b", "password": "correct horse"}', "Invalid JSON", None),
     ],
 )
-async def test_bodies_that_are_none(panel: SignedClient, body: bytes, error: str, details: str | None) -> None:
+async def test_body_that_is_not_a_json_object_is_rejected(
+    panel: SignedClient, body: bytes, error: str, details: str | None
+) -> None:
     refusal = await panel.refused(400, "POST", "/v1/accounts", body)
     assert (refusal["error"], refusal["code"]) == (error, "BAD_REQUEST")
     assert details is None or refusal["details"] == details
@@ -96,12 +98,12 @@ async def test_bodies_that_are_none(panel: SignedClient, body: bytes, error: str
         ({"username": "a", "email": "", "password": PASSWORD}, "email: must not be empty"),
     ],
 )
-async def test_bodies_that_do_not_fit(panel: SignedClient, body: object, details: str) -> None:
+async def test_body_when_invalid_is_rejected(panel: SignedClient, body: object, details: str) -> None:
     refusal = await panel.refused(400, "POST", "/v1/accounts", body)
     assert refusal["details"].endswith(details)
 
 
-async def test_a_refusal_does_not_repeat_the_body(panel: SignedClient) -> None:
+async def test_refusal_does_not_quote_the_body(panel: SignedClient) -> None:
     for password in (12345678901, ["sesame-open"], {"a": "sesame-open"}, "sesame"):
         body = {"username": "a", "email": "a@b.example", "password": password}
         text = json.dumps(await panel.refused(400, "POST", "/v1/accounts", body))
@@ -109,30 +111,30 @@ async def test_a_refusal_does_not_repeat_the_body(panel: SignedClient) -> None:
         assert "1234" not in text
 
 
-async def test_unknown_fields_pass(panel: SignedClient) -> None:
+async def test_unknown_fields_are_accepted(panel: SignedClient) -> None:
     assert (await panel.account(colour="red"))["username"] == "john"
 
 
 @pytest.mark.parametrize("number", [2**31, 10**30, -1, 1.5, True])
-async def test_numbers_that_cannot_be(panel: SignedClient, number: float) -> None:
+async def test_number_when_invalid_is_rejected(panel: SignedClient, number: float) -> None:
     domain = await panel.domain()
     record = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": number}
     await panel.refused(400, "POST", f"/v1/dns/zones/{domain['id']}/records", record)
 
 
-async def test_a_number_too_large_to_store(panel: SignedClient) -> None:
+async def test_number_too_large_to_store_is_rejected(panel: SignedClient) -> None:
     domain = await panel.domain()
     mailbox = {"local_part": "info", "domain_id": domain["id"], "password": PASSWORD, "quota_mb": 2**63}
     refusal = await panel.refused(400, "POST", "/v1/email/accounts", mailbox)
     assert refusal["details"] == "a value cannot be stored"
 
 
-async def test_bytes_in_a_path_that_are_no_text(panel: SignedClient) -> None:
+async def test_path_that_is_not_utf_8_is_rejected(panel: SignedClient) -> None:
     answer = await panel.call("GET", "/v1/domains/%ff")
     assert answer.status in {400, 401, 404}
 
 
-# ---- an endpoint that somebody has just added to the specification
+# ---- an endpoint that was just added to the specification
 
 
 GADGETS = {
@@ -237,7 +239,7 @@ async def test_added_endpoint_keeps_what_is_created(gadgets: SignedClient) -> No
     await gadgets.refused(404, "DELETE", f"/v1/gadgets/{created['id']}")
 
 
-async def test_and_is_checked_like_every_other(gadgets: SignedClient) -> None:
+async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient) -> None:
     refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
     assert refusal["details"] == "part.name: must be a text"
     await gadgets.refused(400, "GET", "/v1/gadgets?limit=0")
@@ -250,14 +252,14 @@ async def test_and_is_checked_like_every_other(gadgets: SignedClient) -> None:
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
-def test_a_smallest_value_fits_its_schema(endpoint) -> None:
+def test_smallest_value_matches_its_schema(endpoint) -> None:
     if endpoint.reply is not None:
         document = shipped_document()
         document.validator(endpoint.reply).validate(instance(document, endpoint.reply))
 
 
-async def test_update_to_a_taken_name_is_a_documented_conflict(panel: SignedClient) -> None:
-    """The client holds the status of each reply against the specification."""
+async def test_update_to_an_existing_name_is_409_as_documented(panel: SignedClient) -> None:
+    """The client checks the status of each reply against the specification."""
     owners = [
         await panel.ok(
             "POST",

@@ -5,7 +5,7 @@ from tests.sandbox.signed_client import Clock, SignedClient
 from tests.sandbox.test_sandbox_accounts import TABLES, fill
 
 
-async def test_a_domain_from_creation_to_deletion(panel: SignedClient) -> None:
+async def test_domain_is_created_changed_and_deleted(panel: SignedClient) -> None:
     owner = await panel.account("john")
     created = await panel.domain("Example.COM", owner["id"], php_version="8.4", web_server="apache")
     assert created == {
@@ -30,12 +30,12 @@ async def test_a_domain_from_creation_to_deletion(panel: SignedClient) -> None:
     await panel.refused(404, "DELETE", path)
 
 
-async def test_defaults(panel: SignedClient) -> None:
+async def test_domain_without_options_has_defaults(panel: SignedClient) -> None:
     domain = await panel.domain()
     assert (domain["php_version"], domain["web_server"], domain["ssl_enabled"]) == ("8.3", "nginx", False)
 
 
-async def test_a_domain_brings_its_zone_and_directories(panel: SignedClient) -> None:
+async def test_domain_when_created_has_zone_and_directories(panel: SignedClient) -> None:
     domain = await panel.domain("example.com")
     records = await panel.ok("GET", f"/v1/dns/zones/{domain['id']}/records")
     assert {(row["name"], row["type"], row["zone_id"]) for row in records} == {("@", "NS", domain["id"])}
@@ -43,7 +43,7 @@ async def test_a_domain_brings_its_zone_and_directories(panel: SignedClient) -> 
     assert (entry["name"], entry["type"], entry["owner"]) == ("public_html", "directory", "john")
 
 
-async def test_a_domain_is_there_once(panel: SignedClient) -> None:
+async def test_domain_when_created_twice_conflicts(panel: SignedClient) -> None:
     await panel.domain("example.com")
     jane = await panel.account("jane")
     refusal = await panel.refused(409, "POST", "/v1/domains", {"domain": "EXAMPLE.com", "user_id": jane["id"]})
@@ -51,7 +51,7 @@ async def test_a_domain_is_there_once(panel: SignedClient) -> None:
     assert panel.count("domains") == 1
 
 
-async def test_an_owner_that_is_not_there(panel: SignedClient) -> None:
+async def test_domain_of_an_unknown_owner_is_404(panel: SignedClient) -> None:
     refusal = await panel.refused(404, "POST", "/v1/domains", {"domain": "example.com", "user_id": "gone"})
     assert refusal["error"] == "Account not found"
 
@@ -61,7 +61,7 @@ async def test_an_owner_that_is_not_there(panel: SignedClient) -> None:
     ["example", "-a.example", "a-.example", "a..example", ".example", "a b.example", "a_b.example", "a/b.example",
      "x" * 64 + ".example", "a." * 130 + "example", "..", "example.com/"],
 )  # fmt: skip
-async def test_no_domain_names(panel: SignedClient, name: str) -> None:
+async def test_domain_name_when_invalid_is_rejected(panel: SignedClient, name: str) -> None:
     owner = await panel.account()
     refusal = await panel.refused(400, "POST", "/v1/domains", {"domain": name, "user_id": owner["id"]})
     assert refusal["details"] == "domain: must be a name such as example.com"
@@ -70,14 +70,14 @@ async def test_no_domain_names(panel: SignedClient, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["a.example", "xn--mnchen-3ya.example", "münchen.example", "a-b.c-d.example", "1.example"]
 )
-async def test_domain_names(panel: SignedClient, name: str) -> None:
+async def test_domain_name_when_valid_is_accepted(panel: SignedClient, name: str) -> None:
     assert (await panel.domain(name))["domain"] == name
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("php_version", "4.0"), ("web_server", "iis"), ("ssl_type", "golden"), ("user_id", "")]
 )
-async def test_values_that_cannot_be(panel: SignedClient, field: str, value: str) -> None:
+async def test_value_when_invalid_is_rejected(panel: SignedClient, field: str, value: str) -> None:
     owner = await panel.account()
     body = {"domain": "example.com", "user_id": owner["id"], field: value}
     refusal = await panel.refused(400, "POST", "/v1/domains", body)
@@ -85,7 +85,7 @@ async def test_values_that_cannot_be(panel: SignedClient, field: str, value: str
     assert panel.count("domains") == 0
 
 
-async def test_the_plan_says_which_php_there_is(panel: SignedClient) -> None:
+async def test_php_version_must_be_in_the_plan(panel: SignedClient) -> None:
     await panel.ok("POST", "/v1/plans", {"name": "Old", "php_versions": ["7.4", "8.1"]})
     owner = await panel.account("john", "Old")
     await panel.refused(
@@ -96,7 +96,7 @@ async def test_the_plan_says_which_php_there_is(panel: SignedClient) -> None:
     await panel.refused(400, "PATCH", f"/v1/domains/{domain['id']}", {"php_version": "8.2"})
 
 
-async def test_suspending_a_domain(panel: SignedClient) -> None:
+async def test_domain_can_be_suspended_and_unsuspended(panel: SignedClient) -> None:
     domain = await panel.domain()
     await fill(panel, domain)
     path = f"/v1/domains/{domain['id']}"
@@ -113,7 +113,7 @@ async def test_suspending_a_domain(panel: SignedClient) -> None:
     await panel.refused(404, "POST", "/v1/domains/gone/unsuspend")
 
 
-async def test_deleting_a_domain_takes_its_own_with_it(panel: SignedClient) -> None:
+async def test_domain_when_deleted_loses_its_objects(panel: SignedClient) -> None:
     john = await panel.account("john")
     kept = await panel.domain("kept.example", john["id"])
     before = {table: panel.count(table) for table in TABLES}
@@ -126,7 +126,7 @@ async def test_deleting_a_domain_takes_its_own_with_it(panel: SignedClient) -> N
     await panel.domain("gone.example", john["id"])
 
 
-async def test_traffic_grows_with_the_clock_and_is_the_same_everywhere(panel: SignedClient, clock: Clock) -> None:
+async def test_traffic_grows_with_the_clock_in_every_reply(panel: SignedClient, clock: Clock) -> None:
     domain = await panel.domain("example.com")
     assert (await panel.ok("GET", "/v1/bandwidth"))["total_bytes_in"] == 0
     clock.advance(86400)

@@ -11,7 +11,7 @@ def at(path: str, content: bool = False) -> str:
     return f"/v1/files{'/content' if content else ''}?path={quote(path)}"
 
 
-async def test_a_file_from_writing_to_deletion(panel: SignedClient, clock: Clock) -> None:
+async def test_file_is_written_read_and_deleted(panel: SignedClient, clock: Clock) -> None:
     await panel.domain()
     path = f"{ROOT}/şubat + ü.txt"
     assert await panel.ok("PUT", "/v1/files/content", {"path": path, "content": "Merhaba ü"}) == {
@@ -38,7 +38,7 @@ async def test_a_file_from_writing_to_deletion(panel: SignedClient, clock: Clock
     await panel.refused(404, "GET", at(path, content=True))
 
 
-async def test_a_directory_is_listed_by_name(panel: SignedClient) -> None:
+async def test_directory_is_listed_by_name(panel: SignedClient) -> None:
     await panel.domain()
     for name in ("b.txt", "a.txt", "c.txt"):
         await panel.ok("PUT", "/v1/files/content", {"path": f"{ROOT}/{name}", "content": name})
@@ -50,7 +50,7 @@ async def test_a_directory_is_listed_by_name(panel: SignedClient) -> None:
     "path",
     ["/", "/home", "/etc/passwd", "/home/jane", "/home/john/../../etc", "/home/john/../root2", "//etc", "/homes/john"],
 )
-async def test_outside_every_home(panel: SignedClient, path: str) -> None:
+async def test_path_outside_every_home_is_403(panel: SignedClient, path: str) -> None:
     await panel.domain()
     for method, target, body in [
         ("GET", at(path), b""),
@@ -62,13 +62,13 @@ async def test_outside_every_home(panel: SignedClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/home/john", "/home/john/example.com", ROOT, f"{ROOT}/", f"{ROOT}/x/.."])
-async def test_homes_and_document_roots_stay(panel: SignedClient, path: str) -> None:
+async def test_home_and_document_root_cannot_be_deleted(panel: SignedClient, path: str) -> None:
     await panel.domain()
     await panel.refused(403, "DELETE", at(path))
     assert panel.count("files") == 3
 
 
-async def test_files_are_no_directories(panel: SignedClient) -> None:
+async def test_file_used_as_a_directory_is_rejected(panel: SignedClient) -> None:
     await panel.domain()
     path = f"{ROOT}/index.html"
     await panel.ok("PUT", "/v1/files/content", {"path": path, "content": "x"})
@@ -83,7 +83,7 @@ async def test_files_are_no_directories(panel: SignedClient) -> None:
     await panel.refused(400, "GET", "/v1/files?path=")
 
 
-async def test_a_directory_goes_with_what_is_in_it(panel: SignedClient) -> None:
+async def test_directory_when_deleted_loses_its_contents(panel: SignedClient) -> None:
     await panel.domain()
     database = panel.box.database
     database.execute(

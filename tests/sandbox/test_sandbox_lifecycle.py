@@ -15,7 +15,7 @@ from panelica_async.sandbox.store import SCHEMA_VERSION
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient
 
 
-async def test_a_file_goes_on_where_it_stopped(tmp_path: Path, session, clock: Clock) -> None:
+async def test_sandbox_with_a_file_keeps_its_state(tmp_path: Path, session, clock: Clock) -> None:
     db = tmp_path / "panel.db"
     async with Sandbox(db=db, clock=clock) as box:
         first = SignedClient(box, session, clock)
@@ -27,7 +27,7 @@ async def test_a_file_goes_on_where_it_stopped(tmp_path: Path, session, clock: C
         assert (second.api_key, second.api_secret) == (first.api_key, first.api_secret)
         listed = await second.ok("GET", "/v1/domains")
         assert [row["id"] for row in listed] == [domain["id"]]
-        # The rights of the root key are those asked for last.
+        # The root key has the rights of the last start.
         me = await second.ok("GET", "/v1/me")
         assert (me["rate_limit_tier"], me["scopes"]) == ("starter", ["domains:read"])
         other = second.with_key(added.api_key, added.api_secret)
@@ -69,7 +69,7 @@ async def test_every_reply_is_committed(tmp_path: Path, session, clock: Clock) -
         assert not box.database.in_transaction
 
 
-async def test_a_given_key(session, clock: Clock, tmp_path: Path) -> None:
+async def test_sandbox_accepts_a_key_of_the_caller(session, clock: Clock, tmp_path: Path) -> None:
     keys = {"api_key": "pk_test_0123", "api_secret": "sk_test_4567"}
     async with Sandbox(clock=clock, db=tmp_path / "panel.db", **keys) as box:
         assert (box.api_key, box.api_secret) == ("pk_test_0123", "sk_test_4567")
@@ -79,7 +79,7 @@ async def test_a_given_key(session, clock: Clock, tmp_path: Path) -> None:
         await SignedClient(box, session, clock).ok("GET", "/v1/me")
 
 
-async def test_memory_forgets(session, clock: Clock) -> None:
+async def test_sandbox_in_memory_keeps_nothing(session, clock: Clock) -> None:
     async with Sandbox(clock=clock) as box:
         first = box.api_key
         await SignedClient(box, session, clock).account("john")
@@ -88,7 +88,7 @@ async def test_memory_forgets(session, clock: Clock) -> None:
         assert len(await SignedClient(box, session, clock).ok("GET", "/v1/accounts")) == 1
 
 
-async def test_start_and_stop() -> None:
+async def test_sandbox_can_be_started_and_stopped() -> None:
     box = Sandbox()
     for name in ("base_url", "api_key", "api_secret", "database"):
         with pytest.raises(RuntimeError, match="not running"):
@@ -106,7 +106,7 @@ async def test_start_and_stop() -> None:
     await box.stop()
 
 
-async def test_a_port_that_is_taken() -> None:
+async def test_port_when_in_use_raises_oserror() -> None:
     async with Sandbox() as box:
         port = int(box.base_url.split(":")[2].split("/")[0])
         other = Sandbox(port=port)
@@ -124,18 +124,18 @@ async def test_a_port_that_is_taken() -> None:
         ({"latency": -1}, "latency must be at least 0 seconds, not -1"),
     ],
 )
-def test_arguments_that_cannot_be(arguments: dict, message: str) -> None:
+def test_argument_when_invalid_raises(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sandbox(**arguments)
 
 
-async def test_rights_that_cannot_be() -> None:
+async def test_scope_or_address_when_invalid_raises() -> None:
     for arguments in ({"scopes": ["x"]}, {"ip_whitelist": ["x"]}):
         with pytest.raises(ValueError, match="'x' is n"):
             await Sandbox(**arguments).start()
 
 
-async def test_a_file_of_another_version(tmp_path: Path) -> None:
+async def test_file_of_another_version_is_rejected(tmp_path: Path) -> None:
     db = tmp_path / "panel.db"
     async with Sandbox(db=db) as box:
         box.database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -154,7 +154,7 @@ async def test_requests_are_recorded(panel: SignedClient, box: Sandbox) -> None:
     assert box.requests.maxlen == 10_000
 
 
-async def test_latency_holds_answers_back(monkeypatch: pytest.MonkeyPatch, session, clock: Clock) -> None:
+async def test_latency_delays_replies(monkeypatch: pytest.MonkeyPatch, session, clock: Clock) -> None:
     waits: list[float] = []
     sleep = asyncio.sleep
 
@@ -169,7 +169,7 @@ async def test_latency_holds_answers_back(monkeypatch: pytest.MonkeyPatch, sessi
     assert waits == [12.5]
 
 
-async def test_a_failure_of_the_sandbox_is_500(
+async def test_internal_error_of_the_sandbox_is_500(
     panel: SignedClient, box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.database.execute("DROP TABLE webhook_deliveries")
@@ -178,8 +178,8 @@ async def test_a_failure_of_the_sandbox_is_500(
     assert "the sandbox failed at GET /api/external/v1/webhooks/stats" in caplog.text
 
 
-async def test_many_at_once(panel: SignedClient) -> None:
-    """Each name is asked for twice at the same time: one of the two is refused."""
+async def test_concurrent_creates_of_one_name_succeed_once(panel: SignedClient) -> None:
+    """Each name is requested twice at the same time: one of the two calls is refused."""
     john = await panel.account()
 
     async def create(number: int) -> int:

@@ -44,12 +44,12 @@ async def domains(panel: SignedClient, clock: Clock) -> None:
     ],
 )
 @pytest.mark.usefixtures("domains")
-async def test_order_and_pages(panel: SignedClient, query: str, expected: str) -> None:
+async def test_list_is_ordered_and_paged(panel: SignedClient, query: str, expected: str) -> None:
     assert await names(panel, query) == [f"{letter}.example" for letter in expected]
 
 
 @pytest.mark.usefixtures("domains")
-async def test_filters_and_pages_together(panel: SignedClient) -> None:
+async def test_list_can_be_filtered_and_paged(panel: SignedClient) -> None:
     (john,) = [row for row in await panel.ok("GET", "/v1/accounts") if row["username"] == "john"]
     query = f"user_id={john['id']}&sort=domain&limit=2"
     assert await names(panel, query) == ["b.example", "c.example"]
@@ -72,7 +72,7 @@ async def test_filters_and_pages_together(panel: SignedClient) -> None:
         ("sort=domain;drop", "sort: there is no such field"),
     ],
 )
-async def test_no_pages(panel: SignedClient, query: str, details: str) -> None:
+async def test_page_when_invalid_is_rejected(panel: SignedClient, query: str, details: str) -> None:
     assert (await panel.refused(400, "GET", f"/v1/domains?{query}"))["details"] == details
 
 

@@ -22,21 +22,21 @@ from tests.sandbox.signed_client import SignedClient
         ([], "domains:read", False),
     ],
 )
-def test_what_a_scope_covers(granted: list[str], required: str | None, allowed: bool) -> None:
+def test_scope_covers_its_wildcards(granted: list[str], required: str | None, allowed: bool) -> None:
     assert allows(granted, required) is allowed
 
 
 @pytest.mark.parametrize("scope", ["*:*", "domains:*", "services:*", "*:read", "*:delete", "backups:restore"])
-def test_scopes(scope: str) -> None:
+def test_scope_when_valid_is_accepted(scope: str) -> None:
     assert is_scope(scope)
 
 
 @pytest.mark.parametrize("scope", ["", "*", "domains", "domains:fly", "*:restore", "planes:*", "domains:read:write"])
-def test_no_scopes(scope: str) -> None:
+def test_scope_when_invalid_is_rejected(scope: str) -> None:
     assert not is_scope(scope)
 
 
-async def test_a_scope_is_missing(panel: SignedClient, box: Sandbox) -> None:
+async def test_call_without_its_scope_is_403(panel: SignedClient, box: Sandbox) -> None:
     credentials = box.add_key(scopes=["domains:read", "dns:*"])
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     assert await user.ok("GET", "/v1/domains") == []
@@ -47,7 +47,7 @@ async def test_a_scope_is_missing(panel: SignedClient, box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
-async def test_every_operation_asks_for_its_scope(panel: SignedClient, box: Sandbox, endpoint) -> None:
+async def test_every_operation_requires_its_scope(panel: SignedClient, box: Sandbox, endpoint) -> None:
     credentials = box.add_key(scopes=["terminal:access"])
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     answer = await user.call(endpoint.method, endpoint.path.replace("{", "").replace("}", ""))
@@ -58,7 +58,7 @@ async def test_every_operation_asks_for_its_scope(panel: SignedClient, box: Sand
         assert answer.data["required_scope"] == endpoint.scope
 
 
-def test_add_key_refuses_what_no_key_has(box: Sandbox) -> None:
+def test_add_key_when_invalid_raises(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="'domains:fly' is not a scope"):
         box.add_key(scopes=["domains:fly"])
     with pytest.raises(ValueError, match="rate_limit_tier"):

@@ -1,4 +1,4 @@
-"""Plans, API keys, webhooks, services and what the API says about itself."""
+"""Plans, API keys, webhooks, services, and calls about the API itself."""
 
 import pytest
 
@@ -15,7 +15,7 @@ HTTP = {
 }
 
 
-async def test_plans(panel: SignedClient) -> None:
+async def test_plans_are_created_listed_and_changed(panel: SignedClient) -> None:
     assert [plan["name"] for plan in await panel.ok("GET", "/v1/plans")] == ["Starter", "Standard", "Business"]
     created = await panel.ok("POST", "/v1/plans", {"name": "Très Grand Plan!", "max_domains": 0})
     assert created == {
@@ -43,7 +43,7 @@ async def test_plans(panel: SignedClient) -> None:
     assert (counts["Starter"], counts["Standard"]) == (1, 0)
 
 
-async def test_an_api_key_from_creation_on(panel: SignedClient, clock: Clock) -> None:
+async def test_api_key_is_created_listed_and_regenerated(panel: SignedClient, clock: Clock) -> None:
     body = {
         "name": "New Key",
         "scopes": ["domains:read", "plans:*"],
@@ -82,7 +82,7 @@ async def test_an_api_key_from_creation_on(panel: SignedClient, clock: Clock) ->
     await panel.refused(404, "POST", "/v1/api-keys/gone/regenerate")
 
 
-async def test_a_key_with_defaults(panel: SignedClient) -> None:
+async def test_api_key_without_options_has_defaults(panel: SignedClient) -> None:
     created = await panel.ok("POST", "/v1/api-keys", {"name": "Plain", "scopes": ["*:*"]})
     assert (created["rate_limit_tier"], created["expires_at"]) == ("starter", None)
     assert created["api_key"].startswith("pk_live_")
@@ -99,12 +99,12 @@ async def test_a_key_with_defaults(panel: SignedClient) -> None:
         ("environment", "dream"),
     ],
 )
-async def test_no_keys(panel: SignedClient, field: str, value: object) -> None:
+async def test_api_key_when_invalid_is_rejected(panel: SignedClient, field: str, value: object) -> None:
     body = {"name": "Key", "scopes": ["*:*"], field: value}
     assert (await panel.refused(400, "POST", "/v1/api-keys", body))["details"].startswith(f"{field}: ")
 
 
-async def test_webhooks_log_what_happens(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+async def test_webhook_logs_the_events_it_subscribes_to(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
     created = await panel.ok("POST", "/v1/webhooks", HTTP)
     assert created == {
         "id": created["id"],
@@ -154,13 +154,13 @@ async def test_webhooks_log_what_happens(panel: SignedClient, box: Sandbox, cloc
     assert [row["id"] for row in await panel.ok("GET", "/v1/webhooks")] == [created["id"], users["id"]]
 
 
-async def test_stats_without_deliveries(panel: SignedClient) -> None:
+async def test_webhook_stats_without_deliveries_are_zero(panel: SignedClient) -> None:
     stats = await panel.ok("GET", "/v1/webhooks/stats")
     assert (stats["total_deliveries_24h"], stats["avg_response_time_ms"], stats["success_rate_24h"]) == (0, None, None)
 
 
 @pytest.mark.parametrize("example", ["http", "telegram", "slack", "discord"])
-async def test_destinations_of_the_reference(panel: SignedClient, example: str) -> None:
+async def test_webhook_accepts_destinations_of_the_reference(panel: SignedClient, example: str) -> None:
     examples = shipped_document().content["paths"]["/v1/webhooks"]["post"]["requestBody"]["content"]
     body = examples["application/json"]["examples"][example]["value"]
     created = await panel.ok("POST", "/v1/webhooks", body)
@@ -178,17 +178,17 @@ async def test_destinations_of_the_reference(panel: SignedClient, example: str) 
         ("retry_count", -1),
     ],
 )
-async def test_no_webhooks(panel: SignedClient, field: str, value: object) -> None:
+async def test_webhook_when_invalid_is_rejected(panel: SignedClient, field: str, value: object) -> None:
     await panel.refused(400, "POST", "/v1/webhooks", {**HTTP, field: value})
     assert panel.count("webhooks") == 0
 
 
-async def test_unknown_webhooks(panel: SignedClient) -> None:
+async def test_webhook_when_unknown_is_404(panel: SignedClient) -> None:
     await panel.refused(404, "GET", "/v1/webhooks/gone/logs")
     await panel.refused(404, "POST", "/v1/webhooks/gone/test")
 
 
-async def test_the_events_there_are(panel: SignedClient) -> None:
+async def test_events_are_listed_by_category(panel: SignedClient) -> None:
     categories = (await panel.ok("GET", "/v1/webhooks/events"))["categories"]
     assert categories[0] == {
         "name": "User Events",
@@ -230,7 +230,7 @@ async def test_services_start_and_stop(panel: SignedClient, clock: Clock) -> Non
         await panel.refused(404, "POST", f"/v1/server/services/gone/{action}")
 
 
-async def test_the_server(panel: SignedClient, clock: Clock) -> None:
+async def test_server_status_follows_clock_and_services(panel: SignedClient, clock: Clock) -> None:
     before = await panel.ok("GET", "/v1/server/status")
     assert (before["status"], before["hostname"]) == ("online", "server1.example.com")
     clock.advance(60)
@@ -240,7 +240,7 @@ async def test_the_server(panel: SignedClient, clock: Clock) -> None:
     assert after["memory"]["used_mb"] < before["memory"]["used_mb"]
 
 
-async def test_cloudflare_zones(panel: SignedClient) -> None:
+async def test_cloudflare_zones_are_listed_and_synced(panel: SignedClient) -> None:
     zones = await panel.ok("GET", "/v1/cloudflare/zones")
     assert [zone["name"] for zone in zones] == ["example.com", "example.org"]
     await panel.domain("example.com")
@@ -249,7 +249,7 @@ async def test_cloudflare_zones(panel: SignedClient) -> None:
     await panel.refused(404, "POST", "/v1/cloudflare/zones/gone/sync")
 
 
-async def test_the_postman_collection(panel: SignedClient) -> None:
+async def test_postman_collection_has_every_operation(panel: SignedClient) -> None:
     collection = await panel.ok("GET", "/v1/postman-collection")
     assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
     requests = [item["request"] for folder in collection["item"] for item in folder["item"]]
@@ -261,6 +261,6 @@ async def test_the_postman_collection(panel: SignedClient) -> None:
     assert any("CryptoJS.HmacSHA256" in line for line in collection["event"][0]["script"]["exec"])
 
 
-async def test_health_tells_the_uptime(panel: SignedClient, clock: Clock) -> None:
+async def test_health_reports_the_uptime(panel: SignedClient, clock: Clock) -> None:
     clock.advance(2 * 86400 + 3600)
     assert (await panel.ok("GET", "/v1/health"))["uptime"] == "12d 6h 30m"

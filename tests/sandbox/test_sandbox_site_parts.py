@@ -1,4 +1,4 @@
-"""DNS records, certificates, databases, mailboxes, FTP users: what belongs to a domain, within its owner's plan."""
+"""The objects of a domain, within its owner's plan: DNS records, certificates, databases, mailboxes, FTP users."""
 
 import pytest
 
@@ -8,7 +8,7 @@ MAILBOX = {"local_part": "info", "password": PASSWORD}
 USER = {"username": "app", "password": PASSWORD}
 
 
-async def test_dns_records(panel: SignedClient) -> None:
+async def test_dns_records_are_created_changed_and_deleted(panel: SignedClient) -> None:
     domain = await panel.domain()
     path = f"/v1/dns/zones/{domain['id']}/records"
     www = await panel.ok("POST", path, {"name": "www", "type": "A", "content": "192.168.1.100", "priority": 5})
@@ -35,7 +35,7 @@ async def test_dns_records(panel: SignedClient) -> None:
     await panel.refused(404, "PATCH", f"{path}/{www['id']}", {"ttl": 1})
 
 
-async def test_the_same_record_twice(panel: SignedClient) -> None:
+async def test_record_when_created_twice_conflicts(panel: SignedClient) -> None:
     domain = await panel.domain()
     path = f"/v1/dns/zones/{domain['id']}/records"
     record = {"name": "www", "type": "A", "content": "192.0.2.1"}
@@ -46,7 +46,7 @@ async def test_the_same_record_twice(panel: SignedClient) -> None:
     assert (await panel.ok("GET", path))[-2:] == [first, second]
 
 
-async def test_a_record_is_only_found_in_its_zone(panel: SignedClient) -> None:
+async def test_record_in_another_zone_is_not_found(panel: SignedClient) -> None:
     john = await panel.account()
     first = await panel.domain("one.example", john["id"])
     second = await panel.domain("two.example", john["id"])
@@ -60,20 +60,20 @@ async def test_a_record_is_only_found_in_its_zone(panel: SignedClient) -> None:
 @pytest.mark.parametrize(
     ("kind", "content"), [("A", "::1"), ("A", "www.example.com"), ("AAAA", "192.0.2.1"), ("HINFO", "x"), ("TXT", "")]
 )
-async def test_no_records(panel: SignedClient, kind: str, content: str) -> None:
+async def test_record_when_invalid_is_rejected(panel: SignedClient, kind: str, content: str) -> None:
     domain = await panel.domain()
     path = f"/v1/dns/zones/{domain['id']}/records"
     await panel.refused(400, "POST", path, {"name": "www", "type": kind, "content": content})
 
 
-async def test_an_address_cannot_become_text(panel: SignedClient) -> None:
+async def test_record_when_changed_to_invalid_is_rejected(panel: SignedClient) -> None:
     domain = await panel.domain()
     path = f"/v1/dns/zones/{domain['id']}/records"
     record = await panel.ok("POST", path, {"name": "www", "type": "AAAA", "content": "2001:db8::1"})
     await panel.refused(400, "PATCH", f"{path}/{record['id']}", {"content": "192.0.2.1"})
 
 
-async def test_a_certificate_is_pending_first(panel: SignedClient, clock: Clock) -> None:
+async def test_certificate_when_ordered_is_pending_first(panel: SignedClient, clock: Clock) -> None:
     domain = await panel.domain()
     ordered = await panel.ok("POST", "/v1/ssl/certificates", {"domain_id": domain["id"]})
     assert ordered == {
@@ -116,7 +116,7 @@ async def test_a_certificate_is_pending_first(panel: SignedClient, clock: Clock)
     await panel.refused(404, "POST", "/v1/ssl/certificates/gone/renew")
 
 
-async def test_an_expired_certificate_can_be_ordered_anew(panel: SignedClient, clock: Clock) -> None:
+async def test_certificate_when_expired_can_be_reordered(panel: SignedClient, clock: Clock) -> None:
     domain = await panel.domain(ssl_type="self_signed")
     assert domain["ssl_enabled"] is True
     clock.advance(365 * 86400)
@@ -125,21 +125,21 @@ async def test_an_expired_certificate_can_be_ordered_anew(panel: SignedClient, c
     assert ordered["status"] == "active"
 
 
-async def test_a_certificate_with_the_domain(panel: SignedClient, clock: Clock) -> None:
+async def test_domain_with_ssl_type_has_a_certificate(panel: SignedClient, clock: Clock) -> None:
     domain = await panel.domain(ssl_type="lets_encrypt")
     assert domain["ssl_enabled"] is False
     clock.advance(60)
     assert (await panel.ok("GET", f"/v1/domains/{domain['id']}"))["ssl_enabled"] is True
 
 
-async def test_no_certificates(panel: SignedClient) -> None:
+async def test_certificate_order_when_invalid_is_rejected(panel: SignedClient) -> None:
     domain = await panel.domain()
     await panel.refused(404, "POST", "/v1/ssl/certificates", {"domain_id": "gone"})
     refusal = await panel.refused(400, "POST", "/v1/ssl/certificates", {"domain_id": domain["id"], "type": "golden"})
     assert refusal["details"] == "type: must be one of lets_encrypt, self_signed, custom"
 
 
-async def test_databases(panel: SignedClient) -> None:
+async def test_databases_are_created_listed_and_deleted(panel: SignedClient) -> None:
     domain = await panel.domain()
     created = await panel.ok("POST", "/v1/databases", {"name": "app", "domain_id": domain["id"]})
     assert created == {
@@ -172,7 +172,7 @@ async def test_databases(panel: SignedClient) -> None:
     await panel.refused(404, "POST", f"{path}/users", USER)
 
 
-async def test_a_database_with_its_user(panel: SignedClient) -> None:
+async def test_database_with_username_has_its_first_user(panel: SignedClient) -> None:
     domain = await panel.domain()
     body = {"name": "app", "domain_id": domain["id"], "type": "postgresql"}
     refusal = await panel.refused(400, "POST", "/v1/databases", {**body, "username": "app"})
@@ -181,7 +181,7 @@ async def test_a_database_with_its_user(panel: SignedClient) -> None:
     assert (await panel.ok("POST", "/v1/databases", {**body, **USER}))["user_count"] == 1
 
 
-async def test_a_database_is_there_once(panel: SignedClient) -> None:
+async def test_database_when_created_twice_conflicts(panel: SignedClient) -> None:
     john = await panel.account()
     first = await panel.domain("one.example", john["id"])
     second = await panel.domain("two.example", john["id"])
@@ -193,14 +193,14 @@ async def test_a_database_is_there_once(panel: SignedClient) -> None:
 
 @pytest.mark.parametrize("field", ["name", "username"])
 @pytest.mark.parametrize("name", ["a-b", "a b", "x" * 33, "ä"])
-async def test_no_database_names(panel: SignedClient, field: str, name: str) -> None:
+async def test_database_name_when_invalid_is_rejected(panel: SignedClient, field: str, name: str) -> None:
     domain = await panel.domain()
     body = {"name": "app", "domain_id": domain["id"], **USER, field: name}
     refusal = await panel.refused(400, "POST", "/v1/databases", body)
     assert refusal["details"].startswith(f"{field}: ")
 
 
-async def test_mailboxes(panel: SignedClient) -> None:
+async def test_mailboxes_are_created_listed_and_deleted(panel: SignedClient) -> None:
     john = await panel.account()
     domain = await panel.domain("one.example", john["id"])
     other = await panel.domain("two.example", john["id"])
@@ -229,13 +229,13 @@ async def test_mailboxes(panel: SignedClient) -> None:
     ("field", "value"),
     [("local_part", "a@b"), ("local_part", ".info"), ("local_part", "a b"), ("password", "short"), ("quota_mb", 0)],
 )
-async def test_no_mailboxes(panel: SignedClient, field: str, value: object) -> None:
+async def test_mailbox_when_invalid_is_rejected(panel: SignedClient, field: str, value: object) -> None:
     domain = await panel.domain()
     body = {**MAILBOX, "domain_id": domain["id"], field: value}
     assert (await panel.refused(400, "POST", "/v1/email/accounts", body))["details"].startswith(f"{field}: ")
 
 
-async def test_ftp_users(panel: SignedClient) -> None:
+async def test_ftp_users_are_created_listed_and_deleted(panel: SignedClient) -> None:
     domain = await panel.domain()
     created = await panel.ok("POST", "/v1/ftp/accounts", {**USER, "domain_id": domain["id"]})
     assert created == {
@@ -266,7 +266,7 @@ async def test_ftp_users(panel: SignedClient) -> None:
         ("example.com", 400),
     ],
 )
-async def test_where_an_ftp_user_lives(panel: SignedClient, directory: str, status: int) -> None:
+async def test_ftp_home_must_be_in_the_owners_home(panel: SignedClient, directory: str, status: int) -> None:
     await panel.account("jane")
     domain = await panel.domain()
     body = {**USER, "domain_id": domain["id"], "home_directory": directory}
@@ -274,14 +274,14 @@ async def test_where_an_ftp_user_lives(panel: SignedClient, directory: str, stat
 
 
 @pytest.mark.parametrize("directory", ["/example.com", "/../example.com"])
-async def test_a_home_may_be_below_the_owners(panel: SignedClient, directory: str) -> None:
+async def test_ftp_home_may_be_below_the_owners_home(panel: SignedClient, directory: str) -> None:
     body = {**USER, "domain_id": (await panel.domain())["id"], "home_directory": directory}
     user = await panel.call("POST", "/v1/ftp/accounts", body)
 
     assert user.data["home_directory"] == "/home/john/example.com"
 
 
-async def test_a_full_plan(panel: SignedClient) -> None:
+async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
     limits = {"max_domains": 1, "max_databases": 1, "max_email_accounts": 1, "max_ftp_accounts": 0}
     plan = await panel.ok("POST", "/v1/plans", {"name": "Tiny", **limits})
     john = await panel.account("john", "Tiny")
@@ -298,7 +298,7 @@ async def test_a_full_plan(panel: SignedClient) -> None:
         refusal = await panel.refused(403, "POST", path, body)
         assert (refusal["error"], refusal["code"]) == ("Plan limit reached", "FORBIDDEN")
         assert refusal["details"] == f"{limit} is {limits[limit]} in the plan Tiny"
-    # Others are not concerned, and -1 is no limit.
+    # Other accounts are not affected, and -1 means no limit.
     await panel.domain("three.example", (await panel.account("jane"))["id"])
     await panel.ok("PATCH", f"/v1/plans/{plan['id']}", dict.fromkeys(limits, -1))
     for path, body, _ in attempts:
@@ -309,6 +309,6 @@ async def test_a_full_plan(panel: SignedClient) -> None:
     ("path", "body"),
     [("/v1/databases", {"name": "app"}), ("/v1/email/accounts", MAILBOX), ("/v1/ftp/accounts", USER)],
 )
-async def test_a_domain_that_is_not_there(panel: SignedClient, path: str, body: dict) -> None:
+async def test_object_of_an_unknown_domain_is_404(panel: SignedClient, path: str, body: dict) -> None:
     refusal = await panel.refused(404, "POST", path, {**body, "domain_id": "gone"})
     assert (refusal["error"], refusal["details"]) == ("Domain not found", "id=gone")

@@ -1,4 +1,4 @@
-"""What a client learns before it looks into a reply: the panel's time, and who the panel is."""
+"""What a client learns without reading a body: the panel's time and its certificate."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.sandbox.signed_client import Clock, SignedClient
 from tests.support.certificates import Certificate
 
 
-async def test_every_reply_tells_the_time_of_the_panel(panel: SignedClient, clock: Clock) -> None:
+async def test_every_reply_has_the_time_of_the_panel(panel: SignedClient, clock: Clock) -> None:
     first = await panel.call("GET", "/v1/me")
     clock.advance(86_400.9)
     later = [
@@ -23,7 +23,7 @@ async def test_every_reply_tells_the_time_of_the_panel(panel: SignedClient, cloc
     assert {answer.headers["Date"] for answer in later} == {"Sun, 08 Mar 2026 12:00:00 GMT"}
 
 
-async def test_a_certificate_makes_it_https(certificate: Certificate) -> None:
+async def test_sandbox_with_a_certificate_serves_https(certificate: Certificate) -> None:
     async with Sandbox(ssl=certificate.server_context) as box:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+/api/external", box.base_url)
         for trusted in (certificate.path, certificate.fingerprint):

@@ -1,4 +1,4 @@
-"""The sandbox on the wire: what is signed are the bytes that were sent, and nothing is held without a key."""
+"""The sandbox on the wire: it checks the signature of the bytes sent, and keeps no body without a key."""
 
 import asyncio
 import gzip
@@ -58,13 +58,13 @@ def raw(box: Sandbox, clock: Clock) -> RawClient:
 
 
 class TestCompressedBodies:
-    async def test_signature_over_what_was_sent_is_right(self, raw: RawClient) -> None:
+    async def test_signature_of_the_bytes_sent_is_accepted(self, raw: RawClient) -> None:
         body = gzip.compress(json.dumps(PLAN).encode())
         headers = raw.signed("POST", "/v1/plans", body) | {"Content-Encoding": "gzip"}
         status, _, data = await raw.send("POST", "/v1/plans", headers, body)
         assert (status, data["error"]) == (400, "Invalid JSON")
 
-    async def test_signature_over_plain_text_is_wrong(self, raw: RawClient, panel: SignedClient) -> None:
+    async def test_signature_of_other_bytes_is_rejected(self, raw: RawClient, panel: SignedClient) -> None:
         plain = json.dumps(PLAN).encode()
         headers = raw.signed("POST", "/v1/plans", plain) | {"Content-Encoding": "gzip"}
         status, _, data = await raw.send("POST", "/v1/plans", headers, gzip.compress(plain))
@@ -72,7 +72,7 @@ class TestCompressedBodies:
         assert "Small" not in {plan["name"] for plan in await panel.ok("GET", "/v1/plans")}
 
     @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nonsense"])
-    async def test_junk_without_key_is_refused_as_json(self, raw: RawClient, encoding: str) -> None:
+    async def test_junk_without_a_key_gets_a_json_error(self, raw: RawClient, encoding: str) -> None:
         status, received, data = await raw.send("POST", "/v1/plans", {"Content-Encoding": encoding}, b"junk")
         assert (status, data["code"]) == (401, "MISSING_API_KEY")
         assert received["content-type"].startswith("application/json")
@@ -88,7 +88,7 @@ class TestUnreadBodies:
             ({"X-Signature": "short"}, "INVALID_SIGNATURE"),
         ],
     )
-    async def test_body_is_not_awaited_when_headers_fail(
+    async def test_body_is_not_read_when_headers_are_rejected(
         self, raw: RawClient, change: dict[str, str], code: str
     ) -> None:
         headers = raw.signed("POST", "/v1/plans", b"") | {"Content-Length": "1000000"} | change
@@ -96,17 +96,17 @@ class TestUnreadBodies:
         status, _, data = await raw.send("POST", "/v1/plans", headers)
         assert (status, data["code"]) == (401, code)
 
-    async def test_path_that_is_not_served_reads_no_body(self, raw: RawClient) -> None:
+    async def test_body_is_not_read_when_path_is_unknown(self, raw: RawClient) -> None:
         status, _, data = await raw.send("POST", "/v1/nothing", {"Content-Length": "1000000"})
         assert (status, data["code"]) == (404, "NOT_FOUND")
 
-    async def test_body_over_the_limit_is_refused_as_json(self, raw: RawClient) -> None:
+    async def test_body_when_too_large_gets_a_json_error(self, raw: RawClient) -> None:
         body = b" " * (8 * 1024 * 1024 + 1)
         status, received, data = await raw.send("POST", "/v1/plans", raw.signed("POST", "/v1/plans", body), body)
         assert (status, data["code"]) == (413, "PAYLOAD_TOO_LARGE")
         assert received["x-request-id"].startswith("req_")
 
-    async def test_client_that_goes_away_leaves_no_trace(
+    async def test_client_when_disconnected_logs_nothing(
         self, raw: RawClient, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.WARNING)
@@ -123,7 +123,7 @@ class TestUnreadBodies:
     @pytest.mark.parametrize(
         "junk", [b"\x16\x03\x01junk", b"GET / HTTP/1.1\r\nA: \x00", b"GET\r\n", b"BREW / HTCPCP/1"]
     )
-    async def test_junk_leaves_no_trace(self, raw: RawClient, caplog: pytest.LogCaptureFixture, junk: bytes) -> None:
+    async def test_junk_logs_nothing(self, raw: RawClient, caplog: pytest.LogCaptureFixture, junk: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", raw.port)
         writer.write(junk + b"\r\n\r\n")
         assert b" 400 " in await reader.readline()
@@ -133,7 +133,7 @@ class TestUnreadBodies:
 
 class TestTargets:
     @pytest.mark.parametrize("path", ["/v1/%0Adomains", "/v1/domains/%0A", "/%0D%0A", "/v1/domains%0a"])
-    async def test_line_break_in_path_is_answered_as_json(self, raw: RawClient, path: str) -> None:
+    async def test_line_break_in_path_gets_a_json_error(self, raw: RawClient, path: str) -> None:
         status, received, data = await raw.send("GET", path, {})
         assert (status, data["code"]) in {(404, "NOT_FOUND"), (401, "MISSING_API_KEY")}
         assert received["x-request-id"].startswith("req_")

@@ -9,11 +9,11 @@ BURSTY = Tier(name="bursty", requests_per_minute=60, requests_per_hour=None, bur
 
 
 def admitted(limits: ServerLimits, most: int = 10_000) -> int:
-    """Count the requests that pass at this moment."""
+    """Return how many requests are admitted now."""
     return next((count for count in range(most) if not limits.admit().admitted), most)
 
 
-def test_a_fixed_minute_starts_anew_at_the_full_minute() -> None:
+def test_fixed_window_restarts_with_the_minute() -> None:
     clock = Clock(60_000 * 60 + 59.0)
     limits = ServerLimits(SMALL, clock)
     assert admitted(limits) == 6
@@ -23,7 +23,7 @@ def test_a_fixed_minute_starts_anew_at_the_full_minute() -> None:
     assert admitted(limits) == 6
 
 
-def test_a_sliding_minute_frees_what_is_60_seconds_old() -> None:
+def test_sliding_window_forgets_requests_after_60_s() -> None:
     clock = Clock(60_000 * 60 + 59.0)
     limits = ServerLimits(SMALL, clock, window="sliding")
     assert [limits.admit().admitted for _ in range(2)] == [True, True]
@@ -38,7 +38,7 @@ def test_a_sliding_minute_frees_what_is_60_seconds_old() -> None:
     assert admitted(limits) == 4
 
 
-def test_reset_of_a_sliding_minute_is_no_earlier_than_told() -> None:
+def test_sliding_window_resets_no_earlier_than_told() -> None:
     """The header has whole seconds."""
     clock = Clock(60_000 * 60 + 59.25)
     limits = ServerLimits(SMALL, clock, window="sliding")
@@ -46,7 +46,7 @@ def test_reset_of_a_sliding_minute_is_no_earlier_than_told() -> None:
     assert limits.headers()["X-RateLimit-Reset-Minute"] == str(60_000 * 60 + 120)
 
 
-def test_a_bucket_comes_back_evenly() -> None:
+def test_bucket_refills_evenly() -> None:
     clock = Clock()
     limits = ServerLimits(BURSTY, clock, window="bucket")
     assert admitted(limits) == 5
@@ -59,7 +59,7 @@ def test_a_bucket_comes_back_evenly() -> None:
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
-def test_the_burst_limits_besides_the_minute(window) -> None:
+def test_burst_limits_in_addition_to_the_minute(window) -> None:
     clock = Clock(60_000 * 60)
     limits = ServerLimits(BURSTY, clock, window=window)
     assert admitted(limits) == 5
@@ -74,7 +74,7 @@ def test_the_burst_limits_besides_the_minute(window) -> None:
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-def test_a_refusal_names_the_limit_of_its_window(window) -> None:
+def test_refusal_names_the_limit_of_its_window(window) -> None:
     limits = ServerLimits(TIERS["professional"], Clock(), window=window)
     admitted(limits, most=2000)
     refused = limits.admit()
@@ -82,7 +82,7 @@ def test_a_refusal_names_the_limit_of_its_window(window) -> None:
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-def test_the_hour_limits_besides_the_minute(window) -> None:
+def test_hour_limits_in_addition_to_the_minute(window) -> None:
     clock = Clock(1000 * 3600)
     limits = ServerLimits(SMALL, clock, window=window)
     count = 0
@@ -98,7 +98,7 @@ def test_the_hour_limits_besides_the_minute(window) -> None:
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
 @pytest.mark.parametrize("tier", TIERS.values(), ids=lambda tier: tier.name)
-def test_waiting_as_told_is_enough(tier: Tier, window) -> None:
+def test_request_after_retry_after_is_admitted(tier: Tier, window) -> None:
     clock = Clock()
     limits = ServerLimits(tier, clock, window=window)
     for _ in range(20):
@@ -107,7 +107,7 @@ def test_waiting_as_told_is_enough(tier: Tier, window) -> None:
         clock.advance(limits.admit().retry_after)
 
 
-def test_a_refused_request_does_not_count() -> None:
+def test_refused_request_does_not_count() -> None:
     clock = Clock()
     limits = ServerLimits(SMALL, clock)
     admitted(limits)
@@ -125,12 +125,12 @@ def test_enterprise_has_no_limit() -> None:
     assert (usage.limit, usage.used, usage.remaining) == (None, 10_000, None)
 
 
-def test_there_is_no_other_way_to_count() -> None:
+def test_window_when_unknown_is_rejected() -> None:
     with pytest.raises(ValueError, match="must be one of fixed, sliding, bucket"):
         ServerLimits(SMALL, Clock(), window="leaky")
 
 
-async def test_a_full_minute_is_429(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+async def test_request_beyond_the_minute_is_429(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
     credentials = box.add_key(tier="starter")
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     clock.advance(-clock() % 60 + 20)
@@ -151,13 +151,13 @@ async def test_a_full_minute_is_429(panel: SignedClient, box: Sandbox, clock: Cl
     }
     assert answer.headers["Retry-After"] == "40"
     assert answer.headers["X-RateLimit-Remaining-Minute"] == "0"
-    # Another key has a count of its own, and nothing happened.
+    # Another key has its own count, and the refused call did nothing.
     assert "Refused" not in {plan["name"] for plan in await panel.ok("GET", "/v1/plans")}
     clock.advance(40)
     assert (await user.call("GET", "/v1/me")).status == 200
 
 
-async def test_usage_of_a_key(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
+async def test_rate_limit_reports_the_usage_of_the_key(panel: SignedClient, box: Sandbox, clock: Clock) -> None:
     credentials = box.add_key(tier="professional")
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     await user.ok("GET", "/v1/me")
@@ -174,7 +174,7 @@ async def test_usage_of_a_key(panel: SignedClient, box: Sandbox, clock: Clock) -
     }
 
 
-async def test_what_does_not_count(panel: SignedClient, box: Sandbox) -> None:
+async def test_health_and_rejected_calls_do_not_count(panel: SignedClient, box: Sandbox) -> None:
     credentials = box.add_key(tier="starter")
     user = panel.with_key(credentials.api_key, credentials.api_secret)
     await user.call("GET", "/v1/health")
@@ -183,7 +183,7 @@ async def test_what_does_not_count(panel: SignedClient, box: Sandbox) -> None:
     assert (await user.ok("GET", "/v1/rate-limit"))["current_minute_usage"] == 1
 
 
-async def test_a_sandbox_counts_as_told(session, clock: Clock) -> None:
+async def test_sandbox_counts_in_the_chosen_window(session, clock: Clock) -> None:
     async with Sandbox("professional", clock=clock, window="bucket") as box:
         user = SignedClient(box, session, clock)
         answers = [(await user.call("GET", "/v1/me")).status for _ in range(51)]

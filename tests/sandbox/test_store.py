@@ -1,4 +1,4 @@
-"""The tables of the sandbox: only what is there twice is a conflict; another broken rule is an error of ours."""
+"""The tables of the sandbox: only a duplicate is a conflict; any other broken constraint is an error of the sandbox."""
 
 import sqlite3
 
@@ -14,7 +14,7 @@ from tests.sandbox.signed_client import Clock
     [("plan", {"id": "p1"}), ("domain", {"id": "d1", "domain": "a.example", "user_id": "gone"})],
     ids=["a column that may not be empty", "an owner that is not there"],
 )
-def test_broken_rule_is_no_conflict(kind, row):
+def test_broken_constraint_is_not_a_conflict(kind, row):
     store = Store(":memory:", Clock(), seed)
     with pytest.raises(sqlite3.IntegrityError):
         store.insert(kind, row)

@@ -1,4 +1,4 @@
-"""What is told of a call: which events, in which order, with which facts."""
+"""The events of a call: which, in which order, with which attributes."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Those who listen come and go, and cannot harm a call; where nobody does, nothing is made."""
+"""Listeners come and go, and cannot harm a call; without listeners, no events are created."""
 
 import functools
 import logging
@@ -97,7 +97,7 @@ async def test_other_clients_send_no_events(server: RawServer, connect: Connect)
 
 
 async def heard_nobody(event: Event) -> None:
-    """What an async program is tempted to pass."""
+    """A coroutine function, which an async program may pass by mistake."""
 
 
 class AsyncListener:
@@ -182,7 +182,7 @@ async def test_failing_log_harms_no_call(
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the events that are made, by kind."""
+    """Counts the events that are created, by kind."""
     counts = Counter[str]()
 
     def counted(kind: type[Event]) -> Callable[..., Event]:
@@ -198,7 +198,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def send_everything(server: RawServer, panel: PanelicaClient) -> None:
-    """Make calls that are served, refused, repeated, that fail, and whose fate is not known."""
+    """Make calls that succeed, are refused, are repeated, fail, and have an unknown outcome."""
     server.script(reply(json={}), reply(429, headers=NOW), reply(503, headers=NOW), reply(json={}))
     await call(panel)
     await call(panel)
@@ -233,7 +233,7 @@ async def test_events_are_created_only_for_listeners(
     with caplog.at_level(level, LOGGER.name):
         await without_pauses(send_everything(server, panel), limiter, advance)
     assert made == expected
-    # Each that was made was wanted.
+    # Only events with a listener were created.
     assert len(caplog.records) == made.total()
     made.clear()
     watch = Watch(panel)

@@ -1,4 +1,4 @@
-"""Lines of the log: what they say at which level, and that no secret is in them."""
+"""Lines of the log: their text and level, and that they contain no secrets."""
 
 import json
 import logging
@@ -165,7 +165,7 @@ def test_lines_below_the_level_are_not_built(monkeypatch: pytest.MonkeyPatch) ->
     CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=b"{}"))
 
 
-# What the panel and its clients call secrets (evidence: key-forms, passwords, webhook-destinations).
+# The names of secrets on panels and in clients (evidence: key-forms, passwords, webhook-destinations).
 NAMES = st.sampled_from(
     [
         "password", "new_password", "Password", "db_passwd", "api_secret", "secret", "token", "bot_token",
@@ -175,7 +175,7 @@ NAMES = st.sampled_from(
     ]
 )  # fmt: skip
 CORE = "q7Zk2Xv9Lm4T"
-"""In every secret; escaping leaves it as it is."""
+"""Part of every secret; escaping does not change it."""
 SECRETS = st.builds(lambda before, after: f"{before}{CORE}{after}", st.text(max_size=5), st.text(max_size=5))
 KEYS = st.text(st.characters(codec="utf-8"), max_size=5)
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5)
@@ -184,7 +184,7 @@ DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st
 
 @st.composite
 def bodies(draw: st.DrawFn) -> str:
-    """A document with a secret under a secret name, at any depth, spelled in any way."""
+    """A document with a secret under a secret's name, at any depth and in any spelling."""
     wrap = st.sampled_from([lambda value: [value], lambda value: {draw(KEYS): value, draw(KEYS): draw(DOCUMENTS)}])
     document: Any = draw(SECRETS)
     for _ in range(draw(st.integers(0, 3))):

@@ -35,7 +35,7 @@ HUSH = "hunter2-x9y8z7"
 
 
 class Keep(SpanProcessor):
-    """Keeps spans in the order in which they begin."""
+    """Keeps spans in the order in which they started."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -45,7 +45,7 @@ class Keep(SpanProcessor):
 
 
 class Telemetry:
-    """An SDK that keeps what it gets."""
+    """An SDK that keeps all spans and metrics."""
 
     def __init__(self) -> None:
         self._kept = Keep()
@@ -59,7 +59,7 @@ class Telemetry:
 
     @property
     def spans(self) -> list[Span]:
-        """Spans that have ended, in the order in which they began."""
+        """Ended spans, in the order in which they started."""
         return [span for span in self._kept.spans if span.end_time is not None]
 
     def metrics(self) -> dict[str, list[Any]]:

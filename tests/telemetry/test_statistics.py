@@ -1,4 +1,4 @@
-"""The figures: what was done, how long it took, what is left of the quota."""
+"""The statistics: counts, durations, and what is left of the quota."""
 
 import asyncio
 from math import ceil
@@ -113,7 +113,7 @@ def test_statistics_need_an_event_loop() -> None:
 
 
 def naive(durations: list[float], percent: int) -> float:
-    """Return the least of the durations that so many per cent of them do not exceed."""
+    """Return the smallest duration that this percentage of the durations does not exceed."""
     needed = ceil(len(durations) * percent / 100)
     return min(value for value in durations if sum(other <= value for other in durations) >= needed)
 

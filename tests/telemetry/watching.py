@@ -1,4 +1,4 @@
-"""Keeps what a client tells of its calls."""
+"""Keeps the events of a client."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -24,7 +24,7 @@ class Watch:
 
     @property
     def kinds(self) -> list[str]:
-        """What was told, by its name and the number of its call."""
+        """The name and the call number of each event."""
         return [f"{type(event).__name__} {event.call}" for event in self.events]
 
     def only(self, kind: type[E]) -> E:
@@ -42,13 +42,13 @@ class Watch:
 
 
 async def without_pauses(work: Coroutine[Any, Any, T], limiter: RateLimiter, advance: Advance) -> T:
-    """Run calls that go one by one, with time jumping over every wait for quota."""
+    """Run calls one after another; virtual time skips every wait for quota."""
     task = asyncio.create_task(work)
     await until(lambda: task.done() or (limiter.waiting and advance(1)))
     return await task
 
 
 def facts(event: Event, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the fields of an event, but for its time and those that are looked at by themselves."""
+    """Return the fields of an event, except its time and those that tests check separately."""
     fields = attrs.asdict(event, recurse=False)
     return {name: value for name, value in fields.items() if name not in {"at", *without}}
