@@ -79,7 +79,7 @@ async def apply(
             credentials = resources.enter_context(await opened(CredentialsFile, credentials))
         if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
-                f"passwords are to be generated for {number} objects, and there is no file to keep them in",
+                f"{number} objects need a generated password, and there is no file to keep them in",
                 hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
             )
         journal.begin(

@@ -188,7 +188,7 @@ def _parse(content: bytes, path: Path) -> dict[str, str]:
     if header.startswith(content):  # New, or left when its first line was being written.
         return {}
     if not content.startswith(header):
-        raise ConfigurationError(f"{path} is no file of generated passwords; it was left as it is")
+        raise ConfigurationError(f"{path} is not a file of generated passwords; it was left unchanged")
     whole = content[: content.rfind(b"\n") + 1]
     passwords: dict[str, str] = {}
     try:
@@ -198,7 +198,7 @@ def _parse(content: bytes, path: Path) -> dict[str, str]:
             kind, _, name, password = row
             passwords[f"{kind}:{_unshown(name)}"] = password
     except (csv.Error, UnicodeDecodeError):  # neither may be shown: both quote the content
-        raise ConfigurationError(f"{path} holds a row that no run has written; it was left as it is") from None
+        raise ConfigurationError(f"{path} holds a row that no run has written; it was left unchanged") from None
     return {step_id: password for step_id, password in passwords.items() if password}
 
 

@@ -100,9 +100,9 @@ class Executor:
         if record is not None and record.is_unanswered:
             return self._claim(step, there, "sent by an earlier run; found by looking")
         if record is not None and not record.is_settled:
-            return self._found(step, there, "refused to an earlier run or removed again, and there by now")
+            return self._found(step, there, "refused or removed in an earlier run; it exists now")
         if record is not None and _is_another(record, planned):
-            reason = "an earlier run created it, and others deleted it and created it anew"
+            reason = "an earlier run created it, and others deleted and re-created it"
             outcome = self._found(step, there, reason)
             source = "file" if step.password is None else "manifest"
             remark = f"{reason}: its password is not the one in the {source}"
@@ -115,7 +115,7 @@ class Executor:
         """Create the object, unless one it builds on is missing or its kind is refused."""
         missing = next((parent for parent in step.parents if parent.id not in self._ids), None)
         if missing is not None:
-            reason = f"builds on the {missing.label}, which is not there"
+            reason = f"depends on the {missing.label}, which does not exist"
             return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
         if error := self._refused.get(step.kind):
             return _failure(step, error)
@@ -128,7 +128,7 @@ class Executor:
             outcome = await self._send(step, password)
             if outcome is not None:
                 return attrs.evolve(outcome, calls=sends)
-        reason = f"sent {_SENDS} times without a reply, and not there when looked for"
+        reason = f"sent {_SENDS} times without a reply, and not found afterwards"
         return attrs.evolve(self._unknown(step, reason), calls=_SENDS)
 
     async def _send(self, step: Step, password: str) -> StepOutcome | None:
@@ -187,7 +187,7 @@ class Executor:
             found = await self._look(step)
         except PanelicaError as failure:
             self._consider(step, failure)
-            return self._unknown(step, f"{reason_of(error)}; it could not be looked for: {reason_of(failure)}")
+            return self._unknown(step, f"{reason_of(error)}; looking for it failed: {reason_of(failure)}")
         match found.comparison:
             case Comparison.SAME if self._owner(step, found.object_id) is State.FOUND:
                 if not was_unanswered:
@@ -213,7 +213,7 @@ class Executor:
             found = await self._look(step)
         except PanelicaError as failure:
             self._consider(step, failure)
-            return _failure(step, error, f"it could not be looked for: {reason_of(failure)}")
+            return _failure(step, error, f"looking for it failed: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         is_conflict = isinstance(error, ConflictError)
         if found.comparison is not Comparison.SAME and not (found.comparison is Comparison.UNKNOWN and is_conflict):
@@ -301,7 +301,7 @@ class Executor:
         if step.password is not None:
             return step.password
         if self._credentials is None:
-            raise ConfigurationError(f"a password is to be generated for {step.id}, and there is no file to keep it in")
+            raise ConfigurationError(f"{step.id} needs a generated password, and there is no file to keep it in")
         return self._credentials.password_for(step)
 
     async def _commit(self) -> None:

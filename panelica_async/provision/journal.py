@@ -71,7 +71,7 @@ def _close(opening: "asyncio.Future[_File]") -> None:
 class Journal:
     """The journal of one manifest on one panel, over all its runs.
 
-    Made by `open` or `in_memory`. One process at a time may write; others may look on.
+    Made by `open` or `in_memory`. One process at a time may write; others may read.
 
     A note is in `records` and `runs` at once, and on the disk when `commit` returns. Notes of tasks that run together
     share one transaction. One that could not be written stays due: the next attempt writes it.
@@ -96,12 +96,11 @@ class Journal:
 
         Args:
             path: The file; it is made when it does not exist.
-            read_only: Whether only to look on: the file must exist, and may be in use. What is seen is what it says at
-                this moment.
+            read_only: Whether only to read it as it is at this moment. The file must exist, and may be in use.
 
         Raises:
-            ConfigurationError: Another process is writing to it, it cannot be opened, it is no journal, it is damaged,
-                or a newer package wrote it.
+            ConfigurationError: Another process is writing to it, it cannot be opened, it is not a journal, it is
+                damaged, or a newer package wrote it.
         """
         path = Path(path).absolute()
         journal = cls(path)
@@ -122,7 +121,7 @@ class Journal:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """Make a journal that is forgotten at the end, for runs that are not to be resumed."""
+        """Make a journal in memory, for runs that need not be resumed."""
         return cls()
 
     def __repr__(self) -> str:
@@ -170,7 +169,7 @@ class Journal:
 
     @property
     def records(self) -> Mapping[str, Record]:
-        """What is known of each step that was ever begun, by id of the step."""
+        """What is known of each step that was ever started, by its id."""
         return MappingProxyType(self._records)
 
     @property
@@ -244,7 +243,7 @@ class Journal:
             )
 
     def begin(self, *, base_url: str, manifest: Manifest, credentials_path: Path | None) -> None:
-        """Note the begin of a run.
+        """Note the start of a run.
 
         Args:
             base_url: Address of the panel.

@@ -161,11 +161,11 @@ def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that a database is a journal of this version; an empty one becomes one, an older one is brought to it.
+    """Make sure that a database is a journal of this version: initialise an empty one, migrate an older one.
 
     Raises:
         ConfigurationError: It is another database, or a journal of a newer version.
-        sqlite3.Error: It is no database.
+        sqlite3.Error: It is not a database.
     """
     connection.isolation_level = None
     connection.row_factory = sqlite3.Row
@@ -179,7 +179,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_current(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a database is a journal of this version, and no empty or older one.
+    """Return whether a database is a journal of this version, rather than empty or older.
 
     Raises:
         ConfigurationError: It is another database, or a journal of a newer version.
@@ -187,7 +187,7 @@ def _is_current(connection: sqlite3.Connection, path: Path) -> bool:
     if _is_empty(connection):
         return False
     if _pragma(connection, "application_id") != _APPLICATION_ID:
-        raise ConfigurationError(f"{path} is a database, but no journal")
+        raise ConfigurationError(f"{path} is a database, but not a journal")
     version = _pragma(connection, "user_version")
     if version > VERSION:
         raise ConfigurationError(
@@ -209,7 +209,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 def _lock(path: Path) -> sqlite3.Connection:
     """Lock a journal against other writers, until the returned connection is closed.
 
-    The lock is on a file beside it, so that others may look on; it does not outlive its process.
+    The lock is on a file beside it, so that others may read the journal; it does not outlive its process.
     """
     lock = path.with_name(f"{path.name}.lock")
     try:

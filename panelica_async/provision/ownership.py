@@ -1,8 +1,8 @@
-"""Whose an object is: created by the runs of a journal, or by others.
+"""Who created an object: the runs of a journal, or others.
 
 The panel has no idempotency keys, so only the time tells whether an unanswered call created what is found later: what
-the call created is younger than the call, and not by much. What is older is another's; what is much younger may be
-anybody's.
+the call created is younger than the call, and not by much. An older object belongs to others; a much younger one may
+belong to anyone.
 """
 
 from collections import defaultdict
@@ -39,7 +39,7 @@ Guess: a killed run may have waited a minute for its quota, and a busy panel wor
 
 @attrs.frozen
 class Ownership:
-    """Tells whose an object is that was found after an unanswered call, by the journal's times and the panel's clock.
+    """Judges who created an object found after an unanswered call, by the journal's times and the panel's clock.
 
     Args:
         panel: The panel, of which at least one list was read.
@@ -60,9 +60,9 @@ class Ownership:
         created_at, skew = _created_at(snapshot, step.listing, object_id), self._panel.clock_skew
         window = self._journal.window(step.id)
         if created_at is None or skew is None or window is None:
-            # One that is as wanted in everything is as good as ours; a password is not shown.
-            is_told = object_id is None or not step.password_needed
-            return State.DONE if is_told else State.UNCERTAIN
+            # An object that matches in everything is as good as ours; but no list shows a password.
+            is_certain = object_id is None or not step.password_needed
+            return State.DONE if is_certain else State.UNCERTAIN
         sent_at, noted_at = window
         created_at -= timedelta(seconds=skew)
         if created_at < sent_at - _PRECISION:
@@ -80,7 +80,7 @@ def _created_at(snapshot: Snapshot, listing: Listing, object_id: str | None) -> 
 
 @attrs.frozen
 class Sought:
-    """An object that a journal notes, as what finds it again."""
+    """How to find the object of a record again."""
 
     step: Step
     """A step with the object's natural key, and nothing else that was wanted of it."""
@@ -144,7 +144,7 @@ _PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscove
 
 
 def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[str | None, int]) -> Mapping[str, str]:
-    """Return what the runs of a journal did not create, in words, by the id of each account, domain and database.
+    """Return, for each account, domain and database by id, in words, what it contains that the runs did not create.
 
     Args:
         snapshot: What the panel has, with the zones of the domains in question.
@@ -158,7 +158,7 @@ def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[s
             found[str(parent)] += names
 
     def pass_on(object_id: str, name: str, *parents: str | None) -> None:
-        # What is ours passes on what it holds itself.
+        # Our own objects pass on what they contain.
         add(parents, found[object_id] if object_id in own else [name])
 
     for domain in snapshot.domains:
@@ -178,7 +178,7 @@ def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[s
 
 
 def parents_in(snapshot: Snapshot) -> Mapping[str | None, str]:
-    """Return where things are by their ids: the account of a domain, the domain of what is in one."""
+    """Return the parent of each object by id: the account of a domain, the domain of what is in it."""
     pairs = [
         *((row.id, row.user_id) for row in snapshot.domains),
         *((row.id, row.domain_id) for row in snapshot.databases),
@@ -196,4 +196,4 @@ def _is_added(row: models.DnsRecord, domain: str, own: Collection[str | None]) -
 
 
 def _in_words(names: Sequence[str]) -> str:
-    return f"it holds what was not created here: {first_few(list(dict.fromkeys(names)), _SHOWN)}"
+    return f"it holds objects that these runs did not create: {first_few(list(dict.fromkeys(names)), _SHOWN)}"

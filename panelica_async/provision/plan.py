@@ -281,7 +281,7 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
         return _decide_settled(step, view, record, decided)
     for parent in step.parents:
         if decided[parent.id].action not in _READY:
-            reason = f"builds on the {parent.label}"
+            reason = f"depends on the {parent.label}"
             if step.id in view.unanswered:
                 return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {reason}")
             return PlannedStep(step=step, action=Action.BLOCKED, reason=reason)
@@ -307,7 +307,7 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
         if decided[parent.id].action not in _READY:
             # Others may have changed what it builds on, and deleted it.
             is_there = _is_listed(step, view, record)
-            blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=f"builds on the {parent.label}")
+            blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=f"depends on the {parent.label}")
             return kept if is_there else blocked
     parents = {parent.id for parent in step.parents}
     match = step.match(view)
@@ -318,7 +318,7 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
             # A panel may list an order only once it is done; a second one would not make it faster.
             return kept
         case Comparison.ABSENT:
-            reason = match.reason or "an earlier run found it there, and it is gone"
+            reason = match.reason or "it existed in an earlier run and is gone"
             return PlannedStep(step=step, action=Action.CREATE, reason=reason)
         case Comparison.DIFFERENT:
             return PlannedStep(step=step, action=Action.CONFLICT, reason=match.reason)

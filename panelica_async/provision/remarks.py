@@ -1,4 +1,4 @@
-"""What a plan remarks: no conflict, but not what an operator may expect."""
+"""Remarks on a plan: not conflicts, but not what an operator may expect."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -7,10 +7,10 @@ from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, ide
 from panelica_async.provision.objects import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 from panelica_async.provision.snapshot import Snapshot
 
-THERE_ALREADY = "the object is there already: the password in the manifest is not set, even if it is new"
-_ORDERED_ANEW = "the certificate is ordered anew, because the one before it has failed or expired"
-_OTHER_RECORD = "the record is not in the manifest and stays, beside the wanted ones of its name and type"
-_SUSPENDED = "the account or domain is suspended: the panel may refuse what is to be created in it"
+THERE_ALREADY = "the object exists already: its password is not changed to the one in the manifest"
+_ORDERED_ANEW = "the certificate is ordered again because the previous one failed or expired"
+_OTHER_RECORD = "the record is not in the manifest; it stays beside those of its name and type that are"
+_SUSPENDED = "the account or domain is suspended: the panel may refuse to create anything in it"
 
 
 def remarks_on(

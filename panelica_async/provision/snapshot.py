@@ -31,7 +31,7 @@ _ZONES_AT_ONCE = 8
 
 
 def is_hosting_account(account: Account) -> bool:
-    """Whether an account may be provisioned: administrators are in the same list (evidence: accounts-list).
+    """Return whether an account may be provisioned: administrators are in the same list (evidence: accounts-list).
 
     Rows of old panels have no role (evidence: accounts-list), and its case varies (evidence: case-varies).
     """

@@ -55,7 +55,7 @@ async def undo(
     stop: asyncio.Event | None = None,
     late: float = LATEST.total_seconds(),
 ) -> AsyncGenerator[Removal, None]:
-    """Remove what the runs of a journal created, last things first, and yield what became of each object.
+    """Remove what the runs of a journal created, newest first, and yield the result for each object.
 
     What was sent and has no known outcome is looked for first, by its natural key, and removed when the time of its
     creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
@@ -245,7 +245,7 @@ class _Undo:
         """Find out whether the object of a record is there and ours."""
         if record.state is State.UNCERTAIN:
             if self._is_there(record):
-                self._leave(record, "it may be ours or others'", _WHOSE_HINT)
+                self._leave(record, "it is uncertain whether these runs created it", _WHOSE_HINT)
             else:
                 self._journal.removed(record)
         elif not _is_deletable(record) or (record.state is State.DONE and record.object_id is not None):
@@ -269,7 +269,7 @@ class _Undo:
                     self._journal.found(key.step, found.object_id, "was there before the call")
                 else:
                     self._journal.uncertain(key.step, found.object_id, "found by undo")
-                    self._leave(record, "it is there, and may be ours or others'", _WHOSE_HINT)
+                    self._leave(record, "it is uncertain whether these runs created it", _WHOSE_HINT)
             case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
                 self._leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
             case Comparison.ABSENT:
@@ -295,7 +295,7 @@ class _Undo:
             is_moved = parents.get(record.object_id, record.parent_id) not in {*own, record.parent_id}
             if record.parent_id is not None and (is_moved or record.parent_id in taken):
                 taken.add(record.object_id)
-                self._kept[record.id] = "others have moved it to an account or domain of theirs"
+                self._kept[record.id] = "others have moved it to another account or domain"
             elif reason := foreign.get(record.object_id or ""):
                 self._kept[record.id] = reason
             elif _is_deletable(record):

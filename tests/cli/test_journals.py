@@ -251,7 +251,7 @@ def test_status_leaves_a_passwords_file_as_it_is(panelica: Command, tmp_path: Pa
     assert passwords.read_bytes() == before
     passwords.write_text("something else\n")
     outcome = panelica("provision", "status")
-    assert (outcome.code, "is no file of generated passwords" in outcome.stdout) == (0, True)
+    assert (outcome.code, "is not a file of generated passwords" in outcome.stdout) == (0, True)
     assert passwords.read_text() == "something else\n"
 
 

@@ -347,7 +347,7 @@ async def test_a_password_is_not_set_on_what_others_made_meanwhile(box: Sandbox)
 
     assert plan.remarks == ()
     assert [(step.status.value, step.remark) for step in outcome.steps] == [
-        ("exists", "the object is there already: the password in the manifest is not set, even if it is new"),
+        ("exists", "the object exists already: its password is not changed to the one in the manifest"),
         ("created", None),
         ("created", None),
     ]
@@ -402,7 +402,7 @@ async def test_a_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Pa
         options = {"credentials": tmp_path / "p.csv", "settle": 0}
         (outcome,) = await collect(apply(panel, manifest, journal=journal, **options))
         assert outcome.status is SiteStatus.UNKNOWN
-        assert outcome.reason == ("mailbox info@a.example: sent 2 times without a reply, and not there when looked for")
+        assert outcome.reason == ("mailbox info@a.example: sent 2 times without a reply, and not found afterwards")
         assert outcome.calls == 4
         with Journal.open(journal) as notes:
             assert notes.records["mailbox:info@a.example"].is_unanswered
@@ -422,7 +422,7 @@ async def test_a_step_whose_look_up_fails_is_uncertain(box: Sandbox, tmp_path: P
         (outcome,) = await collect(apply(panel, plan, **options))
         assert outcome.status is SiteStatus.UNKNOWN
         assert outcome.reason is not None
-        assert outcome.reason.endswith("; it could not be looked for: Not yours")
+        assert outcome.reason.endswith("; looking for it failed: Not yours")
         assert outcome.hint == "Look in the panel whether it is there; `resume` looks again."
 
         proxy.forbidden.clear()
@@ -442,7 +442,7 @@ async def test_a_refusal_that_cannot_be_looked_into_is_a_failure(box: Sandbox, t
 
     assert outcome.status is SiteStatus.FAILED
     assert outcome.reason is not None
-    assert outcome.reason.endswith("; it could not be looked for: Not yours")
+    assert outcome.reason.endswith("; looking for it failed: Not yours")
 
 
 async def test_a_call_that_lands_late_is_not_doubled(box: Sandbox, tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_what_is_no_journal(tmp_path: Path) -> None:
     with sqlite3.connect(foreign) as connection:
         connection.execute("CREATE TABLE step (id)")
     connection.close()
-    with pytest.raises(ConfigurationError, match="is a database, but no journal"):
+    with pytest.raises(ConfigurationError, match="is a database, but not a journal"):
         Journal.open(foreign)
 
     with pytest.raises(ConfigurationError, match=r"as a journal: .*No such file or directory"):

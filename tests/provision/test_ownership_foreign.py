@@ -28,7 +28,7 @@ def snapshot(**more: tuple[object, ...]) -> Snapshot:
 
 
 def held(found: Snapshot, users: int = 1) -> dict[str, str]:
-    prefix = "it holds what was not created here: "
+    prefix = "it holds objects that these runs did not create: "
     return {
         object_id: reason.removeprefix(prefix)
         for object_id, reason in foreign_in(found, OWN, {"database": users}).items()

@@ -108,9 +108,9 @@ def test_an_owner_without_an_address_must_exist() -> None:
     decided = decide(NOTHING, site)
     assert decided["account:alder"] == (
         "conflict",
-        "there is no account 'alder'; give an e-mail address to have it created",
+        "there is no account 'alder'; add an e-mail address to create it",
     )
-    assert decided["domain:alder.example"] == ("blocked", "builds on the account alder")
+    assert decided["domain:alder.example"] == ("blocked", "depends on the account alder")
     assert {action for step, (action, _) in decided.items() if step != "account:alder"} == {"blocked"}
 
 
@@ -129,13 +129,13 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         pytest.param(
             changed("accounts", role="ROOT"),
             "account:alder",
-            "the account 'alder' is no hosting account, but has the role ROOT",
+            "the account 'alder' is not a hosting account: its role is ROOT",
             id="an administrator is never adopted",
         ),
         pytest.param(
             changed("accounts", username="ALDER", role="reseller"),
             "account:alder",
-            "the account 'ALDER' is no hosting account, but has the role reseller",
+            "the account 'ALDER' is not a hosting account: its role is reseller",
             id="nor a reseller, in any case",
         ),
         pytest.param(
@@ -183,7 +183,7 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         pytest.param(
             {**NOTHING, "plans": (PLAN, HostingPlan(id="p4", name="STARTER"))},
             "account:alder",
-            "there are 2 plans 'Starter'; give the id of one: p1, p4",
+            "there are 2 plans 'Starter'; use the id of one: p1, p4",
             id="two plans of one name",
         ),
         pytest.param(
@@ -233,19 +233,19 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         pytest.param(
             changed("zones", 2, content="other.example"),
             "dns_record:alder.example blog CNAME alder.example",
-            "the name has the record CNAME other.example already, and a name can have one CNAME",
+            "the name has the record CNAME other.example already, and a name can have only one CNAME",
             id="second alias",
         ),
         pytest.param(
             changed("zones", 2, type="A", content="192.0.2.99"),
             "dns_record:alder.example blog CNAME alder.example",
-            "the name has the record A 192.0.2.99 already, and a CNAME can have no other record beside it",
+            "the name has the record A 192.0.2.99 already, and a CNAME cannot have another record beside it",
             id="alias beside an address",
         ),
         pytest.param(
             changed("zones", 0, type="CNAME", content="other.example."),
             "dns_record:alder.example www A 192.0.2.10",
-            "the name has the record CNAME other.example already, and a CNAME can have no other record beside it",
+            "the name has the record CNAME other.example already, and a CNAME cannot have another record beside it",
             id="address beside an alias",
         ),
         pytest.param(
@@ -419,7 +419,7 @@ def test_database_users_are_inferred_from_their_number(
 @pytest.mark.parametrize("known", [State.DONE, State.FOUND, State.UNCERTAIN])
 def test_what_an_earlier_run_did_and_is_gone_is_created(known: State) -> None:
     assert decide(EXISTING, alder=known)["account:alder"] == ("exists", "done by an earlier run")
-    assert decide(NOTHING, alder=known)["account:alder"] == ("create", "an earlier run found it there, and it is gone")
+    assert decide(NOTHING, alder=known)["account:alder"] == ("create", "it existed in an earlier run and is gone")
 
 
 def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
@@ -443,8 +443,8 @@ def test_an_uncertain_step_stays_so_below_a_conflict() -> None:
     decided = {planned.step.id: (planned.action.value, planned.reason) for planned in plan.steps}
 
     assert decided["domain:alder.example"][0] == "conflict"
-    assert decided[step_id] == ("unknown", "sent by an earlier run, and builds on the domain alder.example")
-    assert decided["ftp_user:deploy"] == ("blocked", "builds on the domain alder.example")
+    assert decided[step_id] == ("unknown", "sent by an earlier run, and depends on the domain alder.example")
+    assert decided["ftp_user:deploy"] == ("blocked", "depends on the domain alder.example")
 
 
 def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:

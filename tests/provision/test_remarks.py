@@ -17,8 +17,8 @@ from tests.provision.launching import client
 
 ACCOUNT = Account(id="a1", username="alder")
 DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1")
-STAYS = "the record is not in the manifest and stays, beside the wanted ones of its name and type"
-PASSWORD = "the object is there already: the password in the manifest is not set, even if it is new"
+STAYS = "the record is not in the manifest; it stays beside those of its name and type that are"
+PASSWORD = "the object exists already: its password is not changed to the one in the manifest"
 
 
 def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
@@ -66,17 +66,21 @@ def test_a_remark_names_the_record_that_stays() -> None:
 @pytest.mark.parametrize(
     ("wanted", "there", "why"),
     [
-        ("@ TXT v=spf1 mx -all", '@ TXT "V=SPF1 -all"', "a name can have one SPF record"),
-        ("_dmarc TXT v=DMARC1; p=none", "_dmarc TXT v=DMARC1; p=reject", "a name can have one DMARC record"),
-        ("s1._domainkey TXT v=DKIM1; p=AA", "s1._domainkey TXT p=BB", "a name can have one DKIM record"),
-        ("_mta-sts TXT v=STSv1; id=2", "_mta-sts TXT v=STSv1; id=1", "a name can have one MTA-STS record"),
-        ("_smtp._tls TXT v=TLSRPTv1; rua=a", "_smtp._tls TXT v=TLSRPTv1;rua=b", "a name can have one TLS-RPT record"),
+        ("@ TXT v=spf1 mx -all", '@ TXT "V=SPF1 -all"', "a name can have only one SPF record"),
+        ("_dmarc TXT v=DMARC1; p=none", "_dmarc TXT v=DMARC1; p=reject", "a name can have only one DMARC record"),
+        ("s1._domainkey TXT v=DKIM1; p=AA", "s1._domainkey TXT p=BB", "a name can have only one DKIM record"),
+        ("_mta-sts TXT v=STSv1; id=2", "_mta-sts TXT v=STSv1; id=1", "a name can have only one MTA-STS record"),
+        (
+            "_smtp._tls TXT v=TLSRPTv1; rua=a",
+            "_smtp._tls TXT v=TLSRPTv1;rua=b",
+            "a name can have only one TLS-RPT record",
+        ),
         (
             "@ MX 10 mail.alder.example",
             "@ MX .",
-            "a null MX, which says that there is no mail, can have no other MX beside it",
+            "a null MX, which means no mail, cannot have another MX beside it",
         ),
-        ("www TXT hello", "www CNAME other.example", "a CNAME can have no other record beside it"),
+        ("www TXT hello", "www CNAME other.example", "a CNAME cannot have another record beside it"),
     ],
 )
 def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there: str, why: str) -> None:
@@ -105,7 +109,9 @@ def test_a_second_spf_record_beside_the_wanted_one_is_remarked() -> None:
     planned = plan({"dns": ["@ TXT v=spf1 mx -all"]}, "@ TXT v=spf1 -all", "@ TXT v=spf1 mx -all")
 
     assert planned.steps[2].action == "exists"
-    assert planned.remarks == (Remark("alder.example @ TXT v=spf1 -all", f"{STAYS}; a name can have one SPF record"),)
+    assert planned.remarks == (
+        Remark("alder.example @ TXT v=spf1 -all", f"{STAYS}; a name can have only one SPF record"),
+    )
 
 
 def test_content_of_the_panel_is_short_and_printable() -> None:
@@ -153,7 +159,7 @@ def test_a_password_is_not_set_on_what_an_earlier_run_created() -> None:
 
 @pytest.mark.parametrize("status", ["suspended", "Suspended"])
 def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None:
-    text = "the account or domain is suspended: the panel may refuse what is to be created in it"
+    text = "the account or domain is suspended: the panel may refuse to create anything in it"
     site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info", "sales"]}
     account, domain = attrs.evolve(ACCOUNT, status=status), attrs.evolve(DOMAIN, status=status)
 

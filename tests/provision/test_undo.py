@@ -70,8 +70,8 @@ async def test_what_was_not_created_here_is_kept_with_all_it_needs(box: Sandbox,
 
     kept = {step: removal.reason for step, removal in removed.items() if removal.status is RemovalStatus.KEPT}
     assert kept == {
-        "account:alder": "it holds what was not created here: mailbox boss@alder.example",
-        "domain:alder.example": "it holds what was not created here: mailbox boss@alder.example",
+        "account:alder": "it holds objects that these runs did not create: mailbox boss@alder.example",
+        "domain:alder.example": "it holds objects that these runs did not create: mailbox boss@alder.example",
         "certificate:alder.example": "the API cannot delete it",
     }
     assert {removal.status for removal in removed.values()} == {RemovalStatus.KEPT, RemovalStatus.REMOVED}

@@ -8,12 +8,12 @@ from panelica_async.provision.manifest.problems import Problem, Remark
 from panelica_async.provision.manifest.sites import Database, DatabaseUser, Owner, Site
 from panelica_async.provision.manifest.sources import Row
 
-# Longest names of databases and of their users on the servers themselves.
+# Longest names that the servers allow for databases and for their users.
 _LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}
 
 
 class Owners:
-    """Puts together what the rows say about each owner: one may give what others leave out.
+    """Combines what the rows say about each owner: one row may hold what others leave out.
 
     Rows without a valid user name are left out: what they say belongs to no owner.
 
@@ -32,7 +32,7 @@ class Owners:
         with_address = {site.owner.username for row, site in pairs if row.values.get("email")}
         for (username, field), row in self._first.items():
             if username not in with_address:
-                message = f"{username!r} is created only with an e-mail address, and no line gives one"
+                message = f"{username!r} needs an e-mail address to be created, and no line has one"
                 self.problems.append(Problem(row.line, row.column(field), message))
 
     def complete(self, site: Site) -> Site:
@@ -49,24 +49,24 @@ class Owners:
             if before is None:
                 known = self._owners[owner.username] = attrs.evolve(known, **{field: said})
             elif not _same(field, said, before):
-                message = f"is not what line {first.line} says for the same owner"
+                message = f"differs from line {first.line}, which has the same owner"
                 self.problems.append(Problem(row.line, row.column(field), message))
         if owner.email:
             username, line = self._addresses.setdefault(owner.email.lower(), (owner.username, row.line))
             if username != owner.username:
-                message = f"{owner.email!r} belongs to {username!r} in line {line} already"
+                message = f"{owner.email!r} already belongs to {username!r} in line {line}"
                 self.problems.append(Problem(row.line, row.column("email"), message))
 
 
 class Names:
     """Compares the names in all rows.
 
-    A domain exists once. Databases, their users and FTP users may get the owner's name before theirs, so that two
-    owners may ask for one name: that depends on the panel, and is remarked.
+    A domain exists once. Some panels put the owner's name before the names of databases, their users and FTP users.
+    Only there may two owners use one name, so it gets a remark.
 
     Attributes:
         problems: Names that are taken.
-        remarks: Names that may be taken, and domains that lie below another one.
+        remarks: Names that may be taken, and subdomains that the panel may refuse.
     """
 
     def __init__(self, pairs: Sequence[tuple[Row, Site]]) -> None:
@@ -95,7 +95,7 @@ class Names:
         if shareable and _have_other_owners(site, holder):
             self._remark(row, field, name, _SHARED)
         else:
-            self.problems.append(Problem(row.line, row.column(field), f"{name!r} stands in line {first.line} already"))
+            self.problems.append(Problem(row.line, row.column(field), f"{name!r} is already in line {first.line}"))
 
     def _check_user(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
         """Compare a database user with the one of the same name on the same server."""
@@ -108,19 +108,19 @@ class Names:
             self._remark(row, "databases", user.username, _SHARED)
         elif user.password is None or user.password != known.password:
             message = (
-                f"{database.name}: user {user.username!r} belongs to the database {other.name!r} in line {first.line} "
-                "already, and a user has one password: give the same password in both places, or take another name"
+                f"{database.name}: user {user.username!r} already belongs to the database {other.name!r} in line "
+                f"{first.line}, and a user has one password: use the same password in both places, or another name"
             )
             self.problems.append(Problem(row.line, row.column("databases"), message))
 
     def _check_length(self, row: Row, site: Site, name: str, longest: int) -> None:
         prefix = f"{site.owner.username}_"
         if not name.lower().startswith(prefix) and len(prefix + name) > longest:
-            text = f"with the owner's name before it, as panels may put it, this name passes {longest} characters"
+            text = f"a panel that puts the owner's name in front makes this name longer than {longest} characters"
             self._remark(row, "databases", name, text)
 
     def _compare_domains(self, pairs: Sequence[tuple[Row, Site]]) -> None:
-        """Remark domains below another one that stand before it, or belong to another owner."""
+        """Remark subdomains that come before their parent domain, or belong to another owner."""
         position = {site.domain: index for index, (_, site) in reversed(list(enumerate(pairs)))}
         for index, (row, site) in enumerate(pairs):
             parent = next((name for name in _parents(site.domain) if name in position), None)
@@ -129,16 +129,16 @@ class Names:
             above, parent_site = pairs[position[parent]]
             where = f"{site.domain} below {parent} in line {above.line}"
             if _have_other_owners(site, parent_site):
-                self._remark(row, "domain", where, "the domain lies below one of another owner")
+                self._remark(row, "domain", where, "the domain is a subdomain of another owner's domain")
             if position[parent] > index:
-                text = "the domain stands before the one it lies below; a panel that wants that one first refuses it"
+                text = "the subdomain comes before its parent domain, which some panels refuse"
                 self._remark(row, "domain", where, text)
 
     def _remark(self, row: Row, field: str, name: str, text: str) -> None:
         self.remarks.append(Remark.at(row.line, f"{row.column(field)} {name}", text))
 
 
-_SHARED = "another owner asks for the same name, which works only on a panel that puts the owner's name before it"
+_SHARED = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
 
 
 def _have_other_owners(one: Site, other: Site) -> bool:
@@ -146,7 +146,7 @@ def _have_other_owners(one: Site, other: Site) -> bool:
 
 
 def _parents(domain: str) -> Iterator[str]:
-    """Yield the domains that a domain lies below, nearest first."""
+    """Yield the parent domains of a domain, nearest first."""
     while "." in domain:
         domain = domain.partition(".")[2]
         yield domain

@@ -4,14 +4,14 @@
   quota in MB), `info:"password":1024`.
 - FTP users likewise: `deploy`, `deploy:password`, `deploy::/htdocs:500`, `deploy:"password":/htdocs`.
 - Databases likewise: `shop`, `shop:user`, `shop:user:password`, `shop:first+second`, `postgresql/shop:user`.
-- DNS records are separated by `|` or line breaks only, as TXT records hold the other signs, and are written as in a
-  zone file: `www A 192.0.2.10`, `www 300 IN A 192.0.2.10`, `www 1h A 192.0.2.10`, `@ MX 10 mail.example.com`.
+- DNS records are separated by `|` or line breaks only, because TXT records contain the other separators, and are
+  written as in a zone file: `www A 192.0.2.10`, `www 300 IN A 192.0.2.10`, `www 1h A 192.0.2.10`,
+  `@ MX 10 mail.example.com`.
 
-A password that is left out is generated. Without quotes, a password ends at a line break, or at a separator with a
-blank behind it that an entry with a password follows, in the right form and of 8 characters or more:
-`info:hunter22, sales:hunter33`. One that anything else follows in its cell stands in quotes, or it would not be clear
-where it ends: `info:"a,b", sales`. Within quotes, `""` is a quote. Quotes around a whole entry keep it together too:
-`"info:a,b"; sales`.
+A password that is left out is generated. Without quotes, a password ends at a line break, or at a separator and a blank
+before a valid entry with a password of at least 8 characters: `info:hunter22, sales:hunter33`. Put a password in quotes
+when anything else follows it in the cell, or it is unclear where it ends: `info:"a,b", sales`. Within quotes, `""` is a
+quote. Quotes around a whole entry keep it together too: `"info:a,b"; sales`.
 
 In YAML and JSON, an entry may also be a mapping with the keys that the functions here return.
 """
@@ -46,23 +46,23 @@ _UNCLEAR = 'it is unclear where its password ends; put the password in quotes, a
 
 @attrs.frozen
 class _Field:
-    """A part of an entry, with the sign before it."""
+    """A part of an entry, with the separator before it."""
 
     mark: str
     text: str = attrs.field(repr=False)
     quoted: bool
     begin: int
-    """Where it begins in the cell, behind its mark."""
+    """Where it begins in the cell, after its mark."""
     end: int
 
     @property
     def is_open(self) -> bool:
-        """Whether it could go on behind the next sign, if it is a password."""
+        """Whether it could, as a password, continue after the next separator."""
         return bool(self.text) and not self.quoted
 
     @property
     def is_left_out(self) -> bool:
-        """Whether nothing stands there, so that the next sign may begin it."""
+        """Whether it is empty, so that the next separator may be its first character."""
         return not self.text and not self.quoted
 
 
@@ -71,14 +71,14 @@ def split(column: str, cell: str) -> list[str]:
 
     Args:
         column: `dns`, `databases`, `mailboxes` or `ftp_users`. TXT records hold commas and semicolons.
-        cell: What stands in the cell.
+        cell: The text of the cell.
 
     Raises:
-        InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something that is no entry
-            with a password follows a password that is not in quotes. Or the cell says that there is nothing.
+        InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something other than an
+            entry with a password follows a password without quotes. Or the cell says that there is none.
     """
     if trim(cell).lower() in NO_NAMES:
-        raise InvalidValueError("names nothing; leave the cell empty, or put the name in quotes", trim(cell))
+        raise InvalidValueError("is not a name; leave the cell empty, or put the name in quotes", trim(cell))
     if column == "dns":
         return zone.split_records(cell)
     entries: list[list[_Field]] = []
@@ -93,7 +93,7 @@ def split(column: str, cell: str) -> list[str]:
         if not is_end and following[0].mark not in _LINE_BREAKS:
             _require_end(column, entry, f"entry {number}: {_UNCLEAR}")
         if _is_number_with_comma(entry, following, raw[number]):
-            raise InvalidValueError(f"entry {number}: a quota is a whole number, without a ',' in it")
+            raise InvalidValueError(f"entry {number}: a quota must be a whole number without ','")
     return [entry for entry in raw if entry]
 
 
@@ -123,7 +123,7 @@ def dns_record(entry: str) -> Entry:
     match = _RECORD.fullmatch(trim(entry))
     if not match and (directive := _DIRECTIVE.match(entry)):
         raise InvalidValueError(
-            f"{directive[0]} of a zone file is not read; write complete names, and the time to live in each record"
+            f"the zone file directive {directive[0]} is not supported; write full names, and a TTL in each record"
         )
     if not match:
         raise InvalidValueError("is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'", entry)
@@ -145,7 +145,7 @@ READERS: Mapping[str, Callable[[str], Entry]] = {
 """Reader of one entry, by column."""
 _MARKS = {"databases": ":+", "mailboxes": ":", "ftp_users": ":"}
 _NAMES = {"databases": DATABASE_NAME, "mailboxes": MAILBOX_NAME, "ftp_users": FTP_NAME}
-"""What a name with a password may be, by column."""
+"""Rule for the names in a column."""
 
 
 def _account(column: str, entry: str, names: Sequence[str]) -> Entry:
@@ -154,7 +154,7 @@ def _account(column: str, entry: str, names: Sequence[str]) -> Entry:
 
 
 def _named(fields: Sequence[_Field], names: Sequence[str], expected: str) -> Entry:
-    """Give the fields of a name with a password their names."""
+    """Return the fields of an entry by name."""
     if len(fields) > 2 and fields[1].is_open:
         raise InvalidValueError(_UNCLEAR)
     if len(fields) > len(names):
@@ -163,7 +163,7 @@ def _named(fields: Sequence[_Field], names: Sequence[str], expected: str) -> Ent
 
 
 def _fields(column: str, entry: str) -> list[_Field]:
-    """Split an entry into its fields. Quotes around all of it are taken off first."""
+    """Split an entry into its fields. Quotes around the whole entry are removed first."""
     fields = list(_scan(entry, _MARKS[column]))
     if len(fields) == 1 and fields[0].quoted:
         fields = list(_scan(fields[0].text, _MARKS[column]))
@@ -174,7 +174,7 @@ def _fields(column: str, entry: str) -> list[_Field]:
 
 
 def _users(fields: Sequence[_Field]) -> list[list[_Field]]:
-    """Group the fields behind a database by user."""
+    """Group the fields after a database by user."""
     users: list[list[_Field]] = []
     for field in fields:
         if not users or field.mark == "+":
@@ -184,7 +184,7 @@ def _users(fields: Sequence[_Field]) -> list[list[_Field]]:
 
 
 def _is_login(column: str, entry: str) -> bool:
-    """Return whether an entry has the right form and a password, which a piece of another password hardly has."""
+    """Return whether an entry is valid and has a password, unlike most pieces of another password."""
     try:
         place, *rest = _fields(column, entry)
     except InvalidValueError:
@@ -206,14 +206,14 @@ def _is_number_with_comma(entry: Sequence[_Field], following: Sequence[_Field], 
 
 
 def _require_end(column: str, fields: Sequence[_Field], message: str) -> None:
-    """Refuse an entry that another one follows, if the sign between them may belong to a password."""
+    """Refuse an entry before another one if the separator between them may be part of a password."""
     users = _users(fields[1:]) if column == "databases" else [fields] if len(fields) > 1 else []
     if any(user[1:2] and user[1].is_open for user in users) or any(user[-1].is_left_out for user in users):
         raise InvalidValueError(message)
 
 
 def _scan(text: str, marks: str) -> Iterator[_Field]:
-    """Yield the parts of text between marks, of which those in quotes do not count."""
+    """Yield the parts of text between marks. Marks in quotes do not count."""
     position, mark, entry = 0, "", 1
     while True:
         begin = position
@@ -221,7 +221,7 @@ def _scan(text: str, marks: str) -> Iterator[_Field]:
             position = quoted.end()
             if position < len(text) and text[position] not in marks:
                 raise InvalidValueError(
-                    f'entry {entry}: text stands behind a closing quote; within quotes, a quote is written as ""'
+                    f'entry {entry}: unexpected text after a closing quote; within quotes, write a quote as ""'
                 )
             yield _Field(mark, quoted[1].replace('""', '"'), quoted=True, begin=begin, end=position)
         else:
@@ -229,9 +229,9 @@ def _scan(text: str, marks: str) -> Iterator[_Field]:
                 position += 1
             part = text[begin:position].strip()
             if part.startswith('"'):
-                raise InvalidValueError(f"entry {entry}: a quote is opened and never closed")
+                raise InvalidValueError(f"entry {entry}: a quote is opened but never closed")
             if part.startswith(zone.OTHER_QUOTES):
-                raise InvalidValueError(f'entry {entry}: quotes must be straight ones, as in name:"password"')
+                raise InvalidValueError(f'entry {entry}: quotes must be straight, as in name:"password"')
             yield _Field(mark, part, quoted=False, begin=begin, end=position)
         if position >= len(text):
             return

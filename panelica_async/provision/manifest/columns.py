@@ -57,13 +57,13 @@ WEAK = frozenset({"account", "account_name", "host", "hostname", "login", "owner
 """Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
 machine a site is on: they count only when no other column means the field."""
 
-# One or two typing errors in a name; less alike names are columns of the hoster's own.
+# One or two typing errors in a name. Names that are less alike are the hoster's own columns.
 _ALIKE = 0.85
-# With more unknown columns than this, the file is no list of sites, and comparing them all would take seconds.
+# With more unknown columns than this, the file is not a list of sites, and comparing them all would take seconds.
 _MOST_COMPARED = 100
 _CANONICAL = {name: field for field, others in FIELDS.items() for name in (field, *others)}
 _SPELLINGS = {name.replace("_", ""): name for name in _CANONICAL}
-# What makes a name of another column of a known one: `Mailbox 1`, `domainId`, `nemails`.
+# Affixes that turn a known name into the name of another column: `Mailbox 1`, `domainId`, `nemails`.
 _AFFIXES = re.compile(r"\An(?:[or]|um)?_?(?=.*s\Z)|_?(?:\d+|ids?)\Z")
 
 
@@ -85,7 +85,7 @@ class Reading:
             ignored: Columns to pass over.
 
         Raises:
-            ConfigurationError: A field is unknown, or a column is to be read and ignored.
+            ConfigurationError: A field is unknown, or a column is both read and ignored.
         """
         fields: dict[str, str] = {}
         ignored = (ignored,) if isinstance(ignored, str) else tuple(ignored)
@@ -97,12 +97,12 @@ class Reading:
                 )
             fields[name] = _CANONICAL[simple(field)]
             if simple(name) in map(simple, ignored):
-                raise ConfigurationError(f"column {name!r} is to be read as {field!r} and to be ignored")
+                raise ConfigurationError(f"column {name!r} cannot be both read as {field!r} and ignored")
         return cls(fields, ignored)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column that is named."""
+        """Every column that the caller names."""
         return (*self.columns, *self.ignored)
 
 
@@ -173,26 +173,26 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
                 )
             else:
                 ignored.append(names[position])
-                remarks.append((names[position], f"ignored, as {names[first]!r} means {field!r} more clearly"))
+                remarks.append((names[position], f"ignored because {names[first]!r} means {field!r} more clearly"))
     return Columns(fields, tuple(dict.fromkeys(ignored)), tuple(problems), tuple(remarks))
 
 
 def _positions(name: str, names: Sequence[str]) -> list[int]:
-    """Return where a column that the caller names stands: as it is spelt, or in any spelling."""
+    """Return the positions of a column that the caller names: as spelt, otherwise in any spelling."""
     exact = [position for position, other in enumerate(names) if other == name]
     return exact or [position for position, other in enumerate(names) if simple(other) == simple(name)]
 
 
 @functools.lru_cache(maxsize=1024)
 def _misspelt(key: str) -> str | None:
-    """Return the field that an unknown name is a misspelt name of, if it looks like one."""
+    """Return the field whose name an unknown name seems to misspell, if any."""
     alike = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_ALIKE)
     if not alike:
         return None
     stem = simple(_AFFIXES.sub("", key))
     if stem in _CANONICAL:
         return None
-    # So are counts: `Domains`, `Users`.
+    # Plurals such as `Domains` and `Users` are counts.
     if stem.endswith("s") and _CANONICAL.get(stem[:-1], LISTS[0]) not in LISTS:
         return None
     return _CANONICAL[alike[0]]

@@ -22,9 +22,9 @@ _FEWEST_CELLS_OF_A_ROW = 3
 def read_csv(text: str, name: str, reading: Reading) -> Source:
     """Read a CSV file with a header line.
 
-    Columns may stand in any order and be called by any name of `columns.FIELDS`. Cells are separated by `;`,
-    `,`, tabs or `|`, whichever gives the header more known names; they may be quoted and hold line breaks. Empty
-    lines are passed over. After a row with broken quotes, reading goes on in the next line.
+    Columns may be in any order and have any name in `columns.FIELDS`. Cells are separated by `;`, `,`, tabs or `|`,
+    whichever gives the header more known names; they may be quoted and contain line breaks. Empty lines are skipped.
+    After a row with broken quotes, reading continues at the next line.
 
     Args:
         text: The decoded file.
@@ -44,7 +44,7 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
         missing = Problem(first_line, "", "the file is empty; a header line is needed")
         raise ManifestError(name, problems or [missing])
     if len(records) == 1 and (other := _OTHER_LINE_BREAK.search("".join(records[0].cells))):
-        message = f"the lines end in U+{ord(other[0]):04X}; save the file with the line ends of Windows or Linux"
+        message = f"the lines end in U+{ord(other[0]):04X}; save the file with Windows or Linux line endings"
         raise ManifestError(name, [Problem(first_line, "", message)])
     table = _Table(records[0], delimiter, reading)
     if any(field not in table.columns.fields.values() for field in REQUIRED):
@@ -61,7 +61,7 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
 
 @attrs.frozen
 class _Record:
-    """A row as it stands in the file; may go over several lines."""
+    """A row of the file, which may span several lines."""
 
     line: int
     """The line it begins on."""
@@ -85,7 +85,7 @@ class _Table:
         self._holds_rows(header)
 
     def row(self, record: _Record) -> Row | None:
-        """Return the row of a record, unless its cells are not those of one row."""
+        """Return the row of a record; None when its cells are not those of one row."""
         cells = record.cells
         if any(map(trim, cells[len(self.header) :])):
             message = f"has {len(cells)} cells, the header {len(self.header)}; is a quote missing?"
@@ -107,22 +107,22 @@ class _Table:
         return Row(record.line, values, self._names)
 
     def unnamed(self) -> Iterator[Remark]:
-        """Yield the columns that hold something and have no name."""
+        """Yield a remark for each column that has values and no name."""
         for position in sorted(self._unnamed):
-            yield Remark.at(self.line, f"column {position + 1}", "ignored, as the column has no name")
+            yield Remark.at(self.line, f"column {position + 1}", "ignored because the column has no name")
 
     def _holds_rows(self, record: _Record) -> bool:
-        """Report rows that a quote which is missing or too many made part of a cell, and return whether there are."""
+        """Report rows that a missing or extra quote made part of a cell; return whether there are any."""
         for position, cell in enumerate(record.cells[: len(self.header)]):
             column = _LINE_BREAK.split(self.header[position])[0]
             if not _LINE_BREAK.search(trim(cell)) or simple(column) in self._skipped:
                 continue
             for number, line in enumerate(_LINE_BREAK.split(cell)):
                 pieces = _cells(line, self._delimiter)
-                # The first line of the cell stands at its column, the others begin a line of the file.
+                # The first line of the cell is at its column, the others begin a line of the file.
                 domain, is_row = self._row_in([*[""] * position, *pieces] if number == 0 else pieces)
                 if is_row:
-                    message = f"holds what looks like the row of {domain!r}; is a quote missing, or one too many?"
+                    message = f"contains what looks like the row of {domain!r}; is there a quote too few or too many?"
                     self.problems.append(Problem(record.line, column, message))
                     return True
                 if len(pieces) >= len(self.header) >= _FEWEST_CELLS_OF_A_ROW or (domain and len(pieces) > 1):
@@ -165,11 +165,11 @@ def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[lis
                 begins = base + reader.line_num
         except csv.Error as error:
             if "field limit" in str(error):
-                message = f"holds a cell of more than {csv.field_size_limit():,} characters; is a quote missing?"
+                message = f"has a cell of more than {csv.field_size_limit():,} characters; is a quote missing?"
             elif "end of data" in str(error):
-                message = "a quote is opened in this row and never closed"
+                message = "a quote is opened in this row but never closed"
             else:
-                message = f"not readable as CSV: {error}; a quote within a quoted cell is written twice"
+                message = f"not readable as CSV: {error}; write a quote within a quoted cell twice"
             problems.append(Problem(first_line + begins, "", message))
             begins += 1
     return records, problems
@@ -184,7 +184,7 @@ def _fit(lines: Sequence[str], delimiter: str, reading: Reading) -> tuple[int, i
 
 def _missing(table: _Table) -> Iterator[Problem]:
     known = table.columns.fields.values()
-    if not known:  # It may be a site, whose password is not to be shown.
+    if not known:  # It may be a site, whose password must not be shown.
         yield Problem(table.line, "", "the first line names no known column; it must be a header: domain,username,…")
         return
     found = ", ".join(map(repr, filter(None, table.header)))

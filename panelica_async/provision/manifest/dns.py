@@ -1,4 +1,4 @@
-"""DNS records of a site: their values, and what can stand together in a zone."""
+"""DNS records of a site: their values, and which records can coexist in a zone."""
 
 import contextlib
 import ipaddress
@@ -32,7 +32,7 @@ _VERSION = re.compile(r"\s*v\s*=\s*(\w+)\s*(?:[\s;]|$)", re.IGNORECASE)
 
 
 def record(*, name: str, type: str, content: str, ttl: object, priority: object, domain: str) -> DnsRecord:
-    """Check a record and bring it to canonical spelling.
+    """Check a record and return it in canonical spelling.
 
     Args:
         name: Name within the zone, `@`, or a full name that ends in the domain.
@@ -43,13 +43,13 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         domain: The zone.
 
     Raises:
-        InvalidValueError: If a part is not right.
+        InvalidValueError: A part is invalid.
     """
     kind = type.upper()
     if kind == "SOA":
         raise InvalidValueError("the panel writes the SOA record of a zone itself; leave it out")
     if kind not in _CONTENT:
-        raise InvalidValueError(f"is none of {', '.join(_CONTENT)}", type)
+        raise InvalidValueError(f"is not one of {', '.join(_CONTENT)}", type)
     if not content:
         raise InvalidValueError(f"{kind} record has no content")
     rank = number(priority, "priority", minimum=0, maximum=65535)
@@ -57,7 +57,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         example = "@ MX 10 mail" if kind == "MX" else "_sip._tcp SRV 10 5 5060 sip"
         raise InvalidValueError(f"{kind} record needs a priority, such as '{example}.{domain or 'example.com'}'")
     if kind not in PRIORITISED and rank is not None:
-        raise InvalidValueError(f"{kind} record has no priority")
+        raise InvalidValueError(f"{kind} record takes no priority")
     relative = _relative(name, domain)
     if kind == "CNAME" and relative == "@":
         raise InvalidValueError("the domain itself cannot be a CNAME")
@@ -67,7 +67,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     value = _CONTENT[kind](content, domain)
     require_visible(value)
     if kind == "MX" and value == NO_HOST and rank != 0:
-        raise InvalidValueError("MX record for no mail is written as '@ MX 0 .'")
+        raise InvalidValueError("write the MX record for no mail as '@ MX 0 .'")
     if kind == "CNAME" and value == full_name(relative, domain):
         raise InvalidValueError("the CNAME points to itself")
     return DnsRecord(
@@ -80,7 +80,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
 
 
 def identity(name: str, type: str, content: str, domain: str) -> tuple[str, str, str]:
-    """Return what makes a record of a panel's list the same record, whatever way the panel spells it."""
+    """Return what identifies a record of a panel's list, however the panel spells it."""
     kind = type.upper()
     with contextlib.suppress(InvalidValueError):
         name = _relative(name, domain)
@@ -96,7 +96,7 @@ def full_name(name: str, domain: str) -> str:
 
 
 def _relative(name: str, domain: str) -> str:
-    """Return a name within its zone. Without a domain, which was refused already, it stays as it is."""
+    """Return a name within its zone; unchanged without a domain, which was refused already."""
     if name in {"@", ""}:
         return "@"
     if name == "*":
@@ -107,9 +107,9 @@ def _relative(name: str, domain: str) -> str:
         return "@"
     relative = full.removesuffix(f".{domain}") if domain else full
     if name.endswith(".") and relative == full and domain:
-        raise InvalidValueError(f"is outside of {domain}", name)
+        raise InvalidValueError(f"is outside {domain}", name)
     if len(full_name(relative, domain)) > LONGEST_NAME:
-        raise InvalidValueError(f"is too long within {domain}: a name has {LONGEST_NAME} characters at most", name)
+        raise InvalidValueError(f"is too long in {domain}: a full name has at most {LONGEST_NAME} characters", name)
     return relative
 
 
@@ -126,7 +126,7 @@ def _ipv6(content: str, _domain: str) -> str:
     except ValueError:
         raise InvalidValueError("is not an IPv6 address", content) from None
     if address.scope_id is not None:
-        raise InvalidValueError("is an address of one network card ('%'), not for DNS", content)
+        raise InvalidValueError("is an address of one network interface ('%'), which DNS cannot hold", content)
     return str(address)
 
 
@@ -138,7 +138,7 @@ def _host(content: str, domain: str) -> str:
     except ValueError:
         pass
     else:
-        raise InvalidValueError("is an IP address; write the name of a host, and an A or AAAA record for it", content)
+        raise InvalidValueError("is an IP address; write a host name, and an A or AAAA record for it", content)
     name = host_name(content, underscores=True)
     if "." not in name:
         raise InvalidValueError(f"is not a full host name; write '{name}.{domain or 'example.com'}'", content)
@@ -154,7 +154,7 @@ def _mail_host(content: str, domain: str) -> str:
 def _service(content: str, domain: str) -> str:
     parts = content.split()
     if len(parts) != 3:
-        raise InvalidValueError("SRV record is written as '_sip._tcp SRV priority weight port host'")
+        raise InvalidValueError("SRV record must look like '_sip._tcp SRV priority weight port host'")
     weight = number(parts[0], "weight", minimum=0, maximum=65535)
     port = number(parts[1], "port", minimum=0, maximum=65535)
     return f"{weight} {port} {_mail_host(parts[2], domain)}"
@@ -170,7 +170,7 @@ def _text(content: str, _domain: str) -> str:
 def _authority(content: str, _domain: str) -> str:
     match = _CAA.fullmatch(content)
     if not match or int(match["flags"]) > 255:
-        raise InvalidValueError("CAA record is written as '@ CAA 0 issue \"letsencrypt.org\"'")
+        raise InvalidValueError("CAA record must look like '@ CAA 0 issue \"letsencrypt.org\"'")
     value = match["plain"] if match["quoted"] is None else match["quoted"].strip()
     return _authority_of(match["flags"], match["tag"], value)
 
@@ -237,15 +237,15 @@ def clash(name: str, type: str, content: str, other_type: str, other_content: st
         other_content: Its content.
     """
     if type == other_type == "CNAME":
-        return "a name can have one CNAME"
+        return "a name can have only one CNAME"
     if "CNAME" in {type, other_type}:
-        return "a CNAME can have no other record beside it"
+        return "a CNAME cannot have another record beside it"
     if type == other_type == "MX" and "." in {content, other_content}:
-        return "a null MX, which says that there is no mail, can have no other MX beside it"
+        return "a null MX, which means no mail, cannot have another MX beside it"
     if type == other_type == "TXT":
         kind = _sole_text(name, content)
         if kind is not None and kind == _sole_text(name, other_content):
-            return f"a name can have one {kind} record"
+            return f"a name can have only one {kind} record"
     return None
 
 
@@ -257,7 +257,7 @@ def are_of_one_purpose(name: str, type: str, content: str, other_type: str, othe
 
 
 def contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield what cannot stand in one zone together, in words.
+    """Yield, in words, which records cannot coexist in a zone.
 
     Args:
         records: All records of the zone.
@@ -292,7 +292,7 @@ def _different_times(records: Sequence[DnsRecord]) -> Iterator[str]:
     for kind, values in times.items():
         if len(values) > 1:
             low, high = min(values), max(values)
-            yield f"the {kind} records have different times to live, {low} and {high}; one name and type has one"
+            yield f"the {kind} records have different TTLs, {low} and {high}; records of one name and type share one"
 
 
 def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
@@ -308,7 +308,7 @@ def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Ite
             chain.append(follow)
         if follow == start and start not in reported:
             reported.update(chain)
-            yield f"the CNAMEs {' -> '.join([*chain, start])} go round in a circle"
+            yield f"the CNAMEs {' -> '.join([*chain, start])} form a loop"
 
 
 def _sole_text(name: str, content: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Reads manifests in JSON, and knows the line of each site."""
+"""Reads manifests in JSON and YAML, and finds the line of each site."""
 
 import json
 import re
@@ -16,10 +16,10 @@ _MOST_DIGITS = 4000
 
 
 def read_json(text: str, name: str, reading: Reading) -> Source:
-    """Read a JSON document, as `data_source` describes it.
+    """Read a JSON document, as `sources.read_data` describes it.
 
     Raises:
-        ManifestError: If it is not valid JSON, a mapping names a key twice, or there is no list of sites.
+        ManifestError: It is not valid JSON, a mapping names a key twice, or there is no list of sites.
     """
     try:
         sites_of(json.loads(text, parse_int=_integer), name)
@@ -27,7 +27,7 @@ def read_json(text: str, name: str, reading: Reading) -> Source:
     except json.JSONDecodeError as error:
         raise ManifestError(name, [Problem(error.lineno, "", f"not valid JSON: {error.msg}")]) from None
     except RecursionError:
-        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deep")]) from None
+        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deeply")]) from None
 
 
 def _read(text: str, name: str, reading: Reading) -> Source:
@@ -50,7 +50,7 @@ def _read(text: str, name: str, reading: Reading) -> Source:
 def _starts(text: str, problems: list[Problem]) -> Iterator[int]:
     """Yield where each site begins in a document that is known to be valid and to hold a list of sites.
 
-    Keys that stand twice at the top are added to the problems.
+    Keys that appear twice at the top level are added to the problems.
     """
     decoder = json.JSONDecoder(parse_int=_integer)
     index = _skip(text, 0)
@@ -91,7 +91,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
-_TWICE = "stands twice in the same mapping"
+_TWICE = "appears twice in the same mapping"
 
 
 class _DuplicateKeyError(Exception):
@@ -113,10 +113,10 @@ _NEED_QUOTES = "; a value that begins with one of ! & * % @ ` must be in quotes"
 
 
 def read_yaml(text: str, name: str, reading: Reading) -> Source:
-    """Read a YAML document, as `data_source` describes it.
+    """Read a YAML document, as `sources.read_data` describes it.
 
     Raises:
-        ManifestError: If it is not valid YAML, names a key twice in a mapping, or there is no list of sites.
+        ManifestError: It is not valid YAML, names a key twice in a mapping, or there is no list of sites.
     """
     try:
         root, document = _parse(text, name)
@@ -126,7 +126,7 @@ def read_yaml(text: str, name: str, reading: Reading) -> Source:
     except yaml.YAMLError:
         raise ManifestError(name, [Problem(1, "", "not valid YAML")]) from None
     except RecursionError:
-        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deep")]) from None
+        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deeply")]) from None
     return read_data(sites_of(document, name), reading, _lines(root))
 
 
@@ -144,14 +144,14 @@ def _parse(text: str, name: str) -> tuple[yaml.Node | None, object]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what `yaml.safe_load` does, with an error of YAML for every value that is none."""
+    """Reads what `yaml.safe_load` does, with a YAML error for every value that is invalid."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build the value of a node."""
         try:
             return cast("Any", super()).construct_object(node, deep=deep)
         except (ValueError, OverflowError, TypeError):
-            message = "looks like a number or a date and is none; put it in quotes"
+            message = "looks like a number or a date but is not one; put it in quotes"
             raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
 
 
@@ -164,7 +164,7 @@ def _explained(error: yaml.MarkedYAMLError) -> str:
 def _lines(root: yaml.Node | None) -> list[int] | None:
     """Return the line of each site; None when the sites are not where they are looked for."""
     if isinstance(root, yaml.MappingNode):
-        # Merged keys (`<<`) stand before those of the mapping itself, which count.
+        # Merged keys (`<<`) come before those of the mapping itself, which win.
         root = next((value for key, value in reversed(root.value) if key.value == "sites"), None)
     return [site.start_mark.line + 1 for site in root.value] if isinstance(root, yaml.SequenceNode) else None
 
@@ -184,6 +184,6 @@ def _duplicate_keys(root: yaml.Node | None) -> Iterator[Problem]:
             for key, value in node.value:
                 if isinstance(key, yaml.ScalarNode):
                     if key.value in keys:
-                        yield Problem(key.start_mark.line + 1, key.value, "stands twice in the same mapping")
+                        yield Problem(key.start_mark.line + 1, key.value, _TWICE)
                     keys.add(key.value)
                 pending.append(value)

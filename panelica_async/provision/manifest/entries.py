@@ -1,7 +1,7 @@
 """Builds what belongs to a site from single entries: mappings as `cells` returns them, or of YAML and JSON.
 
-Every function raises `InvalidValueError` when the entry is not right. An empty domain stands for one that was refused
-itself: then nothing is compared with it.
+Every function raises `InvalidValueError` when the entry is invalid. An empty domain stands for one that was refused:
+nothing is compared with it.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping
@@ -31,7 +31,7 @@ def dns_record(entry: cells.Entry, domain: str) -> DnsRecord:
         return record(
             name=name,
             type=fields.text(entry.get("type")),
-            # Text may go over several lines, within parentheses.
+            # Text in parentheses may span several lines.
             content=fields.trim(content) if isinstance(content, str) else fields.text(content),
             ttl=entry.get("ttl"),
             priority=entry.get("priority"),
@@ -57,10 +57,10 @@ def database(entry: cells.Entry, _domain: str) -> Database:
 def mailbox(entry: cells.Entry, domain: str) -> Mailbox:
     """Build a mailbox; its name may also be the full address."""
     _expect(entry, ("local_part", "password", "quota_mb"))
-    given = fields.text(entry.get("local_part"))
-    local, _, host = given.partition("@")
+    address = fields.text(entry.get("local_part"))
+    local, _, host = address.partition("@")
     if host and fields.domain_name(host) != domain and domain:
-        raise InvalidValueError(f"is not an address of {domain}", given)
+        raise InvalidValueError(f"is not an address of {domain}", address)
     local = fields.mailbox_name(local)
     with _about(local):
         return Mailbox(
@@ -100,7 +100,7 @@ def _distinct(users: Iterable[DatabaseUser]) -> tuple[DatabaseUser, ...]:
     by_name: dict[str, DatabaseUser] = {}
     for user in users:
         if by_name.setdefault(user.username, user) is not user:
-            raise InvalidValueError(f"user {user.username!r} stands here twice")
+            raise InvalidValueError(f"user {user.username!r} appears twice")
     return tuple(by_name.values())
 
 
@@ -114,12 +114,12 @@ def _mapping(raw: object) -> cells.Entry:
 def _expect(entry: cells.Entry, keys: Collection[str]) -> None:
     unknown = [key for key in entry if key not in keys]
     if unknown:
-        raise InvalidValueError(f"unknown key {unknown[0]!r}; known are {', '.join(keys)}")
+        raise InvalidValueError(f"unknown key {unknown[0]!r}; expected one of {', '.join(keys)}")
 
 
 @contextmanager
 def _about(name: str) -> Generator[None]:
-    """Put the name of the entry before what is wrong with it."""
+    """Put the name of the entry before the error."""
     try:
         yield
     except InvalidValueError as error:

@@ -30,7 +30,7 @@ _PHP_VERSION = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-# Nothing a manifest asks for has more; Python refuses to read very long numbers.
+# No number in a manifest has more; Python refuses to read very long ones.
 _MOST_DIGITS = 18
 _JOINERS = "\u200c\u200d"
 _ZERO_WIDTH = (
@@ -45,13 +45,13 @@ NO_NAMES = frozenset(
     {"-", "--", "#n/a", "active", "disabled", "enabled", "false", "n/a", "nil", "no", "none", "null", "off", "on"}
     | {"true", "unlimited", "yes"}
 )
-"""What exports write into a cell to say whether there is something in it, in lower case."""
+"""What exports write into a cell to say whether there is something, in lower case."""
 _YES = frozenset({"1", "on", "true", "y", "yes", "x"})
 _NO = frozenset({"", "-", "0", "false", "n", "no", "none", "off"})
 
 
 def trim(value: str) -> str:
-    """Return text without blanks at its ends, and without the invisible characters that pasted text ends in."""
+    """Return text without the blanks and invisible characters at its ends, which pasting leaves behind."""
     return value.strip(_BLANKS)
 
 
@@ -67,10 +67,10 @@ def text(value: object) -> str:
 
 
 def require_visible(value: str) -> None:
-    """Refuse text with a character that cannot be seen, and say which and where."""
+    """Refuse text with an invisible character, and say which and where."""
     if (index := _invisible(value)) is not None:
         piece = value[max(0, index - 20) : index + 20]
-        raise InvalidValueError(f"holds {_character_name(value[index])} as character {index + 1}", piece)
+        raise InvalidValueError(f"contains {_character_name(value[index])} as character {index + 1}", piece)
 
 
 def number(value: object, name: str, *, minimum: int, maximum: int) -> int | None:
@@ -130,7 +130,7 @@ def email_address(address: str) -> str:
     if not at:
         raise InvalidValueError("is not an e-mail address", address)
     if len(local) > 64 or not _LOCAL_PART.fullmatch(local):
-        raise InvalidValueError("cannot stand before the @ of an e-mail address", local)
+        raise InvalidValueError("is not allowed before the @ of an e-mail address", local)
     return f"{local}@{domain_name(domain)}"
 
 
@@ -165,9 +165,9 @@ def ftp_name(name: str) -> str:
 
 
 def password(value: object) -> str | None:
-    """Return a password as it is, or None when there is none and one is to be generated.
+    """Return a password unchanged, or None when one must be generated.
 
-    Nothing is taken off: a blank at an end may belong to the password or not, so that it is refused.
+    Nothing is removed: a space at an end may or may not belong to the password, so it is refused.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -176,43 +176,43 @@ def password(value: object) -> str | None:
     if len(value) < PASSWORD_LENGTH:
         raise InvalidValueError(f"password needs at least {PASSWORD_LENGTH} characters")
     if value != value.strip():
-        raise InvalidValueError("password begins or ends with a blank")
+        raise InvalidValueError("password begins or ends with a space")
     if (index := _invisible(value)) is not None:
-        raise InvalidValueError(f"password holds {_character_name(value[index])} as character {index + 1}")
+        raise InvalidValueError(f"password contains {_character_name(value[index])} as character {index + 1}")
     return value
 
 
 def php_version(value: object) -> str | None:
-    """Return a PHP version such as `8.4`; YAML may give it as a number, and exports as `ea-php84` or `8.4.11`."""
-    given = text(str(value) if isinstance(value, float) else value)
-    if not given:
+    """Return a PHP version such as `8.4`; YAML may hold it as a number, exports as `ea-php84` or `8.4.11`."""
+    written = text(str(value) if isinstance(value, float) else value)
+    if not written:
         return None
-    if not (match := _PHP_VERSION.fullmatch(given)):
-        raise InvalidValueError("is not a PHP version; write it as '8.4'", given)
+    if not (match := _PHP_VERSION.fullmatch(written)):
+        raise InvalidValueError("is not a PHP version; write it as '8.4'", written)
     return f"{match['major']}.{match['minor']}"
 
 
 def home_directory(path: str) -> str:
     """Return the directory of an FTP user, with a slash before it: a full path, or one below the account's home."""
     if "\\" in path or ".." in path.split("/"):
-        raise InvalidValueError("is no directory of the account; write it as '/htdocs', without '..'", path)
+        raise InvalidValueError("is not a directory of the account; write it as '/htdocs', without '..'", path)
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def web_server(value: object) -> str | None:
     """Return one of `WEB_SERVERS`; `nginx+apache` and `Nginx Only` are understood."""
-    given = text(value)
-    return choice(re.sub(r"[\s+-]+", "_", given.lower()), WEB_SERVERS, shown=given) if given else None
+    written = text(value)
+    return choice(re.sub(r"[\s+-]+", "_", written.lower()), WEB_SERVERS, shown=written) if written else None
 
 
 def ssl(value: object) -> str | None:
     """Return `lets_encrypt`, `self_signed` or None; yes and true mean Let's Encrypt."""
     if isinstance(value, bool):
         return "lets_encrypt" if value else None
-    given = text(value)
-    if given.lower() in _NO:
+    written = text(value)
+    if written.lower() in _NO:
         return None
-    word = re.sub(r"[^a-z0-9]+", "", given.lower())
+    word = re.sub(r"[^a-z0-9]+", "", written.lower())
     if word in _YES or word == "letsencrypt":
         return "lets_encrypt"
     if word == "selfsigned":
@@ -221,11 +221,11 @@ def ssl(value: object) -> str | None:
         raise InvalidValueError(
             "a certificate of your own cannot be ordered; leave the cell empty and upload it in the panel"
         )
-    raise InvalidValueError("is none of yes, lets_encrypt, self_signed, no", given)
+    raise InvalidValueError("is not one of yes, lets_encrypt, self_signed, no", written)
 
 
 def as_wanted(parse: Callable[[str], str | None], listed: str) -> str:
-    """Return a value of a panel's list as a manifest spells it, or as it stands when it is nothing of its kind."""
+    """Return a value of a panel's list as a manifest spells it, or unchanged when it is invalid."""
     try:
         return parse(listed) or listed
     except InvalidValueError:
@@ -235,7 +235,7 @@ def as_wanted(parse: Callable[[str], str | None], listed: str) -> str:
 def choice(word: str, allowed: Sequence[str], *, shown: str | None = None) -> str:
     """Return the word if it is one of the allowed ones."""
     if word not in allowed:
-        raise InvalidValueError(f"is none of {', '.join(allowed)}", word if shown is None else shown)
+        raise InvalidValueError(f"is not one of {', '.join(allowed)}", word if shown is None else shown)
     return word
 
 
@@ -260,7 +260,7 @@ def _punycode(label: str, name: str, *, underscores: bool) -> str:
 
 
 def _invisible(value: str) -> int | None:
-    """Return the position of the first character that cannot be seen, if there is one.
+    """Return the position of the first invisible character, if there is one.
 
     Joiners are letters in words of scripts such as Persian.
     """

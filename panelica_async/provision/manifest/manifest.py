@@ -1,4 +1,4 @@
-"""The manifest: the list of sites an operator wants, loaded from a file or from Python data."""
+"""The manifest: the sites an operator wants, loaded from a file or from Python data."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class Manifest:
     ignored_columns: tuple[str, ...] = ()
     """Columns of the file that mean nothing here, such as a customer number."""
     remarks: tuple[Remark, ...] = ()
-    """What is no problem, but worth knowing."""
+    """Not problems, but worth knowing."""
     reading: Reading = attrs.field(factory=Reading, eq=False)
     """What the caller said about the columns."""
 
@@ -79,7 +79,7 @@ class Manifest:
         """Make a manifest from flat rows, such as those of `csv.DictReader` or of a database.
 
         Args:
-            rows: One mapping a site, keys and values as in a CSV file. Lists may also be lists.
+            rows: One mapping per site, keys and values as in a CSV file. Lists may also be lists.
             columns: What keys of other names mean, as in `load`.
             ignore_columns: Keys to pass over, as in `load`.
 
@@ -92,7 +92,7 @@ class Manifest:
 
     @classmethod
     def from_data(cls, document: object) -> Self:
-        """Make a manifest from a document: what a YAML or JSON file would hold, already parsed.
+        """Make a manifest from the parsed content of a YAML or JSON file.
 
         Raises:
             ManifestError: If anything is wrong; the lines in it are the positions of the sites, from 1.
@@ -106,7 +106,7 @@ class Manifest:
         problems = (*checked.problems, *source.problems)
         remarks = (*source.remarks, *checked.remarks)
         if not checked.sites and not problems:
-            problems = (Problem(1, "", "there is no site in it"),)
+            problems = (Problem(1, "", "the manifest has no sites"),)
         if problems:
             if source.ignored_columns:
                 remarks = (Remark("columns", f"ignored: {', '.join(source.ignored_columns)}"), *remarks)
@@ -120,7 +120,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of what is asked for, in hex. Passwords, lines and ignored columns do not count."""
+        """Fingerprint of the sites, in hex. Passwords, lines and ignored columns do not count."""
         wanted = [attrs.asdict(site, filter=_is_asked_for) for site in self.sites]
         return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest: every problem at once, each with its place. And what is worth a remark."""
+"""Problems of a manifest, all at once and each with its place, and remarks."""
 
 from collections.abc import Iterable
 from typing import Self
@@ -8,7 +8,7 @@ import attrs
 from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError
 
-# A cell may hold the rest of a file, after a quote that is missing.
+# After a missing quote, a cell may hold the rest of the file.
 _LONGEST_SHOWN = 300
 
 
@@ -17,7 +17,7 @@ class Problem:
     """One thing to correct in a manifest. Never quotes a password."""
 
     line: int
-    """Line in the file, from 1; for rows given as Python data, their position."""
+    """Line in the file, from 1; for Python data, the position of the row."""
     column: str
     """Column or key as the file spells it; empty when the whole line is meant."""
     message: str
@@ -29,7 +29,7 @@ class Problem:
 
 @attrs.frozen(order=True)
 class Remark:
-    """Something that is no problem, but that an operator should know. Never quotes a password."""
+    """Something that is not a problem, but that an operator should know. Never quotes a password."""
 
     where: str
     """What it is about, such as `line 3, server` or `mailbox info@example.com`."""
@@ -86,7 +86,7 @@ class ManifestError(ConfigurationError):
     Attributes:
         source: Name of the manifest.
         problems: Everything that is wrong, in the order of the file.
-        remarks: What else there is to know, such as columns that were ignored.
+        remarks: What else is worth knowing, such as ignored columns.
     """
 
     def __init__(self, source: str, problems: Iterable[Problem], remarks: Iterable[Remark] = ()) -> None:

@@ -107,4 +107,4 @@ class Site:
     ftp_users: tuple[FtpUser, ...] = ()
     """FTP users for the files."""
     line: int = attrs.field(default=0, eq=False)
-    """Line of the manifest the site begins on, from 1; for rows given as Python data, their position."""
+    """Line of the manifest the site begins on, from 1; for Python data, the position of the row."""

@@ -1,4 +1,4 @@
-"""What a manifest looks like once read, before it is checked: rows of raw values, whatever the format was."""
+"""A manifest as read, before the checks: rows of raw values, whatever the format was."""
 
 import codecs
 import math
@@ -22,7 +22,7 @@ _BYTE_ORDER_MARKS = (
 
 @attrs.frozen
 class Row:
-    """One site as it stands in the source."""
+    """One site as the source has it."""
 
     line: int
     """Line it begins on, from 1; for Python data, its position."""
@@ -49,14 +49,14 @@ class Source:
     ignored_columns: tuple[str, ...]
     """Names of columns that mean nothing here, in the order met."""
     problems: tuple[Problem, ...] = ()
-    """What was wrong already while reading."""
+    """Problems found while reading."""
     remarks: tuple[Remark, ...] = ()
-    """What is no problem, but worth knowing."""
+    """Not problems, but worth knowing."""
     names: frozenset[str] = frozenset()
     """Every name of a column, as the source spells it."""
 
     def settled(self, reading: Reading) -> "Source":
-        """Return the source with columns that their values show to mean something else taken out or reported."""
+        """Return the source with columns dropped or reported whose values show that they mean something else."""
         said = set(map(simple, reading.columns))
         columns: dict[tuple[str, str], list[Row]] = {}
         for row in self.rows:
@@ -91,7 +91,7 @@ def decode(data: bytes, name: str) -> str:
     """Return the text of a file: UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
-        ManifestError: If it is neither; guessing would spoil names silently.
+        ManifestError: It is neither; guessing would corrupt names silently.
     """
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
@@ -122,7 +122,7 @@ def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
     for (field, name), rows in columns.items():
         values = [row.values[field] for row in rows]
         if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
-            message = "holds numbers, as a count does; ignore it with --ignore-column, or put numeric names in quotes"
+            message = "holds only numbers, like a count; ignore it with --ignore-column, or put numeric names in quotes"
             yield Problem(rows[0].line, name, message)
 
 
@@ -147,7 +147,7 @@ _FEWEST_ROWS = 2
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Tell whether a value is a list, or a tuple as Python callers may give."""
+    """Return whether a value is a list or, as Python callers may pass, a tuple."""
     return isinstance(value, list | tuple)
 
 
@@ -162,10 +162,10 @@ _OWNER_KEYS = ("username", "email", "plan", "password")
 
 
 def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | None = None) -> Source:
-    """Read sites given as mappings.
+    """Read sites from mappings.
 
     Args:
-        sites: One mapping a site.
+        sites: One mapping per site.
         reading: What the caller says about the keys.
         lines: Line each site begins on; their positions from 1 when left out.
     """
@@ -184,7 +184,7 @@ def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | 
             problems.append(Problem(line, "", "has more cells than the header; is a quote missing?"))
             continue
         flat, twice = _with_flat_owner(mapping)
-        problems += (Problem(line, key, "stands in the site and in its owner") for key in twice)
+        problems += (Problem(line, key, "is set both in the site and in its owner") for key in twice)
         keys = list(flat)
         columns = understand(keys, reading)
         problems += (Problem(line, *problem) for problem in columns.problems)

@@ -1,4 +1,4 @@
-"""Turns rows of raw values into sites, and finds everything that is wrong with them at once."""
+"""Turns rows of raw values into sites, and finds all their problems at once."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -42,7 +42,7 @@ class _Kind(Generic[_T]):
 
     build: Callable[[cells.Entry, str], _T]
     key: Callable[[_T], Hashable]
-    """What a site has once."""
+    """What a site may have only once."""
     name: Callable[[_T], str]
     """What to call it in a message."""
 
@@ -68,7 +68,7 @@ class _RowCheck:
         self.remarks: list[Remark] = []
 
     def site(self) -> Site:
-        """Build the site; what is wrong is left out and noted."""
+        """Build the site; invalid values are left out and noted as problems."""
         domain = self._value("domain", _needed(fields.domain_name)) or ""
         owner = Owner(
             username=self._value("username", _needed(fields.user_name)) or "",
@@ -77,7 +77,7 @@ class _RowCheck:
             password=self._value("password", fields.password),
         )
         if owner.username and owner.username not in str(self.row.values["username"]):
-            self._remark("username", "capitals in user names are created in lower case")
+            self._remark("username", "the user name is created in lower case")
         return Site(
             domain=domain,
             owner=owner,
@@ -96,7 +96,7 @@ class _RowCheck:
         for message in contradictions(records, domain):
             self._note("dns", message)
         for record in targets_that_are_aliases(records, domain):
-            self._remark("dns", "the mail or name server is a CNAME itself, which some servers refuse", record)
+            self._remark("dns", "the mail or name server is itself a CNAME, which some servers refuse", record)
         return records
 
     def _value(self, field: str, parse: Callable[[object], _T | None]) -> _T | None:
@@ -133,7 +133,7 @@ class _RowCheck:
                 errors.append((position, error))
                 continue
             if found.setdefault(kind.key(built), built) is not built:
-                self._note(field, f"{kind.name(built)!r} stands here twice")
+                self._note(field, f"{kind.name(built)!r} appears twice")
         discreet = field != "dns" and any(map(_has_password, (entry for _, entry in read)))
         for position, reason in errors:
             self._note(field, reason.without_value(f"entry {position}") if discreet else str(reason))
@@ -156,17 +156,17 @@ def _has_password(entry: Mapping[str, Any]) -> bool:
 
 def _needed(parse: Callable[[str], str]) -> Callable[[object], str]:
     def parse_needed(value: object) -> str:
-        given = fields.text(value)
-        if not given:
+        written = fields.text(value)
+        if not written:
             raise InvalidValueError("is missing")
-        return parse(given)
+        return parse(written)
 
     return parse_needed
 
 
 def _optional(parse: Callable[[str], str]) -> Callable[[object], str | None]:
     def parse_optional(value: object) -> str | None:
-        given = fields.text(value)
-        return parse(given) if given else None
+        written = fields.text(value)
+        return parse(written) if written else None
 
     return parse_optional

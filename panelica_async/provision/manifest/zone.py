@@ -21,7 +21,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TOKEN = re.compile(
     r"""\s+|;[^\r\n]*                                    # blanks and comments
     | "(?P<quoted>(?:[^"\\]|\\.)*)"
-    | (?P<mark>[()"])                                    # a quote that is alone is not closed
+    | (?P<mark>[()"])                                    # a lone quote is not closed
     | (?P<word>(?:[^\s"();\\]|\\.|\\\Z)(?:[^\s();\\]|\\.|\\\Z)*)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -36,10 +36,10 @@ class _Token:
 
 
 def split_records(cell: str, *, multiline: bool = True) -> list[str]:
-    """Split a cell at `|` and line breaks into records; those within quotes, and line breaks in parentheses, stay.
+    """Split a cell into records at `|` and line breaks, unless in quotes or, for line breaks, in parentheses.
 
     Args:
-        cell: What stands in the cell.
+        cell: The text of the cell.
         multiline: Whether parentheses keep lines together.
 
     Raises:
@@ -62,7 +62,7 @@ def split_records(cell: str, *, multiline: bool = True) -> list[str]:
             records.append(trim(cell[begin:position]))
             begin = position + 1
         position += 1
-    if depth:  # A sign within text, or a mistake that the reader of its record finds.
+    if depth:  # A parenthesis within text, or a mistake that reading the record finds.
         return split_records(cell, multiline=False)
     records.append(trim(cell[begin:]))
     return [record for record in records if record and not record.startswith(";")]
@@ -78,7 +78,7 @@ def plain(content: str) -> str:
 
 
 def read_text(content: str) -> str:
-    r"""Return the text that the content of a TXT record means.
+    r"""Return the text that the content of a TXT record stands for.
 
     Content that begins with a quote or a parenthesis is a list of quoted strings, which are joined; other content is
     text as it stands. In both, `\;` is a semicolon and `\195\188` the bytes of an `ü`.
@@ -87,12 +87,12 @@ def read_text(content: str) -> str:
         InvalidValueError: A quote or parenthesis is not closed, text stands beside the quotes, or an escape is none.
     """
     if content.startswith(OTHER_QUOTES) or (len(content) > 1 and content[0] == content[-1] == "'"):
-        raise InvalidValueError('the quotes of text must be straight ones, as in "v=spf1 -all"')
+        raise InvalidValueError('quotes must be straight, as in "v=spf1 -all"')
     if not content.startswith(('"', "(")):
         return _unescape(content)
     tokens = list(_tokens(content))
     if len(tokens) > 1 and not all(token.quoted for token in tokens):
-        raise InvalidValueError('TXT record has text beside its quotes; put all of it in quotes, as in "one" "two"')
+        raise InvalidValueError('TXT record has text outside its quotes; put all of it in quotes, as in "one" "two"')
     return _unescape("".join(token.text for token in tokens))
 
 
@@ -107,7 +107,7 @@ def read_listed_text(content: str) -> str:
 
 
 def seconds(ttl: str) -> str:
-    """Return a time such as `1h30m` as a number of seconds; other text is left as it is."""
+    """Return a time such as `1h30m` as a number of seconds; other text unchanged."""
     if not re.fullmatch(TTL, ttl, re.IGNORECASE) or ttl.isdecimal() or len(ttl) > 40:
         return ttl
     return str(sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"(\d+)([a-z])", ttl.lower())))
@@ -118,18 +118,18 @@ def _tokens(content: str) -> Iterator[_Token]:
     while position < len(content):
         match = _TOKEN.match(content, position)
         if match is None or match["mark"] == '"':
-            raise InvalidValueError("a quote is opened and never closed")
+            raise InvalidValueError("a quote is opened but never closed")
         position = match.end()
         if match["mark"]:
             depth += 1 if match["mark"] == "(" else -1
             if depth < 0:
-                raise InvalidValueError("a parenthesis is closed and was never opened")
+                raise InvalidValueError("a parenthesis is closed but was never opened")
         elif match["quoted"] is not None:
             yield _Token(match["quoted"], quoted=True)
         elif match["word"]:
             yield _Token(match["word"], quoted=False)
     if depth:
-        raise InvalidValueError("a parenthesis is opened and never closed")
+        raise InvalidValueError("a parenthesis is opened but never closed")
 
 
 def _unescape(text: str) -> str:
@@ -141,9 +141,9 @@ def _unescape(text: str) -> str:
             data += (match["char"] or match["plain"]).encode(errors="surrogatepass")
         else:
             raise InvalidValueError(
-                r"a '\' needs a sign or a number from 000 to 255 behind it; '\\' is the sign itself"
+                r"'\' must be followed by a character or a number from 000 to 255; write '\\' for a backslash"
             )
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise InvalidValueError("the escapes give bytes that are not UTF-8 text") from None
+        raise InvalidValueError("the escapes are not UTF-8 text") from None

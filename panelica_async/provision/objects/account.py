@@ -64,7 +64,7 @@ class AccountStep(Step):
         if account is not None:
             return self._compare(account, view.snapshot)
         if self.owner.email is None:
-            return different(f"there is no account {self.owner.username!r}; give an e-mail address to have it created")
+            return different(f"there is no account {self.owner.username!r}; add an e-mail address to create it")
         # An e-mail address is unique on the panel, in any case (evidence: accounts-create).
         holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
         if holder is not None:
@@ -91,7 +91,7 @@ class AccountStep(Step):
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
         name = shown(account.username)
         if not is_hosting_account(account):
-            return different(f"the account {name!r} is no hosting account, but has the role {shown(account.role)}")
+            return different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
         if self.owner.email and account.email and not _same(account.email, self.owner.email):
             return different(f"the account {name!r} has the e-mail address {shown(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
@@ -123,7 +123,7 @@ def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
         return f"there is no plan {name_or_id!r}; the panel has {_names(snapshot)}"
     if len(plans) > 1:
         ids = ", ".join(shown(plan.id) for plan in plans[:_NAMED])
-        return f"there are {len(plans)} plans {name_or_id!r}; give the id of one: {ids}"
+        return f"there are {len(plans)} plans {name_or_id!r}; use the id of one: {ids}"
     return None
 
 

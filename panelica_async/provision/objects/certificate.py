@@ -74,7 +74,7 @@ class CertificateStep(Step):
                 return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
             else:
                 return same(certificate.id, is_pending=status == _PENDING)
-        return ABSENT if spent is None else Match(Comparison.ABSENT, reason=f"the certificate before it has {spent}")
+        return ABSENT if spent is None else Match(Comparison.ABSENT, reason=f"the previous certificate has {spent}")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Order the certificate."""

@@ -243,7 +243,7 @@ def test_apply_notes_passwords_that_are_not_set(panelica: Command, tmp_path: Pat
     launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,FirstPass1\n")
     first = panelica("provision", "apply", "own.csv", *FAST)
     launch.write_text("domain,owner,email,password\nown.example,own,own@mail.example,SecondPass2\n")
-    note = "the password in the manifest is not set, even if it is new (account own)."
+    note = "its password is not changed to the one in the manifest (account own)."
     plan = panelica("provision", "plan", "own.csv", *FAST)
     again = panelica("provision", "apply", "own.csv", *FAST)
     assert "Note: " not in first.stdout + first.stderr

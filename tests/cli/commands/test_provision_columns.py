@@ -51,7 +51,7 @@ def test_resume_when_columns_were_named_reads_the_same(panelica: Command) -> Non
             ("--column", "Tarif=plan", "--column", "Tarif=ssl"),
             "--column must map 'Tarif' to one field, not to 'plan' and 'ssl'",
         ),
-        (("--column", "Tarif=plan", "--ignore-column", "TARIF"), "is to be read as 'plan' and to be ignored"),
+        (("--column", "Tarif=plan", "--ignore-column", "TARIF"), "cannot be both read as 'plan' and ignored"),
         ((*MAPPING, "--ignore-column", "Notes"), "there is no such column"),
     ],
 )

@@ -49,13 +49,11 @@ def test_capitals_in_a_user_name_are_remarked() -> None:
 
     assert [site.owner.username for site in manifest.sites] == ["acmeshop", "acmeshop"]
     assert [site.owner.email for site in manifest.sites] == ["a@a.example"] * 2
-    assert [str(remark) for remark in manifest.remarks] == [
-        "line 1, username: capitals in user names are created in lower case"
-    ]
+    assert [str(remark) for remark in manifest.remarks] == ["line 1, username: the user name is created in lower case"]
 
 
 BELOW = "shop.a.example below a.example in line"
-BEFORE = "the domain stands before the one it lies below; a panel that wants that one first refuses it"
+BEFORE = "the subdomain comes before its parent domain, which some panels refuse"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +63,12 @@ BEFORE = "the domain stands before the one it lies below; a panel that wants tha
         ([("shop.a.example", "a", ""), ("a.example", "a", "")], [f"line 1, domain {BELOW} 2: {BEFORE}"]),
         (
             [("a.example", "a", ""), ("shop.a.example", "b", "")],
-            [f"line 2, domain {BELOW} 1: the domain lies below one of another owner"],
+            [f"line 2, domain {BELOW} 1: the domain is a subdomain of another owner's domain"],
         ),
         (
             [("shop.a.example", "b", ""), ("a.example", "a", "")],
             [
-                f"line 1, domain {BELOW} 2: the domain lies below one of another owner",
+                f"line 1, domain {BELOW} 2: the domain is a subdomain of another owner's domain",
                 f"line 1, domain {BELOW} 2: {BEFORE}",
             ],
         ),

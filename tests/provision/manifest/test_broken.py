@@ -34,15 +34,15 @@ def error_of(directory: Path, name: str, text: str) -> ManifestError:
     [
         ("s.yaml", "[" * 3000, 1, "nested too deep"),
         ("s.yaml", "- " * 3000 + "x", 1, "nested too deep"),
-        ("s.yaml", f"{SITE}  x: 2026-13-45\n", 3, "looks like a number or a date and is none"),
-        ("s.yaml", f"{SITE}  x: {DIGITS}\n", 3, "looks like a number or a date and is none"),
-        ("s.yaml", f"{SITE}  x: !!int hunter22\n", 3, "looks like a number or a date and is none"),
+        ("s.yaml", f"{SITE}  x: 2026-13-45\n", 3, "looks like a number or a date but is not one"),
+        ("s.yaml", f"{SITE}  x: {DIGITS}\n", 3, "looks like a number or a date but is not one"),
+        ("s.yaml", f"{SITE}  x: !!int hunter22\n", 3, "looks like a number or a date but is not one"),
         ("s.yaml", f"{SITE}  ? [a]\n  : x\n", 3, "unhashable key"),
         ("s.json", "[" * 100_000, 1, "nested too deep"),
         ("s.json", '[{"x": ' + "[" * 100_000, 1, "nested too deep"),
-        ("s.json", '{"sites": [],\n "sites": []}', 2, "stands twice in the same mapping"),
-        ("s.json", '{"a": 1,\n "a": 2, "sites": []}', 2, "stands twice in the same mapping"),
-        ("s.json", '{"sites": 1,\n "sites": []}', 2, "stands twice in the same mapping"),
+        ("s.json", '{"sites": [],\n "sites": []}', 2, "appears twice in the same mapping"),
+        ("s.json", '{"a": 1,\n "a": 2, "sites": []}', 2, "appears twice in the same mapping"),
+        ("s.json", '{"sites": 1,\n "sites": []}', 2, "appears twice in the same mapping"),
         ("s.json", '{"sites": [], "about": [1,\n', 2, "not valid JSON"),
     ],
 )
@@ -97,18 +97,18 @@ def test_an_error_of_yaml_shows_no_password(tmp_path: Path, password: str) -> No
 def test_a_key_of_the_site_and_its_owner_is_refused(tmp_path: Path) -> None:
     (problem,) = error_of(tmp_path, "s.yaml", f"{SITE}  username: b\n").problems
 
-    assert (problem.column, problem.message) == ("username", "stands in the site and in its owner")
+    assert (problem.column, problem.message) == ("username", "is set both in the site and in its owner")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("be\u00adta.example", "'be\\xadta.example' holds U+00AD SOFT HYPHEN as character 3"),
-        ("be\u200eta.example", "holds U+200E LEFT-TO-RIGHT MARK as character 3"),
-        ("be\tta.example", "holds U+0009 TAB as character 3"),
-        ("be\u00a0ta.example", "holds U+00A0 NO-BREAK SPACE as character 3"),
-        ("be\x07ta.example", "holds U+0007 CONTROL CHARACTER as character 3"),
-        ("be\ud800ta.example", "holds U+D800 UNNAMED CHARACTER as character 3"),
+        ("be\u00adta.example", "'be\\xadta.example' contains U+00AD SOFT HYPHEN as character 3"),
+        ("be\u200eta.example", "contains U+200E LEFT-TO-RIGHT MARK as character 3"),
+        ("be\tta.example", "contains U+0009 TAB as character 3"),
+        ("be\u00a0ta.example", "contains U+00A0 NO-BREAK SPACE as character 3"),
+        ("be\x07ta.example", "contains U+0007 CONTROL CHARACTER as character 3"),
+        ("be\ud800ta.example", "contains U+D800 UNNAMED CHARACTER as character 3"),
     ],
 )
 def test_an_invisible_character_is_named(value: str, message: str) -> None:

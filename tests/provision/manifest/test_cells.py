@@ -159,9 +159,9 @@ def test_cells_that_are_clear(cells: dict[str, Any], expected: list[tuple[str, s
         ({"mailboxes": ["sales", "info:hunter22:2048"]}, f"mailboxes: entry 2: {UNCLEAR}"),
         ({"databases": "shop:one:hunter22+two"}, f"databases: entry 1: {UNCLEAR}"),
         ({"ftp_users": "web:hunter22:/htdocs"}, f"ftp_users: entry 1: {UNCLEAR}"),
-        ({"mailboxes": 'info, sales:"hunter22'}, "mailboxes: entry 2: a quote is opened and never closed"),
-        ({"mailboxes": "info, sales:\u201chunter22\u201d"}, "mailboxes: entry 2: quotes must be straight ones"),
-        ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: text stands behind a closing quote"),
+        ({"mailboxes": 'info, sales:"hunter22'}, "mailboxes: entry 2: a quote is opened but never closed"),
+        ({"mailboxes": "info, sales:\u201chunter22\u201d"}, "mailboxes: entry 2: quotes must be straight"),
+        ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: unexpected text after a closing quote"),
     ],
 )
 def test_cells_that_are_not_clear_name_the_entry(cells: dict[str, Any], message: str) -> None:
@@ -172,7 +172,7 @@ def test_cells_that_are_not_clear_name_the_entry(cells: dict[str, Any], message:
 @pytest.mark.parametrize("word", ["none", "Yes", "N/A", "-", "NULL", "#N/A", "disabled", "false"])
 @pytest.mark.parametrize("column", ["mailboxes", "databases", "ftp_users", "dns"])
 def test_a_word_for_nothing_is_no_name(column: str, word: str) -> None:
-    assert f"{word!r} names nothing" in message_of(**{column: f" {word} "})
+    assert f"{word!r} is not a name" in message_of(**{column: f" {word} "})
 
 
 def test_a_name_like_a_word_stands_in_quotes() -> None:
@@ -191,7 +191,7 @@ def test_a_name_like_a_word_stands_in_quotes() -> None:
     ],
 )
 def test_a_quota_with_a_comma_is_refused(cells: dict[str, Any]) -> None:
-    assert "a quota is a whole number, without a ',' in it" in message_of(**cells)
+    assert "a quota must be a whole number without ','" in message_of(**cells)
 
 
 def test_numeric_names_behind_a_quota_are_names() -> None:
@@ -211,11 +211,11 @@ def test_a_wrong_name_beside_a_password_is_not_quoted() -> None:
 @pytest.mark.parametrize(
     ("password", "message"),
     [
-        ("  Secret99 ", "password begins or ends with a blank"),
-        ("Secret99\u00a0", "password begins or ends with a blank"),
-        ("Sec\u200bret99", "password holds U+200B ZERO WIDTH SPACE as character 4"),
-        ("Secret99\ufeff", "password holds U+FEFF ZERO WIDTH NO-BREAK SPACE as character 9"),
-        ("Secret\t99", "password holds U+0009 TAB as character 7"),
+        ("  Secret99 ", "password begins or ends with a space"),
+        ("Secret99\u00a0", "password begins or ends with a space"),
+        ("Sec\u200bret99", "password contains U+200B ZERO WIDTH SPACE as character 4"),
+        ("Secret99\ufeff", "password contains U+FEFF ZERO WIDTH NO-BREAK SPACE as character 9"),
+        ("Secret\t99", "password contains U+0009 TAB as character 7"),
     ],
 )
 def test_nothing_is_taken_off_a_password(tmp_path: Any, password: str, message: str) -> None:

@@ -83,7 +83,7 @@ def test_a_column_that_gives_way_is_remarked(tmp_path: Path) -> None:
 
     assert manifest.ignored_columns == ("Owner",)
     assert [str(remark) for remark in manifest.remarks] == [
-        "line 1, Owner: ignored, as 'User' means 'username' more clearly"
+        "line 1, Owner: ignored because 'User' means 'username' more clearly"
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_server_that_is_a_machine_is_ignored(tmp_path: Path) -> None:
 def test_a_web_server_that_is_none_is_a_problem(tmp_path: Path, header: str) -> None:
     ((_, message),) = problems(tmp_path, header, "a.example,a,srv1")
 
-    assert "'srv1' is none of nginx" in message
+    assert "'srv1' is not one of nginx" in message
 
 
 def test_a_server_that_the_caller_means_is_read(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) 
     assert problems(tmp_path, header, "a.example,a,3", "b.example,b,0") == [
         (
             column,
-            "holds numbers, as a count does; ignore it with --ignore-column, or put numeric names in quotes",
+            "holds only numbers, like a count; ignore it with --ignore-column, or put numeric names in quotes",
         )
     ]
     assert load(tmp_path, header, "a.example,a,3", ignore_columns=[column]).ignored_columns == (column,)
@@ -175,7 +175,7 @@ def test_the_rows_of_a_program_take_the_same_options() -> None:
     ("reading", "message"),
     [
         ({"columns": {"Tarif": "tarif"}}, "column 'Tarif' cannot be read as 'tarif': a site has no such field"),
-        ({"columns": {"Tarif": "plan"}, "ignore_columns": ["tarif"]}, "is to be read as 'plan' and to be ignored"),
+        ({"columns": {"Tarif": "plan"}, "ignore_columns": ["tarif"]}, "cannot be both read as 'plan' and ignored"),
     ],
 )
 def test_a_reading_that_cannot_be_meant_is_refused(tmp_path: Path, reading: Any, message: str) -> None:

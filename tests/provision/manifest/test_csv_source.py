@@ -7,8 +7,8 @@ import pytest
 from panelica_async.provision import Manifest, ManifestError
 
 HEADER = "Domain,Username,Email,Notes"
-CLOSED = "a quote is opened in this row and never closed"
-BROKEN = "not readable as CSV: ',' expected after '\"'; a quote within a quoted cell is written twice"
+CLOSED = "a quote is opened in this row but never closed"
+BROKEN = "not readable as CSV: ',' expected after '\"'; write a quote within a quoted cell twice"
 LOOKS_LIKE_A_ROW = "a line of the cell looks like a row of its own; if it is one, a quote is missing"
 
 
@@ -25,7 +25,7 @@ def problems(directory: Path, *lines: str, header: str = HEADER, end: str = "\n"
 
 
 def swallowed(domain: str) -> str:
-    return f"holds what looks like the row of {domain!r}; is a quote missing, or one too many?"
+    return f"contains what looks like the row of {domain!r}; is there a quote too few or too many?"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -152,7 +152,7 @@ def test_a_cell_in_a_column_without_a_name_is_remarked(tmp_path: Path) -> None:
     manifest = load(tmp_path, "acme.example,acme,,x", "beta.example,beta,,y", header="Domain,Username,,")
 
     assert [str(remark) for remark in manifest.remarks] == [
-        "line 1, column 4: ignored, as the column has no name",
+        "line 1, column 4: ignored because the column has no name",
     ]
 
 
@@ -174,7 +174,7 @@ def test_a_quote_that_swallows_very_much_is_explained(tmp_path: Path) -> None:
     lines[100] = lines[100].replace("o@", '"o@')
 
     assert problems(tmp_path, *lines) == [
-        (102, "", "holds a cell of more than 131,072 characters; is a quote missing?"),
+        (102, "", "has a cell of more than 131,072 characters; is a quote missing?"),
     ]
 
 
@@ -183,5 +183,5 @@ def test_other_line_ends_are_named_and_no_cell_is(tmp_path: Path, end: str) -> N
     found = problems(tmp_path, "a.example,alder,Secret99a", header="domain,username,password", end=end)
 
     assert found == [
-        (1, "", f"the lines end in U+{ord(end):04X}; save the file with the line ends of Windows or Linux"),
+        (1, "", f"the lines end in U+{ord(end):04X}; save the file with Windows or Linux line endings"),
     ]

@@ -93,7 +93,7 @@ def test_home_directories(path: str, expected: str) -> None:
 
 @pytest.mark.parametrize("path", ["..", "/../etc", "/a/../../b", "C:\\htdocs"])
 def test_what_is_no_home_directory(path: str) -> None:
-    with pytest.raises(InvalidValueError, match="is no directory of the account"):
+    with pytest.raises(InvalidValueError, match="is not a directory of the account"):
         fields.home_directory(path)
 
 

@@ -295,12 +295,12 @@ ROWS = [
     pytest.param("a.example,a,nobody,,,,,,,,,", [("email", "'nobody' is not an e-mail address")], id="no @"),
     pytest.param(
         "a.example,a,no..body@a.example,,,,,,,,,",
-        [("email", "'no..body' cannot stand before the @ of an e-mail address")],
+        [("email", "'no..body' is not allowed before the @ of an e-mail address")],
         id="two dots",
     ),
     pytest.param(
         "a.example,a,,Starter,,,,,,,,",
-        [("plan", "'a' is created only with an e-mail address, and no line gives one")],
+        [("plan", "'a' needs an e-mail address to be created, and no line has one")],
         id="plan of an owner that exists",
     ),
     pytest.param(
@@ -313,12 +313,12 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,IIS,,,,,",
-        [("web_server", "'IIS' is none of nginx, apache, nginx_apache, nginx_only")],
+        [("web_server", "'IIS' is not one of nginx, apache, nginx_apache, nginx_only")],
         id="web server",
     ),
     pytest.param(
         "a.example,a,,,,,,maybe,,,,",
-        [("ssl", "'maybe' is none of yes, lets_encrypt, self_signed, no")],
+        [("ssl", "'maybe' is not one of yes, lets_encrypt, self_signed, no")],
         id="unknown word for ssl",
     ),
     pytest.param(
@@ -344,7 +344,7 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,www SPF x,,,",
-        [("dns", "www: 'SPF' is none of A, AAAA, CNAME, MX, TXT, NS, SRV, CAA, PTR")],
+        [("dns", "www: 'SPF' is not one of A, AAAA, CNAME, MX, TXT, NS, SRV, CAA, PTR")],
         id="record type",
     ),
     pytest.param(
@@ -364,17 +364,17 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,www.b.example. A 192.0.2.1,,,",
-        [("dns", "www.b.example.: 'www.b.example.' is outside of a.example")],
+        [("dns", "www.b.example.: 'www.b.example.' is outside a.example")],
         id="record of another zone",
     ),
     pytest.param(
         "a.example,a,,,,,,,_sip._tcp SRV 10 5060 sip.a.example,,,",
-        [("dns", "_sip._tcp: SRV record is written as '_sip._tcp SRV priority weight port host'")],
+        [("dns", "_sip._tcp: SRV record must look like '_sip._tcp SRV priority weight port host'")],
         id="SRV",
     ),
     pytest.param(
         "a.example,a,,,,,,,@ CAA issue ca.example,,,",
-        [("dns", "@: CAA record is written as '@ CAA 0 issue \"letsencrypt.org\"'")],
+        [("dns", "@: CAA record must look like '@ CAA 0 issue \"letsencrypt.org\"'")],
         id="CAA",
     ),
     pytest.param(
@@ -389,7 +389,7 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,www A 192.0.2.1|WWW.a.example A 192.0.2.1,,,",
-        [("dns", "'www A 192.0.2.1' stands here twice")],
+        [("dns", "'www A 192.0.2.1' appears twice")],
         id="record twice",
     ),
     pytest.param(
@@ -399,12 +399,12 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,,oracle/shop,,",
-        [("databases", "shop: 'oracle' is none of mysql, postgresql")],
+        [("databases", "shop: 'oracle' is not one of mysql, postgresql")],
         id="database type",
     ),
     pytest.param(
         "a.example,a,,,,,,,,shop:u+u,,",
-        [("databases", "shop: user 'u' stands here twice")],
+        [("databases", "shop: user 'u' appears twice")],
         id="database user twice",
     ),
     pytest.param(
@@ -414,16 +414,21 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,,shop Shop,,",
-        [("databases", "'shop Shop' is not a name of a database or its user: letters, digits and '_', at most 32")],
+        [
+            (
+                "databases",
+                "'shop Shop' is not a name of a database or its user: letters, digits and '_', at most 32",
+            )
+        ],
         id="blank between databases",
     ),
-    pytest.param("a.example,a,,,,,,,,shop;Shop,,", [("databases", "'Shop' stands here twice")], id="database twice"),
+    pytest.param("a.example,a,,,,,,,,shop;Shop,,", [("databases", "'Shop' appears twice")], id="database twice"),
     pytest.param(
         "a.example,a,,,,,,,,,info@b.example,",
         [("mailboxes", "'info@b.example' is not an address of a.example")],
         id="mailbox of another domain",
     ),
-    pytest.param("a.example,a,,,,,,,,,info;INFO,", [("mailboxes", "'info' stands here twice")], id="mailbox twice"),
+    pytest.param("a.example,a,,,,,,,,,info;INFO,", [("mailboxes", "'info' appears twice")], id="mailbox twice"),
     pytest.param(
         "a.example,a,,,,,,,,,info:secret,",
         [("mailboxes", "info: password needs at least 8 characters")],
@@ -449,10 +454,10 @@ ROWS = [
         [("mailboxes", "'info' has too many ':'; write local_part[:password[:quota_mb]]")],
         id="too many parts",
     ),
-    pytest.param("a.example,a,,,,,,,,,,f;F", [("ftp_users", "'F' stands here twice")], id="FTP user twice"),
+    pytest.param("a.example,a,,,,,,,,,,f;F", [("ftp_users", "'F' appears twice")], id="FTP user twice"),
     pytest.param(
         'a.example,a,,,,,,,,,"in\x07fo",',
-        [("mailboxes", "'in\\x07fo' holds U+0007 CONTROL CHARACTER as character 3")],
+        [("mailboxes", "'in\\x07fo' contains U+0007 CONTROL CHARACTER as character 3")],
         id="control character",
     ),
     pytest.param(
@@ -461,7 +466,7 @@ ROWS = [
             ("databases", "'?' is not a name of a database or its user: letters, digits and '_', at most 32"),
             ("dns", "'?' is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'"),
             ("domain", "'a b' is not a host name"),
-            ("email", "'' cannot stand before the @ of an e-mail address"),
+            ("email", "'' is not allowed before the @ of an e-mail address"),
             (
                 "ftp_users",
                 f"'?' is not the name of an FTP user: {FTP_NAME.form}",
@@ -472,12 +477,12 @@ ROWS = [
             ),
             ("password", "password needs at least 8 characters"),
             ("php_version", "'?' is not a PHP version; write it as '8.4'"),
-            ("ssl", "'?' is none of yes, lets_encrypt, self_signed, no"),
+            ("ssl", "'?' is not one of yes, lets_encrypt, self_signed, no"),
             (
                 "username",
                 f"'1x' is not a user name: {ACCOUNT_NAME.form}",
             ),
-            ("web_server", "'?' is none of nginx, apache, nginx_apache, nginx_only"),
+            ("web_server", "'?' is not one of nginx, apache, nginx_apache, nginx_only"),
         ],
         id="everything at once",
     ),
@@ -494,37 +499,37 @@ def test_a_bad_row_is_reported_with_line_and_column(tmp_path: Path, row: str, ex
     [
         pytest.param(
             ["a.example,a,,,,,,,,,,", "b.example,a,,,,,,,,,,", "A.EXAMPLE.,a,,,,,,,,,,"],
-            [(4, "domain", "'a.example' stands in line 2 already")],
+            [(4, "domain", "'a.example' is already in line 2")],
             id="domain",
         ),
         pytest.param(
             ["a.example,a,,,,,,,,shop,,", "b.example,A,,,,,,,,Shop,,"],
-            [(3, "databases", "'Shop' stands in line 2 already")],
+            [(3, "databases", "'Shop' is already in line 2")],
             id="database",
         ),
         pytest.param(
             ["a.example,a,,,,,,,,,,deploy", "b.example,a,,,,,,,,,,x;Deploy"],
-            [(3, "ftp_users", "'Deploy' stands in line 2 already")],
+            [(3, "ftp_users", "'Deploy' is already in line 2")],
             id="FTP user",
         ),
         pytest.param(
             ["a.example,a,x@a.example,,,,,,,,,", "b.example,a,y@a.example,,,,,,,,,"],
-            [(3, "email", "is not what line 2 says for the same owner")],
+            [(3, "email", "differs from line 2, which has the same owner")],
             id="address of an owner",
         ),
         pytest.param(
             ["a.example,a,x@a.example,Starter,,,,,,,,", "b.example,a,,,,,,,,,,", "c.example,A,,Business,,,,,,,,"],
-            [(4, "plan", "is not what line 2 says for the same owner")],
+            [(4, "plan", "differs from line 2, which has the same owner")],
             id="plan of an owner",
         ),
         pytest.param(
             ["a.example,a,x@a.example,,hunter22,,,,,,,", "b.example,a,,,Hunter22,,,,,,,"],
-            [(3, "password", "is not what line 2 says for the same owner")],
+            [(3, "password", "differs from line 2, which has the same owner")],
             id="password of an owner",
         ),
         pytest.param(
             ["a.example,a,x@a.example,,,,,,,,,", "b.example,b,X@a.example,,,,,,,,,"],
-            [(3, "email", "'X@a.example' belongs to 'a' in line 2 already")],
+            [(3, "email", "'X@a.example' already belongs to 'a' in line 2")],
             id="address of two owners",
         ),
         pytest.param(
@@ -563,7 +568,7 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
             [(1, "Account", "means 'username', and so does 'Owner'; ignore one with --ignore-column")],
             id="two columns of one meaning",
         ),
-        pytest.param("domain,username\n", [(1, "", "there is no site in it")], id="header alone"),
+        pytest.param("domain,username\n", [(1, "", "the manifest has no sites")], id="header alone"),
         pytest.param(
             "domain,username\na.example,a,x\n",
             [(2, "", "has 3 cells, the header 2; is a quote missing?")],
@@ -571,7 +576,7 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
         ),
         pytest.param(
             'domain,username\n"a.example,a\n',
-            [(2, "", "a quote is opened in this row and never closed")],
+            [(2, "", "a quote is opened in this row but never closed")],
             id="open quote",
         ),
         pytest.param(
@@ -596,7 +601,7 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
         pytest.param(
             "s.json",
             '{"sites":\n[{"domain": "a.example",\n "owner": "a", "domain": "b.example"}]}',
-            [(2, "domain", "stands twice in the same mapping")],
+            [(2, "domain", "appears twice in the same mapping")],
             id="key twice in JSON",
         ),
         pytest.param(
@@ -605,7 +610,7 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
             [(1, "", "must be a list of sites, or a mapping with the list under 'sites'")],
             id="no list",
         ),
-        pytest.param("s.json", "[]", [(1, "", "there is no site in it")], id="no site"),
+        pytest.param("s.json", "[]", [(1, "", "the manifest has no sites")], id="no site"),
         pytest.param(
             "s.json",
             "[\n[]\n]",
@@ -623,13 +628,13 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
             "s.yaml",
             "- domain: a.example\n  owner: a\n  dns:\n  - {name: www, type: TXT}\n"
             "  - {name: www, type: a, content: 192.0.2.1, priority: 5}\n",
-            [(1, "dns", "www: A record has no priority"), (1, "dns", "www: TXT record has no content")],
+            [(1, "dns", "www: A record takes no priority"), (1, "dns", "www: TXT record has no content")],
             id="records with too little and too much",
         ),
         pytest.param(
             "s.yaml",
             "- domain: a.example\n  owner: &o {username: a, username: b}\n- {domain: b.example, owner: *o}\n",
-            [(2, "username", "stands twice in the same mapping")],
+            [(2, "username", "appears twice in the same mapping")],
             id="key twice in YAML",
         ),
         pytest.param(
@@ -645,7 +650,7 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
             [
                 (1, "mailboxes", "an entry must be text or a mapping; put numbers and words such as yes in quotes"),
                 (1, "mailboxes", "must be text; put it in quotes"),
-                (1, "mailboxes", "unknown key 'name'; known are local_part, password, quota_mb"),
+                (1, "mailboxes", "unknown key 'name'; expected one of local_part, password, quota_mb"),
                 (1, "mailboxes", "x: password must be text; put it in quotes"),
             ],
             id="entries of the wrong kind",

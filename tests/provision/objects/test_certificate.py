@@ -125,7 +125,7 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
     plan = Plan.decide(Manifest.from_data([SITE]), snapshot, {each.id: each for each in records})
     step = plan.steps[-1]
     anew = Remark(
-        "certificate alder.example", "the certificate is ordered anew, because the one before it has failed or expired"
+        "certificate alder.example", "the certificate is ordered again because the previous one failed or expired"
     )
     assert plan.remarks == ((anew,) if step.action is Action.CREATE else ())
     assert plan.pending == ((step,) if step.is_pending else ())
@@ -139,7 +139,7 @@ def test_what_came_to_nothing_is_ordered_again(record: State | None, status: str
 
     assert planned(record, PENDING, certificates=(row,)) == (
         "create",
-        f"the certificate before it has {status.lower()}",
+        f"the previous certificate has {status.lower()}",
         False,
     )
 

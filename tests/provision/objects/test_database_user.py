@@ -44,7 +44,7 @@ async def test_users_wait_for_the_one_before(tmp_path: Path, fault: Fault) -> No
             (outcome,) = await collect(apply(panel, MANIFEST, journal=journal, settle=0))
             of_users = {step.step.key: step for step in outcome.steps if step.step.kind == "database_user"}
             assert users(box) == []
-            reason = "builds on the database user mysql/shop:one, which is not there"
+            reason = "depends on the database user mysql/shop:one, which does not exist"
             assert of_users["mysql/shop:two"].reason == reason
             assert of_users["mysql/shop:three"].status == "skipped"
             # Another database does not wait.

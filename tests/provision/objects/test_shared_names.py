@@ -20,7 +20,7 @@ from panelica_async.provision.objects.base import with_owner, without_owner
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client, collect
 
-SHARED = "another owner asks for the same name, which works only on a panel that puts the owner's name before it"
+SHARED = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
 
 
 def site(domain: str, owner: str, **more: object) -> dict[str, object]:
@@ -45,8 +45,8 @@ def test_a_name_of_two_owners_is_remarked() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({"databases": "shop"}, {"databases": "Shop"}, "'Shop' stands in line 1 already"),
-        ({"ftp_users": "web"}, {"ftp_users": "WEB"}, "'WEB' stands in line 1 already"),
+        ({"databases": "shop"}, {"databases": "Shop"}, "'Shop' is already in line 1"),
+        ({"ftp_users": "web"}, {"ftp_users": "WEB"}, "'WEB' is already in line 1"),
         ({"databases": "one:wp"}, {"databases": "two:wp"}, "and a user has one password"),
         ({"databases": "one:wp:first-password"}, {"databases": "two:wp:other-password"}, "and a user has one password"),
         ({"databases": "one:wp:first-password"}, {"databases": "two:wp"}, "and a user has one password"),
