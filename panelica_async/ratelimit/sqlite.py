@@ -28,6 +28,12 @@ __all__ = ["HostCoordinator", "QuotaFile"]
 # Seconds to wait for another process that writes; a reservation takes it a ten-thousandth of that.
 _BUSY_TIMEOUT = 1.0
 
+# Seconds between two attempts to create the tables.
+_PAUSE = 0.01
+
+# The bits of an error code of SQLite that say what failed; the others say where.
+_PRIMARY_CODE = 0xFF
+
 # Errors of SQLite for a file that is damaged or has foreign tables.
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
@@ -278,7 +284,22 @@ class QuotaFile:
         self._database = sqlite3.connect(
             self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.executescript(SCHEMA)
+        _set_up(self._database)
         return self._database
+
+
+def _set_up(database: sqlite3.Connection) -> None:
+    """Create the tables, and wait for other processes that do the same at this moment."""
+    latest = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.executescript(SCHEMA)
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait where two change the journal mode: each would wait for the other.
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > latest:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return

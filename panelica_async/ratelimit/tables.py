@@ -66,9 +66,9 @@ class State:
         """Return the saved state; without one, or with an impossible one, begin anew."""
         row = database.execute("SELECT * FROM state").fetchone()
         if row is not None:
-            state = cls(*row)
-            if all(isinstance(number, float) and abs(number) < _FAR for number in row[2:]):
-                return state
+            is_complete = len(row) == len(attrs.fields(cls))
+            if is_complete and all(isinstance(number, float) and abs(number) < _FAR for number in row[2:]):
+                return cls(*row)
             database.execute("DELETE FROM sent")
         return cls()
 

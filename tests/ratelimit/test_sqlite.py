@@ -195,6 +195,21 @@ class TestFile:
         finally:
             other.close()
 
+    def test_first_use_waits_while_another_process_reads(self, file, tmp_path, monkeypatch):
+        path = tmp_path / "cache" / "quota.sqlite3"
+        path.parent.mkdir(mode=0o700)
+        other = sqlite3.connect(path, isolation_level=None)
+        path.chmod(0o600)
+        other.execute("CREATE TABLE unrelated (a)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM unrelated").fetchall()
+        # SQLite does not wait where two change the journal mode at once, because each would wait for the other.
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, **{**options, "timeout": 0}))
+        monkeypatch.setattr(time, "sleep", lambda _: other.rollback())
+        assert spend(file, 1) == 1
+        other.close()
+
     def test_full_disk_is_an_error_until_there_is_room(self, file):
         spend(file, 1)
         file._database.execute("PRAGMA max_page_count = 1")

@@ -48,6 +48,7 @@ STATEMENTS = {
     "members for ever": rows("members", "'m' || i, 'interactive', 1e18"),
     "members text": "INSERT INTO members VALUES ('m', 'bulk', 'later')",
     "a view": "DROP TABLE state; CREATE VIEW state AS SELECT 1",
+    "more columns": "ALTER TABLE state ADD COLUMN later REAL",
     "other columns": "DROP TABLE sent; CREATE TABLE sent (a, b)",
 }
 
