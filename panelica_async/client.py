@@ -58,7 +58,7 @@ class PanelicaClient(Namespaces):
             wait would pass 90 s, `max_wait` or the deadline, or when the retry budget is empty.
         ssl: How to verify the panel's certificate: path of a PEM file with the certificates to trust, `sha256:…` with
             the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
-            authorities that the system trusts. False does not verify at all, which lets anybody on the way read and
+            authorities that the system trusts. False does not verify at all: anyone on the network path can read and
             change everything.
         dialect: Where calls go and what their fields are called: `reference` is the published API reference, `panel`
             what current panels serve. `auto` is `reference`; it does not ask the panel. Replies are read either way.
@@ -69,7 +69,7 @@ class PanelicaClient(Namespaces):
             it wants them, unless `NO_PROXY` names the panel. A session that is passed in has its own settings.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot be right; the message names it.
+        ConfigurationError: A setting is missing or invalid; the message names it.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PanelicaClient(Namespaces):
             user_agent=settings.user_agent(app_name),
         )
         require_encryption(address.origin, ssl)
-        options = settings.checked(CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries))
+        options = CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries)
         runner = OperationRunner(transport, options, settings.dialect(dialect), get_operation)
         transport.keys.ask = partial(_ask_quota, runner.dialect)
         self._bind(runner, base_url=str(address))
@@ -147,13 +147,13 @@ class PanelicaClient(Namespaces):
                 `RateLimitWaitError` at once. Also seconds it may wait before a retry: if that takes longer, it raises
                 what failed. None, as at first, for as long as it takes.
             max_retries: How often an attempt that may be repeated is repeated at most.
-            lane: `interactive`, as at first, for calls that somebody waits for; `bulk` for work in the background,
-                which lets the others go first.
+            lane: `interactive`, as at first, for calls a user waits for; `bulk` for background work, which
+                yields to them.
             look_up_lost: Whether a create whose reply was lost is looked up on the panel, as at first, and returned
                 when this call made it. False raises `OutcomeUnknownError` at once.
 
         Raises:
-            ConfigurationError: An option cannot be right.
+            ConfigurationError: An option is invalid.
         """
         given = {
             "timeout": timeout,
@@ -165,7 +165,7 @@ class PanelicaClient(Namespaces):
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
         runner = self._runner
-        options = settings.checked(attrs.evolve(runner.options, **changes))
+        options = attrs.evolve(runner.options, **changes)
         variant = type(self).__new__(type(self))
         # What a subclass has added; groups of operations are made anew, with the options.
         for name, value in _attributes(self).items():
@@ -179,17 +179,17 @@ class PanelicaClient(Namespaces):
         return variant
 
     def rotate_key(self, *, api_key: str, api_secret: str) -> None:
-        """Use another API key from now on, in the client and its variants, without a call being lost.
+        """Use another API key from now on, in the client and its variants; no call is lost.
 
-        Calls that wait or are repeated use the new key and its quota. Calls on their way keep the key they were signed
-        with, and are signed anew when the panel refuses it already.
+        Waiting and repeated calls use the new key and its quota. Calls in flight keep the key they were signed with,
+        and are signed again if the panel already rejects it.
 
         Args:
             api_key: Public half of the new key.
             api_secret: Secret half of the new key.
 
         Raises:
-            ConfigurationError: One of them cannot be right; the old key stays.
+            ConfigurationError: One of them is invalid; the old key stays in use.
         """
         self._transport.keys.replace(Signer(api_key, api_secret), owner=self._transport)
 
@@ -205,9 +205,9 @@ class PanelicaClient(Namespaces):
         return self._transport.monitor.subscribe(listener)
 
     def stats(self) -> "Statistics":
-        """Return what the client and its variants did so far, what is left of the quota, and who waits for it.
+        """Return what the client and its variants did so far, what is left of the quota, and what waits for it.
 
-        Any thread may ask once a call was made.
+        After the first call, any thread may ask.
 
         Raises:
             RuntimeError: No call was made yet, and no event loop is running.
@@ -267,7 +267,7 @@ class PanelicaClient(Namespaces):
             self._transport.warn_if_open(self)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled and copied, in words."""
+        """Refuse to be pickled or copied, and say why."""
         raise TypeError(
             "a client cannot be pickled or copied: it holds connections and a secret. Make one in each process; "
             "with_options() gives a variant in this one"

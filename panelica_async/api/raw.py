@@ -1,4 +1,4 @@
-"""The signed escape hatch: any method, any path."""
+"""Signed requests to any path, for endpoints that this package does not know."""
 
 import re
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
     """Check a request and write it as it travels; see `PanelicaClient.request`.
 
     Raises:
-        ValueError: Method, path, query or body cannot be right.
+        ValueError: Method, path, query or body is invalid.
     """
     return PreparedRequest(
         method=_checked_method(method),
@@ -71,7 +71,7 @@ async def send_raw(
     """Send a request; see `PanelicaClient.request`."""
     request = prepare_raw(method, path, query, json)
     if form is not None and json is not UNSET:
-        raise ValueError("give json or form, not both")
+        raise ValueError("pass json or form, not both")
     call = runner.prepare_raw(
         f"{request.method} {path}",
         request,
@@ -94,13 +94,15 @@ async def send_raw(
 
 def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
     if not isinstance(form, aiohttp.FormData):
-        raise TypeError(f"form is a {type(form).__name__}; it takes an aiohttp.FormData")
+        raise TypeError(f"form must be an aiohttp.FormData, not {type(form).__name__}")
     if form in _used:
         # Its files are closed, or stand at their end: they would be sent empty.
-        raise ValueError("form was used by an earlier call; make a new one")
+        raise ValueError("form must be new, but an earlier call has used this one")
     payload = form()
     if payload.size is None:
-        raise ValueError("form holds a stream, which a retry could not send again; give bytes, or a file on disk")
+        raise ValueError(
+            "form must not contain a stream, which a retry could not send again; pass bytes or a file on disk"
+        )
     _used.add(form)
     return payload
 
@@ -108,26 +110,28 @@ def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
 def _checked_method(method: object) -> str:
     name = method.upper() if isinstance(method, str) else None
     if name not in _REPEATS:
-        raise ValueError(f"method is {method!r}; it takes one of {', '.join(_REPEATS)}")
+        raise ValueError(f"method must be one of {', '.join(_REPEATS)}, not {method!r}")
     return name
 
 
 def _checked(path: str) -> str:
     if not path.startswith("/"):
-        raise ValueError(f"path is {path!r}; it starts with a slash, such as /v1/domains")
+        raise ValueError(f"path must start with a slash, such as /v1/domains, not be {path!r}")
     if path.startswith(f"{PUBLIC_PREFIX}/"):
-        raise ValueError(f"path starts with {PUBLIC_PREFIX}; leave it out, the address of the panel has it")
+        raise ValueError(f"path must not start with {PUBLIC_PREFIX}: leave it out, base_url has it")
     if "?" in path or "#" in path:
-        raise ValueError("path holds a query or a fragment; pass query parameters as query= or --query")
+        raise ValueError("path must not contain a query or a fragment: pass query parameters as query= or --query")
     # Web servers decode before they match, and some proxies decode once more.
     decoded = unquote(unquote(path, errors="surrogateescape"), errors="surrogateescape")
     segments = decoded.split("/")[1:]
     if any(segment in {".", ".."} for segment in segments):
-        raise ValueError("path holds . or .. as a segment, which addresses something else")
+        raise ValueError("path must not contain . or .. as a segment, which would address another path")
     if decoded.count("/") != path.count("/") or "\\" in decoded:
-        raise ValueError("path holds an encoded slash or a backslash, which separates segments: no id or name has one")
+        raise ValueError(
+            "path must not contain an encoded slash or a backslash, which separates segments: no id or name has one"
+        )
     if CONTROL.search(decoded):
-        raise ValueError("path holds a control character: remove it")
+        raise ValueError("path must not contain a control character: remove it")
     if "" in segments:
-        raise ValueError("path holds an empty segment; is an id missing?")
+        raise ValueError("path must not contain an empty segment; is an id missing?")
     return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)

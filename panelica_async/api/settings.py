@@ -1,4 +1,4 @@
-"""What a client is told about its panel and its manners, checked: each mistake is named before anything is sent."""
+"""The settings of a client and where they come from. An invalid one is named before anything is sent."""
 
 import os
 import platform
@@ -9,56 +9,36 @@ import aiohttp
 from panelica_async._version import __version__
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.lanes import LANES
-from panelica_async.transport.call import CallOptions
 
 _DIALECTS: Final = ("auto", "reference", "panel")
 
 
-def setting(name: str, given: str | None) -> str:
-    """Return what was given, or the environment variable of this name.
+def setting(name: str, argument: str | None) -> str:
+    """Return an argument or, without one, the environment variable of its name.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: Neither is set.
     """
     variable = f"PANELICA_{name.upper()}"
-    value = given if given is not None else os.environ.get(variable)
+    value = argument if argument is not None else os.environ.get(variable)
     if value is None:
         raise ConfigurationError(f"{name} is missing", hint=f"Pass {name}= or set the environment variable {variable}.")
     return value
-
-
-def checked(options: CallOptions) -> CallOptions:
-    """Return options as they are.
-
-    Raises:
-        ConfigurationError: One of them cannot be right.
-    """
-    if not _is_duration(options.timeout):
-        raise ConfigurationError(f"timeout is {options.timeout!r}; it takes seconds above 0")
-    for name, seconds in (("deadline", options.deadline), ("max_wait", options.max_wait)):
-        if seconds is not None and not _is_duration(seconds):
-            raise ConfigurationError(f"{name} is {seconds!r}; it takes seconds above 0, or None for no end")
-    if isinstance(options.max_retries, bool) or not isinstance(options.max_retries, int) or options.max_retries < 0:
-        raise ConfigurationError(f"max_retries is {options.max_retries!r}; it takes a whole number from 0")
-    if options.lane not in LANES:
-        raise ConfigurationError(f"lane is {options.lane!r}; it takes one of {', '.join(LANES)}")
-    return options
 
 
 def dialect(name: str) -> Dialect:
     """Return the dialect to speak.
 
     Raises:
-        ConfigurationError: There is none of this name.
+        ConfigurationError: No dialect has this name.
     """
     if name not in _DIALECTS:
-        raise ConfigurationError(f"dialect is {name!r}; it takes one of {', '.join(_DIALECTS)}")
+        raise ConfigurationError(f"dialect must be one of {', '.join(_DIALECTS)}, not {name!r}")
     return "panel" if name == "panel" else "reference"
 
 
 def user_agent(app_name: str | None) -> str:
-    """Return the User-Agent: the program's name, if it has one, and ours.
+    """Return the User-Agent header: the name of the program, if there is one, and that of this package.
 
     Raises:
         ConfigurationError: The name does not fit into a header.
@@ -67,9 +47,5 @@ def user_agent(app_name: str | None) -> str:
     if app_name is None:
         return own
     if not isinstance(app_name, str) or not (app_name.isascii() and app_name.isprintable() and app_name.strip()):
-        raise ConfigurationError(f"app_name is {app_name!r}; it takes printable ASCII characters")
+        raise ConfigurationError(f"app_name must be printable ASCII text, not {app_name!r}")
     return f"{app_name.strip()} {own}"
-
-
-def _is_duration(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < float("inf")

@@ -84,29 +84,31 @@ class Address:
 
 def _split(text: object) -> SplitResult:
     if not isinstance(text, str):
-        raise ConfigurationError(f"base_url is a {type(text).__name__}; it takes text", hint=_EXAMPLE)
+        raise ConfigurationError(f"base_url must be a string, not {type(text).__name__}", hint=_EXAMPLE)
     if not text.strip():
-        raise ConfigurationError("base_url is empty", hint=_EXAMPLE)
+        raise ConfigurationError("base_url must not be empty", hint=_EXAMPLE)
     text = text.strip()
     if not text.isascii():
-        raise ConfigurationError("base_url contains characters outside ASCII", hint="Write the host in its xn-- form.")
+        raise ConfigurationError("base_url must be ASCII", hint="Write the host in its xn-- form.")
     if not text.isprintable() or " " in text or "\\" in text:
-        raise ConfigurationError("base_url contains spaces, backslashes or control characters", hint=_EXAMPLE)
+        raise ConfigurationError("base_url must not contain spaces, backslashes or control characters", hint=_EXAMPLE)
     if "://" not in text:
         text = f"https://{_bracketed(text)}"
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE) from None
+        raise ConfigurationError("base_url must have a valid host", hint=_EXAMPLE) from None
     if parts.scheme not in {"http", "https"}:
-        raise ConfigurationError("base_url is neither http nor https", hint=_EXAMPLE)
+        raise ConfigurationError("base_url must be an http or https URL", hint=_EXAMPLE)
     # The value is not repeated in any of these: it may hold a password.
     if "@" in parts.netloc:
         raise ConfigurationError(
-            "base_url contains a user name or password", hint="Give credentials as api_key and api_secret."
+            "base_url must not contain a user name or password", hint="Pass credentials as api_key and api_secret."
         )
     if "?" in text or "#" in text:
-        raise ConfigurationError("base_url contains a query or a fragment", hint="Remove everything from ? or # on.")
+        raise ConfigurationError(
+            "base_url must not contain a query or a fragment", hint="Remove everything from ? or # on."
+        )
     return parts
 
 
@@ -127,7 +129,7 @@ def _host(parts: SplitResult) -> str:
                 return f"[{ipaddress.IPv6Address(host)}]"
     elif _HOST_NAME.fullmatch(host):
         return host
-    raise ConfigurationError("base_url has no valid host", hint=_EXAMPLE)
+    raise ConfigurationError("base_url must have a valid host", hint=_EXAMPLE)
 
 
 def _port(parts: SplitResult) -> int:
@@ -135,12 +137,14 @@ def _port(parts: SplitResult) -> int:
         # An embedded port wins; 0 means that none was chosen (evidence: address-forms).
         return parts.port or DEFAULT_PORT
     except ValueError:
-        raise ConfigurationError("base_url has a port that is not a number from 0 to 65535", hint=_EXAMPLE) from None
+        raise ConfigurationError("base_url must have a port from 0 to 65535", hint=_EXAMPLE) from None
 
 
 def _prefix(path: str) -> str:
     """Return the prefix of a path that names the API."""
     prefix = path.removesuffix("/v1").rstrip("/")
     if any(segment in {"", ".", ".."} or "%" in segment for segment in prefix.split("/")[1:]):
-        raise ConfigurationError("base_url has a path with empty, dot or percent-encoded segments", hint=_EXAMPLE)
+        raise ConfigurationError(
+            "base_url must not have a path with empty, dot or percent-encoded segments", hint=_EXAMPLE
+        )
     return prefix

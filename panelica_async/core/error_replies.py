@@ -1,6 +1,6 @@
 """From a reply that reports a failure to the error that says so: all known shapes (evidence: error-shapes), and worse.
 
-Nothing here raises, whatever a server or a proxy sends: an error that hides another error helps nobody.
+Nothing here raises, whatever a server or a proxy sends: an error must not hide another error.
 """
 
 import re
@@ -51,8 +51,8 @@ _ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTI
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
 
-# The panel tolerates 300 s (evidence: clock-window); less than this is delay on the way, not a wrong clock.
-_NOTABLE_SKEW = 60
+_MAX_DELAY = 60
+"""Seconds that a slow network explains; more is a wrong clock. The panel allows 300 (evidence: clock-window)."""
 
 
 _MOST_READ = 65_536
@@ -324,7 +324,7 @@ def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope
         return hints.INVALID_FIELDS.format(fields=", ".join(fields))
     date = read_date(headers)
     if status == 401 and report.blames_timestamp and date is not None:
-        if abs(now - date) < _NOTABLE_SKEW:
+        if abs(now - date) < _MAX_DELAY:
             return hints.CLOCKS_AGREE
         return hints.CLOCK.format(skew=round(abs(now - date)), direction="ahead of" if now > date else "behind")
     if status == 400 and _ALREADY_THERE.search(said):

@@ -20,7 +20,7 @@ from panelica_async.errors import (
 )
 from panelica_async.models.utility import CurrentKey
 from panelica_async.resources.registry import get_operation
-from panelica_async.transport.clock import GREATEST_SKEW, NOTABLE_SKEW, PanelClock
+from panelica_async.transport.clock import MAX_SKEW, SKEW_TOLERANCE, PanelClock
 
 _KEY = "key"
 _CLOCK = "clock"
@@ -183,12 +183,12 @@ def check_clock(clock: PanelClock, *, accepted: bool | None) -> Finding:
     facts = {"skew_seconds": round(skew, 1)}
     apart = f"the panel's clock is {_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's"
     if accepted is False:
-        why = f"; {_TOO_FAR}" if abs(skew) > GREATEST_SKEW else ""
+        why = f"; {_TOO_FAR}" if abs(skew) > MAX_SKEW else ""
         return failure(_CLOCK, f"the panel rejects the timestamp: {apart}{why}", _SET_CLOCK, **facts)
-    if abs(skew) < NOTABLE_SKEW:
+    if abs(skew) < SKEW_TOLERANCE:
         # A `Date` header is rounded to a second.
         return ok(_CLOCK, "the clocks agree" if abs(skew) < 1 else apart, **facts)
-    if abs(skew) <= GREATEST_SKEW:
+    if abs(skew) <= MAX_SKEW:
         hint = f"{_SET_CLOCK} Until then, the client uses the panel's time after the panel rejects a timestamp."
         return warning(_CLOCK, apart, hint, **facts)
     if accepted:

@@ -3,7 +3,7 @@
 import attrs
 
 from panelica_async.api.runner import OperationRunner, decode_reply
-from panelica_async.api.settings import checked, user_agent
+from panelica_async.api.settings import user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat
@@ -63,7 +63,7 @@ class Probes:
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
         # A diagnosis shows a fault instead of waiting until it is over.
         options = CallOptions(timeout=seconds, max_retries=0, max_wait=seconds)
-        return Probe(address, transport, checked(options))
+        return Probe(address, transport, options)
 
     async def close(self) -> None:
         """Close the session, unless it is borrowed."""

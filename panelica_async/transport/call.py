@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ import aiohttp
 import attrs
 from aiohttp import ClientResponse, hdrs
 from aiohttp.payload import BytesPayload
+from attrs.validators import optional
 
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Repeat
@@ -17,8 +19,8 @@ from panelica_async.core.redaction import FILES, REDACTED, is_secret
 from panelica_async.core.reply import Envelope, unwrap
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.sanitizing import Sanitizer
-from panelica_async.errors import OutcomeUnknownError, ResponseError
-from panelica_async.ratelimit.lanes import Lane
+from panelica_async.errors import ConfigurationError, OutcomeUnknownError, ResponseError
+from panelica_async.ratelimit.lanes import LANES, Lane
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.timeouts import AttemptTimeouts
 
@@ -29,19 +31,38 @@ if TYPE_CHECKING:
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+def _check_seconds(_: object, option: "attrs.Attribute[float]", value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
+        raise ConfigurationError(f"{option.name} must be a positive number of seconds, not {value!r}")
+
+
+def _check_retries(_: object, option: "attrs.Attribute[int]", value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigurationError(f"{option.name} must be an integer from 0, not {value!r}")
+
+
+def _check_lane(_: object, option: "attrs.Attribute[Lane]", value: object) -> None:
+    if value not in LANES:
+        raise ConfigurationError(f"{option.name} must be one of {', '.join(LANES)}, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class CallOptions:
-    """How a call is made."""
+    """How a call is made.
 
-    timeout: float = 30.0
+    Raises:
+        ConfigurationError: An option is invalid.
+    """
+
+    timeout: float = attrs.field(default=30.0, validator=_check_seconds)
     """Seconds for one attempt, from sending to the last byte of the reply."""
-    deadline: float | None = None
+    deadline: float | None = attrs.field(default=None, validator=optional(_check_seconds))
     """Seconds for the whole call with its waits and retries; None for no end."""
-    max_wait: float | None = None
+    max_wait: float | None = attrs.field(default=None, validator=optional(_check_seconds))
     """Seconds each attempt may wait for quota, and each retry for what the panel asks; None for as long as it takes."""
-    max_retries: int = 3
+    max_retries: int = attrs.field(default=3, validator=_check_retries)
     """How often a failed attempt is tried again."""
-    lane: Lane = "interactive"
+    lane: Lane = attrs.field(default="interactive", validator=_check_lane)
     """Lane of the limiter in which the call waits."""
     look_up_lost: bool = True
     """Whether a create whose reply was lost is looked up."""
@@ -52,7 +73,7 @@ class CallOptions:
 class Call:
     """A call from its first attempt to its outcome. Instants are those of the event loop's clock, except `sent_at`.
 
-    The state that a call begins with lies in the class: most calls change little of it, and storing it takes time.
+    The class holds the initial state: most calls change little of it, and storing it takes time.
 
     Args:
         operation: Name of the operation; method and path for a raw request.
@@ -93,7 +114,7 @@ class Call:
     headers: Mapping[str, str] = _NO_HEADERS
     """Headers of the last attempt that left."""
     last_reply: "Reply | None" = None
-    """The reply to the last attempt that left, for those who watch; the pipeline returns it."""
+    """The reply to the last attempt that left, for the monitor; the pipeline returns it."""
 
     def __init__(
         self,
@@ -145,7 +166,7 @@ class Call:
         return reply.report
 
     def error(self, reply: "Reply") -> ResponseError:
-        """Return the error that a reply is, when it is no success."""
+        """Return the error for a reply that reports a failure."""
         return self.problem(reply).error(method=self.method, path=self.path, attempts=self.attempts)
 
     @property
@@ -223,7 +244,7 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         reason: Why there is no reply.
     """
     return OutcomeUnknownError(
-        f"The request was sent, and whether the panel carried it out is not known: {reason}",
+        f"The request was sent, but its outcome is unknown: {reason}",
         operation=call.operation,
         method=call.method,
         path=call.path,

@@ -24,11 +24,11 @@ _PIN = "pass its fingerprint ({fingerprint}) as ssl= or --fingerprint"
 _UNTRUSTED = (
     f"A fresh panel has a self-signed certificate: pass its file as ssl= or --ca-file, {_PIN}, or install a real one."
 )
-_PINNED = f"If the panel has a new certificate, {_PIN}. If it has not, somebody is in between."
-_NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock of this machine looks the same."
+_PINNED = f"If the certificate was renewed, {_PIN}; otherwise suspect an interception."
+_NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock on this machine has the same effect."
 _NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."
 _FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
-"""By OpenSSL's number of the fault: not valid yet, expired, for another name, for another address."""
+"""By OpenSSL's error number: not valid yet, expired, for another name, for another address."""
 _NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 
@@ -36,15 +36,15 @@ _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismat
 def refusal(
     error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
 ) -> tuple[str, str] | None:
-    """Return why no connection was made, and what to do about it, where TLS or a proxy is to blame; None elsewhere.
+    """Return why TLS or a proxy prevented a connection, and a hint; None for any other error.
 
     Args:
         error: What aiohttp raised when it connected.
-        fingerprint: That of the panel's certificate, if it is known.
+        fingerprint: Fingerprint of the panel's certificate, if known.
     """
     match error:
         case aiohttp.ServerFingerprintMismatch():
-            return "the certificate is not the one whose fingerprint was given", _PINNED.format(fingerprint=fingerprint)
+            return "the certificate does not have the fingerprint set as ssl", _PINNED.format(fingerprint=fingerprint)
         case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
             hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
             return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
@@ -59,39 +59,39 @@ def refusal(
 
 
 def unreachable(error: aiohttp.ClientConnectorError) -> str:
-    """Return which host could not be reached, and why, in the words of the system."""
+    """Return which host could not be reached and the system's reason."""
     cause = error.os_error
     if isinstance(cause, socket.gaierror) or cause.errno is None:
         reason = cause.strerror or str(cause)
     else:
-        # asyncio's own words say which call failed, and not why.
+        # asyncio's text names the failed call, not the reason.
         reason = os.strerror(cause.errno)
     return f"{error.host}:{error.port}: {reason}"
 
 
 def is_certificate_problem(error: TransportError) -> bool:
-    """Return whether the panel's certificate was not accepted, which another attempt does not change."""
+    """Return whether the panel's certificate was rejected, which another attempt does not change."""
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
 
 
 def is_of_proxy(error: TransportError) -> bool:
-    """Return whether it was a proxy that refused, or is not there."""
+    """Return whether a proxy refused or could not be reached."""
     return isinstance(error.__cause__, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError)
 
 
 def is_final(error: TransportError) -> bool:
-    """Return whether another attempt would end as this one did, before anything was sent."""
+    """Return whether another attempt would fail in the same way, before anything is sent."""
     cause = error.__cause__
     is_turned_away = isinstance(cause, aiohttp.ClientHttpProxyError) and 400 <= cause.status < 500
     return is_turned_away or is_certificate_problem(error)
 
 
 GATEWAY_ERRORS = (502, 504, 520, 522, 524)
-"""The web server before the panel has lost the panel's reply; from 520 on it is Cloudflare, which serves 8443 too."""
+"""A web server in front of the panel lost the panel's reply; from 520 on it is Cloudflare, which serves 8443 too."""
 LONGEST_BODY = 8 * 1024 * 1024
 """Bytes of a successful reply that are read, uncompressed: a few kilobytes can claim to be gigabytes."""
 LONGEST_FILE = 64 * 1024 * 1024
-"""The same for contents of files, and for what is no JSON, such as an archive."""
+"""The same for contents of files and for anything but JSON, such as an archive."""
 LONGEST_ERROR = 64 * 1024
 """The same for a reply that reports a failure: more of it would not explain more."""
 MOST_VALUES = 500_000
@@ -112,7 +112,7 @@ _BEFORE_SENDING = (
     aiohttp.ClientHttpProxyError,
 )
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
-# Redirects and the demand of a proxy: the panel's clock has no part in them.
+# Redirects and 407 come from other servers, whose clocks say nothing about the panel's.
 _OF_OTHERS = {*range(300, 400), 407}
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
@@ -176,8 +176,8 @@ class Exchange:
     async def _look_at_connections(self) -> None:
         """Let the event loop notice which kept connections the server has closed.
 
-        While the loop was blocked, or nothing was sent, a server closes connections; a write on one of those would be
-        lost, and it would be uncertain whether it was carried out.
+        A server closes connections while the loop is blocked or idle. A write on one of those would be lost, and its
+        outcome uncertain.
         """
         for _ in range(_PASSES):
             await asyncio.sleep(0)
@@ -192,13 +192,13 @@ def _may_have_left(error: BaseException, request: ClientRequest) -> bool:
 
 
 def _quotes_reply(error: aiohttp.ClientError | OSError) -> bool:
-    # aiohttp quotes a reply that it cannot read, and that may hold secrets.
+    # aiohttp quotes a reply that it cannot parse, which may contain secrets.
     is_of_reply = isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
     return is_of_reply and not isinstance(error, _BEFORE_SENDING)
 
 
 def _as_ours(call: Call, error: aiohttp.ClientError | OSError) -> PanelicaError:
-    """Return the error of ours for one of aiohttp or of the system."""
+    """Return our error for one of aiohttp or of the system."""
     if isinstance(error, _BEFORE_SENDING):
         return _not_connected(call, error)
     if isinstance(error, aiohttp.InvalidURL):
@@ -245,12 +245,12 @@ def _is_encoded(response: ClientResponse) -> bool:
 
 
 def _is_json(response: ClientResponse) -> bool:
-    # What does not say what it is, is taken for JSON.
+    # Without a Content-Type it is taken for JSON.
     return "json" in response.headers.get(hdrs.CONTENT_TYPE, "json").lower()
 
 
 async def _beginning(response: ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """Read a body to its end, or until it is longer than it may be; return it, and whether it was cut."""
+    """Read a body to its end or to the limit; return it, and whether it was cut."""
     body = bytearray()
     values, is_json = 0, _is_json(response)
     try:
@@ -275,7 +275,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _without_quotation(error: BaseException) -> str:
-    """Return why a reply cannot be read, without what is quoted of it."""
+    """Return why a reply cannot be parsed, without the part that quotes it."""
     cause = error.__cause__ or error
     told = getattr(cause, "message", None) or _reason(cause)
     return _QUOTATION.sub("", told).removesuffix(".")

@@ -57,9 +57,9 @@ class KeyQuota:
 
     def __init__(self, origin: str, api_key: str, *, tier: str, given: RateLimiter | RateLimit | None) -> None:
         if tier not in (AUTO, *TIERS):
-            raise ConfigurationError(f"tier is {tier!r}; it takes one of {AUTO}, {', '.join(TIERS)}")
+            raise ConfigurationError(f"tier must be one of {AUTO}, {', '.join(TIERS)}, not {tier!r}")
         if not isinstance(given, RateLimiter | RateLimit | None):
-            raise ConfigurationError(f"limiter is a {type(given).__name__}; it takes a RateLimiter or a RateLimit")
+            raise ConfigurationError(f"limiter must be a RateLimiter or a RateLimit, not {type(given).__name__}")
         self._origin = origin
         self._api_key = api_key
         self._tier = tier

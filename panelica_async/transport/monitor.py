@@ -27,22 +27,24 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """Turns what happens to calls into figures and events. An event is made only when anyone listens."""
+    """Turns what happens to calls into counts and events. An event is made only for a listener or the log."""
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
-        # Replaced and never changed: those who are told of an event may come and go meanwhile.
+        # Replaced, never changed: a listener may subscribe or unsubscribe others during an event.
         self._listeners: Mapping[object, Listener] = {}
         self._calls = 0
 
     def subscribe(self, listener: "Listener") -> Callable[[], None]:
-        """Send events to a listener from now on; call what is returned to end it.
+        """Send events to a listener from now on; return a function that ends the subscription.
 
         Raises:
             TypeError: The listener is a coroutine function, or cannot be called.
         """
         if not callable(listener) or iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
-            raise TypeError("a listener is a plain function that takes an event: nobody would await a coroutine")
+            raise TypeError(
+                "listener must be a plain function that takes an event, not a coroutine function or anything else"
+            )
         subscription = object()
         self._listeners = {**self._listeners, subscription: listener}
 
@@ -52,12 +54,12 @@ class Monitor:
         return unsubscribe
 
     def queued(self, call: Call) -> None:
-        """Note that a call was made."""
+        """Count a new call."""
         self._calls += 1
         call.number = self._calls
         call.began_at = get_running_loop().time()
         self.tally.in_flight += 1
-        # Asked once for a call, which most of the time nobody watches.
+        # Asked once a call, because most calls are not watched.
         call.is_watched = bool(self._listeners) or LOGGER.isEnabledFor(logging.DEBUG)
         if call.is_watched:
             from panelica_async.telemetry.events import Queued
@@ -65,7 +67,7 @@ class Monitor:
             self._tell(Queued(**_facts(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
-        """Note that an attempt leaves."""
+        """Count an attempt that is sent now."""
         self.tally.attempts += 1
         call.sends += 1
         waited, call.queued_for = call.queued_for, 0.0
@@ -86,7 +88,7 @@ class Monitor:
             self._tell(event)
 
     def throttled(self, call: Call, said: "Report") -> None:
-        """Note that the panel refused an attempt because of the quota."""
+        """Count an attempt that the panel rejected because of the quota."""
         self.tally.throttled += 1
         if self._listeners or LOGGER.isEnabledFor(THROTTLED_LEVEL):
             from panelica_async.telemetry.events import Throttled
@@ -101,7 +103,7 @@ class Monitor:
             self._tell(event)
 
     def retried(self, call: Call, wait: float, failure: Reply | TransportError) -> None:
-        """Note that another attempt follows a failure, after a wait."""
+        """Count a retry, which follows a failure after a wait."""
         self.tally.retries += 1
         if self._listeners or LOGGER.isEnabledFor(RETRIED_LEVEL):
             from panelica_async.telemetry.events import Retried
@@ -110,11 +112,11 @@ class Monitor:
             self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
-        """Note that a call has ended, with what its caller gets if it is no result."""
+        """Count the end of a call, with the error that its caller gets if it failed."""
         tally, duration = self.tally, get_running_loop().time() - call.began_at
         outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
         is_logged = error is not None and LOGGER.isEnabledFor(DONE_LEVELS[outcome])
-        # An attempt that was given up in the queue has waited too.
+        # An attempt that left the queue without a permit has waited too.
         call.waited += call.queued_for
         tally.in_flight -= 1
         tally.outcomes[outcome] += 1
@@ -141,7 +143,7 @@ class Monitor:
     def _tell(self, event: "Event", sanitizer: Sanitizer | None = None) -> None:
         _call(_knowing(_log(), sanitizer), event)
         for subscription, listener in self._listeners.items():
-            # One that was told before it may have ended it.
+            # An earlier listener may have ended this subscription.
             if subscription in self._listeners:
                 _call(_knowing(listener, sanitizer), event)
 
@@ -154,7 +156,7 @@ def _log() -> "CallLog":
 
 
 def _knowing(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
-    """Let a log know the secrets of the request; other listeners get everything anyway."""
+    """Give a log the secrets of the request to remove; other listeners get everything anyway."""
     from panelica_async.telemetry.logs import CallLog
 
     if sanitizer is None or not isinstance(listener, CallLog):
@@ -165,7 +167,7 @@ def _knowing(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
 def _call(listener: "Listener", event: "Event") -> None:
     try:
         listener(event)
-    except Exception as error:  # noqa: BLE001 - a listener must not decide what becomes of a call
+    except Exception as error:  # noqa: BLE001 - a listener must not affect a call
         # Without the message of the error, which may quote secrets of the event.
         LOGGER.error(
             "the listener %s failed at %s of call %d %s: %s\n%s",

@@ -10,7 +10,7 @@ from panelica_async.errors import ConnectError, TransportError
 from panelica_async.ratelimit.feedback import UNNAMED_WAIT
 from panelica_async.telemetry.tally import LOGGER
 from panelica_async.transport.call import Call, Reply
-from panelica_async.transport.clock import NOTABLE_SKEW, PanelClock
+from panelica_async.transport.clock import SKEW_TOLERANCE, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final
 from panelica_async.transport.keys import KeyHolder
 
@@ -102,7 +102,7 @@ class RetryPolicy:
     def _would_sign_otherwise(self, call: Call, reply: Reply) -> bool:
         if not call.signed:
             return False
-        is_off = abs(self._clock.lead - call.clock_lead) > NOTABLE_SKEW
+        is_off = abs(self._clock.lead - call.clock_lead) > SKEW_TOLERANCE
         return call.key is not self._keys.current or (is_off and call.problem(reply).blames_timestamp)
 
     def _backoff(self, call: Call) -> float:

@@ -1,4 +1,4 @@
-"""The aiohttp session: made in the running loop on first use, or borrowed and never closed; and its slots."""
+"""The aiohttp session and its slots: made in the running loop on first use, or borrowed and never closed."""
 
 import asyncio
 import hashlib
@@ -39,19 +39,19 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str, variable: str) -> Self:
-        """Read the address of a proxy as people write it; without a scheme it is http.
+        """Parse the address of a proxy; without a scheme it is http.
 
         Raises:
-            ConfigurationError: It is no such address. The value is not repeated: it may hold a password.
+            ConfigurationError: The address is invalid. The value is not repeated: it may hold a password.
         """
         try:
             url = URL(text if "://" in text else f"http://{text}")
             shown = (url.user or "", url.password or "")
             authorization = aiohttp.encode_basic_auth(*shown) if any(shown) else None
         except ValueError:
-            raise ConfigurationError(f"{variable} is not the address of a proxy", hint=hints.PROXY) from None
+            raise ConfigurationError(f"{variable} must be the address of a proxy", hint=hints.PROXY) from None
         if url.scheme not in {"http", "https"} or not url.host:
-            raise ConfigurationError(f"{variable} names no proxy of the kind http or https", hint=hints.PROXY)
+            raise ConfigurationError(f"{variable} must be an http or https URL with a host", hint=hints.PROXY)
         return cls(url.origin(), authorization)
 
 
@@ -97,7 +97,7 @@ def proxy_of_environment(origin: str) -> Proxy | None:
     """Return the proxy that the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) names for an origin, if any.
 
     Raises:
-        ConfigurationError: What it names is no proxy.
+        ConfigurationError: The variable is not the address of a proxy.
     """
     url = URL(origin)
     excluded = urllib.request.getproxies_environment().get("no", "")
@@ -144,13 +144,13 @@ def _in_ascii(name: str) -> str:
 
 
 MAX_IN_FLIGHT = 100
-"""Requests on their way at one time. More would wait in the connector, after they were signed."""
+"""Requests in flight at the same time. More would wait in the connector, already signed."""
 
 _open: WeakSet[aiohttp.ClientSession] = WeakSet()
 _inherited: list[aiohttp.ClientSession] = []
 if hasattr(os, "register_at_fork"):
-    # Both processes have the same connections, and wait for them with the same epoll. One that forgets a session closes
-    # them, and the other would wait for ever.
+    # Both processes share the connections and the epoll that waits for them. If the child let the sessions be garbage
+    # collected, it would close the connections, and the parent would wait for ever.
     os.register_at_fork(after_in_child=lambda: _inherited.extend(_open))
 
 
@@ -158,16 +158,16 @@ class SessionHolder:
     """Owns a session, or borrows one.
 
     Args:
-        borrowed: A session of the caller's; it is used and never closed.
-        proxy: Proxy for a session of its own; None for none.
+        borrowed: A session of the caller's, which is never closed.
+        proxy: Proxy for an own session; None for none.
 
     Raises:
-        ConfigurationError: `borrowed` is something else.
+        ConfigurationError: `borrowed` is not a session.
     """
 
     def __init__(self, borrowed: aiohttp.ClientSession | None, *, proxy: Proxy | None = None) -> None:
         if not isinstance(borrowed, aiohttp.ClientSession | None):
-            raise ConfigurationError(f"session is a {type(borrowed).__name__}; it takes an aiohttp.ClientSession")
+            raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {type(borrowed).__name__}")
         self._borrowed = borrowed
         self._proxy = proxy
         self._session = borrowed
@@ -175,7 +175,7 @@ class SessionHolder:
         self._process: int | None = None
         self._closed = False
         self.slots: LanedSemaphore = LanedSemaphore(_slots(borrowed))
-        """Slots for requests that wait for quota or are on their way."""
+        """Slots for requests that wait for quota or are in flight."""
 
     @property
     def proxy(self) -> str | None:
@@ -207,7 +207,7 @@ class SessionHolder:
                 else ProxyConnector(proxy, limit=MAX_IN_FLIGHT),
                 # The panel's cookies belong to its web interface.
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # Time-outs are ours: aiohttp's total would run while a call waits for quota.
+                # Timeouts are ours: aiohttp's total would run while a call waits for quota.
                 timeout=aiohttp.ClientTimeout(total=None),
                 proxy=None if proxy is None else proxy.url,
             )
@@ -215,7 +215,7 @@ class SessionHolder:
         return self._session
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to the event loop and the process of the first call, and to no other."""
+        """Bind to the event loop and the process of the first call; refuse any other."""
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
         elif self._process != os.getpid():
@@ -231,7 +231,7 @@ class SessionHolder:
         return self._borrowed is None and self._process == os.getpid()
 
     def stop(self) -> None:
-        """Let no more requests go."""
+        """Send no more requests."""
         self._closed = True
 
     async def close(self) -> None:
@@ -252,7 +252,7 @@ class SessionHolder:
 
 
 def _slots(borrowed: aiohttp.ClientSession | None) -> int:
-    """Return how many requests a session lets go at one time."""
+    """Return how many requests a session can send at the same time."""
     connector = borrowed.connector if borrowed is not None else None
     if connector is None:
         return MAX_IN_FLIGHT
@@ -265,15 +265,13 @@ TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike
 the fingerprint of the only one that is accepted; False does not verify at all."""
 
 _SHA256 = re.compile(r"(?i)sha256:(?P<digest>(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})")
-_FORMS = (
-    "It takes the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
-)
+_FORMS = "Pass the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
 
 
 class _Pinned(aiohttp.Fingerprint):
-    """The only certificate that is accepted; a connection to somebody with another one is dropped.
+    """The only accepted certificate; a connection to a server with another one is aborted.
 
-    aiohttp would take its leave of them, and an event loop that ends meanwhile leaves the connection open.
+    aiohttp would close it gracefully, and an event loop that ends meanwhile would leave it open.
     """
 
     def check(self, transport: asyncio.Transport) -> None:
@@ -299,27 +297,27 @@ def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | 
         case aiohttp.Fingerprint():
             return _Pinned(setting.fingerprint)
         case "":
-            raise ConfigurationError("ssl is empty", hint=_FORMS)
+            raise ConfigurationError("ssl must not be empty", hint=_FORMS)
         case str() if setting.lower().startswith("sha256:"):
             return _fingerprint(setting)
         case str() | os.PathLike():
             return _trusting(Path(setting))
         case _:
-            raise ConfigurationError(f"ssl is a {type(setting).__name__}", hint=_FORMS)
+            raise ConfigurationError(f"ssl must not be of type {type(setting).__name__}", hint=_FORMS)
 
 
 def require_encryption(origin: str, setting: TlsSetting) -> None:
-    """Make sure that a setting can be kept at an origin; log a warning where nothing is encrypted.
+    """Require that the setting can be applied at an origin; log a warning where nothing is encrypted.
 
     Raises:
-        ConfigurationError: The setting verifies a certificate, and the origin is one of http, which has none.
+        ConfigurationError: The setting verifies a certificate, but the origin is http and has none.
     """
     url = URL(origin)
     if url.scheme != "http":
         return
     if setting is not None and setting is not False:
         raise ConfigurationError(
-            "ssl verifies a certificate, and base_url is one of http, where there is none",
+            "ssl verifies a certificate, but base_url is http, where there is none",
             hint="Write https:// in base_url, or leave ssl out.",
         )
     if not _is_this_machine(url.host or ""):
@@ -342,7 +340,7 @@ def fingerprint_of(certificate: bytes) -> str:
 def _fingerprint(setting: str) -> aiohttp.Fingerprint:
     match = _SHA256.fullmatch(setting)
     if match is None:
-        raise ConfigurationError(f"ssl is {setting!r}; a SHA-256 fingerprint has 64 hexadecimal digits", hint=_FORMS)
+        raise ConfigurationError(f"ssl must be sha256: and 64 hexadecimal digits, not {setting!r}", hint=_FORMS)
     return _Pinned(bytes.fromhex(match["digest"].replace(":", "")))
 
 
@@ -350,9 +348,9 @@ def _trusting(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
-        raise ConfigurationError(
-            f"ssl names the file {path}, which holds no certificate in PEM form", hint=_FORMS
-        ) from error
+        problem = f"ssl must name a file with certificates in PEM form, and {path} has none"
+        raise ConfigurationError(problem, hint=_FORMS) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(f"ssl names the file {path}, which cannot be read: {reason}", hint=_FORMS) from error
+        problem = f"ssl must name a readable file, and {path} cannot be read: {reason}"
+        raise ConfigurationError(problem, hint=_FORMS) from error

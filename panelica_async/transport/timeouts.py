@@ -1,4 +1,4 @@
-"""Time-outs of attempts: one timer for all that are on their way."""
+"""Timeouts of attempts: one timer for all attempts in flight."""
 
 import asyncio
 import contextvars
@@ -9,9 +9,9 @@ from types import TracebackType
 class AttemptTimeouts:
     """Ends blocks of code that take longer than a number of seconds.
 
-    `asyncio.timeout` sets a timer for each block, which costs a call a tenth of its processor time. Attempts of a
-    client have the same time to run, so the one that began first ends first, and one timer, for that one, is enough.
-    The timer belongs to no call: it has an empty context, and goes with this object.
+    `asyncio.timeout` sets a timer for each block, which costs a call a tenth of its processor time. All attempts of a
+    client have the same time, so the one that began first ends first, and a single timer, for that one, is enough. The
+    timer belongs to no call: its context is empty, and it is cancelled with this object.
 
     Args:
         seconds: How long a block may take.
@@ -22,7 +22,7 @@ class AttemptTimeouts:
         self.running: dict[TimeLimit, None] = {}
         """Blocks that are watched, the one that ends first in front."""
         self.timer: asyncio.TimerHandle | None = None
-        """Set for that one. It stays when the block ends before: setting it anew each time takes long."""
+        """Set for that one. It stays set when the block ends early, because resetting it each time is slow."""
         self.is_closed: bool = False
 
     def __del__(self) -> None:
@@ -35,7 +35,7 @@ class AttemptTimeouts:
             self._cancel_timer()
 
     def set_timer(self, ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
-        """End the blocks whose time is up at an instant."""
+        """Set the timer that ends the blocks whose time is up at an instant."""
         # Without the context variables of the call that happens to come first.
         this: weakref.ref[AttemptTimeouts] = weakref.ref(self)
         self.timer = loop.call_at(ends_at, _expire, this, loop, context=contextvars.Context())
@@ -65,13 +65,13 @@ def _expire(timeouts: "weakref.ref[AttemptTimeouts]", loop: asyncio.AbstractEven
 
 
 class SharedTimeouts:
-    """The time-outs of a client and its variants: one object for each length that is in use."""
+    """The timeouts of a client and its variants: one object for each length in use."""
 
     def __init__(self) -> None:
         self._of: weakref.WeakValueDictionary[float, AttemptTimeouts] = weakref.WeakValueDictionary()
 
     def of(self, seconds: float) -> AttemptTimeouts:
-        """Return the time-outs of a length; keep them as long as they are needed."""
+        """Return the timeouts of a length, shared as long as they are in use."""
         shared = self._of.get(seconds)
         if shared is None:
             shared = self._of[seconds] = AttemptTimeouts(seconds)
@@ -84,7 +84,7 @@ class SharedTimeouts:
 
 
 class TimeLimit:
-    """One block, with the semantics of `asyncio.timeout`: it raises `TimeoutError` when it takes too long."""
+    """One block, with the semantics of `asyncio.timeout`: raises `TimeoutError` when it takes too long."""
 
     __slots__ = ("_cancelling", "_expired", "_task", "_timeouts", "ends_at")
 
@@ -96,7 +96,7 @@ class TimeLimit:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
-            raise RuntimeError("a time-out needs a task")
+            raise RuntimeError("a timeout needs a task")
         self._task = task
         self._cancelling = task.cancelling()
         timeouts = self._timeouts
@@ -112,7 +112,7 @@ class TimeLimit:
         timeouts.running.pop(self, None)
         if timeouts.is_closed:
             timeouts.close()
-        # Others may have cancelled the task too: then it is their cancellation that goes on.
+        # Others may have cancelled the task too: then their cancellation is the one to propagate.
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

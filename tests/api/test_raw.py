@@ -69,10 +69,10 @@ async def test_query(server: RawServer, connect: Connect, query: dict[str, Any] 
 @pytest.mark.parametrize(
     ("method", "path", "reason"),
     [
-        ("FETCH", "/v1/x", "it takes one of GET, PUT, DELETE, PATCH, POST"),
-        ("GET", "v1/x", "starts with a slash"),
-        ("GET", "", "starts with a slash"),
-        ("GET", "https://panel.example.com/v1/x", "starts with a slash"),
+        ("FETCH", "/v1/x", "must be one of GET, PUT, DELETE, PATCH, POST"),
+        ("GET", "v1/x", "must start with a slash"),
+        ("GET", "", "must start with a slash"),
+        ("GET", "https://panel.example.com/v1/x", "must start with a slash"),
         ("GET", "/api/external/v1/x", "leave it out"),
         ("GET", "/v1/x?a=1", "pass query parameters as query="),
         ("GET", "/v1/x#a", "query or a fragment"),

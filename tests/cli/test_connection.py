@@ -19,7 +19,7 @@ SERVER = ("--base-url", "127.0.0.1:1", "--api-key", KEY)
         ((), "base_url is missing"),
         (("--base-url", "panel.example.com"), "api_key is missing"),
         (SERVER, "the API secret is missing"),
-        (("--base-url", "ftp://panel.example.com", "--api-key", KEY), "base_url is neither http nor https"),
+        (("--base-url", "ftp://panel.example.com", "--api-key", KEY), "base_url must be an http or https URL"),
     ],
 )
 def test_setting_when_missing_or_invalid_exits_2(panelica: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -54,7 +54,7 @@ def test_ca_file_without_a_certificate(panelica: Command, tmp_path: Path) -> Non
     (tmp_path / "ca.pem").write_text("no certificate")
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", "--ca-file", "ca.pem")
     assert outcome.code == 2
-    assert "ca.pem, which holds no certificate in PEM form" in outcome.stderr
+    assert "ca.pem has none" in outcome.stderr
 
 
 def test_sandbox_db_when_not_a_database_is_rejected(panelica: Command, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ async def test_certificate_is_trusted_by_file_or_by_fingerprint(
         before = len(box.requests)
         for options, help_is in (
             ((), "pass its file as ssl= or --ca-file, pass its fingerprint"),
-            (("--fingerprint", f"sha256:{'00:' * 31}00"), "as ssl= or --fingerprint. If it has not"),
+            (("--fingerprint", f"sha256:{'00:' * 31}00"), "as ssl= or --fingerprint; otherwise suspect"),
         ):
             outcome = await call(*options)
             assert outcome.code == 1
@@ -148,7 +148,7 @@ async def test_certificate_is_trusted_by_file_or_by_fingerprint(
     ("options", "message"),
     [
         (("--fingerprint", "AB:CD"), "--fingerprint must start with sha256:, not 'AB:CD'"),
-        (("--fingerprint", "sha256:AB:CD"), "a SHA-256 fingerprint has 64 hexadecimal digits"),
+        (("--fingerprint", "sha256:AB:CD"), "ssl must be sha256: and 64 hexadecimal digits, not 'sha256:AB:CD'"),
         (("--fingerprint", "sha256:AB", "--ca-file", "ca.pem"), "--ca-file and --fingerprint cannot be combined"),
     ],
 )

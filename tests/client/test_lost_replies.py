@@ -149,7 +149,7 @@ async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect)
         "POST",
         "/v1/dns/zones/z1/records",
     )
-    assert str(error).startswith("POST /v1/dns/zones/z1/records: The request was sent, and whether the panel carried")
+    assert str(error).startswith("POST /v1/dns/zones/z1/records: The request was sent, but its outcome is unknown:")
     assert "Hint: Look whether the change is there before you send it again." in str(error)
 
 

@@ -187,7 +187,7 @@ async def test_what_can_be_read_only_once_is_refused(
 ) -> None:
     # The second attempt would send an empty file, and the panel would take it.
     for stream in (pipe, generated()):
-        with pytest.raises(ValueError, match="form holds a stream, which a retry could not send again"):
+        with pytest.raises(ValueError, match="form must not contain a stream, which a retry could not send again"):
             await connect().request(*UPLOAD, form=form_of(stream))
     assert server.requests == []
 
@@ -197,14 +197,14 @@ async def test_a_form_that_was_used_is_refused(server: RawServer, connect: Conne
     # Of a file that stands at its end, the panel would get an empty one.
     form, panel = form_of(kind(path)), connect()
     await panel.request(*UPLOAD, form=form)
-    with pytest.raises(ValueError, match="form was used by an earlier call; make a new one"):
+    with pytest.raises(ValueError, match="form must be new, but an earlier call has used this one"):
         await panel.request(*UPLOAD, form=form)
     assert len(server.requests) == 1
 
 
 async def test_a_body_is_json_or_a_form(server: RawServer, connect: Connect) -> None:
-    with pytest.raises(ValueError, match="give json or form, not both"):
+    with pytest.raises(ValueError, match="pass json or form, not both"):
         await connect().request(*UPLOAD, json=None, form=form_of(b""))
-    with pytest.raises(TypeError, match=r"form is a dict; it takes an aiohttp\.FormData"):
+    with pytest.raises(TypeError, match=r"form must be an aiohttp\.FormData, not dict"):
         await connect().request(*UPLOAD, form={"file": b""})
     assert server.requests == []

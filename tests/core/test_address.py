@@ -69,8 +69,8 @@ def test_accepted(text, origin, prefix):
     [
         ("", "empty"),
         ("   ", "empty"),
-        (None, "a NoneType; it takes text"),
-        (8443, "a int; it takes text"),
+        (None, "string, not NoneType"),
+        (8443, "string, not int"),
         ("https://", "host"),
         ("https://:8443", "host"),
         ("//panel.example.com", "host"),

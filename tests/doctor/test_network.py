@@ -218,7 +218,7 @@ async def test_tls_when_pin_differs_fails(certificate: Certificate) -> None:
     async with Sandbox(ssl=certificate.server_context) as box:
         diagnosis = await examine(box, ssl=f"sha256:{'00' * 32}")
         assert states(diagnosis) == skipped_after("tls")
-        assert "is not the one whose fingerprint was given" in found(diagnosis, "tls").message
+        assert "does not have the fingerprint set as ssl" in found(diagnosis, "tls").message
         assert found(diagnosis, "tls").facts["fingerprint"] == certificate.fingerprint
         assert not box.requests
 

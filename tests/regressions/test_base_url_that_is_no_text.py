@@ -10,5 +10,5 @@ from panelica_async import ConfigurationError, PanelicaClient
 
 def test_base_url_that_is_no_text() -> None:
     url: Any = URL("https://panel.example.com")
-    with pytest.raises(ConfigurationError, match="base_url is a URL; it takes text"):
+    with pytest.raises(ConfigurationError, match="base_url must be a string, not URL"):
         PanelicaClient(url, api_key="pk_x", api_secret="sk_x")

@@ -18,5 +18,5 @@ async def test_request_id_in_the_body(server: RawServer, connect: Connect) -> No
 async def test_method_that_is_no_text() -> None:
     nothing: Any = None
     async with PanelicaClient("panel.example.com", api_key="pk_x", api_secret="sk_x") as panel:
-        with pytest.raises(ValueError, match="method is None; it takes one of GET"):
+        with pytest.raises(ValueError, match=r"method must be one of GET, .*, not None"):
             await panel.request(nothing, "/v1/domains")

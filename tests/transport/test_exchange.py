@@ -204,7 +204,7 @@ def test_an_attempt_that_was_lost_stays_lost() -> None:
         (aiohttp.ClientConnectorDNSError, "host and port"),
         (aiohttp.ClientConnectorCertificateError, "self-signed"),
         (aiohttp.ClientConnectorSSLError, "port of base_url"),
-        (aiohttp.ServerFingerprintMismatch, "new certificate"),
+        (aiohttp.ServerFingerprintMismatch, "was renewed"),
         (aiohttp.ConnectionTimeoutError, "host and port"),
     ],
 )

@@ -141,12 +141,12 @@ async def test_another_certificate_than_the_pinned_one_is_refused(
     server: RawServer, connect: Connect, foreign_certificate: Certificate
 ) -> None:
     error = await refused(connect(ssl=foreign_certificate.fingerprint))
-    assert "the certificate is not the one whose fingerprint was given" in error.message
-    assert str(error.hint).startswith("If the panel has a new certificate, pass its fingerprint (sha256:")
+    assert "the certificate does not have the fingerprint set as ssl" in error.message
+    assert str(error.hint).startswith("If the certificate was renewed, pass its fingerprint (sha256:")
     assert server.requests == []
 
 
-async def test_nothing_is_left_of_a_connection_to_somebody_else(
+async def test_connection_with_wrong_fingerprint_is_aborted(
     server: RawServer, foreign_certificate: Certificate
 ) -> None:
     async def call() -> None:
@@ -223,18 +223,21 @@ def test_verification_is_the_default() -> None:
 
 
 BAD_SETTINGS: dict[str, tuple[Any, str]] = {
-    "nothing": ("", "ssl is empty"),
-    "no file": ("missing.pem", "ssl names the file .*missing.pem, which cannot be read: No such file"),
-    "a folder": (".", "ssl names the file .*, which cannot be read: "),
-    "a file of something else": ("key.pem", "ssl names the file .*key.pem, which holds no certificate in PEM form"),
-    "an empty file": ("empty.pem", "ssl names the file .*empty.pem, which holds no certificate in PEM form"),
-    "no path": ("a\0b", "ssl names the file .*, which cannot be read: "),
-    "half a fingerprint": ("sha256:AB:CD", "ssl is 'sha256:AB:CD'; a SHA-256 fingerprint has 64 hexadecimal digits"),
-    "a fingerprint of nothing": ("sha256:", "ssl is 'sha256:'; a SHA-256 fingerprint has 64"),
-    "an older digest": (f"sha1:{'ab' * 20}", "ssl names the file sha1:ab"),
-    "a number": (0, "ssl is a int"),
-    "bytes": (b"cert.pem", "ssl is a bytes"),
-    "a list": (["cert.pem"], "ssl is a list"),
+    "nothing": ("", "ssl must not be empty"),
+    "no file": ("missing.pem", "ssl must name a readable file, and .*missing.pem cannot be read: No such file"),
+    "a folder": (".", "ssl must name a readable file, and .* cannot be read: "),
+    "a file of something else": (
+        "key.pem",
+        "ssl must name a file with certificates in PEM form, and .*key.pem has none",
+    ),
+    "an empty file": ("empty.pem", "ssl must name a file with certificates in PEM form, and .*empty.pem has none"),
+    "no path": ("a\0b", "ssl must name a readable file, and .* cannot be read: "),
+    "half a fingerprint": ("sha256:AB:CD", "ssl must be sha256: and 64 hexadecimal digits, not 'sha256:AB:CD'"),
+    "a fingerprint of nothing": ("sha256:", "ssl must be sha256: and 64 hexadecimal digits, not 'sha256:'"),
+    "an older digest": (f"sha1:{'ab' * 20}", "ssl must name a readable file, and sha1:ab"),
+    "a number": (0, "ssl must not be of type int"),
+    "bytes": (b"cert.pem", "ssl must not be of type bytes"),
+    "a list": (["cert.pem"], "ssl must not be of type list"),
 }
 
 
@@ -256,7 +259,7 @@ PIN = "sha256:" + "AA" * 32
 @pytest.mark.parametrize("trust", [PIN, True, ssl.create_default_context(), aiohttp.Fingerprint(b"a" * 32)])
 @pytest.mark.parametrize("host", ["panel.example.com:3002", "127.0.0.1:3002", "localhost"])
 def test_certificate_asked_of_http_is_refused(trust: TlsSetting, host: str) -> None:
-    with pytest.raises(ConfigurationError, match="ssl verifies a certificate, and base_url is one of http"):
+    with pytest.raises(ConfigurationError, match="ssl verifies a certificate, but base_url is http"):
         PanelicaClient(f"http://{host}", api_key="pk_test_0", api_secret="sk_test_0", ssl=trust)
 
 

@@ -59,9 +59,9 @@ def test_api_when_rejected_prints_error_as_json(panelica: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["GET", "v1/domains"], "it starts with a slash"),
+        (["GET", "v1/domains"], "path must start with a slash"),
         (["GET", "/v1/domains?page=2"], "pass query parameters as query= or --query"),
-        (["FETCH", "/v1/domains"], "method is 'FETCH'"),
+        (["FETCH", "/v1/domains"], "method must be one of GET, PUT, DELETE, PATCH, POST, not 'FETCH'"),
         (["GET", "/v1/domains", "-q", "page"], "--query must be NAME=VALUE, not 'page'"),
         (["POST", "/v1/domains", "-d", "{"], "--data must be valid JSON"),
         (["POST", "/v1/domains", "-d", "@missing.json"], "missing.json: No such file"),

@@ -160,7 +160,7 @@ def test_doctor_of_embedded_sandbox_passes(panelica: Command) -> None:
     ("arguments", "message"),
     [
         (["--sandbox", "--require", "domains"], "--require must be a scope such as domains:write, not 'domains'"),
-        (["--sandbox", "--tier", "gold"], "tier is 'gold'"),
+        (["--sandbox", "--tier", "gold"], "tier must be one of auto, starter"),
         (["--sandbox", "--fingerprint", "AB"], "must start with sha256:"),
         ([], "base_url is missing"),
         (["--base-url", "panel.example.com"], "api_key is missing"),

@@ -75,7 +75,7 @@ def test_sign_when_bytes_are_no_text_escapes_them(panelica: Command) -> None:
 def test_control_characters_in_a_path_are_refused(panelica: Command) -> None:
     outcome = panelica("sign", "DELETE", "/v1/backups/a%0Ab%00", "--timestamp", "7")
     assert (outcome.code, outcome.stdout) == (2, "")
-    assert "path holds a control character" in outcome.stderr
+    assert "path must not contain a control character" in outcome.stderr
 
 
 def test_body_of_a_delete_is_sent_and_not_signed(panelica: Command) -> None:
@@ -122,11 +122,11 @@ def test_curl_command_as_json(panelica: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["GET", "v1/domains"], "it starts with a slash"),
-        (["GET", "/api/external/v1/me"], "path starts with /api/external"),
-        (["GET", "/v1/domains?page=2"], "holds a query"),
-        (["GET", "/v1//me"], "holds an empty segment"),
-        (["FETCH", "/v1/domains"], "method is 'FETCH'"),
+        (["GET", "v1/domains"], "path must start with a slash"),
+        (["GET", "/api/external/v1/me"], "path must not start with /api/external"),
+        (["GET", "/v1/domains?page=2"], "must not contain a query"),
+        (["GET", "/v1//me"], "must not contain an empty segment"),
+        (["FETCH", "/v1/domains"], "method must be one of GET, PUT, DELETE, PATCH, POST, not 'FETCH'"),
         (["GET", "/v1/domains", "-q", "page"], "--query must be NAME=VALUE, not 'page'"),
         (["POST", "/v1/domains", "-d", "{"], "--data must be valid JSON"),
         (["GET", "/v1/me", "--curl"], "base_url is missing"),
