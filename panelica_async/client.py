@@ -207,10 +207,10 @@ class PanelicaClient(Namespaces):
     def stats(self) -> "Statistics":
         """Return what the client and its variants did so far, what is left of the quota, and what waits for it.
 
-        After the first call, any thread may ask.
+        After the first call with the key in use, any thread may ask.
 
         Raises:
-            RuntimeError: No call was made yet, and no event loop is running.
+            RuntimeError: No call was made with that key yet, and no event loop is running.
         """
         limiter = self._transport.keys.current.quota.limiter()
         return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)

@@ -106,7 +106,7 @@ class Call:
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
     key: "ApiKey | None" = None
-    """The key with which the last attempt was signed."""
+    """The key of the last attempt: its quota was passed, and it signed."""
     clock_lead: float = 0.0
     """`PanelClock.lead` when the last attempt was signed."""
     was_signed_anew: bool = False

@@ -145,8 +145,9 @@ class Exchange:
         clock = self._clock
         if not call.repeat.is_safe and clock.monotonic() - self._replied_at > _STALE_AFTER:
             await self._look_at_connections()
-        if call.signed:
-            self._signer.sign(call, request, call.request.body if call.upload is None else await upload_body(request))
+        if call.key is not None:
+            sent = call.request.body if call.upload is None else await upload_body(request)
+            self._signer.sign(call, call.key, request, sent)
         was_uncertain = call.may_be_done
         call.sent_at = clock.monotonic()
         call.may_be_done = True

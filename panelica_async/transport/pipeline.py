@@ -81,7 +81,7 @@ class Transport:
         self._origin = URL(address.origin, encoded=True)
         self._prefix = address.prefix
         self._sessions = sessions
-        self._exchange = Exchange(sessions, RequestSigner(keys, address, clock), clock, self.monitor)
+        self._exchange = Exchange(sessions, RequestSigner(address, clock), clock, self.monitor)
         self._retry = RetryPolicy(keys, clock, self.waits)
         self._ssl = verification(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
@@ -174,8 +174,10 @@ class Transport:
         try:
             # The client may have been closed meanwhile: then the attempt takes no quota.
             self._sessions.require_open()
-            if signed and not self.keys.current.quota.limiter().try_acquire(lane=lane):
-                await self._wait_for_quota(call)
+            if signed:
+                if not self.keys.current.quota.limiter().try_acquire(lane=lane):
+                    await self._wait_for_quota(call)
+                call.key = self.keys.current
             reply = await self._exchange(call, request, handler)
         except TransportError as error:
             error.attempts = call.attempts

@@ -8,29 +8,28 @@ from panelica_async.core.signing import signs_body
 from panelica_async.errors import ConfigurationError
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.keys import KeyHolder
+from panelica_async.transport.keys import ApiKey
 
 
 class RequestSigner:
     """Adds the signature headers.
 
     Args:
-        keys: Has the key. It signs with the one of this moment, whatever was in use when the attempt began to wait.
         address: The panel the key belongs to; a request to any other origin is refused, not signed.
         clock: Has the panel's time.
     """
 
-    def __init__(self, keys: KeyHolder, address: Address, clock: PanelClock) -> None:
-        self._keys = keys
+    def __init__(self, address: Address, clock: PanelClock) -> None:
         self._scheme, self._authority = address.origin.split("://")
         self._prefix = address.prefix
         self._clock = clock
 
-    def sign(self, call: Call, request: ClientRequest, body: bytes | None) -> None:
+    def sign(self, call: Call, key: ApiKey, request: ClientRequest, body: bytes | None) -> None:
         """Sign what is about to be sent: `raw_path` and `raw_query_string` are the bytes on the wire.
 
         Args:
-            call: The call, which remembers key and time.
+            call: The call, which remembers the time.
+            key: The key whose quota the attempt has passed, even if another one has replaced it just now.
             request: What is sent.
             body: Its body, as far as it is signed.
 
@@ -42,7 +41,6 @@ class RequestSigner:
             raise ConfigurationError(
                 f"refused to sign a request to {url.origin()}, which is not the panel of this client"
             )
-        call.key = key = self._keys.current
         call.clock_lead = self._clock.lead
         # update() replaces the headers of an earlier attempt.
         request.headers.update(

@@ -291,3 +291,18 @@ async def test_max_wait_spans_the_quotas_of_both_keys(panel: PanelicaClient, adv
     with pytest.raises(RateLimitWaitError) as caught:
         await waiting
     assert caught.value.limit < 3
+
+
+@pytest.mark.parametrize("passes", range(6))
+async def test_attempt_signs_with_the_key_whose_quota_it_passed(
+    server: RawServer, panel: PanelicaClient, passes: int
+) -> None:
+    """Before a first write, the event loop looks for closed connections; the key may be replaced meanwhile."""
+    old = limiter_of(panel)
+    sending = asyncio.create_task(panel.request("POST", "/v1/x"))
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    panel.rotate_key(**NEW)
+    await sending
+    assert sum(is_of_old_key(sent) for sent in server.requests) == old.granted
+    assert sum(is_of_new_key(sent) for sent in server.requests) == limiter_of(panel).granted

@@ -21,7 +21,7 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import RequestSigner
 from tests.support.virtual_time import run
-from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, keys, now, response
+from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, now, response
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())
@@ -65,7 +65,7 @@ async def attempt(network: Network, of: Call, sessions: SessionHolder | None = N
 
 def exchange(sessions: SessionHolder) -> Exchange:
     clock = PanelClock()
-    return Exchange(sessions, RequestSigner(keys(), Address.parse(ORIGIN), clock), clock, Monitor())
+    return Exchange(sessions, RequestSigner(Address.parse(ORIGIN), clock), clock, Monitor())
 
 
 def expected(kind: type[Exception]) -> type[PanelicaError]:

@@ -227,10 +227,10 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
 )
 async def test_the_signer_refuses_another_origin(url: str) -> None:
     address = Address.parse("panel.example.com")
-    signer = RequestSigner(holder(address, SECRET), address, PanelClock())
+    signer, key = RequestSigner(address, PanelClock()), holder(address, SECRET).current
 
     async def middleware(request: aiohttp.ClientRequest, _: object) -> aiohttp.ClientResponse:
-        signer.sign(stub_call(), request, None)
+        signer.sign(stub_call(), key, request, None)
         raise AssertionError("signed")
 
     async with aiohttp.ClientSession(middlewares=(middleware,)) as session:
