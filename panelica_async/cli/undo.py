@@ -27,7 +27,7 @@ from panelica_async.provision import (
     RunDirectory,
     State,
     is_removable,
-    undo,
+    undo_all,
 )
 
 _SITES_SHOWN = 3
@@ -172,17 +172,7 @@ async def undo_runs(
 
 
 async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, stop: asyncio.Event) -> None:
-    """Undo journals, newest first: objects of newer runs may be inside those of older ones."""
-    for journal in journals:
-        await _undo(panel, journal, removals, stop)
-    for journal in journals[:-1]:
-        # An object that was kept may have been deleted with one of an older run.
-        if any(path == journal.path and each.status is RemovalStatus.KEPT for (path, _), each in removals.items()):
-            await _undo(panel, journal, removals, stop)
-
-
-async def _undo(panel: Panel, journal: Journal, removals: Removals, stop: asyncio.Event) -> None:
-    async for removal in undo(panel.client, journal, stop=stop):
+    async for journal, removal in undo_all(panel.client, journals, stop=stop):
         removals[journal.path, removal.record.id] = removal
 
 

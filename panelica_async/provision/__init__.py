@@ -53,7 +53,7 @@ from panelica_async.provision.runs import (
     missing_passwords,
     remaining_outcomes,
 )
-from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo
+from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo, undo_all
 
 Verdict = Action
 """The name of `Action` in earlier versions."""
@@ -101,4 +101,5 @@ __all__ = [
     "remaining_outcomes",
     "resume",
     "undo",
+    "undo_all",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 import enum
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +100,42 @@ async def undo(
             yield removal
         if fatal is not None:
             raise fatal
+
+
+async def undo_all(
+    panel: PanelicaClient,
+    journals: Iterable[Journal],
+    *,
+    stop: asyncio.Event | None = None,
+    late: float = LATEST.total_seconds(),
+) -> AsyncGenerator[tuple[Journal, Removal], None]:
+    """Undo several journals of one manifest, newest first: newer runs may have created objects within older ones.
+
+    Args:
+        panel: The panel of the runs.
+        journals: The journals, in any order.
+        stop: As for `undo`.
+        late: As for `undo`.
+
+    Yields:
+        Each removal with its journal, as `undo` does. An object that was kept is looked at again once the older
+        journals are undone, as it may be gone with what it belonged to: its last removal counts.
+
+    Raises:
+        ConfigurationError: As for `undo`.
+        PanelicaError: As for `undo`.
+    """
+    newest_first = sorted(journals, key=lambda journal: [run.started_at for run in journal.runs[-1:]], reverse=True)
+    keeping: list[Journal] = []
+    for journal in newest_first:
+        async for removal in undo(panel, journal, stop=stop, late=late):
+            if removal.status is RemovalStatus.KEPT and journal not in keeping:
+                keeping.append(journal)
+            yield journal, removal
+    for journal in keeping:
+        if journal is not newest_first[-1]:
+            async for removal in undo(panel, journal, stop=stop, late=late):
+                yield journal, removal
 
 
 def is_removable(record: Record) -> bool:

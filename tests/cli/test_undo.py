@@ -11,7 +11,7 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.cli import undo as undo_command
-from panelica_async.provision import Journal, Removal, undo
+from panelica_async.provision import Journal, Removal, undo_all
 from panelica_async.telemetry import Done, Event
 from tests.cli.harness import Command, Terminal, objects, write_manifest
 
@@ -134,7 +134,9 @@ def test_undo_when_interrupted_reports_removed_objects(
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
 
-    def interrupted(panel: PanelicaClient, journal: Journal, **options: Any) -> AsyncIterator[Removal]:
+    def interrupted(
+        panel: PanelicaClient, journals: list[Journal], **options: Any
+    ) -> AsyncIterator[tuple[Journal, Removal]]:
         signals_left = [signal.SIGINT] * signals
 
         def interrupt(event: Event) -> None:
@@ -142,10 +144,10 @@ def test_undo_when_interrupted_reports_removed_objects(
                 signal.raise_signal(signals_left.pop())
 
         panel.subscribe(interrupt)
-        return undo(panel, journal, **options)
+        return undo_all(panel, journals, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(undo_command, "undo", interrupted)
+        patched.setattr(undo_command, "undo_all", interrupted)
         outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 130
     assert outcome.stderr.count("Press Ctrl-C again to stop at once.") == 1
@@ -168,15 +170,17 @@ def test_undo_when_key_is_revoked_reports_the_error(
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
 
-    def revoked(panel: PanelicaClient, journal: Journal, **options: Any) -> AsyncIterator[Removal]:
+    def revoked(
+        panel: PanelicaClient, journals: list[Journal], **options: Any
+    ) -> AsyncIterator[tuple[Journal, Removal]]:
         def revoke(event: Event) -> None:
             if isinstance(event, Done) and event.method == "DELETE":
                 change(DATABASE, "UPDATE api_keys SET revoked = 1")
 
         panel.subscribe(revoke)
-        return undo(panel, journal, **options)
+        return undo_all(panel, journals, **options)
 
-    monkeypatch.setattr(undo_command, "undo", revoked)
+    monkeypatch.setattr(undo_command, "undo_all", revoked)
     outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
     assert outcome.code == 1
     assert outcome.json["error"]["status"] == 401

@@ -9,7 +9,7 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.errors import AuthenticationError, ConfigurationError, PanelicaError
-from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, State, StepKind, apply, undo
+from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, State, StepKind, apply, undo, undo_all
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
@@ -81,6 +81,27 @@ async def test_what_was_not_created_here_is_kept_with_all_it_needs(box: Sandbox,
     assert [row[0] for row in found["mailboxes"]] == ["boss@alder.example"]
     assert {row[2] for row in found["records"]} == {"NS"}
     assert found["databases"] == found["database users"] == found["FTP users"] == []
+
+
+async def test_undo_all_when_newer_is_within_older_removes_both(box: Sandbox, tmp_path: Path) -> None:
+    before = state(box)
+    older = Manifest.from_data(
+        [{"domain": "alder.example", "owner": {"username": "alder", "email": "a@alder.example"}}]
+    )
+    newer = Manifest.from_data([{"domain": "alder.example", "owner": "alder", "ssl": "yes", "mailboxes": "info"}])
+    with Journal.open(tmp_path / "older.db") as first, Journal.open(tmp_path / "newer.db") as second:
+        async with client(box) as panel:
+            for manifest, journal in ((older, first), (newer, second)):
+                await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / f"{journal.path}.csv"))
+            found = [
+                (journal, removal.record.kind, removal.status.value)
+                async for journal, removal in undo_all(panel, [first, second])
+            ]
+    certificate, mailbox = StepKind.CERTIFICATE, StepKind.MAILBOX
+    assert set(found[:2]) == {(second, certificate, "kept"), (second, mailbox, "removed")}
+    assert set(found[2:4]) == {(first, StepKind.ACCOUNT, "removed"), (first, StepKind.DOMAIN, "removed")}
+    assert found[4:] == [(second, certificate, "removed")]
+    assert state(box) == before
 
 
 async def test_what_existed_before_is_not_touched(box: Sandbox, tmp_path: Path) -> None:
