@@ -3,12 +3,12 @@
 ```
 PanelicaError
 ├── ConfigurationError (also ValueError)
-├── TransportError                   no complete reply came back, and no write can have been done
+├── TransportError                   no complete reply came back, and no write took effect
 │   ├── ConnectError
 │   └── RequestTimeoutError          (also TimeoutError)
 ├── OutcomeUnknownError              a write was sent, and its outcome is unknown
-├── RateLimitWaitError               the wait for quota would pass max_wait or the deadline: says how long
-├── DecodeError                      the reply does not fit: endpoint, JSON path, truncated body
+├── RateLimitWaitError               the wait for quota would exceed max_wait or the deadline: says how long
+├── DecodeError                      the reply does not have the promised form: endpoint, JSON path, body excerpt
 ├── UnsupportedOperationError        with dialect="panel": current panels do not serve this operation
 └── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
     ├── BadRequestError 400, 422        ├── NotFoundError 404
@@ -68,7 +68,7 @@ class PanelicaError(Exception):
 
     Attributes:
         message: What went wrong, in words.
-        hint: What to do about it in one sentence, if there is something to say.
+        hint: What to do about it, in a sentence, if there is anything.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -78,7 +78,7 @@ class PanelicaError(Exception):
 
     def __str__(self) -> str:
         summary = self._summary()
-        # On one line, whatever the panel put into a code or a hint: a log has a line for each error.
+        # On one line, even if the panel sent line breaks in a code or a hint: logs have a line for each error.
         return one_line(f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,8 +98,8 @@ def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
 class ConfigurationError(PanelicaError, ValueError):
     """A setting is missing or invalid, or the client is closed.
 
-    The call did nothing on the panel. Of a client that is closed while a call waits for its next attempt, earlier
-    attempts were sent, and had no effect.
+    The call had no effect on the panel. If the client is closed while a call waits for its next attempt, earlier
+    attempts were sent but had no effect either.
     """
 
 
@@ -131,7 +131,7 @@ class TransportError(PanelicaError):
 
 
 class ConnectError(TransportError):
-    """No connection could be made: name, address, port or certificate; nothing was sent."""
+    """No connection could be made, because of name, address, port or certificate; nothing was sent."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
@@ -139,9 +139,9 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class OutcomeUnknownError(PanelicaError):
-    """A write was sent and no reply came: it may or may not have been done.
+    """A write was sent and no reply came: it may or may not have taken effect.
 
-    Look before repeating it: the panel has no idempotency keys, a second create can make a second object.
+    Check before you repeat it: the panel has no idempotency keys, so a second create can make a second object.
 
     Attributes:
         operation: Name of the operation, such as `domains.create`.
@@ -180,12 +180,12 @@ class OutcomeUnknownError(PanelicaError):
 class RateLimitWaitError(PanelicaError):
     """The call would wait for quota longer than allowed; it had no effect.
 
-    Nothing was sent; or, before a retry, what was sent only read or was refused. A write whose reply was lost raises
+    Either nothing was sent, or the earlier attempts were reads or were rejected. A write whose reply was lost raises
     `OutcomeUnknownError` instead.
 
     Attributes:
         wait: Seconds the call would have to wait.
-        limit: Seconds it was allowed to wait: the cap, or what was left until the deadline.
+        limit: Seconds it was allowed to wait: `max_wait`, or the time left until the deadline.
     """
 
     def __init__(self, message: str, *, wait: float, limit: float, hint: str | None = _WAIT_HINT) -> None:
@@ -195,7 +195,7 @@ class RateLimitWaitError(PanelicaError):
 
 
 class DecodeError(PanelicaError):
-    """The panel answered successfully, but not in the form the operation promises.
+    """The panel reported success, but the reply does not have the promised form.
 
     Attributes:
         endpoint: Method and path, such as `GET /v1/domains`.
@@ -252,7 +252,7 @@ class ResponseFields(TypedDict, total=False):
 
 
 class ResponseError(PanelicaError):
-    """The panel, or the web server before it, answered with an error.
+    """The panel, or a web server in front of it, answered with an error.
 
     Attributes:
         status: HTTP status, such as 404. It is 200 when the body of a 200 says `"status": "error"`.
@@ -264,7 +264,7 @@ class ResponseError(PanelicaError):
         path: Path as in the API reference, such as `/v1/domains`.
         attempts: How many times the request was tried, from 1.
         from_panel: Whether the reply has the form of the panel's. False for a web page or other text, which a server
-            before the panel may have sent: it does not tell what the panel did.
+            in front of the panel may have sent: it does not show what the panel did.
     """
 
     def __init__(
@@ -307,7 +307,7 @@ class ResponseError(PanelicaError):
 
 
 class BadRequestError(ResponseError):
-    """400 or 422: the panel refuses the input. Some duplicates, such as a used email address, are 400 too."""
+    """400 or 422: the panel rejected the input. Some duplicates, such as a used email address, are 400 too."""
 
 
 class AuthenticationError(ResponseError):
@@ -315,7 +315,7 @@ class AuthenticationError(ResponseError):
 
 
 class PermissionDeniedError(ResponseError):
-    """403: not the key's to touch, a plan limit is reached, or a role is too low."""
+    """403: the object belongs to another account, a plan limit is reached, or a role is too low."""
 
 
 class MissingScopeError(PermissionDeniedError):
@@ -348,7 +348,7 @@ class ConflictError(ResponseError):
 
 
 class RateLimitedError(ResponseError):
-    """429: the quota of the key is used up, and the retries are spent or the wait for the next is too long.
+    """429: rate limited after all retries, or the wait before the next one is too long.
 
     Attributes:
         retry_after: Seconds to wait before the next request, if the panel says.
@@ -372,7 +372,7 @@ class RateLimitedError(ResponseError):
 
 
 class ServerError(ResponseError):
-    """5xx: the panel, or the web server before it, failed."""
+    """5xx: the panel, or a web server in front of it, failed."""
 
 
 def _call(method: str | None, path: str | None) -> str:

@@ -1,9 +1,9 @@
-"""Finds out what became of a create whose reply was lost, by looking for its object on the panel.
+"""Looks up on the panel what a create whose reply was lost has made.
 
-The object is returned when this call made it: when it was created after the call was sent and nothing about it is
-other than asked for; or, on panels that do not say when, when all that was asked for can be seen and is so. Anything
-else leaves the outcome unknown, and the error says what was seen: nothing (the panel may still be at work), several, an
-older one, one that differs, or one that may be another's.
+The object is returned if this call made it: if it was created after the call was sent and nothing about it differs from
+the arguments; or, on panels that do not show the time, if every argument can be seen and matches. Anything else leaves
+the outcome unknown, and the error says what was found: nothing (the panel may still be working), several objects, an
+older one, one that differs, or one whose owner is uncertain.
 """
 
 import asyncio
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 _PRECISION = 1.25
-"""Seconds by which `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""
-# A name can be that of an administrator (evidence: accounts-list): only a caller that asks for one gets it.
+"""Seconds that `created_at` may precede the call: it is rounded down to a second, and clocks drift a little."""
+# A name can be that of an administrator (evidence: accounts-list), which matches only if the call asked for one.
 _ADMINISTRATORS = frozenset({"ROOT", "ADMIN", "RESELLER"})
 
 Owner = Callable[[], Awaitable[str | None]]
-"""Returns the user name of the account whose object was asked for."""
+"""Returns the user name of the account that the object is for."""
 
 
 @attrs.frozen(kw_only=True)
 class LostCreate:
-    """What a create asked for, and when."""
+    """A create whose object is looked for: its arguments and when it was sent."""
 
     key: NaturalKey
     given: Mapping[str, Any] = attrs.field(repr=False)
-    """The arguments that were given."""
+    """The arguments of the call, without those that are `UNSET`."""
     sent_at: float
     """Instant of the monotonic clock at which the call was sent."""
     clock: PanelClock
 
     @property
     def filters(self) -> dict[str, Any]:
-        """Arguments of the list that narrow it down to where the object is."""
+        """Arguments of the list that narrow it down to the object."""
         wire = self.key.lookup.reference
         known = {*wire.query, *wire.placeholders}
         return {name: self.given[name] for name in self.key.fields if name in known and name in self.given}
 
     def names(self, row: Model) -> bool:
-        """Tell whether a row is of the name that was asked for, with or without a prefix."""
+        """Return whether a row has the name of the new object, with or without a prefix."""
         role = getattr(row, "role", None)
         if role is not None and role.upper() in _ADMINISTRATORS and not _is_same(role, self.given.get("role")):
             return False
         return all(self._is_spelling(argument, row) for argument in self._shown_keys)
 
     def contradiction(self, row: Model) -> str | None:
-        """Return what about a row says that this call did not make it; None when nothing does."""
+        """Return how a row shows that this call did not make it; None when it does not."""
         created_at, sent_at = _created_at(row), self.clock.earliest_panel_time(self.sent_at)
         if created_at is not None and sent_at is not None and created_at.timestamp() + _PRECISION < sent_at:
-            return f"since {created_at:%Y-%m-%d %H:%M:%S %Z}, from before the call"
+            return f"it was created {created_at:%Y-%m-%d %H:%M:%S %Z}, before the call"
         prefix = self.prefix(row)
         for name, wanted in self.given.items():
             have = getattr(row, name, None)
@@ -73,25 +73,25 @@ class LostCreate:
                 return f"its {name} is {_shown(have)}, not {_shown(wanted)}"
         return None
 
-    def doubt(self, row: Model) -> str | None:
-        """Return why it cannot be told whether this call made a row that nothing contradicts; None when it did."""
+    def uncertainty(self, row: Model) -> str | None:
+        """Return why it is uncertain whether this call made a row that nothing contradicts; None when it did."""
         created_at = _created_at(row)
         if created_at is not None and self.clock.earliest_panel_time(self.sent_at) is None:
-            return "the panel does not say what time it is"
-        # What was created since must show whose it is; what may be old must show everything.
+            return "the replies of the panel do not show its time"
+        # A new object must show what identifies it, one that may be old must show every argument.
         for name in self._shown_keys if created_at is not None else self.given:
             if is_secret(name):
-                return f"whose it is cannot be told: its {name} may be another"
+                return f"it may belong to another call: its {name} cannot be compared"
             if name not in self._placeholders and self.given[name] is not None and self._value(name, row) is None:
-                return f"whose it is cannot be told: the panel does not show its {name}"
+                return f"it may belong to another call: the panel does not show its {name}"
         return None
 
     def shows_key(self, row: Model) -> bool:
-        """Return whether a row shows all that identifies it."""
+        """Return whether a row shows everything that identifies it."""
         return all(self._value(argument, row) is not None for argument in self._shown_keys)
 
     def prefix(self, row: Model) -> str:
-        """Return what the panel has put before the name of a row, in lower case and without its underscore."""
+        """Return the prefix that the panel put before the name of a row, in lower case and without its underscore."""
         for argument in self.key.prefixed:
             have, wanted = self._value(argument, row), self.given.get(argument)
             if have is not None and wanted is not None and not _is_same(have, wanted):
@@ -100,7 +100,7 @@ class LostCreate:
 
     @property
     def _placeholders(self) -> tuple[str, ...]:
-        """Arguments that are in the path of the list, and need not be in its rows."""
+        """Arguments in the path of the list, which its rows may leave out."""
         return self.key.lookup.reference.placeholders
 
     @property
@@ -111,7 +111,7 @@ class LostCreate:
         return getattr(row, self.key.fields.get(argument, argument), None)
 
     def _is_spelling(self, argument: str, row: Model) -> bool:
-        """Tell whether a row may spell an argument as it does; what it does not show is not held against it."""
+        """Return whether a row shows an argument in any accepted spelling, or does not show it at all."""
         have, wanted = self._value(argument, row), self.given[argument]
         if have is None or _is_same(have, wanted):
             return True
@@ -129,24 +129,24 @@ async def look_up(
     settle: float,
     deadline_at: float | None,
 ) -> M:
-    """Return what a create made, or raise its error with what was seen.
+    """Return what a create made, or raise its error with what was found.
 
     Args:
         lost: The create.
         rows: The list, narrowed down by the filters of the create.
-        owner: Tells whose the object would be; asked when a name has a prefix.
+        owner: Returns the owner of the object; called when a name has a prefix.
         error: The error to raise.
-        settle: Seconds to wait first: the panel may still be working on the call.
-        deadline_at: Time of the loop at which the caller gives up; None for never.
+        settle: Seconds to wait first, because the panel may still be working on the call.
+        deadline_at: Time of the loop at which the deadline ends; None for no deadline.
     """
     try:
         async with asyncio.timeout_at(deadline_at):
             await asyncio.sleep(settle)
             made, finding = await _find(lost, rows, owner)
     except PanelicaError as failure:
-        raise _explained(error, lost, f"it could not be looked for: {failure.message}") from failure
+        raise _explained(error, lost, f"looking for it failed: {failure.message}") from failure
     except TimeoutError as failure:
-        raise _explained(error, lost, "the deadline passed while it was looked for") from failure
+        raise _explained(error, lost, "the deadline passed during the search for it") from failure
     except asyncio.CancelledError as cancelled:
         # It stays a cancellation, but says what it interrupted.
         raise cancelled from error
@@ -156,7 +156,7 @@ async def look_up(
 
 
 async def find_made(create: LostCreate, rows: Paginator[M]) -> M | None:
-    """Return what a create that succeeded has made; None when there are none or several that it may be."""
+    """Return what a create that succeeded has made; None when no row or several rows match."""
     found = [
         row async for row in rows if create.names(row) and create.shows_key(row) and create.contradiction(row) is None
     ]
@@ -164,26 +164,26 @@ async def find_made(create: LostCreate, rows: Paginator[M]) -> M | None:
 
 
 async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M | None, str]:
-    """Return what the create made, or None and what was seen instead."""
+    """Return what the create made, or None and what was found instead."""
     found = [row async for row in rows if lost.names(row)]
     if not found:
-        return None, "it was not there when looked for, but may still come"
+        return None, "a search found nothing, but it may still appear"
     possible = [row for row in found if lost.contradiction(row) is None]
     if not possible:
-        return None, f"one of that name is there, but {lost.contradiction(found[0])}"
+        return None, f"an object of that name exists, but {lost.contradiction(found[0])}"
     if len(possible) > 1:
-        return None, f"there are {len(possible)} of that name"
+        return None, f"{len(possible)} objects of that name exist"
     [row] = possible
-    doubt = lost.doubt(row)
+    why = lost.uncertainty(row)
     prefix = lost.prefix(row)
     # Guess: a prefix is the owner's user name and an underscore (evidence: databases-prefix, ftp-create).
-    if doubt is None and prefix and prefix != (await owner() or "").lower():
-        doubt = f"whose it is cannot be told: its name begins with {prefix}_"
-    return (row, "") if doubt is None else (None, f"one of that name is there, but {doubt}")
+    if why is None and prefix and prefix != (await owner() or "").lower():
+        why = f"it may belong to another call: its name begins with {prefix}_"
+    return (row, "") if why is None else (None, f"an object of that name exists, but {why}")
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that were given."""
+    """Return the arguments without those that are `UNSET`."""
     return {name: value for name, value in arguments.items() if value is not UNSET}
 
 
@@ -198,12 +198,12 @@ def _is_same(have: object, wanted: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    # The members of our enums are texts too.
+    # Members of our enums are strings too.
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
 def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> OutcomeUnknownError:
-    """Add to an error what was seen, and how to look oneself."""
+    """Return an error with what was found added, and a hint on how to look for the object."""
     names = ", ".join(f"{name} {lost.given[name]!r}" for name in lost.key.fields if name in lost.given)
     return OutcomeUnknownError(
         f"{error.message}; {finding}",

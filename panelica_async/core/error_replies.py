@@ -46,7 +46,7 @@ _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' ta
 _ALREADY_THERE = re.compile(r"\balready (?:exists|in use|taken)\b", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 _CHARSET = re.compile(r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?)\b", re.IGNORECASE)
-# What a proxy and a web server say by themselves, and rightly so.
+# Statuses that a proxy or a web server sends on its own account.
 _ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
@@ -71,7 +71,7 @@ def error_from_response(
     attempts: int = 1,
     now: float | None = None,
 ) -> ResponseError:
-    """Make the error for a reply that is not a success.
+    """Return the error for a reply that is not a success.
 
     Args:
         status: HTTP status; 200 when the body reports the failure.
@@ -88,9 +88,9 @@ def error_from_response(
 def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float | None = None) -> float | None:
     """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
 
-    The first that is given counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
+    The first of these counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
     Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (evidence: rate-limit-reply). Points in time are
-    compared with the Date header of the reply, so that a wrong clock here does no harm, else with `now`.
+    compared with the Date header of the reply, so that a wrong clock here does no harm, otherwise with `now`.
 
     Args:
         status: HTTP status.
@@ -103,7 +103,7 @@ def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float
 
 @frozen(kw_only=True)
 class Report:
-    """What a reply says about a failure: without secrets, and no more of it than is kept."""
+    """What a reply says about a failure, without secrets and cut to what is kept."""
 
     status: int
     message: str
@@ -123,7 +123,7 @@ class Report:
     is_json: bool
 
     def error(self, *, method: str, path: str, attempts: int = 1) -> ResponseError:
-        """Make the error that says so.
+        """Return the error for this report.
 
         Args:
             method: Method of the request.
@@ -162,7 +162,7 @@ def read_report(
     proxy: str | None = None,
     now: float | None = None,
 ) -> Report:
-    """Read what a reply says about a failure. It costs some milliseconds, so make it once for a reply.
+    """Read what a reply says about a failure. It takes some milliseconds, so call it once a reply.
 
     Args:
         status: HTTP status; 200 when the body reports the failure.
@@ -252,7 +252,7 @@ def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitize
     keys = [text for text in said if _KEY.fullmatch(text)]
     details = next((source["details"] for source in sources if source.get("details") is not None), None)
     if not said and details is None:
-        # Nothing known is in there: show what is.
+        # It has none of the known fields: show all of it.
         details = {key: value for key, value in body.items() if key != "status"} or None
     code = next(texts(reversed(sources), "code"), None)
     return _Said(

@@ -251,7 +251,7 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         sent=_shown(call),
         sent_at=None if call.sent_at is None else clock.local_time(call.sent_at),
         attempts=call.attempts,
-        hint="Look whether the change is there before you send it again.",
+        hint="Check whether the change was made before you send it again.",
     )
 
 

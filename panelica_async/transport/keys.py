@@ -1,4 +1,4 @@
-"""The quota of a client's key: which limiter it passes, and what that is set to."""
+"""The API key of a client and the limiter for its quota."""
 
 import asyncio
 import logging
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from panelica_async.transport.pipeline import Transport
 
 AskQuota = Callable[["Transport"], Awaitable["RateLimitStatus"]]
-"""Asks the panel, by a call of its own, for the quota of the key."""
+"""Asks the panel for the quota of the key, with a separate call."""
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
-# Failures that say nothing about the next time, and seconds until then. A refused key may get its right secret.
+# Failures after which the question is repeated, and after how many seconds. A rejected key may get its right secret.
 _PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
 _ASK_AGAIN_AFTER = 60.0
 # Seconds from the first question on for which calls wait for its answer. Then they go, at the slowest tier until it
@@ -49,10 +49,10 @@ class KeyQuota:
         origin: Scheme, host and port of the panel.
         api_key: The key whose quota it is; all clients of a key in a process share its limiter.
         tier: Name of the tier, or `auto` to ask the panel.
-        given: A limiter or limit of the caller's, which wins over the tier.
+        given: A limiter or limit of the caller's, which overrides the tier.
 
     Raises:
-        ConfigurationError: There is no such tier, or `given` is something else.
+        ConfigurationError: The tier is unknown, or `given` is neither.
     """
 
     def __init__(self, origin: str, api_key: str, *, tier: str, given: RateLimiter | RateLimit | None) -> None:
@@ -65,13 +65,13 @@ class KeyQuota:
         self._tier = tier
         self._given = given
         self._limiter = given if isinstance(given, RateLimiter) else None
-        # A limit that the caller chose is not the panel's to change.
+        # The panel does not change a limit that the caller chose.
         self._is_fixed = isinstance(given, RateLimit)
         if isinstance(given, RateLimit):
             self._limit: RateLimit | None = given
         else:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
-        # Time of the event loop from which on the panel is asked.
+        # Time of the event loop from which the panel may be asked.
         self._ask_at = -inf if given is None and tier == AUTO else inf
         self._question: asyncio.Task[None] | None = None
         # Until when calls wait for the answer; None before the first question.
@@ -103,24 +103,24 @@ class KeyQuota:
         return self._limiter
 
     def is_due(self) -> bool:
-        """Return whether the panel is to be asked for the quota, or has not answered yet."""
+        """Return whether the panel should be asked for the quota, or has not answered yet."""
         return self._ask_at < inf and _now() >= self._ask_at
 
     async def learn(self, ask: Callable[[], Awaitable["RateLimitStatus"]], *, within: float = inf) -> None:
-        """Ask the panel for the limit, beside the calls, and wait a moment for the first answer.
+        """Ask the panel for the limit in the background, and wait a moment for the first answer.
 
-        The limiter stays as it is, at first at the slowest tier, until the panel has answered, and when it does not
-        say: for good when it refuses, for a minute when it cannot be reached, is busy, or does not know the key.
+        The limiter keeps its rate, at first that of the slowest tier, until the panel answers. If the panel refuses,
+        it keeps it for good; if the panel cannot be reached, is busy or rejects the key, it asks again in a minute.
 
         Args:
-            ask: Asks the panel. It runs in a task of its own, which no caller's cancellation ends.
+            ask: Asks the panel. It runs in its own task, which the cancellation of a call does not end.
             within: Seconds that the caller can spare.
         """
         if not self.is_due():
             return
         now = _now()
         if self._question is None or self._question.done():
-            # A context of its own: the call that happens to be the first may end long before.
+            # With an empty context: the call that happens to be first may end long before.
             self._question = asyncio.create_task(self._ask(ask), context=Context())
             if self._patient_until is None:
                 self._patient_until = now + _PATIENCE
@@ -139,14 +139,14 @@ class KeyQuota:
             self._ask_at = again_at
 
     def dismiss(self, owner: object) -> None:
-        """Refuse what waits on behalf of an owner that does not use this quota any more, and ask for it no longer."""
+        """Cancel the waiters of an owner that no longer uses this quota, and stop asking for it."""
         if self._question is not None:
             self._question.cancel()
         if self._limiter is not None:
             self._limiter.cancel_waiters(owner)
 
     async def close(self, owner: object) -> None:
-        """Dismiss an owner, and wait for the end of the question."""
+        """Dismiss an owner, and wait until the question has ended."""
         question = self._question
         self.dismiss(owner)
         if question is not None and not question.done():
@@ -165,14 +165,14 @@ def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
 def _limit_of(status: "RateLimitStatus") -> RateLimit:
     per_minute = _count(status.requests_per_minute)
     if per_minute is None and (status.requests_per_minute or 0) <= 0:
-        # Guess: what an unlimited key is told is not known (evidence: quota-counting); its tier is believed.
+        # Guess: the reply for an unlimited key is unknown (evidence: quota-counting), so its tier counts.
         return RateLimit.for_tier(status.tier or _CAUTIOUS_TIER)
     burst = None if per_minute is None else _count(status.burst_size)
     return RateLimit(per_minute=per_minute, per_hour=_count(status.requests_per_hour), burst=burst)
 
 
 def _count(number: float | None, least: int = 1) -> int | None:
-    # Guess: a limit of 0 or -1 stands for none, as in plans; what no panel can mean stands for none too.
+    # Guess: a limit of 0 or -1 means none, as in plans, and so does an implausible one.
     return int(number) if is_count(number, least) else None
 
 
@@ -182,7 +182,7 @@ def _now() -> float:
 
 @attrs.frozen(eq=False)
 class ApiKey:
-    """A key with all that depends on it."""
+    """A key with its signer and its quota."""
 
     signer: Signer = attrs.field(repr=False)
     quota: KeyQuota = attrs.field(repr=False)
@@ -190,7 +190,7 @@ class ApiKey:
 
 @attrs.define
 class KeyHolder:
-    """Holds the key that is in use, and learns its quota."""
+    """Holds the current key, and learns its quota."""
 
     current: ApiKey
     ask: AskQuota | None = None
@@ -207,11 +207,11 @@ class KeyHolder:
             await self.current.quota.learn(partial(self.ask, transport), within=within)
 
     def replace(self, signer: Signer, owner: object) -> None:
-        """Use another key of the same panel from now on.
+        """Switch to another key of the same panel.
 
         Args:
             signer: Signs with the new key.
-            owner: On whose behalf calls wait for the quota of the old one; they are sent away, and go to the new one.
+            owner: Owner of the calls that wait for the old quota; they are moved to the new one.
         """
         quota = self.current.quota
         self.current = ApiKey(signer, quota.of_key(signer.api_key))

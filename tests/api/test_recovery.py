@@ -78,7 +78,7 @@ async def test_what_was_not_made_is_unknown(box: Sandbox, site: Domain, create: 
     async with losing(box, NOT_DONE) as panel:
         error = await unknown(create.send(panel, site))
     assert create.count(box, site) == 0
-    assert error.message.endswith("; it was not there when looked for, but may still come")
+    assert error.message.endswith("; a search found nothing, but it may still appear")
     assert error.hint is not None
     assert error.hint.startswith(create.hint.format(id=site.id))
     assert (error.operation, error.method, error.attempts) == (create.operation, "POST", 1)
@@ -97,8 +97,8 @@ async def test_an_older_object_is_not_what_was_made(
     create.age(box, site, 10)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(create.send(losing_panel, site))
-    assert "; one of that name is there, but since 20" in error.message
-    assert error.message.endswith(" UTC, from before the call")
+    assert "; an object of that name exists, but it was created 20" in error.message
+    assert error.message.endswith(" UTC, before the call")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -121,7 +121,7 @@ async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
                     assert (await create.send(panel, site)).domain == "new.example"
                     create.age(box, site, 100)
                 else:
-                    assert "from before the call" in (await unknown(create.send(panel, site))).message
+                    assert "before the call" in (await unknown(create.send(panel, site))).message
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -129,7 +129,7 @@ async def test_a_panel_that_never_says_what_time_it_is(server: RawServer, connec
     row = {"id": "d1", "domain": "new.example", "user_id": "u1", "created_at": "2024-03-07T16:00:00Z"}
     server.script(CLOSE, reply(json=[row]), reply(json=[row]))
     error = await unknown(connect().domains.create(domain="new.example", user_id="u1"))
-    assert error.message.endswith("is there, but the panel does not say what time it is")
+    assert error.message.endswith("exists, but the replies of the panel do not show its time")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -148,7 +148,7 @@ async def test_a_new_object_that_is_not_as_asked_for_is_anothers(
     await panel.accounts.create(username="beech", **given)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["accounts.create"].send(losing_panel, site))
-    assert error.message.endswith(difference or "it was not there when looked for, but may still come")
+    assert error.message.endswith(difference or "a search found nothing, but it may still appear")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -172,7 +172,7 @@ async def test_an_administrator_is_never_taken_for_a_user(
     async with losing(box, NOT_DONE) as losing_panel:
         for username, email in (("chief", "chief@example.com"), ("root", "root@server1.example.com")):
             error = await unknown(losing_panel.accounts.create(username=username, email=email, password=PASSWORD))
-            assert "it was not there" in error.message
+            assert "a search found nothing" in error.message
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -190,7 +190,7 @@ async def test_several_of_one_name_are_not_told_apart(box: Sandbox, panel: Panel
         await panel.databases.create(name="shop", type=kind, domain_id=site.id)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(losing_panel.databases.create(name="shop", domain_id=site.id))
-    assert error.message.endswith("; there are 2 of that name")
+    assert error.message.endswith("; 2 objects of that name exist")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -206,16 +206,16 @@ async def test_a_record_that_differs_is_not_what_was_made(box: Sandbox, panel: P
     await panel.dns.records.create(site.id, name="www", type="A", content="192.0.2.1", ttl=300)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["dns.records.create"].send(losing_panel, site))
-    assert error.message.endswith("; one of that name is there, but its ttl is 300, not 60")
+    assert error.message.endswith("; an object of that name exists, but its ttl is 300, not 60")
 
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize(
     ("operation", "hidden", "doubt"),
     [
-        ("accounts.create", {"created_at"}, "its password may be another"),
-        ("email.accounts.create", {"created_at"}, "its password may be another"),
-        ("ftp.accounts.create", {"created_at"}, "its password may be another"),
+        ("accounts.create", {"created_at"}, "its password cannot be compared"),
+        ("email.accounts.create", {"created_at"}, "its password cannot be compared"),
+        ("ftp.accounts.create", {"created_at"}, "its password cannot be compared"),
         ("domains.create", {"created_at"}, None),
         ("domains.create", {"created_at", "php_version"}, "the panel does not show its php_version"),
         ("dns.records.create", {"ttl"}, "the panel does not show its ttl"),
@@ -234,7 +234,7 @@ async def test_what_the_panel_does_not_show_leaves_a_doubt(
             assert await create.send(panel, site)
             return
         error = await unknown(create.send(panel, site))
-    assert error.message.endswith(f"; one of that name is there, but whose it is cannot be told: {doubt}")
+    assert error.message.endswith(f"; an object of that name exists, but it may belong to another call: {doubt}")
     assert create.count(box, site) == 1
 
 
@@ -257,7 +257,7 @@ async def test_a_name_with_any_other_prefix_is_another_name(
     create = BY_NAME[operation]
     async with losing(box, DONE, with_prefix(prefix)) as panel:
         error = await unknown(create.send(panel, site))
-    assert error.message.endswith(f"its name begins with {prefix}" if is_seen else "but may still come")
+    assert error.message.endswith(f"its name begins with {prefix}" if is_seen else "but it may still appear")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -270,7 +270,7 @@ async def test_the_same_name_with_the_prefix_of_another_account_is_not_it(
     await panel.ftp.accounts.create(username="other_web", domain_id=domain.id, password=PASSWORD)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(losing_panel.ftp.accounts.create(username="web", domain_id=site.id, password=PASSWORD))
-    assert f"one of that name is there, but its domain_id is '{domain.id}'" in error.message
+    assert f"an object of that name exists, but its domain_id is '{domain.id}'" in error.message
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -278,7 +278,7 @@ async def test_an_owner_who_may_not_be_asked_for(box: Sandbox, site: Domain) -> 
     key = box.add_key(scopes=["databases:*"], tier="enterprise")
     async with losing(box, DONE, with_prefix("acme_"), api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["databases.create"].send(panel, site))
-    assert "; it could not be looked for: " in error.message
+    assert "; looking for it failed: " in error.message
     assert isinstance(error.__cause__, MissingScopeError)
 
 
@@ -287,7 +287,7 @@ async def test_a_list_that_is_refused(box: Sandbox, site: Domain) -> None:
     key = box.add_key(scopes=["domains:write"], tier="enterprise")
     async with losing(box, DONE, api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel, site))
-    assert "; it could not be looked for: " in error.message
+    assert "; looking for it failed: " in error.message
     assert isinstance(error.__cause__, MissingScopeError)
     assert error.__cause__.required_scope == "domains:read"
 
@@ -313,7 +313,7 @@ async def test_who_does_not_want_it_looked_up(box: Sandbox, site: Domain) -> Non
     async with Panel(box, DONE) as proxy, proxy.client() as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel.with_options(look_up_lost=False), site))
     assert proxy.seen == ["POST /v1/domains"]
-    assert error.hint == "Look whether the change is there before you send it again."
+    assert error.hint == "Check whether the change was made before you send it again."
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -347,7 +347,7 @@ def test_looking_ends_at_the_deadline_of_the_call() -> None:
             began = now()
             error = await unknown(BY_NAME["domains.create"].send(panel, SITE))
             assert now() - began == pytest.approx(10, abs=0.01)
-        assert error.message.endswith("; the deadline passed while it was looked for")
+        assert error.message.endswith("; the deadline passed during the search for it")
 
     run(main())
 
@@ -404,7 +404,7 @@ def test_times_that_are_rounded_down_to_a_second_are_understood(began: float, la
         async with timed(Panel, NOT_DONE, began) as (_, panel, direct, site):
             await create.send(direct, site)
             await asyncio.sleep(later + 2.5)
-            assert "from before the call" in (await unknown(create.send(panel, site))).message
+            assert "before the call" in (await unknown(create.send(panel, site))).message
 
     run(made())
     run(not_made())
@@ -422,7 +422,7 @@ def test_what_another_made_while_this_call_waited_to_try_again_is_not_taken_for_
             await create.send(direct, site)
             error = await unknown(call)
         assert error.attempts == 2
-        assert error.message.endswith("from before the call")
+        assert error.message.endswith("before the call")
 
     run(main())
 
@@ -445,7 +445,7 @@ async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server
     error = await unknown(
         connect(dialect="panel").databases.create(name="shop", domain_id="d1", username="shop", password=PASSWORD)
     )
-    assert error.message.endswith("whose it is cannot be told: its password may be another")
+    assert error.message.endswith("it may belong to another call: its password cannot be compared")
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -464,7 +464,7 @@ async def test_a_mailbox_whose_name_only_begins_alike(box: Sandbox, panel: Panel
     await panel.email.accounts.create(local_part="info2", domain_id=site.id, password=PASSWORD)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["email.accounts.create"].send(losing_panel, site))
-    assert "it was not there" in error.message
+    assert "a search found nothing" in error.message
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -473,7 +473,7 @@ async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connec
     row = {"id": "u1", "username": "beech", "email": "beech@example.com", "role": role}
     server.script(CLOSE, *[reply(json=[row])] * 2)
     error = await unknown(connect().accounts.create(username="beech", email="beech@example.com", password=PASSWORD))
-    assert error.message.endswith("it was not there when looked for, but may still come")
+    assert error.message.endswith("a search found nothing, but it may still appear")
 
 
 @pytest.mark.usefixtures("no_backoff")

@@ -150,7 +150,7 @@ async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect)
         "/v1/dns/zones/z1/records",
     )
     assert str(error).startswith("POST /v1/dns/zones/z1/records: The request was sent, but its outcome is unknown:")
-    assert "Hint: Look whether the change is there before you send it again." in str(error)
+    assert "Hint: Check whether the change was made before you send it again." in str(error)
 
 
 async def test_an_unknown_outcome_tells_no_secret(server: RawServer, connect: Connect) -> None:

@@ -91,7 +91,7 @@ async def test_address_when_api_is_down_tries_no_other(server: RawServer) -> Non
     server.script(*[reply(502, body="<title>502 Bad Gateway</title>", content_type="text/html")] * 2)
     diagnosis = await examine(server.origin)
     assert states(diagnosis) == skipped_after("address")
-    assert str(found(diagnosis, "address").hint).startswith("The API service of the panel is down")
+    assert str(found(diagnosis, "address").hint).startswith("Check the API service of the panel")
     assert (len(server.requests), server.connections) == (2, 1)
 
 
