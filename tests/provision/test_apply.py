@@ -112,7 +112,7 @@ async def test_only_what_the_manifest_needs_is_read(box: Sandbox) -> None:
     assert (plan.list_calls, plan.writes, plan.calls) == (6, 1, 7)
 
 
-async def test_generated_passwords_are_kept_and_given_ones_are_not(box: Sandbox, tmp_path: Path) -> None:
+async def test_only_generated_passwords_are_written_to_the_file(box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=path))
@@ -266,7 +266,7 @@ async def test_a_panel_out_of_reach_stops_the_run(box: Sandbox, tmp_path: Path) 
     assert [outcome.status for outcome in outcomes][1:] == ["skipped", "skipped"]
 
 
-async def test_stopping_in_order(box: Sandbox, tmp_path: Path) -> None:
+async def test_stop_finishes_calls_in_flight_and_sends_no_more(box: Sandbox, tmp_path: Path) -> None:
     stop = asyncio.Event()
 
     def stop_soon(event: Event) -> None:
@@ -503,7 +503,7 @@ async def test_an_argument_the_client_refuses_fails_one_site_only(
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
-async def test_what_nothing_foresaw_fails_one_site_only(
+async def test_unforeseen_error_fails_one_site_only(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent: bool
 ) -> None:
     create = DomainStep.create

@@ -59,7 +59,7 @@ def commit_of(log: GroupCommit[int], *items: int) -> asyncio.Task[None]:
     return asyncio.create_task(commit())
 
 
-async def test_what_is_due_in_one_turn_is_written_together(disk: Disk) -> None:
+async def test_items_of_one_turn_are_written_together(disk: Disk) -> None:
     disk.released.set()
     log = GroupCommit(disk.write)
     await asyncio.gather(*(commit_of(log, number) for number in range(50)))

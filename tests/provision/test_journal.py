@@ -163,7 +163,7 @@ def test_a_removal_is_noted_with_its_own_time(tmp_path: Path, monkeypatch: pytes
     assert (record.state, record.object_id, record.at) == (State.REMOVED, "a1", removed_at)
 
 
-def test_it_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:
+def test_journal_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
         with pytest.raises(ConfigurationError, match="the journal of another manifest"):
@@ -245,7 +245,7 @@ def test_a_killed_writer_leaves_its_notes_and_no_lock(tmp_path: Path) -> None:
         assert journal.records["account:alder"].state is State.SENT
 
 
-def test_what_is_no_journal(tmp_path: Path) -> None:
+def test_open_when_file_is_not_a_journal_raises(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("no database at all, but long enough to look like a file" * 20)
     with pytest.raises(ConfigurationError, match="as a journal: file is not a database"):
@@ -356,7 +356,7 @@ def test_a_journal_is_read_while_others_have_it_open(tmp_path: Path) -> None:
     shell.close()
 
 
-def test_a_place_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+def test_journal_in_a_read_only_place_is_read(tmp_path: Path) -> None:
     place = tmp_path / "snapshot"
     place.mkdir()
     with Journal.open(tmp_path / "run.journal") as journal:
@@ -443,7 +443,7 @@ def test_notes_are_forced_to_the_disk(tmp_path: Path) -> None:
         assert journal._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
-def test_a_path_with_odd_signs(tmp_path: Path) -> None:
+def test_path_with_special_characters_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "launch #1 100%?.journal"
     with Journal.open(path) as journal:
         begin(journal)

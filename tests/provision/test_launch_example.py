@@ -20,7 +20,7 @@ def test_it_looks_like_a_hosters_export() -> None:
     assert "password" not in LAUNCH.read_text("utf-8").lower()
 
 
-async def test_it_is_launched_once_and_once_only(tmp_path: Path) -> None:
+async def test_example_when_applied_twice_is_launched_once(tmp_path: Path) -> None:
     manifest = Manifest.load(LAUNCH)
     options = {"journal": tmp_path / "launch.journal", "credentials": tmp_path / "passwords.csv"}
     async with Sandbox(tier="enterprise") as box, client(box) as panel:

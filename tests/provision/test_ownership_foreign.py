@@ -35,7 +35,7 @@ def held(found: Snapshot, users: int = 1) -> dict[str, str]:
     }
 
 
-def test_nothing_is_foreign_in_what_is_ours() -> None:
+def test_own_objects_are_not_foreign() -> None:
     assert held(snapshot()) == {}
 
 
@@ -107,6 +107,6 @@ def test_records_that_a_panel_does_not_make_keep_the_domain(
     assert held(found) == ({"domain": what, "account": what} if is_foreign else {})
 
 
-def test_many_things_are_counted() -> None:
+def test_reason_when_many_objects_are_foreign_counts_them() -> None:
     users = tuple(FtpAccount(id=f"x{n}", username=f"u{n}", domain_id=None, user_id="account") for n in range(5))
     assert held(snapshot(ftp_users=users)) == {"account": "FTP user u0, FTP user u1, FTP user u2 and 2 more"}

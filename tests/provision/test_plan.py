@@ -298,7 +298,7 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
+def test_plan_of_a_different_object_is_a_conflict(existing: dict[str, Any], step: str, reason: str) -> None:
     decided = decide(existing)
 
     assert decided[step] == ("conflict", reason)
@@ -380,7 +380,7 @@ def test_conflicts(existing: dict[str, Any], step: str, reason: str) -> None:
         ),
     ],
 )
-def test_equal_enough(existing: dict[str, Any], step: str, action: str) -> None:
+def test_object_when_equal_enough_is_kept(existing: dict[str, Any], step: str, action: str) -> None:
     assert decide(existing)[step][0] == action
 
 

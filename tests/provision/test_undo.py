@@ -41,7 +41,7 @@ async def removals(panel: PanelicaClient, journal: Path, late: float = 60) -> di
     return {removal.record.id: removal async for removal in undo(panel, journal, late=late)}
 
 
-async def test_everything_is_gone_with_few_calls(box: Sandbox, tmp_path: Path) -> None:
+async def test_undo_removes_everything_with_few_calls(box: Sandbox, tmp_path: Path) -> None:
     before = state(box)
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
@@ -104,7 +104,7 @@ async def test_undo_all_when_newer_is_within_older_removes_both(box: Sandbox, tm
     assert state(box) == before
 
 
-async def test_what_existed_before_is_not_touched(box: Sandbox, tmp_path: Path) -> None:
+async def test_undo_leaves_objects_that_existed_before(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data(
         [{"domain": "alder.example", "owner": "alder", "dns": ["www A 192.0.2.1"], "ssl": "yes", "databases": "shop:u"}]
     )
@@ -126,7 +126,7 @@ async def test_what_existed_before_is_not_touched(box: Sandbox, tmp_path: Path) 
     assert {kind for kind in before if before[kind] != after[kind]} == {"certificates", "database users"}
 
 
-async def test_what_is_gone_already_counts_as_removed(box: Sandbox, tmp_path: Path) -> None:
+async def test_undo_when_object_is_gone_counts_as_removed(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         for account in await panel.accounts.list().collect():
@@ -200,7 +200,7 @@ async def test_what_was_sent_before_a_kill_is_removed(box: Sandbox, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", PATHS)
-async def test_what_was_not_carried_out_leaves_nothing(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+async def test_undo_of_calls_not_carried_out_leaves_nothing(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
     before = state(box)
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
@@ -212,7 +212,7 @@ async def test_what_was_not_carried_out_leaves_nothing(box: Sandbox, tmp_path: P
         assert {record.state for record in notes.records.values()} == {State.REMOVED}
 
 
-async def test_what_may_still_come_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
+async def test_undo_when_a_call_may_still_land_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
         removal = (await removals(panel, journal))[step_id]
@@ -376,7 +376,7 @@ MOVED = {
 
 
 @pytest.mark.parametrize("kind", MOVED)
-async def test_what_others_have_taken_over_is_kept(box: Sandbox, tmp_path: Path, kind: str) -> None:
+async def test_undo_keeps_objects_that_others_moved(box: Sandbox, tmp_path: Path, kind: str) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")

@@ -107,7 +107,7 @@ def test_a_blank_before_an_entry_with_a_password(column: str, cell: str, other: 
     ],
 )
 @pytest.mark.parametrize("column", CELLS)
-def test_anything_else_behind_a_password_is_refused(column: str, rest: str) -> None:
+def test_other_text_after_a_password_is_refused(column: str, rest: str) -> None:
     if column != "databases":
         rest = rest.replace("b:", "", 1).replace("c:d:", "c:")
     message = message_of(**{column: CELLS[column].format("Secret99a") + rest})
@@ -119,7 +119,7 @@ def test_anything_else_behind_a_password_is_refused(column: str, rest: str) -> N
 @pytest.mark.parametrize(
     "cell", ["a:info:Secret99a, foo/b:sales:Other88bb", "a:info:Secret99a, b c:sales:Other88bb", "a:info:Secret99a+b"]
 )
-def test_databases_behind_a_password_have_a_form(cell: str) -> None:
+def test_databases_after_a_password_must_be_valid(cell: str) -> None:
     assert f"databases: entry 1: {UNCLEAR}" in message_of(databases=cell)
 
 
@@ -146,7 +146,7 @@ def test_quotes_around_an_entry_keep_it_together(password: str) -> None:
         ({"databases": "one:a+b, two:c:hunter22"}, [("a", None), ("b", None), ("c", "hunter22")]),
     ],
 )
-def test_cells_that_are_clear(cells: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
+def test_cell_when_unambiguous_is_split(cells: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
     assert found_in(load(**cells)) == expected
 
 
@@ -164,18 +164,18 @@ def test_cells_that_are_clear(cells: dict[str, Any], expected: list[tuple[str, s
         ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: unexpected text after a closing quote"),
     ],
 )
-def test_cells_that_are_not_clear_name_the_entry(cells: dict[str, Any], message: str) -> None:
+def test_cell_when_ambiguous_names_the_entry(cells: dict[str, Any], message: str) -> None:
     assert message in message_of(**cells)
     assert "hunter" not in message_of(**cells)
 
 
 @pytest.mark.parametrize("word", ["none", "Yes", "N/A", "-", "NULL", "#N/A", "disabled", "false"])
 @pytest.mark.parametrize("column", ["mailboxes", "databases", "ftp_users", "dns"])
-def test_a_word_for_nothing_is_no_name(column: str, word: str) -> None:
+def test_word_for_none_is_not_a_name(column: str, word: str) -> None:
     assert f"{word!r} is not a name" in message_of(**{column: f" {word} "})
 
 
-def test_a_name_like_a_word_stands_in_quotes() -> None:
+def test_name_like_a_word_for_none_is_read_in_quotes() -> None:
     assert found_in(load(mailboxes='"none"')) == [("none", None)]
     assert found_in(load(mailboxes=["yes"])) == [("yes", None)]
 
@@ -194,7 +194,7 @@ def test_a_quota_with_a_comma_is_refused(cells: dict[str, Any]) -> None:
     assert "a quota must be a whole number without ','" in message_of(**cells)
 
 
-def test_numeric_names_behind_a_quota_are_names() -> None:
+def test_numeric_names_after_a_quota_are_names() -> None:
     found = found_in(load(mailboxes="info::1024, 2024,info2::5,x24;7;8"))
 
     assert [name for name, _ in found] == ["info", "2024", "info2", "x24", "7", "8"]
@@ -218,7 +218,7 @@ def test_a_wrong_name_beside_a_password_is_not_quoted() -> None:
         ("Secret\t99", "password contains U+0009 TAB as character 7"),
     ],
 )
-def test_nothing_is_taken_off_a_password(tmp_path: Any, password: str, message: str) -> None:
+def test_password_is_never_trimmed(tmp_path: Any, password: str, message: str) -> None:
     row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": password}
     path = tmp_path / "sites.csv"
     path.write_text(",".join(row) + "\n" + ",".join(f'"{cell}"' for cell in row.values()) + "\n")

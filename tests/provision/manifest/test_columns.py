@@ -74,11 +74,11 @@ def test_headers_of_exports(header: str, expected: dict[str, str]) -> None:
         ("Mailboxs", ("Mailboxs", "unknown column; did you mean 'mailboxes'? If not, ignore it with --ignore-column")),
     ],
 )
-def test_headers_that_are_not_clear(header: str, problem: tuple[str, str]) -> None:
+def test_header_when_ambiguous_is_a_problem(header: str, problem: tuple[str, str]) -> None:
     assert understand(header.split(",")).problems == (problem,)
 
 
-def test_a_column_that_gives_way_is_remarked(tmp_path: Path) -> None:
+def test_column_that_yields_to_another_is_remarked(tmp_path: Path) -> None:
     manifest = load(tmp_path, "Domain,User,Owner", "a.example,a,reseller")
 
     assert manifest.ignored_columns == ("Owner",)
@@ -96,7 +96,7 @@ def test_a_server_that_is_a_machine_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["Domain,User,Web Server", "Domain,User,web_server"])
-def test_a_web_server_that_is_none_is_a_problem(tmp_path: Path, header: str) -> None:
+def test_web_server_when_unknown_is_a_problem(tmp_path: Path, header: str) -> None:
     ((_, message),) = problems(tmp_path, header, "a.example,a,srv1")
 
     assert "'srv1' is not one of nginx" in message
@@ -178,13 +178,13 @@ def test_the_rows_of_a_program_take_the_same_options() -> None:
         ({"columns": {"Tarif": "plan"}, "ignore_columns": ["tarif"]}, "cannot be both read as 'plan' and ignored"),
     ],
 )
-def test_a_reading_that_cannot_be_meant_is_refused(tmp_path: Path, reading: Any, message: str) -> None:
+def test_reading_when_contradictory_is_refused(tmp_path: Path, reading: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load(tmp_path, "Domain,User,Tarif", "a.example,a,Gold", **reading)
 
 
 @pytest.mark.parametrize("reading", [{"columns": {"Tariff": "plan"}}, {"ignore_columns": ["Tariff"]}])
-def test_a_column_that_is_not_there_is_a_problem(tmp_path: Path, reading: Any) -> None:
+def test_named_column_when_missing_is_a_problem(tmp_path: Path, reading: Any) -> None:
     found = problems(tmp_path, "Domain,User,Email,Tarif", "a.example,a,a@a.example,Gold", **reading)
 
     assert found == [("Tariff", "there is no such column")]

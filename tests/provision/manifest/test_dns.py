@@ -133,7 +133,7 @@ def test_text_means_what_it_means_in_a_zone_file(content: str, expected: str) ->
         ('"a\\010b"', "contains U\\+000A LINE FEED as character 2"),
     ],
 )
-def test_text_that_is_none_is_refused(content: str, message: str) -> None:
+def test_text_when_malformed_is_refused(content: str, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         read(f"x TXT {content}")
 
@@ -244,7 +244,7 @@ def test_a_time_to_live_of_a_mapping_may_have_units(ttl: object) -> None:
 
 
 @pytest.mark.parametrize("ttl", ["1y", "0s", "h", "9" * 5000, "9" * 30 + "w", "1h3"])
-def test_a_time_that_is_none_is_refused(ttl: str) -> None:
+def test_ttl_when_invalid_is_refused(ttl: str) -> None:
     entry = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": ttl}
 
     with pytest.raises(ManifestError, match="ttl must be a whole number"):
@@ -274,7 +274,7 @@ def test_a_service_that_is_not_offered_can_be_said(entry: str) -> None:
         ("@ CAA 0 issue ca.example; x=y", "CAA record must look like"),
     ],
 )
-def test_a_target_that_cannot_be_one_is_refused(entry: str, message: str) -> None:
+def test_target_when_invalid_is_refused(entry: str, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         read(entry)
 
@@ -343,7 +343,7 @@ def test_an_issuer_keeps_its_parameters() -> None:
     assert [record.content for record in records] == ['0 issue "ca.example; Policy=EV"', '0 issuewild ";"']
 
 
-def test_what_is_no_issuer_is_refused() -> None:
+def test_caa_issuer_when_invalid_is_refused() -> None:
     with pytest.raises(ManifestError, match="is not a host name"):
         manifest_of('@ CAA 0 issue "Let\'s Encrypt"')
 

@@ -55,7 +55,7 @@ def test_domain_names(given_name: str, expected: str) -> None:
         "ü_b.example",
     ],
 )
-def test_what_is_no_domain_name(bad: str) -> None:
+def test_domain_name_when_invalid_is_refused(bad: str) -> None:
     with pytest.raises(InvalidValueError):
         fields.domain_name(bad)
 
@@ -72,7 +72,7 @@ def test_php_versions_of_exports(version: str) -> None:
     "version",
     ["84", "php8", "8_4", "8,4", "8.4.", "ea-8.4", "8.400", "08. Apr", "8.x", "\u0668.\u0664", "\uff18.\uff14"],
 )
-def test_what_is_no_php_version(version: str) -> None:
+def test_php_version_when_invalid_is_refused(version: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a PHP version"):
         fields.php_version(version)
 
@@ -92,7 +92,7 @@ def test_home_directories(path: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["..", "/../etc", "/a/../../b", "C:\\htdocs"])
-def test_what_is_no_home_directory(path: str) -> None:
+def test_home_directory_outside_the_account_is_refused(path: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a directory of the account"):
         fields.home_directory(path)
 
@@ -170,7 +170,7 @@ def test_email_addresses(address: str, expected: str) -> None:
         f"{'a' * 65}@b.example",
     ],
 )
-def test_what_is_no_email_address(bad: str) -> None:
+def test_email_address_when_invalid_is_refused(bad: str) -> None:
     with pytest.raises(InvalidValueError):
         fields.email_address(bad)
 

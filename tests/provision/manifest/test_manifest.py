@@ -130,7 +130,7 @@ def test_line_numbers_count_line_breaks_inside_cells(tmp_path: Path) -> None:
     assert [site.line for site in manifest.sites] == [2, 6]
 
 
-def test_one_row_gives_what_others_of_the_same_owner_leave_out(tmp_path: Path) -> None:
+def test_owner_is_combined_from_all_its_rows(tmp_path: Path) -> None:
     manifest = load_csv(
         tmp_path,
         "a.example,alder,,,,,,,,,,",
@@ -706,7 +706,7 @@ def test_the_error_survives_pickling(tmp_path: Path) -> None:
     assert isinstance(copy, ConfigurationError)
 
 
-def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+def test_manifest_file_when_unusable_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         Manifest.load(tmp_path / "none.csv")
     with pytest.raises(ConfigurationError, match=r"ends in \.csv, \.yaml, \.yml or \.json, not in '\.xlsx'"):
