@@ -37,7 +37,7 @@ class Argument:
 
 
 def arguments_of(path: str, item: Node, operation: Node, specification: Specification) -> tuple[Argument, ...]:
-    """Return the arguments of an operation: those of the path in its order, then the others as they are written."""
+    """Return the arguments of an operation: those of the path in its order, then the others in file order."""
     found = [
         *_parameters(item, specification),
         *_parameters(operation, specification),
@@ -50,7 +50,7 @@ def arguments_of(path: str, item: Node, operation: Node, specification: Specific
 
 
 def require_argument(name: str, arguments: Sequence[Argument], where: Location, operation: Node) -> None:
-    """Raise `SpecError` unless an operation has the argument that a field of it names."""
+    """Raise `SpecError` unless the operation has an argument of this name."""
     names = [argument.name for argument in arguments]
     if name not in names:
         problem = f"`{operation['operationId']}` has no argument `{name}`"

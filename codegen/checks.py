@@ -16,16 +16,16 @@ from codegen.text import fits, opening
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subscribe", "with_options"}
-"""What `PanelicaClient` has of its own."""
+"""Members of `PanelicaClient` that are not generated."""
 IMPORTED = {
     "Any", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
     "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
 }  # fmt: skip
-"""What generated modules import beside their models."""
+"""Names that generated modules import besides their models."""
 
 
 def check_references(document: Node) -> None:
-    """Check that every reference names something, and no resource the one schema that has no model."""
+    """Check that every reference has a target, and that no resource refers to `Error`, which has no model."""
     for node in nodes_of(document):
         reference = node.get("$ref")
         if not isinstance(reference, str):
@@ -40,7 +40,7 @@ def check_references(document: Node) -> None:
 
 
 def resolve(document: Node, reference: str) -> Any:
-    """Return what a reference names; raises `KeyError` or `TypeError` when it names nothing."""
+    """Return the target of a reference; raises `KeyError` or `TypeError` if there is none."""
     value: Any = document
     for part in reference.removeprefix("#/").split("/"):
         value = value[part]
@@ -48,7 +48,7 @@ def resolve(document: Node, reference: str) -> Any:
 
 
 def check_distinct(names: Sequence[str], operation: Node) -> None:
-    """Check that an operation has no two arguments of one name."""
+    """Check that no two arguments of an operation have the same name."""
     for name in names:
         if names.count(name) > 1:
             problem = f"`{operation['operationId']}` has two arguments `{name}`"
@@ -56,7 +56,7 @@ def check_distinct(names: Sequence[str], operation: Node) -> None:
 
 
 def check_paths(document: Node) -> None:
-    """Check that placeholders and path parameters fit."""
+    """Check that placeholders and path parameters match."""
     for path, item in document["paths"].items():
         placeholders = set(re.findall(r"\{([^}]*)\}", path))
         for operation in (item[method] for method in item if method != "parameters"):
@@ -74,7 +74,7 @@ def check_paths(document: Node) -> None:
 
 
 def check_scopes(document: Node) -> None:
-    """Check that every scope an operation needs is one that a key can have."""
+    """Check that a key can have every scope that an operation needs."""
     known = {scope["name"] for scope in document["x-catalog"].get("scopes", ())}
     for item in document["paths"].values():
         for method in item:
@@ -83,7 +83,7 @@ def check_scopes(document: Node) -> None:
 
 
 def check_scope(scope: str, known: AbstractSet[str], where: Location) -> None:
-    """Check that a scope is among those a key can have."""
+    """Check that a key can have a scope."""
     if scope not in known:
         close = difflib.get_close_matches(scope, sorted(known), n=1)
         remedy = f"Did you mean `{close[0]}`? If not, add it" if close else "Add it"
@@ -91,7 +91,7 @@ def check_scope(scope: str, known: AbstractSet[str], where: Location) -> None:
 
 
 def check_schemas(document: Node) -> None:
-    """Check schemas, and the texts that become docstrings of modules and classes."""
+    """Check schemas, and texts that become docstrings of modules and classes."""
     schemas: Node = document["components"]["schemas"]
     for tag in document["tags"]:
         _check_opening(tag, indent=8)
@@ -200,7 +200,7 @@ _CONVENTIONS = Path(__file__).with_name("conventions.yaml")
 
 
 def check_file(document: Node, kind: Kind) -> None:
-    """Raise `SpecError` for the first place of a file that breaks a convention."""
+    """Raise `SpecError` for the first line of a file that breaks a convention."""
     found = [_spec_error(error, document) for error in _validator(kind).iter_errors(document)]
     if found:
         raise min(found, key=lambda error: error.location.line)
@@ -212,7 +212,7 @@ def _validator(kind: Kind) -> Draft202012Validator:
 
 
 def _spec_error(error: ValidationError, document: Node) -> SpecError:
-    # Their content depends on `validator`; types cannot express that.
+    # Their types depend on `validator`, which type hints cannot express.
     schema: Any = error.schema
     instance: Any = error.instance
     where = document.locate(error.absolute_path)
@@ -241,7 +241,7 @@ def _spec_error(error: ValidationError, document: Node) -> SpecError:
 
 
 def _subject(error: ValidationError, document: Node) -> str:
-    """Return how the author calls the thing: an operation or a parameter by its name, everything else by its key."""
+    """Return the name to show: `operationId` or `name` if there is one, otherwise the key."""
     instance: Any = error.instance
     keys = [part for part in error.absolute_path if isinstance(part, str)]
     names = (instance.get("operationId"), instance.get("name")) if isinstance(instance, dict) else ()

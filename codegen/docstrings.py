@@ -55,11 +55,11 @@ def _requirements(source: OperationSource) -> str:
     operation, key = source.operation, source.operation.natural_key
     scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none in the reference."
     if not operation.signed:
-        scope = "Works without a key; neither signed nor counted."
+        scope = "Works without a key; not signed, and not counted against the quota."
     parts = [scope, _REPEATS[operation.repeat]]
     if key:
         fields = ", ".join(f"`{name}`" for name in key.fields)
-        parts.append(f"After a lost reply, `{key.lookup.name}` looks it up by {fields}.")
+        parts.append(f"After a lost reply, the client looks it up with `{key.lookup.name}`, by {fields}.")
     if source.destructive:
         parts.append("Destructive.")
     if source.asynchronous:
@@ -82,7 +82,7 @@ def _returns(operation: OperationSource) -> str:
             "Invalid arguments raise at once, other errors when it is used."
         )
     if operation.result.model == "Acknowledgement":
-        return f"{text} The panel's own words are in `message`."
+        return f"{text} `message` has the panel's own text."
     if operation.operation.repeat is not Repeat.READ and operation.result.kind == "model":
         return f"{text} Fields that the reply leaves out come from the arguments or from a second call."
     return text

@@ -94,7 +94,7 @@ def render_models(specification: Specification) -> dict[str, str]:
 
 
 def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
-    """Return a schema as datamodel-code-generator wants it: file references, open enums as enums."""
+    """Return a schema in the form that datamodel-code-generator needs: file references, open enums as enums."""
     if isinstance(value, list):
         return [_plain(item, module, homes) for item in value]
     if not isinstance(value, dict):
@@ -110,7 +110,7 @@ def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
 
 
 def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
-    """Return what our class template needs beyond what datamodel-code-generator hands it."""
+    """Return the data that our class template needs in addition to that of datamodel-code-generator."""
     data: dict[str, dict[str, Any]] = {}
     for group in groups:
         for name, schema in group.schemas.items():

@@ -1,4 +1,4 @@
-"""Turns the operations of the specification into what the templates need: operation, arguments and result."""
+"""Prepares the operations of the specification for the templates: operation, arguments and result."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -97,7 +97,7 @@ def constant_of(operation: Operation) -> str:
 
 
 def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:
-    """Return the operations of one resource file in the order they are written."""
+    """Return the operations of one resource file, in file order."""
     sources: dict[str, OperationSource] = {}
     for path, method, item, node in resource.operations():
         source = _source(path, method, item, node, specification, sources)
@@ -150,7 +150,7 @@ def _reference_wire(method: str, path: str, arguments: Sequence[Argument], items
         path=path,
         query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
         body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
-        # The page envelope calls its rows `data`, which every decoder unwraps.
+        # In the page envelope, rows are in `data`, which every decoder unwraps.
         items=None if items == "data" else items,
     )
 
@@ -213,7 +213,7 @@ def _natural_key(
     for name, field in fields.items():
         require_argument(name, arguments, key.where("fields"), node)
         if field not in row:
-            problem = f"`{node['operationId']}` replies without `{field}`, so rows of its list have none either"
+            problem = f"`{node['operationId']}` replies without `{field}`, so the rows of its list lack it too"
             raise SpecError(fields.where(name), problem, "Name a field of what it creates")
     special = {place: frozenset(key.get(place, ())) for place in ("prefixed", "local")}
     for place, names in special.items():
@@ -227,7 +227,7 @@ def _natural_key(
 
 
 def _shown_by(node: Node, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
-    """Return what reads the result of a write: what gets one of it, or else lists them."""
+    """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
     if node["x-repeat"] == "read" or "x-natural-key" in node or result.kind != "model":
         return None
     namespace = tuple(node["operationId"].split(".")[:-1])

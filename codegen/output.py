@@ -1,4 +1,4 @@
-"""Everything the generator writes, as texts by path; writing them and comparing them."""
+"""Generates all files as texts by path, writes them, and compares them with those that exist."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ _PROJECT = Path(__file__).parent.parent
 def formatted(files: Mapping[Path, str]) -> dict[Path, str]:
     """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
     with tempfile.TemporaryDirectory() as name:
-        # By another name: ruff leaves unused imports of an `__init__.py`, in case other modules use them.
+        # Under another name: ruff keeps unused imports in an `__init__.py`, because other modules may use them.
         places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
         for path, place in places.items():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -49,12 +49,12 @@ def _ruff(*arguments: str, folder: Path) -> None:
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
     if done.returncode:
-        raise RuntimeError(f"ruff does not take the generated code:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"ruff rejects the generated code:\n{done.stdout}{done.stderr}")
 
 
 _PACKAGE = Path("panelica_async")
 _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
-"""Folders that hold nothing but generated files: any other module in them is deleted."""
+"""Folders with generated files only: any other module in them is deleted."""
 
 
 def generate(spec: Path) -> dict[Path, str]:
@@ -80,7 +80,7 @@ def generate(spec: Path) -> dict[Path, str]:
 def write(files: Mapping[Path, str], project: Path) -> list[Path]:
     """Bring the generated files of a project up to date and return the paths that changed.
 
-    What the generator wrote before and no longer writes is deleted.
+    Files that the generator no longer writes are deleted.
     """
     stale = sorted(_present(project) - files.keys())
     for path in stale:
@@ -93,7 +93,7 @@ def write(files: Mapping[Path, str], project: Path) -> list[Path]:
 
 
 def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
-    """Yield a unified diff for each file that is not what it should be."""
+    """Yield a unified diff for each file that is out of date."""
     for path in sorted(_present(project) | files.keys()):
         diff = difflib.unified_diff(
             _content(project / path).splitlines(keepends=True),

@@ -1,4 +1,4 @@
-"""Reads the files of `spec/panel/`, which describe current panels, and checks them against the rest of `spec/`."""
+"""Reads the files of `spec/panel/` on current panels, and checks them against the rest of `spec/`."""
 
 import json
 import re
@@ -27,20 +27,20 @@ class PanelOperation:
     category: str
     node: Node
     parameters: tuple[Node, ...]
-    """Its own, and those of its path."""
+    """Its own parameters, and those of its path."""
 
     @property
     def name(self) -> str:
-        """Attribute path it has, or shall have, on the client."""
+        """Attribute path on the client, now or later."""
         return str(self.node["operationId"])
 
     @property
     def place(self) -> Location:
-        """Where its name stands."""
+        """Location of its name."""
         return self.node.where("operationId")
 
     def as_endpoint(self) -> dict[str, Any]:
-        """Return what the package ships of it: fields by name, each with whether it is required."""
+        """Return its entry in `panel_endpoints.json`; fields are shown by name, each with whether it is required."""
         endpoint: dict[str, Any] = {
             "id": self.name,
             "method": self.method,
@@ -65,7 +65,7 @@ class PanelOperation:
 
 
 def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation, ...]:
-    """Read and check what current panels offer; raises `SpecError` at the first fault.
+    """Read and check the operations of current panels; raises `SpecError` for the first problem.
 
     Args:
         root: The folder `spec`.
@@ -87,7 +87,7 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
 
 
 def render_endpoints(operations: Iterable[PanelOperation]) -> str:
-    """Return the text of `panel_endpoints.json`, an operation a line."""
+    """Return the text of `panel_endpoints.json`, one operation on each line."""
     lines = [json.dumps(operation.as_endpoint(), ensure_ascii=False) for operation in operations]
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
@@ -119,7 +119,7 @@ def _operations(document: Node) -> Iterator[PanelOperation]:
 
 
 def _check_unique(operations: Iterable[PanelOperation]) -> None:
-    """Check that no name and no endpoint is there twice."""
+    """Check that no name and no endpoint is defined twice."""
     names: dict[str, Location] = {}
     endpoints: dict[str, Location] = {}
     for operation in operations:
@@ -137,19 +137,19 @@ def _check_scopes(operations: Iterable[PanelOperation], known: set[str]) -> None
 
 
 def _check_citations(documents: Iterable[Node], file: Path) -> None:
-    """Check that what is known rests on entries that exist."""
+    """Check that every `known` cites existing entries."""
     anchors = set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
     for node in (node for document in documents for node in nodes_of(document)):
         for key in ("x-strength", "x-scope-strength", "x-roles-strength"):
             for names in _CITATION.findall(node.get(key, "")):
                 for name in names.split(", "):
                     if name not in anchors:
-                        problem = f"`{name}` is no entry of {file.name}"
+                        problem = f"`{name}` is not an entry of {file.name}"
                         raise SpecError(node.where(key), problem, "Add the entry, or cite another one")
 
 
 def _check_agreement(operations: Mapping[str, PanelOperation], specification: Specification) -> None:
-    """Check that the client calls a panel where these files say, for the operations that it has."""
+    """Check that `x-panel` of the client's operations agrees with these files."""
     for resource in specification.resources:
         for path, method, _, node in resource.operations():
             panel = node.get("x-panel", {})
@@ -157,14 +157,14 @@ def _check_agreement(operations: Mapping[str, PanelOperation], specification: Sp
             if found is None:
                 continue
             if panel.get("absent"):
-                problem = f"`{found.name}` is absent from panels, says {node.where('x-panel')}"
+                problem = f"`{found.name}` is absent from panels according to {node.where('x-panel')}"
                 raise SpecError(found.place, problem, "Choose another operationId, or correct that `x-panel`")
             called = panel.get("method", method).upper(), panel.get("path", path)
             if _endpoint(*called) != _endpoint(found.method, found.path):
-                problem = f"the client calls {' '.join(called)} for `{found.name}`, says {node.where('operationId')}"
+                problem = f"`{found.name}` is {' '.join(called)} according to {node.where('operationId')}"
                 raise SpecError(found.place, problem, "Correct one of them")
 
 
 def _endpoint(method: str, path: str) -> str:
-    """Return an endpoint without the names of its placeholders, which bind nobody."""
+    """Return an endpoint without the names of its placeholders, which may differ."""
     return f"{method} {re.sub(r'{[^}]*}', '{}', path)}"

@@ -207,7 +207,7 @@ def _optional(annotation: str) -> str:
 
 
 def _passed(operation: OperationSource) -> str:
-    """Return the arguments of a method as it hands them on, all of them by name."""
+    """Return the arguments that a method passes on, all by name."""
     names = [argument.name for argument in (*operation.positional, *operation.keywords)]
     if guard := operation.operation.guard:
         names.append(guard.argument)
@@ -215,7 +215,7 @@ def _passed(operation: OperationSource) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a string literal, in parts where it is too long for a line."""
+    """Return a string literal, split if it is too long for a line."""
     return "(" + " ".join(repr(part) for part in textwrap.wrap(text, 90, drop_whitespace=False)) + ")"
 
 

@@ -65,13 +65,13 @@ class Specification:
     """The merged OpenAPI document."""
 
     def resolve(self, node: Node) -> Node:
-        """Return what a `$ref` names, or the node itself."""
+        """Return the target of a `$ref`, or the node itself."""
         found: Node = resolve(self.document, node["$ref"]) if "$ref" in node else node
         return found
 
 
 def load(root: Path) -> Specification:
-    """Read, merge and check the files of a folder; raises `SpecError` at the first fault."""
+    """Read, merge and check the files of a folder; raises `SpecError` for the first problem."""
     root = root.resolve()
     shared, catalog = _shared_file(root, _ROOT), _shared_file(root, _CATALOG)
     check_file(shared, "root")
@@ -140,9 +140,9 @@ def _add(target: Node, entries: Node) -> None:
 
 
 def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
-    """Return the responses of an operation: success, its own errors, and those of every call of its kind.
+    """Return the responses of an operation: its success, its own errors, and those of all similar calls.
 
-    A signed call can fail because of its key or quota, one with a query or a body because of its input.
+    A signed call can fail because of its key or quota, a call with a query or a body because of its input.
     """
     is_signed = operation.get("security") != []
     statuses = {str(status) for status in operation.get("x-errors", ())}
@@ -152,7 +152,7 @@ def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
         statuses.add("400")
     responses = Node.like(operation["responses"])
     for response in responses.values():
-        # A file without the headers describes an API whose replies have none.
+        # If the root file has no headers, the replies of the API have none.
         if is_signed and (headers := shared["components"].get("headers")):
             names = [name for name in headers if name != "Retry-After"]
             response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -21,7 +21,7 @@ class Location:
 
 
 class SpecError(Exception):
-    """The specification is wrong; the message names file and line and says what to do."""
+    """The specification is wrong; the message has file and line, and says what to do."""
 
     def __init__(self, location: Location, problem: str, remedy: str) -> None:
         super().__init__(f"{location}: {problem}. {remedy}.")
@@ -38,7 +38,7 @@ class Node(dict[str, Any]):
 
     @classmethod
     def like(cls, other: "Node") -> "Node":
-        """Return a copy that may be changed; what it holds is shared."""
+        """Return a shallow copy that may be changed."""
         node = cls(other.location)
         node.update(other)
         node.places.update(other.places)
@@ -54,11 +54,11 @@ class Node(dict[str, Any]):
         return self.location if key is None else self.places.get(key, self.location)
 
     def locate(self, path: Iterable[str | int]) -> Location:
-        """Return the place a path of keys and indices leads to, or of the nearest node above it that is known."""
+        """Return the place of a path of keys and indices, or of its nearest parent with a known place."""
         where, value = self.where(), self
         for part in path:
             try:
-                below = value[part]  # type: ignore[index]  # a path comes from the very document
+                below = value[part]  # type: ignore[index]  # the path comes from this document
             except (KeyError, IndexError, TypeError):
                 break
             if isinstance(value, Node):
@@ -72,7 +72,7 @@ class Node(dict[str, Any]):
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the scalars of JSON, mappings as `Node`s, and duplicate keys refused.
 
-    OpenAPI allows no others (3.1.0, section 4.3), and those of YAML 1.1 surprise: `on` is true there, `0644` is 420.
+    OpenAPI allows no others (3.1.0, section 4.3). Those of YAML 1.1 are surprising: `on` is true, `0644` is 420.
     """
 
     file: Path
@@ -100,7 +100,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.
 
 
 def read(path: Path, root: Path | None = None) -> Node:
-    """Read one file; locations name it by its path below the parent of its root folder, by default the one it is in."""
+    """Read one file. Locations show its path from the parent of the root folder, by default its own folder."""
     name = path.relative_to((root or path.parent).parent)
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))

@@ -113,8 +113,8 @@ class Accounts(Resource):
         Creates the user and its home directory. The user name and the e-mail address must both be new on the panel; a
         taken address gets a 400 reply, not 409.
 
-        Scope: `accounts:write`. Never sent again once it may have taken effect. After a lost reply, `accounts.list`
-        looks it up by `username`.
+        Scope: `accounts:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
+        up with `accounts.list`, by `username`.
 
         Args:
             username: Login and system user name, such as `john`.
@@ -233,7 +233,7 @@ class Accounts(Resource):
             reason: Why the account is suspended.
 
         Returns:
-            The account is suspended. The panel's own words are in `message`.
+            The account is suspended. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -254,7 +254,7 @@ class Accounts(Resource):
             id: Id of the account.
 
         Returns:
-            The account is active again. The panel's own words are in `message`.
+            The account is active again. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

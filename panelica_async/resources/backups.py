@@ -218,7 +218,7 @@ class Backups(Resource):
             create_pre_restore_backup: Whether to back up the current state first.
 
         Returns:
-            The restore has started. The panel's own words are in `message`.
+            The restore has started. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -57,7 +57,7 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
 
         Returns:
-            The records are in sync. The panel's own words are in `message`.
+            The records are in sync. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -159,8 +159,8 @@ class Databases(Resource):
         The panel may prefix the name: use the name in the reply. Current panels create a MySQL database together with
         its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Never sent again once it may have taken effect. After a lost reply, `databases.list`
-        looks it up by `name`, `domain_id`.
+        Scope: `databases:write`. Never sent again once it may have taken effect. After a lost reply, the client looks
+        it up with `databases.list`, by `name`, `domain_id`.
 
         Args:
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current

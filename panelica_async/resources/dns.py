@@ -103,8 +103,8 @@ class DnsRecords(Resource):
         The zone is rewritten and its serial increased at once. Current panels reject private addresses in A and AAAA
         records.
 
-        Scope: `dns:write`. Never sent again once it may have taken effect. After a lost reply, `dns.records.list` looks
-        it up by `zone_id`, `name`, `type`, `content`.
+        Scope: `dns:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
+        with `dns.records.list`, by `zone_id`, `name`, `type`, `content`.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.

@@ -119,8 +119,8 @@ class Domains(Resource):
 
         Creates the site, its directory and its DNS zone.
 
-        Scope: `domains:write`. Never sent again once it may have taken effect. After a lost reply, `domains.list` looks
-        it up by `domain`.
+        Scope: `domains:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
+        up with `domains.list`, by `domain`.
 
         Args:
             domain: Name of the domain, such as `example.com`.
@@ -224,7 +224,7 @@ class Domains(Resource):
             id: Id of the domain.
 
         Returns:
-            The domain is suspended. The panel's own words are in `message`.
+            The domain is suspended. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -244,7 +244,7 @@ class Domains(Resource):
             id: Id of the domain.
 
         Returns:
-            The domain is served again. The panel's own words are in `message`.
+            The domain is served again. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

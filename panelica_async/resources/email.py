@@ -88,8 +88,8 @@ class EmailAccounts(Resource):
 
         Current panels reply 400 for an address that already exists, and 403 when the plan allows no more mailboxes.
 
-        Scope: `email:write`. Never sent again once it may have taken effect. After a lost reply, `email.accounts.list`
-        looks it up by `local_part`, `domain_id`.
+        Scope: `email:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
+        with `email.accounts.list`, by `local_part`, `domain_id`.
 
         Args:
             local_part: Part of the address before the `@`, such as `info`.

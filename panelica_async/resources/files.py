@@ -125,7 +125,7 @@ class Files(Resource):
             user_id: Id of the account that owns the file. Current panels need it.
 
         Returns:
-            The file is written. The panel's own words are in `message`.
+            The file is written. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

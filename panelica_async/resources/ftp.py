@@ -94,8 +94,8 @@ class FtpAccounts(Resource):
         The panel may prefix the name: use the name in the reply. The panel replies 403 when the plan allows no more FTP
         users.
 
-        Scope: `ftp:write`. Never sent again once it may have taken effect. After a lost reply, `ftp.accounts.list`
-        looks it up by `username`.
+        Scope: `ftp:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
+        with `ftp.accounts.list`, by `username`.
 
         Args:
             username: Login name, such as `ftp_user`.

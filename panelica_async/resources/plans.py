@@ -149,8 +149,8 @@ class Plans(Resource):
         The owner of the key must be ROOT or ADMIN. Current panels store their own default in place of a limit of 0; set
         such a limit with `plans.update` afterwards.
 
-        Scope: `plans:write`. Never sent again once it may have taken effect. After a lost reply, `plans.list` looks it
-        up by `name`.
+        Scope: `plans:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
+        with `plans.list`, by `name`.
 
         Args:
             name: Name of the plan; unique for each owner.

@@ -71,7 +71,7 @@ class ServerServices(Resource):
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is started. The panel's own words are in `message`.
+            The service is started. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -93,7 +93,7 @@ class ServerServices(Resource):
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is stopped. The panel's own words are in `message`.
+            The service is stopped. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -115,7 +115,7 @@ class ServerServices(Resource):
                 `dovecot`, `bind`, `proftpd`, `fail2ban`, `clamav`, or another that `server.services.list` shows.
 
         Returns:
-            The service is restarted. The panel's own words are in `message`.
+            The service is restarted. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -87,8 +87,8 @@ class SslCertificates(Resource):
         The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
         Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
 
-        Scope: `ssl:write`. Never sent again once it may have taken effect. After a lost reply, `ssl.certificates.list`
-        looks it up by `domain_id`. The panel replies before the work is done.
+        Scope: `ssl:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
+        with `ssl.certificates.list`, by `domain_id`. The panel replies before the work is done.
 
         Args:
             domain_id: Id of the domain the certificate is for.

@@ -233,7 +233,7 @@ class Webhooks(Resource):
             id: Id of the webhook.
 
         Returns:
-            The test event is sent. The panel's own words are in `message`.
+            The test event is sent. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

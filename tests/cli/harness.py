@@ -23,7 +23,7 @@ from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 240.0
-"""Seconds after which a process certainly hangs, however busy the machine is."""
+"""Seconds after which a process has surely hung, however busy the machine is."""
 MAIN = "from panelica_async.cli import main; main()"
 # Makes its terminal the controlling one, so that Ctrl-C reaches the process.
 _MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
@@ -131,7 +131,7 @@ class Terminal:
         os.write(self._screen, text.encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C until it is noticed: Python misses it in the instant before it begins to wait for a key."""
+        """Press Ctrl-C until it has an effect: Python misses it in the instant before it starts to wait for a key."""
         while "Interrupted." not in self.text:
             self.type("\x03")
             while self._read(within=3):
@@ -139,7 +139,7 @@ class Terminal:
 
     @property
     def screen(self) -> list[str]:
-        """The visible lines, and those scrolled away."""
+        """The visible lines, and those that have scrolled off."""
         return screen(self.text, self.columns)
 
     def end(self) -> int:
@@ -166,9 +166,9 @@ class Terminal:
 
 
 def screen(text: str, columns: int) -> list[str]:
-    """Return the lines that a terminal shows after a text, starting with those scrolled away.
+    """Return the lines that a terminal shows after a text, starting with those that have scrolled off.
 
-    Knows what rich writes to redraw lines, and how the kernel shows Ctrl-C.
+    It interprets the sequences with which rich redraws lines, and the kernel's echo of Ctrl-C.
     """
     lines, row, column = [""], 0, 0
     for token in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|.", text, re.DOTALL):
@@ -191,7 +191,7 @@ def screen(text: str, columns: int) -> list[str]:
 
 
 def write_manifest(path: Path, sites: int, **changed: str) -> Path:
-    """Write a manifest: nine objects a site, and one more for the first."""
+    """Write a manifest: nine objects for each site, and one more for the first."""
     rows = [
         {
             "domain": f"site{number}.example",
@@ -214,7 +214,7 @@ def write_manifest(path: Path, sites: int, **changed: str) -> Path:
 
 
 def objects(database: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Return every object in the database of a sandbox, doubles included."""
+    """Return every object in the database of a sandbox, duplicates included."""
     with sqlite3.connect(database) as connection:
         found = state(SimpleNamespace(database=connection))  # type: ignore[arg-type] # it only looks at that
     connection.close()

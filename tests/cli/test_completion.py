@@ -1,4 +1,4 @@
-"""Completion as a shell asks for it."""
+"""Completion, as a shell requests it."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.once
 
 
 def completed(directory: Path, line: str) -> list[str]:
-    """Return what bash is offered at the end of a line."""
+    """Return the completions of bash at the end of a line."""
     asked = environment(_PANELICA_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
     command = [sys.executable, "-c", f"import sys; sys.argv[0] = 'panelica'; {MAIN}"]
     ended = subprocess.run(command, cwd=directory, env=asked, capture_output=True, text=True, check=False)

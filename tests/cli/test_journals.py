@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 
 def site(path: Path, *names: str) -> Path:
-    """Write a manifest of one mailbox a site."""
+    """Write a manifest with one mailbox for each site."""
     path.parent.mkdir(exist_ok=True)
     rows = [f"{name}.example,{name},o@{name}.example,info" for name in names]
     path.write_text("\n".join(["domain,username,email,mailboxes", *rows, ""]))
@@ -33,7 +33,7 @@ def domains(database: Path = DATABASE) -> list[str]:
 
 @pytest.fixture
 def batches(panelica: Command, tmp_path: Path) -> tuple[Path, Path]:
-    """Two manifests of one name, both applied."""
+    """Two manifests of the same name, both applied."""
     a, b = site(tmp_path / "a/launch.csv", "aone"), site(tmp_path / "b/launch.csv", "bone", "btwo")
     for path in (a, b):
         assert panelica("provision", "apply", str(path), *FAST).code == 0
@@ -156,7 +156,7 @@ def test_journal_when_damaged_does_not_affect_others(panelica: Command, tmp_path
         assert "Move" in status.stdout
     assert "1 already there" in panelica("provision", "resume", *FAST).stdout
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
-    # The manifest whose own journal it is gets told what to do, and nothing is sent.
+    # For the manifest that owns the journal, the message says what to do, and nothing is sent.
     site(tmp_path / "other.csv", "bone")
     outcome = panelica("provision", "apply", "other.csv", *FAST)
     assert outcome.code == (0 if damage == "empty" else 2)
@@ -244,7 +244,7 @@ def test_status_leaves_a_passwords_file_as_it_is(panelica: Command, tmp_path: Pa
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     passwords = Path(".panelica/launch.passwords.csv")
-    # A run may be writing the last row at this moment.
+    # A run may be writing the last row right now.
     passwords.write_bytes(passwords.read_bytes()[:-5])
     before = passwords.read_bytes()
     assert "(info@aone.example)" in panelica("provision", "status").stdout

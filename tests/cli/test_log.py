@@ -65,7 +65,7 @@ class Recorded:
 
 
 def launch(recorded: Recorded, *panel: str) -> set[str]:
-    """Plan and apply three sites, of which one fails; return every password there was."""
+    """Plan and apply three sites, one of which fails; return every password used."""
     write_manifest_with_a_password(Path("launch.csv"))
     made = recorded("api", "POST", "/v1/accounts", "--data", json.dumps(TAKEN), *panel, *FULLY)
     planned = recorded("provision", "plan", "launch.csv", "--json", *panel, *FULLY)
@@ -196,7 +196,7 @@ def test_log_when_writing_fails_stops_with_one_message(tmp_path: Path) -> None:
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, as a full disk does."""
+    """Limit the size of the files of this process, like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

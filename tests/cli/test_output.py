@@ -73,7 +73,7 @@ async def test_command_prints_nothing_harmful(
     server.script(*[step] * 5)
     flags = ("--json",) if as_json else ()
     outcome = await asyncio.to_thread(panelica, "api", "POST", "/v1/x", *flags, *arguments(server))
-    is_raw = step is REPLIES["text"] and not as_json  # a pipe gets the bytes as they are
+    is_raw = step is REPLIES["text"] and not as_json  # a pipe gets the unchanged bytes
     assert is_raw or harmful_in(outcome.stdout) == set()
     assert harmful_in(outcome.stderr) == set()
     assert "\nContinue" not in outcome.stderr

@@ -220,7 +220,7 @@ def test_interrupt_before_the_first_call_exits_130(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         options = ("--base-url", address, "--api-key", "pk_live_0123456789abcdef", "--json")
-        # A job in the background of a script inherits that its signals are ignored.
+        # A background job of a script inherits ignored signals.
         before = signal.signal(number, signal.SIG_IGN)
         process = start("provision", *command, "launch.csv", *options)
         signal.signal(number, before)

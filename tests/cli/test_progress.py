@@ -22,7 +22,7 @@ class Clock:
 
 
 class Granting:
-    """What a meter looks at in a limiter."""
+    """The part of a limiter that a meter reads."""
 
     def __init__(self, per_minute: float | None) -> None:
         self.limit = RateLimit(per_minute=per_minute)
@@ -30,7 +30,7 @@ class Granting:
 
 
 class Stream(io.StringIO):
-    """Text that tells when something was written to it."""
+    """A text stream that signals each write."""
 
     def __init__(self, awaited: str) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ def meter(limiter: Granting, clock: Clock, *, least: float = 0.0) -> Meter:
 
 
 def event(writes: int = 0, status: SiteStatus | None = None, reason: str | None = None) -> Event:
-    """Return the event of a step after which so many writes were sent, or that of a site; 8 reads went before."""
+    """Return the event of a step, or of a site, with the number of writes so far; 8 reads came before."""
     site = None if status is None else SiteOutcome(domain="a.example", status=status, steps=(), reason=reason)
     return Event(sites_done=0, sites_total=3, calls_done=8 + writes, calls_expected=108, site=site)
 
 
 def take(measured: Meter, writes: int) -> None:
-    """Let a meter know that so many writes were sent by now."""
+    """Tell a meter how many writes have been sent by now."""
     step = StepOutcome(step=STEP, status=StepStatus.CREATED, calls=writes - measured.writes_done)
     measured.note(attrs.evolve(event(writes), step=step))
 
@@ -79,7 +79,7 @@ def test_remaining_time_follows_quota_or_pace() -> None:
     clock.now += 10
     limiter.granted = 50  # a burst
     take(measured, 50)
-    assert measured.remaining == pytest.approx(50.0)  # the quota lets nobody be faster
+    assert measured.remaining == pytest.approx(50.0)  # the quota allows no higher pace
     clock.now += 40
     limiter.granted = 60
     take(measured, 60)
@@ -88,7 +88,7 @@ def test_remaining_time_follows_quota_or_pace() -> None:
 
 
 def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
-    """On a shared key, others may have used up what is left of a minute: then hardly a call goes out until the next."""
+    """On a shared key, others may have used up the minute; then hardly a call is sent until the next one."""
     clock, limiter = Clock(), Granting(300)
     measured = meter(limiter, clock)
     clock.now += 35

@@ -1,4 +1,4 @@
-"""Which processes a command shares the quota of a key with: with real files, Redis and panel."""
+"""The processes with which a command shares the quota of a key; real files, Redis and panel."""
 
 import asyncio
 import stat
@@ -24,7 +24,7 @@ ME = ("api", "GET", "/v1/me")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache directory; nothing is set about sharing."""
+    """The user's cache directory, without a setting for sharing."""
     monkeypatch.delenv("PANELICA_SHARE_QUOTA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def box(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """A panel that the environment names."""
+    """A panel whose address and key are in the environment."""
     async with Sandbox("professional") as box:
         for name in ("base_url", "api_key", "api_secret"):
             monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
@@ -48,7 +48,7 @@ async def run(panelica: Command, *arguments: str) -> Outcome:
 
 
 async def used(coordinator: Coordinator) -> int:
-    """Return how many requests of the last minute a store knows of."""
+    """Return how many requests a store has counted in the last minute."""
     limit = SharedLimit.of(Quota(RateLimit.for_tier("professional")))
     return (await coordinator.reserve(ReserveRequest(member="test", limit=limit))).minute_used
 

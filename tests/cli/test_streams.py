@@ -36,7 +36,7 @@ def run(
 
 
 def run_limited(blocks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command none of whose files may grow beyond blocks of 512 bytes, as on a full disk."""
+    """Run a command whose files are limited to a number of 512-byte blocks, as on a full disk."""
     limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", sys.executable, "-c", MAIN]
     return subprocess.run(
         [*limited, *arguments],
@@ -74,7 +74,7 @@ def test_run_when_stdout_is_full_exits_1(panelica: Command, manifest: Path, opti
 
 @pytest.fixture
 def bad_site(panelica: Command, manifest: Path) -> None:
-    """One of the three sites of the manifest fails, which is said at once."""
+    """One of the three sites of the manifest fails, and the command says so at once."""
     taken = {"username": "other", "email": "owner2@mail.example", "password": "correct horse 9"}
     assert panelica("api", "POST", "/v1/accounts", *FAST, "--data", json.dumps(taken)).code == 0
 
@@ -124,5 +124,5 @@ def test_run_when_journal_is_full_names_it_and_resumes(
 def test_run_without_streams_continues(panelica: Command, manifest: Path) -> None:
     command = [sys.executable, "-c", MAIN, "provision", "apply", "launch.csv", *FAST]
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(), check=False)
-    assert ended.returncode == 1  # the report had no place to go
+    assert ended.returncode == 1  # the report could not be written
     assert len(objects(Path(".panelica/sandbox.db"))["domains"]) == 3

@@ -29,20 +29,20 @@ def change(path: Path, *statements: str) -> None:
 
 @pytest.fixture
 def before(panelica: Command) -> dict[str, list[tuple[object, ...]]]:
-    """What is on the panel before anything is applied."""
+    """The objects of the panel before anything is applied."""
     panelica("api", "GET", "/v1/me", *FAST)
     return objects(DATABASE)
 
 
 def forget_replies(path: Path, kind: str) -> None:
-    """Leave the journal as a process does that was killed before it noted what became of its calls."""
+    """Leave the journal in the state of a process killed before it recorded the results of its calls."""
     change(path, f"DELETE FROM step WHERE kind = '{kind}' AND state = 'done'", "UPDATE run SET finished_at = NULL")
 
 
 @pytest.mark.parametrize("named", ["launch.csv", str(JOURNAL)])
 def test_undo_when_journal_has_no_run_exits_2(panelica: Command, manifest: Path, named: str) -> None:
     JOURNAL.parent.mkdir()
-    JOURNAL.write_bytes(b"")  # a process was killed while it made the file
+    JOURNAL.write_bytes(b"")  # a process was killed while it created the file
     outcome = panelica("provision", "undo", named, "--yes", *FAST)
     assert outcome.code == 2
     assert outcome.stderr.startswith(f"Error: {JOURNAL} holds no run\n")
@@ -189,7 +189,7 @@ def test_undo_when_key_is_revoked_reports_the_error(
 
 
 def test_status_after_an_uncertain_undo_suggests_undo(panelica: Command, manifest: Path) -> None:
-    """What was sent just now may still come: a resume would make everything again."""
+    """Calls in flight may still take effect, and a resume would create everything again."""
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
     change(DATABASE, "PRAGMA foreign_keys = ON", "DELETE FROM accounts WHERE username != 'root'")
     change(

@@ -1,4 +1,4 @@
-"""A copy of the project to generate in, and to run programs against."""
+"""A copy of the project, for generating code and running programs."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the package ships that was generated: the merged document and the operations."""
+"""The generated parts of the package: the merged document and the operations."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ RESOURCES = sorted(set(MODULES.values()))
 
 
 def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a node of the document refers to, or the node itself."""
+    """Return the target of a reference in the document, or the node itself."""
     if "$ref" not in node:
         return node
     found = DOCUMENT

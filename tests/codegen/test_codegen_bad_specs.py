@@ -18,12 +18,12 @@ class Edit:
     """An edit of the golden specification that makes it wrong."""
 
     old: str
-    """Text that occurs in the file once, or several times where the first is meant."""
+    """Text to replace; if it occurs several times, its first occurrence."""
     new: str
     at: str
-    """Text on the line that the message must name, as it is after the edit."""
+    """Text of the line that the message must name, after the edit."""
     message: str
-    """All that follows the place."""
+    """The message after the location."""
     file: str = "parcels.yaml"
     other: str = ""
     """Text in parcels.yaml whose line the message names as OTHER."""
@@ -33,9 +33,11 @@ LIST = "operationId: parcels.list\n"
 UPDATE = "operationId: parcels.update\n"
 NO_SCOPE = "Give the scope the key needs, or null if any key will do."
 OPERATION = "See spec/README.md for the fields of an operation."
-SCHEMA = "See spec/README.md for what a schema takes; make a nested object a schema of its own, and leave out defaults."
+SCHEMA = (
+    "See spec/README.md for the fields of a schema; give a nested object its own schema, and leave out defaults."
+)
 ONE_SUCCESS = "Give it one success response, 200, 201, 202 or 204; `x-errors` adds the others."
-TYPES = 'It takes string, integer, number, boolean, object and array; with "null" as a list of two.'
+TYPES = 'Use string, integer, number, boolean, object or array, or a list of one of them and "null".'
 
 EDITS = {
     # closed and open enums
@@ -78,7 +80,7 @@ EDITS = {
         "paths:",
         "x-paths:",
         "tag:",
-        "`parcels.yaml` has no `paths`. Give it its operations by path, as in `/v1/domains: {get: …}`.",
+        "`parcels.yaml` has no `paths`. List its operations by path, as in `/v1/domains: {get: …}`.",
     ),
     "an unknown part of a file": Edit(
         "components:",
@@ -216,7 +218,7 @@ EDITS = {
         "fields: {reference: id}",
         "fields: {reference: name}",
         "reference: name",
-        "`parcels.create` replies without `name`, so rows of its list have none either. Name a field of what it "
+        "`parcels.create` replies without `name`, so the rows of its list lack it too. Name a field of what it "
         "creates.",
     ),
     "a prefix of what is no natural key": Edit(
@@ -247,7 +249,7 @@ EDITS = {
         "x-errors: [404]",
         "x-errors: [404, 500]",
         "x-errors: [404, 500]",
-        "`x-errors` is 500. It takes 400, 404 and 409; 401, 403, 429 and 500 are added to every signed operation.",
+        "`x-errors` is 500. Use only 400, 404 and 409; 401, 403, 429 and 500 are added to every signed operation.",
     ),
     "security that is not nothing": Edit(
         "security: []",
@@ -289,7 +291,7 @@ EDITS = {
         "        - name: from\n          in: query",
         "        - name: from\n          in: header",
         "in: header",
-        '`in` is "header". Parameters travel in `path` or `query`; headers are the client\'s business.',
+        '`in` is "header". Send it in `path` or `query`; the client sets headers itself.',
     ),
     "a parameter without description": Edit(
         "          description: Only parcels of this sender.\n",
@@ -307,7 +309,7 @@ EDITS = {
         "fragile:",
         "Fragile!:",
         "Fragile!:",
-        "`Fragile!` does not belong here. An argument is named in small letters, such as `domain_id`, and not `self`.",
+        "`Fragile!` does not belong here. Name an argument in lower case, such as `domain_id`, and not `self`.",
     ),
     "an argument twice": Edit(
         "        - name: from\n",
@@ -344,7 +346,7 @@ EDITS = {
         "ids: {type: array, items: {type: string}, ",
         "ids: {type: array, ",
         "ids: {type: array",
-        "`ids` has no `items`. Say what the list holds.",
+        "`ids` has no `items`. Describe its items.",
     ),
     "a type that JSON does not have": Edit(
         "fragile: {type: boolean,", "fragile: {type: bool,", "fragile: {type: bool,", f'`type` is "bool". {TYPES}'

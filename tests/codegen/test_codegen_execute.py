@@ -1,4 +1,4 @@
-"""What the generator writes is imported, called over HTTP, and type-checked with a program that uses it."""
+"""Generated code is imported, called over HTTP, and type-checked with a program that uses it."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the generator writes for a tiny specification that has every feature once.
+"""The generated files of a tiny specification that has every feature once.
 
 After a change of the generator: `python -m codegen --project tests/codegen/golden`, and read the difference.
 """
@@ -36,7 +36,7 @@ def test_output_matches_the_golden_files(generated: dict[Path, str]) -> None:
 
 
 def test_output_does_not_depend_on_the_process() -> None:
-    # Another seed for the hashes of strings, another folder, no environment.
+    # Another hash seed for strings, another folder, no environment.
     done = subprocess.run(
         [sys.executable, "-m", "codegen", "--check", "--project", str(GOLDEN)],
         env={"PYTHONHASHSEED": "5", "PYTHONPATH": str(REPOSITORY)},

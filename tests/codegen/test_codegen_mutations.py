@@ -1,4 +1,4 @@
-"""Whatever stands in a specification, the generator takes it or says where it is wrong; it never breaks down."""
+"""The generator accepts any specification or says where it is wrong; it never crashes."""
 
 import copy
 import json

@@ -123,7 +123,7 @@ print("done")
 def project(tmp_path: Path) -> Path:
     """Return a copy of the specification, the package, the tests, and the generated documentation."""
     project = tmp_path / "project"
-    # As if nobody had added the cron jobs to the repository itself.
+    # As if the repository itself had no cron jobs.
     left_out = shutil.ignore_patterns("__pycache__", "cron_jobs.*")
     for folder in ("panelica_async", "spec", "tests/support", "tests/operations", "tests/sandbox"):
         shutil.copytree(REPOSITORY / folder, project / folder, ignore=left_out)

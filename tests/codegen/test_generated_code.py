@@ -1,4 +1,4 @@
-"""What is generated from the real specification: how it is written, what it loads, and what it decodes."""
+"""The code generated from the real specification: its style, what it loads, and what it decodes."""
 
 import ast
 import importlib
@@ -32,7 +32,7 @@ each_file = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(PAC
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
 WRONG = {str: [5], int: "many", float: "many", bool: "true", datetime: "yesterday", list: "text", dict: "text"}
-"""A value that each type of field must refuse."""
+"""A value that each type of field must reject."""
 
 
 def _fields(model: type[Model]) -> Iterator["attrs.Attribute[Any]"]:
@@ -51,7 +51,7 @@ def _core(kind: Any) -> Any:
 
 
 def _sample(kind: Any) -> Any:
-    """Return JSON for a type; of an enum a value that nobody knows."""
+    """Return JSON for a type; for an enum, an unknown value."""
     kind = _core(kind)
     if get_origin(kind) is list:
         return [_sample(get_args(kind)[0])]

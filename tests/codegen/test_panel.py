@@ -31,12 +31,12 @@ class Edit:
     """An edit of the golden file that makes it wrong."""
 
     old: str
-    """Text that occurs in the file once, or several times where the first is meant."""
+    """Text to replace; if it occurs several times, its first occurrence."""
     new: str
     at: str
-    """Text on the line that the message must name, as it is after the edit."""
+    """Text of the line that the message must name, after the edit."""
     message: str
-    """All that follows the place."""
+    """The message after the location."""
 
 
 LIST = "operationId: parcels.list\n"
@@ -47,7 +47,7 @@ EVIDENCE = (
     "as in `known (evidence: envelope)`."
 )
 RESPONSES = "Give it one success response; write 2XX where the status is not known."
-# In two parts, so that this file does not cite what does not exist.
+# In two parts, so that this file does not cite a missing entry.
 UNKNOWN = "evid" + "ence: tides"
 
 EDITS = {
@@ -133,7 +133,7 @@ EDITS = {
         'x-scope: ["parcels:read"]',
         "x-scope: parcels:read",
         "x-scope: parcels:read",
-        '`x-scope` is "parcels:read". List the scopes of which the key needs one, such as `["domains:read"]`; '
+        '`x-scope` is "parcels:read". List the scopes, one of which the key needs, such as `["domains:read"]`; '
         "`[]` if any key will do.",
     ),
     "an unknown scope": Edit(
@@ -146,7 +146,7 @@ EDITS = {
         "x-roles: [ROOT, ADMIN]",
         "x-roles: [KING]",
         "x-roles: [KING]",
-        '`x-roles` is "KING". It takes ROOT, ADMIN, RESELLER and USER.',
+        '`x-roles` is "KING". Use only ROOT, ADMIN, RESELLER and USER.',
     ),
     "two responses": Edit(
         '        "101": {description',
@@ -195,13 +195,13 @@ EDITS = {
         'x-aliases: [reference], x-strength: "known (evidence: envelope)"',
         f'x-aliases: [reference], x-strength: "known ({UNKNOWN})"',
         "x-aliases: [reference]",
-        "`tides` is no entry of evidence.md. Add the entry, or cite another one.",
+        "`tides` is not an entry of evidence.md. Add the entry, or cite another one.",
     ),
     "one of two entries that does not exist": Edit(
         'x-scope-strength: "known (evidence: envelope)"',
         f'x-scope-strength: "known ({UNKNOWN}, envelope)"',
         "x-scope-strength",
-        "`tides` is no entry of evidence.md. Add the entry, or cite another one.",
+        "`tides` is not an entry of evidence.md. Add the entry, or cite another one.",
     ),
     "a required field that is not there": Edit(
         "required: [ref]",
@@ -214,13 +214,13 @@ EDITS = {
         "  /v1/parcels:",
         "  /v2/parcels:",
         LIST,
-        "the client calls GET /v1/parcels for `parcels.list`, says spec/parcels.yaml:9. Correct one of them.",
+        "`parcels.list` is GET /v1/parcels according to spec/parcels.yaml:9. Correct one of them.",
     ),
     "an operation that the client calls absent": Edit(
         "operationId: parcels.photos.upload",
         "operationId: parcels.scans.list",
         "operationId: parcels.scans.list",
-        "`parcels.scans.list` is absent from panels, says spec/parcels.yaml:162. "
+        "`parcels.scans.list` is absent from panels according to spec/parcels.yaml:162. "
         "Choose another operationId, or correct that `x-panel`.",
     ),
 }

@@ -149,7 +149,7 @@ class Endpoint:
 def _endpoints() -> Iterator[Endpoint]:
     described = {(entry["method"], entry["path"]): entry for entry in REFERENCE}
     for method, path, operation, parameters in endpoints():
-        # There may be more than the reference has.
+        # The specification may have more than the reference.
         if (method, path) in described:
             yield Endpoint(operation["operationId"], operation, parameters, described[method, path])
 
@@ -268,7 +268,7 @@ def test_fields_beyond_the_reference_are_marked_as_inferred() -> None:
 
 
 def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]]) -> None:
-    """Note which fields of which schemas an example shows."""
+    """Record which fields of which schemas an example shows."""
     for option in schema.get("anyOf", ()):
         if Draft202012Validator({**option, "components": DOCUMENT["components"]}).is_valid(value):
             _collect(option, value, shown)

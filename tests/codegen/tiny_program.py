@@ -52,7 +52,7 @@ REPLIES: dict[str, Any] = {
 
 
 class Server:
-    """Answers from `REPLIES` and remembers what it was sent."""
+    """Answers from `REPLIES` and records the requests."""
 
     def __init__(self) -> None:
         self.signed = False
@@ -148,7 +148,7 @@ async def use_parcels(panel: PanelicaClient, server: Server) -> None:
 
 async def refuse_what_cannot_be_right(panel: PanelicaClient) -> None:
     locker = Locker(number=4)
-    with pytest.raises(ValueError, match="class_ is 'medium'"):  # what mypy refuses, the client refuses too
+    with pytest.raises(ValueError, match="class_ is 'medium'"):  # the client rejects what mypy rejects
         await panel.parcels.create(reference="r", destination=locker, class_="medium")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="reference must not be empty"):
         await panel.parcels.create(reference=" ", destination=locker)
@@ -184,7 +184,7 @@ def connect(url: str, dialect: Dialect) -> PanelicaClient:
 
 
 async def main() -> None:
-    # Development mode reports what takes long, which says something about the machine.
+    # Development mode reports slow callbacks, which depend on the machine.
     asyncio.get_running_loop().slow_callback_duration = 60
     server = Server()
     async with running(server) as url:

@@ -10,12 +10,12 @@ import pytest
 import redis as blocking_redis
 
 PATIENCE = 30.0
-"""Seconds for a server to start, on a slow machine."""
+"""Seconds within which a server starts, even on a slow machine."""
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
 
 class RedisServer:
-    """A server on a free port of this machine, without a disk."""
+    """A server on a free port of this machine, without persistence."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

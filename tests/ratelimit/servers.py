@@ -27,7 +27,7 @@ class BucketServer:
 
 
 class FixedWindowServer:
-    """So many in each window; the windows start on the clock, not with the traffic."""
+    """A fixed number in each window; windows start by the clock, not with the traffic."""
 
     def __init__(self, count: int, period: float, phase: float) -> None:
         self.count, self.period, self.phase = count, period, phase
@@ -44,7 +44,7 @@ class FixedWindowServer:
 
 
 class SlidingWindowServer:
-    """So many in the time before each request."""
+    """A fixed number in the period before each request."""
 
     def __init__(self, count: int, period: float) -> None:
         self.count, self.period = count, period
@@ -66,7 +66,7 @@ class BothServer:
         self.servers = servers
 
     def admits(self, now: float) -> bool:
-        # Each counts what it admits, whatever the other says.
+        # Each counts what it admits, even if the other refuses.
         verdicts = [server.admits(now) for server in self.servers]
         return all(verdicts)
 

@@ -1,4 +1,4 @@
-"""Numbers from replies and stores: none becomes a loop, and none stops callers for longer than a window."""
+"""Extreme numbers in replies and stores: none causes a long loop or stops callers for longer than a window."""
 
 import asyncio
 import logging
@@ -128,7 +128,7 @@ def test_store_that_hangs_stops_no_caller():
 
 
 def test_members_report_to_a_store_that_lost_its_memory():
-    """Each has used a quarter of the limit, and the panel names what all have used."""
+    """Each has used a quarter of the limit, and the panel reports the total."""
 
     class Forgetful:
         def __init__(self) -> None:

@@ -100,7 +100,7 @@ class TestOthers:
             return await passing(limiter, 4)
 
         passed = run(main())
-        assert passed[2] < 10  # three places are left; the burst is not
+        assert passed[2] < 10  # three permits are left; the burst is used up
         assert passed[3] >= 60
 
     def test_own_requests_in_flight_are_not_others(self):
@@ -136,7 +136,7 @@ class TestOthers:
         assert 45 <= run(main()) <= 61
 
     def test_two_unconnected_limiters_share_a_key_in_peace(self):
-        """A server that counts in fixed minutes and tells what remains; each limiter believes to be alone."""
+        """A server that counts in fixed minutes and reports what is left; each limiter assumes that it is alone."""
 
         async def main() -> tuple[int, int]:
             used, refused, admitted, started = 0, 0, 0, now()
@@ -164,7 +164,7 @@ class TestOthers:
             return admitted, refused
 
         admitted, refused = run(main())
-        assert refused <= 100  # two that take no notice have thousands
+        assert refused <= 100  # two limiters that ignore the reports have thousands
         assert admitted >= 0.6 * 300 * 20
 
 

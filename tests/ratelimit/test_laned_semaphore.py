@@ -1,4 +1,4 @@
-"""Slots for requests on their way: how many there are, who gets them, and that none is lost."""
+"""Slots for requests in flight: their number, their order, and that none is lost."""
 
 import asyncio
 

@@ -68,7 +68,7 @@ def test_web_request_never_waits_behind_bulk(limit):
     waits = run(main())
     pace = 60 / limit.per_minute
     if limit == PROFESSIONAL:
-        assert max(waits) <= pace  # also while the launch waits for the window it has used up
+        assert max(waits) <= pace  # also while the launch waits for the window that it has used up
     else:
         assert sorted(waits)[10] <= 2 * pace  # a small window has no reserve
         assert max(waits) < 60
@@ -130,7 +130,7 @@ def test_expected_wait_depends_on_the_lane():
 
     interactive, bulk, real = run(main())
     assert interactive == pytest.approx(1, abs=1e-3)
-    assert real[0] == pytest.approx(interactive, abs=1.1)  # bulk may have its fifth first
+    assert real[0] == pytest.approx(interactive, abs=1.1)  # bulk may get its fifth first
     assert real[1] == pytest.approx(bulk, abs=2.1)
 
 

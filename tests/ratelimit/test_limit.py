@@ -15,7 +15,7 @@ NOW = 5000.0
 
 
 def spend(quota: Quota, requests: int, now: float = NOW) -> list[float]:
-    """When that many requests go, each as soon as it can."""
+    """Return when this number of requests go, each as soon as it can."""
     went = []
     for _ in range(requests):
         now = quota.ready_at(now)
@@ -25,7 +25,7 @@ def spend(quota: Quota, requests: int, now: float = NOW) -> list[float]:
 
 
 def at_once(quota: Quota, now: float) -> int:
-    """How many requests can go at this very moment. The quota is spent afterwards."""
+    """Return how many requests can go now; afterwards the quota is used up."""
     requests = 0
     while quota.ready_at(now) <= now:
         quota.take(now)
@@ -158,7 +158,7 @@ class TestChangeOfLimit:
         quota = Quota(PROFESSIONAL)
         last = spend(quota, 200)[-1]
         quota = Quota(STARTER, after=quota)
-        # The last 60 left at 5 a second; the first of them has to leave the minute.
+        # The last 60 were sent at 5 a second; the first of them must leave the window of a minute.
         assert quota.ready_at(last) == pytest.approx(last - 59 / 5 + 60 + DELAY_SPREAD)
 
     def test_new_hour_limit_counts_the_hour_before(self):

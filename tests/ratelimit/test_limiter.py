@@ -25,7 +25,7 @@ async def spent(limit: RateLimit = STARTER) -> RateLimiter:
 
 
 class Callers:
-    """Tasks that wait for a limiter, and what became of them."""
+    """Tasks that wait for a limiter, and their results."""
 
     def __init__(self, limiter: RateLimiter) -> None:
         self.limiter = limiter
@@ -43,7 +43,7 @@ class Callers:
         self.passed[name] = round(now() - self.started, 3)
 
     async def all(self) -> dict[str, float]:
-        """Seconds from the beginning at which each passed, in the order in which they did."""
+        """Seconds from the start at which each passed, in order."""
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         return self.passed
 
@@ -368,7 +368,7 @@ class TestReconfigure:
             limiter.reconfigure(RateLimit(per_minute=45, burst=45))
             return await callers.all()
 
-        # 45 were sent at 0 s: a minute has to pass, and the margin of the window.
+        # 45 were sent at 0 s: a minute and the margin of the window must pass.
         assert run(main()) == {"a": 60.6, "b": 60.6}
 
     def test_no_limit_releases_all_waiters(self):
@@ -412,7 +412,7 @@ class TestClosing:
             assert await callers.all() == {}
             errors = [task.exception() for task in callers.tasks.values()]
             assert [str(error) for error in errors] == ["The client is closed."] * 3
-            assert len({id(error) for error in errors}) == 3  # each with a traceback of its own
+            assert len({id(error) for error in errors}) == 3  # each with its own traceback
             assert (limiter.granted, limiter.waiting) == (BURST, 0)
             with pytest.raises(ConfigurationError, match=r"The client is closed\."):
                 await limiter.acquire()

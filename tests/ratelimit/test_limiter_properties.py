@@ -1,6 +1,6 @@
-"""Whatever callers come, give up and are held back: the limiter does what the slowest and simplest model does.
+"""For any sequence of arrivals, cancellations and pauses, the limiter does what a simple, slow model does.
 
-The model settles one caller after the other from the complete list of those who went before: no queue, no timer.
+The model decides each caller from the complete list of earlier ones, without a queue or a timer.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.ratelimit.limit import DELAY_SPREAD
 from tests.support.virtual_time import run
 
-# Times of different kinds never coincide: callers come on whole milliseconds and all limits are multiples of those, so
-# an end of patience and a pause never fall on the instant at which somebody passes.
+# Times of different kinds never coincide: callers arrive on whole milliseconds, and all limits are multiples of those,
+# so a timeout or a pause never falls on the instant at which a caller passes.
 MILLISECOND = 0.001
 PATIENCE_OFFSET = 0.00071
 PAUSE_OFFSET = 0.00037
@@ -47,9 +47,9 @@ BOUNDS = [
 @attrs.frozen
 class Arrival:
     after: int
-    """Milliseconds since the arrival before."""
+    """Milliseconds since the previous arrival."""
     patience: int | None
-    """Milliseconds it waits before it gives up."""
+    """Milliseconds it waits at most."""
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class Caller:
 async def play(
     limit: RateLimit, script: list[Arrival | Pause]
 ) -> tuple[list[Caller], list[tuple[float, float]], list[Caller]]:
-    """Let the script happen; return the callers in order of arrival, the pauses, and the callers in order of going."""
+    """Run the script; return the callers in order of arrival, the pauses, and the callers in the order they pass."""
     loop = asyncio.get_running_loop()
     limiter = RateLimiter(limit)
     callers: list[Caller] = []

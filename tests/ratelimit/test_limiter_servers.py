@@ -43,7 +43,7 @@ class Traffic:
         (self.admitted if self.server.admits(now) else self.refused).append(now)
 
     async def saturate(self, seconds: float) -> None:
-        """Always have more callers than the limit lets through."""
+        """Always have more callers than the limit allows."""
         started = self.loop.time()
 
         async def caller() -> None:
@@ -78,7 +78,7 @@ def test_two_hours_of_saturation_under_an_hour_limit(name):
 
 
 async def on_and_off(server: Server, seed: int) -> tuple[Traffic, list[tuple[float, float]]]:
-    """Send for a while, rest for a while; return when there was demand, too."""
+    """Alternate between sending and resting; also return when there was demand."""
     traffic, demand = Traffic(server, seed), []
     for _ in range(8):
         started, seconds = traffic.loop.time(), traffic.random.uniform(1, 100)
@@ -89,7 +89,7 @@ async def on_and_off(server: Server, seed: int) -> tuple[Traffic, list[tuple[flo
 
 
 def most_possible(demand: list[tuple[float, float]]) -> int:
-    """Return how many would get by who knows no delays, where bucket and window both must let them."""
+    """Return how many requests would pass without network delays, if bucket and window must both allow them."""
     count, due, sent = 0, 0.0, deque([0.0] * 300, maxlen=300)
     for instant, end in demand:
         while (instant := max(instant, due - 49 / 5, sent[0] + 60)) < end:
@@ -109,7 +109,7 @@ def test_fluctuating_demand_gets_nearly_all_possible(name):
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_limiter_without_margins_is_refused(name, monkeypatch):
-    """The simulation is hard enough to tell."""
+    """The simulation is hard enough to detect missing margins."""
     monkeypatch.setattr(limit, "DELAY_SPREAD", 0.0)
     monkeypatch.setattr(limit, "BURST_SHARE", 1.0)
     _, refused = run(saturated(SERVERS[name](random.Random(3)), 10 * MINUTES, seed=1))

@@ -35,7 +35,7 @@ def server(tmp_path_factory):
 
 
 class VirtualRedis:
-    """The script on a real server, with the clock of the loop in place of that of the server."""
+    """The script on a real server, with the clock of the loop instead of the server's."""
 
     def __init__(self, server: RedisServer, key: str) -> None:
         self.client = blocking_redis.Redis.from_url(server.url)
@@ -56,7 +56,7 @@ class VirtualRedis:
 
 @pytest.fixture
 def hosts(server, request):
-    """Make limiters of several hosts on one quota."""
+    """Create limiters of several hosts on one quota."""
     coordinators = []
 
     def make(count: int, limit: RateLimit = PROFESSIONAL) -> list[RateLimiter]:
@@ -204,7 +204,7 @@ def test_redis_grants_the_permits_of_the_rules(server, tmp_path, limit, steps, n
 
 
 def test_redis_killed_and_restarted_in_real_time(tmp_path, caplog, monkeypatch):
-    """The whole of it, with redis-py's asyncio client and the clock of the server."""
+    """The whole coordinator, with redis-py's asyncio client and the clock of the server."""
     monkeypatch.setattr(shared, "_RETRY", 0.3)
     server = RedisServer(tmp_path)
     limit = RateLimit(per_minute=6000, burst=30)
@@ -230,7 +230,7 @@ def test_redis_killed_and_restarted_in_real_time(tmp_path, caplog, monkeypatch):
                 await asyncio.to_thread(server.kill)
                 before = granted
                 await asyncio.sleep(0.5)
-                assert granted > before  # it goes on without Redis
+                assert granted > before  # it continues without Redis
                 await asyncio.to_thread(server.start)
                 async with asyncio.timeout(PATIENCE):
                     while caplog.text.count("is back") < 2:  # noqa: ASYNC110  a log has no event

@@ -1,4 +1,4 @@
-"""A Redis server that fails over, refuses, hangs, is slow, or holds numbers that no claim has written."""
+"""A Redis server that fails over, refuses, hangs, is slow, or holds numbers that no reservation has written."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def admin(server):
 
 
 class Front:
-    """The address of a Redis service, which leads to one server after another."""
+    """The address of a Redis service that resolves to one server after another."""
 
     def __init__(self, server: RedisServer | None) -> None:
         self.server = server
@@ -42,7 +42,7 @@ class Front:
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.server is None:
-            await reader.read()  # it accepts, and never answers
+            await reader.read()  # it accepts connections and never answers
             writer.close()
             return
         there, onward = await asyncio.open_connection("127.0.0.1", self.server.port)
@@ -68,7 +68,7 @@ async def front(server: RedisServer | None) -> AsyncIterator[Front]:
 
 
 def test_coordinator_comes_back_after_a_failover(server, tmp_path, caplog, monkeypatch):
-    """The old primary stays up as a read-only replica, and only new connections lead to the new one."""
+    """The old primary stays up as a read-only replica, and only new connections reach the new one."""
     monkeypatch.setattr(shared, "_RETRY", 0.05)
     promoted = RedisServer(tmp_path)
 
@@ -142,7 +142,7 @@ def test_text_replies_are_understood(server, caplog):
 
 @pytest.fixture(params=["password", "user", "database", "permission", "tls"])
 def wrong_url(request, server, admin):
-    """Return a URL under which this server refuses, and a word that says why."""
+    """Return a URL that this server refuses, and a word of the reason."""
     admin.execute_command("ACL", "SETUSER", "reader", "reset", "on", ">secret", "~*", "+@read", "+@connection")
     there = server.url.removeprefix("redis://")
     return {
@@ -183,7 +183,7 @@ def test_misconfiguration_is_logged_as_such(wrong_url, caplog):
 
 
 def test_url_without_a_host_is_this_machine(monkeypatch):
-    """Whatever answers there, only a refusal may be raised."""
+    """Whatever server answers, only a refusal may be raised."""
     monkeypatch.setattr(coordinator_module, "_TIMEOUT", 0.2)
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Each rule against a slow model that keeps everything and looks at everything."""
+"""Each rule against a slow model that keeps and checks every request."""
 
 from fractions import Fraction
 
@@ -22,7 +22,7 @@ def bucket(rate: float, burst: int) -> TokenBucket:
 
 
 def greedy(rule: TokenBucket | SlidingLog, arrivals: list[float], now: float = 100.0) -> list[float]:
-    """When requests go that come after the given gaps, each as soon as the rule lets it."""
+    """Return when requests go that arrive at these intervals, each as soon as the rule allows."""
     went = []
     for gap in arrivals:
         now = rule.ready_at(now + gap)
@@ -42,7 +42,7 @@ def test_bucket_agrees_with_the_model(rate, burst, arrivals):
         level = min(Fraction(burst), level + (now - last) * Fraction(rate))
         last = now
         assert level >= 1 - ROUNDING
-        assert now - asked <= ROUNDING or level <= 1 + ROUNDING  # it waited no longer than until the first whole token
+        assert now - asked <= ROUNDING or level <= 1 + ROUNDING  # it did not wait beyond the first whole token
         level -= 1
 
 

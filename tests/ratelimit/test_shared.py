@@ -1,4 +1,4 @@
-"""Limiters on one quota: a file in a file, in virtual time, and servers that count in every way the panel might."""
+"""Limiters that share a quota in a file, in virtual time, against servers that count in every way the panel might."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ def now() -> float:
 
 
 class FileCoordinator:
-    """What HostCoordinator does, but on the clock of the loop and without a thread."""
+    """Does the same as HostCoordinator, but on the clock of the loop and without a thread."""
 
     def __init__(self, path: Path) -> None:
         self.file = QuotaFile(path, monotonic=now, wall=lambda: 1_767_268_800 + now(), boot=lambda: "one")
@@ -45,7 +45,7 @@ class FileCoordinator:
 
 @pytest.fixture
 def members(tmp_path):
-    """Make limiters that share a quota."""
+    """Create limiters that share a quota."""
     coordinators = []
 
     def make(count: int, limit: RateLimit = PROFESSIONAL) -> list[RateLimiter]:
@@ -124,7 +124,7 @@ def test_web_request_overtakes_bulk_of_another_process(members):
         await asyncio.gather(*tasks, return_exceptions=True)
         return waits
 
-    assert max(run(main())) <= 0.4  # two intervals; the launches have a thousand waiting each
+    assert max(run(main())) <= 0.4  # two intervals; each launch has a thousand calls waiting
 
 
 def test_bulk_has_a_share_beside_saturated_interactive(members):
@@ -232,7 +232,7 @@ def test_usage_of_others_reaches_all_members(members):
 
 
 def test_share_of_other_programs_is_not_counted_as_used(members):
-    """The panel counts 150 requests: the half that a share of one half leaves to others."""
+    """The panel counts 150 requests, the half that a share of 0.5 leaves to others."""
 
     async def main() -> float:
         (limiter,) = members(1, RateLimit(per_minute=300, burst=300, share=0.5))
@@ -361,4 +361,4 @@ class TestAway:
 
         files, took = run(main())
         assert files >= 1
-        assert took > 15  # 280 of 300 were used within the minute before
+        assert took > 15  # 280 of 300 were used in the minute before

@@ -1,4 +1,4 @@
-"""What a member does with a store that is slow, hangs, forgets, or answers when things have changed."""
+"""A member whose store is slow, hangs, loses its memory, or answers too late."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ STARTER = RateLimit.for_tier("starter")
 
 @attrs.define
 class Store:
-    """Gives the places that are asked for, after a delay, or fails."""
+    """Grants the requested permits after a delay, or fails."""
 
     delay: float = 0.002
     failure: Exception | None = None
@@ -36,7 +36,7 @@ class Store:
 
 
 def test_refusal_during_a_reservation_voids_its_permits():
-    """The store had not heard of the pause when it gave them."""
+    """The store did not know of the pause when it granted them."""
 
     async def main() -> float:
         limiter = RateLimiter(PROFESSIONAL, coordinator=Store(delay=0.5))
@@ -65,7 +65,7 @@ def test_reservation_of_a_closed_limiter_ends():
 
 
 def test_report_after_an_outage_has_the_age_of_requests():
-    """What went ten minutes ago is none of the present minute."""
+    """Requests of ten minutes ago do not count in the present minute."""
 
     async def main() -> ReserveRequest:
         store = Store(failure=OSError("away"))
@@ -84,7 +84,7 @@ def test_report_after_an_outage_has_the_age_of_requests():
 
 @pytest.mark.parametrize("hang", [False, True])
 def test_max_wait_ends_while_the_store_is_asked(hang):
-    """No forecast says that there will be no place."""
+    """No forecast says that there will be no permit."""
 
     async def main() -> float:
         limiter = RateLimiter(PROFESSIONAL, coordinator=Store(delay=1e9 if hang else 1.5))
@@ -118,7 +118,7 @@ def test_max_wait_ends_when_others_take_the_permits():
 
 
 def test_wait_error_names_no_negative_limit():
-    """The event loop was busy when the time was over, and learns of a pause first."""
+    """The event loop was busy when `max_wait` ended, and learns of a pause first."""
 
     async def main() -> RateLimitWaitError:
         loop = asyncio.get_running_loop()
@@ -139,7 +139,7 @@ def test_wait_error_names_no_negative_limit():
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")
 def test_eager_tasks_change_nothing():
-    """A store that answers without a pause would answer in the middle of the question."""
+    """A store that answers without yielding would answer in the middle of the request."""
 
     class Immediate:
         async def reserve(self, request: ReserveRequest) -> Reservation:
@@ -194,7 +194,7 @@ def test_slow_store_leaves_most_of_the_quota(tmp_path):
 
 @pytest.fixture(params=["file", pytest.param("redis", marks=needs_redis)])
 def forgetful(request, tmp_path):
-    """Return what makes members of a store, and what makes the store forget everything."""
+    """Return a function that creates members of a store, and one that clears the store's memory."""
     if request.param == "file":
         made = []
 
@@ -227,7 +227,7 @@ def forgetful(request, tmp_path):
 @pytest.mark.once
 @pytest.mark.parametrize("with_headers", [False, True])
 def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, caplog):
-    """Three members have used three quarters of the minute; a place in it counts for one request, not for two."""
+    """Three members have used three quarters of the minute; a request in it counts once, not twice."""
     make, forget = forgetful
 
     async def main() -> float:
@@ -264,7 +264,7 @@ def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, ca
 
 @pytest.mark.once
 def test_web_users_of_three_workers_wait_briefly(tmp_path):
-    """The launch of a fourth process begins with a burst, a minute before the windows open again."""
+    """The launch of a fourth process starts with a burst, a minute before the windows open again."""
     path = tmp_path / "quota" / "quota.sqlite3"
 
     async def main() -> tuple[list[float], float]:
@@ -367,7 +367,7 @@ def test_parts_of_members_add_up_while_the_store_is_away(tmp_path):
 
 
 def test_idle_member_has_a_part_while_the_store_is_away(tmp_path):
-    """The interactive lane of another has used the whole minute."""
+    """The interactive lane of another member has used the whole minute."""
 
     async def main() -> float:
         stores = [FileCoordinator(tmp_path / "quota" / "quota.sqlite3") for _ in range(2)]

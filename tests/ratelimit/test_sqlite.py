@@ -1,4 +1,4 @@
-"""The file of a host: whatever happens to clocks, disks and processes."""
+"""The quota file of a host, with faults of clocks, disks and processes."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ def file(tmp_path, machine):
 
 
 def spend(file: QuotaFile, count: int, limit: SharedLimit = WINDOWS_ONLY) -> int:
-    """Reservation places that are free now, and return how many there were."""
+    """Reserve all permits that are free now; return how many there were."""
     got = 0
     while got < count:
         delays = file.reserve(ReserveRequest(member="a", limit=limit, wanted=count - got)).delays
@@ -134,7 +134,7 @@ class TestMembers:
         assert delay == pytest.approx(61 - claim.retry_in)
 
     def test_retry_comes_well_before_the_window_opens(self, file):
-        """So that members queue for the first permit instead of all asking at once."""
+        """Members queue for the first permit instead of all asking at once."""
         spend(file, 60)
         claim = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, wanted=1))
         assert claim.opens_in - MAX_LEAD <= claim.retry_in <= claim.opens_in - 1
@@ -280,7 +280,7 @@ class TestHostCoordinator:
         assert len(list((tmp_path / "panelica_async").glob("quota-v3-*.sqlite3"))) == 1
 
     def test_thread_and_file_go_with_the_coordinator(self, tmp_path):
-        # Threads of earlier tests may end meanwhile.
+        # Threads of earlier tests may end in the meantime.
         before = set(threading.enumerate())
 
         async def main() -> None:
@@ -331,5 +331,5 @@ def test_real_processes_one_of_which_is_killed(tmp_path):
     assert [process.returncode for process in processes[1:]] == [0, 0]
     together = went[1] + went[2]
     assert min(map(len, went[1:])) >= 10
-    # A place may be used up to LATENESS after its instant, on a machine that is busy.
+    # On a busy machine, a permit may be used up to LATENESS after its instant.
     assert len(together) <= 20 + 50 * (max(together) - min(together) + LATENESS)

@@ -1,4 +1,4 @@
-"""Several limiters of one key in a process, and processes that are forked, come and go."""
+"""Several limiters of one key in a process, and processes that fork, start and end."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest
 from panelica_async.ratelimit.sqlite import HostCoordinator
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY
 
-# The hour, so that no place comes back while a slow machine runs the test.
+# An hour, so that no permit comes back while a slow machine runs the test.
 SIXTY = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=60)
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 
 
 def claimed(coordinator: HostCoordinator, wanted: int) -> int:
-    """Reservation places that are free now, in an event loop that ends."""
+    """Reserve all permits that are free now, in an event loop that ends."""
 
     async def main() -> int:
         got = 0
@@ -41,7 +41,7 @@ def claimed(coordinator: HostCoordinator, wanted: int) -> int:
 
 
 def program(text: str, *arguments: object) -> str:
-    """Run a Python program and return what it prints; it must say nothing else."""
+    """Run a Python program and return its output; it must print no errors."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", text, *map(str, arguments)],
         capture_output=True,
@@ -64,7 +64,7 @@ print(claimed(HostCoordinator("key", directory=sys.argv[1]), 10))
 
 @linux
 def test_second_limiter_of_a_process_keeps_the_file(tmp_path):
-    """A process that ends must not take itself for the last one that has the file open, and remove its log."""
+    """A process that ends must not assume that no other process has the file open, and remove its log."""
     one, other = (HostCoordinator("key", directory=tmp_path) for _ in range(2))
     assert claimed(one, 10) + claimed(other, 10) == 20
     assert program(SHORT_JOB, tmp_path) == "10\n"
@@ -168,7 +168,7 @@ print("collected")
 
 
 def test_collecting_while_an_executor_starts_a_thread_ends(tmp_path):
-    """The garbage collector runs anywhere, also where the lock of all executors is held."""
+    """The garbage collector can run anywhere, even while the lock of all executors is held."""
     assert program(COLLECTED, tmp_path) == "collected\n"
 
 
@@ -195,7 +195,7 @@ print(claimed(coordinator, 60), flush=True)
 
 @forks
 def test_coordinator_is_used_before_and_after_a_fork(tmp_path):
-    """The children find the places of the parent counted, and each is a member of its own."""
+    """The permits of the parent count for the children, and each child is a member of its own."""
     first, *children, last = program(FORKED, tmp_path).split()
     assert first == "10"
     assert children[::2] == ["10"] * 3

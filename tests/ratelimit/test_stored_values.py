@@ -1,4 +1,4 @@
-"""Values in a store that no member has written: none stops callers, holds up the event loop, or stays for good."""
+"""Values in a store that no member has written: none stops callers, blocks the event loop, or stays for ever."""
 
 import asyncio
 import contextlib

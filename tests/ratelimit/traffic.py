@@ -12,7 +12,7 @@ def now() -> float:
 
 
 class Traffic:
-    """Members that send through a network of changing delays to one server."""
+    """Members that send to one server, through a network with varying delays."""
 
     def __init__(self, server: Server, seed: int) -> None:
         self.server, self.random = server, random.Random(seed)

@@ -13,7 +13,7 @@ FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 
 @pytest.fixture
 def applied(panelica: Command, manifest: Path) -> Path:
-    """A manifest that is on the sandbox."""
+    """A manifest that was applied to the sandbox."""
     assert panelica("provision", "apply", manifest.name, *FAST).code == 0
     return manifest
 
@@ -72,7 +72,7 @@ def test_apply_when_manifest_changed_uses_same_journal(panelica: Command, applie
         assert outcome.code == 0
         assert f"{sites} sites: 1 done, {sites - 1} already there, 0 failed." in outcome.stdout
     assert [path.name for path in Path(".panelica").glob("*.journal*.db")] == ["launch.journal.db"]
-    # What an earlier run created is undone too when the manifest does not ask for it any more.
+    # Undo also removes objects of an earlier run that are no longer in the manifest.
     write_manifest(applied, 1)
     panelica("provision", "apply", "launch.csv", *FAST)
     undone = panelica("provision", "undo", "launch.csv", "--yes", *FAST)

@@ -28,7 +28,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments(vector: dict[str, Any]) -> list[str]:
-    """Say a vector on the command line."""
+    """Return the arguments of the command for a vector."""
     path, _, query = vector["wire_target"].removeprefix("/api/external").partition("?")
     parameters = [text for name, value in parse_qsl(query) for text in ("--query", f"{name}={value}")]
     is_json = vector["wire_body"].startswith("{")

@@ -206,8 +206,8 @@ class Parcels(Resource):
         Quotes "like these", a backslash \n and ``three ''' quotes`` survive in a docstring, and so does a text that is
         much longer than a line of code may be. It is wrapped.
 
-        Scope: `parcels:write`. Never sent again once it may have taken effect. After a lost reply, `parcels.list` looks
-        it up by `reference`.
+        Scope: `parcels:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
+        up with `parcels.list`, by `reference`.
 
         Args:
             reference: Your own name for it, such as `2026\17`.
@@ -295,7 +295,7 @@ class Parcels(Resource):
                 which cannot be undone "by hand".
 
         Returns:
-            The carrier is on the way. The panel's own words are in `message`.
+            The carrier is on the way. `message` has the panel's own text.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -42,8 +42,8 @@ class Utility(Resource):
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.
 
-        Works without a key; neither signed nor counted. Read-only; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500.
+        Works without a key; not signed, and not counted against the quota. Read-only; retried after a lost reply, 429,
+        502, 503 and 504, but not after 500.
 
         Returns:
             The API is up.
