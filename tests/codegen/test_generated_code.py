@@ -199,12 +199,13 @@ def test_package_import_loads_no_model_or_resource() -> None:
 
 
 def test_client_loads_no_model_and_no_resource_module() -> None:
-    assert _loaded(CLIENT) == {"panelica_async.resources"}
+    assert _loaded(CLIENT) == {"panelica_async.resources", "panelica_async.resources.registry"}
 
 
 def test_touching_a_namespace_loads_only_its_own() -> None:
     assert _loaded(f"{CLIENT}panel.domains") == {
         "panelica_async.resources",
+        "panelica_async.resources.registry",
         "panelica_async.resources.domains",
         "panelica_async.models",
         "panelica_async.models.domains",
