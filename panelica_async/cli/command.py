@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """The exit codes of every command."""
 
     OK = 0
-    """Everything is done, or existed already."""
+    """Everything is done, or already existed."""
     FAILED = 1
     """The panel rejected something or could not be reached, something is uncertain, or a file could not be written
     after calls had been sent."""

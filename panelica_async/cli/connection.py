@@ -71,14 +71,14 @@ async def shared_limiter_of(
 ) -> AsyncGenerator[RateLimiter | None, None]:
     """Yield a limiter that shares the quota of a key, or None if the client should use its own.
 
-    Without the limit of the key, nothing is shared: at the pace of the slowest tier, a command would hardly get a turn
-    beside programs that know a faster one.
+    Without the limit of the key, nothing is shared: at the pace of the slowest tier, a command would hardly get a
+    permit beside programs that use a faster one.
 
     Args:
         sharing: `host`, `off`, the address of a Redis server, or None for the host, if possible.
         api_key: The key. Programs that pass it to `RateLimiter.for_host` or `RedisCoordinator` share its quota.
         tier: The tier of the key, or `auto` to ask the panel.
-        asking: A client for that question.
+        asking: A client that asks for the limit.
 
     Raises:
         ConfigurationError: The file of the host, or the Redis server, cannot be used.
@@ -171,7 +171,7 @@ class Panel:
     name: str
     """The name to show."""
     limiter: RateLimiter
-    """The limiter of the client; after the first call it knows the limit of the key."""
+    """The limiter of the client; from the first call on, it has the limit of the key."""
 
 
 @attrs.frozen(kw_only=True)

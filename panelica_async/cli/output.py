@@ -103,7 +103,7 @@ class _FileHandler(logging.Handler):
 
 
 class SafeConsole(Console):
-    """A console that no text can use to move the cursor or change the terminal."""
+    """A console whose text cannot move the cursor or change the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> "Iterable[Segment]":
         """Render an object; unprintable characters become question marks."""
@@ -155,7 +155,7 @@ class Output:
     """Standard error, for everything else."""
 
     def logged(self) -> AbstractContextManager[None]:
-        """Return a context that writes the log, if one is wanted; raises `OSError` if it cannot be opened."""
+        """Return a context that writes the log, if one is requested; raises `OSError` if it cannot be opened."""
         return unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
 
     def say(self, text: str) -> None:
@@ -164,7 +164,7 @@ class Output:
 
     @contextmanager
     def busy(self, activity: str) -> Generator[None, None, None]:
-        """Print what is going on; a terminal shows a spinner."""
+        """Print what the command is doing; a terminal shows a spinner."""
         if is_live(self.messages):
             with self.messages.status(Text(activity)):
                 yield

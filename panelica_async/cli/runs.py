@@ -58,7 +58,7 @@ class RunOptions:
 
     @property
     def asks(self) -> bool:
-        """Whether to ask before the first write; writes to the embedded sandbox touch nothing real."""
+        """Whether to ask before the first write; writes to the embedded sandbox affect no real panel."""
         return not (self.yes or self.connection.sandbox)
 
 

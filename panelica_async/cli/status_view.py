@@ -1,4 +1,4 @@
-"""Shows what journals know, as text or JSON, without asking a panel."""
+"""Shows the content of journals, as text or JSON, without asking a panel."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -60,7 +60,7 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
 
 @attrs.frozen(kw_only=True)
 class StatusView:
-    """What a journal knows."""
+    """The content of a journal."""
 
     status: JournalStatus
     flags: tuple[str, ...]

@@ -177,7 +177,7 @@ async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, s
 
 
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
-    """Return the journals of this panel, and say which are skipped."""
+    """Return the journals of this panel, and print which are skipped."""
     base_url = panel.client.base_url
     here = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
     if not here:

@@ -1,4 +1,4 @@
-"""Runs all checks, in the order in which a call meets what they check."""
+"""Runs all checks, in the order of the steps of a call."""
 
 from collections.abc import Iterable
 

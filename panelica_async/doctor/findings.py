@@ -103,5 +103,5 @@ def failure(name: str, message: str, hint: str | None, /, **facts: Any) -> Findi
 
 
 def skipped(name: str, reason: str) -> Finding:
-    """Return the finding of a check that was not made."""
+    """Return the finding of a check that was skipped."""
     return Finding(name=name, state=State.SKIPPED, message=reason)

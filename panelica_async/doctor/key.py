@@ -66,7 +66,7 @@ class KeyCheck:
 
     finding: Finding
     key: CurrentKey | None = None
-    """The key, as the panel describes it, if the key may ask."""
+    """The key, as the panel describes it, if the key may read that."""
     scopes: tuple[str, ...] | None = None
     """The scopes of the key, if known."""
     timestamp_accepted: bool | None = None

@@ -1,4 +1,7 @@
-"""Checks the way to the API: name, port, TLS, path. If the API is not there, looks for it elsewhere on the host."""
+"""Checks the connection to the API: name, port, TLS, path.
+
+If the API does not answer, looks for it elsewhere on the host.
+"""
 
 import asyncio
 import errno
@@ -39,7 +42,7 @@ _CANDIDATE_TIMEOUT = 5.0
 
 @attrs.frozen
 class Reach:
-    """The findings on the way to the API."""
+    """The findings about the connection to the API."""
 
     findings: tuple[Finding, ...]
 
@@ -97,7 +100,7 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
 
 
 def _may_be_elsewhere(error: PanelicaError) -> bool:
-    """Return whether to try other addresses: not if this one is right, and the panel or the proxy is at fault."""
+    """Return whether to try other addresses: not if this one is right, and the panel or the proxy has failed."""
     is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
     return not (is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
 

@@ -1,4 +1,4 @@
-"""Calls to one address of a panel. Each is sent once, and none writes."""
+"""Makes calls to one address of a panel. Each is sent once, and none writes."""
 
 import attrs
 
@@ -61,7 +61,7 @@ class Probes:
             clock=PanelClock(),
         )
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
-        # A diagnosis shows a fault instead of waiting until it is over.
+        # A diagnosis shows a failure instead of waiting until it is over.
         options = CallOptions(timeout=seconds, max_retries=0, max_wait=seconds)
         return Probe(address, transport, options)
 
@@ -113,7 +113,7 @@ _DIALECTS: tuple[Dialect, ...] = ("panel", "reference")
 
 
 async def ask_health(probe: Probe) -> Health | None:
-    """Return the health of the API, asked for in one or two calls; None if the API requires a key even for this.
+    """Return the health of the API, read in one or two calls; None if the API requires a key even for this.
 
     Raises:
         TransportError: No reply was received.

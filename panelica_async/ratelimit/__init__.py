@@ -21,9 +21,9 @@ the limit follows them, requests of other users of the key are counted, and a re
 start slowly.
 
 **Several processes reserve permits from a store.** A `Coordinator` (`store`) answers a `ReserveRequest` with a
-`Reservation`: a few permits at a time, fairly by member, in the same lanes. One store is an SQLite file on the host
+`Reservation`: a few permits at a time, fairly by member, in the same lanes. One store is a SQLite file on the host
 (`sqlite`, `tables`), with the rules themselves saved in it; the other is Redis (`redis`, `reserve.lua`), which repeats
-them. While a store is away, each member keeps to a part of the limit.
+them. While a store cannot be reached, each member uses only a part of the limit.
 """
 
 import importlib

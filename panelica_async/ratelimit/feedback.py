@@ -1,4 +1,4 @@
-"""What a reply says about the quota, without implausible values.
+"""Reads what a reply says about the quota, without implausible values.
 
 It is unknown whether replies other than refusals have these headers. The names for the hour are a guess from those for
 the minute (evidence: rate-limit-reply).
@@ -71,7 +71,7 @@ class Feedback:
         return limit
 
     def usage(self, limit: RateLimit) -> tuple[int, int]:
-        """Return how many requests the panel counted in the current minute and hour, 0 where it names no number."""
+        """Return how many requests the panel counted in the current minute and hour, 0 if it does not say."""
         return (
             _usage(self.minute_limit or limit.per_minute, self.minute_remaining),
             _usage(self.hour_limit or limit.per_hour, self.hour_remaining),

@@ -50,7 +50,7 @@ class Waiter:
     """Resolves to None when the caller may go, or to the error to raise."""
 
     def refuse(self, reason: PanelicaError) -> None:
-        """Let the caller fail, unless it may go already."""
+        """Fail the caller, unless it may already go."""
         if not self.turn.done():
             self.turn.set_result(reason)
 
@@ -61,7 +61,7 @@ class WaitQueue:
     def __init__(self) -> None:
         self._lanes: dict[Lane, OrderedDict[Waiter, None]] = {lane: OrderedDict() for lane in LANES}
         self.size: int = 0
-        """How many wait."""
+        """How many callers wait."""
 
     def __iter__(self) -> Iterator[Waiter]:
         for waiters in self._lanes.values():
@@ -73,7 +73,7 @@ class WaitQueue:
         self.size += 1
 
     def remove(self, waiter: Waiter) -> None:
-        """Remove a caller, wherever it stands."""
+        """Remove a caller, wherever it is in the queue."""
         del self._lanes[waiter.lane][waiter]
         self.size -= 1
 
@@ -104,14 +104,14 @@ def wait_error(wait: float, limit: float) -> RateLimitWaitError:
 
 
 _BULK_SHARE = 0.8
-"""Part of the slots that bulk calls may hold together, so that an interactive call need not wait for one of theirs."""
+"""Share of the slots that all bulk calls together may hold, so that interactive calls find a free one."""
 
 
 class LanedSemaphore:
     """A semaphore with lanes: interactive before bulk, first come, first served in each.
 
-    While both lanes wait, every fifth slot goes to bulk, as in the limiter, which bulk calls would otherwise never
-    reach.
+    While both lanes wait, every fifth slot goes to bulk, as in the limiter; otherwise, bulk calls would never reach
+    the limiter.
 
     Args:
         count: Number of slots, at least 1.

@@ -71,7 +71,7 @@ class RateLimit:
     burst: int | None = attrs.field(default=None, validator=[_positive, _whole])
     """Requests at once, before the pace of `per_minute` applies; None if unknown."""
     share: float = attrs.field(default=1.0, validator=_share)
-    """The part of all this that may be used here, above 0 and at most 1: 0.5 for each of two processes."""
+    """The part of these limits that may be used here, above 0 and at most 1: 0.5 for each of two processes."""
 
     def __attrs_post_init__(self) -> None:
         if self.burst is not None and self.per_minute is None:
@@ -155,7 +155,7 @@ class LimiterState:
     waiting: Mapping[Lane, int]
     """How many callers wait here, by lane."""
     oldest: Mapping[Lane, float]
-    """How many seconds the first of them has waited, by lane; 0 if there is none."""
+    """How many seconds the first caller has waited, by lane; 0 if there is none."""
     coordination: Coordination
     """Whether the quota is shared, and whether its store answers."""
 

@@ -337,7 +337,7 @@ class RateLimiter:
 
     def _expire(self, waiter: Waiter) -> None:
         """Let a waiter fail whose `max_wait` is over."""
-        self._wake_next()  # its turn may come at this very instant
+        self._wake_next()  # its turn may come at the same instant
         waited = waiter.latest - waiter.since
         waiter.refuse(wait_error(max(waited, self.expected_wait(waiter.lane)), waited))
         self._wake_next()

@@ -1,4 +1,4 @@
-"""Where a limiter gets its permits: from a quota of its own, here, or from one that it shares (`shared`)."""
+"""Where a limiter gets its permits: here from its own quota, in `shared` from a quota of several processes."""
 
 import logging
 import random

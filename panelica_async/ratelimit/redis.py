@@ -61,10 +61,10 @@ except ImportError as _missing:
 
 __all__ = ["RedisCoordinator"]
 
-# Seconds for one reservation; it takes Redis less than a thousandth. If it takes longer, Redis is away.
+# Seconds for one reservation, for which Redis needs less than a thousandth. After that, Redis counts as away.
 _TIMEOUT = 1.0
 
-# Raised with every change of the script's data, so that old and new versions of the package do not share them.
+# Incremented with every change of the script's data, so that old and new versions of the package do not share it.
 _FORMAT = 3
 
 SCRIPT = resources.files("panelica_async.ratelimit").joinpath("reserve.lua").read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ CONSTANTS = json.dumps(
         "record": RECORD,
         "recovery_time": RECOVERY_TIME,
         "unpaced_interval": UNPACED_INTERVAL,
-        # Seconds: no clock has counted as many.
+        # Seconds, more than any clock has counted.
         "far": 1e10,
         # Seconds without a reservation after which nothing in Redis is of use: the longest window, and a pause before
         # it.
@@ -156,8 +156,8 @@ class RedisCoordinator:
         key: Names the quota: the API key, of which only a digest is sent.
 
     Raises:
-        ConfigurationError: On `async with`, Redis refuses the password, the database, the permissions or TLS. A server
-            that cannot be reached is no error.
+        ConfigurationError: On `async with`, Redis refuses the password, the database, the permissions or TLS. A
+        server that cannot be reached is not an error.
     """
 
     def __init__(self, url: str, *, key: str) -> None:
@@ -173,7 +173,7 @@ class RedisCoordinator:
 
     async def __aenter__(self) -> Self:
         try:
-            # If Redis is only away, limiters continue without it, and log so.
+            # If Redis is only unreachable, limiters continue without it and log a warning.
             with suppress(RedisError, OSError):
                 await self.reserve(ReserveRequest(member="check", limit=SharedLimit.of(Quota(RateLimit.unlimited()))))
         except ConfigurationError:
@@ -191,7 +191,7 @@ class RedisCoordinator:
 
         Raises:
             redis.RedisError: The server is away, or answers with a temporary error.
-            ConfigurationError: Redis refuses, and will until its configuration or the URL changes.
+            ConfigurationError: Redis refuses, and will refuse until its configuration or the URL changes.
             TimeoutError: It does not answer within a second.
         """
         try:

@@ -51,8 +51,8 @@ LARGEST_RESERVE = 4 / 5
 """Share of the minute that bulk leaves at most: a fifth is guaranteed to bulk."""
 
 IRREGULARITY = 1.5
-"""Square roots of the expected number of interactive requests that bulk leaves beyond that number. With more, web
-requests would wait less, but more than a twentieth of the quota would stay unused."""
+"""How many times the square root of the expected number of interactive requests bulk leaves on top of that number.
+With more, web requests would wait less, but more than a twentieth of the quota would stay unused."""
 
 RECHECK = 1.0
 """Seconds after which bulk checks again whether the interactive lane has become quieter."""
@@ -131,7 +131,7 @@ class TokenBucket:
         return ready
 
     def take(self, now: float, times: int = 1) -> None:
-        """Take tokens. A bucket that has none stays empty: it owes nothing."""
+        """Take tokens. A bucket without tokens stays empty and builds up no debt."""
         interval = self.slow_start.interval(now, self.interval) if self.slow_start.slowdown else self.interval
         full_at = self.full_at
         if full_at < now:
@@ -185,7 +185,7 @@ class SlidingLog:
         return now + periods * self.period
 
     def take(self, now: float) -> None:
-        """Note a request, in place of the oldest when the ring is full."""
+        """Record a request, in place of the oldest if the ring is full."""
         if self.size < self.count:
             self._ring.append(now)
             self.size += 1
@@ -194,13 +194,13 @@ class SlidingLog:
             self._oldest = (self._oldest + 1) % self.count
 
     def extend(self, instants: Sequence[float]) -> None:
-        """Note several requests in order of time, in one step."""
+        """Record several requests in order of time, in one step."""
         self._ring = array("d", [*self.instants(), *instants][-self.count :])
         self.size = len(self._ring)
         self._oldest = 0
 
     def add(self, now: float, times: int) -> None:
-        """Note several requests at one instant, in one step; at most `count`."""
+        """Record several requests at one instant, in one step; at most `count`."""
         self.extend(array("d", [now]) * min(times, self.count))
 
     def used(self, now: float) -> int:
@@ -240,8 +240,8 @@ class RuleSet:
     def ready_at(self, now: float, ahead: int = 0, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request after `ahead` others.
 
-        It is exact for the next request. For later ones it is what the strictest rule alone demands, which is too early
-        where rules take turns: by a few per cent for up to an hour's worth of requests.
+        It is exact for the next request. For later ones it is the instant of the strictest rule alone, which is too
+        early if rules take turns: by a few per cent for up to an hour's worth of requests.
 
         Args:
             now: The present instant.
@@ -282,8 +282,7 @@ class RuleSet:
     def add_usage(self, now: float, *, minute: int, hour: int) -> bool:
         """Count the requests of the current minute and hour that the panel counted and these rules did not.
 
-        When these were sent is unknown, so they count as sent just now, the cautious end. However many they are, it
-        takes one step.
+        It is unknown when these were sent, so they count as sent just now, to be cautious. Any number takes one step.
 
         Returns:
             Whether there were any.
@@ -306,7 +305,7 @@ def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> 
     """Return how many requests of the minute bulk leaves to the interactive lane.
 
     Bulk may use what the interactive lane leaves at its pace of the last minute, or of the last seconds if that is
-    higher. What the lane has used already is not left a second time.
+    higher. Bulk does not leave again what the lane has already used.
 
     Args:
         count: Requests in the minute.

@@ -1,4 +1,4 @@
-"""Permits that several limiters share, reserved from a coordinator; while that is away, a part of the limit."""
+"""Permits that several limiters share, reserved from a coordinator; without it, from a part of the limit."""
 
 import asyncio
 import contextvars
@@ -37,8 +37,8 @@ _NEVER = inf
 # Members to assume if the store never answered.
 _GUESSED_MEMBERS = 2
 
-# Seconds after which a store that is away is asked again. All members that have something to send notice its return
-# within this time.
+# Seconds after which a store that is away is asked again. All members with requests to send notice its return within
+# this time.
 _RETRY = 3.0
 
 # Seconds for which the panel's count of the current minute is worth passing on.
@@ -193,7 +193,7 @@ class SharedPermits(Permits):
         self._start(self._report(pause=seconds, refused=refused))
 
     def count_others(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
-        """Report the panel's count with the next reservation; only the store can tell whether it is news."""
+        """Report the panel's count with the next reservation; only the store knows whether it is new."""
         if self._away:
             return self._local.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if minute_usage or hour_usage:
@@ -232,7 +232,7 @@ class SharedPermits(Permits):
             own.is_reserving = False
         now = asyncio.get_running_loop().time()
         if reservation is not None:
-            # The store decided some time between question and answer. Too early does less harm than too late.
+            # The store decided at some time between request and answer. Too early does less harm than too late.
             base = max(asked_at, now - LATENESS / 2)
             paused_until = self._local.opens_at(lane)
             own.permits.extend(base + delay for delay in reservation.delays if base + delay >= paused_until)
@@ -247,11 +247,11 @@ class SharedPermits(Permits):
 
     def _ask_again(self, now: float) -> None:
         if self._away and now >= self._retry_at:
-            self._retry_at = _NEVER  # until the answer is there
+            self._retry_at = _NEVER  # until the answer arrives
             self._start(self._report())
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        # Not with the task factory, which may run the task at once, in the middle of the work here; and not in the
+        # Not with the task factory, which might run the task at once, in the middle of this method; and not in the
         # context of the caller that happens to be first, which would keep alive everything that belongs to it.
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=contextvars.Context())
         self._tasks.add(task)
@@ -268,7 +268,7 @@ class SharedPermits(Permits):
         reported = [instant for instant in self._unrecorded if instant > now - _HOUR]
         self._unrecorded.clear()
         if self._member is None:
-            # Not in __init__: a process that forks before its first reservation must not pass the name on.
+            # Not in __init__: a process that forks before its first reservation must not share its name with the child.
             self._member = secrets.token_hex(8)
         request = ReserveRequest(
             member=self._member,

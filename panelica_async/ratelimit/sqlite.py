@@ -1,4 +1,4 @@
-"""Share a quota between the processes of a user on one host, through an SQLite file; no server is needed."""
+"""Share a quota between the processes of a user on one host, through a SQLite file; no server is needed."""
 
 import asyncio
 import errno
@@ -25,7 +25,7 @@ from panelica_async.ratelimit.tables import FORMAT, SCHEMA, DamagedError, Member
 
 __all__ = ["HostCoordinator", "QuotaFile"]
 
-# Seconds to wait for another process that writes; a reservation takes it a ten-thousandth of that.
+# Seconds to wait for another process to finish writing; a reservation takes a ten-thousandth of that.
 _BUSY_TIMEOUT = 1.0
 
 # Seconds between two attempts to create the tables.
@@ -61,7 +61,7 @@ class HostCoordinator:
     def prepare(self) -> None:
         """Create the directory of the file, or check that only this user can write to it.
 
-        A reservation does this too. Call it to learn whether reservations can work before a limiter relies on them.
+        A reservation does this too. Call it to check, before a limiter relies on reservations, that they can work.
 
         Raises:
             ConfigurationError: It is not private to this user.
@@ -164,7 +164,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _boot_id() -> str:
-    """Return a name of this boot of the machine; empty if the system has none, which delays and never hurries."""
+    """Return a name of this boot of the machine; empty if the system has none, which can only delay requests."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -172,10 +172,10 @@ def _boot_id() -> str:
 
 
 class QuotaFile:
-    """A store in an SQLite file. It is not thread-safe, and blocks.
+    """A store in a SQLite file. It is not thread-safe, and blocks.
 
-    A file that is damaged, or contains what no member wrote, is replaced. A file that was removed or replaced by others
-    is opened anew.
+    A file that is damaged, or contains data that no member wrote, is replaced. A file that someone removed or
+    replaced is opened again.
 
     Args:
         path: The file; it is created with its directory, both private to this user.
@@ -280,7 +280,7 @@ class QuotaFile:
         private_directory(self._path.parent)
         private_file(self._path)
         self._inode = self._path.stat().st_ino
-        # The garbage collector may close it in another thread than its own.
+        # The garbage collector may close it in another thread.
         self._database = sqlite3.connect(
             self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )

@@ -1,9 +1,9 @@
 """How several limiters share one quota: each reserves a few permits at a time from a common store.
 
 A permit is an instant at which one request may go. The store grants them in the order of the requests and counts each
-as sent, so nothing has to be returned: what a killed member had reserved leaves with the window.
+as sent, so nothing has to be returned: the permits of a killed member expire with the window.
 
-- *Fair*: a member reserves again when its permits are used, so all that wait take turns. While both lanes wait,
+- *Fair*: a member reserves again when its permits are used, so all waiting members take turns. While both lanes wait,
   interactive members get `BATCH` permits and bulk ones one, the same fifth as within a limiter.
 - *Lanes*: bulk leaves a reserve (`rules.interactive_reserve`) that follows what the interactive lanes of all members
   use, so an interactive member gets an earlier permit than bulk members that were there before it.
@@ -38,8 +38,8 @@ BATCH = 4
 """Permits in one reservation, at most."""
 
 LOOKAHEAD = 0.4
-"""How far ahead, in seconds, the permits of all members of a lane together reach, unless each has only one. The reserve
-of the burst is about as much, so interactive permits come before these."""
+"""How many seconds ahead the permits of all members of a lane together reach, unless each has only one. The reserve
+of the burst is about as long, so interactive permits come first."""
 
 MAX_LEAD = 5.0
 """How far ahead, in seconds, a permit may be reserved; less for bulk. Beyond that, the member learns when to retry."""
@@ -48,7 +48,7 @@ MEMBER_TTL = 1.0
 """Seconds after its last permit at which a member that has not reserved again no longer counts as waiting."""
 
 LATENESS = 0.4
-"""Seconds after its instant at which a permit can still be used, because event loops and stores are late at times.
+"""Seconds after its instant during which a permit can still be used, because event loops and stores are sometimes late.
 Windows are longer by this."""
 
 # Seconds: somewhat more than the window of a minute, whose requests are reported by the second.
@@ -144,7 +144,7 @@ class Coordinator(Protocol):
     async def reserve(self, request: ReserveRequest) -> Reservation:
         """Record what the member reports, and grant it permits.
 
-        Whatever it raises, the limiter continues with a part of the limit until the store answers again.
+        If it raises, the limiter continues with a part of the limit until the store answers again.
         """
         ...
 
@@ -166,7 +166,7 @@ def grant(
     """
     is_bulk = request.lane == "bulk"
     batch = _batch(request, rules.bucket.interval, peers, rivals)
-    # What bulk reserves ahead is lost to an interactive caller that comes before it.
+    # An interactive caller cannot use what bulk has reserved ahead of it.
     lead = LOOKAHEAD * request.scale if is_bulk and not rivals else MAX_LEAD
     opens_at = max(now, paused_until)
     first = at = rules.ready_at(opens_at, leave_reserve=is_bulk)
@@ -182,7 +182,7 @@ def grant(
 
 
 def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) -> int:
-    """Return how many permits a reservation may have, so that all that wait take turns."""
+    """Return how many permits a reservation may have, so that all waiting members take turns."""
     batch = BATCH * request.scale
     if rivals and request.lane == "bulk":
         batch = request.scale
@@ -192,7 +192,7 @@ def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) ->
 
 
 def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
-    """Return ages as a report contains them: by the second in the last minute, by the minute before.
+    """Return ages as a report contains them: by the second in the last minute, by the minute before that.
 
     Args:
         ages: Seconds since each request, the oldest first.
@@ -202,5 +202,5 @@ def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
         is_recent = age < _RECENT
         group = is_recent, int(age if is_recent else age / _RECENT)
         _, count = groups.get(group, (age, 0))
-        groups[group] = (age, count + 1)  # the youngest of a group, to be cautious
+        groups[group] = (age, count + 1)  # the youngest of a group, as the cautious choice
     return tuple(groups.values())

@@ -1,4 +1,4 @@
-"""A quota in the tables of an SQLite database: the objects of `rules`, loaded and saved within one transaction."""
+"""A quota in the tables of a SQLite database: the objects of `rules`, loaded and saved within one transaction."""
 
 import secrets
 import sqlite3
@@ -16,7 +16,7 @@ from panelica_async.ratelimit.store import MAX_LEAD, ReserveRequest, SharedLimit
 __all__ = ["FORMAT", "SCHEMA", "DamagedError", "Members", "State", "StoredRules"]
 
 FORMAT = 3
-"""Raised with every change of the tables, so that old and new versions of the package do not share a file."""
+"""Incremented with every change of the tables, so that old and new versions of the package do not share a file."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
@@ -31,15 +31,15 @@ CREATE TABLE IF NOT EXISTS members (member TEXT, lane TEXT, until REAL, PRIMARY 
 
 _MINUTE = 60.0
 
-# Seconds: no clock has counted as many.
+# Seconds, more than any clock has counted.
 _FAR = 1e10
 
 _Entry = tuple[float, int]
-"""When a request went, and 1 if that is a guess from the counts of the panel."""
+"""When a request went, and 1 if the time is guessed from the counts of the panel."""
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """The tables contain what no member wrote."""
+    """The tables contain data that no member wrote."""
 
 
 @attrs.define
@@ -51,7 +51,7 @@ class State:
     boot: str = ""
     """Name of the boot of the machine to which `offset` belongs."""
     offset: float = 0.0
-    """What turns a reading of the monotonic clock into an instant."""
+    """Added to a reading of the monotonic clock, gives an instant."""
     clock: float = 0.0
     """The instant of the last reservation."""
     wall: float = 0.0
@@ -135,15 +135,15 @@ class StoredLog(SlidingLog):
         self._last_at = self._at(self._last)
 
     def take(self, now: float) -> None:
-        """Note a request. An early one, from the reserve, counts as sent with the later ones noted before it."""
+        """Record a request. An early one, from the reserve, counts as sent with the later ones recorded before it."""
         self._append([(max(self._last_at, now), 0)])
 
     def extend(self, instants: Sequence[float]) -> None:
-        """Note several requests in order of time."""
+        """Record several requests in order of time."""
         self._append([(instant, 0) for instant in instants])
 
     def add(self, now: float, times: int) -> None:
-        """Note several requests that the panel counted, as guesses."""
+        """Record several requests that the panel counted, as guesses."""
         self._append([(max(self._last_at, now), 1)] * min(times, self.count))
 
     def instants(self) -> Sequence[float]:
@@ -151,7 +151,7 @@ class StoredLog(SlidingLog):
         return array("d", [at for at, _ in self._entries()[-self.count :]])
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
-        """Note the requests that a member reports at their instants, each in place of a guess that may stand for it."""
+        """Record the requests that a member reports, each in place of a guess that may stand for it."""
         reported = sorted((now - age for age, count in groups if age < self.period for _ in range(min(count, RECORD))))[
             -RECORD:
         ]
@@ -200,7 +200,7 @@ def _unexplained(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterat
     explained: set[int] = set()
     for index in range(len(entries) - 1, -1, -1):
         at, guessed = entries[index]
-        # A guess is as late as can be: it may stand for any request before it.
+        # A guess has the latest possible time, so it may stand for any earlier request.
         if guessed:
             while open_reports and open_reports[-1] > at:
                 open_reports.pop()
@@ -239,7 +239,7 @@ class StoredRules(RuleSet):
 
 
 class Members:
-    """The members that wait or have permits, apart from the one that asks.
+    """The members that wait or have permits, except the one that asks.
 
     Args:
         database: An open transaction.
@@ -261,7 +261,7 @@ class Members:
         self.peers: int = peers
         """How many wait in the same lane."""
         self.rivals: int = waiting - peers
-        """How many wait in the other one."""
+        """How many wait in the other lane."""
 
     def add(self, seconds: float) -> None:
         """Count the member that asks as waiting for some time."""

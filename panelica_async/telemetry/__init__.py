@@ -1,7 +1,7 @@
 """Watch what a client does: a stream of events, and statistics that sum them up.
 
 Each call sends `Queued`; each of its attempts `Sent`, then `Throttled` when the panel answers 429, and `Retried` when
-it is repeated; and at last the call sends `Done` (`events`). Subscribe a log (`logs`), OpenTelemetry (`otel`), or a
+it is repeated; and finally the call sends `Done` (`events`). Subscribe a log (`logs`), OpenTelemetry (`otel`), or a
 function of your own:
 
 ```python

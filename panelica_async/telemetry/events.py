@@ -1,4 +1,4 @@
-"""What happens to a call, in the order it happens."""
+"""The events of a call, in the order in which they happen."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -76,7 +76,7 @@ class Retried(CallEvent):
 
     @property
     def reason(self) -> str:
-        """Return the reason in words: the status, or why no reply came."""
+        """Return the reason as text: the status, or why no reply came."""
         return f"the panel answered {self.status}" if self.error is None else self.error.message
 
 
@@ -88,7 +88,7 @@ class Done(CallEvent):
     status: int | None
     """HTTP status of the reply to the last attempt; None when there was none."""
     attempts: int
-    """Attempts that were sent or that found no connection; 0 when the call ended in the queue."""
+    """Attempts that were sent or found no connection; 0 if the call ended in the queue."""
     waited: float
     """Seconds that all attempts together waited for quota."""
     duration: float

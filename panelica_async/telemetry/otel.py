@@ -241,7 +241,7 @@ class _Instrumentation:
             return
         call = self._calls.get(event.call)
         if call is None:
-            return  # it began before the subscription
+            return  # it started before the subscription
         match event:
             case Sent():
                 self._begin_attempt(call, event)
@@ -354,7 +354,7 @@ def _fail(span: trace.Span, error_type: str) -> None:
 
 
 def _operation(event: CallEvent) -> str:
-    # Paths contain ids: each would become a time series of its own.
+    # Paths contain ids: each would create its own time series.
     return "request" if _is_raw(event) else event.operation
 
 

@@ -1,4 +1,4 @@
-"""A summary of what a client did so far."""
+"""A summary of what a client has done so far."""
 
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,12 @@ class Statistics:
     succeeded: int
     failed: int
     unknown: int
-    """Writes that were sent and of which no reply tells whether the panel carried them out."""
+    """Writes that were sent, without a reply that shows whether the panel carried them out."""
     cancelled: int
     in_flight: int
     """Calls that have not ended, including those that wait."""
     attempts: int
-    """Requests that were sent or that found no connection."""
+    """Requests that were sent or found no connection."""
     retries: int
     """Attempts that were repeated."""
     throttled: int

@@ -1,6 +1,6 @@
-"""What a client keeps of its calls even without listeners: a logger, the outcome of each call, and counts.
+"""What a client records even without listeners: a logger, the outcome of each call, and counts.
 
-Every client imports this module; events and logs are imported for a listener or a log level that wants them.
+Every client imports this module; events and logs are imported when a listener or the log level needs them.
 """
 
 import enum
@@ -30,7 +30,7 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
     """The panel rejected it, nothing was sent, or it was a read."""
     UNKNOWN = "unknown"
-    """A write was sent, but no reply says whether the panel carried it out, or the reply cannot be read."""
+    """A write was sent, but no reply shows whether the panel carried it out, or the reply cannot be read."""
     CANCELLED = "cancelled"
     """The caller cancelled it before it could have had an effect."""
 

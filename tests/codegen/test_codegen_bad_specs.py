@@ -33,9 +33,7 @@ LIST = "operationId: parcels.list\n"
 UPDATE = "operationId: parcels.update\n"
 NO_SCOPE = "Give the scope the key needs, or null if any key will do."
 OPERATION = "See spec/README.md for the fields of an operation."
-SCHEMA = (
-    "See spec/README.md for the fields of a schema; give a nested object its own schema, and leave out defaults."
-)
+SCHEMA = "See spec/README.md for the fields of a schema; give a nested object its own schema, and leave out defaults."
 ONE_SUCCESS = "Give it one success response, 200, 201, 202 or 204; `x-errors` adds the others."
 TYPES = 'Use string, integer, number, boolean, object or array, or a list of one of them and "null".'
 

@@ -93,7 +93,7 @@ async def use_the_client(panel: PanelicaClient, server: Server) -> None:
     assert [finding.id for finding in found] == ["f1", "f2"]
     await panel.reindex()
     await use_parcels(panel, server)
-    await refuse_what_cannot_be_right(panel)
+    await reject_invalid_arguments(panel)
 
 
 async def use_parcels(panel: PanelicaClient, server: Server) -> None:
@@ -146,9 +146,9 @@ async def use_parcels(panel: PanelicaClient, server: Server) -> None:
     assert (await panel.parcels.scans.get("p1", "s1")).at == noon
 
 
-async def refuse_what_cannot_be_right(panel: PanelicaClient) -> None:
+async def reject_invalid_arguments(panel: PanelicaClient) -> None:
     locker = Locker(number=4)
-    with pytest.raises(ValueError, match="class_ must be one of .*, not 'medium'"):  # the client rejects what mypy rejects
+    with pytest.raises(ValueError, match="class_ must be one of"):  # mypy rejects it too
         await panel.parcels.create(reference="r", destination=locker, class_="medium")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="reference must not be empty"):
         await panel.parcels.create(reference=" ", destination=locker)

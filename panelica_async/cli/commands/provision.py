@@ -29,14 +29,12 @@ RunFile = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.", show_default=False)
 ]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="Number of sites to work on at a time.")]
-Yes = Annotated[
-    bool, typer.Option("--yes", "-y", metavar="", help="Skip the question before the first write to a server.")
-]
+Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before the first write to a server.")]
 
 
 @attrs.frozen(kw_only=True)
 class ColumnOptions:
-    """The meaning of columns whose names do not show it. The fields are options."""
+    """How to read columns whose names do not show their meaning. The fields are options."""
 
     column: Annotated[
         list[str] | None,
@@ -112,9 +110,10 @@ async def apply(
     Existing objects are kept, and an interrupted run of the manifest is continued. Ctrl-C stops after the calls in
     flight; pressed again, it stops at once. Either way, resume continues without creating anything twice.
 
-    Asks before the first write to a server; without a terminal, pass --yes. The embedded sandbox needs no question.
+    Asks before the first write to a server; without a terminal, pass --yes. Writing to the embedded
+    sandbox needs no confirmation.
 
-    Exit code 0: every site is done or existed already; 1: some failed or are uncertain; 2: nothing was changed on
+    Exit code 0: every site is done or already existed; 1: some failed or are uncertain; 2: nothing was changed on
     the panel, because the manifest, an option or a file is invalid, or there is no terminal to ask on; 130:
     interrupted.
     """
@@ -161,7 +160,7 @@ async def undo(
     connection: Connection,
     state: StateDirectory,
     output: Output,
-    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Skip the question before deleting.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before deleting.")] = False,
 ) -> ExitCode:
     """Delete what the runs of a manifest created, and nothing else.
 

@@ -1,4 +1,4 @@
-"""`panelica sandbox`: serves a panel to try things on."""
+"""`panelica sandbox`: serves a sandbox panel to try things out."""
 
 import asyncio
 import ssl

@@ -32,7 +32,7 @@ async def sign(
         typer.Option("--curl", metavar="", help="Print a curl command for the request; it is valid for five minutes."),
     ] = False,
 ) -> ExitCode:
-    """Show what is signed for a request, and the resulting headers; sends nothing.
+    """Show the text that is signed for a request, and the resulting headers; sends nothing.
 
     The string to sign is method, path, query, timestamp and body, without separators. The path is decoded and starts
     with /v1; the query is exactly as sent. The body of a DELETE request is sent but not signed.

@@ -26,7 +26,7 @@ spec: typer.Typer = typer.Typer(
 @command
 async def search(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORDS", help="Words that the operation must have, all of them.")
+        list[str], typer.Argument(metavar="WORDS", help="Words, all of which the operation must contain.")
     ],
     output: Output,
 ) -> ExitCode:
@@ -35,7 +35,7 @@ async def search(
     The operations are those of the published reference and those that current panels list about themselves. Each is
     shown with the line that calls it: a method where the client has one, otherwise `panel.request`.
 
-    Exit code 0 means that something was found, 1 that nothing was.
+    Exit code 0 means that operations were found, 1 that none was.
     """
     found = [entry for entry in _entries() if entry.has(words)]
     if output.json:
@@ -44,20 +44,20 @@ async def search(
         output.results.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}"), soft_wrap=True)
         for line in entry.lines():
             output.results.print(Text(f"    {line}"), soft_wrap=True)
-    output.say(f"{plural(len(found), 'operation')} found." if found else "No operation has all of these words.")
+    output.say(f"{plural(len(found), 'operation')} found." if found else "No operation contains all of these words.")
     return ExitCode.OK if found else ExitCode.FAILED
 
 
 @attrs.frozen(kw_only=True)
 class _Endpoint:
-    """Where an operation is called, and what the key needs for it."""
+    """The endpoint of an operation, and what the key needs for it."""
 
     method: str
     path: str
     scopes: list[str]
-    """Scopes of which the key needs one; none of them means that any key will do."""
+    """Scopes, one of which the key needs; if there are none, any key will do."""
     roles: list[str]
-    """Roles of which the owner of the key needs one."""
+    """Roles, one of which the owner of the key needs."""
 
     def __str__(self) -> str:
         scopes = f"scope {' or '.join(self.scopes)}" if self.scopes else "no scope"
@@ -67,7 +67,7 @@ class _Endpoint:
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    """An operation as the search knows it."""
+    """An operation, as the search sees it."""
 
     name: str
     summary: str
@@ -89,7 +89,7 @@ class _Entry:
         return all(word.lower() in text for word in words)
 
     def lines(self) -> Iterator[str]:
-        """Yield what is shown below its name."""
+        """Yield the lines to show below its name."""
         if self.reference is None:
             yield f"{self.panel}  on current panels only"
         elif self.panel is None:
@@ -102,7 +102,7 @@ class _Entry:
         yield from (line for line in (self.call, self.note) if line)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like data."""
+        """Return the operation as JSON-like data."""
         return {
             "id": self.name,
             "summary": self.summary,
@@ -179,7 +179,7 @@ def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
         panel=_endpoint(row),
         call=None if is_websocket else _request(row),
         is_method=False,
-        note="A WebSocket, which the client does not open." if is_websocket else note,
+        note="A WebSocket; the client cannot open it." if is_websocket else note,
     )
 
 

@@ -95,7 +95,7 @@ def test_unknown_body_is_mentioned(panelica: Command) -> None:
 
 def test_websocket_has_no_line(panelica: Command) -> None:
     assert panelica("spec", "search", "terminal.connect").stdout.endswith(
-        "    A WebSocket, which the client does not open.\n"
+        "    A WebSocket; the client cannot open it.\n"
     )
 
 
@@ -117,7 +117,7 @@ def test_every_word_must_be_there(panelica: Command, words: list[str], expected:
 def test_nothing_found_is_exit_code_1(panelica: Command) -> None:
     outcome = panelica("spec", "search", "unicorn")
     assert (outcome.code, outcome.stdout) == (1, "")
-    assert outcome.stderr == "No operation has all of these words.\n"
+    assert outcome.stderr == "No operation contains all of these words.\n"
     assert panelica("spec", "search", "unicorn", "--json").json == {"operations": []}
 
 
