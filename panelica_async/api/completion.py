@@ -1,4 +1,4 @@
-"""What a write made or changed, from a reply that shows less than the whole object.
+"""The object that a write made or changed, from a reply that shows only part of it.
 
 Current panels answer many writes with `data.id`, a message, or nothing. All of that is a success
 (evidence: created-ids, actions-acknowledged).
@@ -24,7 +24,7 @@ from panelica_async.errors import DecodeError
 M = TypeVar("M", bound=Model)
 
 _NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
-"""What Go writes for an id that was not set."""
+"""What Go writes for an unset id."""
 
 
 @attrs.define(eq=False)
@@ -33,7 +33,7 @@ class Written(Generic[M]):
 
     made: M
     unknown: frozenset[str] = frozenset()
-    """Fields that should be known and are not."""
+    """Fields that the caller needs and neither reply nor arguments show."""
 
     @property
     def missing_secrets(self) -> list[str]:
@@ -71,7 +71,7 @@ def _fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
 
 
 def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> M | None:
-    """Return the object when the reply shows all of it that a call can know: most do, and the rest takes long."""
+    """Return the object when the reply shows all of it, as most do; filling it in takes longer."""
     try:
         made = decode(values, result, endpoint="")
     except DecodeError:
@@ -88,7 +88,7 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
 def _shown(
     envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a reply shows of an object, wherever it stands."""
+    """Return the fields of the object in a reply, wherever it is."""
     data: object = envelope.data
     if isinstance(data, list) and len(cast("list[object]", data)) == 1:
         [data] = cast("list[object]", data)
@@ -103,7 +103,7 @@ def _shown(
         inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
         if len(inner) == 1 and not _is_part(inner[0], shown, names):
             shown = dict(shown[inner[0]])
-    # That the write succeeded is no state of the object.
+    # "success" is the result of the write, not the state of the object.
     if shown.get("status") == "success":
         del shown["status"]
     if envelope.message is not None and any(field.name == "message" for field, _ in fields):
@@ -117,7 +117,7 @@ def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
 
 
 def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the call says of the object, by field; secrets are left out."""
+    """Return the fields of the object that the arguments tell, without secrets."""
     known = {
         name: value
         for name, value in arguments.items()
@@ -135,7 +135,7 @@ def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
-    """Return whether a field can take a value that is there."""
+    """Return whether a value is set and a field can take it."""
     if value is None or (field.name == "id" and value in _NO_IDS):
         return False
     try:

@@ -13,10 +13,10 @@ from panelica_async.errors import DecodeError, RequestTimeoutError
 T = TypeVar("T")
 
 MAX_PAGES = 2_000
-"""Pages after which a list is taken for one without an end."""
+"""Pages after which a list counts as endless."""
 _CHANGED_HINT = (
-    "Something changed the list while it was read. Read it again; before you change or delete what you list, "
-    "take all of it with collect()."
+    "Read the list again: it changed while it was read. Before you change or delete what you list, read all of it "
+    "with collect()."
 )
 
 
@@ -39,7 +39,7 @@ class Page(Generic[T]):
     has_more: bool | None = None
     """Whether more pages follow, if the panel says."""
     unreadable: list[Any] = attrs.field(factory=_nothing, repr=False)
-    """Rows that are no items, as the panel sent them; only with `skip_unreadable`, which else raises."""
+    """Rows that cannot be decoded, as the panel sent them; only with `skip_unreadable`, otherwise they raise."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the page as plain data, ready for any JSON encoder; see `Model.to_dict`, secrets are included."""
@@ -52,10 +52,10 @@ class Page(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class PageRequest:
-    """What to ask for."""
+    """What to ask the panel for."""
 
     number: int | None
-    """Number of the page; None for the first, without saying so."""
+    """Number of the page; None for the first, without sending a number."""
     has_limit: bool = True
     """Whether to send the limit that the caller gave."""
     skips_unreadable: bool = False
@@ -88,14 +88,14 @@ class Paginator(Generic[T]):
     `await` gives the first `Page`; `async for` walks every item of every page; `pages()` walks the pages; `await
     collect()` gives a list of every item. Nothing is sent before that, and each use starts anew.
 
-    A list ends where the panel says: by its total, its number of pages, a page shorter than the length it names and has
-    given, or that no more follow. A panel that says nothing is asked for the next page until one is empty, or repeated,
-    because some ignore `page` and answer with everything every time (evidence: lists-unpaged); a list costs one call
-    more there. The deadline of the client is one for all pages.
+    A list ends where the panel says so: by its total, its number of pages, a page shorter than the page length, or a
+    flag that no more follow. Otherwise the next page is requested until one is empty or repeated, because some panels
+    ignore `page` and always answer with everything (evidence: lists-unpaged); that costs one more call. The deadline of
+    the client covers all pages together.
 
     Raises:
-        DecodeError: The list changed while it was read, has no end, or the panel says there are more items than it
-            gave; a short list is never passed off as all there is.
+        DecodeError: The list changed while it was read, is endless, or has fewer items than the panel says; an
+            incomplete list is never returned as a complete one.
     """
 
     def __init__(self, source: ListSource[T]) -> None:
@@ -129,7 +129,7 @@ class Paginator(Generic[T]):
         reading.check_total(page)
 
     def skip_unreadable(self) -> "Paginator[T]":
-        """Return the same list without the rows that cannot be read, which otherwise cost the whole list.
+        """Return the same list without the rows that cannot be decoded, each of which otherwise fails the whole list.
 
         `Page.unreadable` has those rows, as the panel sent them.
         """
@@ -150,9 +150,9 @@ class _Reading(Generic[T]):
         self._fetched = 0
         self._number = source.first or 1
         self._count = 0
-        """Items up to the end of this page."""
+        """Items up to the end of the current page."""
         self._is_exact = True
-        """Whether the count is known: how much lies before a later page of unknown length is not."""
+        """Whether the count is exact; it is not when the list starts at a later page of unknown length."""
         self._longest = 0
         """Items of the longest page of this pass."""
         self._is_whole = False
@@ -170,7 +170,7 @@ class _Reading(Generic[T]):
             raise RequestTimeoutError(problem, method=method, path=path)
         if self._fetched == MAX_PAGES:
             problem = f"the list has no end: {self._count:,} items on {MAX_PAGES:,} pages"
-            raise self._failure(problem, hint="If it is that long, ask for longer pages with limit=.")
+            raise self._failure(problem, hint="Ask for longer pages with limit=, if the list really is that long.")
         self._fetched += 1
         self._on_call()
         clock = asyncio.get_running_loop().time
@@ -239,20 +239,20 @@ class _Reading(Generic[T]):
         if page.total is not None and self._is_exact and page.total >= self._count:
             return self._count < page.total
         if page.limit == self._longest and self._names_its_length(page):
-            # It has given a page of that length: it names no other, such as the greatest that it allows.
+            # It has sent a page of that length, so the figure is not another one, such as the greatest allowed.
             return _length(page) == page.limit
         return not self._is_whole
 
     def _names_its_length(self, page: Page[T]) -> bool:
-        # A panel may repeat what it was asked for, and give less.
+        # A panel may repeat the requested length and send fewer.
         return page.limit is not None and page.limit != self._source.limit
 
     async def _has_rest(self) -> bool:
-        """Return whether anything is left of a list that this client has changed; raise when items have moved."""
+        """Return whether a list that this client has changed still has items; raise when items have moved."""
         self._watch.is_changed = False
         first = await self.fetch(self._source.first)
         moved, gone = _ids(first) - self._known, self._first - _ids(first)
-        # New ones alone have been added, and moved none.
+        # If only new items appeared, none has moved.
         if moved and gone:
             raise self._failure(
                 f"{len(moved)} items have moved up to a page that was read, because others were changed"
@@ -260,16 +260,16 @@ class _Reading(Generic[T]):
         return bool(_length(first))
 
     async def _check_end(self, page: Page[T], following: Page[T]) -> None:
-        """Raise when the page after the last one is empty or repeated, and yet not the end."""
+        """Raise when a page is empty or repeated, but the list has not ended."""
         is_reached = page.total is not None and self._count >= page.total
         if page.has_more and following.has_more is not False and not is_reached:
             raise self._failure("the panel says that more items follow, but gave none")
         if _length(following) and _length(page) == self._source.limit and page.total is None:
-            # It ignores the number of the page; whether it honours the limit shows without one.
+            # The panel ignores page numbers; a request without a limit shows whether it ignores limits too.
             everything = await self.fetch(self._source.first, has_limit=False)
             if not _ids(everything) <= self._known:
                 problem = f"the panel gave the same {_length(page)} items for page {self._number} again, and has more"
-                raise self._failure(problem, hint="This panel has no pages: leave limit and page out.")
+                raise self._failure(problem, hint="Leave limit and page out: this panel has no pages.")
 
     def _failure(self, problem: str, *, json_path: str = "$", hint: str = _CHANGED_HINT) -> DecodeError:
         return DecodeError(problem, endpoint=self._source.endpoint, json_path=json_path, hint=hint)
@@ -284,5 +284,5 @@ def _ids(page: Page[T]) -> set[object]:
 
 
 def _identities(page: Page[T]) -> set[object]:
-    """Return what tells the items of a page from others; figures such as usage change while a list is read."""
+    """Return what identifies the items of a page; other figures, such as usage, change while a list is read."""
     return {getattr(item, "id", None) or repr(item) for item in (*page.items, *page.unreadable)}

@@ -16,7 +16,7 @@ _OTHERS_WRITE = 0o022
 
 
 def private_file(path: Path) -> None:
-    """Make an empty private file, or make sure that the one that exists is private.
+    """Make an empty private file, or require that the existing one is private.
 
     An existing file is looked at and not opened: closing it would drop the locks that SQLite holds on it in this
     process. Call this before SQLite opens a database; `-wal` and `-shm` take their mode from it.
@@ -46,7 +46,7 @@ def open_private(path: Path, flags: int) -> int:
         OSError: The file cannot be opened.
     """
     if path.is_symlink():
-        raise _not_private(path, "is a symbolic link", "Give the path of the file itself.")
+        raise _not_private(path, "is a symbolic link", "Choose the path of the file itself.")
     # Opening a pipe would wait for its other end.
     guarded = flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, guarded, 0o600)
@@ -62,7 +62,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def private_directory(path: Path) -> None:
-    """Make a private directory with its parents, or make sure that others cannot write to the one that exists.
+    """Make a private directory with its parents, or require that others cannot write to the existing one.
 
     Raises:
         ConfigurationError: Something at this path is not a directory of this user, or others can write to it.
@@ -74,23 +74,23 @@ def private_directory(path: Path) -> None:
     except FileExistsError:
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
-            raise _not_private(path, "is a symbolic link", "Give the path of the directory itself.") from None
+            raise _not_private(path, "is a symbolic link", "Choose the path of the directory itself.") from None
         if not stat.S_ISDIR(found.st_mode):
-            raise _not_private(path, "is not a directory", "Give the path of a directory.") from None
-        _check_owner(path, found, writers_hint=f"Run chmod 700 {path}, or give another directory.")
+            raise _not_private(path, "is not a directory", "Choose the path of a directory.") from None
+        _check_owner(path, found, writers_hint=f"Run chmod 700 {path}, or choose another directory.")
 
 
 def _check_file(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise _not_private(path, "is a symbolic link", "Give the path of the file itself.")
+        raise _not_private(path, "is a symbolic link", "Choose the path of the file itself.")
     if not stat.S_ISREG(found.st_mode):
-        raise _not_private(path, "is not a regular file", "Give the path of a file.")
-    _check_owner(path, found, writers_hint=f"Check what is in it and run chmod 600 {path}, or give another file.")
+        raise _not_private(path, "is not a regular file", "Choose the path of a file.")
+    _check_owner(path, found, writers_hint=f"Check what is in it and run chmod 600 {path}, or choose another file.")
 
 
 def _check_owner(path: Path, found: os.stat_result, *, writers_hint: str) -> None:
     if os.name == "posix" and found.st_uid != os.geteuid():
-        raise _not_private(path, "belongs to another user", "Give a path of your own.")
+        raise _not_private(path, "belongs to another user", "Choose a path of your own.")
     if _is_open_to(found, _OTHERS_WRITE):
         raise _not_private(path, f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})", writers_hint)
 

@@ -1,6 +1,6 @@
-"""What may be shown: removes secrets from data, headers and text before they reach logs, errors or files.
+"""Removes secrets from data, headers and text before they reach logs, errors or files.
 
-Data is judged by the names of its keys, free text by what stands around a value.
+In data, the name of a key decides; in free text, what surrounds a value.
 """
 
 import re
@@ -14,9 +14,9 @@ REDACTED = "[redacted]"
 EXCERPT_LENGTH = 200
 """Characters of a body that an error shows."""
 FILES = "/v1/files"
-"""Paths that begin so carry what is in customers' files: it may be anything, a password too, and nothing says where."""
+"""Requests below this path carry the content of customers' files, which may hold passwords anywhere."""
 MAX_DEPTH = 50
-"""Levels of nesting that `redact` looks into; what lies deeper is hidden whole."""
+"""Levels of nesting that `redact` looks into; anything deeper is hidden entirely."""
 
 # Webhook destinations carry their credential in the URL (evidence: webhook-destinations); sign-in and
 # download links work for anyone who holds them (evidence: sso-login).
@@ -38,7 +38,7 @@ _ASSIGNMENT = rf"""(?isx)
         # "password: hunter2" holds a value, "password: too short" is a sentence.
         (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
     )"""
-# Lists and objects under such a name, in JSON that is cut off: where they end cannot be told, so all that follows goes.
+# Lists and objects under such a name in truncated JSON: their end is unknown, so everything that follows is removed.
 _CONTAINER = rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
 _PRIVATE_KEY = r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"
 # Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
@@ -62,7 +62,7 @@ def redact(value: JsonValue) -> JsonValue:
 
 
 def is_secret(name: str) -> bool:
-    """Return whether what stands under a name is a secret."""
+    """Return whether a value with this name is a secret."""
     return _sensitive_key().search(name) is not None
 
 
@@ -136,7 +136,7 @@ def _hide_assignment(match: re.Match[str]) -> str:
     return f"{match['name']}{match['equals'] or match['colon']}{REDACTED}"
 
 
-# Compiled on first use: it takes long, and many programs neither log nor fail.
+# Compiled on first use, because it is slow and many programs neither log nor fail.
 @cache
 def _sensitive_key() -> re.Pattern[str]:
     return re.compile(_SENSITIVE, re.IGNORECASE)

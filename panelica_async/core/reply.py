@@ -58,7 +58,7 @@ class Envelope:
 
     Attributes:
         data: What the reply is about; None when it only confirms.
-        beside: What stands in the envelope beside its own keys, such as the id of a new object.
+        beside: Other keys of the envelope, such as the id of a new object.
         message: What the panel says besides, if anything.
         total: Number of items on all pages, if the panel says.
         page: Number of this page, from 1, if the panel says.
@@ -82,7 +82,7 @@ class Envelope:
 
 
 def unwrap(payload: JsonValue) -> Envelope:
-    """Take the envelope off a decoded reply, if it has one; the module says how that is told."""
+    """Return a decoded reply as an envelope, by the rules in the docstring of this module."""
     if not isinstance(payload, dict):
         return Envelope(payload)
     has_failed = _reports_failure(payload)

@@ -1,9 +1,9 @@
-"""Text from outside, made fit to be shown and kept: without secrets, on one line, of bounded length.
+"""Makes text of replies safe to show and keep: without secrets, on one line, of bounded length.
 
-What a panel says in its own words can quote what it was sent, move the cursor of a terminal, forge a line of a log, be
-megabytes long, or not be text at all. So every text taken from a reply goes through a `Sanitizer` before it reaches an
-error, a log, a journal or a screen. It knows the secrets of the request and replaces them, however they are escaped,
-in letters of any case and over several lines; what looks like a secret goes too.
+Text of a panel can quote the request, move the cursor of a terminal, forge a line of a log, be megabytes long, or not
+be text at all. So every text taken from a reply goes through a `Sanitizer` before it reaches an error, a log, a journal
+or a screen. It knows the secrets of the request and replaces them, however they are escaped, in any case and over
+several lines; it also removes whatever looks like a secret.
 """
 
 import json
@@ -26,16 +26,16 @@ LONGEST_HEADER = 128
 """Characters of a header, such as a request id, that are kept."""
 
 _SHORTEST_SECRET = 4
-# This much of the beginning of a secret betrays it, even when the server cut the rest off.
+# This many characters of a secret are recognised, even when the server truncated the rest.
 _ANCHOR = 16
-# Of a secret that is longer, such as the content of a file, a server quotes the beginning or single lines.
+# A server quotes the beginning or single lines of a longer secret, such as the content of a file.
 _LONGEST_SECRET = 4096
 _MOST_LINES = 100
 _SHORTEST_LINE = 8
 _LONGEST_KEY = 100
 _OURS = {"operation", "method", "path", "endpoint"}
-"""Attributes of errors that no reply has a part in."""
-# Characters beyond those kept that are looked at, so that a secret that is cut off is still recognised.
+"""Attributes of errors that do not come from a reply."""
+# Characters beyond the kept ones that are searched, so that a truncated secret is still recognised.
 _MARGIN = 200
 _PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
 _SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])")
@@ -65,7 +65,7 @@ class Sanitizer:
         self._secrets = set(secrets)
 
     def add(self, secret: str) -> None:
-        """Do not show another value either."""
+        """Add a value that must not be shown."""
         if secret not in self._secrets:
             self._secrets.add(secret)
             self._forms.update(_forms_of(secret))
@@ -92,7 +92,7 @@ class Sanitizer:
         seen = limit + _MARGIN
         shown = self._redacted(text, seen)
         if len(text) > seen:
-            # What begins right before the cut may be a secret that is not recognised any more.
+            # A secret that begins right before the cut may no longer be recognised.
             shown = (shown.rpartition(" ")[0] or shown[:limit]) + "…"
         return redact_text(shown)
 

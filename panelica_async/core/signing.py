@@ -62,7 +62,7 @@ def string_to_sign(
 
 
 def signs_body(method: str, content_type: str) -> bool:
-    """Tell whether the body of a request is part of what is signed.
+    """Return whether the body of a request is signed.
 
     The body of DELETE and of multipart is sent, but not signed (evidence: signed-body).
     """
@@ -137,7 +137,7 @@ def verify(
     timestamp: str,
     content_type: str = "",
 ) -> bool:
-    """Tell whether a signature fits a request, in constant time.
+    """Return whether a signature matches a request, in constant time.
 
     Args:
         api_secret: Secret half of the key the request names.
@@ -158,7 +158,7 @@ def verify(
 
 
 def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> None:
-    """Refuse what cannot be a credential, without repeating it."""
+    """Refuse an invalid credential, without repeating it."""
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{name} is missing", hint=_CREDENTIALS_HINT)
     if not (value.isascii() and value.isprintable()) or " " in value:

@@ -1,4 +1,4 @@
-"""The sentinel for an argument that was not given: absent and null differ in a PATCH."""
+"""The sentinel for an absent argument: absent and null differ in a PATCH."""
 
 import enum
 from typing import Final, Literal
@@ -17,4 +17,4 @@ class Unset(enum.Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Not given: the field is left out of the request. `None` sends null."""
+"""Absent: the field is left out of the request. `None` sends null."""

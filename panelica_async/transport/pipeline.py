@@ -1,4 +1,4 @@
-"""The way of a call: quota of its key, connection slot, permit of the limiter, attempt, retry.
+"""The pipeline of a call: quota of its key, connection slot, permit of the limiter, attempt, retry.
 
 aiohttp sees one request with one middleware, in which all attempts are made: the body of an upload is sent again, and
 aiohttp's own repetition of idempotent requests finds nothing to repeat.
@@ -287,7 +287,7 @@ def _now() -> float:
 
 @lru_cache(maxsize=64)
 def _connect_within(timeout: float) -> aiohttp.ClientTimeout:
-    # Shorter than the attempt's, so that a host that does not answer is told from one that took the request.
+    # Shorter than the timeout of the attempt, to tell a host that does not answer from one that took the request.
     return aiohttp.ClientTimeout(total=None, connect=min(_CONNECT_TIMEOUT, timeout / 2))
 
 
