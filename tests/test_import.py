@@ -90,3 +90,22 @@ def test_optional_packages_are_optional() -> None:
         "panel.domains; panel.accounts",
         after=f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))",
     )
+
+
+def test_failing_call_loads_nothing() -> None:
+    """A process that has run out of file descriptors could not load a module, and would fail in another way."""
+    failing = """
+import asyncio, contextlib
+from panelica_async import ConnectError, PanelicaClient, RateLimit
+
+panel = PanelicaClient(
+    "http://127.0.0.1:1", api_key="pk_test_a", api_secret="sk_test_a", limiter=RateLimit(), max_retries=1
+)
+
+async def fail():
+    async with panel:
+        with contextlib.suppress(ConnectError):
+            await panel.request("GET", "/v1/me")
+"""
+    loaded = loaded_by("asyncio.run(fail())", after=failing)
+    assert ours(loaded) | (loaded & {"backoff"}) == set()

@@ -5,6 +5,7 @@ aiohttp's own repetition of idempotent requests finds nothing to repeat.
 """
 
 import asyncio
+import importlib
 import io
 from functools import lru_cache, partial
 from math import inf
@@ -41,6 +42,14 @@ _JSON = "application/json"
 _CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
 _LARGE = 256 * 1024
 """Bytes of a body from which on it is written in pieces."""
+_NEEDED_BY_FAILURES = (
+    "backoff",
+    "panelica_async.core.error_replies",
+    "panelica_async.telemetry.events",
+    "panelica_async.telemetry.logs",
+)
+"""Modules that importing the client leaves out. They load with the first client and not with the first failure: a
+process that has run out of file descriptors could not load them then."""
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
 
@@ -73,6 +82,8 @@ class Transport:
         user_agent: str,
         clock: PanelClock,
     ) -> None:
+        for module in _NEEDED_BY_FAILURES:
+            importlib.import_module(module)
         self.keys = keys
         self.clock = clock
         self.monitor: Monitor = Monitor()
