@@ -209,6 +209,7 @@ class Executor:
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
         may_be_ours = was_unanswered or error.attempts > 1
         self._failed(step, error, was_unanswered=may_be_ours)
+        await self._commit()
         try:
             found = await self._look(step)
         except PanelicaError as failure:

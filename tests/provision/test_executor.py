@@ -207,7 +207,8 @@ async def test_a_refusal_is_noted_before_it_is_looked_into(box: Sandbox, files: 
         with Journal.open(files.journal) as journal:
             run = asyncio.create_task(collect(apply(panel, plan, journal=journal, credentials=files.credentials)))
             await proxy.reached.wait()
-            state = journal.records[step.id].state
+            with Journal.open(files.journal, read_only=True) as on_disk:
+                state = on_disk.records[step.id].state
             run.cancel()
             await asyncio.gather(run, return_exceptions=True)
 
