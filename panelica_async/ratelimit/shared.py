@@ -284,8 +284,7 @@ class SharedPermits(Permits):
             unrecorded=grouped_ages([now - instant for instant in reported]),
         )
         try:
-            async with asyncio.timeout(_PATIENCE):
-                reservation = _checked(await self._coordinator.reserve(request), request.limit)
+            reservation = await self._answer(request)
         except Exception as error:  # noqa: BLE001  callers continue, whatever is wrong with the store
             self._unrecorded.extendleft(reversed(reported))
             self._on_failure(loop.time(), error)
@@ -293,6 +292,16 @@ class SharedPermits(Permits):
         self._round_trip = (self._round_trip + loop.time() - now) / 2
         self._on_answer(loop.time(), reservation, reported)
         return reservation
+
+    async def _answer(self, request: ReserveRequest) -> Reservation:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return _checked(await self._coordinator.reserve(request), request.limit)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the limiter was closed
+            raise ConnectionError("the reservation was cancelled") from error  # by the store: its callers continue
 
     @property
     def _scale(self) -> int:

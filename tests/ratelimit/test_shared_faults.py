@@ -24,7 +24,7 @@ class Store:
     """Grants the requested permits after a delay, or fails."""
 
     delay: float = 0.002
-    failure: Exception | None = None
+    failure: BaseException | None = None
     requests: list[ReserveRequest] = attrs.field(factory=list[ReserveRequest])
 
     async def reserve(self, request: ReserveRequest) -> Reservation:
@@ -48,6 +48,19 @@ def test_refusal_during_a_reservation_voids_its_permits():
         return now() - started
 
     assert run(main()) >= 30.3
+
+
+def test_reservation_that_the_store_cancels_stops_no_caller():
+    """A store whose connection or executor is shut down cancels what it waits for."""
+
+    async def main() -> float:
+        limiter = RateLimiter(PROFESSIONAL, coordinator=Store(failure=asyncio.CancelledError()))
+        started = now()
+        async with asyncio.timeout(60):
+            await limiter.acquire()
+        return now() - started
+
+    assert run(main()) < 1
 
 
 def test_reservation_of_a_closed_limiter_ends():
