@@ -106,7 +106,7 @@ EDITS = {
         "    get:",
         "`get` has no `operationId`. Give it its Python name, such as `dns.records.list`.",
     ),
-    "an operationId that is no Python name": Edit(
+    "an operationId that is not a Python name": Edit(
         LIST,
         "operationId: listParcels\n",
         "listParcels",
@@ -169,14 +169,14 @@ EDITS = {
         "`parcels.list` has no `x-repeat`. Say how safe the call is to repeat: `read`, `idempotent`, "
         "`natural-key` or `unsafe`.",
     ),
-    "an x-repeat that nobody knows": Edit(
+    "an unknown x-repeat": Edit(
         "x-repeat: read",
         "x-repeat: sometimes",
         "x-repeat: sometimes",
         '`x-repeat` is "sometimes". Say how safe the call is to repeat: `read`, `idempotent`, `natural-key` '
         "or `unsafe`.",
     ),
-    "a natural key that is not given": Edit(
+    "a missing natural key": Edit(
         "x-repeat: unsafe",
         "x-repeat: natural-key",
         "x-repeat: natural-key\n      x-async",

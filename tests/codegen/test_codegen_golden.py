@@ -80,7 +80,7 @@ def test_missing_files_are_written(project: Path, generated: dict[Path, str]) ->
     assert missing.is_file()
 
 
-def test_a_wrong_specification_changes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_specification_changes_no_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "spec/utility.yaml").write_text("tag: 1\n", encoding="utf-8")
     before = {path: path.read_bytes() for path in project.rglob("*.py")}
     assert main(["--project", str(project)]) == 2

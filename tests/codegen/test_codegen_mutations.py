@@ -39,7 +39,9 @@ PLACES = [(name, path) for name, document in DOCUMENTS.items() for path in _path
 
 @given(st.sampled_from(PLACES), st.sampled_from(REPLACEMENTS))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_mutated_specification(tmp_path: Path, place: tuple[str, tuple[str | int, ...]], replacement: object) -> None:
+def test_mutated_specification_never_crashes(
+    tmp_path: Path, place: tuple[str, tuple[str | int, ...]], replacement: object
+) -> None:
     name, (*above, last) = place
     document = copy.deepcopy(DOCUMENTS[name])
     parent = document

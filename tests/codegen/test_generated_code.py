@@ -291,7 +291,7 @@ def test_wrong_type_drops_optional_field_or_raises(model: type[Model]) -> None:
 
 
 @each_model
-def test_other_names_of_a_field(model: type[Model]) -> None:
+def test_field_is_read_under_its_other_names(model: type[Model]) -> None:
     for field in _fields(model):
         for alias in field.metadata.get("aliases", ()):
             data = _sample(model)

@@ -204,7 +204,7 @@ def test_query_parameters_of_the_reference(endpoint: Endpoint) -> None:
 
 
 @each_endpoint
-def test_examples_of_requests(endpoint: Endpoint) -> None:
+def test_examples_of_requests_match_the_reference(endpoint: Endpoint) -> None:
     content = endpoint.body or {}
     ours = [content["example"]] if "example" in content else []
     ours += [example["value"] for example in content.get("examples", {}).values()]
@@ -215,7 +215,7 @@ def test_examples_of_requests(endpoint: Endpoint) -> None:
 
 
 @each_endpoint
-def test_examples_of_replies(endpoint: Endpoint) -> None:
+def test_examples_of_replies_match_the_reference(endpoint: Endpoint) -> None:
     example = endpoint.reference["response"]
     if example is None:
         return
@@ -303,7 +303,7 @@ def test_panel_dialect_differs_where_confirmed() -> None:
         assert (wire is operation.reference) == (name not in different), name
 
 
-def test_files_of_current_panels() -> None:
+def test_panel_dialect_of_file_operations() -> None:
     listing, deleting = OPERATIONS["files.list"].wires.get("panel"), OPERATIONS["files.delete"].wires.get("panel")
     assert listing is not None
     assert listing.items == "files"  # (evidence: files-list)

@@ -292,7 +292,7 @@ class TestNonsense:
         assert 0 <= run(main()) <= MAX_WAIT + 2
 
     @pytest.mark.parametrize("retry_after", [-5, math.inf, math.nan, None])
-    def test_implausible_wait_is_a_minute(self, retry_after):
+    def test_implausible_wait_counts_as_a_minute(self, retry_after):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, {}, retry_after=retry_after)
@@ -300,7 +300,7 @@ class TestNonsense:
 
         assert 60 <= run(main()) <= 61
 
-    def test_a_reset_years_away_is_an_hour(self):
+    def test_reset_years_away_is_capped_at_an_hour(self):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)
             limiter.observe(429, minute(reset=99999999999))

@@ -82,7 +82,7 @@ def test_tiers(tier, limit):
     assert RateLimit.for_tier(tier) == limit
 
 
-def test_no_tier_becomes_unlimited_because_its_rate_is_unknown():
+def test_tier_with_unknown_rate_is_not_unlimited():
     assert [name for name in TIERS if RateLimit.for_tier(name).is_unlimited] == ["enterprise"]
 
 
@@ -173,7 +173,7 @@ class TestChangeOfLimit:
         quota = Quota(PROFESSIONAL, after=quota)
         assert quota.ready_at(NOW + 1) == pytest.approx(NOW + 60 + DELAY_SPREAD)
 
-    def test_back_and_forth_changes_nothing(self):
+    def test_limit_changed_and_restored_counts_the_same(self):
         quota = Quota(PROFESSIONAL)
         spend(quota, 45)
         for limit in (RateLimit.unlimited(), RateLimit.for_tier("business"), PROFESSIONAL):
@@ -235,7 +235,7 @@ class TestSeed:
         assert quota.add_usage(NOW, minute=minute, hour=hour)
         assert not quota.add_usage(NOW, minute=minute, hour=hour)
 
-    def test_more_than_the_limit_is_the_limit(self):
+    def test_usage_above_the_limit_counts_as_the_limit(self):
         quota = Quota(PROFESSIONAL)
         quota.add_usage(NOW, minute=10**9, hour=10**9)
         assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)

@@ -324,7 +324,7 @@ class TestMaxWait:
 
         assert run(main()) == pytest.approx(34, abs=1e-3)
 
-    def test_no_wait_at_all_is_within_any_cap(self):
+    def test_zero_wait_is_within_any_max_wait(self):
         async def main() -> None:
             await RateLimiter(STARTER).acquire(max_wait=0)
 

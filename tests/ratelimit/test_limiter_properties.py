@@ -110,7 +110,7 @@ async def play(
 
 
 def earliest(bounds: Bounds, went: list[float], paused: list[tuple[float, float]], instant: float) -> float:
-    """The first instant, from the given one on, at which another request may go."""
+    """Return the first instant, `instant` or later, at which another request may go."""
     level, last = float(bounds.burst), instant
     for other in went:
         level = min(bounds.burst, level + max(0.0, other - last) * bounds.rate) - 1

@@ -70,7 +70,7 @@ def hosts(server, request):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_two_hosts_are_never_refused_and_use_what_there_is(name, hosts):
+def test_two_hosts_use_the_quota_without_refusals(name, hosts):
     async def main() -> Traffic:
         traffic = Traffic(SERVERS[name](random.Random(7)), seed=7)
         started = now()

@@ -60,7 +60,7 @@ def members(tmp_path):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_two_members_are_never_refused_and_use_what_there_is(name, members):
+def test_two_members_use_the_quota_without_refusals(name, members):
     async def main() -> Traffic:
         traffic = Traffic(SERVERS[name](random.Random(5)), seed=5)
         started = now()
@@ -262,7 +262,7 @@ def test_killed_member_delays_others_briefly(members):
 
 
 class TestAway:
-    def test_one_warning_a_share_of_the_limit_and_back(self, members, caplog):
+    def test_outage_logs_one_warning_and_uses_a_share(self, members, caplog):
         caplog.set_level(logging.INFO, "panelica_async")
 
         async def main() -> Traffic:

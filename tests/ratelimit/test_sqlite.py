@@ -315,7 +315,7 @@ asyncio.run(main(sys.argv[1], float(sys.argv[2])))
 """
 
 
-def test_real_processes_one_of_which_is_killed(tmp_path):
+def test_killed_process_leaves_the_quota_to_others(tmp_path):
     """50 a second and 20 at once, for three processes together."""
     processes = [
         subprocess.Popen(

@@ -67,7 +67,7 @@ def test_endpoint_without_a_method_is_shown_with_a_request(panelica: Command) ->
         ("metrics.stream", None),
     ],
 )
-def test_line(panelica: Command, name: str, line: str | None) -> None:
+def test_line_calls_the_endpoint(panelica: Command, name: str, line: str | None) -> None:
     [operation] = [operation for operation in found(panelica, name) if operation["id"] == name]
     assert operation["call"] == line
 
@@ -114,7 +114,7 @@ def test_every_word_must_be_there(panelica: Command, words: list[str], expected:
     assert names(panelica, *words) == expected
 
 
-def test_nothing_found_is_exit_code_1(panelica: Command) -> None:
+def test_search_without_results_exits_1(panelica: Command) -> None:
     outcome = panelica("spec", "search", "unicorn")
     assert (outcome.code, outcome.stdout) == (1, "")
     assert outcome.stderr == "No operation contains all of these words.\n"
@@ -128,7 +128,7 @@ def test_everything_is_found(panelica: Command) -> None:
     }
 
 
-def test_document(panelica: Command) -> None:
+def test_json_lists_the_found_operations(panelica: Command) -> None:
     [operation] = found(panelica, "cloudflare.zones.sync_ip")
     assert operation == {
         "id": "cloudflare.zones.sync_ip",
