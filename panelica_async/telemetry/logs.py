@@ -95,7 +95,9 @@ class CallLog:
                 limit = "" if event.limit is None else f" of {event.limit}"
                 return f"attempt {event.attempt} exceeded the rate limit{limit}{window}{asks}"
             case Retried():
-                return f"attempt {event.attempt} failed, retrying in {event.wait:.1f} s: {self._text(event.reason)}"
+                # After a 429 the limiter decides when.
+                then = f"retrying in {event.wait:.1f} s" if event.wait else "queued again"
+                return f"attempt {event.attempt} failed, {then}: {self._text(event.reason)}"
             case Done():
                 return self._end(event, sanitizer)
 

@@ -78,8 +78,8 @@ async def test_refusals_retries_and_failures_in_lines(
     end = f"failed with 409 after N s, N s of it in the queue, 3 attempts, request id r-2: {caught.value}"
     assert said(caplog) == [
         ("WARNING", "call 1 GET /v1/me: attempt 1 exceeded the rate limit of 300 of the minute, retry after 0 s"),
-        ("INFO", "call 1 GET /v1/me: attempt 1 failed, retrying in 0.0 s: the panel answered 429"),
-        ("INFO", "call 1 GET /v1/me: attempt 2 failed, retrying in 0.0 s: the panel answered 503"),
+        ("INFO", "call 1 GET /v1/me: attempt 1 failed, queued again: the panel answered 429"),
+        ("INFO", "call 1 GET /v1/me: attempt 2 failed, queued again: the panel answered 503"),
         ("INFO", f"call 1 GET /v1/me: {end}"),
     ]
 
