@@ -1,4 +1,4 @@
-"""What every generated resource stands on."""
+"""The base class of every generated resource."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class Resource:
         return self._runner.run(call, read)
 
     async def _written(self, operation: Operation, result: type[M], arguments: dict[str, object]) -> M:
-        """Call an operation that writes; its success is one however little the reply shows."""
+        """Call an operation that writes; a success with a sparse reply is still a success."""
         key, runner = operation.natural_key, self._runner
         call = runner.prepare(operation, arguments)
 
@@ -124,9 +124,9 @@ class Resource:
     async def _completed(
         self, written: Written[M], operation: Operation, arguments: dict[str, object], call: Call
     ) -> M:
-        """Return what was written, read again where the reply did not show what everybody needs of it.
+        """Return what was written, read again where the reply lacks what every caller needs.
 
-        A look that fails changes nothing about the success: what is unknown stays empty.
+        A failed look-up does not change the success: what is unknown stays empty.
         """
         if written.missing_secrets:
             _log.warning(
@@ -145,7 +145,7 @@ class Resource:
     async def _look(
         self, made: M, operation: Operation, arguments: dict[str, object], sent_at: float | None
     ) -> M | None:
-        """Return what was written as the panel shows it now; None when it cannot be told which one it is."""
+        """Return what was written as the panel shows it now; None when it cannot be identified."""
         key, runner = operation.natural_key, self._runner
         reader = operation.shown_by if key is None else key.lookup
         if reader is None or runner.dialect not in reader.wires:
@@ -170,7 +170,7 @@ class Resource:
         call: Call,
         error: OutcomeUnknownError,
     ) -> Written[M]:
-        """Find what a create made whose reply was lost, or raise its error."""
+        """Find what a create whose reply was lost has made, or raise its error."""
         left, sent_at, settle = call.time_left, call.sent_at, self._runner.transport.waits.settle
         if sent_at is None or (left is not None and left <= settle):
             raise error
@@ -184,7 +184,7 @@ class Resource:
         return Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
 
     async def _owner_name(self, arguments: Mapping[str, Any]) -> str | None:
-        """Return the user name of the account that an object is for; None when the arguments do not tell."""
+        """Return the user name of the account that an object is for; None when the arguments do not name one."""
         # Models are loaded when a call is made.
         from panelica_async.models.accounts import Account  # noqa: PLC0415
         from panelica_async.models.domains import Domain  # noqa: PLC0415

@@ -61,7 +61,7 @@ class CallOptions:
     max_wait: float | None = attrs.field(default=None, validator=optional(_check_seconds))
     """Seconds each attempt may wait for quota, and each retry for what the panel asks; None for as long as it takes."""
     max_retries: int = attrs.field(default=3, validator=_check_retries)
-    """How often a failed attempt is tried again."""
+    """How many times a failed attempt is repeated."""
     lane: Lane = attrs.field(default="interactive", validator=_check_lane)
     """Lane of the limiter in which the call waits."""
     look_up_lost: bool = True

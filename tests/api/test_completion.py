@@ -212,7 +212,7 @@ async def test_passwords_are_not_taken_from_the_arguments(server: RawServer, con
 
 
 @pytest.mark.parametrize("step", [reply(204), reply(json={"status": "success", "data": {"id": "k1"}})])
-async def test_a_secret_that_is_not_shown_is_said(
+async def test_write_when_reply_lacks_secret_warns(
     server: RawServer, connect: Connect, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     panel = connect()

@@ -185,7 +185,7 @@ async def test_an_administrator_that_was_asked_for_is_returned(box: Sandbox, sit
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_several_of_one_name_are_not_told_apart(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_several_of_one_name_leave_outcome_unknown(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     for kind in ("mysql", "postgresql"):
         await panel.databases.create(name="shop", type=kind, domain_id=site.id)
     async with losing(box, NOT_DONE) as losing_panel:
@@ -225,7 +225,7 @@ async def test_a_record_that_differs_is_not_what_was_made(box: Sandbox, panel: P
         ("databases.create", {"domain_id"}, "the panel does not show its domain_id"),
     ],
 )
-async def test_what_the_panel_does_not_show_leaves_a_doubt(
+async def test_hidden_field_leaves_outcome_unknown(
     box: Sandbox, site: Domain, operation: str, hidden: set[str], doubt: str | None
 ) -> None:
     create = BY_NAME[operation]
@@ -261,7 +261,7 @@ async def test_a_name_with_any_other_prefix_is_another_name(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_the_same_name_with_the_prefix_of_another_account_is_not_it(
+async def test_name_with_prefix_of_other_account_does_not_match(
     box: Sandbox, panel: PanelicaClient, site: Domain
 ) -> None:
     """A launch gives every site its FTP user `web`, some of them in the same second."""
@@ -358,7 +358,7 @@ class HangingLists(Panel):
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0])
-def test_a_cancellation_while_it_is_looked_up_stays_one_and_says_that_it_is_unknown(seconds: float) -> None:
+def test_look_up_when_cancelled_stays_cancelled_and_unknown(seconds: float) -> None:
     """Before the look, and in the middle of it."""
 
     async def main() -> None:
@@ -410,7 +410,7 @@ def test_times_that_are_rounded_down_to_a_second_are_understood(began: float, la
     run(not_made())
 
 
-def test_what_another_made_while_this_call_waited_to_try_again_is_not_taken_for_its_own() -> None:
+def test_object_of_other_call_between_retries_is_not_ours() -> None:
     """Only the attempt whose reply was lost can have made it: the one before was refused."""
     create = BY_NAME["domains.create"]
 
@@ -439,7 +439,7 @@ async def test_current_panels_list_a_database_for_each_of_its_users(server: RawS
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server: RawServer, connect: Connect) -> None:
+async def test_prefix_in_other_fields_is_no_difference(server: RawServer, connect: Connect) -> None:
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
     server.script(CLOSE, *[reply(json={"status": "success", "data": [row]})] * 2)
     error = await unknown(
@@ -449,9 +449,7 @@ async def test_what_a_prefix_is_put_before_elsewhere_too_is_no_difference(server
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_certificates_are_not_looked_up_where_there_is_no_list_of_them(
-    server: RawServer, connect: Connect
-) -> None:
+async def test_certificates_without_a_list_are_not_looked_up(server: RawServer, connect: Connect) -> None:
     """There is no list of certificates to look into (evidence: ssl-by-domain)."""
     server.script(CLOSE)
     error = await unknown(connect(dialect="panel").ssl.certificates.issue(domain_id="d1"))

@@ -123,7 +123,7 @@ async def test_a_required_field_of_a_wrong_type_raises(
         ("created_at", "0000-00-00 00:00:00"),
     ],
 )
-async def test_an_optional_field_that_cannot_be_read_costs_itself_only(
+async def test_optional_field_when_unreadable_becomes_none(
     server: RawServer, connect: Connect, field: str, value: Any
 ) -> None:
     step = reply(json=[{**DOMAIN, field: value}, DOMAIN])
@@ -247,7 +247,7 @@ async def test_a_web_page_with_200(server: RawServer, connect: Connect) -> None:
     error = await decode_error(server, connect, reply(body=page, content_type="text/html"))
     assert "the reply is not JSON" in error.message
     assert error.hint is not None
-    assert "check base_url" in error.hint
+    assert "Check base_url" in error.hint
     assert error.body.startswith("<!doctype html> <html>")
 
 

@@ -47,7 +47,7 @@ def test_a_500_is_an_error_of_the_panel_whether_it_acted_or_not(outcomes: dict[C
     assert {(outcome.told, outcome.attempts) for outcome in found} == {("`ServerError`", 1)}
 
 
-def test_a_write_that_was_cancelled_says_that_it_may_have_been_done(outcomes: dict[Cell, Outcome]) -> None:
+def test_write_when_cancelled_says_outcome_unknown(outcomes: dict[Cell, Outcome]) -> None:
     found = [(cell[2].title, outcome.told) for cell, outcome in outcomes.items() if cell[0].cancels]
     assert {told for title, told in found if title != "read"} == {"cancelled, unknown"}
     assert {told for title, told in found if title == "read"} == {"cancelled"}

@@ -86,12 +86,12 @@ async def test_a_forked_process_leaves_the_connections_to_its_parent(server: Raw
     assert server.connections == 2
 
 
-async def test_a_client_that_was_not_used_yet_can_be_used_after_the_fork(server: RawServer) -> None:
+async def test_unused_client_after_fork_works(server: RawServer) -> None:
     assert await output(UNUSED, server.origin) == []
     assert [request.target for request in server.requests] == ["/api/external/v1/child"]
 
 
-async def test_another_loop_is_told_whatever_it_calls(server: RawServer, connect: Connect) -> None:
+async def test_another_loop_when_calling_anything_gets_error(server: RawServer, connect: Connect) -> None:
     async def use() -> list[str]:
         said = []
         uses = (

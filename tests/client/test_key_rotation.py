@@ -90,9 +90,7 @@ async def test_the_quota_of_the_new_key_is_asked_for() -> None:
             assert limiter_of(panel).limit.per_minute == 1000
 
 
-async def test_a_new_secret_of_the_same_key_keeps_what_is_known_of_its_quota(
-    server: RawServer, connect: Connect
-) -> None:
+async def test_new_secret_of_same_key_keeps_quota(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="starter")
     await panel.request("GET", "/v1/me")
     left = panel.stats().quota.minute
@@ -204,9 +202,7 @@ async def test_variants_follow(server: RawServer, panel: PanelicaClient) -> None
     assert NEW_SECRET not in repr(vars(panel))
 
 
-async def test_closing_refuses_calls_that_waited_before_the_key_was_replaced(
-    server: RawServer, panel: PanelicaClient
-) -> None:
+async def test_close_refuses_calls_waiting_since_old_key(server: RawServer, panel: PanelicaClient) -> None:
     server.script(*[HANG] * 100)
     limiter_of(panel).pause(HOUR)
     waiting = asyncio.create_task(panel.request("POST", "/v1/x"))

@@ -127,7 +127,7 @@ async def test_a_panel_that_refuses_to_say_is_asked_once(
     ],
 )
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_key_that_may_not_ask_for_its_limit_is_asked_for_its_tier(
+async def test_key_when_limit_is_forbidden_asks_for_tier(
     server: RawServer, connect: Connect, status: int, key: dict[str, str], limit: RateLimit
 ) -> None:
     # The limit takes the scope `*:*`, the tier `accounts:read` (evidence: rate-limit-endpoint, scope-oddities).
@@ -139,7 +139,7 @@ async def test_a_key_that_may_not_ask_for_its_limit_is_asked_for_its_tier(
     assert limit_of(panel) == limit
 
 
-async def test_a_key_of_the_embedded_panel_that_may_not_ask_for_its_limit() -> None:
+async def test_embedded_panel_when_key_may_not_ask_limit() -> None:
     async with (
         Sandbox("enterprise") as box,
         PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as root,

@@ -119,7 +119,7 @@ async def test_a_closed_client_says_so_before_asking_for_the_tier(server: RawSer
         await panel.me()
 
 
-async def test_closing_refuses_whoever_waits_for_quota(server: RawServer, connect: Connect) -> None:
+async def test_close_refuses_calls_waiting_for_quota(server: RawServer, connect: Connect) -> None:
     limiter = RateLimiter(RateLimit.unlimited())
     limiter.pause(3600)
     panel, other = connect(limiter=limiter), connect(limiter=limiter)
@@ -192,7 +192,7 @@ async def test_an_abandoned_client_warns_and_closes_nothing(server: RawServer) -
     await session.close()
 
 
-async def test_nothing_is_said_of_clients_that_opened_nothing(
+async def test_unused_client_when_dropped_gives_no_warning(
     server: RawServer, connect: Connect, session: aiohttp.ClientSession
 ) -> None:
     with warnings.catch_warnings():

@@ -170,7 +170,7 @@ async def test_an_unknown_outcome_tells_no_secret(server: RawServer, connect: Co
 
 
 @pytest.mark.parametrize("send", [read, *SAFE_WRITES, *CREATES])
-async def test_without_a_connection_everything_is_repeated_and_nothing_doubtful(connect: Connect, send: Send) -> None:
+async def test_no_connection_is_retried_and_never_uncertain(connect: Connect, send: Send) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = await failure(send, connect(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", max_retries=2))
@@ -243,7 +243,7 @@ async def test_a_gateway_that_always_fails(server: RawServer, connect: Connect, 
 
 @pytest.mark.parametrize("send", SAFE_WRITES)
 @pytest.mark.parametrize("last", [401, 403, 408, 409, 429, 500, 502, 503])
-async def test_a_failure_after_a_lost_reply_does_not_say_that_nothing_was_done(
+async def test_failure_after_lost_reply_is_outcome_unknown(
     server: RawServer, connect: Connect, last: int, send: Send
 ) -> None:
     server.script(RESET, reply(last, json={"error": "No"}))
@@ -354,7 +354,7 @@ def deaf() -> Iterator[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit the queue")
-async def test_who_gives_up_while_it_connects_knows_that_nothing_was_done(deaf: str, connect: Connect) -> None:
+async def test_deadline_or_cancel_while_connecting_has_no_effect(deaf: str, connect: Connect) -> None:
     panel = connect(base_url=deaf)
     with pytest.raises(RequestTimeoutError, match="the deadline of") as caught:
         await create(panel.with_options(deadline=0.1))

@@ -98,7 +98,7 @@ async def proxy(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield proxy
 
 
-async def test_a_request_goes_through_the_proxy_and_is_signed_for_the_panel(
+async def test_request_through_proxy_is_signed_for_panel(
     server: RawServer, proxy: ForwardProxy, connect: Connect
 ) -> None:
     server.script(reply(json={"id": "1"}, headers={"Connection": "close"}))
@@ -111,7 +111,7 @@ async def test_a_request_goes_through_the_proxy_and_is_signed_for_the_panel(
     assert accepts(request, API_SECRET)
 
 
-async def test_a_retry_goes_through_it_too_and_is_logged_without_its_password(
+async def test_retry_through_proxy_is_logged_without_password(
     server: RawServer, proxy: ForwardProxy, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(
@@ -247,7 +247,7 @@ async def test_a_proxy_whose_name_is_not_known(
         "http://",
     ],
 )
-def test_what_is_no_proxy_is_refused_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_proxy_when_invalid_names_its_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", text)
     with pytest.raises(ConfigurationError, match=r"^HTTP_PROXY ") as caught:
         PanelicaClient(PANEL, api_key="pk_test_x", api_secret=API_SECRET, trust_env=True)

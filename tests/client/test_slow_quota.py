@@ -103,7 +103,7 @@ def test_max_wait_when_the_answer_is_slow_is_kept() -> None:
     run(main())
 
 
-def test_timeouts_of_callers_when_the_answer_hangs_pass_ten_at_a_time() -> None:
+def test_callers_with_timeout_pass_while_limit_request_hangs() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.delays[LIMIT] = HANGS

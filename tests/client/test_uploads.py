@@ -74,7 +74,7 @@ def path(tmp_path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"0123456789" * 3_000_000], ids=["30 MB"])
-async def test_a_large_file_is_streamed_and_signed_without_its_content(
+async def test_large_file_is_streamed_and_signed_without_content(
     server: RawServer, connect: Connect, path: Path, content: bytes
 ) -> None:
     file = RecordingFile(path)

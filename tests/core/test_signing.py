@@ -155,7 +155,7 @@ def test_the_secret_is_nowhere_to_be_seen():
 @pytest.mark.parametrize(
     "value", ["", " ", "two words", "line\n", "\ttab", "nul\x00", "ключ", "pk_live_é", "\x7f", None, b"bytes"]
 )
-def test_bad_credentials_are_refused_by_name_without_their_value(field, value):
+def test_credentials_when_bad_are_named_without_value(field, value):
     arguments = {"api_key": KEY, "api_secret": SECRET, field: value}
     with pytest.raises(ConfigurationError, match=f"^{field} ") as caught:
         Signer(**arguments)

@@ -109,7 +109,7 @@ async def test_what_is_no_http_is_no_reply(server: RawServer, panel: PanelicaCli
     assert (await panel.domains.get("d1")).domain == "example.com"
 
 
-async def test_what_was_wrong_with_a_reply_is_said(server: RawServer, panel: PanelicaClient) -> None:
+async def test_reply_when_broken_says_what_is_wrong(server: RawServer, panel: PanelicaClient) -> None:
     said = {
         "longer than it is": "(received 77 of 1000 bytes)",
         "no head": "Bad status line",

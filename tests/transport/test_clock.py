@@ -107,7 +107,7 @@ def test_dates_alone_change_no_signature(offset: float, seen: list[Exchange]) ->
 
 
 @given(offset=offsets, seen=exchanges(59))
-def test_the_correction_moves_at_most_once_while_the_clocks_run_alike(offset: float, seen: list[Exchange]) -> None:
+def test_correction_moves_once_while_clocks_run_alike(offset: float, seen: list[Exchange]) -> None:
     machine = Machine()
     clock = machine.clock()
     corrections = [clock.correction]
@@ -333,7 +333,7 @@ async def test_a_timestamp_is_signed_anew_only_once(server: RawServer, connect: 
         pytest.param({"skew": 20 * MINUTE, "status": 403}, id="in another way"),
     ],
 )
-async def test_a_refusal_that_another_timestamp_would_not_change_is_final(
+async def test_401_when_timestamp_would_not_change_is_final(
     server: RawServer, connect: Connect, refused: dict[str, Any]
 ) -> None:
     server.script(refusal(**refused))

@@ -56,9 +56,7 @@ async def reads(panel: PanelicaClient) -> tuple[list[object], int]:
 @pytest.mark.parametrize(
     "step", [reply(503), reply(502), reply(503, headers={"Retry-After": "0"}), CLOSE, RESET], ids=repr
 )
-async def test_a_panel_that_is_down_gets_each_call_once_and_a_hundred_retries(
-    server: RawServer, connect: Connect, step: Step
-) -> None:
+async def test_panel_when_down_gets_hundred_retries_in_all(server: RawServer, connect: Connect, step: Step) -> None:
     """Without a budget it would be four times the calls."""
     server.script(*[step] * READS * (1 + RETRIES))
     outcomes, attempts = await reads(connect(max_retries=RETRIES))
@@ -96,9 +94,7 @@ async def test_when_it_is_up_again_successes_pay_for_retries(server: RawServer, 
 
 
 @given(st.lists(st.sampled_from([200, 404, 500, 502, 503, None]), max_size=400), st.randoms(use_true_random=False))
-def test_whatever_happens_retries_are_a_hundred_and_a_fifth_of_the_successes_at_most(
-    fates: list[int | None], rng: random.Random
-) -> None:
+def test_retry_budget_caps_retries_at_a_fifth_of_successes(fates: list[int | None], rng: random.Random) -> None:
     async def main() -> None:
         budget, attempts, succeeded = RetryBudget(), 0, 0
         for fate in fates:

@@ -276,7 +276,7 @@ def test_a_thousand_blocks_at_once_have_one_timer() -> None:
     run(main())
 
 
-def test_blocks_after_each_other_set_a_timer_when_the_last_has_fired() -> None:
+def test_successive_blocks_set_timer_after_last_fired() -> None:
     """A client that is busy all the time sets two in a minute, not one for each call."""
 
     async def main() -> None:
@@ -404,7 +404,7 @@ def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
     run(main())
 
 
-def test_it_goes_on_after_the_timer_has_fired_for_nobody() -> None:
+def test_timer_when_fired_without_block_is_set_again() -> None:
     async def main() -> None:
         timeouts = AttemptTimeouts(30)
         with TimeLimit(timeouts):

@@ -269,7 +269,7 @@ async def test_each_attempt_is_signed_afresh(
     assert server.requests[0].signature == VECTORS[0]["signature"]
 
 
-async def test_a_call_that_waited_for_quota_is_signed_with_the_time_it_leaves(
+async def test_call_after_wait_is_signed_with_time_of_send(
     server: RawServer, connect: Connect, advance: Advance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limiter = RateLimiter(RateLimit.unlimited())
