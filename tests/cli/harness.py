@@ -223,18 +223,20 @@ def objects(database: Path) -> dict[str, list[tuple[object, ...]]]:
 
 def created(journal: Path) -> int:
     """Return how many objects a journal, which may be in use, records as created."""
-    return recorded(journal, "done")
+    return len(recorded(journal, "done"))
 
 
-def recorded(journal: Path, state: str) -> int:
-    """Return how many objects a journal, which may be in use, records in a state."""
+def recorded(journal: Path, state: str) -> set[str]:
+    """Return the ids of the steps that a journal, which may be in use, records in a state."""
     if not journal.exists():
-        return 0
+        return set()
     connection = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        return int(connection.execute("SELECT count(*) FROM step WHERE state = ?", (state,)).fetchone()[0])
+        # Each note is a row; the last one of a step counts, which SQLite takes the other columns from.
+        notes = connection.execute("SELECT id, state, max(seq) FROM step GROUP BY id")
+        return {step_id for step_id, last, _ in notes if last == state}
     except sqlite3.OperationalError:  # its tables are being created
-        return 0
+        return set()
     finally:
         connection.close()
 

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,15 +101,23 @@ def test_second_signal_stops_at_once(
     assert objects(DATABASE) == undisturbed
 
 
+def hangs() -> bool:
+    """Return whether a call of the run has been without a reply for a second."""
+    before = recorded(JOURNAL, "sent")
+    time.sleep(1)
+    return bool(before & recorded(JOURNAL, "sent"))
+
+
 def test_second_signal_reports_calls_in_flight(
     panelica: Command, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_manifest(tmp_path / "launch.csv", SITES)
-    server = start("sandbox", "--port", "0", "--db", "panel.db", "--tier", "enterprise", "--latency", "0.5", "--json")
+    faulty = ("--tier", "enterprise", "--fault", "hangs_after:11")
+    server = start("sandbox", "--port", "0", "--db", "panel.db", *faulty, "--json")
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
     run = start("provision", "apply", "launch.csv", "--yes")
-    wait_until(lambda: created(JOURNAL) >= 10 and recorded(JOURNAL, "sent") > 0)
+    wait_until(hangs)
     run.send(signal.SIGINT)
     run.send(signal.SIGTERM)
     outcome = run.end()
