@@ -1,7 +1,7 @@
 """Every fault at every kind of call, at a real sandbox: what happened there, and what the caller was told.
 
     python -m tests.support.fault_matrix            # show the tables
-    python -m tests.support.fault_matrix --write    # put them into docs/write-safety.md
+    python -m tests.support.fault_matrix --write    # put them into the docs, with the table of retries
 
 Waits take no time (`tests.support.virtual_time`), so time-outs and retries are the real ones.
 """
@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import itertools
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,14 @@ from panelica_async import OutcomeUnknownError, PanelicaClient, PanelicaError
 from panelica_async.models.domains import Domain
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Retried
+from panelica_async.transport.retry import RetryPolicy
 from tests.support.faulty_proxy import Fault, FaultyProxy
 from tests.support.virtual_time import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "write-safety.md"
 MARKS = ("<!-- faults -->\n", "<!-- /faults -->\n")
+RETRIES = PAGE.with_name("timeouts.md")
+RETRY_MARKS = ("<!-- retries -->\n", "<!-- /retries -->\n")
 REFUSED = "refused"
 """No fault of a request: nothing listens."""
 UNREAD = "unread"
@@ -236,19 +238,31 @@ def on_the_page() -> str:
     return text.split(MARKS[0], 1)[1].split(MARKS[1], 1)[0].strip("\n") + "\n"
 
 
+def retry_table() -> str:
+    """Return the table in the docstring of `RetryPolicy`."""
+    lines = [line.strip() for line in (RetryPolicy.__doc__ or "").splitlines()]
+    return "\n".join(line for line in lines if line.startswith("|"))
+
+
+def _write(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Replace what a page has between two marks."""
+    before, mark, rest = page.read_text("utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    page.write_text(f"{before}{mark}\n{text.strip()}\n\n{end}{after}", "utf-8")
+
+
 def main() -> None:
     """Show the tables, or write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/write-safety.md")
+    parser.add_argument("--write", action="store_true", help="put the tables, and that of retries, into docs/")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     shown = tables(matrix())
     if not options.write:
         print(shown)
         return
-    text = PAGE.read_text(encoding="utf-8")
-    between = re.compile(f"(?<={re.escape(MARKS[0])}).*?(?={re.escape(MARKS[1])})", re.DOTALL)
-    PAGE.write_text(between.sub(lambda _: f"\n{shown}\n", text), encoding="utf-8")
+    _write(PAGE, MARKS, shown)
+    _write(RETRIES, RETRY_MARKS, retry_table())
 
 
 if __name__ == "__main__":
