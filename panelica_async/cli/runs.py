@@ -23,14 +23,17 @@ from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.status_view import missing_passwords_note
 from panelica_async.provision import (
     Journal,
+    JournalStatus,
     KnownJournal,
     Manifest,
     ManifestError,
     Plan,
+    Run,
     RunDirectory,
     RunFiles,
     SiteOutcome,
     apply,
+    is_removable,
     journal_on,
     missing_passwords,
     remaining_outcomes,
@@ -129,7 +132,28 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     with Journal.open(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
     name = str(path or journals[0].files.journal)
-    return await _run(manifest, name, lambda panel: journal_on(journals, panel).files, options)
+
+    def choose(panel: str) -> RunFiles:
+        files = journal_on(journals, panel).files
+        _require_something_left(JournalStatus.read(files), options.state)
+        return files
+
+    return await _run(manifest, name, choose, options)
+
+
+def _require_something_left(status: JournalStatus, state: StateDirectory) -> None:
+    """Refuse a journal whose runs were undone completely: to continue would create everything again."""
+    if status.is_undone and not any(map(is_removable, status.records.values())):
+        raise ConfigurationError(
+            f"the run of {status.manifest} was undone; there is nothing to resume",
+            hint=f"Run `{_command('apply', status.runs[-1], str(status.manifest), state)}` to create the sites again.",
+        )
+
+
+def _command(command: str, run: Run, name: str, state: StateDirectory) -> str:
+    """Return a command for the manifest or journal of a run, with the options that select its panel and directory."""
+    sandbox = ["--sandbox"] if is_sandbox(run.base_url) else []
+    return next_command(command, name, *sandbox, *state.flags())
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
@@ -141,9 +165,13 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
     except ConfigurationError as error:
         if journal.manifest_path is None:
             raise
-        sandbox = ["--sandbox"] if is_sandbox(journal.runs[-1].base_url) else []
-        command = next_command("apply", str(journal.manifest_path), *sandbox, *state.flags())
-        raise ConfigurationError(error.message, hint=f"Run `{command}` to continue in the same journal.") from None
+        if journal.manifest_path.exists():
+            command = _command("apply", journal.runs[-1], str(journal.manifest_path), state)
+            hint = f"Run `{command}` to continue in the same journal."
+        else:
+            command = _command("undo", journal.runs[-1], str(journal.path), state)
+            hint = f"Put the file back there, or run `{command}` to remove what was created."
+        raise ConfigurationError(error.message, hint=hint) from None
 
 
 async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles], options: RunOptions) -> ExitCode:

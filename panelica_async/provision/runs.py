@@ -267,16 +267,21 @@ class RunDirectory:
         )
 
     def find_unfinished(self) -> RunFiles:
-        """Return the files of the only journal with something to resume, or of the only journal.
+        """Return the files of the only journal with something to resume, or of the only journal that was not undone.
 
         Raises:
             ConfigurationError: There is none, or more than one.
         """
         known = [JournalStatus.read(each.files) for each in self.journals]
         unfinished = [status for status in known if status.is_open]
-        candidates = unfinished or known
+        candidates = unfinished or [status for status in known if not status.is_undone]
         if len(candidates) == 1:
             return candidates[0].files
+        if known and not candidates:
+            raise ConfigurationError(
+                f"every run in {self.path} was undone; there is nothing to resume",
+                hint="Run `panelica provision apply FILE` to create the sites again.",
+            )
         found = f"{len(candidates)} runs, all finished" if known else "no run to resume"
         raise ConfigurationError(
             f"{self.path} holds {f'{len(unfinished)} unfinished runs' if unfinished else found}",

@@ -135,6 +135,21 @@ def test_the_only_unfinished_run_is_found(directory: RunDirectory, tmp_path: Pat
         directory.find_unfinished()
 
 
+def test_run_when_undone_is_not_found(directory: RunDirectory, tmp_path: Path) -> None:
+    files = {}
+    for name in ("one", "two"):
+        manifest = manifest_file(tmp_path / f"{name}.csv", name)
+        files[name] = directory.files_for(manifest, PANEL)
+        run(files[name], manifest)
+    with Journal.open(files["one"].journal) as journal:
+        journal.undone()
+    assert directory.find_unfinished() == files["two"]
+    with Journal.open(files["two"].journal) as journal:
+        journal.undone()
+    with pytest.raises(ConfigurationError, match=r"every run in .* was undone; there is nothing to resume"):
+        directory.find_unfinished()
+
+
 def test_finding_what_is_not_there_says_so(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "a/sites.csv")
     run(directory.files_for(manifest, PANEL), manifest)

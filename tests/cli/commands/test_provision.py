@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import sqlite3
 import stat
 from pathlib import Path
@@ -322,6 +323,29 @@ def test_resume_without_a_run_exits_2(panelica: Command) -> None:
     assert outcome.code == 2
     assert ".panelica holds no run to resume" in outcome.stderr
     assert panelica("provision", "resume", "launch.csv", *FAST).code == 2
+
+
+@pytest.mark.parametrize("named", [(), ("launch.csv",), (".panelica/launch.journal.db",)])
+def test_resume_after_undo_creates_nothing(panelica: Command, applied: Path, named: tuple[str, ...]) -> None:
+    panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    before = objects(Path(".panelica/sandbox.db"))
+    outcome = panelica("provision", "resume", *named, *FAST)
+    assert outcome.code == 2
+    assert "was undone; there is nothing to resume" in outcome.stderr
+    assert re.search(r"Hint: Run `panelica provision apply (FILE|\S*launch\.csv)[ `]", outcome.stderr)
+    assert objects(Path(".panelica/sandbox.db")) == before
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    assert panelica("provision", "resume", *named, *FAST).code == 0
+
+
+def test_resume_when_manifest_is_gone_names_undo(panelica: Command, applied: Path) -> None:
+    applied.unlink()
+    outcome = panelica("provision", "resume", "launch.csv", *FAST)
+    assert outcome.code == 2
+    assert "launch.csv: No such file" in outcome.stderr
+    assert "provision apply" not in outcome.stderr
+    assert "Hint: Put the file back there, or run `panelica provision undo " in outcome.stderr
+    assert panelica("provision", "undo", str(Path(".panelica/launch.journal.db").resolve()), "--yes", *FAST).code == 0
 
 
 def test_state_directory_may_be_another(panelica: Command, manifest: Path) -> None:
