@@ -239,6 +239,7 @@ class PanelicaClient(Namespaces):
                 would send it empty.
 
         Raises:
+            TypeError: `query` is not a mapping; nothing was sent.
             ValueError: Method, path or body is invalid; nothing was sent.
             ConfigurationError: The client is closed, or belongs to another event loop or process.
             RateLimitWaitError: The wait for quota would be longer than allowed.

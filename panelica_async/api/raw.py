@@ -50,8 +50,11 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
     """Check a request and write it as it travels; see `PanelicaClient.request`.
 
     Raises:
+        TypeError: The query is not a mapping.
         ValueError: Method, path, query or body is invalid.
     """
+    if query and not isinstance(query, Mapping):
+        raise TypeError(f"query must be a mapping, such as a dict, not {type(query).__name__}")
     return PreparedRequest(
         method=_checked_method(method),
         path=_checked(path),

@@ -208,7 +208,7 @@ def decode_reply(call: Call, reply: Reply) -> Envelope:
         envelope = reply.envelope
     except ValueError as error:
         hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
-        raise _unreadable(call, reply, f"the reply is not JSON: {error}", hint) from error
+        raise _unreadable(call, reply, f"the reply is {error}", hint) from error
     if envelope.failed:
         # A 200 can report a failure (evidence: envelope-error-200).
         raise call.error(reply)

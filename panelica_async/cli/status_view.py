@@ -76,8 +76,10 @@ class StatusView:
 
     @property
     def next_command(self) -> str | None:
-        """The command to run next, if something is left to do."""
+        """The command to run next, if something is left to do and no process is working on it."""
         status = self.status
+        if status.is_in_use:
+            return None
         if status.is_undone:
             return self._command("undo") if any(map(is_removable, status.records.values())) else None
         if not status.is_open:
@@ -102,6 +104,7 @@ class StatusView:
                 {"started_at": run.started_at, "finished_at": run.finished_at, "undone_at": run.undone_at}
                 for run in status.runs
             ],
+            "in_use": status.is_in_use,
             "counts": {state.value: count for state, count in status.counts.items()},
             "bad": [
                 {
@@ -130,7 +133,8 @@ class StatusView:
             return
         if status.runs:
             run = status.runs[-1]
-            ended = f"finished {local_time(run.finished_at)}" if run.finished_at else "not finished"
+            unfinished = "under way" if status.is_in_use else "not finished"
+            ended = f"finished {local_time(run.finished_at)}" if run.finished_at else unfinished
             lines += [
                 ("Manifest", str(status.manifest)),
                 ("Panel", run.base_url),
@@ -142,6 +146,8 @@ class StatusView:
             lines.append(("Passwords", str(status.files.passwords)))
         if self.next_command:
             lines.append(("Undo" if status.is_undone else "Continue", self.next_command))
+        elif status.is_in_use:
+            lines.append(("In use", "Another process is working on it; wait until it has ended."))
         elif status.pending:
             lines.append(("Check", self._command("resume")))
         print_labelled(console, lines)

@@ -219,8 +219,10 @@ def _row(cells: Iterable[str]) -> bytes:
 def _open(path: Path) -> io.FileIO:
     try:
         is_new = not path.exists()
+        # `open_private` refuses a link; a hint about its mode would make the user change the target.
+        is_file = not is_new and stat.S_ISREG(path.lstat().st_mode)
         # Passwords that others could read until now are not made private again by closing the file to them.
-        if not is_new and os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        if is_file and os.name == "posix" and (mode := stat.S_IMODE(path.lstat().st_mode)) & 0o077:
             raise ConfigurationError(
                 f"{path} holds passwords, and other users may read or write it (mode {mode:o})",
                 hint=f"Run `chmod 600 {path}`, or name another file.",

@@ -119,6 +119,17 @@ def read_runs(path: Path) -> tuple[Run, ...]:
         return tuple(map(Run.from_row, connection.execute("SELECT * FROM run ORDER BY id")))
 
 
+def is_in_use(path: Path) -> bool:
+    """Return whether a journal has a writer at this moment."""
+    uri = f"{_lock_path(path).absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
+            connection.execute("SELECT * FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    return False
+
+
 def _open_for_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
     try:
         return _begin_reading(path, resources)
@@ -211,10 +222,11 @@ def _lock(path: Path) -> sqlite3.Connection:
 
     The lock is on a file beside it, so that others may read the journal; it does not outlive its process.
     """
-    lock = path.with_name(f"{path.name}.lock")
+    lock = _lock_path(path)
     try:
         private_file(lock)
-        connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
+        # Long enough for `is_in_use`, which holds the file for a moment.
+        connection = sqlite3.connect(lock, isolation_level=None, timeout=0.2, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
     try:
@@ -228,6 +240,10 @@ def _lock(path: Path) -> sqlite3.Connection:
             f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
         ) from None
     return connection
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 UNREADABLE = (ValueError, TypeError, RecursionError)

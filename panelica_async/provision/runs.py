@@ -20,7 +20,7 @@ from panelica_async.core.private_files import private_directory
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
-from panelica_async.provision.journal_file import read_runs
+from panelica_async.provision.journal_file import is_in_use, read_runs
 from panelica_async.provision.journal_records import Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
@@ -99,16 +99,24 @@ class JournalStatus:
     """What is known of each step, by its id."""
     manifest: Path | None = None
     """The manifest, where it is now."""
+    is_in_use: bool = False
+    """Whether a process is writing to the journal: a run or an undo is under way."""
     problem: ConfigurationError | None = None
     """Why the journal cannot be read."""
 
     @classmethod
     def read(cls, files: RunFiles) -> Self:
         """Read a journal, which may be in use. One that cannot be read says so in `problem`."""
+        # First: a run that ends in between is finished, and not one to continue.
+        in_use = is_in_use(files.journal)
         try:
             with Journal.open(files.journal, read_only=True) as journal:
                 return cls(
-                    files=files, runs=journal.runs, records=dict(journal.records), manifest=journal.manifest_path
+                    files=files,
+                    runs=journal.runs,
+                    records=dict(journal.records),
+                    manifest=journal.manifest_path,
+                    is_in_use=in_use,
                 )
         except ConfigurationError as error:
             return cls(files=files, problem=error)

@@ -296,14 +296,14 @@ class RateLimiter:
         now = self._running_loop().time()
         self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
 
-    def cancel_waiters(self, group: object, reason: str = "The client was closed while the call waited.") -> None:
+    def cancel_waiters(self, group: object, reason: str = "the client was closed while the call waited") -> None:
         """Let the waiting callers of a group fail, such as those of a client that closes."""
         for waiter in self._queue:
             if waiter.group is group:
                 waiter.refuse(ConfigurationError(reason))
         self._wake_next()
 
-    def close(self, reason: str = "The rate limiter is closed.") -> None:
+    def close(self, reason: str = "the rate limiter is closed") -> None:
         """Let all waiting and all future callers fail. Closing again changes nothing."""
         if self._close_reason is not None:
             return

@@ -146,7 +146,7 @@ async def test_no_json_says_that_the_write_was_accepted(
         "9" * 5000,
     ):
         server.script(reply(body=body))
-        with pytest.raises(DecodeError, match="accepted the request with 200, but the reply is not JSON"):
+        with pytest.raises(DecodeError, match="accepted the request with 200, but the reply is not valid JSON"):
             await send(panel, operation)
     server.script(reply(json={"status": "error", "message": "no"}))
     with pytest.raises(ResponseError):

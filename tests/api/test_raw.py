@@ -39,7 +39,7 @@ async def test_data_of_any_kind(server: RawServer, connect: Connect, step: Step,
 
 async def test_a_type_of_json_that_is_none(server: RawServer, connect: Connect) -> None:
     server.script(reply(body="oops"))
-    with pytest.raises(DecodeError, match="not JSON"):
+    with pytest.raises(DecodeError, match="is not valid JSON"):
         await connect().request("GET", "/v1/x")
 
 
@@ -109,5 +109,14 @@ async def test_a_query_that_cannot_be_right_is_not_sent(
     server: RawServer, connect: Connect, query: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=r"^a "):
+        await connect().request("GET", "/v1/x", query=query)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("query", "kind"), [([("a", 1)], "list"), ("a=1", "str"), ({("a", 1)}, "set")])
+async def test_request_when_query_is_no_mapping_sends_nothing(
+    server: RawServer, connect: Connect, query: Any, kind: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^query must be a mapping, such as a dict, not {kind}$"):
         await connect().request("GET", "/v1/x", query=query)
     assert server.requests == []

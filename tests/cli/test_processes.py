@@ -135,7 +135,19 @@ def test_resume_when_journal_is_in_use_exits_2(panelica: Command, run_in_the_mid
     outcome = panelica("provision", "resume", "launch.csv", *FAST)
     assert outcome.code == 2
     assert "in use by another process" in outcome.stderr
-    assert "not finished" in panelica("provision", "status").stdout
+
+
+def test_status_when_a_run_is_under_way_says_so(panelica: Command, run_in_the_middle: Process) -> None:
+    shown = panelica("provision", "status").stdout
+    assert ", under way (1 run)" in shown
+    assert "In use     Another process is working on it" in shown
+    assert "Continue" not in shown
+    [journal] = panelica("provision", "status", "--json").json["journals"]
+    assert (journal["in_use"], journal["next_command"]) == (True, None)
+    run_in_the_middle.kill()
+    assert "Continue" in panelica("provision", "status").stdout
+    [journal] = panelica("provision", "status", "--json").json["journals"]
+    assert journal["in_use"] is False
 
 
 def test_without_a_terminal_there_are_no_control_characters(start: Start, manifest: Path) -> None:

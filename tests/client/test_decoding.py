@@ -237,7 +237,7 @@ async def test_nothing_where_an_object_was_promised(server: RawServer, connect: 
 async def test_json_that_breaks_off(server: RawServer, connect: Connect, cut: int) -> None:
     whole = b'{"id": "d1", "domain": "example.com", "user_id": "u1"}'
     error = await decode_error(server, connect, reply(body=whole[:cut]))
-    assert error.message.startswith("the reply is not JSON: not valid JSON")
+    assert error.message.startswith("the reply is not valid JSON near character ")
     assert (error.endpoint, error.json_path) == ("GET /v1/domains/d1", "$")
     assert error.hint is None
 
@@ -245,7 +245,7 @@ async def test_json_that_breaks_off(server: RawServer, connect: Connect, cut: in
 async def test_a_web_page_with_200(server: RawServer, connect: Connect) -> None:
     page = "<!doctype html>\n<html><head><title>Panel</title></head></html>"
     error = await decode_error(server, connect, reply(body=page, content_type="text/html"))
-    assert "the reply is not JSON" in error.message
+    assert "the reply is not valid JSON" in error.message
     assert error.hint is not None
     assert "Check base_url" in error.hint
     assert error.body.startswith("<!doctype html> <html>")

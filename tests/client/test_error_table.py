@@ -223,7 +223,7 @@ async def test_a_success_that_is_no_json(server: RawServer, panel: PanelicaClien
     error = await failure(CALLS[name], panel)
     # Not OutcomeUnknownError for writes: the panel has said that it did it.
     assert type(error) is DecodeError
-    assert "the reply is not JSON" in error.message
+    assert "the reply is not valid JSON" in error.message
     assert error.endpoint == called(server)
     assert (error.hint is not None) is (b"<html>" in step.sent)
 

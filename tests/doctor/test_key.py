@@ -109,7 +109,7 @@ def with_revoked_key(box: Sandbox) -> dict[str, str]:
         (answer(401, "MISSING_SIGNATURE", "no signature"), "a header was lost on the way to the panel: no signature"),
         (answer(429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded", retry_after=60), "GET /v1/me failed: Rate limit"),
         (reply(502, body="<title>502 Bad Gateway</title>"), "GET /v1/me failed: 502 Bad Gateway"),
-        (reply(body="<html>"), "GET /v1/me failed: the reply is not JSON"),
+        (reply(body="<html>"), "GET /v1/me failed: the reply is not valid JSON"),
         (Step(ends="close"), "GET /v1/me failed: no complete reply came back"),
     ],
 )

@@ -137,12 +137,22 @@ def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_text() == "user,word\nme,secret"
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere.csv").touch(mode=0o600)
-    (tmp_path / "passwords.csv").symlink_to(tmp_path / "elsewhere.csv")
+@pytest.mark.parametrize("mode", [0o600, 0o644, None])
+def test_open_when_path_is_a_link_refuses_it(tmp_path: Path, mode: int | None) -> None:
+    target = tmp_path / "elsewhere.csv"
+    if mode is not None:
+        target.touch()
+        target.chmod(mode)
+    (tmp_path / "passwords.csv").symlink_to(target)
 
-    with pytest.raises(ConfigurationError, match="is a symbolic link"):
+    with pytest.raises(ConfigurationError, match=r"passwords\.csv is a symbolic link") as caught:
         CredentialsFile(tmp_path / "passwords.csv")
+    assert caught.value.hint is not None
+    assert "chmod" not in caught.value.hint
+    if mode is None:
+        assert not target.exists()
+    else:
+        assert target.stat().st_mode & 0o777 == mode
 
 
 def test_a_broken_row_is_named(tmp_path: Path) -> None:

@@ -388,13 +388,19 @@ def test_a_journal_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> N
     assert {"run.journal", "run.journal.lock"} <= modes.keys()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666])
 @pytest.mark.parametrize("name", ["run.journal", "run.journal.lock"])
-def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
-    (tmp_path / "elsewhere").touch(mode=0o600)
-    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigurationError, match="is a symbolic link"):
+def test_open_when_path_is_a_link_refuses_it(tmp_path: Path, name: str, mode: int) -> None:
+    target = tmp_path / "elsewhere"
+    target.touch()
+    target.chmod(mode)
+    (tmp_path / name).symlink_to(target)
+    with pytest.raises(ConfigurationError, match="is a symbolic link") as caught:
         Journal.open(tmp_path / "run.journal")
-    assert (tmp_path / "elsewhere").stat().st_size == 0
+    assert caught.value.hint is not None
+    assert "chmod" not in caught.value.hint
+    assert target.stat().st_size == 0
+    assert target.stat().st_mode & 0o777 == mode
 
 
 def test_a_changed_manifest_goes_on_in_its_journal(tmp_path: Path) -> None:

@@ -183,6 +183,19 @@ def test_status_says_whether_there_is_something_to_resume(directory: RunDirector
     assert (status.is_undone, status.is_open) == (True, False)
 
 
+def test_status_when_journal_has_a_writer_is_in_use(directory: RunDirectory, tmp_path: Path) -> None:
+    manifest = manifest_file(tmp_path / "sites.csv")
+    files = directory.files_for(manifest, PANEL)
+    run(files, manifest)
+    assert not JournalStatus.read(files).is_in_use
+    with Journal.open(files.journal):
+        assert JournalStatus.read(files).is_in_use
+    assert not JournalStatus.read(files).is_in_use
+    files.journal.with_name(f"{files.journal.name}.lock").unlink()
+    assert not JournalStatus.read(files).is_in_use
+    assert not files.journal.with_name(f"{files.journal.name}.lock").exists()
+
+
 def test_missing_passwords_are_those_of_created_objects(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)

@@ -420,6 +420,15 @@ class TestClosing:
 
         run(main())
 
+    def test_close_without_a_reason_gives_its_own(self):
+        async def main() -> None:
+            limiter = await spent()
+            limiter.close()
+            with pytest.raises(ConfigurationError, match=r"^the rate limiter is closed$"):
+                await limiter.acquire()
+
+        run(main())
+
     def test_cancelled_while_it_is_refused(self):
         async def main() -> None:
             limiter = await spent()

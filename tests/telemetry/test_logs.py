@@ -104,7 +104,7 @@ async def test_files_are_left_out(server: RawServer, connect: Connect, debug: py
         await panel.files.read(path="/home/a/wp-config.php")
     assert HUSH not in debug.text
     assert f"[{len(server.requests[1].body)} bytes]" in debug.text
-    assert "DecodeError: the reply is not JSON" in debug.text
+    assert "DecodeError: the reply is not valid JSON" in debug.text
 
 
 async def test_body_that_is_not_json_is_left_out(
