@@ -6,8 +6,6 @@ from http import HTTPStatus
 from panelica_async.errors import DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.telemetry import Done, Event
 
-_HINT = "Check whether the panel is up; `resume` continues the run."
-
 
 class OutageWatch:
     """Listens to the calls of a run and decides when further calls are pointless.
@@ -23,13 +21,15 @@ class OutageWatch:
 
     Args:
         concurrency: Sites worked on at a time.
+        continued_by: What continues the run once the panel is up, for the hint.
 
     Attributes:
         error: Why the run has to stop; None as long as the panel answers.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, continued_by: str = "`resume` continues the run") -> None:
         self.error: TransportError | None = None
+        self._hint = f"Check whether the panel is up; {continued_by}."
         self._most_writes = 2 * concurrency + 1
         self._lost = 0
         self._lost_writes = 0
@@ -44,13 +44,17 @@ class OutageWatch:
         is_lost = not _is_answered(event)
         self._lost = self._lost + 1 if is_lost else 0
         if not is_read and (not is_lost or _is_by_panel(event)):
-            self._lost_writes = 0
-            self._sites.clear()
+            self.settled()
         elif not is_read:
             self._lost_writes += 1
         if is_lost:
             self._last = _what(event)
             self._stop_if(self._lost > 1 and (is_read or event.attempts > 1))
+
+    def settled(self) -> None:
+        """Take note that a write got through."""
+        self._lost_writes = 0
+        self._sites.clear()
 
     def missed(self, site: str) -> None:
         """Take note of a site with a step that failed or is uncertain."""
@@ -59,7 +63,7 @@ class OutageWatch:
 
     def _stop_if(self, is_down: bool) -> None:
         if is_down and self.error is None:
-            self.error = TransportError(f"the panel does not answer any more: {self._last}", hint=_HINT)
+            self.error = TransportError(f"the panel does not answer any more: {self._last}", hint=self._hint)
 
 
 def _is_answered(event: Done) -> bool:

@@ -205,6 +205,15 @@ class Inventory:
                 raise failure
         return self.snapshot
 
+    async def shows(self, listing: Listing, object_id: str | None, zone_id: str | None) -> bool:
+        """Re-read a list and return whether it shows an object; the zone counts for `ZONES` only."""
+        rows: Iterable[Any]
+        if listing is Listing.ZONES and zone_id is not None:
+            rows = (await self.refresh(listing, zone_id)).zones[zone_id]
+        else:
+            rows = getattr(await self.refresh(listing), listing.value)
+        return any(row.id == object_id for row in rows)
+
     async def refresh_zones(self, zone_ids: Iterable[str]) -> None:
         """Read the records of zones, several at a time."""
         slots = asyncio.Semaphore(_ZONES_AT_ONCE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
+from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.journal import Journal, Record, State, opened
 from panelica_async.provision.objects import STEPS, Comparison, StepKind
 from panelica_async.provision.outage import OutageWatch
@@ -83,7 +83,8 @@ async def undo(
             journal = resources.enter_context(await opened(Journal.open, journal))
         journal.require_panel(panel.base_url)
         resources.callback(journal.flush)
-        outage = OutageWatch(concurrency=1)
+        # A delete is repeated: two that got through to nothing are enough.
+        outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))
         removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
         fatal: PanelicaError | None = None
@@ -262,13 +263,7 @@ class _Undo:
         for listing in _LISTINGS:
             await self._inventory.refresh(listing)
         snapshot = self._inventory.snapshot
-        self._there = {
-            *(row.id for row in snapshot.accounts),
-            *(row.id for row in snapshot.domains),
-            *(row.id for row in snapshot.databases),
-            *(row.id for row in snapshot.mailboxes),
-            *(row.id for row in snapshot.ftp_users),
-        }
+        self._there = {row.id for listing in _LISTINGS for row in getattr(snapshot, listing.value)}
 
     async def _read_zones(self, zone_ids: set[str | None]) -> None:
         """Read the zones of domains that are there: those named and those of the domains that are ours."""
@@ -364,17 +359,32 @@ class _Undo:
         except PanelicaError as error:
             if isinstance(error, NotFoundError) and error.from_panel:
                 return True
+            is_refused = isinstance(error, ResponseError) and error.from_panel
+            if not is_refused and await self._is_gone(record):
+                return True
             self._fail(record, error)
             return False
         except ValueError as error:
             # Nothing was sent: the id cannot be that of an object.
+            problem = f"the journal holds an id that is not one of an object: {error}"
             hint = "Do not use this journal: something else wrote to it."
-            self._fail(
-                record, ConfigurationError(f"the journal holds an id that is not one of an object: {error}", hint=hint)
-            )
+            self._fail(record, ConfigurationError(problem, hint=hint))
             self._unusable.add(record.id)
             return False
         return True
+
+    async def _is_gone(self, record: Record) -> bool:
+        """Return whether the list no longer shows an object whose deletion had no answer."""
+        try:
+            is_there = await self._inventory.shows(STEPS[record.kind].listing, record.object_id, record.parent_id)
+        except PanelicaError:
+            # The outage watch has heard of it.
+            return False
+        if is_there:
+            self._outage.missed(record.site)
+        else:
+            self._outage.settled()
+        return not is_there
 
     def _content(self) -> Mapping[str, list[Record]]:
         """Return what was created in each object, by its id."""

@@ -319,10 +319,48 @@ def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
             proxy.decide_writes(lambda *_: Fault.GATEWAY_BEFORE)
             before = proxy.writes
             removed: dict[str, Removal] = {}
-            with pytest.raises(PanelicaError, match="does not answer any more"):
+            with pytest.raises(PanelicaError, match="does not answer any more") as raised:
                 await gather(undo(panel, journal), removed)
+            assert raised.value.hint == "Check whether the panel is up; `undo` continues."
             assert proxy.writes - before <= 8
             assert {removal.status for removal in removed.values()} == {RemovalStatus.SKIPPED, RemovalStatus.FAILED}
+
+    run(main())
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.GATEWAY_AFTER])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_undo_when_every_reply_is_lost_looks_for_each(tmp_path: Path, fault: Fault, foreign: bool) -> None:
+    manifest = Manifest.from_data(
+        [
+            {"domain": f"s{n}.example", "owner": f"o{n}", "email": f"o@s{n}.example", "dns": ["h A 192.0.2.1"]}
+            for n in range(6)
+        ]
+    )
+
+    async def main() -> None:
+        journal = tmp_path / "run.journal"
+        async with (
+            Sandbox(tier="enterprise") as box,
+            FaultyPanel(box) as proxy,
+            client(box, proxy.base_url) as panel,
+        ):
+            before = state(box)
+            await collect(apply(panel, manifest, journal=journal, credentials=tmp_path / "p.csv"))
+            if foreign:
+                # A mailbox of another in each domain: accounts and domains are kept, and the records go one by one.
+                async for domain in panel.domains.list():
+                    await panel.email.accounts.create(
+                        local_part="boss", domain_id=domain.id, password="correct horse battery"
+                    )
+            proxy.decide_writes(lambda *_: fault)
+            removed = await removals(panel, journal)
+            gone = {step for step, removal in removed.items() if removal.status is RemovalStatus.REMOVED}
+            assert {removal.status for removal in removed.values()} <= {RemovalStatus.REMOVED, RemovalStatus.KEPT}
+            assert len([step for step in gone if step.startswith("dns_record:")]) == 6
+            if not foreign:
+                assert len(gone) == len(removed)
+                assert state(box) == before
 
     run(main())
 
