@@ -117,7 +117,7 @@ class TokenBucket:
         self.interval = interval
         self.tolerance = tolerance
         self.reserve = reserve
-        self.slow_start = slow_start
+        self.slow_start: SlowStart = slow_start
         self.full_at: float = slow_start.since + tolerance if full_at is None else full_at
 
     def ready_at(self, now: float, ahead: int = 0) -> float:

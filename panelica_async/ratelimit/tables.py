@@ -125,7 +125,7 @@ class StoredLog(SlidingLog):
         self, database: sqlite3.Connection, name: str, count: int, period: float, *, reserve: int = 0, now: float
     ) -> None:
         super().__init__(count or RECORD, period, reserve=reserve, limits=count > 0)
-        self.size = self.count  # what has no row went long ago
+        self.size: int = self.count  # what has no row went long ago
         self._database = database
         self._name = name
         self._latest = now + 2 * MAX_LEAD

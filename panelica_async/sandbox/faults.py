@@ -194,7 +194,7 @@ class Faults:
     """
 
     def __init__(self, choose: Choose | None = None) -> None:
-        self.happened = asyncio.Event()
+        self.happened: asyncio.Event = asyncio.Event()
         self._choose = choose
         self._rules: list[_Rule] = []
         self._late: Callable[[], Awaitable[object]] | None = None

@@ -116,7 +116,7 @@ class Sandbox:
         self._running: _Running | None = None
         self.requests: deque[RecordedRequest] = deque(maxlen=_RECORDED_REQUESTS)
         """The last 10,000 requests that the panel answered, oldest first."""
-        self.faults = Faults()
+        self.faults: Faults = Faults()
         """Makes requests fail on purpose; see `panelica_async.sandbox.faults`."""
 
     async def __aenter__(self) -> Self:
