@@ -23,6 +23,8 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
 TESTING = [requirement for requirement in DEVELOPMENT if not requirement.startswith(("nox", "pyright"))]
 NEWMAN = "newman@6.2.2"
+# Half of their time the tests wait for processes, disks and sockets.
+WORKERS = str(2 * (os.cpu_count() or 1))
 # Hypothesis marks its properties itself.
 QUICK = "not once and not hypothesis"
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
@@ -69,14 +71,14 @@ def codegen(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest. Slow tests run only on the first Python."""
     _install(session, *TESTING)
-    session.run("pytest", "-n", "auto", *_selected(session), *session.posargs)
+    session.run("pytest", "-n", WORKERS, *_selected(session), *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
-    session.run("pytest", "-n", "auto", "-m", f"not development and {QUICK}", *session.posargs)
+    session.run("pytest", "-n", WORKERS, "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session

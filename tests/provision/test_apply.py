@@ -135,7 +135,7 @@ async def test_only_generated_passwords_are_written_to_the_file(box: Sandbox, tm
 
 async def test_without_a_passwords_file_nothing_is_sent(box: Sandbox) -> None:
     async with client(box) as panel:
-        with pytest.raises(ConfigurationError, match="passwords are to be generated for 8 objects"):
+        with pytest.raises(ConfigurationError, match="8 objects need a generated password"):
             await collect(apply(panel, MANIFEST))
     assert {request.method for request in box.requests} == {"GET"}
 
