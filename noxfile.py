@@ -27,6 +27,8 @@ NEWMAN = "newman@6.2.2"
 WORKERS = str(2 * (os.cpu_count() or 1))
 # Hypothesis marks its properties itself.
 QUICK = "not once and not hypothesis"
+# All tests in these folders run once, so other sessions need not import them.
+NOT_ONCE = ["-m", QUICK, *(f"--ignore=tests/{folder}" for folder in ("codegen", "docs", "foreign"))]
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
@@ -78,7 +80,7 @@ def tests(session: nox.Session) -> None:
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
-    session.run("pytest", "-n", WORKERS, "-m", f"not development and {QUICK}", *session.posargs)
+    session.run("pytest", "-n", WORKERS, *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session
@@ -125,7 +127,7 @@ def _selected(session: nox.Session) -> list[str]:
     """Return the selection of the tests of a Python: all on the first one that this machine has."""
     python = str(session.python)
     first = next((version for version in PYTHONS if shutil.which(f"python{version}")), python)
-    return [] if python == first else ["-m", QUICK]
+    return [] if python == first else NOT_ONCE
 
 
 def _install(session: nox.Session, *requirements: str) -> None:

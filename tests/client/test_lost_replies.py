@@ -30,7 +30,8 @@ from panelica_async.transport.exchange import GATEWAY_ERRORS
 from tests.conftest import Advance, Connect
 from tests.support.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
 
-pytestmark = pytest.mark.usefixtures("no_backoff")
+# A matrix that takes long, and is the same on every Python.
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_backoff")]
 
 LOST = {
     "reset while it was read": RESET_EARLY,

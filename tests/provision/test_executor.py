@@ -20,6 +20,9 @@ from tests.provision.killing import MANIFEST, PATHS, STEP_OF, TABLES, WITH_PASSW
 from tests.provision.launching import client, collect
 from tests.support import virtual_time
 
+# A matrix that takes long, and is the same on every Python.
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 async def box() -> AsyncIterator[Sandbox]:
@@ -73,7 +76,6 @@ async def test_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files
     assert (files.password(step) is not None) is step.password_needed
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("minutes", "state"), [(-10, State.FOUND), (10, State.UNCERTAIN)], ids=["older", "much later"])
 @pytest.mark.parametrize("kind", TABLES)
 async def test_what_others_made_is_not_claimed(
@@ -126,7 +128,6 @@ async def test_without_a_time_only_passwords_are_uncertain(
     assert (outcome.remark is not None) is step.password_needed
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("kind", WITH_PASSWORD)
 async def test_a_429_at_the_last_attempt_leaves_it_open(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]

@@ -16,6 +16,9 @@ from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 from tests.support.virtual_time import run
 
+# A matrix that takes long, and is the same on every Python.
+pytestmark = pytest.mark.once
+
 MANIFEST = Manifest.from_data(SITES)
 
 
@@ -365,7 +368,6 @@ def test_undo_when_every_reply_is_lost_looks_for_each(tmp_path: Path, fault: Fau
     run(main())
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("hostile", ["../x", "a/b", ".", ""])
 @pytest.mark.parametrize("kind", ["account", "domain", "dns_record", "database", "mailbox", "ftp_user"])
 async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:

@@ -14,6 +14,9 @@ from tests.ratelimit.test_redis import VirtualRedis
 from tests.ratelimit.test_shared import FileCoordinator, now
 from tests.support.virtual_time import VirtualLoop, run
 
+# A matrix that takes long, and is the same on every Python.
+pytestmark = pytest.mark.once
+
 BUSINESS = RateLimit.for_tier("business")
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
@@ -237,7 +240,6 @@ def forgetful(request, tmp_path):
         server.kill()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("with_headers", [False, True])
 def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, caplog):
     """Three members have used three quarters of the minute; a request in it counts once, not twice."""
@@ -275,7 +277,6 @@ def test_store_that_forgets_stops_no_caller_for_long(forgetful, with_headers, ca
     assert "lost its memory" in caplog.text
 
 
-@pytest.mark.once
 def test_web_users_of_three_workers_wait_briefly(tmp_path):
     """The launch of a fourth process starts with a burst, a minute before the windows open again."""
     path = tmp_path / "quota" / "quota.sqlite3"
@@ -316,7 +317,6 @@ def test_web_users_of_three_workers_wait_briefly(tmp_path):
     assert used >= 0.93
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("seed", range(2))
 def test_busy_worker_keeps_its_pace_while_the_store_is_away(tmp_path, seed):
     """The kernel gives it three times as many web requests as each of the two others; a launch uses the rest."""
