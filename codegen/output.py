@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.models import render_models
-from codegen.panel import load_panel, render_endpoints
+from codegen.panel import load_panel, merged_document, render_document, render_endpoints
 from codegen.render import (
     render_catalog,
     render_model_index,
@@ -73,6 +73,7 @@ def generate(spec: Path) -> dict[Path, str]:
         compile(text, path.as_posix(), "exec")
     files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
     files[_PACKAGE / "panel_endpoints.json"] = render_endpoints(panel)
+    files[_PACKAGE / "panel_openapi.json"] = render_document(merged_document(panel))
     files[Path("docs/operations.md")] = render_operations_table(modules)
     return files
 

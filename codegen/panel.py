@@ -14,6 +14,8 @@ from codegen.spec import METHODS, Specification
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _FOLDER, _EVIDENCE = "panel", "evidence.md"
+_SCHEMAS = "#/components/schemas/"
+_STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
 _ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
 _CITATION = re.compile(r"^known \(\w+: (.*)\)$")
 
@@ -28,6 +30,10 @@ class PanelOperation:
     node: Node
     parameters: tuple[Node, ...]
     """Its own parameters, and those of its path."""
+    module: str
+    """Name of its file."""
+    document: Node
+    """The file it is in."""
 
     @property
     def name(self) -> str:
@@ -86,6 +92,58 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
     return operations
 
 
+def merged_document(operations: Iterable[PanelOperation]) -> dict[str, Any]:
+    """Return current panels as one OpenAPI document, without the evidence of its fields.
+
+    A schema bears the name of its file too, because two files may use the same name: `accounts.Account`.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Any] = {}
+    for operation in operations:
+        node = {**operation.node, "tags": [operation.category]}
+        if operation.parameters:
+            node["parameters"] = operation.parameters
+        item = paths.setdefault(operation.path, {})
+        item[operation.method.lower()] = _qualified(node, operation.module)
+        for name, schema in operation.document.get("components", {}).get("schemas", {}).items():
+            schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Panelica External API of current panels", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _qualified(node: Any, module: str) -> Any:
+    """Copy a part of a file, with references to the merged document and without evidence."""
+    match node:
+        case {"$ref": str(reference)}:
+            return {"$ref": f"{_SCHEMAS}{module}.{reference.removeprefix(_SCHEMAS)}"}
+        case dict():
+            fields: dict[str, Any] = node
+            return {key: _qualified(value, module) for key, value in fields.items() if key not in _STRENGTHS}
+        case list() | tuple():
+            return [_qualified(item, module) for item in node]
+        case _:
+            return node
+
+
+def render_document(document: Mapping[str, Any]) -> str:
+    """Return the text of `panel_openapi.json`, one path or schema on each line."""
+    lines = {
+        part: ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items()
+        )
+        for part, nodes in (("paths", document["paths"]), ("schemas", document["components"]["schemas"]))
+    }
+    head = ",\n ".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in ("openapi", "info"))
+    return (
+        f'{{\n {head},\n "paths": {{\n{lines["paths"]}\n }},\n'
+        f' "components": {{"schemas": {{\n{lines["schemas"]}\n }}}}\n}}\n'
+    )
+
+
 def render_endpoints(operations: Iterable[PanelOperation]) -> str:
     """Return the text of `panel_endpoints.json`, one operation on each line."""
     lines = [json.dumps(operation.as_endpoint(), ensure_ascii=False) for operation in operations]
@@ -115,6 +173,8 @@ def _operations(document: Node) -> Iterator[PanelOperation]:
                     category=document["info"]["title"],
                     node=node,
                     parameters=(*item.get("parameters", ()), *node.get("parameters", ())),
+                    module=document.location.file.stem,
+                    document=document,
                 )
 
 
@@ -140,7 +200,7 @@ def _check_citations(documents: Iterable[Node], file: Path) -> None:
     """Check that every `known` cites existing entries."""
     anchors = set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
     for node in (node for document in documents for node in nodes_of(document)):
-        for key in ("x-strength", "x-scope-strength", "x-roles-strength"):
+        for key in _STRENGTHS:
             for names in _CITATION.findall(node.get(key, "")):
                 for name in names.split(", "):
                     if name not in anchors:

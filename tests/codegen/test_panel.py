@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from codegen.output import generate
-from codegen.panel import PanelOperation, load_panel
+from codegen.panel import PanelOperation, load_panel, merged_document, render_document
 from codegen.spec import Specification, load
 from codegen.yaml_nodes import SpecError
 from tests.codegen.shipped import PACKAGE
@@ -335,3 +336,24 @@ def test_summaries_are_not_the_catalogues_guesses(operations: tuple[PanelOperati
 def test_package_ships_every_operation(operations: tuple[PanelOperation, ...]) -> None:
     shipped = json.loads((PACKAGE / "panel_endpoints.json").read_text(encoding="utf-8"))
     assert [row["id"] for row in shipped] == [operation.name for operation in operations]
+
+
+def test_package_ships_one_valid_document() -> None:
+    shipped = json.loads((PACKAGE / "panel_openapi.json").read_text(encoding="utf-8"))
+    assert list(OpenAPIV31SpecValidator(shipped).iter_errors()) == []
+
+
+def test_merged_document_has_every_operation_and_schema(operations: tuple[PanelOperation, ...]) -> None:
+    document = merged_document(operations)
+    merged = {node["operationId"] for item in document["paths"].values() for node in item.values()}
+    assert merged == {operation.name for operation in operations}
+    schemas = {
+        f"{operation.module}.{name}"
+        for operation in operations
+        for name in operation.document.get("components", {}).get("schemas", {})
+    }
+    assert document["components"]["schemas"].keys() == schemas
+
+
+def test_merged_document_holds_no_evidence(operations: tuple[PanelOperation, ...]) -> None:
+    assert "x-strength" not in render_document(merged_document(operations))
