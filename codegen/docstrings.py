@@ -53,7 +53,8 @@ def _lines(operation: OperationSource) -> Iterator[str]:
 
 def _requirements(source: OperationSource) -> str:
     operation, key = source.operation, source.operation.natural_key
-    scope = f"Scope: `{operation.scope}`." if operation.scope else "Scope: none in the reference."
+    scopes = operation.wire.scopes
+    scope = f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Scope: none in the reference."
     if not operation.signed:
         scope = "Works without a key; not signed, and not counted against the quota."
     parts = [scope, _REPEATS[operation.repeat]]
@@ -107,9 +108,9 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:
-    return bool(
-        operation.positional or operation.operation.guard or operation.operation.reference.method == "PATCH"
-    ) or any(argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments)
+    return bool(operation.positional or operation.operation.guard or operation.operation.wire.method == "PATCH") or any(
+        argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments
+    )
 
 
 def _item(name: str, text: str) -> list[str]:

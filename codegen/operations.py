@@ -10,7 +10,7 @@ from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
-from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire
+from panelica_async.core.operation import Dialect, Guard, NaturalKey, Operation, Repeat, Wire
 
 
 @attrs.frozen
@@ -110,14 +110,15 @@ def _source(
 ) -> OperationSource:
     arguments = arguments_of(path, item, node, specification)
     result = _result(node, specification)
-    reference = _reference_wire(method.upper(), path, arguments, result.items)
+    scopes = () if node["x-scope"] is None else (node["x-scope"],)
+    reference = _reference_wire(method.upper(), path, arguments, result.items, scopes)
     panel = _panel_wire(reference, node, arguments)
+    wires: dict[Dialect, Wire] = {"reference": reference}
+    if panel is not None:
+        wires["panel"] = panel
     operation = Operation(
         name=node["operationId"],
-        reference=reference,
-        panel=None if panel == reference else panel,
-        served_by_panel=panel is not None,
-        scope=node["x-scope"],
+        wires=wires,
         repeat=Repeat(node["x-repeat"]),
         natural_key=_natural_key(node, arguments, result, specification, earlier),
         shown_by=_shown_by(node, result, earlier.values()),
@@ -140,7 +141,9 @@ def _source(
     )
 
 
-def _reference_wire(method: str, path: str, arguments: Sequence[Argument], items: str | None) -> Wire:
+def _reference_wire(
+    method: str, path: str, arguments: Sequence[Argument], items: str | None, scopes: tuple[str, ...]
+) -> Wire:
     """Return the wire form of the published reference."""
     for argument in arguments:
         if argument.place == "path":
@@ -152,6 +155,7 @@ def _reference_wire(method: str, path: str, arguments: Sequence[Argument], items
         body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
         # In the page envelope, rows are in `data`, which every decoder unwraps.
         items=None if items == "data" else items,
+        scopes=scopes,
     )
 
 
@@ -184,6 +188,7 @@ def _panel_wire(reference: Wire, node: Node, arguments: Sequence[Argument]) -> W
         body={name: names.get(name, name) for name, place in places.items() if place == "body"},
         wrapped=frozenset(panel.get("wrap", ())),
         items=panel.get("items", reference.items),
+        scopes=reference.scopes,
     )
 
 

@@ -16,7 +16,7 @@ from codegen.operations import OperationSource, constant_of, operations_of
 from codegen.spec import ResourceFile, Specification
 from codegen.text import docstring, generated_by, module_docstring, sentence
 from codegen.yaml_nodes import SpecError
-from panelica_async.core.operation import Operation
+from panelica_async.core.operation import Operation, Wire
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -168,11 +168,20 @@ def _code(value: object) -> str:
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, frozenset):
         return f"frozenset({sorted(value)!r})"
+    if isinstance(value, dict) and any(isinstance(other, Wire) for other in value.values()):
+        return _wires(value)
     if isinstance(value, dict) and all(isinstance(other, str) for other in value.values()):
         same = [repr(name) for name, other in value.items() if name == other]
         renamed = [f"{name}={other!r}" for name, other in value.items() if name != other]
         return f"names({', '.join([*same, *renamed])})"
     return _construction(value) if attrs.has(type(value)) else repr(value)
+
+
+def _wires(wires: Mapping[str, Wire]) -> str:
+    """Return the expression that makes the wire forms of an operation."""
+    if len(wires) > 1 and len({_code(wire) for wire in wires.values()}) == 1:
+        return f"both({_code(next(iter(wires.values())))})"
+    return "{" + ", ".join(f"{dialect!r}: {_code(wire)}" for dialect, wire in wires.items()) + "}"
 
 
 def _construction(value: Any) -> str:
@@ -221,6 +230,7 @@ def _literal(text: str) -> str:
 
 _TEMPLATES.globals.update(generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
+    code=lambda text: f"`{text}`",
     construction=_construction,
     docstring=docstring,
     literal=_literal,

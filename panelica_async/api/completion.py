@@ -60,7 +60,7 @@ def read_written(envelope: Envelope, operation: Operation, arguments: Mapping[st
             values[names[0]] = ""
         if field.default is attrs.NOTHING or field.name == "id":
             unknown.add(field.name)
-    made = decode(values, result, endpoint=operation.reference.endpoint)
+    made = decode(values, result, endpoint=operation.wire.endpoint)
     return Written(made, frozenset(unknown))
 
 
@@ -123,7 +123,7 @@ def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]
         for name, value in arguments.items()
         if value is not UNSET and value is not None and not is_secret(name)
     }
-    key, wire = operation.natural_key, operation.reference
+    key, wire = operation.natural_key, operation.wire
     if key is not None:
         known |= {field: known[name] for name, field in key.fields.items() if name in known and name not in key.local}
     if wire.path.endswith("}"):

@@ -48,7 +48,7 @@ class LostCreate:
     @property
     def filters(self) -> dict[str, Any]:
         """Arguments of the list that narrow it down to the object."""
-        wire = self.key.lookup.reference
+        wire = self.key.lookup.wire
         known = {*wire.query, *wire.placeholders}
         return {name: self.given[name] for name in self.key.fields if name in known and name in self.given}
 
@@ -101,7 +101,7 @@ class LostCreate:
     @property
     def _placeholders(self) -> tuple[str, ...]:
         """Arguments in the path of the list, which its rows may leave out."""
-        return self.key.lookup.reference.placeholders
+        return self.key.lookup.wire.placeholders
 
     @property
     def _shown_keys(self) -> list[str]:

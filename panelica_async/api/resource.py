@@ -150,10 +150,10 @@ class Resource:
         reader = operation.shown_by if key is None else key.lookup
         if reader is None or runner.dialect not in reader.wires:
             return None
-        parents = {name: arguments[name] for name in reader.reference.placeholders if name in arguments}
+        parents = {name: arguments[name] for name in reader.wire.placeholders if name in arguments}
         made_id = getattr(made, "id", None)
-        if made_id and reader.reference.path.endswith("}"):
-            return await self._one(reader, type(made), **{**parents, reader.reference.placeholders[-1]: made_id})
+        if made_id and reader.wire.path.endswith("}"):
+            return await self._one(reader, type(made), **{**parents, reader.wire.placeholders[-1]: made_id})
         if made_id:
             rows = self._pages(reader, type(made), **parents)
             return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)

@@ -70,6 +70,8 @@ class Wire:
     """Arguments that travel as a list of one."""
     items: str | None = None
     """Key that holds the rows of a list reply; None when the reply is the list."""
+    scopes: tuple[str, ...] = ()
+    """Scopes of which the key needs one; empty when any key will do."""
 
     @cached_property
     def endpoint(self) -> str:
@@ -93,18 +95,18 @@ def names(*same: str, **renamed: str) -> dict[str, str]:
     return {**{name: name for name in same}, **renamed}
 
 
+def both(wire: Wire) -> dict[Dialect, Wire]:
+    """Return the wire forms of an operation that travels the same way in both dialects."""
+    return {"reference": wire, "panel": wire}
+
+
 @attrs.frozen(kw_only=True)
 class Operation:
     """One operation of the External API."""
 
     name: str
-    reference: Wire
-    panel: Wire | None = None
-    """Wire form on current panels; None when it is the reference's."""
-    served_by_panel: bool = True
-    """Whether current panels have the operation at all."""
-    scope: str | None
-    """Scope the key needs; None when any key will do."""
+    wires: Mapping[Dialect, Wire]
+    """The wire form in each dialect that has the operation, that of the published reference first."""
     repeat: Repeat
     natural_key: NaturalKey | None = None
     shown_by: "Operation | None" = None
@@ -125,11 +127,9 @@ class Operation:
         return self.not_empty | self.lists | self.choices.keys()
 
     @cached_property
-    def wires(self) -> Mapping[Dialect, Wire]:
-        """The wire form in each dialect that has the operation."""
-        if not self.served_by_panel:
-            return {"reference": self.reference}
-        return {"reference": self.reference, "panel": self.panel or self.reference}
+    def wire(self) -> Wire:
+        """The wire form in the published reference; that of current panels if the reference lacks the operation."""
+        return next(iter(self.wires.values()))
 
 
 EVERYTHING = "*:*"

@@ -237,8 +237,7 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str]) -> Find
 
 def launch_scopes() -> tuple[str, ...]:
     """Return the scopes that provisioning needs."""
-    scopes = dict.fromkeys(get_operation(name).scope for name in LAUNCH_OPERATIONS)
-    return tuple(scope for scope in scopes if scope is not None)
+    return tuple(dict.fromkeys(scope for name in LAUNCH_OPERATIONS for scope in get_operation(name).wire.scopes))
 
 
 def _lacking(granted: list[str], required: Iterable[str]) -> list[str]:

@@ -7,59 +7,68 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.accounts import Account
 from panelica_async.models.shared import Acknowledgement
 
 ACCOUNTS_LIST: Final = Operation(
     name="accounts.list",
-    reference=Wire(method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order")),
-    scope="accounts:read",
+    wires=both(
+        Wire(
+            method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order"), scopes=("accounts:read",)
+        )
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 ACCOUNTS_CREATE: Final = Operation(
     name="accounts.create",
-    reference=Wire(
-        method="POST", path="/v1/accounts", body=names("username", "email", "password", "role", "plan_id", "full_name")
+    wires=both(
+        Wire(
+            method="POST",
+            path="/v1/accounts",
+            body=names("username", "email", "password", "role", "plan_id", "full_name"),
+            scopes=("accounts:write",),
+        )
     ),
-    scope="accounts:write",
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=ACCOUNTS_LIST, fields=names("username")),
     not_empty=frozenset(["email", "password", "plan_id", "username"]),
 )
 ACCOUNTS_GET: Final = Operation(
     name="accounts.get",
-    reference=Wire(method="GET", path="/v1/accounts/{id}"),
-    scope="accounts:read",
+    wires=both(Wire(method="GET", path="/v1/accounts/{id}", scopes=("accounts:read",))),
     repeat=Repeat.READ,
 )
 ACCOUNTS_UPDATE: Final = Operation(
     name="accounts.update",
-    reference=Wire(method="PATCH", path="/v1/accounts/{id}", body=names("plan_id", "email", "role", "full_name")),
-    scope="accounts:write",
+    wires=both(
+        Wire(
+            method="PATCH",
+            path="/v1/accounts/{id}",
+            body=names("plan_id", "email", "role", "full_name"),
+            scopes=("accounts:write",),
+        )
+    ),
     repeat=Repeat.IDEMPOTENT,
     shown_by=ACCOUNTS_GET,
     not_empty=frozenset(["email", "plan_id"]),
 )
 ACCOUNTS_DELETE: Final = Operation(
     name="accounts.delete",
-    reference=Wire(method="DELETE", path="/v1/accounts/{id}"),
-    scope="accounts:delete",
+    wires=both(Wire(method="DELETE", path="/v1/accounts/{id}", scopes=("accounts:delete",))),
     repeat=Repeat.IDEMPOTENT,
 )
 ACCOUNTS_SUSPEND: Final = Operation(
     name="accounts.suspend",
-    reference=Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason")),
-    scope="accounts:write",
+    wires=both(Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason"), scopes=("accounts:write",))),
     repeat=Repeat.IDEMPOTENT,
 )
 ACCOUNTS_UNSUSPEND: Final = Operation(
     name="accounts.unsuspend",
-    reference=Wire(method="POST", path="/v1/accounts/{id}/unsuspend"),
-    scope="accounts:write",
+    wires=both(Wire(method="POST", path="/v1/accounts/{id}/unsuspend", scopes=("accounts:write",))),
     repeat=Repeat.IDEMPOTENT,
 )
 

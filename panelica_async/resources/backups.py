@@ -8,54 +8,63 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Guard, Operation, Repeat, Wire, names
+from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.backups import Backup
 from panelica_async.models.shared import Acknowledgement
 
 BACKUPS_LIST: Final = Operation(
     name="backups.list",
-    reference=Wire(method="GET", path="/v1/backups", query=names("page", "limit", "sort", "order", "type", "status")),
-    scope="backups:read",
+    wires=both(
+        Wire(
+            method="GET",
+            path="/v1/backups",
+            query=names("page", "limit", "sort", "order", "type", "status"),
+            scopes=("backups:read",),
+        )
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 BACKUPS_CREATE: Final = Operation(
     name="backups.create",
-    reference=Wire(
-        method="POST",
-        path="/v1/backups",
-        body=names(
-            "name",
-            "type",
-            "encryption",
-            "compression_level",
-            "include_web",
-            "include_databases",
-            "include_email",
-            "include_dns",
-            "include_ssl",
-            "domain_ids",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/backups",
+            body=names(
+                "name",
+                "type",
+                "encryption",
+                "compression_level",
+                "include_web",
+                "include_databases",
+                "include_email",
+                "include_dns",
+                "include_ssl",
+                "domain_ids",
+            ),
+            scopes=("backups:write",),
         ),
-    ),
-    panel=Wire(
-        method="POST",
-        path="/v1/backups",
-        body=names(
-            "type",
-            "encryption",
-            "compression_level",
-            "include_web",
-            "include_databases",
-            "include_email",
-            "include_dns",
-            "include_ssl",
-            "domain_ids",
-            name="backup_name",
+        "panel": Wire(
+            method="POST",
+            path="/v1/backups",
+            body=names(
+                "type",
+                "encryption",
+                "compression_level",
+                "include_web",
+                "include_databases",
+                "include_email",
+                "include_dns",
+                "include_ssl",
+                "domain_ids",
+                name="backup_name",
+            ),
+            scopes=("backups:write",),
         ),
-    ),
-    scope="backups:write",
+    },
     repeat=Repeat.UNSAFE,
     shown_by=BACKUPS_LIST,
     not_empty=frozenset(["domain_ids", "name"]),
@@ -68,20 +77,23 @@ BACKUPS_CREATE: Final = Operation(
 )
 BACKUPS_RESTORE: Final = Operation(
     name="backups.restore",
-    reference=Wire(
-        method="POST",
-        path="/v1/backups/{id}/restore",
-        body=names("domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"),
+    wires=both(
+        Wire(
+            method="POST",
+            path="/v1/backups/{id}/restore",
+            body=names(
+                "domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"
+            ),
+            scopes=("backups:restore",),
+        )
     ),
-    scope="backups:restore",
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["domain_ids"]),
     lists=frozenset(["domain_ids"]),
 )
 BACKUPS_DELETE: Final = Operation(
     name="backups.delete",
-    reference=Wire(method="DELETE", path="/v1/backups/{id}"),
-    scope="backups:write",
+    wires=both(Wire(method="DELETE", path="/v1/backups/{id}", scopes=("backups:write",))),
     repeat=Repeat.IDEMPOTENT,
 )
 

@@ -12,9 +12,14 @@ from panelica_async.models.bandwidth import BandwidthUsage
 
 BANDWIDTH_GET: Final = Operation(
     name="bandwidth.get",
-    reference=Wire(method="GET", path="/v1/bandwidth", query=names("period", "month")),
-    panel=Wire(method="GET", path="/v1/bandwidth/summary", query=names("period", "month")),
-    scope="bandwidth:read",
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/bandwidth", query=names("period", "month"), scopes=("bandwidth:read",)
+        ),
+        "panel": Wire(
+            method="GET", path="/v1/bandwidth/summary", query=names("period", "month"), scopes=("bandwidth:read",)
+        ),
+    },
     repeat=Repeat.READ,
 )
 

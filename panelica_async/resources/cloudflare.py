@@ -7,21 +7,18 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, namespace
+from panelica_async.core.operation import Operation, Repeat, Wire, both, namespace
 from panelica_async.models.cloudflare import CloudflareZone
 from panelica_async.models.shared import Acknowledgement
 
 CLOUDFLARE_ZONES_LIST: Final = Operation(
     name="cloudflare.zones.list",
-    reference=Wire(method="GET", path="/v1/cloudflare/zones"),
-    scope="cloudflare:read",
+    wires=both(Wire(method="GET", path="/v1/cloudflare/zones", scopes=("cloudflare:read",))),
     repeat=Repeat.READ,
 )
 CLOUDFLARE_ZONES_SYNC: Final = Operation(
     name="cloudflare.zones.sync",
-    reference=Wire(method="POST", path="/v1/cloudflare/zones/{zone_id}/sync"),
-    served_by_panel=False,
-    scope="cloudflare:write",
+    wires={"reference": Wire(method="POST", path="/v1/cloudflare/zones/{zone_id}/sync", scopes=("cloudflare:write",))},
     repeat=Repeat.IDEMPOTENT,
 )
 

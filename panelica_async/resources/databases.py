@@ -7,29 +7,40 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names, namespace
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.databases import Database, DatabaseType, DatabaseUser
 
 DATABASES_LIST: Final = Operation(
     name="databases.list",
-    reference=Wire(method="GET", path="/v1/databases", query=names("page", "limit", "sort", "order", "domain_id")),
-    scope="databases:read",
+    wires=both(
+        Wire(
+            method="GET",
+            path="/v1/databases",
+            query=names("page", "limit", "sort", "order", "domain_id"),
+            scopes=("databases:read",),
+        )
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 DATABASES_CREATE: Final = Operation(
     name="databases.create",
-    reference=Wire(
-        method="POST", path="/v1/databases", body=names("name", "type", "domain_id", "username", "password")
-    ),
-    panel=Wire(
-        method="POST",
-        path="/v1/domains/{domain_id}/databases",
-        body=names("password", name="database_name", username="database_user"),
-    ),
-    scope="databases:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/databases",
+            body=names("name", "type", "domain_id", "username", "password"),
+            scopes=("databases:write",),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/domains/{domain_id}/databases",
+            body=names("password", name="database_name", username="database_user"),
+            scopes=("databases:write",),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=DATABASES_LIST, fields=names("name", "domain_id"), prefixed=frozenset(["name"])),
     choices={"type": ("mysql", "postgresql")},
@@ -37,18 +48,26 @@ DATABASES_CREATE: Final = Operation(
 )
 DATABASES_USERS_CREATE: Final = Operation(
     name="databases.users.create",
-    reference=Wire(
-        method="POST", path="/v1/databases/{db_id}/users", body=names("username", "password", "privileges", "domain_id")
-    ),
-    panel=Wire(method="POST", path="/v1/mysql-users", body=names("username", "password", "domain_id")),
-    scope="databases:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/databases/{db_id}/users",
+            body=names("username", "password", "privileges", "domain_id"),
+            scopes=("databases:write",),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/mysql-users",
+            body=names("username", "password", "domain_id"),
+            scopes=("databases:write",),
+        ),
+    },
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["domain_id", "password", "username"]),
 )
 DATABASES_DELETE: Final = Operation(
     name="databases.delete",
-    reference=Wire(method="DELETE", path="/v1/databases/{id}"),
-    scope="databases:delete",
+    wires=both(Wire(method="DELETE", path="/v1/databases/{id}", scopes=("databases:delete",))),
     repeat=Repeat.IDEMPOTENT,
 )
 

@@ -7,24 +7,34 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names, namespace
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.dns import DnsRecord, RecordType
 
 DNS_RECORDS_LIST: Final = Operation(
     name="dns.records.list",
-    reference=Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", query=names("page", "limit", "sort", "order")),
-    scope="dns:read",
+    wires=both(
+        Wire(
+            method="GET",
+            path="/v1/dns/zones/{zone_id}/records",
+            query=names("page", "limit", "sort", "order"),
+            scopes=("dns:read",),
+        )
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 DNS_RECORDS_CREATE: Final = Operation(
     name="dns.records.create",
-    reference=Wire(
-        method="POST", path="/v1/dns/zones/{zone_id}/records", body=names("name", "type", "content", "ttl", "priority")
+    wires=both(
+        Wire(
+            method="POST",
+            path="/v1/dns/zones/{zone_id}/records",
+            body=names("name", "type", "content", "ttl", "priority"),
+            scopes=("dns:write",),
+        )
     ),
-    scope="dns:write",
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=DNS_RECORDS_LIST, fields=names("zone_id", "name", "type", "content")),
     choices={"type": ("A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR")},
@@ -32,22 +42,30 @@ DNS_RECORDS_CREATE: Final = Operation(
 )
 DNS_RECORDS_UPDATE: Final = Operation(
     name="dns.records.update",
-    reference=Wire(
-        method="PATCH",
-        path="/v1/dns/zones/{zone_id}/records/{record_id}",
-        body=names("name", "content", "ttl", "priority"),
-    ),
-    panel=Wire(method="PATCH", path="/v1/dns/records/{record_id}", body=names("name", "content", "ttl", "priority")),
-    scope="dns:write",
+    wires={
+        "reference": Wire(
+            method="PATCH",
+            path="/v1/dns/zones/{zone_id}/records/{record_id}",
+            body=names("name", "content", "ttl", "priority"),
+            scopes=("dns:write",),
+        ),
+        "panel": Wire(
+            method="PATCH",
+            path="/v1/dns/records/{record_id}",
+            body=names("name", "content", "ttl", "priority"),
+            scopes=("dns:write",),
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     shown_by=DNS_RECORDS_LIST,
     not_empty=frozenset(["content", "name"]),
 )
 DNS_RECORDS_DELETE: Final = Operation(
     name="dns.records.delete",
-    reference=Wire(method="DELETE", path="/v1/dns/zones/{zone_id}/records/{record_id}"),
-    panel=Wire(method="DELETE", path="/v1/dns/records/{record_id}"),
-    scope="dns:delete",
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/dns/zones/{zone_id}/records/{record_id}", scopes=("dns:delete",)),
+        "panel": Wire(method="DELETE", path="/v1/dns/records/{record_id}", scopes=("dns:delete",)),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 

@@ -7,62 +7,73 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.domains import Domain
 from panelica_async.models.shared import Acknowledgement
 
 DOMAINS_LIST: Final = Operation(
     name="domains.list",
-    reference=Wire(
-        method="GET", path="/v1/domains", query=names("page", "limit", "sort", "order", "status", "user_id")
+    wires=both(
+        Wire(
+            method="GET",
+            path="/v1/domains",
+            query=names("page", "limit", "sort", "order", "status", "user_id"),
+            scopes=("domains:read",),
+        )
     ),
-    scope="domains:read",
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 DOMAINS_CREATE: Final = Operation(
     name="domains.create",
-    reference=Wire(
-        method="POST", path="/v1/domains", body=names("domain", "user_id", "php_version", "web_server", "ssl_type")
-    ),
-    panel=Wire(
-        method="POST",
-        path="/v1/domains",
-        body=names("user_id", "php_version", "web_server", domain="name", ssl_type="ssl_provider"),
-    ),
-    scope="domains:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/domains",
+            body=names("domain", "user_id", "php_version", "web_server", "ssl_type"),
+            scopes=("domains:write",),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/domains",
+            body=names("user_id", "php_version", "web_server", domain="name", ssl_type="ssl_provider"),
+            scopes=("domains:write",),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=DOMAINS_LIST, fields=names("domain")),
     not_empty=frozenset(["domain", "user_id"]),
 )
 DOMAINS_GET: Final = Operation(
-    name="domains.get", reference=Wire(method="GET", path="/v1/domains/{id}"), scope="domains:read", repeat=Repeat.READ
+    name="domains.get",
+    wires=both(Wire(method="GET", path="/v1/domains/{id}", scopes=("domains:read",))),
+    repeat=Repeat.READ,
 )
 DOMAINS_UPDATE: Final = Operation(
     name="domains.update",
-    reference=Wire(method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server")),
-    scope="domains:write",
+    wires=both(
+        Wire(
+            method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server"), scopes=("domains:write",)
+        )
+    ),
     repeat=Repeat.IDEMPOTENT,
     shown_by=DOMAINS_GET,
 )
 DOMAINS_DELETE: Final = Operation(
     name="domains.delete",
-    reference=Wire(method="DELETE", path="/v1/domains/{id}"),
-    scope="domains:delete",
+    wires=both(Wire(method="DELETE", path="/v1/domains/{id}", scopes=("domains:delete",))),
     repeat=Repeat.IDEMPOTENT,
 )
 DOMAINS_SUSPEND: Final = Operation(
     name="domains.suspend",
-    reference=Wire(method="POST", path="/v1/domains/{id}/suspend"),
-    scope="domains:write",
+    wires=both(Wire(method="POST", path="/v1/domains/{id}/suspend", scopes=("domains:write",))),
     repeat=Repeat.IDEMPOTENT,
 )
 DOMAINS_UNSUSPEND: Final = Operation(
     name="domains.unsuspend",
-    reference=Wire(method="POST", path="/v1/domains/{id}/unsuspend"),
-    scope="domains:write",
+    wires=both(Wire(method="POST", path="/v1/domains/{id}/unsuspend", scopes=("domains:write",))),
     repeat=Repeat.IDEMPOTENT,
 )
 

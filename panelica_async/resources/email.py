@@ -13,22 +13,40 @@ from panelica_async.models.email import EmailAccount
 
 EMAIL_ACCOUNTS_LIST: Final = Operation(
     name="email.accounts.list",
-    reference=Wire(method="GET", path="/v1/email/accounts", query=names("page", "limit", "sort", "order", "domain_id")),
-    panel=Wire(method="GET", path="/v1/email-accounts", query=names("page", "limit", "sort", "order", "domain_id")),
-    scope="email:read",
+    wires={
+        "reference": Wire(
+            method="GET",
+            path="/v1/email/accounts",
+            query=names("page", "limit", "sort", "order", "domain_id"),
+            scopes=("email:read",),
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/email-accounts",
+            query=names("page", "limit", "sort", "order", "domain_id"),
+            scopes=("email:read",),
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 EMAIL_ACCOUNTS_CREATE: Final = Operation(
     name="email.accounts.create",
-    reference=Wire(
-        method="POST", path="/v1/email/accounts", body=names("local_part", "domain_id", "password", "quota_mb")
-    ),
-    panel=Wire(
-        method="POST", path="/v1/email-accounts", body=names("domain_id", "password", "quota_mb", local_part="username")
-    ),
-    scope="email:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/email/accounts",
+            body=names("local_part", "domain_id", "password", "quota_mb"),
+            scopes=("email:write",),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/email-accounts",
+            body=names("domain_id", "password", "quota_mb", local_part="username"),
+            scopes=("email:write",),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(
         lookup=EMAIL_ACCOUNTS_LIST, fields=names("domain_id", local_part="email"), local=frozenset(["local_part"])
@@ -37,9 +55,10 @@ EMAIL_ACCOUNTS_CREATE: Final = Operation(
 )
 EMAIL_ACCOUNTS_DELETE: Final = Operation(
     name="email.accounts.delete",
-    reference=Wire(method="DELETE", path="/v1/email/accounts/{id}"),
-    panel=Wire(method="DELETE", path="/v1/email-accounts/{id}"),
-    scope="email:delete",
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/email/accounts/{id}", scopes=("email:delete",)),
+        "panel": Wire(method="DELETE", path="/v1/email-accounts/{id}", scopes=("email:delete",)),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 

@@ -7,38 +7,48 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, names
+from panelica_async.core.operation import Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.files import FileContent, FileEntry
 from panelica_async.models.shared import Acknowledgement
 
 FILES_LIST: Final = Operation(
     name="files.list",
-    reference=Wire(method="GET", path="/v1/files", query=names("path", "user_id")),
-    panel=Wire(method="GET", path="/v1/files", query=names("path", "user_id"), items="files"),
-    scope="files:read",
+    wires={
+        "reference": Wire(method="GET", path="/v1/files", query=names("path", "user_id"), scopes=("files:read",)),
+        "panel": Wire(
+            method="GET", path="/v1/files", query=names("path", "user_id"), items="files", scopes=("files:read",)
+        ),
+    },
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
 )
 FILES_DELETE: Final = Operation(
     name="files.delete",
-    reference=Wire(method="DELETE", path="/v1/files", query=names("path", "user_id")),
-    panel=Wire(method="DELETE", path="/v1/files", body=names("user_id", path="paths"), wrapped=frozenset(["path"])),
-    scope="files:delete",
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/files", query=names("path", "user_id"), scopes=("files:delete",)),
+        "panel": Wire(
+            method="DELETE",
+            path="/v1/files",
+            body=names("user_id", path="paths"),
+            wrapped=frozenset(["path"]),
+            scopes=("files:delete",),
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     not_empty=frozenset(["path", "user_id"]),
 )
 FILES_READ: Final = Operation(
     name="files.read",
-    reference=Wire(method="GET", path="/v1/files/content", query=names("path", "user_id")),
-    scope="files:read",
+    wires=both(Wire(method="GET", path="/v1/files/content", query=names("path", "user_id"), scopes=("files:read",))),
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
 )
 FILES_WRITE: Final = Operation(
     name="files.write",
-    reference=Wire(method="PUT", path="/v1/files/content", body=names("path", "content", "user_id")),
-    scope="files:write",
+    wires=both(
+        Wire(method="PUT", path="/v1/files/content", body=names("path", "content", "user_id"), scopes=("files:write",))
+    ),
     repeat=Repeat.IDEMPOTENT,
     not_empty=frozenset(["path", "user_id"]),
 )

@@ -13,35 +13,44 @@ from panelica_async.models.ftp import FtpAccount
 
 FTP_ACCOUNTS_LIST: Final = Operation(
     name="ftp.accounts.list",
-    reference=Wire(method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order")),
-    panel=Wire(method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order")),
-    scope="ftp:read",
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order"), scopes=("ftp:read",)
+        ),
+        "panel": Wire(
+            method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order"), scopes=("ftp:read",)
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 FTP_ACCOUNTS_CREATE: Final = Operation(
     name="ftp.accounts.create",
-    reference=Wire(
-        method="POST",
-        path="/v1/ftp/accounts",
-        body=names("username", "password", "domain_id", "home_directory", "quota_mb", "user_id"),
-    ),
-    panel=Wire(
-        method="POST",
-        path="/v1/ftp-accounts",
-        body=names("password", "domain_id", "home_directory", "quota_mb", "user_id", username="ftp_username"),
-    ),
-    scope="ftp:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/ftp/accounts",
+            body=names("username", "password", "domain_id", "home_directory", "quota_mb", "user_id"),
+            scopes=("ftp:write",),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/ftp-accounts",
+            body=names("password", "domain_id", "home_directory", "quota_mb", "user_id", username="ftp_username"),
+            scopes=("ftp:write",),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=FTP_ACCOUNTS_LIST, fields=names("username"), prefixed=frozenset(["username"])),
     not_empty=frozenset(["domain_id", "home_directory", "password", "user_id", "username"]),
 )
 FTP_ACCOUNTS_DELETE: Final = Operation(
     name="ftp.accounts.delete",
-    reference=Wire(method="DELETE", path="/v1/ftp/accounts/{id}"),
-    panel=Wire(method="DELETE", path="/v1/ftp-accounts/{id}"),
-    scope="ftp:delete",
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/ftp/accounts/{id}", scopes=("ftp:delete",)),
+        "panel": Wire(method="DELETE", path="/v1/ftp-accounts/{id}", scopes=("ftp:delete",)),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 

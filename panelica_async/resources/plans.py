@@ -8,51 +8,55 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.plans import Plan
 
 PLANS_LIST: Final = Operation(
     name="plans.list",
-    reference=Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order")),
-    scope="plans:read",
+    wires=both(
+        Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order"), scopes=("plans:read",))
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 PLANS_CREATE: Final = Operation(
     name="plans.create",
-    reference=Wire(
-        method="POST",
-        path="/v1/plans",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "disk_space_mb",
-            "bandwidth_mb",
-            "php_versions",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/plans",
+            body=names(
+                "name",
+                "slug",
+                "max_domains",
+                "max_databases",
+                "max_email_accounts",
+                "max_ftp_accounts",
+                "disk_space_mb",
+                "bandwidth_mb",
+                "php_versions",
+            ),
+            scopes=("plans:write",),
         ),
-    ),
-    panel=Wire(
-        method="POST",
-        path="/v1/plans",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "php_versions",
-            disk_space_mb="disk_quota_mb",
-            bandwidth_mb="monthly_bandwidth_mb",
+        "panel": Wire(
+            method="POST",
+            path="/v1/plans",
+            body=names(
+                "name",
+                "slug",
+                "max_domains",
+                "max_databases",
+                "max_email_accounts",
+                "max_ftp_accounts",
+                "php_versions",
+                disk_space_mb="disk_quota_mb",
+                bandwidth_mb="monthly_bandwidth_mb",
+            ),
+            scopes=("plans:write",),
         ),
-    ),
-    scope="plans:write",
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=PLANS_LIST, fields=names("name")),
     not_empty=frozenset(["name", "slug"]),
@@ -60,37 +64,40 @@ PLANS_CREATE: Final = Operation(
 )
 PLANS_UPDATE: Final = Operation(
     name="plans.update",
-    reference=Wire(
-        method="PATCH",
-        path="/v1/plans/{id}",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "disk_space_mb",
-            "bandwidth_mb",
-            "php_versions",
+    wires={
+        "reference": Wire(
+            method="PATCH",
+            path="/v1/plans/{id}",
+            body=names(
+                "name",
+                "slug",
+                "max_domains",
+                "max_databases",
+                "max_email_accounts",
+                "max_ftp_accounts",
+                "disk_space_mb",
+                "bandwidth_mb",
+                "php_versions",
+            ),
+            scopes=("plans:write",),
         ),
-    ),
-    panel=Wire(
-        method="PATCH",
-        path="/v1/plans/{id}",
-        body=names(
-            "name",
-            "slug",
-            "max_domains",
-            "max_databases",
-            "max_email_accounts",
-            "max_ftp_accounts",
-            "php_versions",
-            disk_space_mb="disk_quota_mb",
-            bandwidth_mb="monthly_bandwidth_mb",
+        "panel": Wire(
+            method="PATCH",
+            path="/v1/plans/{id}",
+            body=names(
+                "name",
+                "slug",
+                "max_domains",
+                "max_databases",
+                "max_email_accounts",
+                "max_ftp_accounts",
+                "php_versions",
+                disk_space_mb="disk_quota_mb",
+                bandwidth_mb="monthly_bandwidth_mb",
+            ),
+            scopes=("plans:write",),
         ),
-    ),
-    scope="plans:write",
+    },
     repeat=Repeat.IDEMPOTENT,
     shown_by=PLANS_LIST,
     not_empty=frozenset(["name", "slug"]),

@@ -7,38 +7,33 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, namespace
+from panelica_async.core.operation import Operation, Repeat, Wire, both, namespace
 from panelica_async.models.server import ServerStatus, Service
 from panelica_async.models.shared import Acknowledgement
 
 SERVER_STATUS: Final = Operation(
     name="server.status",
-    reference=Wire(method="GET", path="/v1/server/status"),
-    scope="server:read",
+    wires=both(Wire(method="GET", path="/v1/server/status", scopes=("server:read",))),
     repeat=Repeat.READ,
 )
 SERVER_SERVICES_LIST: Final = Operation(
     name="server.services.list",
-    reference=Wire(method="GET", path="/v1/server/services"),
-    scope="services:read",
+    wires=both(Wire(method="GET", path="/v1/server/services", scopes=("services:read",))),
     repeat=Repeat.READ,
 )
 SERVER_SERVICES_START: Final = Operation(
     name="server.services.start",
-    reference=Wire(method="POST", path="/v1/server/services/{name}/start"),
-    scope="services:start",
+    wires=both(Wire(method="POST", path="/v1/server/services/{name}/start", scopes=("services:start",))),
     repeat=Repeat.IDEMPOTENT,
 )
 SERVER_SERVICES_STOP: Final = Operation(
     name="server.services.stop",
-    reference=Wire(method="POST", path="/v1/server/services/{name}/stop"),
-    scope="services:stop",
+    wires=both(Wire(method="POST", path="/v1/server/services/{name}/stop", scopes=("services:stop",))),
     repeat=Repeat.IDEMPOTENT,
 )
 SERVER_SERVICES_RESTART: Final = Operation(
     name="server.services.restart",
-    reference=Wire(method="POST", path="/v1/server/services/{name}/restart"),
-    scope="services:restart",
+    wires=both(Wire(method="POST", path="/v1/server/services/{name}/restart", scopes=("services:restart",))),
     repeat=Repeat.UNSAFE,
 )
 

@@ -13,18 +13,29 @@ from panelica_async.models.ssl import Certificate, CertificateType
 
 SSL_CERTIFICATES_LIST: Final = Operation(
     name="ssl.certificates.list",
-    reference=Wire(method="GET", path="/v1/ssl/certificates", query=names("page", "limit", "sort", "order")),
-    served_by_panel=False,
-    scope="ssl:read",
+    wires={
+        "reference": Wire(
+            method="GET",
+            path="/v1/ssl/certificates",
+            query=names("page", "limit", "sort", "order"),
+            scopes=("ssl:read",),
+        )
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 SSL_CERTIFICATES_ISSUE: Final = Operation(
     name="ssl.certificates.issue",
-    reference=Wire(method="POST", path="/v1/ssl/certificates", body=names("domain_id", "type", "auto_renew")),
-    panel=Wire(method="POST", path="/v1/ssl/domains/{domain_id}/issue"),
-    scope="ssl:write",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/ssl/certificates",
+            body=names("domain_id", "type", "auto_renew"),
+            scopes=("ssl:write",),
+        ),
+        "panel": Wire(method="POST", path="/v1/ssl/domains/{domain_id}/issue", scopes=("ssl:write",)),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=SSL_CERTIFICATES_LIST, fields=names("domain_id")),
     choices={"type": ("lets_encrypt", "self_signed", "custom")},
@@ -32,9 +43,10 @@ SSL_CERTIFICATES_ISSUE: Final = Operation(
 )
 SSL_CERTIFICATES_RENEW: Final = Operation(
     name="ssl.certificates.renew",
-    reference=Wire(method="POST", path="/v1/ssl/certificates/{id}/renew"),
-    panel=Wire(method="POST", path="/v1/ssl/domains/{id}/renew"),
-    scope="ssl:write",
+    wires={
+        "reference": Wire(method="POST", path="/v1/ssl/certificates/{id}/renew", scopes=("ssl:write",)),
+        "panel": Wire(method="POST", path="/v1/ssl/domains/{id}/renew", scopes=("ssl:write",)),
+    },
     repeat=Repeat.UNSAFE,
     shown_by=SSL_CERTIFICATES_LIST,
 )

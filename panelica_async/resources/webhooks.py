@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, names
+from panelica_async.core.operation import Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.shared import Acknowledgement
 from panelica_async.models.webhooks import (
@@ -24,28 +24,33 @@ from panelica_async.models.webhooks import (
 
 WEBHOOKS_LIST: Final = Operation(
     name="webhooks.list",
-    reference=Wire(method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order")),
-    scope="webhooks:read",
+    wires=both(
+        Wire(
+            method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order"), scopes=("webhooks:read",)
+        )
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 WEBHOOKS_CREATE: Final = Operation(
     name="webhooks.create",
-    reference=Wire(
-        method="POST",
-        path="/v1/webhooks",
-        body=names(
-            "name",
-            "destination_type",
-            "destination_config",
-            "events",
-            "retry_count",
-            "retry_delay_seconds",
-            "timeout_seconds",
-        ),
+    wires=both(
+        Wire(
+            method="POST",
+            path="/v1/webhooks",
+            body=names(
+                "name",
+                "destination_type",
+                "destination_config",
+                "events",
+                "retry_count",
+                "retry_delay_seconds",
+                "timeout_seconds",
+            ),
+            scopes=("webhooks:write",),
+        )
     ),
-    scope="webhooks:write",
     repeat=Repeat.UNSAFE,
     shown_by=WEBHOOKS_LIST,
     not_empty=frozenset(["destination_type", "events", "name"]),
@@ -53,29 +58,26 @@ WEBHOOKS_CREATE: Final = Operation(
 )
 WEBHOOKS_EVENTS: Final = Operation(
     name="webhooks.events",
-    reference=Wire(method="GET", path="/v1/webhooks/events"),
-    served_by_panel=False,
-    scope="webhooks:read",
+    wires={"reference": Wire(method="GET", path="/v1/webhooks/events", scopes=("webhooks:read",))},
     repeat=Repeat.READ,
 )
 WEBHOOKS_STATS: Final = Operation(
     name="webhooks.stats",
-    reference=Wire(method="GET", path="/v1/webhooks/stats"),
-    served_by_panel=False,
-    scope="webhooks:read",
+    wires={"reference": Wire(method="GET", path="/v1/webhooks/stats", scopes=("webhooks:read",))},
     repeat=Repeat.READ,
 )
 WEBHOOKS_LOGS: Final = Operation(
     name="webhooks.logs",
-    reference=Wire(method="GET", path="/v1/webhooks/{id}/logs", query=names("page", "limit")),
-    served_by_panel=False,
-    scope="webhooks:read",
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/webhooks/{id}/logs", query=names("page", "limit"), scopes=("webhooks:read",)
+        )
+    },
     repeat=Repeat.READ,
 )
 WEBHOOKS_TEST: Final = Operation(
     name="webhooks.test",
-    reference=Wire(method="POST", path="/v1/webhooks/{id}/test"),
-    scope="webhooks:write",
+    wires=both(Wire(method="POST", path="/v1/webhooks/{id}/test", scopes=("webhooks:write",))),
     repeat=Repeat.UNSAFE,
 )
 

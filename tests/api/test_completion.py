@@ -30,7 +30,7 @@ def writes() -> list[Operation]:
 
 def example(operation: Operation) -> dict[str, Any]:
     """Return the arguments that the specification shows for the body or the query."""
-    path, method = operation.reference.path, operation.reference.method.lower()
+    path, method = operation.wire.path, operation.wire.method.lower()
     node = DOCUMENT["paths"][path][method]
     content = node.get("requestBody", {}).get("content", {}).get("application/json", {})
     query = {item["name"]: item["example"] for item in node.get("parameters", ()) if "example" in item}
@@ -41,7 +41,7 @@ def example(operation: Operation) -> dict[str, Any]:
 
 
 def send(panel: PanelicaClient, operation: Operation) -> Awaitable[Any]:
-    path = [f"{name}-1" for name in operation.reference.placeholders]
+    path = [f"{name}-1" for name in operation.wire.placeholders]
     return attrgetter(operation.name)(panel)(*path, **example(operation))
 
 
@@ -91,7 +91,7 @@ def dialects(operation: Operation) -> list[Dialect]:
 
 def test_there_are_writes_of_every_kind() -> None:
     assert len(writes()) == 37
-    assert {operation.reference.method for operation in writes()} == {"POST", "PUT", "PATCH", "DELETE"}
+    assert {operation.wire.method for operation in writes()} == {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
@@ -108,7 +108,7 @@ async def test_an_id_alone_is_a_success(server: RawServer, connect: Connect, ope
 
 @pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
 async def test_nothing_at_all_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
-    wire = operation.reference
+    wire = operation.wire
     own = (
         None
         if operation.name.endswith((".create", ".issue")) or not wire.placeholders

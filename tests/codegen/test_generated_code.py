@@ -325,10 +325,10 @@ def test_secret_sounding_fields_are_not_in_reprs() -> None:
 # What is sent
 
 
-@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.reference.body])
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.wire.body])
 def test_absent_and_null_differ_on_the_wire(name: str) -> None:
     operation = OPERATIONS[name]
-    wire = operation.reference
+    wire = operation.wire
     path = dict.fromkeys(wire.placeholders, "id1")
     unset = dict.fromkeys(wire.body, UNSET)
     guard = {operation.guard.argument: True} if operation.guard else {}

@@ -180,13 +180,14 @@ def test_generated_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> N
 def test_reference_endpoints_have_their_promised_names() -> None:
     assert {f"{entry['method']} {entry['path']}" for entry in REFERENCE} == set(NAMES.values())
     assert {name: f"{e.reference['method']} {e.reference['path']}" for name, e in ENDPOINTS.items()} == NAMES
-    assert {name: f"{OPERATIONS[name].reference.method} {OPERATIONS[name].reference.path}" for name in NAMES} == NAMES
+    assert {name: f"{OPERATIONS[name].wire.method} {OPERATIONS[name].wire.path}" for name in NAMES} == NAMES
 
 
 @each_endpoint
 def test_scope(endpoint: Endpoint) -> None:
     assert endpoint.operation["x-scope"] == endpoint.reference["scope"]
-    assert OPERATIONS[endpoint.name].scope == endpoint.reference["scope"]
+    scope = endpoint.reference["scope"]
+    assert OPERATIONS[endpoint.name].wire.scopes == (() if scope is None else (scope,))
 
 
 def test_only_health_needs_no_key() -> None:
@@ -295,12 +296,12 @@ def test_panel_dialect_differs_where_confirmed() -> None:
             continue
         assert wire is not None
         assert f"{wire.method} {wire.path}" == MOVED.get(name, endpoint)
-        reference = {**operation.reference.query, **operation.reference.body}
+        reference = {**operation.wire.query, **operation.wire.body}
         renamed = {
             argument: wired for argument, wired in {**wire.query, **wire.body}.items() if wired != reference[argument]
         }
         assert renamed == RENAMED.get(name, {}), name
-        assert (wire is operation.reference) == (name not in different), name
+        assert (wire == operation.wire) == (name not in different), name
 
 
 def test_panel_dialect_of_file_operations() -> None:
@@ -319,5 +320,5 @@ def test_natural_keys_are_looked_up_with_their_own_fields() -> None:
     for operation in OPERATIONS.values():
         if operation.natural_key is not None:
             lookup = operation.natural_key.lookup
-            assert lookup.reference.method == "GET", operation.name
-            assert set(lookup.reference.placeholders) <= set(operation.natural_key.fields), operation.name
+            assert lookup.wire.method == "GET", operation.name
+            assert set(lookup.wire.placeholders) <= set(operation.natural_key.fields), operation.name

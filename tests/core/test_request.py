@@ -2,20 +2,19 @@
 
 import pytest
 
-from panelica_async.core.operation import Operation, Repeat, Wire
+from panelica_async.core.operation import Operation, Repeat, Wire, both
 from panelica_async.core.request import prepare
 from panelica_async.core.unset import UNSET
 
 UPDATE = Operation(
     name="things.update",
-    reference=Wire(method="GET", path="/v1/boxes/{box_id}/things/{thing_id}"),
-    scope=None,
+    wires=both(Wire(method="GET", path="/v1/boxes/{box_id}/things/{thing_id}")),
     repeat=Repeat.READ,
 )
 
 
 def path(**arguments: object) -> str:
-    return prepare(UPDATE, UPDATE.reference, arguments).path
+    return prepare(UPDATE, UPDATE.wire, arguments).path
 
 
 def test_arguments_fill_their_places_in_the_path() -> None:

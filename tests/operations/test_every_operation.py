@@ -70,7 +70,7 @@ def reply_of(endpoint: Endpoint) -> Any:
 
 def arguments_of(endpoint: Endpoint, sent: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by argument instead of by name on the wire; each must have an argument."""
-    wire = get_operation(endpoint.operation).reference
+    wire = get_operation(endpoint.operation).wire
     argument_of = {name: argument for argument, name in {**wire.query, **wire.body}.items()}
     return {argument_of[name]: value for name, value in sent.items()}
 

@@ -12,46 +12,61 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, names, namespace
+from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
 
 PARCELS_LIST: Final = Operation(
     name="parcels.list",
-    reference=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from")),
-    panel=Wire(method="GET", path="/v1/parcels", query=names("page", "limit", "status", from_="from"), items="parcels"),
-    scope="parcels:read",
+    wires={
+        "reference": Wire(
+            method="GET",
+            path="/v1/parcels",
+            query=names("page", "limit", "status", from_="from"),
+            scopes=("parcels:read",),
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/parcels",
+            query=names("page", "limit", "status", from_="from"),
+            items="parcels",
+            scopes=("parcels:read",),
+        ),
+    },
     repeat=Repeat.READ,
     not_empty=frozenset(["from_"]),
     lists=frozenset(["status"]),
 )
 PARCELS_CREATE: Final = Operation(
     name="parcels.create",
-    reference=Wire(
-        method="POST",
-        path="/v1/parcels",
-        body=names(
-            "account",
-            "reference",
-            "destination",
-            "note",
-            "weight_g",
-            "priority",
-            "send_at",
-            "stamps",
-            "labels",
-            class_="class",
+    wires={
+        "reference": Wire(
+            method="POST",
+            path="/v1/parcels",
+            body=names(
+                "account",
+                "reference",
+                "destination",
+                "note",
+                "weight_g",
+                "priority",
+                "send_at",
+                "stamps",
+                "labels",
+                class_="class",
+            ),
+            scopes=("parcels:write",),
         ),
-    ),
-    panel=Wire(
-        method="PUT",
-        path="/v1/accounts/{account}/parcels",
-        query=names(note="remark"),
-        body=names("destination", "weight_g", "priority", "send_at", "labels", reference="ref", class_="class"),
-        wrapped=frozenset(["destination"]),
-    ),
-    scope="parcels:write",
+        "panel": Wire(
+            method="PUT",
+            path="/v1/accounts/{account}/parcels",
+            query=names(note="remark"),
+            body=names("destination", "weight_g", "priority", "send_at", "labels", reference="ref", class_="class"),
+            wrapped=frozenset(["destination"]),
+            scopes=("parcels:write",),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=PARCELS_LIST, fields=names(reference="id"), prefixed=frozenset(["reference"])),
     choices={"class_": ("slow", 'fast & "furious"')},
@@ -60,21 +75,18 @@ PARCELS_CREATE: Final = Operation(
 )
 PARCELS_UPDATE: Final = Operation(
     name="parcels.update",
-    reference=Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile")),
-    scope="parcels:write",
+    wires=both(Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile"), scopes=("parcels:write",))),
     repeat=Repeat.IDEMPOTENT,
     shown_by=PARCELS_LIST,
 )
 PARCELS_DELETE: Final = Operation(
     name="parcels.delete",
-    reference=Wire(method="DELETE", path="/v1/parcels/{id}"),
-    scope="parcels:delete",
+    wires=both(Wire(method="DELETE", path="/v1/parcels/{id}", scopes=("parcels:delete",))),
     repeat=Repeat.IDEMPOTENT,
 )
 PARCELS_COLLECT: Final = Operation(
     name="parcels.collect",
-    reference=Wire(method="POST", path="/v1/parcels/collect", body=names("ids")),
-    scope="parcels:write",
+    wires=both(Wire(method="POST", path="/v1/parcels/collect", body=names("ids"), scopes=("parcels:write",))),
     repeat=Repeat.UNSAFE,
     lists=frozenset(["ids"]),
     guard=Guard(
@@ -85,22 +97,22 @@ PARCELS_COLLECT: Final = Operation(
 )
 PARCELS_ROUTE: Final = Operation(
     name="parcels.route",
-    reference=Wire(method="GET", path="/v1/parcels/{id}/route"),
-    scope="parcels:read",
+    wires=both(Wire(method="GET", path="/v1/parcels/{id}/route", scopes=("parcels:read",))),
     repeat=Repeat.READ,
 )
 PARCELS_SCANS_LIST: Final = Operation(
     name="parcels.scans.list",
-    reference=Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page")),
-    served_by_panel=False,
-    scope="parcels:read",
+    wires={
+        "reference": Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page"), scopes=("parcels:read",))
+    },
     repeat=Repeat.READ,
 )
 PARCELS_SCANS_GET: Final = Operation(
     name="parcels.scans.get",
-    reference=Wire(method="GET", path="/v1/parcels/{id}/scans/{scan_id}"),
-    panel=Wire(method="GET", path="/v1/scans/{scan_id}"),
-    scope="parcels:read",
+    wires={
+        "reference": Wire(method="GET", path="/v1/parcels/{id}/scans/{scan_id}", scopes=("parcels:read",)),
+        "panel": Wire(method="GET", path="/v1/scans/{scan_id}", scopes=("parcels:read",)),
+    },
     repeat=Repeat.READ,
 )
 

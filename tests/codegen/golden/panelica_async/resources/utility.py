@@ -8,31 +8,30 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, names
+from panelica_async.core.operation import Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.utility import Finding, Health, RateLimitStatus
 
 HEALTH: Final = Operation(
     name="health",
-    reference=Wire(method="GET", path="/v1/health"),
-    panel=Wire(method="GET", path="/health"),
-    scope=None,
+    wires={"reference": Wire(method="GET", path="/v1/health"), "panel": Wire(method="GET", path="/health")},
     repeat=Repeat.READ,
     signed=False,
 )
 RATE_LIMIT: Final = Operation(
-    name="rate_limit", reference=Wire(method="GET", path="/v1/rate-limit"), scope=None, repeat=Repeat.READ
+    name="rate_limit", wires=both(Wire(method="GET", path="/v1/rate-limit")), repeat=Repeat.READ
 )
 SEARCH: Final = Operation(
     name="search",
-    reference=Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page")),
-    scope="*:*",
+    wires=both(
+        Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page"), scopes=("*:*",))
+    ),
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["text"]),
 )
 REINDEX: Final = Operation(
-    name="reindex", reference=Wire(method="POST", path="/v1/reindex"), scope="*:*", repeat=Repeat.IDEMPOTENT
+    name="reindex", wires=both(Wire(method="POST", path="/v1/reindex", scopes=("*:*",))), repeat=Repeat.IDEMPOTENT
 )
 
 
