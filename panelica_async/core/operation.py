@@ -55,6 +55,33 @@ class Guard:
     reason: str
 
 
+@attrs.frozen
+class Refusal:
+    """An argument that a panel cannot honour, or only for some values."""
+
+    reason: str
+    unless: tuple[Any, ...] = ()
+    """Values that say what the panel does anyway; they are accepted and not sent."""
+
+
+@attrs.frozen
+class Fence:
+    """A list in which an object must be before it is changed by its id alone."""
+
+    lookup: str
+    """Name of the list; it takes arguments of the same names."""
+    argument: str
+    """Argument with the id of the object."""
+
+
+@attrs.frozen
+class ReadBack:
+    """What makes a create exact where the panel replaces values by defaults: a change, and a look at the result."""
+
+    update: str
+    lookup: str
+
+
 @attrs.frozen(kw_only=True)
 class Wire:
     """How an operation travels in one dialect: where each argument goes, and under which name."""
@@ -72,6 +99,28 @@ class Wire:
     """Key that holds the rows of a list reply; None when the reply is the list."""
     scopes: tuple[str, ...] = ()
     """Scopes of which the key needs one; empty when any key will do."""
+    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict[str, Mapping[str, str]])
+    """Arguments with other values on the wire: each value and what it is called there."""
+    refused: Mapping[str, Refusal] = attrs.field(factory=dict[str, Refusal])
+    """Arguments that the panel cannot honour."""
+    required: frozenset[str] = frozenset()
+    """Arguments that are optional in the signature and required here."""
+    minimum: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    """Arguments with a lowest value that the panel itself does not check."""
+    derived: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Arguments that are worked out where the caller leaves them out: the name of the source of each."""
+    filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Arguments of a list that the panel ignores, with the field of a row by which the client filters instead."""
+    is_whole: bool = False
+    """Whether a list arrives in one reply: the client itself applies `page`, `limit`, `sort` and `order`."""
+    fence: Fence | None = None
+    read_back: ReadBack | None = None
+    gone: str | None = None
+    """The operation whose 404 confirms that a 400 "not found" means that the object is gone."""
+    reply_fields: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Fields of the result that have another name in the reply, before any alias."""
+    reply_values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict[str, Mapping[str, str]])
+    """Fields of the result with other values in the reply: each value there and what the result calls it."""
 
     @cached_property
     def endpoint(self) -> str:
