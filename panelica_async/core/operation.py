@@ -100,7 +100,9 @@ class Wire:
     scopes: tuple[str, ...] = ()
     """Scopes of which the key needs one; empty when any key will do."""
     values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict[str, Mapping[str, str]])
-    """Arguments with other values on the wire: each value and what it is called there."""
+    """Arguments whose values the panel limits or calls otherwise: each value it takes, and what it is called there."""
+    converted: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Arguments that the panel writes in another form: the name of the conversion of each."""
     refused: Mapping[str, Refusal] = attrs.field(factory=dict[str, Refusal])
     """Arguments that the panel cannot honour."""
     required: frozenset[str] = frozenset()
@@ -115,6 +117,8 @@ class Wire:
     """Whether a list arrives in one reply: the client itself applies `page`, `limit`, `sort` and `order`."""
     fence: Fence | None = None
     read_back: ReadBack | None = None
+    keeps: tuple[str, ...] = ()
+    """Names in the body that the panel resets when they are left out: a GET of the path first says what they hold."""
     gone: str | None = None
     """The operation whose 404 confirms that a 400 "not found" means that the object is gone."""
     reply_fields: Mapping[str, str] = attrs.field(factory=dict[str, str])
