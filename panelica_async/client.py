@@ -9,12 +9,14 @@ import aiohttp
 import attrs
 
 from panelica_async.api import settings
+from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
+from panelica_async.errors import PanelicaError, TransportError
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
 from panelica_async.resources.registry import get_operation
@@ -84,7 +86,7 @@ class PanelicaClient(Namespaces):
         deadline: float | None = None,
         max_retries: int = 3,
         ssl: TlsSetting = None,
-        dialect: Dialect | Literal["auto"] = "auto",
+        dialect: Dialect | Literal["auto"] | Unset = UNSET,
         app_name: str | None = None,
         limiter: RateLimiter | RateLimit | None = None,
         trust_env: bool = False,
@@ -102,8 +104,9 @@ class PanelicaClient(Namespaces):
         )
         require_encryption(address.origin, ssl)
         options = CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries)
-        runner = OperationRunner(transport, options, settings.dialect(dialect), get_operation)
-        transport.keys.ask = partial(_ask_quota, runner.dialect)
+        learnt = PanelDialect(transport, str(address), settings.dialect(dialect))
+        runner = OperationRunner(transport, options, learnt, get_operation)
+        transport.keys.ask = partial(_ask_quota, learnt)
         self._bind(runner, base_url=str(address))
 
     def _bind(self, runner: OperationRunner, *, base_url: str, root: "PanelicaClient | None" = None) -> None:
@@ -120,6 +123,25 @@ class PanelicaClient(Namespaces):
         On port 3002 there is no prefix, unless one was written.
         """
         return self._base_url
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """Which API the panel speaks, `reference` or `panel`; None until that is known."""
+        return self._runner.dialect.known
+
+    async def learn_dialect(self) -> Dialect:
+        """Return which API the panel speaks, `reference` or `panel`; ask the panel if it is not known yet.
+
+        The first call of an operation does the same. The panel is asked once for each address in a process, without
+        a signature and outside the quota.
+
+        Raises:
+            ConfigurationError: The client is closed, or belongs to another event loop or process.
+            ResponseError: The panel answered with an error that does not decide.
+            DecodeError: The answer is not JSON.
+            TransportError: No complete reply came back.
+        """
+        return await self._runner.dialect.learn(self._runner.options)
 
     @property
     def clock_skew(self) -> float | None:
@@ -253,6 +275,7 @@ class PanelicaClient(Namespaces):
     async def close(self) -> None:
         """Close the client: calls that wait for quota fail, its own session is closed. May be called again."""
         await self._transport.close()
+        await self._runner.dialect.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -282,11 +305,16 @@ _ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
 """For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
 
 
-async def _ask_quota(dialect: Dialect, transport: Transport) -> "RateLimitStatus":
+async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitStatus":
     # Models are loaded when a call is made.
     from panelica_async.api.tier import ask_limit  # noqa: PLC0415
     from panelica_async.resources.utility import Utility  # noqa: PLC0415
 
+    try:
+        await dialect.learn(_ASKING)
+    except PanelicaError as error:
+        # Which quota the key has is asked again, whatever the reason.
+        raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
     return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
 
 

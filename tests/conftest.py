@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
+from panelica_async.api import dialect
 from panelica_async.ratelimit import registry
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.pipeline import Transport
@@ -32,8 +33,9 @@ Advance = Callable[[float], None]
 
 @pytest.fixture(autouse=True)
 def _unused_keys() -> None:
-    """Let each test find its keys unused, whatever the tests before sent."""
+    """Let each test find its keys unused and its panels unknown, whatever the tests before sent."""
     registry.forget()
+    dialect.forget()
 
 
 # What these folders test is the same on every Python, and takes long.
@@ -57,6 +59,8 @@ async def until(condition: Callable[[], bool]) -> None:
 def _no_panel_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PANELICA_BASE_URL", "PANELICA_API_KEY", "PANELICA_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
+    # Tests that count requests are not about the one that asks for the dialect.
+    monkeypatch.setenv("PANELICA_DIALECT", "reference")
     # Tests share neither the quota of their user nor that of each other.
     monkeypatch.setenv("PANELICA_SHARE_QUOTA", "off")
 

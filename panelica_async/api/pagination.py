@@ -98,8 +98,10 @@ class Paginator(Generic[T]):
             incomplete list is never returned as a complete one.
     """
 
-    def __init__(self, source: ListSource[T]) -> None:
+    def __init__(self, source: ListSource[T], learn: "Callable[[], Awaitable[Paginator[T]]] | None" = None) -> None:
         self._source = source
+        # Returns the list as the panel serves it; None where that is known.
+        self._learn = learn
         self.calls: int = 0
         """Calls that all uses of this list took so far."""
 
@@ -107,7 +109,20 @@ class Paginator(Generic[T]):
         return f"<Paginator {self._source.endpoint}>"
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
-        return _Reading(self._source, self._count).fetch(self._source.first).__await__()
+        return self._first_page().__await__()
+
+    async def _first_page(self) -> Page[T]:
+        source = await self._known_source()
+        return await _Reading(source, self._count).fetch(source.first)
+
+    async def _known_source(self) -> ListSource[T]:
+        if self._learn is None:
+            return self._source
+        known = await self._learn()
+        return attrs.evolve(
+            known._source,  # noqa: SLF001 - of the same class
+            skips_unreadable=self._source.skips_unreadable,
+        )
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async for page in self.pages():
@@ -120,7 +135,7 @@ class Paginator(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
-        reading = _Reading(self._source, self._count)
+        reading = _Reading(await self._known_source(), self._count)
         page = await reading.begin()
         yield page
         while (following := await reading.follow(page)) is not None:
@@ -133,7 +148,7 @@ class Paginator(Generic[T]):
 
         `Page.unreadable` has those rows, as the panel sent them.
         """
-        return Paginator(attrs.evolve(self._source, skips_unreadable=True))
+        return Paginator(attrs.evolve(self._source, skips_unreadable=True), self._learn)
 
     def _count(self) -> None:
         self.calls += 1

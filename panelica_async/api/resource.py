@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaErro
 from panelica_async.transport.call import Call, Reply
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 _log = logging.getLogger("panelica_async")
 
@@ -36,6 +37,8 @@ class Resource:
 
     def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
+        if self._runner.dialect.known is None:
+            return self._learn_first(Resource._one, operation, result, **arguments)
         if operation.repeat is not Repeat.READ:
             return self._written(operation, result, arguments)
         call = self._runner.prepare(operation, arguments)
@@ -55,13 +58,15 @@ class Resource:
             return read_written(decode_reply(call, reply), operation, arguments, result)
 
         recover = None
-        if key is not None and runner.options.look_up_lost and runner.dialect in key.lookup.wires:
+        if key is not None and runner.options.look_up_lost and runner.dialect.known in key.lookup.wires:
             recover = partial(self._recover, key, result, arguments)
         written = await runner.run(call, read, recover)
         return await self._completed(written, operation, arguments, call) if written.unknown else written.made
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
+        if self._runner.dialect.known is None:
+            return self._learn_first(Resource._object, operation, **arguments)
         call = self._runner.prepare(operation, arguments)
 
         def read(reply: Reply) -> dict[str, Any]:
@@ -72,6 +77,8 @@ class Resource:
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
+        if self._runner.dialect.known is None:
+            return self._learn_first(Resource._run, operation, **arguments)
         call = self._runner.prepare(operation, arguments)
 
         def read(reply: Reply) -> None:
@@ -118,8 +125,27 @@ class Resource:
                 limit=asked,
                 deadline=runner.options.deadline,
                 has_pages="page" in wire.query,
-            )
+            ),
+            None if runner.dialect.known else partial(self._learn_list, operation, item, arguments),
         )
+
+    def _learn_first(
+        self, call: Callable[..., Awaitable[T]], operation: Operation, /, *result: type[Model], **arguments: object
+    ) -> Awaitable[T]:
+        """Call an operation once the dialect is known, with what is left of the deadline."""
+        # Invalid arguments are refused here, and not when it is known.
+        prepare(operation, operation.wire, arguments)
+
+        async def learn_first() -> T:
+            resource = type(self)(await self._runner.learn_dialect())
+            return await call(resource, operation, *result, **arguments)
+
+        return learn_first()
+
+    async def _learn_list(self, operation: Operation, item: type[M], arguments: Mapping[str, object]) -> Paginator[M]:
+        """Return a list as the panel serves it, with what is left of the deadline."""
+        resource = type(self)(await self._runner.learn_dialect())
+        return Resource._pages(resource, operation, item, **arguments)
 
     async def _completed(
         self, written: Written[M], operation: Operation, arguments: dict[str, object], call: Call
@@ -148,7 +174,7 @@ class Resource:
         """Return what was written as the panel shows it now; None when it cannot be identified."""
         key, runner = operation.natural_key, self._runner
         reader = operation.shown_by if key is None else key.lookup
-        if reader is None or runner.dialect not in reader.wires:
+        if reader is None or runner.dialect.known not in reader.wires:
             return None
         parents = {name: arguments[name] for name in reader.wire.placeholders if name in arguments}
         made_id = getattr(made, "id", None)

@@ -8,8 +8,9 @@ from weakref import WeakSet
 import aiohttp
 import attrs
 
+from panelica_async.api.dialect import PanelDialect
 from panelica_async.core import hints
-from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
+from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 _LARGE = 1024 * 1024
 """Bytes of a reply from which on it is decoded in a thread."""
+
+_SHORTEST = 0.001
+"""Seconds that a call has when nothing is left of its deadline."""
 
 Read = Callable[[Reply], T]
 """Turns the reply of a success into the result."""
@@ -76,7 +80,7 @@ class OperationRunner:
     Args:
         transport: Shared by all variants.
         options: How calls are made.
-        dialect: Which of its wire forms an operation takes.
+        dialect: Which of its wire forms an operation takes; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
         lists: What is known about the panel's lists; shared by all variants.
     """
@@ -85,13 +89,13 @@ class OperationRunner:
         self,
         transport: Transport,
         options: CallOptions,
-        dialect: Dialect,
+        dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
         lists: Lists | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
-        self.dialect: Dialect = dialect
+        self.dialect = dialect
         self.get_operation = get_operation
         self.lists: Lists = lists or Lists()
         self._timeouts = transport.timeouts.of(options.timeout)
@@ -101,8 +105,12 @@ class OperationRunner:
         return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists)
 
     def wire(self, operation: Operation) -> Wire:
-        """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it."""
-        wire = operation.wires.get(self.dialect)
+        """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
+
+        While the dialect is unknown, return the form that the arguments are checked with.
+        """
+        dialect = self.dialect.known
+        wire = operation.wire if dialect is None else operation.wires.get(dialect)
         if wire is None:
             raise UnsupportedOperationError(
                 f"current panels do not serve {operation.name}",
@@ -110,6 +118,16 @@ class OperationRunner:
                 hint="docs/operations.md lists what each dialect has.",
             )
         return wire
+
+    async def learn_dialect(self) -> Self:
+        """Wait until the dialect is known; return a runner with what is left of the deadline."""
+        options, clock = self.options, asyncio.get_running_loop().time
+        began = clock()
+        await self.dialect.learn(options)
+        if options.deadline is None:
+            return self
+        left = max(options.deadline - (clock() - began), _SHORTEST)
+        return self.with_options(attrs.evolve(options, deadline=left))
 
     def prepare(self, operation: Operation, arguments: Mapping[str, Any], *, deadline: float | None = None) -> Call:
         """Make the call of an operation, to be run.

@@ -8,9 +8,11 @@ import aiohttp
 
 from panelica_async._version import __version__
 from panelica_async.core.operation import Dialect
+from panelica_async.core.unset import Unset
 from panelica_async.errors import ConfigurationError
 
-_DIALECTS: Final = ("auto", "reference", "panel")
+_DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
+_DEFAULT_DIALECT: Final = "reference"
 
 
 def setting(name: str, argument: str | None) -> str:
@@ -26,15 +28,22 @@ def setting(name: str, argument: str | None) -> str:
     return value
 
 
-def dialect(name: str) -> Dialect:
-    """Return the dialect to speak.
+def dialect(argument: str | Unset) -> Dialect | None:
+    """Return the dialect to speak, from the argument or from `PANELICA_DIALECT`; None to ask the panel.
 
     Raises:
         ConfigurationError: No dialect has this name.
     """
-    if name not in _DIALECTS:
-        raise ConfigurationError(f"dialect must be one of {', '.join(_DIALECTS)}, not {name!r}")
-    return "panel" if name == "panel" else "reference"
+    source, name = "dialect", argument
+    if isinstance(name, Unset):
+        source, name = _DIALECT_VARIABLE, os.environ.get(_DIALECT_VARIABLE) or _DEFAULT_DIALECT
+    match name:
+        case "reference" | "panel":
+            return name
+        case "auto":
+            return None
+        case _:
+            raise ConfigurationError(f"{source} must be one of auto, reference, panel, not {name!r}")
 
 
 def user_agent(app_name: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import attrs
 
+from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.api.settings import user_agent
 from panelica_async.core.address import Address
@@ -105,7 +106,8 @@ class Probe:
         return await runner.run(call, read)
 
     def _runner(self, dialect: Dialect) -> OperationRunner:
-        return OperationRunner(self.transport, self.options, dialect, get_operation)
+        spoken = PanelDialect(self.transport, str(self.address), dialect)
+        return OperationRunner(self.transport, self.options, spoken, get_operation)
 
 
 # Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).

@@ -113,6 +113,8 @@ class Call:
     """Whether an attempt was repeated because of its timestamp or its key."""
     headers: Mapping[str, str] = _NO_HEADERS
     """Headers of the last attempt that left."""
+    is_brief: bool = False
+    """Whether its reply is short, so that the beginning of a longer one is enough."""
     last_reply: "Reply | None" = None
     """The reply to the last attempt that left, for the monitor; the pipeline returns it."""
 

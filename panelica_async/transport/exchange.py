@@ -229,7 +229,7 @@ async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
 
 def _limit_of(call: Call, response: ClientResponse) -> int:
     """Return how many bytes of a reply are read."""
-    if response.status >= 300:
+    if call.is_brief or response.status >= 300:
         limit = LONGEST_ERROR
     elif _is_json(response) and not call.path.startswith(FILES):
         limit = LONGEST_BODY

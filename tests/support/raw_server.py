@@ -55,6 +55,8 @@ class Step:
     """Seconds before each of them."""
     reads: bool = True
     """Whether the request is read, or only its first byte."""
+    after: asyncio.Event | None = None
+    """What is waited for before anything is sent."""
     ends: str = ""
     """What follows: nothing (the connection goes on), `close`, `reset` or `hang`."""
 
@@ -156,6 +158,8 @@ class RawServer:
                 self.requests.append(await _read_request(start, reader))
             async with self._arrival:
                 self._arrival.notify_all()
+            if step.after is not None:
+                await step.after.wait()
             writer.write(step.sent)
             await writer.drain()
             while step.endless:

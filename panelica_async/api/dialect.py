@@ -1,0 +1,223 @@
+"""Finds out which dialect a panel speaks, once for each address in a process.
+
+`GET /health`, without `/v1` and without a signature, tells: current panels answer it with a JSON object, servers of the
+published reference with a JSON 404 (evidence: address-health). Nothing else decides: a 5xx, a web page, a redirect or a
+closed port only means that the API does not answer now.
+"""
+
+import asyncio
+import copy
+import os
+import threading
+from concurrent.futures import Future
+from contextvars import Context
+from math import inf
+
+from panelica_async.core import hints
+from panelica_async.core.json_codec import loads
+from panelica_async.core.operation import Dialect, Repeat
+from panelica_async.core.reply import unwrap
+from panelica_async.core.request import PreparedRequest
+from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, RequestTimeoutError
+from panelica_async.telemetry.tally import LOGGER
+from panelica_async.transport.call import Call, CallOptions, Reply
+from panelica_async.transport.pipeline import Transport
+
+__all__ = ["PanelDialect", "forget"]
+
+_METHOD, _PATH = "GET", "/health"
+_HINT = 'Pass dialect="panel" or "reference", or set PANELICA_DIALECT, if the panel cannot answer GET /health.'
+
+
+class PanelDialect:
+    """The dialect of one panel, chosen by the caller or learnt. A client and its variants share one.
+
+    Args:
+        transport: Asks the panel.
+        address: Address of the panel. Clients with the same one share what the panel answered.
+        chosen: The dialect that the caller chose; None asks the panel.
+    """
+
+    def __init__(self, transport: Transport, address: str, chosen: Dialect | None = None) -> None:
+        self.known: Dialect | None = chosen or _learnt.get(address)
+        """None until the panel has answered."""
+        self._transport = transport
+        self._address = address
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def learn(self, options: CallOptions) -> Dialect:
+        """Return the dialect. Unless it is known, ask the panel, with two requests at most.
+
+        Calls that come meanwhile share the answer, whatever client, event loop or thread they belong to. Calls of the
+        same client with the same options share a failure, too.
+
+        Args:
+            options: Those of the call that needs the dialect. Its deadline, `max_wait` and `max_retries` hold.
+
+        Raises:
+            PanelicaError: The panel does not answer, or the answer does not decide. The next call asks again.
+        """
+        if self.known is None:
+            try:
+                async with asyncio.timeout(options.deadline):
+                    self.known = await self._learn(options)
+            except RequestTimeoutError:
+                raise
+            except TimeoutError as error:
+                problem = f"the deadline of {options.deadline:g} s has passed"
+                raise RequestTimeoutError(problem, method=_METHOD, path=_PATH, hint=_HINT) from error
+        return self.known
+
+    async def close(self) -> None:
+        """Stop asking, and wait until that has ended."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _learn(self, options: CallOptions) -> Dialect:
+        # Without the deadline: the question goes on for the other calls that wait for its answer.
+        own = CallOptions(timeout=options.timeout, max_wait=options.max_wait, max_retries=min(1, options.max_retries))
+        patience = min(own.timeout, inf if own.max_wait is None else own.max_wait)
+        while True:
+            question = self._question(own, joins_others=patience > 0)
+            if isinstance(question, str):
+                return question
+            if question.is_of(self, own):
+                failure = await question.wait()
+                if failure is not None:
+                    raise _explained(failure) from failure.__cause__
+            else:
+                # The question of another client may last longer, or fail for a reason of that client's own, such as
+                # its certificate: then this one asks for itself.
+                await question.wait(patience)
+                patience = 0.0
+
+    def _question(self, options: CallOptions, *, joins_others: bool) -> "Dialect | _Question":
+        """Return the answer if there is one, or else a question to wait for; ask it unless it is under way."""
+        with _lock:
+            if self._address in _learnt:
+                return _learnt[self._address]
+            under_way = _questions.setdefault(self._address, [])
+            for question in under_way:
+                if joins_others or question.is_of(self, options):
+                    return question
+            question = _Question(self, options)
+            under_way.append(question)
+        # With an empty context: the call that happens to be first may end long before.
+        task = asyncio.create_task(self._ask(question), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return question
+
+    async def _ask(self, question: "_Question") -> None:
+        """Ask the panel; a cancelled question has no answer and no failure."""
+        answer: Dialect | None = None
+        failure: Exception | None = None
+        try:
+            answer = await self._send(question.options)
+            LOGGER.info("%s speaks the %s dialect", self._address, answer)
+        except Exception as error:  # noqa: BLE001 - raised by the calls that wait for the answer
+            # Without the traceback, which would hold this frame, and this frame the error.
+            failure = error.with_traceback(None)
+        finally:
+            with _lock:
+                if answer is not None:
+                    _learnt[self._address] = answer
+                _questions[self._address].remove(question)
+            question.failure.set_result(failure)
+
+    async def _send(self, options: CallOptions) -> Dialect:
+        transport = self._transport
+        request, timeouts = PreparedRequest(method=_METHOD, path=_PATH), transport.timeouts.of(options.timeout)
+        call = Call("health", request, Repeat.READ, options, timeouts, f"{_METHOD} {_PATH}", signed=False)
+        call.is_brief = True
+        transport.monitor.queued(call)
+        try:
+            dialect = _dialect_of(call, await transport.send(call))
+        except BaseException as error:
+            transport.monitor.done(call, error)
+            raise
+        transport.monitor.done(call)
+        return dialect
+
+
+class _Question:
+    """A question to a panel that is under way.
+
+    Args:
+        asker: Asks it.
+        options: How it is asked.
+    """
+
+    def __init__(self, asker: PanelDialect, options: CallOptions) -> None:
+        self.options = options
+        self._asker = asker
+        self._loop = asyncio.get_running_loop()
+        self.failure: Future[Exception | None] = Future()
+        """Why it has no answer. Several event loops may wait for it."""
+        # A future that runs cannot be cancelled by those who wait for it.
+        self.failure.set_running_or_notify_cancel()
+
+    def is_of(self, asker: PanelDialect, options: CallOptions) -> bool:
+        """Return whether a failure of this question would be one of the asker's, too."""
+        return self._asker is asker and self.options == options and self._loop is asyncio.get_running_loop()
+
+    async def wait(self, seconds: float | None = None) -> Exception | None:
+        """Wait until the question is over, or so many seconds; return its failure, if any."""
+        waiter = asyncio.wrap_future(self.failure)
+        try:
+            done, _ = await asyncio.wait((waiter,), timeout=seconds)
+            return waiter.result() if done else None
+        finally:
+            # Its event loop may be closed when the question is over.
+            waiter.cancel()
+
+
+_learnt: dict[str, Dialect] = {}
+"""By the address of a panel."""
+_questions: dict[str, list[_Question]] = {}
+"""What is under way, by the address of a panel."""
+# Reentrant: a question that is garbage collected ends in whatever thread holds it.
+_lock = threading.RLock()
+
+
+def forget() -> None:
+    """Forget what panels answered."""
+    _learnt.clear()
+
+
+def _dialect_of(call: Call, reply: Reply) -> Dialect:
+    """Return the dialect of a panel that answers so, or raise the error that the reply is."""
+    try:
+        payload = None if reply.is_cut else loads(reply.body)
+    except ValueError:
+        payload = None
+    is_success, is_object = 200 <= reply.status < 300, isinstance(payload, dict)
+    if is_success and is_object and not unwrap(payload).failed:
+        return "panel"
+    if reply.status == 404 and is_object:
+        return "reference"
+    if is_success and not is_object:
+        hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
+        raise DecodeError("the reply is not a JSON object", endpoint=call.endpoint, body=reply.body, hint=hint)
+    raise call.error(reply)
+
+
+def _explained(failure: Exception) -> Exception:
+    """Return a copy of a failure, for one of the calls that raise it, with a hint to the dialect."""
+    own = copy.copy(failure)
+    if isinstance(own, PanelicaError) and not isinstance(own, ConfigurationError):
+        own.hint = f"{own.hint} {_HINT}" if own.hint else _HINT
+    return own
+
+
+def _renew() -> None:
+    """Start anew in a child after a fork: what is under way is the parent's, and a thread of it may hold the lock."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+    _questions.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
