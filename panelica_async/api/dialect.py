@@ -26,7 +26,6 @@ from panelica_async.transport.pipeline import Transport
 __all__ = ["PanelDialect", "forget"]
 
 _METHOD, _PATH = "GET", "/health"
-_HINT = 'Pass dialect="panel" or "reference", or set PANELICA_DIALECT, if the panel cannot answer GET /health.'
 
 
 class PanelDialect:
@@ -65,7 +64,7 @@ class PanelDialect:
                 raise
             except TimeoutError as error:
                 problem = f"the deadline of {options.deadline:g} s has passed"
-                raise RequestTimeoutError(problem, method=_METHOD, path=_PATH, hint=_HINT) from error
+                raise RequestTimeoutError(problem, method=_METHOD, path=_PATH, hint=hints.DIALECT) from error
         return self.known
 
     async def close(self) -> None:
@@ -208,7 +207,7 @@ def _explained(failure: Exception) -> Exception:
     """Return a copy of a failure, for one of the calls that raise it, with a hint to the dialect."""
     own = copy.copy(failure)
     if isinstance(own, PanelicaError) and not isinstance(own, ConfigurationError):
-        own.hint = f"{own.hint} {_HINT}" if own.hint else _HINT
+        own.hint = f"{own.hint} {hints.DIALECT}" if own.hint else hints.DIALECT
     return own
 
 

@@ -17,6 +17,9 @@ CLOCKS_AGREE: Final = (
     "Set the clock of the panel's API service by NTP, and check its time zone: this machine and the web server of the "
     "panel agree on the time."
 )
+DIALECT: Final = (
+    'Pass dialect="panel" or "reference" (--dialect), or set PANELICA_DIALECT, if the panel cannot answer GET /health.'
+)
 REDIRECT: Final = "Set base_url to the address of the API, such as https://panel.example.com:8443/api/external."
 PROXY: Final = (
     "Check the proxy that HTTPS_PROXY or HTTP_PROXY names, and its user and password; NO_PROXY names hosts to "

@@ -1,11 +1,15 @@
 """Runs all checks, in the order of the steps of a call."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import aiohttp
 
+from panelica_async.api import settings
 from panelica_async.core.address import Address
+from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
+from panelica_async.core.unset import UNSET, Unset
 from panelica_async.doctor.findings import Diagnosis, Finding, skipped
 from panelica_async.doctor.key import check_clock, check_key, check_scopes
 from panelica_async.doctor.network import check_reach
@@ -24,12 +28,13 @@ async def diagnose(
     timeout: float = 10.0,  # noqa: ASYNC109 - of each request
     session: aiohttp.ClientSession | None = None,
     trust_env: bool = False,
+    dialect: Dialect | Literal["auto"] | Unset = UNSET,
     require: Iterable[str] = (),
 ) -> Diagnosis:
     """Find out whether calls to a panel work, and if not, why.
 
     The checks only read, and never retry. A working panel receives four or five requests: one or two for its health
-    and one for its description, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the
+    and one for its dialect, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the
     quota of the key. A rejected signature costs one more signed request. If the API does not answer, up to six other
     addresses on the same host receive two unsigned requests each. The certificate is read over a separate connection,
     on which nothing is sent.
@@ -43,6 +48,7 @@ async def diagnose(
         timeout: Seconds for each request, greater than 0.
         session: A session to use; it is not closed.
         trust_env: Whether to use the proxy from the environment, as for `PanelicaClient`.
+        dialect: Dialect to speak, as for `PanelicaClient`.
         require: Scopes that the key must have, such as `domains:write`.
 
     Returns:
@@ -51,28 +57,32 @@ async def diagnose(
     Raises:
         ConfigurationError: An argument is invalid.
     """
-    address = Address.parse(base_url)
+    address, chosen = Address.parse(base_url), settings.dialect(dialect)
     sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
     probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
     try:
         probe = probes.to(address)
         reach = await check_reach(probes, probe, ssl)
-        beyond = await _check_api(probes, probe, tuple(require)) if reach.is_up else _skip_api()
+        beyond = await _check_api(probes, probe, chosen, tuple(require)) if reach.is_up else _skip_api()
     finally:
         await probes.close()
     return Diagnosis(base_url=str(address), findings=(*reach.findings, *beyond))
 
 
-async def _check_api(probes: Probes, probe: Probe, required: tuple[str, ...]) -> tuple[Finding, ...]:
+async def _check_api(
+    probes: Probes, probe: Probe, chosen: Dialect | None, required: tuple[str, ...]
+) -> tuple[Finding, ...]:
     """Make the checks that need an API that answers."""
     check = await check_key(probes, probe)
     clock = check_clock(probe.clock, accepted=check.timestamp_accepted)
-    dialect = await check_dialect(probe)
+    spoken = await check_dialect(probe, chosen)
+    # What the checks call is the same in both dialects.
+    dialect = spoken.dialect or "reference"
     if not check.is_accepted:
         not_checked = (skipped(name, "the key was not accepted") for name in ("rate_limit", "scopes"))
-        return clock, check.finding, *not_checked, dialect
-    quota = await check_quota(probe, check.key)
-    return clock, check.finding, quota, check_scopes(check.scopes, required), dialect
+        return clock, check.finding, *not_checked, spoken.finding
+    quota = await check_quota(probe, check.key, dialect)
+    return clock, check.finding, quota, check_scopes(check.scopes, required, dialect), spoken.finding
 
 
 def _skip_api() -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from panelica_async.core.address import DIRECT_PORT, Address
-from panelica_async.core.operation import allows
+from panelica_async.core.operation import Dialect, allows
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
 from panelica_async.doctor.probe import Probe, Probes
@@ -207,12 +207,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def check_scopes(granted: Iterable[str] | None, required: Iterable[str]) -> Finding:
+def check_scopes(granted: Iterable[str] | None, required: Iterable[str], dialect: Dialect) -> Finding:
     """Compare the scopes of a key with those that provisioning needs, and with those that are required.
 
     Args:
         granted: Scopes of the key; None if they are uncertain.
         required: Scopes that it must have.
+        dialect: What the panel speaks; it decides which scopes provisioning needs.
     """
     required = tuple(required)
     if granted is None:
@@ -223,8 +224,8 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str]) -> Find
             else skipped(_SCOPES, message)
         )
     scopes = [excerpt(scope) for scope in granted]
-    lacking = _lacking(scopes, required)
-    lacking_for_launch = _lacking(scopes, launch_scopes())
+    lacking = _lacking(scopes, ((scope,) for scope in required))
+    lacking_for_launch = _lacking(scopes, launch_scopes(dialect))
     facts = {"granted": scopes, "missing": lacking, "missing_for_launch": lacking_for_launch}
     has = f"the key has {excerpt(', '.join(scopes)) or 'no scopes'}"
     if lacking:
@@ -235,13 +236,15 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str]) -> Find
     return ok(_SCOPES, f"{has}, which is enough to provision sites", **facts)
 
 
-def launch_scopes() -> tuple[str, ...]:
-    """Return the scopes that provisioning needs."""
-    return tuple(dict.fromkeys(scope for name in LAUNCH_OPERATIONS for scope in get_operation(name).wire.scopes))
+def launch_scopes(dialect: Dialect) -> list[tuple[str, ...]]:
+    """Return what provisioning needs: sets of scopes, of each of which it needs one."""
+    wires = (get_operation(name).wires.get(dialect) for name in LAUNCH_OPERATIONS)
+    return list(dict.fromkeys(wire.scopes for wire in wires if wire is not None and wire.scopes))
 
 
-def _lacking(granted: list[str], required: Iterable[str]) -> list[str]:
-    return [scope for scope in dict.fromkeys(required) if not allows(granted, scope)]
+def _lacking(granted: list[str], required: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return what a key lacks: the first scope of each set of which it has none."""
+    return list(dict.fromkeys(scopes[0] for scopes in required if not any(allows(granted, scope) for scope in scopes)))
 
 
 def _add(scopes: list[str]) -> str:

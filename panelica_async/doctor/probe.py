@@ -93,6 +93,10 @@ class Probe:
         """Return the operations about the API itself."""
         return Utility(self._runner(dialect))
 
+    async def learn_dialect(self) -> Dialect:
+        """Return the dialect of the panel as a client finds it out; raises what a client would."""
+        return await PanelDialect(self.transport, str(self.address)).learn(self.options)
+
     async def get(self, path: str, *, signed: bool) -> JsonValue:
         """Send a GET request and return the data of the reply; raises the errors of a client."""
         runner = self._runner("reference")

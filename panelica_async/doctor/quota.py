@@ -1,10 +1,14 @@
 """Checks the rate limit: how many calls the key may send, and how many the client will. Also finds the dialect."""
 
 from collections.abc import Mapping
+from typing import Final
+
+import attrs
 
 from panelica_async.api.tier import REFUSALS, limit_of
 from panelica_async.catalog import TIERS
-from panelica_async.core.json_codec import JsonValue
+from panelica_async.core import hints
+from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, ok, warning
 from panelica_async.doctor.probe import Probe
@@ -15,18 +19,23 @@ from panelica_async.transport.keys import KeyQuota
 
 _RATE_LIMIT = "rate_limit"
 _DIALECT = "dialect"
+_EVIDENCE: Final[Mapping[Dialect, str]] = {
+    "panel": "the panel answers GET /health, as current panels do",
+    "reference": "the panel has no GET /health, as in the published API reference",
+}
 
 
-async def check_quota(probe: Probe, key: CurrentKey | None) -> Finding:
+async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) -> Finding:
     """Ask for the rate limit, and compare it with the limit that a client would learn from the reply.
 
     Args:
         probe: The address of the API.
         key: The key, as the panel describes it.
+        dialect: What the panel speaks.
     """
     quota = probe.key.quota
     try:
-        status = await probe.utility().rate_limit()
+        status = await probe.utility(dialect).rate_limit()
     except PanelicaError as error:
         if key is not None and isinstance(error, REFUSALS):
             await _learn(quota, limit_of(key))
@@ -83,21 +92,36 @@ def _own_limit(limit: RateLimit) -> str:
     )
 
 
-async def check_dialect(probe: Probe) -> Finding:
-    """Ask the panel for the description of its API, which current panels serve (evidence: api-spec)."""
+@attrs.frozen
+class DialectCheck:
+    """The result of finding out the dialect."""
+
+    finding: Finding
+    dialect: Dialect | None
+    """What the client speaks; None while it is uncertain."""
+
+
+async def check_dialect(probe: Probe, chosen: Dialect | None) -> DialectCheck:
+    """Find out which dialect a client would speak, as it does itself, and whether a chosen one fits the panel.
+
+    Args:
+        probe: The address of the API.
+        chosen: The dialect that the caller chose; None for the client to find out.
+    """
     try:
-        described = await probe.get("/v1/api-spec", signed=False)
-    except PanelicaError:
-        described = None
-    endpoints = described.get("endpoints") if isinstance(described, Mapping) else None
-    if not isinstance(described, Mapping) or not isinstance(endpoints, list):
-        return ok(_DIALECT, "reference: the panel serves no description of its API", dialect="reference")
-    title, version = _text(described, "title"), _text(described, "panel_version") or _text(described, "version")
-    named = " ".join(filter(None, (title, version)))
-    message = f"panel: the panel describes its API{named and ' as '}{named}, with {len(endpoints)} endpoints"
-    return ok(_DIALECT, message, dialect="panel", title=title, version=version)
-
-
-def _text(described: Mapping[str, JsonValue], name: str) -> str | None:
-    value = described.get(name)
-    return excerpt(value) if isinstance(value, str) else None
+        found, problem = await probe.learn_dialect(), ""
+    except PanelicaError as error:
+        found, problem = None, error.message
+    dialect = chosen or found
+    facts = {"dialect": dialect, "chosen": chosen is not None, "found": found}
+    if dialect is None:
+        message = f"the client cannot find out which API the panel speaks, and sends nothing until it can: {problem}"
+        return DialectCheck(warning(_DIALECT, message, hints.DIALECT, **facts), None)
+    if chosen is None or found == chosen:
+        return DialectCheck(ok(_DIALECT, f"{dialect}: {_EVIDENCE[dialect]}", **facts), dialect)
+    if found is None:
+        message = f"{dialect}, as chosen; GET /health does not show whether that is right: {problem}"
+        return DialectCheck(ok(_DIALECT, message, **facts), dialect)
+    message = f"{dialect}, as chosen, but the panel speaks another: {_EVIDENCE[found]}"
+    hint = f"Leave the dialect out (dialect=, --dialect, PANELICA_DIALECT), or choose {found}."
+    return DialectCheck(warning(_DIALECT, message, hint, **facts), dialect)

@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from panelica_async.api.dialect import forget
 from panelica_async.doctor import Diagnosis, Finding, diagnose
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, API_SECRET
@@ -15,7 +16,7 @@ from tests.support.raw_server import Step, reply
 
 HEALTH = reply(json={"status": "ok", "service": "panelica-external-api", "version": "1.0.0"})
 ME = {"name": "Shop", "key_prefix": "pk_live_a1", "scopes": ["*:*"], "rate_limit_tier": "professional"}
-NO_SPEC = reply(404, json={"error": "not found"})
+NO_HEALTH = reply(404, json={"error": "not found"})
 CHECKS = ["connection", "tls", "address", "clock", "key", "rate_limit", "scopes", "dialect"]
 
 
@@ -24,7 +25,8 @@ async def examine(panel: Sandbox | str, **options: Any) -> Diagnosis:
     if isinstance(panel, Sandbox):
         options = {"api_key": panel.api_key, "api_secret": panel.api_secret, **options}
         panel = panel.base_url
-    arguments = {"api_key": API_KEY, "api_secret": API_SECRET, "timeout": 5.0, **options}
+    arguments = {"api_key": API_KEY, "api_secret": API_SECRET, "timeout": 5.0, "dialect": "auto", **options}
+    forget()  # each diagnosis is one of a new process
     diagnosis = await diagnose(panel, **arguments)
     assert [finding.name for finding in diagnosis.findings] == CHECKS
     for finding in diagnosis.findings:

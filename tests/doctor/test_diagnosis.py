@@ -9,7 +9,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import RateLimit, shared_limiter
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_SECRET
-from tests.doctor.examining import HEALTH, ME, NO_SPEC, answer, asked, examine, found, states
+from tests.doctor.examining import HEALTH, ME, NO_HEALTH, answer, asked, examine, found, states
 from tests.support.raw_server import RawServer, reply
 
 
@@ -26,15 +26,14 @@ async def test_diagnosis_when_all_is_well_has_no_problem(box: Sandbox) -> None:
 
 
 async def test_diagnosis_of_current_panel_sends_four_requests(server: RawServer) -> None:
-    spec = {"title": "External API", "version": "2.1", "endpoints": [{}] * 406}
     limit = {"tier": "business", "requests_per_minute": 1000, "current_minute_usage": 7}
-    server.script(HEALTH, *(reply(json={"status": "success", "data": data}) for data in (ME, spec, limit)))
+    server.script(HEALTH, reply(json={"data": ME}), HEALTH, reply(json={"status": "success", "data": limit}))
     diagnosis = await examine(server.origin)
     assert states(diagnosis) == {}
     paths = [request.target.removeprefix("/api/external") for request in server.requests]
-    assert paths == ["/health", "/v1/me", "/v1/api-spec", "/v1/rate-limit"]
+    assert paths == ["/health", "/v1/me", "/health", "/v1/rate-limit"]
     assert ["X-Signature" in request.headers for request in server.requests] == [False, True, False, True]
-    assert found(diagnosis, "dialect").facts == {"dialect": "panel", "title": "External API", "version": "2.1"}
+    assert found(diagnosis, "dialect").facts == {"dialect": "panel", "chosen": False, "found": "panel"}
     assert "7 calls used this minute" in found(diagnosis, "rate_limit").message
     assert "at most 1,000 a minute" in found(diagnosis, "rate_limit").message
 
@@ -51,8 +50,8 @@ async def test_diagnosis_when_quota_is_used_up_does_not_wait(box: Sandbox) -> No
 async def test_texts_of_a_panel_are_made_printable(server: RawServer) -> None:
     escape = "\x1b]0;title\x07\nsk_live_0123456789 "
     scopes = [f"dns:{escape}"]
-    server.script(HEALTH, reply(json=ME | {"name": f"Shop {escape}", "scopes": scopes}), NO_SPEC)
-    server.script(answer(403, message=f"no {escape}"), HEALTH, answer(401, "UNAUTHORIZED", f"no {escape}"), NO_SPEC)
+    server.script(HEALTH, reply(json=ME | {"name": f"Shop {escape}", "scopes": scopes}), NO_HEALTH)
+    server.script(answer(403, message=f"no {escape}"), HEALTH, answer(401, "UNAUTHORIZED", f"no {escape}"), NO_HEALTH)
     for diagnosis in (await examine(server.origin), await examine(server.origin)):
         for text in [diagnosis.findings[index].message for index in range(8)] + [str(diagnosis.to_dict())]:
             assert text.isprintable()
@@ -69,6 +68,7 @@ async def test_texts_of_a_panel_are_made_printable(server: RawServer) -> None:
         {"tier": "gold"},
         {"timeout": 0},
         {"session": "none"},
+        {"dialect": "klingon"},
     ],
 )
 async def test_diagnose_when_an_argument_is_invalid_raises(settings: dict[str, Any]) -> None:
@@ -78,5 +78,5 @@ async def test_diagnose_when_an_argument_is_invalid_raises(settings: dict[str, A
 
 
 async def test_address_when_health_requires_a_key_is_ok(server: RawServer) -> None:
-    server.script(NO_SPEC, answer(401, "MISSING_API_KEY"), reply(json=ME))
+    server.script(NO_HEALTH, answer(401, "MISSING_API_KEY"), reply(json=ME))
     assert found(await examine(server.origin), "address").state == "ok"

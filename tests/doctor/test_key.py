@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import verify
 from panelica_async.doctor import Diagnosis
-from panelica_async.doctor.key import LAUNCH_OPERATIONS, launch_scopes
+from panelica_async.doctor.key import LAUNCH_OPERATIONS, check_scopes, launch_scopes
 from panelica_async.provision import Manifest, Plan, apply
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox import panel as sandbox_panel
@@ -20,7 +21,7 @@ from tests.conftest import API_SECRET
 from tests.doctor.examining import (
     HEALTH,
     ME,
-    NO_SPEC,
+    NO_HEALTH,
     OneHost,
     answer,
     asked,
@@ -61,11 +62,11 @@ async def test_key_when_panel_sees_the_prefix_explains_the_proxy(box: Sandbox, m
 
 
 async def test_key_without_prefix_is_tried_once(server: RawServer) -> None:
-    server.script(HEALTH, answer(401, "INVALID_SIGNATURE"), NO_SPEC)
+    server.script(HEALTH, answer(401, "INVALID_SIGNATURE"), NO_HEALTH)
     async with session_on(OneHost({3002: port_of(server.origin)})) as session:
         diagnosis = await examine("http://panel.localhost:3002", session=session)
     assert "the secret does not belong to" in found(diagnosis, "key").message
-    assert [request.target for request in server.requests] == ["/health", "/v1/me", "/v1/api-spec"]
+    assert [request.target for request in server.requests] == ["/health", "/v1/me", "/health"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def with_revoked_key(box: Sandbox) -> dict[str, str]:
     ],
 )
 async def test_key_when_call_fails_says_why(server: RawServer, step: Step, message: str) -> None:
-    server.script(HEALTH, step, NO_SPEC)
+    server.script(HEALTH, step, NO_HEALTH)
     key = found(await examine(server.origin), "key")
     assert key.state == "failure"
     assert message in key.message
@@ -152,7 +153,7 @@ async def test_key_without_scope_for_itself_warns(server: RawServer) -> None:
         required_scope="accounts:read",
         available_scopes=["domains:read"],
     )
-    server.script(HEALTH, lacking, NO_SPEC, lacking)
+    server.script(HEALTH, lacking, NO_HEALTH, lacking)
     diagnosis = await examine(server.origin)
     assert states(diagnosis) == {"key": "warning", "rate_limit": "warning", "scopes": "warning"}
     assert found(diagnosis, "key").message.endswith("may not read its own details: it lacks accounts:read")
@@ -208,7 +209,7 @@ def dated(step: Callable[..., Step], *arguments: Any, off: float, **options: Any
 
 
 async def test_clock_when_only_a_proxy_is_off_warns(server: RawServer) -> None:
-    server.script(dated(reply, off=400_000, json={"status": "ok"}), reply(json=ME), NO_SPEC)
+    server.script(dated(reply, off=400_000, json={"status": "ok"}), reply(json=ME), NO_HEALTH)
     diagnosis = await examine(server.origin)
     clock = found(diagnosis, "clock")
     assert (clock.state, found(diagnosis, "key").state) == ("warning", "ok")
@@ -216,7 +217,7 @@ async def test_clock_when_only_a_proxy_is_off_warns(server: RawServer) -> None:
 
 
 async def test_clock_when_days_off_fails_beside_rejected_key(server: RawServer) -> None:
-    server.script(dated(reply, off=400_000, json={"status": "ok"}), answer(401, "UNAUTHORIZED"), NO_SPEC)
+    server.script(dated(reply, off=400_000, json={"status": "ok"}), answer(401, "UNAUTHORIZED"), NO_HEALTH)
     diagnosis = await examine(server.origin)
     assert "the client corrects a difference of at most one day" in found(diagnosis, "clock").message
     assert (found(diagnosis, "clock").state, found(diagnosis, "key").state) == ("failure", "failure")
@@ -225,7 +226,7 @@ async def test_clock_when_days_off_fails_beside_rejected_key(server: RawServer) 
 async def test_clock_without_date_depends_on_the_timestamp(server: RawServer) -> None:
     server.script(HEALTH, reply(json=ME))
     assert found(await examine(server.origin), "clock").message == "the replies of the panel do not show its time"
-    server.script(HEALTH, answer(*REJECTED), NO_SPEC)
+    server.script(HEALTH, answer(*REJECTED), NO_HEALTH)
     diagnosis = await examine(server.origin)
     assert found(diagnosis, "clock").state == "failure"
     assert found(diagnosis, "key").message == "the panel rejected the timestamp"
@@ -247,7 +248,7 @@ async def test_scopes_when_provisioning_lacks_some_warns(box: Sandbox) -> None:
 
 
 async def test_scopes_when_a_required_one_is_missing_fails(box: Sandbox) -> None:
-    enough = list(launch_scopes())
+    enough = [scopes[0] for scopes in launch_scopes("reference")]
     assert states(await scopes_of(box, enough)) == {}
     assert states(await scopes_of(box, enough, require=["domains:write"])) == {}
     diagnosis = await scopes_of(box, enough, require=["domains:write", "backups:read", "backups:read"])
@@ -256,10 +257,20 @@ async def test_scopes_when_a_required_one_is_missing_fails(box: Sandbox) -> None
     assert states(await scopes_of(box, ["*:*"], require=["backups:read"])) == {}
 
 
+@pytest.mark.parametrize("dialect", ["reference", "panel"])
+@pytest.mark.parametrize("index", [0, -1])
+def test_scopes_when_one_of_each_set_is_there_are_enough(dialect: Dialect, index: int) -> None:
+    enough = [scopes[index] for scopes in launch_scopes(dialect)]
+    assert check_scopes(enough, (), dialect).state == "ok"
+    for scope in enough:
+        lacking = check_scopes([other for other in enough if other != scope], (), dialect)
+        assert lacking.state == "warning"
+
+
 async def test_scopes_when_uncertain_fail_only_if_required(server: RawServer) -> None:
     lacking = answer(403, "apiErrors.external.insufficientScope", "Insufficient scope")
     for options, state in (({}, "skipped"), ({"require": ["dns:read"]}, "failure")):
-        server.script(HEALTH, lacking, NO_SPEC, lacking)
+        server.script(HEALTH, lacking, NO_HEALTH, lacking)
         assert found(await examine(server.origin, **options), "scopes").state == state
 
 
