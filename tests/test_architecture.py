@@ -146,7 +146,7 @@ def test_imports_run_in_no_circle() -> None:
 
 
 # Folders whose modules repeat one pattern: each has one importer, which gathers them.
-PATTERNS = ("cli.commands", "sandbox.handlers", "provision.objects")
+PATTERNS = ("cli.commands", "sandbox.handlers", "sandbox.panel_handlers", "provision.objects")
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
     "api.completion": "what a success that says too little is completed from",
@@ -176,7 +176,6 @@ ALONE = {
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",
     "ratelimit.tables": "the tables of the SQLite store",
     "sandbox.deliveries": "sends webhooks; the server starts and stops it",
-    "sandbox.postman": "the Postman collection",
     "sandbox.server": "the public class; the package names it",
     "telemetry.otel": "entry point: users import it, with the extra `otel`",
     "transport.retry": "which failures are tried again; the only module that knows backoff",

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 import attrs
 
 from panelica_async.catalog import SCOPES, TIERS
-from panelica_async.core.operation import allows
 from panelica_async.core.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request, forbidden
 from panelica_async.sandbox.seed import root_id
@@ -201,20 +200,43 @@ def is_scope(text: str) -> bool:
     return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
 
 
-def require(granted: tuple[str, ...], required: str | None) -> None:
-    """Refuse a call whose scope the key lacks.
+def require_scope(granted: tuple[str, ...], alternatives: tuple[str, ...]) -> None:
+    """Refuse a call if the key has none of the scopes that allow it (evidence: scope-alternatives, scope-wildcards).
+
+    Guess: of several alternatives, the refusal names the first.
 
     Raises:
         ApiError: 403, with the missing scope and the existing ones.
     """
-    if not allows(granted, required):
+    if alternatives and not any(_covers(scope, wanted) for scope in granted for wanted in alternatives):
         raise ApiError(
             403,
             "apiErrors.external.insufficientScope",
             "Insufficient scope",
-            f"the key lacks {required}",
-            fields={"required_scope": required, "available_scopes": list(granted)},
+            f"the key lacks {' or '.join(alternatives)}",
+            fields={"required_scope": alternatives[0], "available_scopes": list(granted)},
         )
+
+
+def require_role(store: Store, key: Key, roles: tuple[str, ...]) -> None:
+    """Refuse a call unless the owner of the key has one of these roles, if there are any.
+
+    Raises:
+        ApiError: 403, the role is too low.
+    """
+    if roles and role_of(store, key.user_id) not in roles:
+        raise forbidden(f"the owner of the key must be {' or '.join(roles)}", message="Role not allowed")
+
+
+def role_of(store: Store, user_id: str) -> str:
+    """Return the role of an account."""
+    return str(store.value("SELECT role FROM accounts WHERE id = ?", user_id))
+
+
+def _covers(granted: str, wanted: str) -> bool:
+    family, _, verb = granted.partition(":")
+    wanted_family, _, wanted_verb = wanted.partition(":")
+    return family in {"*", wanted_family} and verb in {"*", wanted_verb}
 
 
 def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:

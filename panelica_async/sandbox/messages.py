@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 NOT_FOUND = "NOT_FOUND"
+INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
 @attrs.frozen(kw_only=True)
@@ -64,12 +65,6 @@ class ApiError(Exception):
         self.details = details
         self.fields: Mapping[str, Any] = fields or {}
         self.headers: Mapping[str, str] = headers or {}
-
-
-def error_body(error: ApiError) -> Mapping[str, Any]:
-    """Return the body of an error reply: `{"error": …, "code": …, "details": …}`."""
-    details = {"details": error.details} if error.details else {}
-    return {"error": error.message, "code": error.code, **details, **error.fields}
 
 
 def bad_request(details: str, *, message: str = "Invalid request") -> ApiError:

@@ -15,14 +15,12 @@ from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
 from panelica_async.sandbox import auth, limits
 from panelica_async.sandbox.auth import Key, authenticate, identify
-from panelica_async.sandbox.handlers import HANDLERS
+from panelica_async.sandbox.dialects import Dialect
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller
-from panelica_async.sandbox.handlers.default import default
 from panelica_async.sandbox.limits import Counting, ServerLimits
-from panelica_async.sandbox.messages import NOT_FOUND, ApiError, HttpRequest, HttpResponse, bad_request, error_body
-from panelica_async.sandbox.spec import Document, Endpoint
+from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpRequest, HttpResponse, bad_request
+from panelica_async.sandbox.spec import Endpoint
 from panelica_async.sandbox.store import Store
-from panelica_async.sandbox.validation import Validation
 
 PREFIX = "/api/external"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -93,39 +91,41 @@ class Panel:
 
     Args:
         store: The state.
-        document: The specification it follows.
+        dialect: What it serves, and how it answers.
         clock: Returns the panel's time in Unix seconds.
         window: How the rate limit counts: `fixed`, `sliding` or `bucket`.
+        thin_replies: Whether writes answer with an id or a message only.
     """
 
     def __init__(
         self,
         store: Store,
-        document: Document,
+        dialect: Dialect,
         clock: Callable[[], float],
         *,
         window: Counting = "fixed",
+        thin_replies: bool = False,
     ) -> None:
         self._store = store
-        self._document = document
+        self._dialect = dialect
         self._clock = clock
         self._window: Counting = window
-        self._router = Router(document.endpoints)
-        self._validation = Validation(document)
+        self._thin_replies = thin_replies
+        self._router = Router(dialect.document.endpoints)
         self._limits: dict[str, ServerLimits] = {}
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a request; its changes are committed on return."""
         progress = _Progress()
+        request_id = _request_id()
         try:
             response = self._answer(request, progress)
         except ApiError as error:
-            response = HttpResponse(status=error.status, data=error_body(error), headers=error.headers)
+            response = self._dialect.failure(error, request_id)
         except Exception:  # noqa: BLE001 - whatever fails, the client gets an answer
             _log.exception("the sandbox failed at %s %s", request.method, request.raw_path)
-            failure = ApiError(500, "INTERNAL_ERROR", "Internal error")
-            response = HttpResponse(status=500, data=error_body(failure))
-        headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: _request_id()}
+            response = self._dialect.failure(ApiError(500, INTERNAL_ERROR, "Internal error"), request_id)
+        headers = {**progress.headers, **response.headers, REQUEST_ID_HEADER: request_id}
         return attrs.evolve(response, headers=headers, operation=progress.operation)
 
     def reads_body(self, head: HttpRequest) -> bool:
@@ -144,8 +144,9 @@ class Panel:
 
     def refuse(self, error: ApiError) -> HttpResponse:
         """Answer a request that cannot be read."""
-        headers = {**error.headers, REQUEST_ID_HEADER: _request_id()}
-        return HttpResponse(status=error.status, data=error_body(error), headers=headers)
+        request_id = _request_id()
+        response = self._dialect.failure(error, request_id)
+        return attrs.evolve(response, headers={**response.headers, REQUEST_ID_HEADER: request_id})
 
     def _answer(self, request: HttpRequest, progress: "_Progress") -> HttpResponse:
         if _BROKEN_ESCAPE.search(request.raw_path):
@@ -161,17 +162,21 @@ class Panel:
         if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:
-            auth.require(signer.key.scopes, endpoint.scope)
+            auth.require_scope(signer.key.scopes, endpoint.scopes)
+            auth.require_role(self._store, signer.key, endpoint.roles)
         call = ApiCall(
             endpoint=endpoint,
             path=arguments,
-            query=self._validation.query(endpoint, request.raw_query),
-            body=self._validation.body(endpoint, request.body),
+            query=self._dialect.validation.query(endpoint, request.raw_query),
+            body=self._dialect.validation.body(endpoint, request.body),
             store=self._store,
-            document=self._document,
+            document=self._dialect.document,
             signer=signer,
         )
-        return HttpResponse(status=endpoint.status, data=self._perform(call).data)
+        reply = self._perform(call)
+        if self._thin_replies and endpoint.method != "GET":
+            reply = _thin(reply)
+        return self._dialect.success(endpoint, reply)
 
     def _admit(self, request: HttpRequest, progress: "_Progress") -> Caller:
         key = authenticate(request, PREFIX, self._store)
@@ -189,7 +194,7 @@ class Panel:
         return found
 
     def _perform(self, call: ApiCall) -> ApiReply:
-        handle = HANDLERS.get(call.endpoint.operation, default)
+        handle = self._dialect.handler(call.endpoint)
         try:
             with nullcontext() if call.endpoint.method == "GET" else self._store.transaction():
                 return handle(call)
@@ -204,6 +209,15 @@ class _Progress:
 
     operation: str | None = None
     headers: dict[str, str] = attrs.field(factory=dict[str, str])
+
+
+def _thin(reply: ApiReply) -> ApiReply:
+    """Return what is certain of the reply to a write: the id of what it made or changed, or that it is done."""
+    match reply.data:
+        case {"id": identity}:
+            return ApiReply({"id": identity})
+        case _:
+            return reply if reply.message is None else ApiReply(message=reply.message)
 
 
 def _request_id() -> str:

@@ -94,9 +94,7 @@ _USED = {
     "max_email_accounts": (
         "SELECT count(*) FROM email_accounts AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?"
     ),
-    "max_ftp_accounts": (
-        "SELECT count(*) FROM ftp_accounts AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?"
-    ),
+    "max_ftp_accounts": "SELECT count(*) FROM ftp_accounts WHERE user_id = ?",
 }
 
 
@@ -136,10 +134,21 @@ def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
         ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
     """
     found = active_owner(store, user_id)
-    allowed = found[limit]
-    if allowed not in {None, _UNLIMITED} and store.value(_USED[limit], user_id) >= allowed:
-        raise forbidden(f"{limit} is {allowed} in the plan {found['plan_name']}", message="Plan limit reached")
+    if is_full(store, found, limit):
+        raise forbidden(f"{limit} is {found[limit]} in the plan {found['plan_name']}", message="Plan limit reached")
     return found
+
+
+def is_full(store: Store, owner: Row, limit: str) -> bool:
+    """Return whether the plan of an account allows no further object of a kind.
+
+    Args:
+        store: Where the objects are.
+        owner: The account, from `active_owner`.
+        limit: Limit of the plan, such as `max_domains`.
+    """
+    allowed = owner[limit]
+    return allowed not in {None, _UNLIMITED} and store.value(_USED[limit], owner["id"]) >= allowed
 
 
 def domain_with_room(store: Store, domain_id: str, limit: str) -> Row:

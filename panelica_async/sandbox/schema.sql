@@ -17,6 +17,7 @@ CREATE TABLE plans (
     disk_space_mb INTEGER,
     bandwidth_mb INTEGER,
     php_versions TEXT NOT NULL,  -- JSON
+    columns TEXT NOT NULL DEFAULT '{}',  -- JSON: what only current panels have
     created_at INTEGER NOT NULL
 );
 
@@ -41,6 +42,7 @@ CREATE TABLE domains (
     php_version TEXT NOT NULL,
     web_server TEXT NOT NULL,
     document_root TEXT NOT NULL,
+    php_settings TEXT NOT NULL DEFAULT '{}',  -- JSON: what only current panels have
     suspended INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 );
@@ -103,12 +105,15 @@ CREATE INDEX email_accounts_domain ON email_accounts (domain_id);
 CREATE TABLE ftp_accounts (
     id TEXT PRIMARY KEY,
     username TEXT NOT NULL UNIQUE,
-    domain_id TEXT NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
+    user_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    domain_id TEXT REFERENCES domains (id) ON DELETE CASCADE,  -- none on current panels, if the home is no domain's
     home_directory TEXT NOT NULL,
     quota_mb INTEGER NOT NULL,
     used_mb REAL NOT NULL DEFAULT 0,
+    suspended INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 );
+CREATE INDEX ftp_accounts_user ON ftp_accounts (user_id);
 CREATE INDEX ftp_accounts_domain ON ftp_accounts (domain_id);
 
 -- Removing a directory removes what is in it.

@@ -69,6 +69,15 @@ def seed(store: Store) -> None:
         store.insert("cloudflare_zone", {"id": zone_id, "name": name, "status": "active"})
 
 
+def seed_panel(store: Store) -> None:
+    """Add accounts that a client of a current panel must not take for customers (evidence: accounts-list)."""
+    for role in ("ADMIN", "RESELLER"):
+        if store.value("SELECT 1 FROM accounts WHERE role = ?", role) is None:
+            username = role.lower()
+            account = {"id": new_id(), "username": username, "email": f"{username}@{HOSTNAME}", "role": role}
+            store.insert("account", {**account, "full_name": role.title(), "created_at": store.now()})
+
+
 def root_id(store: Store) -> str:
     """Return the id of the administrator root."""
     return str(store.value("SELECT id FROM accounts WHERE username = ?", ROOT_USERNAME))

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
 import attrs
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -28,7 +28,10 @@ class Endpoint:
     path: str
     tag: str
     summary: str
-    scope: str | None
+    scopes: tuple[str, ...]
+    """Scopes of which the key needs one; empty if any key will do."""
+    roles: tuple[str, ...]
+    """Roles of which the owner of the key needs one; empty if any will do."""
     signed: bool
     query: tuple[Json, ...]
     """Query parameters, references resolved."""
@@ -46,6 +49,11 @@ class Endpoint:
     natural_key: tuple[str, ...]
     """Fields of the body that identify an object."""
 
+    @property
+    def scope(self) -> str | None:
+        """The scope that a refusal names; None if any key will do."""
+        return self.scopes[0] if self.scopes else None
+
 
 def _is_integer(_checker: object, value: object) -> bool:
     """Return whether a value is written as a whole number: JSON Schema accepts `1.0` as an integer, Go does not."""
@@ -61,7 +69,7 @@ class Document:
     """The endpoints of an OpenAPI document, and validators for its schemas.
 
     Args:
-        content: The merged document, as `panelica_async/openapi.json` holds it.
+        content: The merged document, as `openapi.json` and `panel_openapi.json` of the package hold it.
     """
 
     def __init__(self, content: Json) -> None:
@@ -83,9 +91,9 @@ class Document:
         """Return the endpoints of a path, as the document writes it, by method."""
         return self._by_path.get(path, {})
 
-    def validator(self, schema: Json) -> Draft202012Validator:
-        """Compile a schema of the document."""
-        return _Validator(_absolute(schema), registry=self._registry)
+    def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
+        """Compile a schema of the document, and check these formats."""
+        return _Validator(_absolute(schema), registry=self._registry, format_checker=formats)
 
     def resolve(self, node: Json) -> Json:
         """Follow the reference of a node, if it is one."""
@@ -99,7 +107,7 @@ class Document:
     def _endpoints(self) -> Iterator[Endpoint]:
         for path, item in self.content["paths"].items():
             for method in METHODS:
-                if method in item:
+                if method in item and not item[method].get("x-websocket"):
                     yield self._endpoint(method, path, item, item[method])
 
     def _endpoint(self, method: str, path: str, item: Json, operation: Json) -> Endpoint:
@@ -109,19 +117,21 @@ class Document:
         status = min(code for code in operation["responses"] if code.startswith("2"))
         reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON, {})
         reply = reply_content.get("schema")
+        scopes = operation.get("x-scope") or ()
         return Endpoint(
             operation=operation["operationId"],
             method=method.upper(),
             path=path,
             tag=next(iter(operation.get("tags", ())), ""),
             summary=operation.get("summary", ""),
-            scope=operation.get("x-scope"),
+            scopes=(scopes,) if isinstance(scopes, str) else tuple(scopes),
+            roles=tuple(operation.get("x-roles", ())),
             signed=operation.get("security") != [],
             query=tuple(parameter for parameter in parameters if parameter["in"] == "query"),
             body=body_content.get("schema"),
             body_required=body.get("required", False),
             body_example=_example(body_content),
-            status=int(status),
+            status=_success_status(status, operation["operationId"]),
             reply=reply,
             reply_example=_example(reply_content),
             item=self._item(reply),
@@ -137,9 +147,16 @@ class Document:
 
 
 @cache
-def shipped_document() -> Document:
-    """Return the document that the package ships."""
-    return Document(json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8")))
+def shipped_document(name: str = "openapi.json") -> Document:
+    """Return a document that the package ships: `openapi.json` or `panel_openapi.json`."""
+    return Document(json.loads(files("panelica_async").joinpath(name).read_text("utf-8")))
+
+
+def _success_status(code: str, operation: str) -> int:
+    """Return the status of a success. Guess: where it is not known, 201 for what is created and 200 for the rest."""
+    if code.isdecimal():
+        return int(code)
+    return 201 if operation.endswith(".create") else 200
 
 
 def _example(content: Json) -> Any:

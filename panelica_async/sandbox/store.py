@@ -55,11 +55,22 @@ def _bounds(month: str) -> tuple[int, int]:
 
 Row: TypeAlias = dict[str, Any]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_TIMES = frozenset({"created_at", "expires_at", "modified_at"})
-_FLAGS = frozenset({"ssl_enabled", "auto_renew", "is_primary", "encrypted", "active"})
-_JSON = frozenset({"php_versions", "scopes", "ip_whitelist", "events", "destination_config"})
+_TIMES = frozenset({"created_at", "expires_at", "modified_at", "updated_at"})
+_FLAGS = frozenset({"ssl_enabled", "auto_renew", "is_primary", "encrypted", "active", "has_ssl"})
+_JSON = frozenset(
+    {
+        "php_versions",
+        "scopes",
+        "ip_whitelist",
+        "events",
+        "destination_config",
+        "columns",
+        "php_settings",
+        "domain_names",
+    }
+)
 
 
 class Store:
@@ -90,7 +101,7 @@ class Store:
         self.connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
         )
-        self.connection.executescript(_script("views.sql"))
+        self.connection.executescript(_script("views.sql") + _script("panel_views.sql"))
         self._prepare(path, seed)
 
     def _prepare(self, path: str, seed: "Callable[[Store], None]") -> None:

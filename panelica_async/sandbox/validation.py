@@ -1,11 +1,13 @@
 """Checks queries and bodies against the specification. Its messages never quote a value: bodies contain passwords."""
 
 import re
+from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
 from panelica_async.sandbox.messages import ApiError, bad_request
@@ -25,17 +27,30 @@ _NAMES = {
 }
 
 
-class Validation:
+class Validation(ABC):
     """The checks of a document; each schema is compiled once, when it is first needed.
 
     Args:
         document: The document with the schemas.
+        strict: Whether to refuse what the document does not name.
     """
 
-    def __init__(self, document: Document) -> None:
+    formats: FormatChecker | None = None
+    """Formats that are checked."""
+
+    def __init__(self, document: Document, *, strict: bool = False) -> None:
         self._document = document
+        self._strict = strict
         self._bodies: dict[str, Draft202012Validator] = {}
         self._queries: dict[str, Draft202012Validator] = {}
+
+    @abstractmethod
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:
+        """Return the refusal of a query or body, which `where` names, with its errors, at least one."""
+
+    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
+        """Return a body as the check and the handlers shall see it."""
+        return body
 
     def body(self, endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
         """Decode and check a body. Fields that the specification does not name are kept.
@@ -49,10 +64,15 @@ class Validation:
         if value == [] or (value is None and not endpoint.body_required):
             value = {}
         if endpoint.body is not None:
+            schema = self._document.resolve(endpoint.body)
+            if isinstance(value, dict):
+                value = self.canonical(schema, cast("dict[str, Any]", value))
+                if "properties" in schema:
+                    self._check_names(value, schema["properties"], "body")
             validator = self._bodies.get(endpoint.operation)
             if validator is None:
-                validator = self._bodies[endpoint.operation] = self._document.validator(endpoint.body)
-            check(validator, value, "the body")
+                validator = self._bodies[endpoint.operation] = self._document.validator(endpoint.body, self.formats)
+            self._check(endpoint, validator, value, "the body")
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
@@ -61,11 +81,13 @@ class Validation:
         Raises:
             ApiError: 400, it is invalid.
         """
-        if not endpoint.query:
-            return {}
         schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query}
+        sent = parse_qsl(raw_query, keep_blank_values=True)
+        self._check_names(dict(sent), schemas, "query")
+        if not schemas:
+            return {}
         values: dict[str, object] = {}
-        for name, text in parse_qsl(raw_query, keep_blank_values=True):
+        for name, text in sent:
             if name in schemas:
                 # Go's url.Values.Get returns the first of several values.
                 values.setdefault(name, _converted(name, text, schemas[name]))
@@ -73,9 +95,28 @@ class Validation:
         if validator is None:
             required = [parameter["name"] for parameter in endpoint.query if parameter.get("required")]
             schema = {"type": "object", "properties": schemas, "required": required}
-            validator = self._queries[endpoint.operation] = self._document.validator(schema)
-        check(validator, values, "the query")
+            validator = self._queries[endpoint.operation] = self._document.validator(schema, self.formats)
+        self._check(endpoint, validator, values, "the query")
         return values
+
+    def _check(self, endpoint: Endpoint, validator: Draft202012Validator, value: object, where: str) -> None:
+        errors: list[ValidationError] = list(cast("Any", validator).iter_errors(value))
+        if errors:
+            raise self.refusal(endpoint, errors, where)
+
+    def _check_names(self, sent: Iterable[str], known: Iterable[str], where: str) -> None:
+        """Refuse names that the document does not know, if the sandbox is strict."""
+        unknown = sorted(set(sent) - set(known))
+        if self._strict and unknown:
+            raise bad_request(f"{', '.join(unknown)}: not known in the {where}", message="Unknown field")
+
+
+class ReferenceValidation(Validation):
+    """The checks of the published reference."""
+
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:  # noqa: ARG002
+        """Describe the first error in words."""
+        return _refusal(errors[0], where)
 
 
 def _decoded(raw: bytes) -> Any:

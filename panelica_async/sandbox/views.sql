@@ -84,9 +84,10 @@ FROM email_accounts AS m JOIN temp.domain AS d ON d.id = m.domain_id;
 
 CREATE TEMP VIEW ftp_account AS
 SELECT
-    f.id, f.username, d.user_id, f.domain_id, f.home_directory, f.quota_mb, f.used_mb, d.status, f.created_at,
-    f.rowid AS _position
-FROM ftp_accounts AS f JOIN temp.domain AS d ON d.id = f.domain_id;
+    f.id, f.username, f.user_id, f.domain_id, f.home_directory, f.quota_mb, f.used_mb,
+    CASE WHEN f.suspended OR a.suspended OR d.suspended THEN 'suspended' ELSE 'active' END AS status,
+    f.created_at, f.rowid AS _position
+FROM ftp_accounts AS f JOIN accounts AS a ON a.id = f.user_id LEFT JOIN domains AS d ON d.id = f.domain_id;
 
 CREATE TEMP VIEW file AS
 SELECT

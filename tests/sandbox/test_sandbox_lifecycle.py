@@ -139,7 +139,7 @@ async def test_file_of_another_version_is_rejected(tmp_path: Path) -> None:
     db = tmp_path / "panel.db"
     async with Sandbox(db=db) as box:
         box.database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(ValueError, match="schema 2 of another version: use a new file"):
+    with pytest.raises(ValueError, match=f"schema {SCHEMA_VERSION + 1} of another version: use a new file"):
         await Sandbox(db=db).start()
 
 

@@ -62,16 +62,20 @@ class ApiCall:
 
 @attrs.frozen
 class ApiReply:
-    """Body of a successful reply; the status comes from the specification."""
+    """A success; its status comes from the specification, its form from the dialect."""
 
     data: Any = None
+    message: str | None = None
+    """What was done, if there is nothing else to say."""
+    beside: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """What current panels write beside the data, such as the total of a list."""
 
 
 Handler: TypeAlias = Callable[[ApiCall], ApiReply]
 _Function = TypeVar("_Function", bound=Handler)
 
 HANDLERS: dict[str, Handler] = {}
-"""Handlers by operation."""
+"""Handlers of the reference dialect, by operation."""
 
 
 def handles(operation: str) -> Callable[[_Function], _Function]:
@@ -86,7 +90,7 @@ def handles(operation: str) -> Callable[[_Function], _Function]:
 
 def accepted(message: str) -> ApiReply:
     """Return the reply of an action without a result."""
-    return ApiReply({"message": message})
+    return ApiReply(message=message)
 
 
 DEFAULT_LIMIT = 25

@@ -28,6 +28,7 @@ def create(call: ApiCall) -> ApiReply:
         {
             "id": ftp_id,
             "username": rules.ftp_name(call.body["username"]),
+            "user_id": domain["user_id"],
             "domain_id": domain["id"],
             "home_directory": _home_directory(call, domain),
             "quota_mb": call.body.get("quota_mb", _QUOTA_MB),

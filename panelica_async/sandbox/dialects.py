@@ -1,0 +1,206 @@
+"""What differs between the two dialects of a panel: its document, its handlers, and how it writes a reply.
+
+The dialect of current panels shares no code with the client's bridge: what judges the client must not be built from it.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+from jsonschema import FormatChecker, ValidationError
+
+from panelica_async.sandbox import handlers, panel_handlers
+from panelica_async.sandbox.handlers.base import ApiReply, Handler
+from panelica_async.sandbox.handlers.default import default
+from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpResponse
+from panelica_async.sandbox.panel_errors import PanelError, failed, invalid, mistyped
+from panelica_async.sandbox.panel_handlers.default import panel_default
+from panelica_async.sandbox.seed import seed_panel
+from panelica_async.sandbox.spec import Document, Endpoint, Json, shipped_document
+from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.validation import ReferenceValidation, Validation
+
+_GO_TYPES = {"string": "string", "integer": "int", "number": "float64", "boolean": "bool", "array": "[]string"}
+
+
+class Dialect(ABC):
+    """How a panel is addressed and answers.
+
+    Args:
+        document: The document it follows; by default the one that the package ships.
+        strict: Whether to refuse fields and parameters that the document does not name.
+    """
+
+    def __init__(self, document: Document, validation: Validation) -> None:
+        self.document = document
+        self.validation = validation
+
+    @abstractmethod
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return what carries out the calls of an endpoint."""
+
+    @abstractmethod
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write a success."""
+
+    @abstractmethod
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:
+        """Write an error."""
+
+    def prepare(self, store: Store) -> None:  # noqa: B027 - most have nothing to add
+        """Add to a database what every panel of this dialect has."""
+
+
+class ReferenceDialect(Dialect):
+    """The published reference: bare bodies and flat errors."""
+
+    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
+        document = document or shipped_document()
+        super().__init__(document, ReferenceValidation(document, strict=strict))
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return the handler of its operation."""
+        return handlers.HANDLERS.get(endpoint.operation, default)
+
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write the data as it is, or `{"message": …}`."""
+        data = reply.data if reply.message is None else {"message": reply.message}
+        return HttpResponse(status=endpoint.status, data=data)
+
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:  # noqa: ARG002 - of the interface
+        """Write `{"error": …, "code": …, "details": …}`."""
+        details = {"details": error.details} if error.details else {}
+        data = {"error": error.message, "code": error.code, **details, **error.fields}
+        return HttpResponse(status=error.status, data=data, headers=error.headers)
+
+
+class PanelDialect(Dialect):
+    """Current panels: envelopes, nested errors, lists in no order (evidence: envelope, error-shapes, lists-unordered).
+
+    Guess: a 429 has no `Retry-After` header, so that a client must read the body.
+    """
+
+    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
+        document = document or shipped_document("panel_openapi.json")
+        super().__init__(document, _PanelValidation(document, strict=strict))
+        # The order changes from one request to the next, and is the same in every run.
+        self._random = random.Random(0)  # noqa: S311 - nothing secret
+
+    def prepare(self, store: Store) -> None:
+        """Add the accounts of an administrator and of a reseller."""
+        seed_panel(store)
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return the handler of its method and path."""
+        return panel_handlers.HANDLERS.get(f"{endpoint.method} {endpoint.path}", panel_default)
+
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write the envelope; what is not below /v1 has none (evidence: address-health)."""
+        data = reply.data
+        match data:
+            case [*rows]:
+                data = self._random.sample(rows, len(rows))
+            case _:
+                pass
+        if not endpoint.path.startswith("/v1/"):
+            return HttpResponse(status=endpoint.status, data=data)
+        body: dict[str, Any] = {"status": "success", **reply.beside}
+        if reply.message is not None:
+            body["message"] = reply.message
+        if data is not None:
+            body["data"] = data
+        return HttpResponse(status=endpoint.status, data=body)
+
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:
+        """Write the shape of its kind."""
+        body: dict[str, Any]
+        match error:
+            case PanelError():
+                body = error.body
+            case ApiError(code=code) if code == INTERNAL_ERROR:
+                sql_error = 'ERROR: column "unknown" does not exist (SQLSTATE 42703)'
+                body = {"status": "error", "error": error.message, "details": sql_error, "request_id": request_id}
+            case ApiError(status=401 | 429):
+                body = {"status": "error", "error": {"code": error.code, "message": error.message, **error.fields}}
+            case ApiError(status=403) if error.fields:
+                nested = {"code": error.code, "message": error.message, **error.fields, "details": error.details}
+                body = {"status": "error", "error": nested, "request_id": request_id}
+            case ApiError(code=code) if code == NOT_FOUND:
+                body = {"status": "error", "error": "not found"}
+            case _:
+                details = {"details": error.details} if error.details else {}
+                body = {"status": "error", "error": error.message, **details, "code": error.code}
+        return HttpResponse(status=error.status, data=body)
+
+
+class _PanelValidation(Validation):
+    """The checks of a panel: those of Go's decoder and validator (evidence: error-validator)."""
+
+    formats = FormatChecker(["uuid"])
+
+    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:
+        """Give fields their main names, and drop nulls, which Go's decoder skips.
+
+        Official clients disagree on some names, and panels take them all, as far as known (evidence: subdomains).
+        """
+        names = {
+            alias: name
+            for name, field in schema.get("properties", {}).items()
+            for alias in field.get("x-aliases", ())
+            if name not in body
+        }
+        if schema.get("maxProperties") == 0 and not self._strict:
+            return {}
+        renamed = {names.get(name, name): value for name, value in body.items() if value is not None}
+        # A required field that is empty is missing, to Go's validator.
+        required = schema.get("required", ())
+        return {name: value for name, value in renamed.items() if value != "" or name not in required}
+
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:
+        """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
+        for error in errors:
+            if error.validator == "maxProperties":
+                return failed("Unknown field", "the request takes no fields")
+            if error.validator == "type":
+                field = ".".join(str(part) for part in error.absolute_path)
+                kinds = cast("str | list[str]", error.validator_value)
+                wanted = kinds if isinstance(kinds, str) else kinds[0]
+                return mistyped(endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object"))
+        faults: dict[tuple[str, str], None] = {}
+        for error in errors:
+            field = ".".join(str(part) for part in error.absolute_path)
+            match error.validator:
+                case "required":
+                    names, sent = cast("list[str]", error.validator_value), cast("Json", error.instance)
+                    faults.update({(name, "required"): None for name in names if name not in sent})
+                case "enum":
+                    faults[field, "oneof"] = None
+                case "format":
+                    faults[field, "uuid"] = None
+                case _:
+                    faults[field, "min"] = None
+        if where == "the query":
+            return failed("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
+        return invalid(endpoint.operation, faults)
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case int() | float():
+            return "number"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+DialectName: TypeAlias = Literal["reference", "panel"]
+DIALECTS: Mapping[str, type[ReferenceDialect] | type[PanelDialect]] = {
+    "reference": ReferenceDialect,
+    "panel": PanelDialect,
+}

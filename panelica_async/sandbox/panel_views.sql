@@ -1,0 +1,63 @@
+-- What current panels show of each kind; what the reference shows is in views.sql. A kind is called `panel_` and its
+-- name. Columns that begin with `_` are not shown; `_owner` is the account that an object belongs to.
+
+CREATE TEMP VIEW panel_account AS
+SELECT
+    id, username, email, full_name, role, CASE WHEN suspended THEN 'suspended' ELSE 'active' END AS status, plan_id,
+    created_at, id AS _owner
+FROM accounts;
+
+-- All columns of a plan; its handlers put those in `columns` beside the others.
+CREATE TEMP VIEW panel_plan AS
+SELECT
+    id, name, slug, disk_space_mb AS disk_quota_mb, bandwidth_mb AS monthly_bandwidth_mb, max_domains,
+    max_email_accounts, max_databases, max_ftp_accounts, columns, created_at, NULL AS _owner
+FROM plans;
+
+CREATE TEMP VIEW panel_domain AS
+SELECT
+    id, domain AS domain_name, user_id, status, php_version,
+    CASE WHEN web_server IN ('nginx', 'nginx_only') THEN 'nginx_only' ELSE 'nginx_apache' END AS web_server,
+    document_root, ssl_enabled, created_at, created_at AS updated_at, user_id AS _owner
+FROM temp.domain;
+
+CREATE TEMP VIEW panel_dns_record AS
+SELECT r.id, r.type, r.name, r.content, r.ttl, r.priority, r.zone_id AS _zone_id, d.user_id AS _owner
+FROM dns_records AS r JOIN domains AS d ON d.id = r.zone_id;
+
+CREATE TEMP VIEW panel_certificate AS
+SELECT
+    d.id AS domain_id, d.domain AS domain_name, d.ssl_enabled AS has_ssl, c.issuer, c.expires_at, d.user_id AS _owner
+FROM temp.domain AS d
+LEFT JOIN certificates AS c ON c.domain_id = d.id AND c.valid_from <= now() AND c.expires_at > now();
+
+CREATE TEMP VIEW panel_database_user AS
+SELECT
+    u.id, u.username, u.privileges AS role, u.is_primary, b.name AS database_name, d.user_id, b.domain_id,
+    b.id AS _database_id, d.user_id AS _owner
+FROM database_users AS u JOIN databases AS b ON b.id = u.database_id JOIN domains AS d ON d.id = b.domain_id;
+
+CREATE TEMP VIEW panel_email_account AS
+SELECT
+    m.id, m.email, m.domain_id, m.quota_mb, CAST(m.used_mb AS INTEGER) AS used_quota_mb, d.status, m.created_at,
+    d.user_id AS _owner
+FROM email_accounts AS m JOIN temp.domain AS d ON d.id = m.domain_id;
+
+CREATE TEMP VIEW panel_ftp_account AS
+SELECT
+    id, username AS ftp_username, user_id, domain_id, home_directory, quota_mb, CAST(used_mb AS INTEGER) AS used_mb,
+    status, created_at, user_id AS _owner
+FROM temp.ftp_account;
+
+-- Whose domains it holds is whose backup it is; one of several owners belongs to none of them.
+CREATE TEMP VIEW panel_backup AS
+SELECT
+    b.id AS backup_id, b.name || '.tar.gz' AS filename, b.name AS backup_name,
+    round(coalesce(b.size_bytes, 0) / 1048576.0, 2) AS size_mb,
+    (SELECT json_group_array(domain) FROM backup_domains WHERE backup_id = b.id) AS domain_names,
+    b.domains_count AS domain_count, b.created_at, b.status, b.type AS backup_type, b.encrypted,
+    (
+        SELECT CASE WHEN count(DISTINCT d.user_id) = 1 THEN min(d.user_id) END
+        FROM backup_domains AS a JOIN domains AS d ON d.id = a.domain_id WHERE a.backup_id = b.id
+    ) AS _owner
+FROM temp.backup AS b;

@@ -1,0 +1,45 @@
+"""A client of the sandbox as a current panel, that signs by itself."""
+
+import io
+import json
+from typing import Any
+
+from yarl import URL
+
+from tests.sandbox.signed_client import PASSWORD, PREFIX, Answer, SignedClient
+
+
+class PanelClient(SignedClient):
+    """Takes off the envelope, and checks that there is one."""
+
+    def with_key(self, api_key: str, api_secret: str) -> "PanelClient":
+        other = PanelClient(self.box, self.session, self.clock)
+        other.api_key, other.api_secret = api_key, api_secret
+        return other
+
+    def url(self, target: str) -> URL:
+        return URL(self.box.base_url.removesuffix(PREFIX) + target, encoded=True)
+
+    async def call(self, method: str, path: str, body: Any = None, **_: Any) -> Answer:
+        raw = b"" if body is None else json.dumps(body).encode()
+        target = self.prefix + path
+        headers = {**self.headers(method, target, raw), "Content-Type": "application/json"}
+        async with self.session.request(method, self.url(target), data=io.BytesIO(raw), headers=headers) as response:
+            return Answer(response.status, await response.json(), response.headers.copy())
+
+    async def data(self, method: str, path: str, body: Any = None) -> Any:
+        answer = await self.call(method, path, body)
+        assert answer.status < 300, answer.data
+        assert answer.data["status"] == "success"
+        return answer.data.get("data")
+
+    async def account(self, username: str = "john", plan: str | None = None, **fields: Any) -> dict[str, Any]:
+        body = {"email": f"{username}@example.net", "password": PASSWORD, "full_name": username.title(), **fields}
+        row: dict[str, Any] = await self.data("POST", "/v1/accounts", {"username": username, **body})
+        assert plan is None
+        return row
+
+    async def domain(self, domain: str = "example.com", user_id: str | None = None, **fields: Any) -> dict[str, Any]:
+        owner = user_id or (await self.account())["id"]
+        row: dict[str, Any] = await self.data("POST", "/v1/domains", {"name": domain, "user_id": owner, **fields})
+        return row

@@ -1,0 +1,232 @@
+"""The sandbox as a current panel: envelopes, errors, rows, and the traps that running panels set."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.panel_handlers import HANDLERS
+from panelica_async.sandbox.spec import shipped_document
+from tests.sandbox.panel_client import PanelClient
+from tests.sandbox.signed_client import PASSWORD, Clock
+
+DOCUMENT = shipped_document("panel_openapi.json")
+
+
+@pytest.fixture
+async def box(clock: Clock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tier="enterprise", clock=clock, dialect="panel") as box:
+        yield box
+
+
+@pytest.fixture
+def panel(box: Sandbox, session: aiohttp.ClientSession, clock: Clock) -> PanelClient:
+    return PanelClient(box, session, clock)
+
+
+def test_handlers_are_for_endpoints_of_the_document() -> None:
+    assert set(HANDLERS) <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
+
+
+async def test_health_is_unsigned_bare_and_outside_v1(panel: PanelClient) -> None:
+    for prefix in ("/api/external", ""):
+        async with panel.session.get(panel.url(prefix + "/health")) as response:
+            body = await response.json()
+        assert body["service"] == "panelica-external-api"
+        assert (body["status"], body["timestamp"]) == ("ok", "2026-03-07T12:00:00Z")
+    assert (await panel.call("GET", "/v1/health")).status == 404
+
+
+async def test_both_base_paths_are_served(panel: PanelClient) -> None:
+    data = await panel.data("GET", "/v1/me")
+    panel.prefix = ""
+    assert await panel.data("GET", "/v1/me") == data
+
+
+async def test_me_names_the_owner_of_the_key(panel: PanelClient) -> None:
+    me = await panel.data("GET", "/v1/me")
+    root = next(row for row in await panel.data("GET", "/v1/accounts") if row["role"] == "ROOT")
+    assert me["user_id"] == root["id"]
+    assert set(me) == {"user_id", "name", "key_prefix", "scopes", "rate_limit_tier", "status", "expires_at"}
+
+
+async def test_accounts_include_administrators_and_total(panel: PanelClient) -> None:
+    await panel.account()
+    body = (await panel.call("GET", "/v1/accounts")).data
+    assert sorted(row["role"] for row in body["data"]) == ["ADMIN", "RESELLER", "ROOT", "USER"]
+    assert body["total"] == 4
+
+
+async def test_lists_come_in_changing_order_and_whole(panel: PanelClient) -> None:
+    account = await panel.account()
+    for number in range(4):
+        await panel.domain(f"site{number}.example", account["id"])
+    orders = set()
+    for _ in range(10):
+        rows = await panel.data("GET", "/v1/domains?page=2&limit=1")
+        assert len(rows) == 4
+        orders.add(tuple(row["domain_name"] for row in rows))
+    assert len(orders) > 1
+
+
+async def test_order_of_lists_is_the_same_in_every_run(clock: Clock, session: aiohttp.ClientSession) -> None:
+    orders = []
+    for _ in range(2):
+        async with Sandbox(tier="enterprise", clock=clock, dialect="panel") as box:
+            panel = PanelClient(box, session, clock)
+            orders.append([[row["role"] for row in await panel.data("GET", "/v1/accounts")] for _ in range(5)])
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize("body", [None, {}, []])
+async def test_actions_take_no_body_an_object_or_a_list(panel: PanelClient, body: Any) -> None:
+    account = await panel.account()
+    for action in ("suspend", "unsuspend"):
+        answer = await panel.call("POST", f"/v1/accounts/{account['id']}/{action}", body)
+        assert answer.data == {"status": "success", "message": f"Account {action}ed"}
+
+
+async def test_suspend_when_account_is_gone_answers_400(panel: PanelClient) -> None:
+    path = "/v1/accounts/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f"
+    for method, action in (("POST", "/suspend"), ("POST", "/unsuspend"), ("DELETE", "")):
+        answer = await panel.call(method, path + action)
+        assert (answer.status, answer.data["details"]) == (400, "user not found")
+    answer = await panel.call("GET", path)
+    assert (answer.status, answer.data) == (404, {"status": "error", "error": "Account not found"})
+
+
+async def test_missing_fields_are_validator_texts(panel: PanelClient) -> None:
+    answer = await panel.call("POST", "/v1/domains", {"name": "example.com", "user_id": ""})
+    assert answer.status == 400
+    assert answer.data == {
+        "status": "error",
+        "error": "Key: 'CreateDomainRequest.UserID' Error:Field validation for 'UserID' failed on the 'required' tag",
+    }
+    answer = await panel.call("POST", "/v1/accounts", {"username": "john"})
+    assert len(answer.data["error"].splitlines()) == 3
+
+
+async def test_duplicate_email_is_400_in_any_case(panel: PanelClient) -> None:
+    await panel.account("john", email="John@example.net")
+    fields = {"username": "jane", "full_name": "J", "password": PASSWORD, "email": "JOHN@example.net"}
+    answer = await panel.call("POST", "/v1/accounts", fields)
+    assert answer.status == 400
+    assert answer.data["details"] == "apiErrors.users.emailAlreadyExists"
+
+
+async def test_missing_scope_is_an_error_object(panel: PanelClient, box: Sandbox) -> None:
+    key = box.add_key(scopes=["domains:read"])
+    answer = await panel.with_key(key.api_key, key.api_secret).call("GET", "/v1/accounts")
+    assert answer.status == 403
+    assert answer.data["error"]["code"] == "apiErrors.external.insufficientScope"
+    assert answer.data["error"]["required_scope"] == "accounts:read"
+    assert answer.data["error"]["available_scopes"] == ["domains:read"]
+    assert answer.data["request_id"].startswith("req_")
+
+
+async def test_one_of_several_scopes_is_enough(panel: PanelClient, box: Sandbox) -> None:
+    endpoint = next(one for one in DOCUMENT.endpoints if one.path == "/v1/server/services/{name}/restart")
+    assert endpoint.scopes == ("services:restart", "server:write")
+    for scope, allowed in (
+        ("services:restart", True),
+        ("server:write", True),
+        ("*:write", True),
+        ("server:read", False),
+    ):
+        key = box.add_key(scopes=[scope])
+        answer = await panel.with_key(key.api_key, key.api_secret).call("POST", "/v1/server/services/nginx/restart")
+        assert (answer.status != 403) is allowed
+
+
+async def test_wrong_signature_is_an_error_object(panel: PanelClient) -> None:
+    answer = await panel.with_key(panel.api_key, "sk_live_wrong").call("GET", "/v1/me")
+    assert (answer.status, answer.data["error"]["code"]) == (401, "INVALID_SIGNATURE")
+
+
+async def test_plan_drops_zero_and_false_on_post_and_keeps_them_on_patch(panel: PanelClient) -> None:
+    wanted = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
+    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **wanted})
+    dropped = {"disk_quota_mb": 5120, "max_cron_jobs": 3, "backup_enabled": True, "max_domains": -1}
+    assert plan.items() >= {**dropped, "memory_limit_mb": 512, "process_limit": 50}.items()
+    await panel.data("PATCH", f"/v1/plans/{plan['id']}", {**wanted, "inode_quota": -1, "unheard_of": 1})
+    [row] = [row for row in await panel.data("GET", "/v1/plans") if row["id"] == plan["id"]]
+    assert row.items() >= {**wanted, "inode_quota": -1, "slug": "small"}.items()
+    assert "unheard_of" not in row
+
+
+async def test_plan_without_slug_is_refused(panel: PanelClient) -> None:
+    answer = await panel.call("POST", "/v1/plans", {"name": "Small"})
+    assert answer.data["error"].endswith("'Slug' failed on the 'required' tag")
+
+
+async def test_plan_in_use_cannot_be_deleted(panel: PanelClient) -> None:
+    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small"})
+    account = await panel.account(plan_id=plan["id"])
+    answer = await panel.call("DELETE", f"/v1/plans/{plan['id']}")
+    assert (answer.status, answer.data) == (409, {"status": "error", "message": "plan has accounts"})
+    await panel.data("DELETE", f"/v1/accounts/{account['id']}")
+    await panel.data("DELETE", f"/v1/plans/{plan['id']}")
+
+
+async def test_domains_beyond_the_plan_are_403(panel: PanelClient) -> None:
+    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_domains": 1})
+    account = await panel.account(plan_id=plan["id"])
+    await panel.domain("one.example", account["id"])
+    answer = await panel.call("POST", "/v1/domains", {"name": "two.example", "user_id": account["id"]})
+    assert (answer.status, answer.data["details"]) == (403, {"limit": "max_domains"})
+
+
+async def test_partial_change_of_php_resets_the_rest(panel: PanelClient) -> None:
+    domain = await panel.domain()
+    path = f"/v1/domains/{domain['id']}/php"
+    before = await panel.data("GET", path)
+    await panel.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
+    await panel.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
+    assert await panel.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
+
+
+async def test_records_are_changed_by_their_own_id(panel: PanelClient) -> None:
+    domain = await panel.domain()
+    records = f"/v1/dns/zones/{domain['id']}/records"
+    record = await panel.data("POST", records, {"type": "MX", "name": "@", "content": "mail.example.com"})
+    assert (record["ttl"], record["priority"]) == (3600, 10)
+    await panel.data("PATCH", f"/v1/dns/records/{record['id']}", {"ttl": 60, "type": "TXT"})
+    [changed] = [row for row in await panel.data("GET", records) if row["id"] == record["id"]]
+    assert changed == {**record, "ttl": 60}
+    await panel.data("DELETE", f"/v1/dns/records/{record['id']}")
+    assert record["id"] not in {row["id"] for row in await panel.data("GET", records)}
+
+
+async def test_private_addresses_are_refused_in_records(panel: PanelClient) -> None:
+    domain = await panel.domain()
+    for content, status in (("192.168.1.5", 400), ("203.0.113.7", 201), ("93.184.216.34", 201)):
+        body = {"type": "A", "name": "www", "content": content}
+        assert (await panel.call("POST", f"/v1/dns/zones/{domain['id']}/records", body)).status == status
+
+
+async def test_sso_link_carries_an_address_of_the_panels_network(panel: PanelClient) -> None:
+    account = await panel.account()
+    data = await panel.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
+    assert data["url"].startswith("https://10.0.0.12:8443/auto-login?token=")
+    assert data["expires_in"] == 300
+
+
+async def test_endpoints_without_a_handler_keep_what_they_create(panel: PanelClient) -> None:
+    domain = await panel.domain()
+    below = f"/v1/domains/{domain['id']}/redirects"
+    fields = {"source_path": "/a", "destination_url": "https://example.com/b", "redirect_type": "301", "unknown": 1}
+    created = await panel.data("POST", below, fields)
+    assert created.items() >= {**fields, "domain_id": domain["id"]}.items()
+    assert await panel.data("GET", below) == [created]
+    await panel.data("DELETE", f"/v1/redirects/{created['id']}")
+    assert await panel.data("GET", below) == []
+    assert (await panel.call("DELETE", f"/v1/redirects/{created['id']}")).status == 404
+
+
+async def test_alias_of_a_required_field_is_accepted(panel: PanelClient) -> None:
+    domain = await panel.domain()
+    for name in ("name", "subdomain_name"):
+        created = await panel.data("POST", f"/v1/domains/{domain['id']}/subdomains", {name: "shop"})
+        assert created["subdomain_name"] == "shop"
