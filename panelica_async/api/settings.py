@@ -11,8 +11,9 @@ from panelica_async.core.operation import Dialect
 from panelica_async.core.unset import Unset
 from panelica_async.errors import ConfigurationError
 
-_DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
-_DEFAULT_DIALECT: Final = "reference"
+DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
+DIALECTS: Final = ("auto", "reference", "panel")
+DEFAULT_DIALECT: Final = "reference"
 
 
 def setting(name: str, argument: str | None) -> str:
@@ -36,14 +37,19 @@ def dialect(argument: str | Unset) -> Dialect | None:
     """
     source, name = "dialect", argument
     if isinstance(name, Unset):
-        source, name = _DIALECT_VARIABLE, os.environ.get(_DIALECT_VARIABLE) or _DEFAULT_DIALECT
+        source, name = DIALECT_VARIABLE, default_dialect()
     match name:
         case "reference" | "panel":
             return name
         case "auto":
             return None
         case _:
-            raise ConfigurationError(f"{source} must be one of auto, reference, panel, not {name!r}")
+            raise ConfigurationError(f"{source} must be one of {', '.join(DIALECTS)}, not {name!r}")
+
+
+def default_dialect() -> str:
+    """Return the dialect where no other is chosen: that of `PANELICA_DIALECT`, or `auto`."""
+    return os.environ.get(DIALECT_VARIABLE) or DEFAULT_DIALECT
 
 
 def user_agent(app_name: str | None) -> str:

@@ -11,28 +11,39 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
+from panelica_async.api import settings
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
-from panelica_async.cli.options import PANEL, Credentials, StateDirectory, complete_tier, complete_tier_or_auto
+from panelica_async.cli.options import (
+    PANEL,
+    Credentials,
+    StateDirectory,
+    complete_dialect,
+    complete_tier,
+    complete_tier_or_auto,
+)
 from panelica_async.core.address import Address
+from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.telemetry import Event, Sent
 from panelica_async.transport.session import TlsSetting
 
 _READS = {"GET", "HEAD", "OPTIONS"}
+_UNCOUNTED = "health"
+"""Needs no signature; the client also asks for the dialect with it."""
 
 
 @attrs.define
 class Traffic:
-    """Counts the attempts of the clients it is subscribed to; each used quota."""
+    """Counts the attempts of the clients it is subscribed to, except those that use no quota."""
 
     writes: int = 0
     reads: int = 0
 
     def __call__(self, event: Event) -> None:
         """Count a call when it is sent."""
-        if isinstance(event, Sent):
+        if isinstance(event, Sent) and event.operation != _UNCOUNTED:
             is_read = event.method in _READS
             self.reads += is_read
             self.writes += not is_read
@@ -188,6 +199,18 @@ class Connection(Credentials):
             rich_help_panel=PANEL,
         ),
     ] = "auto"
+    dialect: Annotated[
+        str,
+        typer.Option(
+            "--dialect",
+            envvar=settings.DIALECT_VARIABLE,
+            metavar="DIALECT",
+            help="API that the panel speaks: panel for that of current panels, reference for the published one; auto "
+            "asks the panel.",
+            autocompletion=complete_dialect,
+            rich_help_panel=PANEL,
+        ),
+    ] = settings.DEFAULT_DIALECT
     share_quota: Annotated[
         str | None,
         typer.Option(
@@ -286,6 +309,7 @@ class Connection(Credentials):
             session=access.session,
             timeout=self.timeout,
             ssl=self.trust(),
+            dialect=self.chosen_dialect() or "auto",
             app_name="panelica-cli",
             limiter=limiter,
             trust_env=self.trust_env,
@@ -331,13 +355,19 @@ class Connection(Credentials):
             raise ConfigurationError(f"--fingerprint must start with sha256:, not {excerpt(self.fingerprint)!r}")
         return self.fingerprint
 
+    def chosen_dialect(self) -> Dialect | None:
+        """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
+        return settings.dialect(self.dialect)
+
     def flags(self) -> list[str]:
         """Return the options that select the same panel, without credentials."""
+        dialect = [] if self.dialect == settings.default_dialect() else ["--dialect", self.dialect]
         if self.sandbox:
-            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
+            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else []), *dialect]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
         options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
         texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+        texts += dialect
         # The address of a Redis server may hold a password.
         if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(VARIABLE):
             texts += ["--share-quota", self.share_quota]

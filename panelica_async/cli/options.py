@@ -13,6 +13,7 @@ import attrs
 import typer
 
 from panelica_async import UNSET, ConfigurationError, PanelicaError
+from panelica_async.api.settings import DIALECTS
 from panelica_async.catalog import TIERS
 from panelica_async.cli.signals import interruptible
 from panelica_async.core.private_files import private_directory
@@ -31,6 +32,11 @@ def complete_tier(incomplete: str) -> list[str]:
 def complete_tier_or_auto(incomplete: str) -> list[str]:
     """Return the tiers, and `auto`, that start with a text."""
     return _matching(("auto", *TIERS), incomplete)
+
+
+def complete_dialect(incomplete: str) -> list[str]:
+    """Return the dialects, and `auto`, that start with a text."""
+    return _matching(DIALECTS, incomplete)
 
 
 def complete_method(incomplete: str) -> list[str]:

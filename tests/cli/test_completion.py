@@ -24,6 +24,7 @@ def completed(directory: Path, line: str) -> list[str]:
     [
         ("panelica provision apply a.csv --sandbox-tier b", ["business"]),
         ("panelica provision plan a.csv --tier a", ["auto"]),
+        ("panelica doctor --dialect r", ["reference"]),
         ("panelica sandbox --tier s", ["starter"]),
         ("panelica api P", ["POST", "PUT", "PATCH"]),
         ("panelica api POST /v1/dom", ["/v1/domains", "/v1/domains/{id}/suspend", "/v1/domains/{id}/unsuspend"]),

@@ -7,7 +7,9 @@ from panelica_async.cli.connection import Connection
 from panelica_async.cli.options import StateDirectory
 from panelica_async.sandbox import Sandbox
 from tests.cli.harness import Command, Outcome
+from tests.doctor.examining import HEALTH, NO_HEALTH
 from tests.support.certificates import Certificate
+from tests.support.raw_server import RawServer, Step, reply
 
 KEY, SECRET = "pk_live_0123456789abcdef", "sk_live_0123456789abcdef"
 SERVER = ("--base-url", "127.0.0.1:1", "--api-key", KEY)
@@ -94,6 +96,7 @@ async def test_address_of_the_sandbox_depends_on_its_database(tmp_path: Path) ->
 
 
 def test_flags_name_the_panel_again_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PANELICA_DIALECT")
     assert Connection(sandbox=True).flags() == ["--sandbox"]
     assert Connection(sandbox=True, sandbox_db=Path("my.db")).flags() == ["--sandbox", "--sandbox-db", "my.db"]
     assert Connection(base_url="panel.example.com", api_key=KEY).flags() == ["--base-url", "panel.example.com"]
@@ -105,6 +108,35 @@ def test_flags_name_the_panel_again_without_credentials(monkeypatch: pytest.Monk
     assert trusted.flags() == ["--ca-file", "ca.pem"]
     proxied = Connection(base_url="panel.example.com", api_key=KEY, trust_env=True)
     assert proxied.flags() == ["--trust-env"]
+    monkeypatch.setenv("PANELICA_DIALECT", "panel")
+    assert Connection(sandbox=True, dialect="panel").flags() == ["--sandbox"]
+    assert Connection(sandbox=True, dialect="auto").flags() == ["--sandbox", "--dialect", "auto"]
+    asked = Connection(base_url="panel.example.com", api_key=KEY, dialect="auto")
+    assert asked.flags() == ["--dialect", "auto"]
+
+
+@pytest.mark.parametrize(("answer", "path"), [(HEALTH, "ftp-accounts"), (NO_HEALTH, "ftp/accounts")])
+async def test_dialect_is_asked_once_for_all_clients(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, answer: Step, path: str
+) -> None:
+    monkeypatch.setenv("PANELICA_API_SECRET", SECRET)
+    limit = {"tier": "business", "requests_per_minute": 1000}
+    server.script(answer, reply(json={"data": limit}), reply(json={"data": []}))
+    connection = Connection(base_url=server.origin, api_key=KEY, dialect="auto", share_quota="off")
+    async with connection.open(StateDirectory()) as panel:
+        await panel.client.ftp.accounts.list()
+    asked = [request.target.partition("/external/")[2] for request in server.requests]
+    assert asked == ["health", "v1/rate-limit", f"v1/{path}"]
+    # The question uses no quota.
+    assert connection.traffic.calls == 2
+
+
+def test_wrong_dialect_is_named(panelica: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANELICA_API_SECRET", SECRET)
+    for command in (("api", "GET", "/v1/me"), ("doctor",)):
+        outcome = panelica(*command, *SERVER, "--dialect", "klingon")
+        assert outcome.code == 2
+        assert "dialect must be one of auto, reference, panel, not 'klingon'" in outcome.stderr
 
 
 async def test_a_proxy_of_the_environment_is_used_on_request(

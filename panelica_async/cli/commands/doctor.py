@@ -55,6 +55,7 @@ async def doctor(
                 timeout=connection.timeout,
                 session=access.session,
                 trust_env=connection.trust_env,
+                dialect=connection.chosen_dialect() or "auto",
                 require=required,
             )
     if output.json:
