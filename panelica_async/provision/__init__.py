@@ -26,6 +26,7 @@ How it works:
 
 from panelica_async.provision.apply import apply, resume
 from panelica_async.provision.credentials import CredentialsFile, generate_password
+from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal, Record, Run, State
 from panelica_async.provision.manifest import (
     Database,
@@ -42,7 +43,7 @@ from panelica_async.provision.manifest import (
     Site,
 )
 from panelica_async.provision.objects import Step, StepKind
-from panelica_async.provision.plan import Action, Plan, PlannedStep, SitePlan
+from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.report import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 from panelica_async.provision.runs import (
     JournalStatus,

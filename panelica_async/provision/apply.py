@@ -12,12 +12,13 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, opened
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.plan import Action, Plan, PlannedStep, SitePlan
+from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.report import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
 
 CONCURRENCY = 8
@@ -282,9 +283,9 @@ class _Progress:
         self._tell()
 
     def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
-        """Count the calls of a step: the plan has one for each object to create."""
+        """Count the calls of a step."""
         self._calls_done += outcome.calls
-        self._calls_expected += outcome.calls - (planned.action is Action.CREATE)
+        self._calls_expected += outcome.calls - planned.writes
         self._tell(step=outcome)
 
     def site(self, outcome: SiteOutcome) -> None:

@@ -22,10 +22,11 @@ from panelica_async.errors import (
     UnsupportedOperationError,
 )
 from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import PENDING, Journal, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.ownership import Ownership
-from panelica_async.provision.plan import Action, Plan, PlannedStep
+from panelica_async.provision.plan import Plan
 from panelica_async.provision.remarks import THERE_ALREADY
 from panelica_async.provision.report import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
@@ -72,6 +73,8 @@ class Executor:
         self._ownership = Ownership(panel, journal)
         self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.action is Action.KEEP}
         self._refused: dict[StepKind, PanelicaError] = {}
+        self._came_along: dict[str, StepOutcome] = {}
+        """Outcomes of steps whose object another step's call made, by id of the step."""
 
     async def take(self, planned: PlannedStep) -> StepOutcome:
         """Take a step, and return its outcome once that is on the disk."""
@@ -81,6 +84,8 @@ class Executor:
 
     async def _take(self, planned: PlannedStep) -> StepOutcome:
         step, reason = planned.step, planned.reason
+        if step.id in self._came_along:
+            return self._came_along[step.id]
         match planned.action:
             case Action.KEEP:
                 return self._exists(planned)
@@ -229,15 +234,20 @@ class Executor:
 
     async def _look(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
-        zone_id = self._ids[step.parents[0].id] if step.listing is Listing.ZONES else None
-        snapshot = await self._inventory.refresh(step.listing, zone_id)
+        parent_id = self._ids[step.parents[0].id] if step.parents else None
+        snapshot = await self._inventory.refresh(step.listing, parent_id if step.listing is Listing.ZONES else None)
         if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
-            snapshot = await self._inventory.refresh(Listing.DOMAINS)
+            snapshot = await self._inventory.refresh(Listing.CERTIFICATES, parent_id)
         unanswered = {record.id for record in self._journal.records.values() if record.is_unanswered}
         return step.match(View(snapshot=snapshot, ids=self._ids, unanswered=unanswered))
 
     def _owner(self, step: Step, object_id: str | None) -> State:
-        return self._ownership.judge(step, object_id, self._inventory.snapshot)
+        snapshot = self._inventory.snapshot
+        view = View(snapshot=snapshot, ids={**self._ids, step.id: object_id})
+        if any(companion.match(view).comparison is Comparison.ABSENT for companion in step.companions):
+            # The call would have made it as well.
+            return State.FOUND
+        return self._ownership.judge(step, object_id, snapshot)
 
     def _consider(self, step: Step, error: PanelicaError) -> None:
         """Remember an error that further calls would meet too: they are not sent."""
@@ -262,11 +272,22 @@ class Executor:
             remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
         self._ids[step.id] = there.object_id
         self._journal.uncertain(step, there.object_id, remark)
+        for companion in step.companions:
+            self._ids[companion.id] = None
+            unsure = f"it came with the {step.label}: whether this run created it is uncertain"
+            self._journal.uncertain(companion, None, unsure, parent_id=there.object_id)
+            beside = _there(companion, Match(Comparison.SAME), unsure)
+            self._came_along[companion.id] = attrs.evolve(beside, remark=unsure, hint=_SET_HINT)
         return attrs.evolve(_there(step, there, remark), remark=remark, hint=hint)
 
     def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
         self._ids[step.id] = there.object_id
         self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
+        for companion in step.companions:
+            self._ids[companion.id] = None
+            self._journal.done(companion, None, reason, parent_id=there.object_id)
+            beside = _there(companion, Match(Comparison.SAME), reason)
+            self._came_along[companion.id] = attrs.evolve(beside, status=StepStatus.CREATED)
         return attrs.evolve(_there(step, there, reason), status=StepStatus.CREATED)
 
     def _met(self, step: Step, there: Match) -> StepOutcome:
@@ -297,13 +318,14 @@ class Executor:
         return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
 
     def _password(self, step: Step) -> str:
-        if not step.password_needed:
+        login = step.login
+        if login is None:
             return ""
-        if step.password is not None:
-            return step.password
+        if login.password is not None:
+            return login.password
         if self._credentials is None:
-            raise ConfigurationError(f"{step.id} needs a generated password, and there is no file to keep it in")
-        return self._credentials.password_for(step)
+            raise ConfigurationError(f"{login.id} needs a generated password, and there is no file to keep it in")
+        return self._credentials.password_for(login)
 
     async def _commit(self) -> None:
         """Wait until passwords and notes are on the disk."""
@@ -313,8 +335,8 @@ class Executor:
 
     def _take_back(self, step: Step) -> None:
         """Note that the password generated for a step was not used."""
-        if self._credentials is not None:
-            self._credentials.take_back(step)
+        if self._credentials is not None and step.login is not None:
+            self._credentials.take_back(step.login)
 
 
 def _is_another(record: Record, planned: PlannedStep) -> bool:

@@ -286,9 +286,11 @@ class Journal:
         """
         self._append(step, State.SENT, parent_id=parent_id)
 
-    def done(self, step: Step, object_id: str | None, reason: str | None = None) -> None:
-        """Note that the object was created."""
-        self._append(step, State.DONE, object_id=object_id, reason=reason)
+    def done(
+        self, step: Step, object_id: str | None, reason: str | None = None, *, parent_id: str | None = None
+    ) -> None:
+        """Note that the object was created; `parent_id` is needed if no call of its own was noted."""
+        self._append(step, State.DONE, parent_id=parent_id, object_id=object_id, reason=reason)
 
     def found(self, step: Step, object_id: str | None, reason: str | None = None) -> None:
         """Note that the object was there before."""
@@ -316,9 +318,9 @@ class Journal:
         """Note that the outcome of a call is unknown."""
         self._append(step, State.UNKNOWN, reason=reason)
 
-    def uncertain(self, step: Step, object_id: str | None, reason: str) -> None:
+    def uncertain(self, step: Step, object_id: str | None, reason: str, *, parent_id: str | None = None) -> None:
         """Note that the object is there, and that it is uncertain whether a call of ours or others created it."""
-        self._append(step, State.UNCERTAIN, object_id=object_id, reason=reason)
+        self._append(step, State.UNCERTAIN, parent_id=parent_id, object_id=object_id, reason=reason)
 
     def window(self, step_id: str) -> tuple[datetime, datetime] | None:
         """Return when a step without a known outcome was first sent and when it was last noted, in UTC.

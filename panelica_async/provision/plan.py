@@ -1,8 +1,7 @@
 """The plan: what would be created, what exists and what conflicts, without a single write."""
 
-import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Self
@@ -11,64 +10,15 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import PermissionDeniedError, UnsupportedOperationError
-from panelica_async.provision.allowances import Allowances
+from panelica_async.provision.abilities import REFERENCE, Abilities
+from panelica_async.provision.decisions import Action, Decisions, PlannedStep
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
-from panelica_async.provision.objects import Comparison, SiteSteps, Step, StepKind, View, steps_of
+from panelica_async.provision.objects import SiteSteps, StepKind, steps_of
 from panelica_async.provision.remarks import remarks_on
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.limit import Quota
-
-
-class Action(enum.StrEnum):
-    """What a run does with a step."""
-
-    CREATE = "create"
-    KEEP = "exists"
-    """Nothing: the object is there, as wanted."""
-    CONFLICT = "conflict"
-    """Nothing: something on the panel conflicts with the step."""
-    BLOCKED = "blocked"
-    """Nothing: the step builds on one that is not there and is not created."""
-    UNCERTAIN = "unknown"
-    """Nothing: an earlier run sent the step, and the panel's lists cannot tell whether the object is there."""
-    # Names of earlier versions.
-    EXISTS = "exists"
-    UNKNOWN = "unknown"
-
-
-@attrs.frozen(kw_only=True)
-class PlannedStep:
-    """A step and what a run does with it."""
-
-    step: Step
-    action: Action
-    reason: str | None = None
-    """In words, for conflicts and whatever else needs one."""
-    object_id: str | None = None
-    """Id of the object that exists, if it has one."""
-    is_pending: bool = False
-    """Whether the panel is still working on the object that exists, such as a certificate."""
-
-    @property
-    def verdict(self) -> Action:
-        """The action, under its name of earlier versions."""
-        return self.action
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the step as JSON-like data, without secrets."""
-        step = self.step
-        return {
-            "kind": step.kind.value,
-            "name": step.key,
-            "operation": step.operation,
-            "arguments": step.arguments,
-            "depends_on": [parent.id for parent in step.parents],
-            "verdict": self.action.value,
-            "reason": self.reason,
-            "pending": self.is_pending,
-        }
 
 
 @attrs.frozen(kw_only=True)
@@ -94,13 +44,16 @@ class Plan:
     """Number of calls it took to make the plan."""
     records: Mapping[str, Record] = attrs.field(factory=dict[str, Record], repr=False)
     """What a journal knew of each step when the plan was made, by id of the step."""
+    abilities: Abilities = attrs.field(default=REFERENCE, repr=False)
+    """What the panel can do."""
 
     @classmethod
     async def build(cls, panel: PanelicaClient, manifest: Manifest, *, journal: Journal | None = None) -> Self:
         """Read what exists and decide what is to be done.
 
         Only lists are read, each once, and only those the manifest needs: of DNS records, one list for each domain
-        that exists and is to get records; of hosting plans, if it names any or asks for a PHP version.
+        that exists and is to get records; of hosting plans, if it names any or asks for a PHP version. Where there is
+        no list of certificates, each domain is asked that exists, is to get one, and is not known to have it.
 
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
@@ -111,16 +64,24 @@ class Plan:
             PanelicaError: A list could not be read.
         """
         records: Mapping[str, Record] = journal.records if journal else {}
+        abilities = await Abilities.of(panel)
         inventory = Inventory(panel)
-        steps = steps_of(manifest)
+        steps = steps_of(manifest, databases_have_user=abilities.databases_have_user)
         for listing in _needed(manifest, steps):
             await inventory.refresh(listing)
         if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
             # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        await inventory.refresh_zones(_zones(steps, inventory.snapshot, records))
-        plan = cls.decide(manifest, inventory.snapshot, records, steps)
+        there = _domains_there(steps, inventory.snapshot, records)
+        await inventory.refresh_each(
+            Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
+        )
+        if inventory.snapshot.certificates is None:
+            await inventory.refresh_each(
+                Listing.CERTIFICATES, _not_known_to_be_secured(steps, there, inventory.snapshot, records)
+            )
+        plan = cls.decide(manifest, inventory.snapshot, records, steps, abilities)
         return attrs.evolve(plan, list_calls=inventory.calls)
 
     @classmethod
@@ -130,6 +91,7 @@ class Plan:
         snapshot: Snapshot,
         records: Mapping[str, Record],
         steps: SiteSteps | None = None,
+        abilities: Abilities = REFERENCE,
     ) -> Self:
         """Decide what is to be done, from what is wanted, what exists and what earlier runs did.
 
@@ -138,9 +100,11 @@ class Plan:
             snapshot: What exists.
             records: What a journal knows of each step, by id of the step.
             steps: The steps of the manifest, if they are known already.
+            abilities: What the panel can do.
         """
-        steps = steps_of(manifest) if steps is None else steps
-        decisions = _Decisions(snapshot, records)
+        if steps is None:
+            steps = steps_of(manifest, databases_have_user=abilities.databases_have_user)
+        decisions = Decisions(snapshot, records, abilities)
         for _, site_steps in steps:
             decisions.add(site_steps)
         decided = decisions.decided
@@ -155,6 +119,7 @@ class Plan:
                 *remarks_on(decisions.of(Action.KEEP), decisions.of(Action.CREATE), decisions.ids, snapshot),
             ),
             records=dict(records),
+            abilities=abilities,
         )
 
     def updated(self, journal: Journal) -> Self:
@@ -162,7 +127,7 @@ class Plan:
         if self.records == journal.records:
             return self
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
-        plan = self.decide(self.manifest, self.snapshot, journal.records, steps)
+        plan = self.decide(self.manifest, self.snapshot, journal.records, steps, self.abilities)
         return attrs.evolve(plan, list_calls=self.list_calls)
 
     @property
@@ -181,8 +146,8 @@ class Plan:
 
     @property
     def writes(self) -> int:
-        """Number of calls that are still to be made, one for each step to create."""
-        return sum(planned.action is Action.CREATE for planned in self.steps)
+        """Number of calls that are still to be made, one for each object to create that does not come with another."""
+        return sum(planned.writes for planned in self.steps)
 
     @property
     def calls(self) -> int:
@@ -235,119 +200,6 @@ class Plan:
         }
 
 
-_READY = frozenset({Action.CREATE, Action.KEEP})
-"""Actions of steps that others can build on."""
-
-
-class _Decisions:
-    """Decides on steps one after another, each with those before it.
-
-    Attributes:
-        decided: The steps that were added, by their id.
-        ids: Object ids of the steps whose object exists, by id of the step.
-    """
-
-    def __init__(self, snapshot: Snapshot, records: Mapping[str, Record]) -> None:
-        self.decided: dict[str, PlannedStep] = {}
-        self.ids: dict[str, str | None] = {}
-        self._records = records
-        self._allowances = Allowances(snapshot, self.ids)
-        self._view = View(
-            snapshot=snapshot,
-            ids=self.ids,
-            unanswered={record.id for record in records.values() if record.is_unanswered},
-            settled={record.id for record in records.values() if record.is_settled},
-        )
-
-    def add(self, steps: Iterable[Step]) -> None:
-        """Decide on steps; those they build on come first."""
-        for step in steps:
-            if step.id in self.decided:
-                continue
-            planned = _decide(step, self._view, self._records.get(step.id), self.decided)
-            if planned.action is Action.CREATE and (reason := self._allowances.claim(step)):
-                planned = PlannedStep(step=step, action=Action.CONFLICT, reason=reason)
-            self.decided[step.id] = planned
-            if planned.action is Action.KEEP:
-                self.ids[step.id] = planned.object_id
-
-    def of(self, action: Action) -> list[Step]:
-        """Return the steps with an action."""
-        return [planned.step for planned in self.decided.values() if planned.action is action]
-
-
-def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
-    if record is not None and record.is_settled:
-        return _decide_settled(step, view, record, decided)
-    for parent in step.parents:
-        if decided[parent.id].action not in _READY:
-            reason = f"depends on the {parent.label}"
-            if step.id in view.unanswered:
-                return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {reason}")
-            return PlannedStep(step=step, action=Action.BLOCKED, reason=reason)
-    match = step.match(view)
-    action = _ACTIONS[match.comparison]
-    if match.comparison is Comparison.UNKNOWN and step.id in view.unanswered:
-        action = Action.UNCERTAIN
-    return PlannedStep(
-        step=step, action=action, object_id=match.object_id, reason=match.reason, is_pending=match.is_pending
-    )
-
-
-def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
-    """Decide on a step whose object was there after an earlier run: where the lists show it, they know better."""
-    kept = PlannedStep(
-        step=step,
-        action=Action.KEEP,
-        object_id=record.object_id,
-        reason="done by an earlier run",
-        is_pending=record.is_pending,
-    )
-    for parent in step.parents:
-        if decided[parent.id].action not in _READY:
-            # Others may have changed what it builds on, and deleted it.
-            is_there = _is_listed(step, view, record)
-            blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=f"depends on the {parent.label}")
-            return kept if is_there else blocked
-    parents = {parent.id for parent in step.parents}
-    match = step.match(view)
-    match match.comparison:
-        case Comparison.SAME:
-            return attrs.evolve(kept, object_id=match.object_id or record.object_id, is_pending=match.is_pending)
-        case Comparison.ABSENT if step.is_order and match.reason is None and parents <= view.ids.keys():
-            # A panel may list an order only once it is done; a second one would not make it faster.
-            return kept
-        case Comparison.ABSENT:
-            reason = match.reason or "it existed in an earlier run and is gone"
-            return PlannedStep(step=step, action=Action.CREATE, reason=reason)
-        case Comparison.DIFFERENT:
-            return PlannedStep(step=step, action=Action.CONFLICT, reason=match.reason)
-        case Comparison.UNKNOWN:
-            return kept
-
-
-def _is_listed(step: Step, view: View, record: Record) -> bool:
-    """Return whether the lists show the object of a record, whatever became of what it builds on."""
-    if step.kind in _WITHIN_PARENT:
-        return step.parents[0].id in view.ids and (
-            step.is_order or step.match(view).comparison is not Comparison.ABSENT
-        )
-    return any(row.id == record.object_id for row in getattr(view.snapshot, step.listing.value))
-
-
-_WITHIN_PARENT = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
-"""Kinds that are found by what they belong to."""
-
-
-_ACTIONS = {
-    Comparison.ABSENT: Action.CREATE,
-    Comparison.SAME: Action.KEEP,
-    Comparison.DIFFERENT: Action.CONFLICT,
-    # Never sent by us: if it should be there, the panel refuses a second one.
-    Comparison.UNKNOWN: Action.CREATE,
-}
-
-
 def _needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:
     """Return the lists that show whether the objects of the steps exist, accounts first."""
     listings = {step.listing for _, site_steps in steps for step in site_steps} - {Listing.ZONES}
@@ -356,15 +208,24 @@ def _needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:
     return [listing for listing in Listing if listing in listings]
 
 
-def _zones(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, Record]) -> list[str]:
-    """Return the zones that exist and are to get records: those of domains that are kept."""
-    decisions = _Decisions(snapshot, records)
-    for site, (account, domain, *_) in steps:
-        if site.dns:
-            decisions.add((account, domain))
-    return sorted(zone_id for step in decisions.of(Action.KEEP) if (zone_id := _zone_of(step, decisions.ids)))
+def _domains_there(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, Record]) -> dict[str, str]:
+    """Return the ids of the domains that exist and are kept, by name."""
+    decisions = Decisions(snapshot, records, REFERENCE)
+    for _, (account, domain, *_) in steps:
+        decisions.add((account, domain))
+    kept = ((step.site, decisions.ids[step.id]) for step in decisions.of(Action.KEEP) if step.kind is StepKind.DOMAIN)
+    return {name: domain_id for name, domain_id in kept if domain_id}
 
 
-def _zone_of(step: Step, ids: Mapping[str, str | None]) -> str | None:
-    """Return the zone of a domain, which has its id."""
-    return ids[step.id] if step.kind is StepKind.DOMAIN else None
+def _not_known_to_be_secured(
+    steps: SiteSteps, there: Mapping[str, str], snapshot: Snapshot, records: Mapping[str, Record]
+) -> list[str]:
+    """Return the ids of domains that are there and are to get a certificate, and may not have one yet."""
+    wanting: list[str] = []
+    for step in (step for _, site_steps in steps for step in site_steps if step.kind is StepKind.CERTIFICATE):
+        record = records.get(step.id)
+        is_known = record is not None and record.is_settled and not record.is_pending
+        domain_id = there.get(step.site)
+        if domain_id and not is_known and not snapshot.domains_by_id[domain_id].ssl_enabled:
+            wanting.append(domain_id)
+    return wanting

@@ -19,12 +19,13 @@ import attrs
 from panelica_async.core.private_files import private_directory
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
 from panelica_async.provision.journal_records import Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
-from panelica_async.provision.plan import Action, Plan, PlannedStep
+from panelica_async.provision.plan import Plan
 from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT, SiteOutcome, StepOutcome, StepStatus
 
 _JOURNAL = ".journal"

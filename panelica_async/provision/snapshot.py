@@ -4,7 +4,7 @@ import asyncio
 import enum
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import attrs
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.client import PanelicaClient
+from panelica_async.core.request import path_segment
 from panelica_async.errors import NotFoundError, PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
@@ -27,7 +28,7 @@ from panelica_async.provision.manifest.fields import as_wanted, host_name, php_v
 _T = TypeVar("_T")
 _Key = TypeVar("_Key")
 
-_ZONES_AT_ONCE = 8
+_DOMAINS_AT_ONCE = 8
 
 
 def is_hosting_account(account: Account) -> bool:
@@ -49,7 +50,7 @@ class Listing(enum.Enum):
     MAILBOXES = "mailboxes"
     FTP_USERS = "ftp_users"
     ZONES = "zones"
-    """Records of one zone; a call for each."""
+    """Records of one zone; a call for each, by the id of its domain (evidence: dns-zones)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +62,8 @@ class Snapshot:
     domains: tuple[Domain, ...] = ()
     certificates: tuple[Certificate, ...] | None = ()
     """None when the panel has no list of certificates (evidence: ssl-by-domain)."""
+    secured: Mapping[str, bool] = attrs.field(factory=dict[str, bool])
+    """Whether a domain has a certificate, by its id, for panels without that list; those not asked are not there."""
     databases: tuple[Database, ...] = ()
     mailboxes: tuple[EmailAccount, ...] = ()
     ftp_users: tuple[FtpAccount, ...] = ()
@@ -103,14 +106,30 @@ class Snapshot:
         return _grouped(self.certificates or (), lambda certificate: certificate.domain_id)
 
     @cached_property
+    def database_users(self) -> Mapping[str, Sequence[Database]]:
+        """The rows of each database, by the id of the one that stands for it, where the panel lists users by name.
+
+        Current panels list a database once for each of its users (evidence: databases-list). Guess: the row of the
+        primary user stands for the database.
+        """
+        rows = (row for row in self.databases if row.username is not None)
+        groups = _grouped(rows, lambda row: (row.type, row.name.lower(), row.domain_id, row.user_id))
+        return {min(users, key=lambda row: (not row.is_primary, row.id)).id: users for users in groups.values()}
+
+    @cached_property
+    def distinct_databases(self) -> Sequence[Database]:
+        """Databases, each once."""
+        return [row for row in self.databases if row.username is None or row.id in self.database_users]
+
+    @cached_property
     def databases_by_name(self) -> Mapping[str, Sequence[Database]]:
         """Databases by name in lower case; one name may be there for each type."""
-        return _grouped(self.databases, lambda database: database.name.lower())
+        return _grouped(self.distinct_databases, lambda database: database.name.lower())
 
     @cached_property
     def databases_by_id(self) -> Mapping[str, Database]:
         """Databases by id."""
-        return {database.id: database for database in self.databases}
+        return {database.id: database for database in self.distinct_databases}
 
     @cached_property
     def mailboxes_by_address(self) -> Mapping[str, EmailAccount]:
@@ -178,26 +197,26 @@ class Inventory:
         self._begun: dict[tuple[Listing, str | None], int] = {}
         self._failures: dict[tuple[Listing, str | None], PanelicaError] = {}
 
-    async def refresh(self, listing: Listing, zone_id: str | None = None) -> Snapshot:
+    async def refresh(self, listing: Listing, domain_id: str | None = None) -> Snapshot:
         """Re-read a list. Callers that arrive before the read starts share it; later ones trigger another.
 
         A read that fails is shared likewise: a panel that hangs costs each caller the time of two reads at most.
 
         Args:
             listing: What to read.
-            zone_id: The zone, for `ZONES`.
+            domain_id: The domain, for `ZONES`, and for `CERTIFICATES` where there is no list of them.
 
         Returns:
             The snapshot with what the list says now.
         """
-        key = (listing, zone_id)
+        key = (listing, domain_id)
         asked = next(self._tickets)
         async with self._locks[key]:
             if self._begun.get(key, -1) < asked:
                 begun = next(self._tickets)
                 self._failures.pop(key, None)
                 try:
-                    await self._read(listing, zone_id)
+                    await self._read(listing, domain_id)
                 except PanelicaError as error:
                     self._failures[key] = error
                 self._begun[key] = begun
@@ -214,41 +233,55 @@ class Inventory:
             rows = getattr(await self.refresh(listing), listing.value)
         return any(row.id == object_id for row in rows)
 
-    async def refresh_zones(self, zone_ids: Iterable[str]) -> None:
-        """Read the records of zones, several at a time."""
-        slots = asyncio.Semaphore(_ZONES_AT_ONCE)
+    async def refresh_each(self, listing: Listing, domain_ids: Iterable[str]) -> None:
+        """Re-read what takes a call for each domain, several at a time."""
+        slots = asyncio.Semaphore(_DOMAINS_AT_ONCE)
 
-        async def refresh_one(zone_id: str) -> None:
+        async def refresh_one(domain_id: str) -> None:
             async with slots:
-                await self.refresh(Listing.ZONES, zone_id)
+                await self.refresh(listing, domain_id)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for zone_id in zone_ids:
-                    group.create_task(refresh_one(zone_id))
+                for domain_id in domain_ids:
+                    group.create_task(refresh_one(domain_id))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _read(self, listing: Listing, zone_id: str | None) -> None:
-        found: Any
-        if zone_id is not None:
-            records: tuple[DnsRecord, ...] = ()
-            try:
-                records = await self._rows(self._panel.dns.records.list(zone_id))
-            except NotFoundError as error:
-                # Others may have deleted the domain since it was listed.
-                if not error.from_panel:
-                    raise
-            found = {**self.snapshot.zones, zone_id: records}
+    async def _read(self, listing: Listing, domain_id: str | None) -> None:
+        changes: dict[str, Any]
+        if domain_id is None:
+            changes = {listing.value: await self._list(listing)}
+        elif listing is Listing.ZONES:
+            records = await self._of_domain(self._rows(self._panel.dns.records.list(domain_id)))
+            changes = {"zones": {**self.snapshot.zones, domain_id: records or ()}}
         else:
-            try:
-                found = await self._rows(_LISTS[listing](self._panel))
-            except UnsupportedOperationError:
-                if listing is not Listing.CERTIFICATES:
-                    raise
-                found = None
-        changes: dict[str, Any] = {listing.value: found}
+            is_secured = await self._of_domain(self._is_secured(domain_id))
+            changes = {"secured": {**self.snapshot.secured, domain_id: bool(is_secured)}}
         self.snapshot = attrs.evolve(self.snapshot, **changes)
+
+    async def _list(self, listing: Listing) -> tuple[Any, ...] | None:
+        """Read a whole list; return None when the panel has no list of certificates."""
+        try:
+            return await self._rows(_LISTS[listing](self._panel))
+        except UnsupportedOperationError:
+            if listing is not Listing.CERTIFICATES:
+                raise
+            return None
+
+    async def _of_domain(self, reading: Awaitable[_T]) -> _T | None:
+        """Return what is read of a domain; None when others have deleted it since it was listed."""
+        try:
+            return await reading
+        except NotFoundError as error:
+            if not error.from_panel:
+                raise
+            return None
+
+    async def _is_secured(self, domain_id: str) -> bool:
+        self._count(1, 0)
+        reply = await self._panel.request("GET", f"/v1/ssl/domains/{path_segment(domain_id, 'domain_id')}")
+        return bool(reply.data["has_ssl"])
 
     async def _rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
         rows: list[_T] = []

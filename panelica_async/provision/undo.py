@@ -269,7 +269,7 @@ class _Undo:
         """Read the zones of domains that are there: those named and those of the domains that are ours."""
         own = {record.object_id for record in self._ours.values() if record.kind is StepKind.DOMAIN}
         there = sorted(domain.id for domain in self._inventory.snapshot.domains if domain.id in zone_ids | own)
-        await self._inventory.refresh_zones(there)
+        await self._inventory.refresh_each(Listing.ZONES, there)
         self._there.update(row.id for zone_id in there for row in self._inventory.snapshot.zones[zone_id])
 
     def _classify(self, record: Record) -> None:

@@ -589,7 +589,7 @@ async def test_eight_zones_at_most_are_read_at_once() -> None:
         zones = [(await panel.domains.create(domain=name, user_id=account.id)).id for name in names]
         panel.subscribe(note)
         inventory = Inventory(panel)
-        await inventory.refresh_zones(zones)
+        await inventory.refresh_each(Listing.ZONES, zones)
 
     assert (inventory.calls, len(inventory.snapshot.zones)) == (40, 20)
     assert most == 8
@@ -627,7 +627,7 @@ async def test_what_is_gone_of_a_changed_account_is_not_there(tmp_path: Path, ki
 async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         inventory = Inventory(panel)
-        await inventory.refresh_zones(["d1"])
+        await inventory.refresh_each(Listing.ZONES, ["d1"])
     assert inventory.snapshot.zones == {"d1": ()}
 
 

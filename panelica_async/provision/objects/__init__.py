@@ -51,16 +51,26 @@ SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
 """The sites of a manifest, each with its steps."""
 
 
-def steps_of(manifest: Manifest) -> SiteSteps:
-    """Return the steps of each site in the order they are taken; sites of one owner share its account's step."""
+def steps_of(manifest: Manifest, *, databases_have_user: bool = False) -> SiteSteps:
+    """Return the steps of each site in the order they are taken; sites of one owner share its account's step.
+
+    Args:
+        manifest: What is wanted.
+        databases_have_user: Whether the call that makes a database makes its first user as well.
+    """
     accounts: dict[str, AccountStep] = {}
     for site in manifest.sites:
         accounts.setdefault(site.owner.username, AccountStep(site=site.domain, owner=site.owner))
     shared = _shared_names(manifest)
-    return [(site, tuple(_steps(site, accounts[site.owner.username], shared))) for site in manifest.sites]
+    return [
+        (site, tuple(_steps(site, accounts[site.owner.username], shared, databases_have_user)))
+        for site in manifest.sites
+    ]
 
 
-def _steps(site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]]) -> Iterator[Step]:
+def _steps(
+    site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]], databases_have_user: bool
+) -> Iterator[Step]:
     domain = DomainStep.of(site, account)
     yield account
     yield domain
@@ -70,7 +80,13 @@ def _steps(site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]
         yield CertificateStep(site=site.domain, domain=domain, type=site.ssl)
     for database in site.databases:
         is_shared = (database.type, database.name) in shared
-        step = DatabaseStep(site=site.domain, domain=domain, database=database, is_shared_name=is_shared)
+        step = DatabaseStep(
+            site=site.domain,
+            domain=domain,
+            database=database,
+            is_shared_name=is_shared,
+            has_user=databases_have_user,
+        )
         yield step
         previous: DatabaseUserStep | None = None
         for user in database.users:

@@ -170,6 +170,21 @@ class Step(abc.ABC):
         return ()
 
     @property
+    def made_with(self) -> "Step | None":
+        """The step whose call makes this object as well, unless its own object exists already."""
+        return None
+
+    @property
+    def companions(self) -> tuple["Step", ...]:
+        """Steps whose objects the call of this step makes as well."""
+        return ()
+
+    @property
+    def login(self) -> "Step | None":
+        """The step of the object whose password the call sets; None when it sets none."""
+        return self if self.password_needed else None
+
+    @property
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Arguments of the operation that are known beforehand and are not secret."""

@@ -62,9 +62,9 @@ class CertificateStep(Step):
         if view.snapshot.certificates is None:
             # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
             domain = view.snapshot.domains_by_name.get(self.site)
-            if domain is not None and domain.ssl_enabled:
+            if (domain is not None and domain.ssl_enabled) or view.snapshot.secured.get(domain_id):
                 return same(None, "the domain has a certificate")
-            return unknown("this panel does not list certificates, and an order takes about a minute")
+            return unknown("the domain has no certificate yet: an order takes about a minute, and shows no progress")
         spent: str | None = None
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
             status = (certificate.status or "").lower()

@@ -1,10 +1,13 @@
 """The databases of a site and their users."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import attrs
 
+from panelica_async import models
 from panelica_async.client import PanelicaClient
+from panelica_async.core.unset import UNSET
 from panelica_async.provision.manifest import Database, DatabaseUser
 from panelica_async.provision.objects.base import (
     ABSENT,
@@ -19,6 +22,7 @@ from panelica_async.provision.objects.base import (
     spellings,
     unknown,
     with_owner,
+    without_none,
 )
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Listing
@@ -29,7 +33,7 @@ _USER_COUNTS = range(10_000)
 
 @attrs.frozen(kw_only=True)
 class DatabaseStep(Step):
-    """Creates a database, without users."""
+    """Creates a database: without users, or with its first one, as the panel wants it."""
 
     kind = StepKind.DATABASE
     operation = "databases.create"
@@ -39,6 +43,8 @@ class DatabaseStep(Step):
     database: Database
     is_shared_name: bool = False
     """Whether another owner in the manifest asks for the same name."""
+    has_user: bool = False
+    """Whether the call makes the first user as well (evidence: databases-create)."""
 
     @property
     def key(self) -> str:
@@ -52,9 +58,21 @@ class DatabaseStep(Step):
         return (self.domain, *self.domain.parents)
 
     @property
+    def companions(self) -> tuple["DatabaseUserStep", ...]:
+        """The first user, if the call makes it."""
+        first = self.database.users[:1] if self.has_user else ()
+        return tuple(DatabaseUserStep(site=self.site, database=self, user=user) for user in first)
+
+    @property
+    def login(self) -> "DatabaseUserStep | None":
+        """The first user, if the call makes it: a database itself has no password."""
+        return next(iter(self.companions), None)
+
+    @property
     def arguments(self) -> dict[str, Any]:
-        """Name and type."""
-        return {"name": self.database.name, "type": self.database.type}
+        """Name and type, and the name of the first user if the call makes it."""
+        username = None if self.login is None else self.login.user.username
+        return without_none(name=self.database.name, type=self.database.type, username=username)
 
     def match(self, view: View) -> Match:
         """Find the database by type and name and compare whose it is."""
@@ -67,12 +85,15 @@ class DatabaseStep(Step):
                 return same(database.id)
         return ABSENT
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
-        """Create the database."""
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the database, and its first user if the panel wants one."""
+        login = self.login
         database = await panel.databases.create(
             name=self.database.name,
             type=cast("Literal['mysql', 'postgresql']", self.database.type),
             domain_id=view.id_of(self.domain),
+            username=UNSET if login is None else login.user.username,
+            password=UNSET if login is None else password,
         )
         return NewObject(database.id)
 
@@ -84,7 +105,7 @@ class DatabaseStep(Step):
 
 @attrs.frozen(kw_only=True)
 class DatabaseUserStep(Step):
-    """Creates a user of a database. Panels count the users of a database, but do not list them by name."""
+    """Creates a user of a database. The reference counts users, current panels list them (evidence: databases-list)."""
 
     kind = StepKind.DATABASE_USER
     operation = "databases.users.create"
@@ -114,16 +135,23 @@ class DatabaseUserStep(Step):
         return (self.database, *self.database.parents, *previous)
 
     @property
+    def made_with(self) -> DatabaseStep | None:
+        """The database, if its call makes this user."""
+        return self.database if self in self.database.companions else None
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """Name and privileges."""
         return {"username": self.user.username, "privileges": self.user.privileges}
 
     def match(self, view: View) -> Match:
-        """Tell from the number of users of the database, which is all that panels say."""
+        """Find the user by name where the panel lists users, else tell from their number."""
         database_id = view.ids.get(self.database.id)
         if database_id is None:
             return ABSENT
         row = view.snapshot.databases_by_id.get(database_id)
+        if row is not None and (users := view.snapshot.database_users.get(row.id)):
+            return self._among(users, row.id)
         count = row.user_count if row and row.user_count in _USER_COUNTS else None
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
         if self.id in view.settled:
@@ -156,6 +184,14 @@ class DatabaseUserStep(Step):
             domain_id=view.id_of(self.database.domain),
         )
         return NewObject(user.id)
+
+    def _among(self, users: Sequence[models.Database], database_id: str) -> Match:
+        """Find the user in the rows of its database, one of which stands for the database itself."""
+        names = spellings(self.user.username, self.database.domain.account.key)
+        row = next((row for row in users if row.username is not None and row.username.lower() in names), None)
+        if row is None:
+            return ABSENT
+        return same(None if row.id == database_id else row.id)
 
     def _key(self, user: DatabaseUser) -> str:
         return f"{self.database.key}:{user.username}"

@@ -1,0 +1,193 @@
+"""Decides what is to be done with a step: from what is wanted, what exists, and what earlier runs did."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from panelica_async.provision.abilities import Abilities
+from panelica_async.provision.allowances import Allowances
+from panelica_async.provision.journal import Record
+from panelica_async.provision.objects import Comparison, Step, StepKind, View
+from panelica_async.provision.snapshot import Snapshot
+
+
+class Action(enum.StrEnum):
+    """What a run does with a step."""
+
+    CREATE = "create"
+    KEEP = "exists"
+    """Nothing: the object is there, as wanted."""
+    CONFLICT = "conflict"
+    """Nothing: something on the panel conflicts with the step."""
+    BLOCKED = "blocked"
+    """Nothing: the step builds on one that is not there and is not created."""
+    UNCERTAIN = "unknown"
+    """Nothing: an earlier run sent the step, and the panel's lists cannot tell whether the object is there."""
+    # Names of earlier versions.
+    EXISTS = "exists"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen(kw_only=True)
+class PlannedStep:
+    """A step and what a run does with it."""
+
+    step: Step
+    action: Action
+    reason: str | None = None
+    """In words, for conflicts and whatever else needs one."""
+    object_id: str | None = None
+    """Id of the object that exists, if it has one."""
+    is_pending: bool = False
+    """Whether the panel is still working on the object that exists, such as a certificate."""
+    comes_with: Step | None = None
+    """The step whose call makes this object as well, such as the database of its first user."""
+
+    @property
+    def writes(self) -> int:
+        """Number of calls that are to be made for it."""
+        return int(self.action is Action.CREATE and self.comes_with is None)
+
+    @property
+    def verdict(self) -> Action:
+        """The action, under its name of earlier versions."""
+        return self.action
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as JSON-like data, without secrets."""
+        step = self.step
+        return {
+            "kind": step.kind.value,
+            "name": step.key,
+            "operation": (self.comes_with or step).operation,
+            "arguments": step.arguments,
+            "depends_on": [parent.id for parent in step.parents],
+            "verdict": self.action.value,
+            "reason": self.reason,
+            "pending": self.is_pending,
+        }
+
+
+_READY = frozenset({Action.CREATE, Action.KEEP})
+"""Actions of steps that others can build on."""
+
+
+class Decisions:
+    """Decides on steps one after another, each with those before it.
+
+    Attributes:
+        decided: The steps that were added, by their id.
+        ids: Object ids of the steps whose object exists, by id of the step.
+    """
+
+    def __init__(self, snapshot: Snapshot, records: Mapping[str, Record], abilities: Abilities) -> None:
+        self.decided: dict[str, PlannedStep] = {}
+        self.ids: dict[str, str | None] = {}
+        self._records = records
+        self._abilities = abilities
+        self._allowances = Allowances(snapshot, self.ids)
+        self._view = View(
+            snapshot=snapshot,
+            ids=self.ids,
+            unanswered={record.id for record in records.values() if record.is_unanswered},
+            settled={record.id for record in records.values() if record.is_settled},
+        )
+
+    def add(self, steps: Iterable[Step]) -> None:
+        """Decide on steps; those they build on come first."""
+        for step in steps:
+            if step.id in self.decided:
+                continue
+            planned = _decide(step, self._view, self._records.get(step.id), self.decided)
+            if planned.action is Action.CREATE:
+                planned = self._checked(planned)
+            self.decided[step.id] = planned
+            if planned.action is Action.KEEP:
+                self.ids[step.id] = planned.object_id
+
+    def _checked(self, planned: PlannedStep) -> PlannedStep:
+        """Return a step to create with what it comes with, or as a conflict if the panel will not make it."""
+        step = planned.step
+        if reason := self._abilities.refusal(step) or self._allowances.claim(step):
+            return PlannedStep(step=step, action=Action.CONFLICT, reason=reason)
+        maker = step.made_with
+        is_made = maker is not None and self.decided[maker.id].action is Action.CREATE
+        return attrs.evolve(planned, comes_with=maker if is_made else None)
+
+    def of(self, action: Action) -> list[Step]:
+        """Return the steps with an action."""
+        return [planned.step for planned in self.decided.values() if planned.action is action]
+
+
+def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
+    if record is not None and record.is_settled:
+        return _decide_settled(step, view, record, decided)
+    for parent in step.parents:
+        if decided[parent.id].action not in _READY:
+            reason = f"depends on the {parent.label}"
+            if step.id in view.unanswered:
+                return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {reason}")
+            return PlannedStep(step=step, action=Action.BLOCKED, reason=reason)
+    match = step.match(view)
+    action = _ACTIONS[match.comparison]
+    if match.comparison is Comparison.UNKNOWN and step.id in view.unanswered:
+        action = Action.UNCERTAIN
+    return PlannedStep(
+        step=step, action=action, object_id=match.object_id, reason=match.reason, is_pending=match.is_pending
+    )
+
+
+def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
+    """Decide on a step whose object was there after an earlier run: where the lists show it, they know better."""
+    kept = PlannedStep(
+        step=step,
+        action=Action.KEEP,
+        object_id=record.object_id,
+        reason="done by an earlier run",
+        is_pending=record.is_pending,
+    )
+    for parent in step.parents:
+        if decided[parent.id].action not in _READY:
+            # Others may have changed what it builds on, and deleted it.
+            is_there = _is_listed(step, view, record)
+            blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=f"depends on the {parent.label}")
+            return kept if is_there else blocked
+    parents = {parent.id for parent in step.parents}
+    match = step.match(view)
+    match match.comparison:
+        case Comparison.SAME:
+            return attrs.evolve(kept, object_id=match.object_id or record.object_id, is_pending=match.is_pending)
+        case Comparison.ABSENT if step.is_order and match.reason is None and parents <= view.ids.keys():
+            # A panel may list an order only once it is done; a second one would not make it faster.
+            return kept
+        case Comparison.ABSENT:
+            reason = match.reason or "it existed in an earlier run and is gone"
+            return PlannedStep(step=step, action=Action.CREATE, reason=reason)
+        case Comparison.DIFFERENT:
+            return PlannedStep(step=step, action=Action.CONFLICT, reason=match.reason)
+        case Comparison.UNKNOWN:
+            return kept
+
+
+def _is_listed(step: Step, view: View, record: Record) -> bool:
+    """Return whether the lists show the object of a record, whatever became of what it builds on."""
+    if step.kind in _WITHIN_PARENT:
+        return step.parents[0].id in view.ids and (
+            step.is_order or step.match(view).comparison is not Comparison.ABSENT
+        )
+    return any(row.id == record.object_id for row in getattr(view.snapshot, step.listing.value))
+
+
+_WITHIN_PARENT = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
+"""Kinds that are found by what they belong to."""
+
+
+_ACTIONS = {
+    Comparison.ABSENT: Action.CREATE,
+    Comparison.SAME: Action.KEEP,
+    Comparison.DIFFERENT: Action.CONFLICT,
+    # Never sent by us: if it should be there, the panel refuses a second one.
+    Comparison.UNKNOWN: Action.CREATE,
+}
