@@ -1,7 +1,10 @@
 """Which dialect a panel speaks is asked once for each address, and only an answer of the API decides."""
 
 import asyncio
+import os
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,11 +22,13 @@ from panelica_async import (
     UnsupportedOperationError,
 )
 from panelica_async.sandbox import Sandbox
+from panelica_async.telemetry import Done, Event, Queued, Sent
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.retry import Waits
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect
 from tests.support.raw_server import CLOSE, HANG, RESET, RawServer, Step, reply
 
+PROJECT = Path(__file__).parents[2]
 PANEL = reply(json={"service": "panelica-external-api", "status": "ok", "version": "1.0.0"})
 REFERENCE = reply(404, json={"error": "not found"})
 WEB_PAGE = "<html><body>Welcome</body></html>"
@@ -405,3 +410,71 @@ async def test_a_variant_knows_what_its_client_has_learnt(server: RawServer, con
     variant = panel.with_options(timeout=5)
     await variant.learn_dialect()
     assert (panel.dialect, variant.dialect) == ("reference", "reference")
+
+
+FORKING = f"""
+import asyncio, os, sys
+from panelica_async import PanelicaClient
+
+async def learn():
+    async with PanelicaClient(sys.argv[1], api_key="{API_KEY}", api_secret="{API_SECRET}") as panel:
+        print(await panel.learn_dialect(), flush=True)
+
+async def main():
+    asking = asyncio.ensure_future(learn())
+    await asyncio.sleep(0)
+    if os.fork() == 0:
+        try:
+            asyncio.run(learn())
+        finally:
+            os._exit(0)
+    while os.waitpid(-1, os.WNOHANG) == (0, 0):
+        await asyncio.sleep(0.005)
+    await asking
+
+asyncio.run(main())
+"""
+
+
+async def test_a_forked_process_asks_for_itself(server: RawServer) -> None:
+    answer = asyncio.Event()
+    server.script(Step(PANEL.sent, after=answer), Step(PANEL.sent, after=answer))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKING, server.origin, env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    await server.received(2)
+    answer.set()
+    printed, _ = await process.communicate()
+    assert printed.decode().split() == ["panel", "panel"]
+    assert len(server.requests) == 2
+
+
+def test_a_new_event_loop_knows_what_the_last_one_learnt() -> None:
+    async def learn(server: RawServer) -> str:
+        async with PanelicaClient(server.origin, api_key=API_KEY, api_secret=API_SECRET) as panel:
+            return await panel.learn_dialect()
+
+    async def main() -> tuple[str, int]:
+        async with RawServer() as server:
+            server.script(PANEL)
+            first = await asyncio.to_thread(asyncio.run, learn(server))
+            second = await asyncio.to_thread(asyncio.run, learn(server))
+            assert first == second
+            return first, len(server.requests)
+
+    assert asyncio.run(main()) == ("panel", 1)
+
+
+async def test_the_question_is_counted_and_told(server: RawServer, connect: Connect) -> None:
+    server.script(REFERENCE)
+    panel = connect()
+    told: list[Event] = []
+    panel.subscribe(told.append)
+    await panel.learn_dialect()
+    assert [(type(event), event.operation, event.path) for event in told] == [
+        (Queued, "health", "/health"),
+        (Sent, "health", "/health"),
+        (Done, "health", "/health"),
+    ]
+    assert panel.stats().succeeded == 1
