@@ -258,7 +258,7 @@ class Connection(Credentials):
         typer.Option(
             "--sandbox",
             metavar="",
-            help="Use an embedded sandbox panel instead of a server.",
+            help="Use an embedded sandbox panel instead of a server; it speaks the reference, or the --dialect.",
             rich_help_panel=_SANDBOX,
         ),
     ] = False
@@ -332,7 +332,7 @@ class Connection(Credentials):
         if self.sandbox_db is None:
             state.make()
         database = self.sandbox_db or state.sandbox_database
-        async with embed_sandbox(database, self.sandbox_tier) as box:
+        async with embed_sandbox(database, self.sandbox_tier, self.chosen_dialect() or "reference") as box:
             yield Access(
                 base_url=box.base_url,
                 name=f"the embedded sandbox ({database})",

@@ -14,6 +14,7 @@ from yarl import URL
 
 from panelica_async import ConfigurationError
 from panelica_async.catalog import TIERS
+from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
 
 
 @asynccontextmanager
-async def embed_sandbox(database: Path, tier: str) -> AsyncGenerator[EmbeddedSandbox, None]:
+async def embed_sandbox(database: Path, tier: str, dialect: Dialect) -> AsyncGenerator[EmbeddedSandbox, None]:
     """Serve a sandbox under the host name of its database; errors are those of `serve_sandbox`."""
-    async with serve_sandbox(database, tier) as box:
+    async with serve_sandbox(database, tier, dialect=dialect) as box:
         connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
             yield EmbeddedSandbox(

@@ -21,6 +21,7 @@ from panelica_async import (
     ServerError,
     UnsupportedOperationError,
 )
+from panelica_async.core.operation import Dialect
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Queued, Sent
 from panelica_async.transport.pipeline import Transport
@@ -93,10 +94,14 @@ async def test_the_question_takes_no_quota(server: RawServer, connect: Connect) 
     assert asked(server) == 1
 
 
-async def test_the_sandbox_speaks_the_reference() -> None:
-    async with Sandbox() as box, PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
-        await panel.domains.list()
-        assert panel.dialect == "reference"
+@pytest.mark.parametrize("dialect", ["reference", "panel"])
+async def test_the_dialect_of_a_sandbox_is_found_out(dialect: Dialect) -> None:
+    async with (
+        Sandbox(dialect=dialect) as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel,
+    ):
+        await panel.ftp.accounts.list()
+        assert panel.dialect == dialect
 
 
 UNDECIDED: dict[str, tuple[Step, type[PanelicaError], int]] = {

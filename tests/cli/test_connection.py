@@ -77,6 +77,17 @@ async def test_secret_from_the_variable_or_a_file(tmp_path: Path, monkeypatch: p
             assert (await panel.client.me()).rate_limit_tier == "professional"
 
 
+@pytest.mark.parametrize(("dialect", "spoken"), [("auto", "reference"), ("reference", "reference"), ("panel", "panel")])
+async def test_embedded_sandbox_speaks_the_dialect(tmp_path: Path, dialect: str, spoken: str) -> None:
+    connection = Connection(sandbox=True, sandbox_db=tmp_path / "sandbox.db", dialect=dialect)
+    async with connection.open(StateDirectory()) as panel:
+        await panel.client.domains.list()
+        assert panel.client.dialect == spoken
+        # Only a panel has this path.
+        if spoken == "panel":
+            await panel.client.request("GET", "/v1/email-accounts")
+
+
 async def test_limiter_is_that_of_the_client(tmp_path: Path) -> None:
     connection = Connection(sandbox=True, sandbox_db=tmp_path / "sandbox.db")
     async with connection.open(StateDirectory()) as panel:
