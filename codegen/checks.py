@@ -18,8 +18,8 @@ from codegen.yaml_nodes import Location, Node, SpecError, read
 _CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subscribe", "with_options"}
 """Members of `PanelicaClient` that are not generated."""
 IMPORTED = {
-    "Any", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
-    "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
+    "Any", "Fence", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
+    "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
 }  # fmt: skip
 """Names that generated modules import besides their models."""
 
@@ -195,7 +195,7 @@ def nodes_of(value: Any) -> Iterator[Node]:
             yield from nodes_of(child)
 
 
-Kind = Literal["root", "catalog", "resource", "panel-file"]
+Kind = Literal["root", "catalog", "resource", "panel-file", "dialect"]
 _CONVENTIONS = Path(__file__).with_name("conventions.yaml")
 
 

@@ -1,12 +1,12 @@
 """Prepares the operations of the specification for the templates: operation, arguments and result."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import attrs
 
 from codegen.arguments import Argument, arguments_of, require_argument
+from codegen.bridge import Bridge
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
@@ -96,23 +96,29 @@ def constant_of(operation: Operation) -> str:
     return operation.name.replace(".", "_").upper()
 
 
-def operations_of(resource: ResourceFile, specification: Specification) -> tuple[OperationSource, ...]:
+def operations_of(resource: ResourceFile, specification: Specification, bridge: Bridge) -> tuple[OperationSource, ...]:
     """Return the operations of one resource file, in file order."""
     sources: dict[str, OperationSource] = {}
     for path, method, item, node in resource.operations():
-        source = _source(path, method, item, node, specification, sources)
+        source = _source(path, method, item, node, specification, bridge, sources)
         sources[source.name] = source
     return tuple(sources.values())
 
 
 def _source(
-    path: str, method: str, item: Node, node: Node, specification: Specification, earlier: dict[str, OperationSource]
+    path: str,
+    method: str,
+    item: Node,
+    node: Node,
+    specification: Specification,
+    bridge: Bridge,
+    earlier: dict[str, OperationSource],
 ) -> OperationSource:
     arguments = arguments_of(path, item, node, specification)
     result = _result(node, specification)
     scopes = () if node["x-scope"] is None else (node["x-scope"],)
     reference = _reference_wire(method.upper(), path, arguments, result.items, scopes)
-    panel = _panel_wire(reference, node, arguments)
+    panel = bridge.wire(node, reference, result.model, is_list=result.kind == "pages")
     wires: dict[Dialect, Wire] = {"reference": reference}
     if panel is not None:
         wires["panel"] = panel
@@ -156,39 +162,6 @@ def _reference_wire(
         # In the page envelope, rows are in `data`, which every decoder unwraps.
         items=None if items == "data" else items,
         scopes=scopes,
-    )
-
-
-def _panel_wire(reference: Wire, node: Node, arguments: Sequence[Argument]) -> Wire | None:
-    """Return the wire form of current panels, or None when they do not serve the operation."""
-    if "x-panel" not in node:
-        return reference
-    panel: Node = node["x-panel"]
-    if panel.get("absent"):
-        return None
-    path: str = panel.get("path", reference.path)
-    in_path = re.findall(r"\{([^}]*)\}", path)
-    for field in ("rename", "query", "body", "omit", "wrap"):
-        for name in panel.get(field, ()):
-            require_argument(name, arguments, panel.where(field), node)
-    for name in in_path:
-        require_argument(name, arguments, panel.where("path"), node)
-    places = dict.fromkeys(reference.query, "query") | dict.fromkeys(reference.body, "body")
-    places |= dict.fromkeys(panel.get("query", ()), "query") | dict.fromkeys(panel.get("body", ()), "body")
-    places |= dict.fromkeys(panel.get("omit", ()), "nowhere") | dict.fromkeys(in_path, "path")
-    for argument in arguments:
-        if argument.name not in places:
-            problem = f"`x-panel` has no place for the argument `{argument.name}`"
-            raise SpecError(node.where("x-panel"), problem, "Put it into `path`, `query`, `body` or `omit`")
-    names = {**reference.query, **reference.body, **panel.get("rename", {})}
-    return Wire(
-        method=panel.get("method", reference.method),
-        path=path,
-        query={name: names.get(name, name) for name, place in places.items() if place == "query"},
-        body={name: names.get(name, name) for name, place in places.items() if place == "body"},
-        wrapped=frozenset(panel.get("wrap", ())),
-        items=panel.get("items", reference.items),
-        scopes=reference.scopes,
     )
 
 

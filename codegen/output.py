@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from codegen.bridge import load_bridge
 from codegen.models import render_models
 from codegen.panel import load_panel, merged_document, render_document, render_endpoints
 from codegen.render import (
@@ -61,7 +62,7 @@ def generate(spec: Path) -> dict[Path, str]:
     """Return every generated file, by its path below the project."""
     specification = load(spec)
     panel = load_panel(spec, specification)
-    modules = resource_modules(specification)
+    modules = resource_modules(specification, load_bridge(spec, specification, panel))
     code = {
         _PACKAGE / "catalog.py": render_catalog(specification),
         _PACKAGE / "models/__init__.py": render_model_index(specification),

@@ -9,7 +9,16 @@ from typing import Any
 import attrs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.checks import check_file, check_names, check_paths, check_references, check_required, check_scope, nodes_of
+from codegen.checks import (
+    check_file,
+    check_names,
+    check_paths,
+    check_references,
+    check_required,
+    check_scope,
+    nodes_of,
+    resolve,
+)
 from codegen.spec import METHODS, Specification
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
@@ -18,6 +27,7 @@ _SCHEMAS = "#/components/schemas/"
 _STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
 _ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
 _CITATION = re.compile(r"^known \(\w+: (.*)\)$")
+_SOURCE = re.compile(r"\b[e]vidence: ([a-z0-9-]+(?:, [a-z0-9-]+)*)")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +54,11 @@ class PanelOperation:
     def place(self) -> Location:
         """Location of its name."""
         return self.node.where("operationId")
+
+    def resolve(self, schema: Node) -> Node:
+        """Return the target of a `$ref` of its file, or the schema itself."""
+        found: Node = resolve(self.document, schema["$ref"]) if "$ref" in schema else schema
+        return found
 
     def as_endpoint(self) -> dict[str, Any]:
         """Return its entry in `panel_endpoints.json`; fields are shown by name, each with whether it is required."""
@@ -75,7 +90,7 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
 
     Args:
         root: The folder `spec`.
-        specification: The published reference and its bridge to current panels, which must not contradict these files.
+        specification: The published reference, which has the names of scopes.
     """
     root = root.resolve()
     documents = [_document(path, root) for path in sorted((root / _FOLDER).glob("*.y*ml"))]
@@ -84,7 +99,6 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
     check_names({operation.name: operation.place for operation in operations})
     _check_scopes(operations, {scope["name"] for scope in specification.catalog["scopes"]})
     _check_citations(documents, root / _EVIDENCE)
-    _check_agreement({operation.name: operation for operation in operations}, specification)
     for document in documents:
         for error in OpenAPIV31SpecValidator(document).iter_errors():
             where = document.locate(error.absolute_path)
@@ -198,31 +212,27 @@ def _check_scopes(operations: Iterable[PanelOperation], known: set[str]) -> None
 
 def _check_citations(documents: Iterable[Node], file: Path) -> None:
     """Check that every `known` cites existing entries."""
-    anchors = set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
+    anchors = _anchors(file)
     for node in (node for document in documents for node in nodes_of(document)):
         for key in _STRENGTHS:
             for names in _CITATION.findall(node.get(key, "")):
-                for name in names.split(", "):
-                    if name not in anchors:
-                        problem = f"`{name}` is not an entry of {file.name}"
-                        raise SpecError(node.where(key), problem, "Add the entry, or cite another one")
+                _check_cited(names, anchors, node.where(key))
 
 
-def _check_agreement(operations: Mapping[str, PanelOperation], specification: Specification) -> None:
-    """Check that `x-panel` of the client's operations agrees with these files."""
-    for resource in specification.resources:
-        for path, method, _, node in resource.operations():
-            panel = node.get("x-panel", {})
-            found = operations.get(node["operationId"])
-            if found is None:
-                continue
-            if panel.get("absent"):
-                problem = f"`{found.name}` is absent from panels according to {node.where('x-panel')}"
-                raise SpecError(found.place, problem, "Choose another operationId, or correct that `x-panel`")
-            called = panel.get("method", method).upper(), panel.get("path", path)
-            if _endpoint(*called) != _endpoint(found.method, found.path):
-                problem = f"`{found.name}` is {' '.join(called)} according to {node.where('operationId')}"
-                raise SpecError(found.place, problem, "Correct one of them")
+def check_evidence(entry: Node, key: str, root: Path) -> None:
+    """Check that a text such as `evidence: dns-records; a remark` cites existing entries."""
+    for names in _SOURCE.findall(entry[key]):
+        _check_cited(names, _anchors(root / _EVIDENCE), entry.where(key))
+
+
+def _anchors(file: Path) -> set[str]:
+    return set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
+
+
+def _check_cited(names: str, anchors: set[str], where: Location) -> None:
+    for name in names.split(", "):
+        if name not in anchors:
+            raise SpecError(where, f"`{name}` is not an entry of {_EVIDENCE}", "Add the entry, or cite another one")
 
 
 def _endpoint(method: str, path: str) -> str:

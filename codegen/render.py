@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import jinja2
 
+from codegen.bridge import Bridge
 from codegen.checks import IMPORTED
 from codegen.docstrings import method_docstring
 from codegen.models import group_of_schema, model_groups
@@ -66,14 +67,16 @@ class ResourceModule:
         return (*inner, self.client) if self.client else inner
 
 
-def resource_modules(specification: Specification) -> tuple[ResourceModule, ...]:
+def resource_modules(specification: Specification, bridge: Bridge) -> tuple[ResourceModule, ...]:
     """Return the resource modules to render, one for each resource file."""
     homes = group_of_schema(model_groups(specification))
-    return tuple(_module(resource, homes, specification) for resource in specification.resources)
+    return tuple(_module(resource, homes, specification, bridge) for resource in specification.resources)
 
 
-def _module(resource: ResourceFile, homes: Mapping[str, str], specification: Specification) -> ResourceModule:
-    operations = operations_of(resource, specification)
+def _module(
+    resource: ResourceFile, homes: Mapping[str, str], specification: Specification, bridge: Bridge
+) -> ResourceModule:
+    operations = operations_of(resource, specification, bridge)
     description = sentence(resource.tag["description"])
     tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
     on_client = tuple(operation for operation in operations if not operation.namespace)
@@ -170,11 +173,19 @@ def _code(value: object) -> str:
         return f"frozenset({sorted(value)!r})"
     if isinstance(value, dict) and any(isinstance(other, Wire) for other in value.values()):
         return _wires(value)
-    if isinstance(value, dict) and all(isinstance(other, str) for other in value.values()):
+    if isinstance(value, dict):
+        return _mapping(value)
+    return _construction(value) if attrs.has(type(value)) else repr(value)
+
+
+def _mapping(value: Mapping[str, Any]) -> str:
+    """Return the expression that makes a mapping; names of arguments on the wire are written short."""
+    if all(isinstance(other, str) and name.isidentifier() for name, other in value.items()):
         same = [repr(name) for name, other in value.items() if name == other]
         renamed = [f"{name}={other!r}" for name, other in value.items() if name != other]
         return f"names({', '.join([*same, *renamed])})"
-    return _construction(value) if attrs.has(type(value)) else repr(value)
+    codes = {name: repr(other) if isinstance(other, dict) else _code(other) for name, other in value.items()}
+    return "{" + ", ".join(f"{name!r}: {code}" for name, code in codes.items()) + "}"
 
 
 def _wires(wires: Mapping[str, Wire]) -> str:

@@ -7,32 +7,41 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.accounts import Account
 from panelica_async.models.shared import Acknowledgement
 
 ACCOUNTS_LIST: Final = Operation(
     name="accounts.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET", path="/v1/accounts", query=names("page", "limit", "sort", "order"), scopes=("accounts:read",)
-        )
-    ),
+        ),
+        "panel": Wire(method="GET", path="/v1/accounts", scopes=("accounts:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 ACCOUNTS_CREATE: Final = Operation(
     name="accounts.create",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="POST",
             path="/v1/accounts",
             body=names("username", "email", "password", "role", "plan_id", "full_name"),
             scopes=("accounts:write",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/accounts",
+            body=names("username", "email", "password", "plan_id", "full_name"),
+            scopes=("accounts:write",),
+            refused={"role": Refusal(reason="panels create users and no client sets another role", unless=("USER",))},
+            derived=names(full_name="username"),
+        ),
+    },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=ACCOUNTS_LIST, fields=names("username")),
     not_empty=frozenset(["email", "password", "plan_id", "username"]),
@@ -44,31 +53,61 @@ ACCOUNTS_GET: Final = Operation(
 )
 ACCOUNTS_UPDATE: Final = Operation(
     name="accounts.update",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="PATCH",
             path="/v1/accounts/{id}",
             body=names("plan_id", "email", "role", "full_name"),
             scopes=("accounts:write",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="PATCH",
+            path="/v1/accounts/{id}",
+            body=names("plan_id"),
+            scopes=("accounts:write",),
+            refused={
+                "email": Refusal(reason="panels are only known to change the plan of an account"),
+                "role": Refusal(reason="panels are only known to change the plan of an account"),
+                "full_name": Refusal(reason="panels are only known to change the plan of an account"),
+            },
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     shown_by=ACCOUNTS_GET,
     not_empty=frozenset(["email", "plan_id"]),
 )
 ACCOUNTS_DELETE: Final = Operation(
     name="accounts.delete",
-    wires=both(Wire(method="DELETE", path="/v1/accounts/{id}", scopes=("accounts:delete",))),
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/accounts/{id}", scopes=("accounts:delete",)),
+        "panel": Wire(method="DELETE", path="/v1/accounts/{id}", scopes=("accounts:delete",), gone="accounts.get"),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 ACCOUNTS_SUSPEND: Final = Operation(
     name="accounts.suspend",
-    wires=both(Wire(method="POST", path="/v1/accounts/{id}/suspend", body=names("reason"), scopes=("accounts:write",))),
+    wires={
+        "reference": Wire(
+            method="POST", path="/v1/accounts/{id}/suspend", body=names("reason"), scopes=("accounts:write",)
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/accounts/{id}/suspend",
+            body=names("reason"),
+            scopes=("accounts:write",),
+            gone="accounts.get",
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 ACCOUNTS_UNSUSPEND: Final = Operation(
     name="accounts.unsuspend",
-    wires=both(Wire(method="POST", path="/v1/accounts/{id}/unsuspend", scopes=("accounts:write",))),
+    wires={
+        "reference": Wire(method="POST", path="/v1/accounts/{id}/unsuspend", scopes=("accounts:write",)),
+        "panel": Wire(
+            method="POST", path="/v1/accounts/{id}/unsuspend", scopes=("accounts:write",), gone="accounts.get"
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 

@@ -8,34 +8,48 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.api_keys import ApiKey, CreatedApiKey, RegeneratedSecret
 
 API_KEYS_LIST: Final = Operation(
     name="api_keys.list",
-    wires=both(Wire(method="GET", path="/v1/api-keys", query=names("page", "limit", "sort", "order"), scopes=("*:*",))),
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/api-keys", query=names("page", "limit", "sort", "order"), scopes=("*:*",)
+        ),
+        "panel": Wire(method="GET", path="/v1/api-keys", scopes=("accounts:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
 )
 API_KEYS_CREATE: Final = Operation(
     name="api_keys.create",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="POST",
             path="/v1/api-keys",
             body=names("name", "scopes", "rate_limit_tier", "ip_whitelist", "expires_in", "environment"),
             scopes=("*:*",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/api-keys",
+            body=names("name", "scopes", "rate_limit_tier", "ip_whitelist", "expires_in", "environment"),
+            scopes=("accounts:write",),
+        ),
+    },
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["name", "scopes"]),
     lists=frozenset(["ip_whitelist", "scopes"]),
 )
 API_KEYS_REGENERATE: Final = Operation(
     name="api_keys.regenerate",
-    wires=both(Wire(method="POST", path="/v1/api-keys/{id}/regenerate", scopes=("*:*",))),
+    wires={
+        "reference": Wire(method="POST", path="/v1/api-keys/{id}/regenerate", scopes=("*:*",)),
+        "panel": Wire(method="POST", path="/v1/api-keys/{id}/regenerate", scopes=("accounts:write",)),
+    },
     repeat=Repeat.UNSAFE,
 )
 

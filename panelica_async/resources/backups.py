@@ -8,21 +8,29 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.backups import Backup
 from panelica_async.models.shared import Acknowledgement
 
 BACKUPS_LIST: Final = Operation(
     name="backups.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET",
             path="/v1/backups",
             query=names("page", "limit", "sort", "order", "type", "status"),
             scopes=("backups:read",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/backups",
+            scopes=("backups:read",),
+            filters=names("type", "status"),
+            is_whole=True,
+            reply_fields=names(id="filename"),
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
@@ -50,19 +58,19 @@ BACKUPS_CREATE: Final = Operation(
         "panel": Wire(
             method="POST",
             path="/v1/backups",
-            body=names(
-                "type",
-                "encryption",
-                "compression_level",
-                "include_web",
-                "include_databases",
-                "include_email",
-                "include_dns",
-                "include_ssl",
-                "domain_ids",
-                name="backup_name",
-            ),
+            body=names("domain_ids", name="backup_name"),
             scopes=("backups:write",),
+            refused={
+                "type": Refusal(reason="panels make full backups", unless=("full",)),
+                "encryption": Refusal(reason="panels take no kind of encryption for a backup"),
+                "compression_level": Refusal(reason="panels take no level of compression for a backup"),
+                "include_web": Refusal(reason="panels archive all parts of a domain", unless=(True,)),
+                "include_databases": Refusal(reason="panels archive all parts of a domain", unless=(True,)),
+                "include_email": Refusal(reason="panels archive all parts of a domain", unless=(True,)),
+                "include_dns": Refusal(reason="panels archive all parts of a domain", unless=(True,)),
+                "include_ssl": Refusal(reason="panels archive all parts of a domain", unless=(True,)),
+            },
+            reply_fields=names(id="filename"),
         ),
     },
     repeat=Repeat.UNSAFE,
@@ -77,23 +85,40 @@ BACKUPS_CREATE: Final = Operation(
 )
 BACKUPS_RESTORE: Final = Operation(
     name="backups.restore",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="POST",
             path="/v1/backups/{id}/restore",
             body=names(
                 "domain_ids", "include_web", "include_databases", "conflict_action", "create_pre_restore_backup"
             ),
             scopes=("backups:restore",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="POST",
+            path="/v1/backups/{id}/restore",
+            scopes=("backups:restore",),
+            refused={
+                "domain_ids": Refusal(reason="panels restore every domain in the archive"),
+                "include_web": Refusal(reason="panels restore everything in the archive", unless=(True,)),
+                "include_databases": Refusal(reason="panels restore everything in the archive", unless=(True,)),
+                "conflict_action": Refusal(reason="panels overwrite what they restore", unless=("overwrite",)),
+                "create_pre_restore_backup": Refusal(
+                    reason="panels do not back up the current state first; call backups.create", unless=(False,)
+                ),
+            },
+        ),
+    },
     repeat=Repeat.UNSAFE,
     not_empty=frozenset(["domain_ids"]),
     lists=frozenset(["domain_ids"]),
 )
 BACKUPS_DELETE: Final = Operation(
     name="backups.delete",
-    wires=both(Wire(method="DELETE", path="/v1/backups/{id}", scopes=("backups:write",))),
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/backups/{id}", scopes=("backups:write",)),
+        "panel": Wire(method="DELETE", path="/v1/backups/{id}", scopes=("backups:restore",)),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 

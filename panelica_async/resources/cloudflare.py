@@ -7,13 +7,16 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, both, namespace
+from panelica_async.core.operation import Operation, Repeat, Wire, namespace
 from panelica_async.models.cloudflare import CloudflareZone
 from panelica_async.models.shared import Acknowledgement
 
 CLOUDFLARE_ZONES_LIST: Final = Operation(
     name="cloudflare.zones.list",
-    wires=both(Wire(method="GET", path="/v1/cloudflare/zones", scopes=("cloudflare:read",))),
+    wires={
+        "reference": Wire(method="GET", path="/v1/cloudflare/zones", scopes=("cloudflare:read",)),
+        "panel": Wire(method="GET", path="/v1/cloudflare/zones", scopes=("cloudflare:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
 )
 CLOUDFLARE_ZONES_SYNC: Final = Operation(

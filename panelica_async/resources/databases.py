@@ -7,20 +7,23 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names, namespace
+from panelica_async.core.operation import Fence, NaturalKey, Operation, Refusal, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.databases import Database, DatabaseType, DatabaseUser
 
 DATABASES_LIST: Final = Operation(
     name="databases.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET",
             path="/v1/databases",
             query=names("page", "limit", "sort", "order", "domain_id"),
             scopes=("databases:read",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="GET", path="/v1/databases", query=names("domain_id"), scopes=("databases:read",), is_whole=True
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
@@ -38,7 +41,9 @@ DATABASES_CREATE: Final = Operation(
             method="POST",
             path="/v1/domains/{domain_id}/databases",
             body=names("password", name="database_name", username="database_user"),
-            scopes=("databases:write",),
+            scopes=("domains:write",),
+            refused={"type": Refusal(reason="panels create MySQL databases", unless=("mysql",))},
+            required=frozenset(["password", "username"]),
         ),
     },
     repeat=Repeat.NATURAL_KEY,
@@ -57,9 +62,21 @@ DATABASES_USERS_CREATE: Final = Operation(
         ),
         "panel": Wire(
             method="POST",
-            path="/v1/mysql-users",
-            body=names("username", "password", "domain_id"),
+            path="/v1/databases",
+            body=names("username", "password", "domain_id", privileges="role"),
             scopes=("databases:write",),
+            values={
+                "privileges": {
+                    "ALL": "dbOwner",
+                    "read": "read",
+                    "readWrite": "readWrite",
+                    "dbAdmin": "dbAdmin",
+                    "dbOwner": "dbOwner",
+                }
+            },
+            required=frozenset(["privileges"]),
+            derived=names(domain_id="domain_of_database"),
+            fence=Fence(lookup="databases.list", argument="db_id"),
         ),
     },
     repeat=Repeat.UNSAFE,

@@ -7,20 +7,21 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names, namespace
+from panelica_async.core.operation import Fence, NaturalKey, Operation, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.dns import DnsRecord, RecordType
 
 DNS_RECORDS_LIST: Final = Operation(
     name="dns.records.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET",
             path="/v1/dns/zones/{zone_id}/records",
             query=names("page", "limit", "sort", "order"),
             scopes=("dns:read",),
-        )
-    ),
+        ),
+        "panel": Wire(method="GET", path="/v1/dns/zones/{zone_id}/records", scopes=("dns:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
@@ -54,6 +55,7 @@ DNS_RECORDS_UPDATE: Final = Operation(
             path="/v1/dns/records/{record_id}",
             body=names("name", "content", "ttl", "priority"),
             scopes=("dns:write",),
+            fence=Fence(lookup="dns.records.list", argument="record_id"),
         ),
     },
     repeat=Repeat.IDEMPOTENT,
@@ -64,7 +66,12 @@ DNS_RECORDS_DELETE: Final = Operation(
     name="dns.records.delete",
     wires={
         "reference": Wire(method="DELETE", path="/v1/dns/zones/{zone_id}/records/{record_id}", scopes=("dns:delete",)),
-        "panel": Wire(method="DELETE", path="/v1/dns/records/{record_id}", scopes=("dns:delete",)),
+        "panel": Wire(
+            method="DELETE",
+            path="/v1/dns/records/{record_id}",
+            scopes=("dns:delete",),
+            fence=Fence(lookup="dns.records.list", argument="record_id"),
+        ),
     },
     repeat=Repeat.IDEMPOTENT,
 )

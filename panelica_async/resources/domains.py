@@ -7,21 +7,29 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.domains import Domain
 from panelica_async.models.shared import Acknowledgement
 
 DOMAINS_LIST: Final = Operation(
     name="domains.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET",
             path="/v1/domains",
             query=names("page", "limit", "sort", "order", "status", "user_id"),
             scopes=("domains:read",),
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/domains",
+            scopes=("domains:read",),
+            filters=names("status", "user_id"),
+            is_whole=True,
+            reply_values={"web_server": {"nginx_only": "nginx", "nginx_apache": "apache"}},
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
@@ -38,8 +46,18 @@ DOMAINS_CREATE: Final = Operation(
         "panel": Wire(
             method="POST",
             path="/v1/domains",
-            body=names("user_id", "php_version", "web_server", domain="name", ssl_type="ssl_provider"),
+            body=names("user_id", "php_version", "web_server", domain="name"),
             scopes=("domains:write",),
+            values={
+                "web_server": {
+                    "nginx": "nginx_only",
+                    "apache": "nginx_apache",
+                    "nginx_apache": "nginx_apache",
+                    "nginx_only": "nginx_only",
+                }
+            },
+            refused={"ssl_type": Refusal(reason="panels issue a Let's Encrypt certificate", unless=("lets_encrypt",))},
+            reply_values={"web_server": {"nginx_only": "nginx", "nginx_apache": "apache"}},
         ),
     },
     repeat=Repeat.NATURAL_KEY,
@@ -48,16 +66,37 @@ DOMAINS_CREATE: Final = Operation(
 )
 DOMAINS_GET: Final = Operation(
     name="domains.get",
-    wires=both(Wire(method="GET", path="/v1/domains/{id}", scopes=("domains:read",))),
+    wires={
+        "reference": Wire(method="GET", path="/v1/domains/{id}", scopes=("domains:read",)),
+        "panel": Wire(
+            method="GET",
+            path="/v1/domains/{id}",
+            scopes=("domains:read",),
+            reply_values={"web_server": {"nginx_only": "nginx", "nginx_apache": "apache"}},
+        ),
+    },
     repeat=Repeat.READ,
 )
 DOMAINS_UPDATE: Final = Operation(
     name="domains.update",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="PATCH", path="/v1/domains/{id}", body=names("php_version", "web_server"), scopes=("domains:write",)
-        )
-    ),
+        ),
+        "panel": Wire(
+            method="PATCH",
+            path="/v1/domains/{id}/php",
+            body=names("php_version"),
+            scopes=("domains:write",),
+            refused={
+                "web_server": Refusal(
+                    reason="panels change it elsewhere, in a form that is not known (`domains.web_server.update`)"
+                )
+            },
+            keeps=("memory_limit", "max_execution_time", "upload_max_filesize", "post_max_size"),
+            reply_values={"web_server": {"nginx_only": "nginx", "nginx_apache": "apache"}},
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     shown_by=DOMAINS_GET,
 )

@@ -21,10 +21,7 @@ EMAIL_ACCOUNTS_LIST: Final = Operation(
             scopes=("email:read",),
         ),
         "panel": Wire(
-            method="GET",
-            path="/v1/email-accounts",
-            query=names("page", "limit", "sort", "order", "domain_id"),
-            scopes=("email:read",),
+            method="GET", path="/v1/email-accounts", scopes=("email:read",), filters=names("domain_id"), is_whole=True
         ),
     },
     repeat=Repeat.READ,

@@ -7,7 +7,7 @@ from typing import Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.files import FileContent, FileEntry
 from panelica_async.models.shared import Acknowledgement
@@ -17,7 +17,14 @@ FILES_LIST: Final = Operation(
     wires={
         "reference": Wire(method="GET", path="/v1/files", query=names("path", "user_id"), scopes=("files:read",)),
         "panel": Wire(
-            method="GET", path="/v1/files", query=names("path", "user_id"), items="files", scopes=("files:read",)
+            method="GET",
+            path="/v1/files",
+            query=names("path", "user_id"),
+            items="files",
+            scopes=("files:read",),
+            derived=names(user_id="owner_of_path"),
+            is_whole=True,
+            reply_values={"type": {"folder": "directory"}},
         ),
     },
     repeat=Repeat.READ,
@@ -33,6 +40,7 @@ FILES_DELETE: Final = Operation(
             body=names("user_id", path="paths"),
             wrapped=frozenset(["path"]),
             scopes=("files:delete",),
+            derived=names(user_id="owner_of_path"),
         ),
     },
     repeat=Repeat.IDEMPOTENT,
@@ -40,15 +48,35 @@ FILES_DELETE: Final = Operation(
 )
 FILES_READ: Final = Operation(
     name="files.read",
-    wires=both(Wire(method="GET", path="/v1/files/content", query=names("path", "user_id"), scopes=("files:read",))),
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/files/content", query=names("path", "user_id"), scopes=("files:read",)
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/files/content",
+            query=names("path", "user_id"),
+            scopes=("files:read",),
+            derived=names(user_id="owner_of_path"),
+        ),
+    },
     repeat=Repeat.READ,
     not_empty=frozenset(["path", "user_id"]),
 )
 FILES_WRITE: Final = Operation(
     name="files.write",
-    wires=both(
-        Wire(method="PUT", path="/v1/files/content", body=names("path", "content", "user_id"), scopes=("files:write",))
-    ),
+    wires={
+        "reference": Wire(
+            method="PUT", path="/v1/files/content", body=names("path", "content", "user_id"), scopes=("files:write",)
+        ),
+        "panel": Wire(
+            method="PUT",
+            path="/v1/files/content",
+            body=names("path", "content", "user_id"),
+            scopes=("files:write",),
+            derived=names(user_id="owner_of_path"),
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     not_empty=frozenset(["path", "user_id"]),
 )

@@ -17,9 +17,7 @@ FTP_ACCOUNTS_LIST: Final = Operation(
         "reference": Wire(
             method="GET", path="/v1/ftp/accounts", query=names("page", "limit", "sort", "order"), scopes=("ftp:read",)
         ),
-        "panel": Wire(
-            method="GET", path="/v1/ftp-accounts", query=names("page", "limit", "sort", "order"), scopes=("ftp:read",)
-        ),
+        "panel": Wire(method="GET", path="/v1/ftp-accounts", scopes=("ftp:read",), is_whole=True),
     },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
@@ -39,6 +37,8 @@ FTP_ACCOUNTS_CREATE: Final = Operation(
             path="/v1/ftp-accounts",
             body=names("password", "domain_id", "home_directory", "quota_mb", "user_id", username="ftp_username"),
             scopes=("ftp:write",),
+            converted=names(home_directory="below_home"),
+            derived=names(user_id="owner_of_domain"),
         ),
     },
     repeat=Repeat.NATURAL_KEY,

@@ -8,15 +8,18 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Refusal, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.plans import Plan
 
 PLANS_LIST: Final = Operation(
     name="plans.list",
-    wires=both(
-        Wire(method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order"), scopes=("plans:read",))
-    ),
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/plans", query=names("page", "limit", "sort", "order"), scopes=("plans:read",)
+        ),
+        "panel": Wire(method="GET", path="/v1/plans", scopes=("plans:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
@@ -50,11 +53,21 @@ PLANS_CREATE: Final = Operation(
                 "max_databases",
                 "max_email_accounts",
                 "max_ftp_accounts",
-                "php_versions",
                 disk_space_mb="disk_quota_mb",
                 bandwidth_mb="monthly_bandwidth_mb",
             ),
             scopes=("plans:write",),
+            refused={"php_versions": Refusal(reason="plans of panels do not limit the PHP versions")},
+            minimum={
+                "max_domains": -1,
+                "max_databases": -1,
+                "max_email_accounts": -1,
+                "max_ftp_accounts": -1,
+                "disk_space_mb": -1,
+                "bandwidth_mb": -1,
+            },
+            derived=names(slug="slug_of_name"),
+            read_back=ReadBack(update="plans.update", lookup="plans.list"),
         ),
     },
     repeat=Repeat.NATURAL_KEY,
@@ -91,11 +104,19 @@ PLANS_UPDATE: Final = Operation(
                 "max_databases",
                 "max_email_accounts",
                 "max_ftp_accounts",
-                "php_versions",
                 disk_space_mb="disk_quota_mb",
                 bandwidth_mb="monthly_bandwidth_mb",
             ),
             scopes=("plans:write",),
+            refused={"php_versions": Refusal(reason="plans of panels do not limit the PHP versions")},
+            minimum={
+                "max_domains": -1,
+                "max_databases": -1,
+                "max_email_accounts": -1,
+                "max_ftp_accounts": -1,
+                "disk_space_mb": -1,
+                "bandwidth_mb": -1,
+            },
         ),
     },
     repeat=Repeat.IDEMPOTENT,

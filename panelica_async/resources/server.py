@@ -18,22 +18,38 @@ SERVER_STATUS: Final = Operation(
 )
 SERVER_SERVICES_LIST: Final = Operation(
     name="server.services.list",
-    wires=both(Wire(method="GET", path="/v1/server/services", scopes=("services:read",))),
+    wires={
+        "reference": Wire(method="GET", path="/v1/server/services", scopes=("services:read",)),
+        "panel": Wire(method="GET", path="/v1/server/services", scopes=("server:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
 )
 SERVER_SERVICES_START: Final = Operation(
     name="server.services.start",
-    wires=both(Wire(method="POST", path="/v1/server/services/{name}/start", scopes=("services:start",))),
+    wires={
+        "reference": Wire(method="POST", path="/v1/server/services/{name}/start", scopes=("services:start",)),
+        "panel": Wire(
+            method="POST", path="/v1/server/services/{name}/start", scopes=("services:start", "server:write")
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 SERVER_SERVICES_STOP: Final = Operation(
     name="server.services.stop",
-    wires=both(Wire(method="POST", path="/v1/server/services/{name}/stop", scopes=("services:stop",))),
+    wires={
+        "reference": Wire(method="POST", path="/v1/server/services/{name}/stop", scopes=("services:stop",)),
+        "panel": Wire(method="POST", path="/v1/server/services/{name}/stop", scopes=("services:stop", "server:write")),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 SERVER_SERVICES_RESTART: Final = Operation(
     name="server.services.restart",
-    wires=both(Wire(method="POST", path="/v1/server/services/{name}/restart", scopes=("services:restart",))),
+    wires={
+        "reference": Wire(method="POST", path="/v1/server/services/{name}/restart", scopes=("services:restart",)),
+        "panel": Wire(
+            method="POST", path="/v1/server/services/{name}/restart", scopes=("services:restart", "server:write")
+        ),
+    },
     repeat=Repeat.UNSAFE,
 )
 

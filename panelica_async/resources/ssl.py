@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire, names, namespace
+from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ssl import Certificate, CertificateType
 
@@ -34,7 +34,15 @@ SSL_CERTIFICATES_ISSUE: Final = Operation(
             body=names("domain_id", "type", "auto_renew"),
             scopes=("ssl:write",),
         ),
-        "panel": Wire(method="POST", path="/v1/ssl/domains/{domain_id}/issue", scopes=("ssl:write",)),
+        "panel": Wire(
+            method="POST",
+            path="/v1/ssl/domains/{domain_id}/issue",
+            scopes=("ssl:write",),
+            refused={
+                "type": Refusal(reason="panels issue Let's Encrypt certificates", unless=("lets_encrypt",)),
+                "auto_renew": Refusal(reason="panels renew every certificate", unless=(True,)),
+            },
+        ),
     },
     repeat=Repeat.NATURAL_KEY,
     natural_key=NaturalKey(lookup=SSL_CERTIFICATES_LIST, fields=names("domain_id")),

@@ -10,7 +10,12 @@ from panelica_async.core.operation import Operation, Repeat, Wire, both
 from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
 
 RATE_LIMIT: Final = Operation(
-    name="rate_limit", wires=both(Wire(method="GET", path="/v1/rate-limit")), repeat=Repeat.READ
+    name="rate_limit",
+    wires={
+        "reference": Wire(method="GET", path="/v1/rate-limit"),
+        "panel": Wire(method="GET", path="/v1/rate-limit", scopes=("*:*",)),
+    },
+    repeat=Repeat.READ,
 )
 HEALTH: Final = Operation(
     name="health",
@@ -18,7 +23,14 @@ HEALTH: Final = Operation(
     repeat=Repeat.READ,
     signed=False,
 )
-ME: Final = Operation(name="me", wires=both(Wire(method="GET", path="/v1/me")), repeat=Repeat.READ)
+ME: Final = Operation(
+    name="me",
+    wires={
+        "reference": Wire(method="GET", path="/v1/me"),
+        "panel": Wire(method="GET", path="/v1/me", scopes=("accounts:read",)),
+    },
+    repeat=Repeat.READ,
+)
 POSTMAN_COLLECTION: Final = Operation(
     name="postman_collection", wires=both(Wire(method="GET", path="/v1/postman-collection")), repeat=Repeat.READ
 )

@@ -8,7 +8,13 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import (
+    Operation,
+    Repeat,
+    Wire,
+    both,
+    names,
+)
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.shared import Acknowledgement
 from panelica_async.models.webhooks import (
@@ -24,11 +30,12 @@ from panelica_async.models.webhooks import (
 
 WEBHOOKS_LIST: Final = Operation(
     name="webhooks.list",
-    wires=both(
-        Wire(
+    wires={
+        "reference": Wire(
             method="GET", path="/v1/webhooks", query=names("page", "limit", "sort", "order"), scopes=("webhooks:read",)
-        )
-    ),
+        ),
+        "panel": Wire(method="GET", path="/v1/webhooks", scopes=("webhooks:read",), is_whole=True),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),

@@ -159,10 +159,8 @@ class Panel:
         progress.operation = endpoint.operation
         signer = self._admit(request, progress) if endpoint.signed else None
         # The signature does not cover a multipart body, so such a body must not be read as anything else.
-        content_type = request.headers.get("Content-Type", "")
-        if content_type.lower().startswith("multipart/") != endpoint.form:
-            wanted = "a multipart form" if endpoint.form else "JSON"
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", f"the body must be {wanted}")
+        if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
         if signer is not None:
             auth.require_scope(signer.key.scopes, endpoint.scopes)
             auth.require_role(self._store, signer.key, endpoint.roles)
@@ -170,7 +168,7 @@ class Panel:
             endpoint=endpoint,
             path=arguments,
             query=self._dialect.validation.query(endpoint, request.raw_query),
-            body=self._dialect.validation.body(endpoint, request.body, content_type),
+            body=self._dialect.validation.body(endpoint, request.body),
             store=self._store,
             document=self._dialect.document,
             signer=signer,

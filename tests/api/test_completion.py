@@ -235,7 +235,8 @@ async def test_a_create_without_an_id_is_looked_up(server: RawServer, connect: C
     server.script(reply(204), *[reply(json=[{**DOMAIN, "id": "d1", "domain": "other.example"}, DOMAIN])] * 2)
     made = await connect(dialect=dialect).domains.create(domain="example.com", user_id="u1")
     assert (made.id, made.status) == ("d7", "active")
-    assert [sent.method for sent in server.requests] == ["POST", "GET", "GET"]
+    pages = 1 if dialect == "panel" else 2
+    assert [sent.method for sent in server.requests] == ["POST", *["GET"] * pages]
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,8 @@ EDITS = {
         "`parcels.scans` cannot be both a method and the namespace of `parcels.scans.list`. Rename one of them.",
     ),
     "a class that is imported": Edit(
-        "operationId: reindex",
-        "operationId: finding.reindex",
+        "operationId: rate_limit",
+        "operationId: finding.limit",
         "  /v1/health:",
         "the class of `finding` clashes with another `Finding`. Rename the namespace or the schema.",
         "utility.yaml",
@@ -383,7 +383,7 @@ EDITS = {
         "`parcels.route` is paginated, but does not reply with a list of a schema. Reply with an array of a `$ref`.",
     ),
     "a list that is not paginated": Edit(
-        "      x-paginated: true\n      x-panel:\n        source: the golden test\n        items: parcels\n",
+        "      x-paginated: true\n",
         "",
         '        "200":',
         "`parcels.list` replies with a list. Add `x-paginated: true`.",
@@ -493,38 +493,6 @@ EDITS = {
         f"description: A locker {'and ' * 30}more.",
         "description: A locker and",
         "the first sentence has 134 characters, too many for a line. Shorten it, or make it two sentences.",
-    ),
-    # x-panel
-    "an unknown field of x-panel": Edit(
-        "        wrap: [destination]",
-        "        wraps: [destination]",
-        "wraps:",
-        "`x-panel` has the unknown field `wraps`. See spec/README.md for the fields of `x-panel`.",
-    ),
-    "an x-panel without source": Edit(
-        "x-panel: {source: the golden test, absent: true}",
-        "x-panel: {absent: true}",
-        "x-panel: {absent: true}",
-        "`x-panel` has no `source`. Cite an entry of spec/evidence.md, as in `evidence: dns-records`.",
-    ),
-    "an x-panel that names an unknown argument": Edit(
-        "rename: {reference: ref, note: remark}",
-        "rename: {reference: ref, notes: remark}",
-        "rename: {reference: ref, notes: remark}",
-        "`parcels.create` has no argument `notes`. Use one of: account, reference, class_, destination, note,"
-        " weight_g, priority, send_at, stamps, labels.",
-    ),
-    "an x-panel with a placeholder that is no argument": Edit(
-        "path: /v1/scans/{scan_id}",
-        "path: /v1/scans/{scan-id}",
-        "path: /v1/scans/{scan-id}",
-        "`parcels.scans.get` has no argument `scan-id`. Use one of: id, scan_id.",
-    ),
-    "an x-panel that loses an argument": Edit(
-        "        omit: [id]\n",
-        "",
-        "x-panel:\n        source: the golden test\n        path: /v1/scans",
-        "`x-panel` has no place for the argument `id`. Put it into `path`, `query`, `body` or `omit`.",
     ),
     # The root, the catalog and OpenAPI itself
     "a root without an error response": Edit(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codegen.bridge import load_bridge
 from codegen.panel import load_panel, render_endpoints
 from codegen.render import resource_modules
 from codegen.spec import load
@@ -56,5 +57,7 @@ def test_mutated_specification_never_crashes(
     (spec / name).write_text(json.dumps(document, indent=1), encoding="utf-8")
     with suppress(SpecError):
         specification = load(spec)
-        assert {module.name for module in resource_modules(specification)} == {"parcels", "utility"}
-        assert render_endpoints(load_panel(spec, specification)).startswith("[\n")
+        panel = load_panel(spec, specification)
+        modules = resource_modules(specification, load_bridge(spec, specification, panel))
+        assert {module.name for module in modules} == {"parcels", "utility"}
+        assert render_endpoints(panel).startswith("[\n")

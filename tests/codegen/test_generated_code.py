@@ -151,7 +151,7 @@ def test_docstring_names_endpoint_scope_and_errors(name: str) -> None:
     for status, error in {"400": "BadRequestError", "404": "NotFoundError", "409": "ConflictError"}.items():
         assert (f"    {error}: " in lines) == (status in operation["responses"]), error
     assert ("    OutcomeUnknownError: " in lines) == (operation["x-repeat"] != "read")
-    is_absent = operation.get("x-panel", {}).get("absent", False)
+    is_absent = "panel" not in OPERATIONS[name].wires
     assert ("    UnsupportedOperationError: " in lines) == is_absent
     assert ("Not served by current panels." in text) == is_absent
 

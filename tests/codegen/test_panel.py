@@ -114,7 +114,7 @@ EDITS = {
         "      - {name: number, in: path, required: true, schema: {type: string}, x-strength: declared}\n"
         "    post:\n",
         "operationId: parcels.follow",
-        "`POST /v1/parcels/{}/photo` is already defined at spec/panel/parcels.yaml:44. Keep one of them.",
+        "`POST /v1/parcels/{}/photo` is already defined at spec/panel/parcels.yaml:52. Keep one of them.",
     ),
     # an operation
     "a summary that is a sentence": Edit(
@@ -211,18 +211,19 @@ EDITS = {
         "`required` names `reference`, which is not under `properties`. Define it there.",
     ),
     # what the client does
-    "another path than the client calls": Edit(
-        "  /v1/parcels:",
-        "  /v2/parcels:",
-        LIST,
-        "`parcels.list` is GET /v1/parcels according to spec/parcels.yaml:9. Correct one of them.",
-    ),
     "an operation that the client calls absent": Edit(
         "operationId: parcels.photos.upload",
-        "operationId: parcels.scans.list",
-        "operationId: parcels.scans.list",
-        "`parcels.scans.list` is absent from panels according to spec/parcels.yaml:162. "
-        "Choose another operationId, or correct that `x-panel`.",
+        "operationId: reindex",
+        "operationId: reindex",
+        "`reindex` is absent from panels, according to spec/dialects/panel.yaml:ABSENT. "
+        "Choose another operationId, or remove that `absent`.",
+    ),
+    "the name of an operation that leads elsewhere": Edit(
+        "operationId: parcels.photos.upload",
+        "operationId: parcels.update",
+        "operationId: parcels.update",
+        "`parcels.update` of the client is not this operation, according to spec/dialects/panel.yaml:OTHER. "
+        "Choose another operationId.",
     ),
 }
 
@@ -238,7 +239,10 @@ def test_message(edit: Edit, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         generate(spec)
     line = text[: text.index(edit.at)].count("\n") + 1
-    assert str(caught.value) == f"spec/panel/parcels.yaml:{line}: {edit.message}"
+    bridge = (GOLDEN / "dialects" / "panel.yaml").read_text(encoding="utf-8").splitlines()
+    message = edit.message.replace("ABSENT", str(bridge.index("    absent: panels keep their index up to date") + 1))
+    message = message.replace("OTHER", str(bridge.index("    operation: parcels.details.update") + 1))
+    assert str(caught.value) == f"spec/panel/parcels.yaml:{line}: {message}"
 
 
 def test_file_names_are_module_names(tmp_path: Path) -> None:
@@ -251,6 +255,7 @@ def test_file_names_are_module_names(tmp_path: Path) -> None:
 def test_specification_without_panels_ships_no_endpoint(tmp_path: Path) -> None:
     spec = shutil.copytree(GOLDEN, tmp_path / "spec")
     shutil.rmtree(spec / "panel")
+    (spec / "dialects" / "panel.yaml").write_text("operations: {}\nmodels: {}\n", encoding="utf-8")
     assert json.loads(generate(spec)[Path("panelica_async/panel_endpoints.json")]) == []
 
 
@@ -312,18 +317,6 @@ def test_websockets_are_marked(operations: tuple[PanelOperation, ...]) -> None:
         "/v1/metrics/ws",
         "/v1/terminal/ws",
     ]
-
-
-def test_operations_of_the_client_keep_their_names(
-    operations: tuple[PanelOperation, ...], specification: Specification
-) -> None:
-    of_the_client = {
-        node["operationId"]
-        for resource in specification.resources
-        for *_, node in resource.operations()
-        if not node.get("x-panel", {}).get("absent")
-    }
-    assert of_the_client - {operation.name for operation in operations} == set()
 
 
 def test_summaries_are_not_the_catalogues_guesses(operations: tuple[PanelOperation, ...]) -> None:

@@ -87,43 +87,6 @@ NAMES = {
 }
 """The promised name of each operation."""
 
-MOVED = {
-    "dns.records.update": "PATCH /v1/dns/records/{record_id}",  # (evidence: dns-record-paths)
-    "dns.records.delete": "DELETE /v1/dns/records/{record_id}",  # (evidence: dns-record-paths)
-    "ssl.certificates.issue": "POST /v1/ssl/domains/{domain_id}/issue",  # (evidence: ssl-issue)
-    "ssl.certificates.renew": "POST /v1/ssl/domains/{id}/renew",  # (evidence: ssl-renew)
-    "databases.create": "POST /v1/domains/{domain_id}/databases",  # (evidence: databases-create)
-    "databases.users.create": "POST /v1/mysql-users",  # (evidence: databases-users)
-    "email.accounts.list": "GET /v1/email-accounts",  # (evidence: email-accounts)
-    "email.accounts.create": "POST /v1/email-accounts",  # (evidence: email-create)
-    "email.accounts.delete": "DELETE /v1/email-accounts/{id}",  # (evidence: email-accounts)
-    "ftp.accounts.list": "GET /v1/ftp-accounts",  # (evidence: ftp-accounts)
-    "ftp.accounts.create": "POST /v1/ftp-accounts",  # (evidence: ftp-create)
-    "ftp.accounts.delete": "DELETE /v1/ftp-accounts/{id}",  # (evidence: ftp-accounts)
-    "bandwidth.get": "GET /v1/bandwidth/summary",  # (evidence: bandwidth)
-    "health": "GET /health",  # (evidence: address-health)
-}
-ABSENT = {
-    "ssl.certificates.list",  # (evidence: ssl-by-domain): one domain at a time, no list
-    "cloudflare.zones.sync",  # (evidence: cloudflare-sync-ip): sync-ip does something else
-    "webhooks.events",  # (evidence: webhooks-absent)
-    "webhooks.stats",
-    "webhooks.logs",
-}
-RENAMED = {
-    "domains.create": {"domain": "name", "ssl_type": "ssl_provider"},  # (evidence: domains-create)
-    "databases.create": {"name": "database_name", "username": "database_user"},  # (evidence: databases-create)
-    "email.accounts.create": {"local_part": "username"},  # (evidence: email-create)
-    "ftp.accounts.create": {"username": "ftp_username"},  # (evidence: ftp-create)
-    "backups.create": {"name": "backup_name"},  # (evidence: backups-create)
-    # (evidence: plans-columns)
-    "plans.create": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},
-    "plans.update": {"disk_space_mb": "disk_quota_mb", "bandwidth_mb": "monthly_bandwidth_mb"},
-    "files.delete": {"path": "paths"},  # (evidence: files-delete)
-}
-OTHER_ID = {"backups.restore", "backups.delete"}
-"""The same on the wire, but the id is a file name there (evidence: backups-by-filename)."""
-
 
 @attrs.frozen
 class Endpoint:
@@ -282,38 +245,6 @@ def _collect(schema: Mapping[str, Any], value: object, shown: dict[str, set[str]
             shown.setdefault(schema["$ref"].rsplit("/", 1)[-1], set()).update(value)
         for name, child in value.items():
             _collect(resolved.get("properties", {}).get(name, {}), child, shown)
-
-
-def test_panel_dialect_differs_where_confirmed() -> None:
-    different = MOVED.keys() | ABSENT | RENAMED.keys() | {"files.list"}
-    marked = {name for name, endpoint in ENDPOINTS.items() if "x-panel" in endpoint.operation}
-    assert marked == different | OTHER_ID
-    for name, endpoint in NAMES.items():
-        operation = OPERATIONS[name]
-        wire = operation.wires.get("panel")
-        if name in ABSENT:
-            assert wire is None, name
-            continue
-        assert wire is not None
-        assert f"{wire.method} {wire.path}" == MOVED.get(name, endpoint)
-        reference = {**operation.wire.query, **operation.wire.body}
-        renamed = {
-            argument: wired for argument, wired in {**wire.query, **wire.body}.items() if wired != reference[argument]
-        }
-        assert renamed == RENAMED.get(name, {}), name
-        assert (wire == operation.wire) == (name not in different), name
-
-
-def test_panel_dialect_of_file_operations() -> None:
-    listing, deleting = OPERATIONS["files.list"].wires.get("panel"), OPERATIONS["files.delete"].wires.get("panel")
-    assert listing is not None
-    assert listing.items == "files"  # (evidence: files-list)
-    assert deleting is not None
-    assert (deleting.query, deleting.body, deleting.wrapped) == (
-        {},
-        {"path": "paths", "user_id": "user_id"},
-        {"path"},
-    )  # (evidence: files-delete)
 
 
 def test_natural_keys_are_looked_up_with_their_own_fields() -> None:

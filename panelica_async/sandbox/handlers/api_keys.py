@@ -4,7 +4,6 @@ from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
-from panelica_async.sandbox.store import Row
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))
@@ -40,11 +39,7 @@ def create(call: ApiCall) -> ApiReply:
 @handles("api_keys.regenerate")
 def regenerate(call: ApiCall) -> ApiReply:
     """Replace the secret; the old one is rejected from the next request on."""
-    return regenerate_key(call, call.store.get("api_key", call.path["id"]))
-
-
-def regenerate_key(call: ApiCall, key: Row) -> ApiReply:
-    """Replace the secret of a key."""
+    key = call.store.get("api_key", call.path["id"])
     environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
     secret = new_secret(environment)
     call.store.update("api_key", key["id"], {"api_secret": secret})

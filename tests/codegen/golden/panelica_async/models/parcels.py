@@ -33,6 +33,8 @@ class Scan(Model):
 
     at: datetime
     """When it was scanned."""
+    id: str | None = None
+    """Id of the scan."""
     place: str | None = None
     """Where it was scanned."""
 

@@ -57,9 +57,13 @@ class Namespaces:
         """GET /v1/rate-limit: get the rate limit of this key.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Not served by current panels.
 
         Returns:
             The rate limit.
+
+        Raises:
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return await self._utility.rate_limit()
 
@@ -96,9 +100,11 @@ class Namespaces:
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
 
-        Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
+        by current panels.
 
         Raises:
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._utility.reindex()

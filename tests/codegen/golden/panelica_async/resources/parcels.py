@@ -12,7 +12,18 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Guard, NaturalKey, Operation, Repeat, Wire, both, names, namespace
+from panelica_async.core.operation import (
+    Fence,
+    Guard,
+    NaturalKey,
+    Operation,
+    Refusal,
+    Repeat,
+    Wire,
+    both,
+    names,
+    namespace,
+)
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
@@ -29,9 +40,11 @@ PARCELS_LIST: Final = Operation(
         "panel": Wire(
             method="GET",
             path="/v1/parcels",
-            query=names("page", "limit", "status", from_="from"),
-            items="parcels",
             scopes=("parcels:read",),
+            filters=names("from_", "status"),
+            is_whole=True,
+            reply_fields=names(id="number"),
+            reply_values={"status": {"new": "waiting", "moving": "in transit"}},
         ),
     },
     repeat=Repeat.READ,
@@ -62,9 +75,17 @@ PARCELS_CREATE: Final = Operation(
             method="PUT",
             path="/v1/accounts/{account}/parcels",
             query=names(note="remark"),
-            body=names("destination", "weight_g", "priority", "send_at", "labels", reference="ref", class_="class"),
+            body=names(
+                "weight_g", "priority", "send_at", "labels", reference="ref", class_="class", destination="destinations"
+            ),
             wrapped=frozenset(["destination"]),
-            scopes=("parcels:write",),
+            scopes=("parcels:write", "*:*"),
+            values={"class_": {'fast & "furious"': "fast", "fast": "fast", "slow": "slow"}},
+            refused={"stamps": Refusal(reason="panels take no stamps", unless=("none", 0, False))},
+            required=frozenset(["account"]),
+            minimum={"weight_g": 1},
+            reply_fields=names(id="number"),
+            reply_values={"status": {"new": "waiting", "moving": "in transit"}},
         ),
     },
     repeat=Repeat.NATURAL_KEY,
@@ -75,13 +96,29 @@ PARCELS_CREATE: Final = Operation(
 )
 PARCELS_UPDATE: Final = Operation(
     name="parcels.update",
-    wires=both(Wire(method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile"), scopes=("parcels:write",))),
+    wires={
+        "reference": Wire(
+            method="PATCH", path="/v1/parcels/{id}", body=names("note", "fragile"), scopes=("parcels:write",)
+        ),
+        "panel": Wire(
+            method="PATCH",
+            path="/v1/parcels/{id}/details",
+            body=names("fragile", note="remark"),
+            scopes=("parcels:write",),
+            keeps=("insured",),
+            reply_fields=names(id="number"),
+            reply_values={"status": {"new": "waiting", "moving": "in transit"}},
+        ),
+    },
     repeat=Repeat.IDEMPOTENT,
     shown_by=PARCELS_LIST,
 )
 PARCELS_DELETE: Final = Operation(
     name="parcels.delete",
-    wires=both(Wire(method="DELETE", path="/v1/parcels/{id}", scopes=("parcels:delete",))),
+    wires={
+        "reference": Wire(method="DELETE", path="/v1/parcels/{id}", scopes=("parcels:delete",)),
+        "panel": Wire(method="DELETE", path="/v1/parcels/{id}", scopes=("parcels:write",), gone="parcels.route"),
+    },
     repeat=Repeat.IDEMPOTENT,
 )
 PARCELS_COLLECT: Final = Operation(
@@ -103,7 +140,10 @@ PARCELS_ROUTE: Final = Operation(
 PARCELS_SCANS_LIST: Final = Operation(
     name="parcels.scans.list",
     wires={
-        "reference": Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page"), scopes=("parcels:read",))
+        "reference": Wire(method="GET", path="/v1/parcels/{id}/scans", query=names("page"), scopes=("parcels:read",)),
+        "panel": Wire(
+            method="GET", path="/v1/parcels/{id}/movements", items="scans", scopes=("parcels:read",), is_whole=True
+        ),
     },
     repeat=Repeat.READ,
 )
@@ -111,7 +151,9 @@ PARCELS_SCANS_GET: Final = Operation(
     name="parcels.scans.get",
     wires={
         "reference": Wire(method="GET", path="/v1/parcels/{id}/scans/{scan_id}", scopes=("parcels:read",)),
-        "panel": Wire(method="GET", path="/v1/scans/{scan_id}", scopes=("parcels:read",)),
+        "panel": Wire(
+            method="GET", path="/v1/scans/{scan_id}", fence=Fence(lookup="parcels.scans.list", argument="scan_id")
+        ),
     },
     repeat=Repeat.READ,
 )
@@ -123,8 +165,7 @@ class ParcelsScans(Resource):
     def list(self, id: str, *, page: int | Unset = UNSET) -> Paginator[Scan]:
         """GET /v1/parcels/{id}/scans: list the scans of a parcel.
 
-        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
-        served by current panels.
+        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             id: Id of the parcel.
@@ -137,7 +178,6 @@ class ParcelsScans(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return self._pages(PARCELS_SCANS_LIST, Scan, id=id, page=page)
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import Operation, Repeat, Wire, both, names
+from panelica_async.core.operation import Operation, Refusal, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.utility import Finding, Health, RateLimitStatus
 
@@ -19,19 +19,33 @@ HEALTH: Final = Operation(
     signed=False,
 )
 RATE_LIMIT: Final = Operation(
-    name="rate_limit", wires=both(Wire(method="GET", path="/v1/rate-limit")), repeat=Repeat.READ
+    name="rate_limit", wires={"reference": Wire(method="GET", path="/v1/rate-limit")}, repeat=Repeat.READ
 )
 SEARCH: Final = Operation(
     name="search",
-    wires=both(
-        Wire(method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page"), scopes=("*:*",))
-    ),
+    wires={
+        "reference": Wire(
+            method="GET", path="/v1/search/{kind}", query=names("text", "order", "before", "page"), scopes=("*:*",)
+        ),
+        "panel": Wire(
+            method="GET",
+            path="/v1/search",
+            query=names("kind", "page", text="q"),
+            scopes=("parcels:read",),
+            refused={
+                "before": Refusal(reason="panels cannot search by time"),
+                "order": Refusal(reason="panels begin with what fits best", unless=("asc",)),
+            },
+        ),
+    },
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["text"]),
 )
 REINDEX: Final = Operation(
-    name="reindex", wires=both(Wire(method="POST", path="/v1/reindex", scopes=("*:*",))), repeat=Repeat.IDEMPOTENT
+    name="reindex",
+    wires={"reference": Wire(method="POST", path="/v1/reindex", scopes=("*:*",))},
+    repeat=Repeat.IDEMPOTENT,
 )
 
 
@@ -53,9 +67,13 @@ class Utility(Resource):
         """GET /v1/rate-limit: get the rate limit of this key.
 
         Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Not served by current panels.
 
         Returns:
             The rate limit.
+
+        Raises:
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
         """
         return await self._one(RATE_LIMIT, RateLimitStatus)
 
@@ -92,9 +110,11 @@ class Utility(Resource):
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
 
-        Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
+        by current panels.
 
         Raises:
+            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(REINDEX)

@@ -1,0 +1,324 @@
+"""Takes an operation of the published reference over the bridge to current panels, and proves that nothing is lost."""
+
+import keyword
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+import attrs
+
+from codegen.arguments import Argument, Place
+from codegen.panel import PanelOperation
+from codegen.yaml_nodes import Node, SpecError
+from panelica_async.core.operation import Fence, ReadBack, Refusal, Wire
+
+_PAGING = frozenset({"page", "limit", "sort", "order"})
+"""Arguments that the client applies itself to a list that arrives in one reply."""
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "username": ("username",),
+    "slug_of_name": ("name",),
+    "owner_of_domain": ("domain_id",),
+    "owner_of_path": ("path",),
+    "domain_of_database": ("db_id",),
+}
+"""What the client can work out, with the arguments from which it does."""
+CONVERSIONS = frozenset({"below_home"})
+"""Forms in which the client can write an argument for a panel."""
+
+
+@attrs.frozen
+class Field:
+    """A parameter, or a field of the body, of an operation of panels."""
+
+    place: Place
+    schema: Node
+    is_required: bool
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values it takes; empty when they are not limited, or not known."""
+        return tuple(self.schema.get("enum", ()))
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes several values."""
+        return bool(self.schema.get("type") == "array")
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Crossing:
+    """An operation on its way over the bridge."""
+
+    name: str
+    entry: Node
+    """What the bridge says about it."""
+    model: Node
+    """How the fields of its result differ on panels."""
+    row: Iterable[str]
+    """The fields of its result, or of the rows of a list."""
+    target: PanelOperation
+    """The operation of panels that it becomes."""
+    panel: Mapping[str, PanelOperation]
+    """Every operation of panels, by its name."""
+    reference: Mapping[str, tuple[Argument, ...]]
+    """The arguments of each operation of the reference."""
+    is_list: bool
+
+    @cached_property
+    def arguments(self) -> Mapping[str, Argument]:
+        """Its arguments by name."""
+        return {argument.name: argument for argument in self.reference[self.name]}
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:
+        """What the operation of panels takes, by its name on the wire."""
+        return dict(_fields(self.target))
+
+    @property
+    def endpoint(self) -> str:
+        """Method and path on panels."""
+        return f"{self.target.method} {self.target.path}"
+
+    def wire(self, reference: Wire) -> Wire:
+        """Return how the operation travels on panels, made from how it travels in the reference.
+
+        Raises:
+            SpecError: An argument would be lost, a required field has no source, or a name is not in spec/panel.
+        """
+        self._check_names()
+        self._check_functions()
+        names = self._names()
+        filters = self._filters(names)
+        self._check_required(names)
+        placed: dict[Place, dict[str, str]] = {"path": {}, "query": {}, "body": {}}
+        for name, wired in names.items():
+            placed[self.fields[wired].place][name] = wired
+        in_path = {wired: name for name, wired in placed["path"].items()}
+        return Wire(
+            method=self.target.method,
+            path=re.sub(r"{(\w+)}", lambda match: f"{{{in_path[match[1]]}}}", self.target.path),
+            query=placed["query"],
+            body=placed["body"],
+            wrapped=frozenset(
+                name
+                for name, wired in placed["body"].items()
+                if self.fields[wired].is_list and not self.arguments[name].is_list
+            ),
+            items=self._items(reference),
+            scopes=tuple(self.target.node["x-scope"]),
+            values=self._values(names),
+            converted=dict(self.entry.get("convert", {})),
+            refused={
+                name: Refusal(refusal["reason"], tuple(refusal.get("unless", ())))
+                for name, refusal in self.entry.get("refuse", {}).items()
+            },
+            required=frozenset(self.entry.get("require", ())),
+            minimum=dict(self.entry.get("minimum", {})),
+            derived=dict(self.entry.get("derive", {})),
+            filters=filters,
+            is_whole=self.is_list and "page" not in self.fields,
+            fence=next((Fence(lookup, name) for name, lookup in self.entry.get("fence", {}).items()), None),
+            read_back=self._read_back(names),
+            keeps=self._keeps(names),
+            gone=self.entry.get("gone"),
+            reply_fields=dict(self.model.get("rename", {})),
+            reply_values={
+                field: {theirs: ours for ours, theirs in values.items()}
+                for field, values in self.model.get("values", {}).items()
+            },
+        )
+
+    def _error(self, key: str, name: str | None, problem: str, remedy: str) -> SpecError:
+        """Return an error about a field of the entry, or about what the entry lacks."""
+        part = self.entry.get(key)
+        where = part.where(name) if isinstance(part, Node) else self.entry.where(key)
+        return SpecError(where, problem, remedy)
+
+    def _named(self, *keys: str) -> Iterator[tuple[str, str]]:
+        """Yield the arguments that fields of the entry name, each after the field."""
+        for key in keys:
+            for name in self.entry.get(key, ()):
+                yield key, name
+
+    def _wire_name(self, name: str) -> str:
+        return str(self.entry.get("rename", {}).get(name, self.arguments[name].wire_name))
+
+    def _check_names(self) -> None:
+        """Check that what the entry names exists, and is needed."""
+        named = ("rename", "values", "convert", "refuse", "require", "derive", "minimum", "filter", "fence")
+        for key, name in self._named(*named):
+            if name not in self.arguments:
+                problem = f"`{self.name}` has no argument `{name}`"
+                raise self._error(key, name, problem, _one_of(self.arguments))
+        for key, name in self._named("refuse"):
+            if (wired := self._wire_name(name)) in self.fields:
+                problem = f"`{name}` of `{self.name}` is refused, and {self.endpoint} takes `{wired}`"
+                raise self._error(key, name, problem, "Remove the refusal, or correct spec/panel")
+        for key, name in self._named("require", "derive"):
+            if self.arguments[name].required:
+                raise self._error(key, name, f"every caller of `{self.name}` passes `{name}`", "Remove it")
+
+    def _check_functions(self) -> None:
+        """Check that the client has each source and conversion that the entry names."""
+        fitting = [source for source, inputs in SOURCES.items() if self.arguments.keys() >= set(inputs)]
+        for name, source in self.entry.get("derive", {}).items():
+            if source not in fitting:
+                raise self._error("derive", name, f"`{source}` is not a source for `{self.name}`", _one_of(fitting))
+        for name, conversion in self.entry.get("convert", {}).items():
+            if conversion not in CONVERSIONS:
+                problem = f"the client has no conversion `{conversion}`"
+                raise self._error("convert", name, problem, _one_of(CONVERSIONS))
+
+    def _names(self) -> dict[str, str]:
+        """Return the arguments that arrive at the panel, with their names on the wire."""
+        renamed: Mapping[str, str] = self.entry.get("rename", {})
+        for name, wired in renamed.items():
+            if wired not in self.fields:
+                raise self._error("rename", name, f"{self.endpoint} takes no `{wired}`", _one_of(self.fields))
+            if list(renamed.values()).count(wired) > 1:
+                problem = f"two arguments of `{self.name}` are sent as `{wired}`"
+                raise self._error("rename", name, problem, "Rename one of them")
+        names: dict[str, str] = {}
+        for name, argument in self.arguments.items():
+            wired = self._wire_name(name)
+            field = self.fields.get(wired)
+            # A name that was chosen for another argument is taken.
+            if field is None or (name not in renamed and wired in renamed.values()):
+                continue
+            if argument.is_list and field.place == "body" and not field.is_list:
+                problem = f"`{name}` of `{self.name}` is a list, and `{wired}` of {self.endpoint} is not"
+                raise self._error("rename", name, problem, "Refuse it, or correct spec/panel")
+            names[name] = wired
+        for key, name in self._named("values", "convert", "require", "derive", "minimum"):
+            if name not in names:
+                problem = f"`{name}` of `{self.name}` is not sent, because {self.endpoint} takes no such field"
+                raise self._error(key, name, problem, "Rename it, or remove this")
+        return names
+
+    def _filters(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Return the arguments by which the client itself filters; raise for one that would be lost."""
+        filters: dict[str, str] = {}
+        applied = {*names, *self.entry.get("refuse", ()), *self._fenced(), *(_PAGING if self.is_list else ())}
+        fields = {_attribute(field) for field in self.row}
+        for name in self.arguments.keys() - applied:
+            if not self.is_list or self.arguments[name].place != "query":
+                problem = (
+                    f"`{name}` of `{self.name}` is lost, because {self.endpoint} takes no `{self._wire_name(name)}`"
+                )
+                raise self._error("rename", None, problem, "Say what happens to it with `rename`, `refuse` or `fence`")
+            field = self.entry.get("filter", {}).get(name, name)
+            if field not in fields:
+                problem = f"the client cannot filter by `{name}` of `{self.name}`, because rows have no `{field}`"
+                raise self._error("filter", name, problem, "Name a field of the rows under `filter`, or refuse it")
+            filters[name] = field
+        for key, name in self._named("filter"):
+            if name not in filters:
+                raise self._error(key, name, f"the client does not filter by `{name}` of `{self.name}`", "Remove it")
+        return {name: filters[name] for name in self.arguments if name in filters}
+
+    def _fenced(self) -> set[str]:
+        """Return the arguments that are applied by looking for the object in a list."""
+        for name, lookup in self.entry.get("fence", {}).items():
+            shared = self.arguments.keys() & {argument.name for argument in self.reference[lookup]}
+            if not shared - {name}:
+                problem = f"`{lookup}` has no argument of `{self.name}` that says where to look"
+                raise self._error("fence", name, problem, "Name a list of the objects of one parent")
+            return {name, *shared}
+        return set()
+
+    def _check_required(self, names: Mapping[str, str]) -> None:
+        """Check that every field on which panels insist has a source."""
+        arguments = {wired: name for name, wired in names.items()}
+        for wired, field in self.fields.items():
+            name = arguments.get(wired)
+            if not field.is_required:
+                continue
+            if name is None:
+                problem = f"{self.endpoint} requires `{wired}`, and no argument of `{self.name}` is sent as it"
+                raise self._error("rename", None, problem, "Rename the argument that holds it")
+            sure = {other for _, other in self._named("require", "derive")}
+            if not self.arguments[name].required and name not in sure:
+                problem = f"{self.endpoint} requires `{wired}`, and `{name}` of `{self.name}` is optional"
+                raise self._error("require", None, problem, "Name it under `require` or `derive`")
+
+    def _values(self, names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """Return the values on the wire; all that panels take, where spec/panel lists them."""
+        values: dict[str, dict[str, str]] = {}
+        for name, wired in names.items():
+            own: Mapping[str, str] = self.entry.get("values", {}).get(name) or self.model.get("values", {}).get(
+                name, {}
+            )
+            known, choices = self.fields[wired].values, self.arguments[name].choices
+            if not known and not own:
+                continue
+            for ours, theirs in own.items():
+                if known and theirs not in known:
+                    problem = f"`{ours}` is `{theirs}` on panels, which `{wired}` of {self.endpoint} does not take"
+                    raise self._error("values", name, problem, _one_of(known))
+            for choice in choices:
+                if choice not in {*own, *known}:
+                    problem = f"`{choice}` of `{name}` has no counterpart in `{wired}` of {self.endpoint}"
+                    raise self._error("values", name, problem, f"Give it one under `values`: {', '.join(known or own)}")
+            if own or not choices:
+                values[name] = {**own, **{value: value for value in known if value not in own}}
+        return values
+
+    def _read_back(self, names: Mapping[str, str]) -> ReadBack | None:
+        if "read_back" not in self.entry:
+            return None
+        entry: Node = self.entry["read_back"]
+        changed = {argument.name for argument in self.reference[entry["update"]]}
+        if missing := [name for name in names if name not in changed]:
+            problem = f"`{entry['update']}` cannot change `{missing[0]}` of `{self.name}`"
+            raise self._error("read_back", "update", problem, "Name the operation that changes all of it")
+        return ReadBack(entry["update"], entry["lookup"])
+
+    def _keeps(self, names: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the fields of the body that a change must repeat."""
+        if "keep" not in self.entry:
+            return ()
+        path = self.target.path
+        reader = next((other for other in self.panel.values() if (other.method, other.path) == ("GET", path)), None)
+        reply = None if reader is None else _reply(reader)
+        shown = () if reply is None else reply.get("properties", ())
+        body = [wired for wired, field in self.fields.items() if field.place == "body"]
+        if missing := [wired for wired in body if wired not in shown]:
+            problem = f"GET {path} is not known to answer with `{missing[0]}`"
+            raise self._error("keep", None, problem, "Describe its reply in spec/panel, or remove `keep`")
+        return tuple(wired for wired in body if wired not in names.values())
+
+    def _items(self, reference: Wire) -> str | None:
+        """Return the key of the rows of a list."""
+        schema = _reply(self.target)
+        if not self.is_list or schema is None:
+            return reference.items
+        return next(
+            (name for name, field in schema.get("properties", {}).items() if field.get("type") == "array"), None
+        )
+
+
+def _one_of(names: Iterable[str]) -> str:
+    listed = ", ".join(names)
+    return f"Use one of: {listed}" if listed else "Remove it"
+
+
+def _attribute(field: str) -> str:
+    """Return the name that a field has as an attribute of a model."""
+    return f"{field}_" if keyword.iskeyword(field) else field.replace("-", "_")
+
+
+def _fields(operation: PanelOperation) -> Iterator[tuple[str, Field]]:
+    for parameter in operation.parameters:
+        yield parameter["name"], Field(parameter["in"], parameter["schema"], parameter.get("required", False))
+    for content in operation.node.get("requestBody", {}).get("content", {}).values():
+        body = operation.resolve(content["schema"])
+        for name, schema in body.get("properties", {}).items():
+            yield name, Field("body", schema, name in body.get("required", ()))
+
+
+def _reply(operation: PanelOperation) -> Node | None:
+    """Return the schema of a reply; None if nothing is known of it."""
+    for response in operation.node["responses"].values():
+        for content in response.get("content", {}).values():
+            return operation.resolve(content["schema"])
+    return None
