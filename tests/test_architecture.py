@@ -175,6 +175,7 @@ ALONE = {
     "ratelimit.registry": "one limiter a key in a process",
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",
     "ratelimit.tables": "the tables of the SQLite store",
+    "sandbox.archives": "packs and unpacks zip and tar; the handlers of files have the rules",
     "sandbox.deliveries": "sends webhooks; the server starts and stops it",
     "sandbox.server": "the public class; the package names it",
     "telemetry.otel": "entry point: users import it, with the extra `otel`",

@@ -103,7 +103,7 @@ class PanelDialect(Dialect):
                 data = self._random.sample(rows, len(rows))
             case _:
                 pass
-        if not endpoint.path.startswith("/v1/"):
+        if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
             return HttpResponse(status=endpoint.status, data=data)
         body: dict[str, Any] = {"status": "success", **reply.beside}
         if reply.message is not None:

@@ -1,12 +1,19 @@
 """The file tree: homes of accounts, directories of domains, and the owner of a path."""
 
 import posixpath
+import stat
 
 from panelica_async.sandbox.messages import bad_request, forbidden
-from panelica_async.sandbox.store import Row, Store
+from panelica_async.sandbox.store import Row, Store, new_id
 
+DIRECTORY, FILE = "directory", "file"
 DIRECTORY_PERMISSIONS = "0755"
 FILE_PERMISSIONS = "0644"
+
+_KIB = 1024
+_TRASH = "/.trash"
+_COLUMNS = "path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at"
+_IN_TREE = "path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/'"
 
 
 def home_of(username: str) -> str:
@@ -41,7 +48,7 @@ def make_directory(
             "path": path,
             "parent": parent,
             "name": posixpath.basename(path),
-            "type": "directory",
+            "type": DIRECTORY,
             "permissions": DIRECTORY_PERMISSIONS,
             "account_id": account_id,
             "domain_id": domain_id,
@@ -72,3 +79,120 @@ def owner_of(store: Store, path: str) -> Row:
     if owner is None:
         raise forbidden("the path is outside the homes of the accounts", message="Path outside home")
     return owner
+
+
+def write_file(store: Store, path: str, content: str | bytes) -> bool:
+    """Create a file in an existing directory, or replace its content; return False if a directory is there."""
+    size = len(content if isinstance(content, bytes) else content.encode())
+    return bool(
+        store.execute(
+            f"INSERT INTO files ({_COLUMNS})"  # noqa: S608 - our own text
+            " SELECT ?, path, ?, 'file', ?, ?, ?, account_id, domain_id, ? FROM files WHERE path = ?"
+            " ON CONFLICT (path) DO UPDATE SET"
+            " content = excluded.content, size = excluded.size, modified_at = excluded.modified_at WHERE type = 'file'",
+            path,
+            posixpath.basename(path),
+            content,
+            size,
+            FILE_PERMISSIONS,
+            store.now(),
+            posixpath.dirname(path),
+        )
+    )
+
+
+def make_parents(store: Store, path: str) -> None:
+    """Create a directory and those above it, as far as they are missing; the home must exist."""
+    if store.value("SELECT 1 FROM files WHERE path = ?", path) is not None:
+        return
+    parent = posixpath.dirname(path)
+    make_parents(store, parent)
+    above = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
+    make_directory(store, path, account_id=above["account_id"], parent=parent, domain_id=above["domain_id"])
+
+
+def tree(store: Store, path: str) -> list[Row]:
+    """Return a file, or a directory and everything in it, directories before what is in them."""
+    return store.rows(f"SELECT * FROM files WHERE {_IN_TREE} ORDER BY path", path)  # noqa: S608 - our own text
+
+
+def copy_tree(store: Store, path: str, target: str) -> None:
+    """Copy a file or directory to a free path in an existing directory, to whose owner the copy belongs."""
+    store.execute(
+        f"INSERT INTO files ({_COLUMNS})"  # noqa: S608 - our own text
+        " SELECT ?1 || substr(f.path, length(?2) + 1),"
+        " CASE WHEN f.path = ?2 THEN ?3 ELSE ?1 || substr(f.parent, length(?2) + 1) END,"
+        " CASE WHEN f.path = ?2 THEN ?4 ELSE f.name END,"
+        " f.type, f.content, f.size, f.permissions, p.account_id, p.domain_id, f.modified_at"
+        " FROM files AS f JOIN files AS p ON p.path = ?3"
+        " WHERE f.path = ?2 OR substr(f.path, 1, length(?2) + 1) = ?2 || '/' ORDER BY f.path",
+        target,
+        path,
+        posixpath.dirname(target),
+        posixpath.basename(target),
+    )
+
+
+def move_tree(store: Store, path: str, target: str) -> None:
+    """Move a file or directory to a free path in an existing directory, to whose owner it belongs then."""
+    parent = posixpath.dirname(target)
+    _move(store, path, target, parent)
+    owner = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
+    sql = f"UPDATE files SET account_id = ?2, domain_id = ?3 WHERE {_IN_TREE}"  # noqa: S608 - our own text
+    store.execute(sql, target, owner["account_id"], owner["domain_id"])
+
+
+def move_to_trash(store: Store, row: Row) -> None:
+    """Move a file or directory out of the homes, into the trash of its account."""
+    identity = new_id()
+    path = posixpath.join(_TRASH, identity, row["name"])
+    _move(store, row["path"], path, None)
+    store.execute(
+        "INSERT INTO trash (id, path, original_path, account_id, trashed_at) VALUES (?, ?, ?, ?, ?)",
+        identity,
+        path,
+        row["path"],
+        row["account_id"],
+        store.now(),
+    )
+
+
+def trash_of(store: Store, account_id: str) -> list[Row]:
+    """Return what an account has in its trash, oldest first."""
+    sql = (
+        "SELECT f.*, t.id, t.original_path, t.trashed_at FROM trash AS t JOIN files AS f ON f.path = t.path"
+        " WHERE t.account_id = ? ORDER BY t.rowid"
+    )
+    return store.rows(sql, account_id)
+
+
+def entry(row: Row) -> Row:
+    """Return a row of the table `files` as current panels show it (evidence: files-list)."""
+    folder = row["type"] == DIRECTORY
+    mode = int(row["permissions"], 8)
+    return {
+        "name": row["name"],
+        "type": "folder" if folder else FILE,
+        "path": row["path"],
+        "size": row["size"],
+        "size_formatted": f"{row['size']} B" if row["size"] < _KIB else f"{row['size'] / _KIB:.1f} KB",
+        "extension": "" if folder else posixpath.splitext(row["name"])[1].removeprefix("."),
+        "permissions": stat.filemode(mode | (stat.S_IFDIR if folder else stat.S_IFREG)),
+        "permissions_octal": f"{mode:o}",
+        "modified_str": row["modified_at"].replace("T", " ").removesuffix("Z"),
+    }
+
+
+def _move(store: Store, path: str, target: str, parent: str | None) -> None:
+    # The paths of a tree refer to each other, and are right again only when all have changed.
+    store.execute("PRAGMA defer_foreign_keys = ON")
+    store.execute(
+        "UPDATE files SET path = ?1 || substr(path, length(?2) + 1),"
+        " parent = CASE WHEN path = ?2 THEN ?3 ELSE ?1 || substr(parent, length(?2) + 1) END,"
+        " name = CASE WHEN path = ?2 THEN ?4 ELSE name END"
+        " WHERE path = ?2 OR substr(path, 1, length(?2) + 1) = ?2 || '/'",
+        target,
+        path,
+        parent,
+        posixpath.basename(target),
+    )

@@ -30,10 +30,18 @@ class HttpResponse:
 
     status: int
     data: Any = attrs.field(default=None, repr=False)
-    """Body as JSON-like data; a 204 has none."""
+    """Body as JSON-like data, or bytes to send as they are; a 204 has none."""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     operation: str | None = None
     """The operation, such as `domains.create`; None if the path is unknown."""
+
+
+@attrs.frozen
+class UploadedFile:
+    """A file of a multipart form."""
+
+    name: str
+    content: bytes = attrs.field(repr=False)
 
 
 class ApiError(Exception):

@@ -159,8 +159,10 @@ class Panel:
         progress.operation = endpoint.operation
         signer = self._admit(request, progress) if endpoint.signed else None
         # The signature does not cover a multipart body, so such a body must not be read as anything else.
-        if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "the body must be JSON")
+        content_type = request.headers.get("Content-Type", "")
+        if content_type.lower().startswith("multipart/") != endpoint.form:
+            wanted = "a multipart form" if endpoint.form else "JSON"
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", f"the body must be {wanted}")
         if signer is not None:
             auth.require_scope(signer.key.scopes, endpoint.scopes)
             auth.require_role(self._store, signer.key, endpoint.roles)
@@ -168,7 +170,7 @@ class Panel:
             endpoint=endpoint,
             path=arguments,
             query=self._dialect.validation.query(endpoint, request.raw_query),
-            body=self._dialect.validation.body(endpoint, request.body),
+            body=self._dialect.validation.body(endpoint, request.body, content_type),
             store=self._store,
             document=self._dialect.document,
             signer=signer,

@@ -61,3 +61,26 @@ SELECT
         FROM backup_domains AS a JOIN domains AS d ON d.id = a.domain_id WHERE a.backup_id = b.id
     ) AS _owner
 FROM temp.backup AS b;
+
+-- Objects of current panels that belong to an account or a domain and have no table of their own.
+CREATE TABLE IF NOT EXISTS main.panel_objects (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    user_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    domain_id TEXT REFERENCES domains (id) ON DELETE CASCADE,
+    data TEXT NOT NULL  -- JSON
+);
+CREATE INDEX IF NOT EXISTS main.panel_objects_kind ON panel_objects (kind, user_id);
+CREATE INDEX IF NOT EXISTS main.panel_objects_domain ON panel_objects (domain_id);
+
+CREATE TEMP VIEW panel_object AS
+SELECT id, kind AS _kind, user_id, domain_id, data, user_id AS _owner FROM panel_objects;
+
+-- What was deleted and can come back; its files are outside the homes meanwhile.
+CREATE TABLE IF NOT EXISTS main.trash (
+    id TEXT PRIMARY KEY,
+    path TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,
+    original_path TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    trashed_at INTEGER NOT NULL
+);

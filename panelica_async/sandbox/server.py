@@ -295,6 +295,8 @@ class Sandbox:
         headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:
             return web.Response(status=answer.status, headers=headers)
+        if isinstance(answer.data, bytes):
+            return web.Response(status=answer.status, headers=headers, body=answer.data)
         return web.Response(
             status=answer.status, headers=headers, body=dumps(answer.data), content_type="application/json"
         )

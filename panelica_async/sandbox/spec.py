@@ -15,7 +15,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 METHODS = ("get", "put", "post", "patch", "delete")
 _URI = "urn:panelica:openapi"
-_JSON = "application/json"
+_JSON, _FORM = "application/json", "multipart/form-data"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -38,6 +38,8 @@ class Endpoint:
     body: Json | None
     """Schema of the request body; None if it takes none."""
     body_required: bool
+    form: bool
+    """Whether the body is a multipart form."""
     body_example: Any
     status: int
     """Status of a success."""
@@ -113,7 +115,8 @@ class Document:
     def _endpoint(self, method: str, path: str, item: Json, operation: Json) -> Endpoint:
         parameters = [self.resolve(node) for node in (*item.get("parameters", ()), *operation.get("parameters", ()))]
         body = self.resolve(operation.get("requestBody", {}))
-        body_content = body.get("content", {}).get(_JSON, {})
+        contents = body.get("content", {})
+        body_content = contents.get(_FORM) or contents.get(_JSON, {})
         status = min(code for code in operation["responses"] if code.startswith("2"))
         reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON, {})
         reply = reply_content.get("schema")
@@ -130,6 +133,7 @@ class Document:
             query=tuple(parameter for parameter in parameters if parameter["in"] == "query"),
             body=body_content.get("schema"),
             body_required=body.get("required", False),
+            form=_FORM in contents,
             body_example=_example(body_content),
             status=_success_status(status, operation["operationId"]),
             reply=reply,

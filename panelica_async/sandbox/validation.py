@@ -1,5 +1,6 @@
 """Checks queries and bodies against the specification. Its messages never quote a value: bodies contain passwords."""
 
+import posixpath
 import re
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
@@ -10,10 +11,12 @@ from urllib.parse import parse_qsl
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
-from panelica_async.sandbox.messages import ApiError, bad_request
+from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request
 from panelica_async.sandbox.spec import Document, Endpoint, Json
 
 _INTEGER = re.compile(r"-?[0-9]+")
+_BOUNDARY = re.compile(r'boundary="?([^";]+)')
+_DISPOSITION = re.compile(rb'\b(name|filename)="([^"]*)"')
 _MOST_DIGITS = 18
 _BOOLEANS = {"true": True, "false": False}
 _NAMES = {
@@ -52,13 +55,13 @@ class Validation(ABC):
         """Return a body as the check and the handlers shall see it."""
         return body
 
-    def body(self, endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
+    def body(self, endpoint: Endpoint, raw: bytes, content_type: str = "") -> dict[str, Any]:
         """Decode and check a body. Fields that the specification does not name are kept.
 
         Raises:
             ApiError: 400, it is invalid.
         """
-        value: Any = _decoded(raw)
+        value: Any = _form(raw, content_type) if endpoint.form else _decoded(raw)
         # Clients send no body, {} and [] for an action without arguments (evidence: empty-bodies): to PHP
         # clients the last two are the same.
         if value == [] or (value is None and not endpoint.body_required):
@@ -72,7 +75,7 @@ class Validation(ABC):
             validator = self._bodies.get(endpoint.operation)
             if validator is None:
                 validator = self._bodies[endpoint.operation] = self._document.validator(endpoint.body, self.formats)
-            self._check(endpoint, validator, value, "the body")
+            self._check(endpoint, validator, _with_names(value or {}) if endpoint.form else value, "the body")
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
@@ -129,6 +132,28 @@ def _decoded(raw: bytes) -> Any:
         return loads(raw)
     except ValueError as error:
         raise bad_request(str(error), message="Invalid JSON") from None
+
+
+def _form(raw: bytes, content_type: str) -> dict[str, Any]:
+    """Return the fields of a multipart form: texts and files, these by the last part of their name, as in Go."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise bad_request("the multipart form has no boundary")
+    _, *parts, end = (b"\r\n" + raw).split(b"\r\n--" + boundary[1].encode())
+    if not end.startswith(b"--"):
+        raise bad_request("the multipart form is incomplete")
+    fields: dict[str, Any] = {}
+    for part in parts:
+        head, _, content = part.partition(b"\r\n\r\n")
+        names = {key: name.decode(errors="replace") for key, name in _DISPOSITION.findall(head)}
+        file = posixpath.basename(names.get(b"filename", ""))
+        fields[names.get(b"name", "")] = UploadedFile(file, content) if file else content.decode(errors="replace")
+    return fields
+
+
+def _with_names(form: dict[str, Any]) -> dict[str, Any]:
+    """Return a form with the names of its files in their place, for the check."""
+    return {name: field.name if isinstance(field, UploadedFile) else field for name, field in form.items()}
 
 
 def _converted(name: str, text: str, schema: Json) -> object:

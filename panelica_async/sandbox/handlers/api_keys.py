@@ -4,6 +4,7 @@ from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
+from panelica_async.sandbox.store import Row
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))
@@ -39,7 +40,11 @@ def create(call: ApiCall) -> ApiReply:
 @handles("api_keys.regenerate")
 def regenerate(call: ApiCall) -> ApiReply:
     """Replace the secret; the old one is rejected from the next request on."""
-    key = call.store.get("api_key", call.path["id"])
+    return regenerate_key(call, call.store.get("api_key", call.path["id"]))
+
+
+def regenerate_key(call: ApiCall, key: Row) -> ApiReply:
+    """Replace the secret of a key."""
     environment = "test" if key["key_prefix"].startswith("pk_test_") else "live"
     secret = new_secret(environment)
     call.store.update("api_key", key["id"], {"api_secret": secret})

@@ -6,7 +6,7 @@ Guesses: writing creates the file if its directory exists; homes and document ro
 
 import posixpath
 
-from panelica_async.sandbox.filesystem import FILE_PERMISSIONS, absolute, home_of, owner_of
+from panelica_async.sandbox.filesystem import absolute, home_of, owner_of, write_file
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request, forbidden, not_found
 
@@ -37,21 +37,7 @@ def write(call: ApiCall) -> ApiReply:
     parent = posixpath.dirname(path)
     if path == home_of(owner["username"]) or _type(call, parent) != "directory":
         raise bad_request("path: is not a file in a directory")
-    content = call.body["content"]
-    written = call.store.execute(
-        "INSERT INTO files (path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at)"
-        " SELECT ?, path, ?, 'file', ?, ?, ?, account_id, domain_id, ? FROM files WHERE path = ?"
-        " ON CONFLICT (path) DO UPDATE SET"
-        " content = excluded.content, size = excluded.size, modified_at = excluded.modified_at WHERE type = 'file'",
-        path,
-        posixpath.basename(path),
-        content,
-        len(content.encode()),
-        FILE_PERMISSIONS,
-        call.now,
-        parent,
-    )
-    if not written:
+    if not write_file(call.store, path, call.body["content"]):
         raise bad_request("path: is a directory")
     return accepted("File written")
 

@@ -66,6 +66,9 @@ _STORED_AS = {
 """Columns that the reference has too, with their names in the table; the others are kept together."""
 
 
+UNLIMITED = -1
+
+
 @handles("GET /v1/plans")
 def list_plans(call: ApiCall) -> ApiReply:
     """Return all plans with all columns."""
@@ -111,6 +114,19 @@ def delete(call: ApiCall) -> ApiReply:
         raise error
     call.store.delete("plan", plan["id"])
     return accepted("Plan deleted")
+
+
+def limits_of(call: ApiCall, user_id: str) -> Row | None:
+    """Return the plan of an account with all its columns, or None if the account has no plan."""
+    sql = "SELECT p.* FROM temp.panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
+    rows = call.store.rows(sql, user_id)
+    return _shown(rows[0]) if rows else None
+
+
+def is_within(call: ApiCall, user_id: str, column: str, used: int) -> bool:
+    """Return whether the plan of an account allows one more than `used`; without a plan there is no limit."""
+    limits = limits_of(call, user_id)
+    return limits is None or limits[column] == UNLIMITED or used < limits[column]
 
 
 def _plan(call: ApiCall) -> Row:

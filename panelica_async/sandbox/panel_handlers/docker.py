@@ -1,0 +1,234 @@
+"""Containers, apps from templates, and the domains that serve them (evidence: docker-containers, docker-templates).
+
+Guesses: three templates; an app is there at once; figures of usage; what a running container answers to a deletion
+without `force`; how the panel counts containers against a plan.
+"""
+
+import secrets
+from typing import Any
+
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
+from panelica_async.sandbox.panel_errors import PanelError, failed, invalid, missing
+from panelica_async.sandbox.panel_handlers.base import get, handles
+from panelica_async.sandbox.panel_handlers.docker_templates import TEMPLATES, Template
+from panelica_async.sandbox.panel_handlers.objects import Owned, add, change, find, objects, remove
+from panelica_async.sandbox.panel_handlers.plans import is_within
+from panelica_async.sandbox.store import Row, timestamp
+
+_MIB = 1024 * 1024
+_FIRST_PORT = 8092
+_RUNNING = {"state": "running", "status": "Up 2 hours", "cpu_percent": 0.5}
+_STOPPED = {"state": "exited", "status": "Exited (0) 1 second ago", "cpu_percent": 0.0, "mem_usage": 0}
+
+
+@handles("GET /v1/docker/templates")
+def list_templates(call: ApiCall) -> ApiReply:
+    """Return the templates; for an account, only what its plan allows."""
+    allowed = True
+    if owner := call.query.get("owner_user_id"):
+        allowed = is_within(call, get(call, "account", owner)["id"], "max_containers", 0)
+    return ApiReply({"templates": [template.row for template in TEMPLATES.values()] if allowed else []})
+
+
+@handles("GET /v1/docker/templates/{slug}")
+def get_template(call: ApiCall) -> ApiReply:
+    """Return one template with its variables."""
+    return ApiReply({"template": _template(call).details})
+
+
+@handles("POST /v1/docker/templates/{slug}/deploy")
+def deploy(call: ApiCall) -> ApiReply:
+    """Create the containers of an app; only this reply shows its credentials."""
+    template = _template(call)
+    owner = get(call, "account", call.body["owner_user_id"])
+    count = len(objects(call, "container", user_id=owner["id"]))
+    if not is_within(call, owner["id"], "max_containers", 0):
+        raise failed("apiErrors.docker.disabledInPlan", "docker is not part of the plan", status=403)
+    if not is_within(call, owner["id"], "max_containers", count):
+        raise failed("Failed to deploy", "container limit reached", status=403)
+    name = f"{owner['username']}_{call.body['container_name']}"
+    if any(item.fields["name"] == f"/{name}" for item in objects(call, "container")):
+        raise PanelError(409, error="Container already exists", code="CONFLICT")
+    env, credentials = _environment(call, template)
+    stack = f"{name}-{secrets.token_hex(3)}"
+    for role, image in template.helpers.items():
+        _create(call, owner, f"{name}_{role}", image, template, stack=stack, role=role, env={})
+    app = _create(call, owner, name, template.image, template, stack=stack, role="", env=env)
+    port = app.fields["ports"][0]["host_port"]
+    return ApiReply(
+        {
+            "container_id": app.id,
+            "container_name": name,
+            "access_url": f"http://panel.example.com:{port}",
+            "credentials": credentials,
+            "post_install_notes": f"{template.row['name']} needs about a minute for its first start.",
+        }
+    )
+
+
+@handles("GET /v1/docker/containers")
+def list_containers(call: ApiCall) -> ApiReply:
+    """Return the containers that the owner of the key sees."""
+    return ApiReply({"containers": [item.shown for item in objects(call, "container")]})
+
+
+@handles("GET /v1/docker/containers/{id}")
+def get_container(call: ApiCall) -> ApiReply:
+    """Return ports, environment and mounts (evidence: docker-container-details)."""
+    item = _container(call)
+    volume = item.fields["name"].removeprefix("/")
+    mount = {"type": "volume", "source": volume, "destination": "/data", "rw": True}
+    return ApiReply({"ports": item.fields["ports"], "env": item.fields["_env"], "mounts": [mount]})
+
+
+@handles("GET /v1/docker/containers/{id}/stats")
+def container_stats(call: ApiCall) -> ApiReply:
+    """Return processor and memory usage."""
+    fields = _container(call).fields
+    return ApiReply({name: fields[name] for name in ("cpu_percent", "mem_usage", "mem_limit")})
+
+
+@handles("POST /v1/docker/containers/{id}/start")
+def start(call: ApiCall) -> ApiReply:
+    """Start a container; one that runs keeps running."""
+    return _set_state(call, _RUNNING, "Container started")
+
+
+@handles("POST /v1/docker/containers/{id}/stop")
+def stop(call: ApiCall) -> ApiReply:
+    """Stop a container."""
+    return _set_state(call, _STOPPED, "Container stopped")
+
+
+@handles("POST /v1/docker/containers/{id}/restart")
+def restart(call: ApiCall) -> ApiReply:
+    """Start a container anew."""
+    return _set_state(call, _RUNNING, "Container restarted")
+
+
+@handles("DELETE /v1/docker/containers/{id}")
+def delete(call: ApiCall) -> ApiReply:
+    """Delete one container, although its app may need it (evidence: docker-stacks)."""
+    item = _container(call)
+    if item.fields["state"] == "running" and not call.query.get("force"):
+        raise PanelError(409, message="container is running: stop it, or use force")
+    for link in objects(call, "container_link"):
+        if link.fields["container_id"] == item.id:
+            remove(call, link)
+    remove(call, item)
+    return accepted("Container deleted")
+
+
+@handles("POST /v1/docker/domains/link")
+def link_domain(call: ApiCall) -> ApiReply:
+    """Serve a container on a domain; it must run (evidence: docker-links)."""
+    domain, container = _domain(call), find(call, "container", call.body["container_id"])
+    if container.user_id != call.body["owner_user_id"]:
+        raise missing("container", container.id)
+    if container.fields["state"] != "running":
+        raise PanelError(400, message="apiErrors.docker.containerNotRunning")
+    _unlink(call, domain)
+    name = container.fields["name"].removeprefix("/")
+    fields = {"domain_id": domain["id"], "container_id": container.id, "container_name": name}
+    add(call, "container_link", fields, user_id=domain["user_id"], domain_id=domain["id"])
+    return ApiReply({"domain": domain["domain_name"]})
+
+
+@handles("POST /v1/docker/domains/unlink")
+def unlink_domain(call: ApiCall) -> ApiReply:
+    """Serve the domain itself again."""
+    _unlink(call, _domain(call))
+    return accepted("Domain unlinked")
+
+
+@handles("GET /v1/docker/domains/linked")
+def list_links(call: ApiCall) -> ApiReply:
+    """Return the domains that serve containers, those of one account if the query names it."""
+    owner = call.query.get("owner_user_id")
+    links = objects(call, "container_link", **({"user_id": owner} if owner else {}))
+    return ApiReply([link.fields for link in links])
+
+
+def _template(call: ApiCall) -> Template:
+    template = TEMPLATES.get(call.path["slug"])
+    if template is None:
+        raise missing("template", call.path["slug"])
+    return template
+
+
+def _environment(call: ApiCall, template: Template) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the variables of an app, and those of them that are secret, which the panel makes up if they are empty.
+
+    Raises:
+        ApiError: 400, a required variable has no value (evidence: docker-templates).
+    """
+    sent: dict[str, Any] = call.body.get("env", {})
+    env = {**{variable["key"]: variable["default"] for variable in template.variables}, **sent}
+    secret = [variable["key"] for variable in template.variables if variable["secret"]]
+    for key in secret:
+        env[key] = env[key] or secrets.token_urlsafe(12)
+    empty = [variable["key"] for variable in template.variables if variable["required"] and not env[variable["key"]]]
+    if empty:
+        raise invalid(call.endpoint.operation, [(f"env.{key}", "required") for key in empty])
+    return {key: str(value) for key, value in env.items()}, {key: str(env[key]) for key in secret}
+
+
+def _create(
+    call: ApiCall,
+    owner: Row,
+    name: str,
+    image: str,
+    template: Template,
+    *,
+    stack: str,
+    role: str,
+    env: dict[str, str],
+) -> Owned:
+    used = call.store.value("SELECT count(*) FROM panel_objects WHERE kind = 'container'")
+    port = {"host_port": "" if role else str(_FIRST_PORT + used), "container_port": "80", "protocol": "tcp"}
+    fields = {
+        "name": f"/{name}",
+        "image": image,
+        **_RUNNING,
+        "mem_usage": template.row["min_memory_mb"] * _MIB // 2,
+        "mem_limit": template.row["min_memory_mb"] * _MIB,
+        "ports": [port],
+        "labels": {
+            "panelica.user_id": owner["id"],
+            "panelica.template": template.row["slug"],
+            "panelica.stack": stack,
+            "panelica.template.role": role,
+        },
+        "created": timestamp(call.now),
+        "_env": [f"{key}={value}" for key, value in env.items()],
+    }
+    return add(call, "container", fields, user_id=owner["id"], identity=secrets.token_hex(6))
+
+
+def _container(call: ApiCall) -> Owned:
+    """Return the container of the path, by its id or name (evidence: ids)."""
+    wanted = call.path["id"]
+    for item in objects(call, "container"):
+        if wanted in {item.id, item.fields["name"], item.fields["name"].removeprefix("/")}:
+            return item
+    raise missing("container", wanted)
+
+
+def _set_state(call: ApiCall, state: Row, message: str) -> ApiReply:
+    item = _container(call)
+    usage = {"mem_usage": item.fields["mem_limit"] // 2, **state}
+    change(call, item, **usage)
+    return accepted(message)
+
+
+def _domain(call: ApiCall) -> Row:
+    """Return the domain of the body, which must belong to the account of the body."""
+    domain = get(call, "domain", call.body["domain_id"])
+    if domain["user_id"] != call.body["owner_user_id"]:
+        raise missing("domain", domain["id"])
+    return domain
+
+
+def _unlink(call: ApiCall, domain: Row) -> None:
+    for link in objects(call, "container_link", domain_id=domain["id"]):
+        remove(call, link)

@@ -1,0 +1,130 @@
+"""Mail of a domain besides its mailboxes: forwarders, autoresponders, DKIM and SPF.
+
+Guesses: a new domain signs its mail; what `…/dkim` and `…/spf` answer, and that SPF is changed by `record`; the key.
+"""
+
+import hashlib
+from typing import Any
+
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
+from panelica_async.sandbox.panel_handlers.base import get, handles
+from panelica_async.sandbox.panel_handlers.objects import (
+    Owned,
+    add_to_domain,
+    change,
+    find,
+    of_domain,
+    remove,
+    shown,
+)
+
+_SPF = "v=spf1 a mx ~all"
+
+
+@handles("GET /v1/domains/{id}/email-forwarders")
+def list_forwarders(call: ApiCall) -> ApiReply:
+    """Return the forwarders of the domain (evidence: email-forwarders)."""
+    return shown(of_domain(call, "forwarder"))
+
+
+@handles("POST /v1/domains/{id}/email-forwarders")
+def create_forwarder(call: ApiCall) -> ApiReply:
+    """Add a forwarder; its row has other names than the request."""
+    fields = {"source_email": call.body["source"], "destination_emails": [call.body["destination"]]}
+    return ApiReply(add_to_domain(call, "forwarder", fields).shown)
+
+
+@handles("DELETE /v1/email-forwarders/{id}")
+def delete_forwarder(call: ApiCall) -> ApiReply:
+    """Delete a forwarder of any domain."""
+    remove(call, find(call, "forwarder", call.path["id"]))
+    return accepted("Forwarder deleted")
+
+
+@handles("GET /v1/domains/{id}/email-autoresponders")
+def list_autoresponders(call: ApiCall) -> ApiReply:
+    """Return the autoresponders of the domain (evidence: email-autoresponders)."""
+    return shown(of_domain(call, "autoresponder"))
+
+
+@handles("POST /v1/domains/{id}/email-autoresponders")
+def create_autoresponder(call: ApiCall) -> ApiReply:
+    """Add an autoresponder, even for a mailbox of another domain (evidence: email-autoresponders)."""
+    mailbox = get(call, "email_account", call.body["email_account_id"])
+    fields = {**call.fields("subject", "message"), "email_account": {"id": mailbox["id"], "email": mailbox["email"]}}
+    return ApiReply(add_to_domain(call, "autoresponder", fields).shown)
+
+
+@handles("DELETE /v1/email-autoresponders/{id}")
+def delete_autoresponder(call: ApiCall) -> ApiReply:
+    """Delete an autoresponder of any domain."""
+    remove(call, find(call, "autoresponder", call.path["id"]))
+    return accepted("Autoresponder deleted")
+
+
+@handles("GET /v1/domains/{id}/email-deliverability")
+def deliverability(call: ApiCall) -> ApiReply:
+    """Return DKIM and SPF (evidence: email-deliverability)."""
+    domain = get(call, "domain", call.path["id"])
+    return ApiReply({"domain_name": domain["domain_name"], "dkim": _dkim(call), "spf": _spf(call)})
+
+
+@handles("GET /v1/domains/{id}/dkim")
+def get_dkim(call: ApiCall) -> ApiReply:
+    """Return DKIM."""
+    return ApiReply(_dkim(call))
+
+
+@handles("POST /v1/domains/{id}/dkim/enable")
+def enable_dkim(call: ApiCall) -> ApiReply:
+    """Sign mail of the domain."""
+    _change_settings(call, dkim=True)
+    return accepted("DKIM enabled")
+
+
+@handles("POST /v1/domains/{id}/dkim/disable")
+def disable_dkim(call: ApiCall) -> ApiReply:
+    """Leave mail of the domain unsigned."""
+    _change_settings(call, dkim=False)
+    return accepted("DKIM disabled")
+
+
+@handles("GET /v1/domains/{id}/spf")
+def get_spf(call: ApiCall) -> ApiReply:
+    """Return SPF."""
+    return ApiReply(_spf(call))
+
+
+@handles("PATCH /v1/domains/{id}/spf")
+def update_spf(call: ApiCall) -> ApiReply:
+    """Change the SPF record."""
+    _change_settings(call, **{"spf": call.body["record"]} if "record" in call.body else {})
+    return accepted("SPF updated")
+
+
+def _dkim(call: ApiCall) -> dict[str, Any]:
+    domain = get(call, "domain", call.path["id"])
+    key = hashlib.sha256(domain["id"].encode()).hexdigest()
+    return {"enabled": _settings(call).get("dkim", True), "public_key": f"v=DKIM1; k=rsa; p={key}"}
+
+
+def _spf(call: ApiCall) -> dict[str, Any]:
+    record = _settings(call).get("spf", _SPF)
+    return {"enabled": bool(record), "record": record}
+
+
+def _settings(call: ApiCall) -> dict[str, Any]:
+    kept = _kept(call)
+    return {} if kept is None else kept.fields
+
+
+def _change_settings(call: ApiCall, **fields: object) -> None:
+    kept = _kept(call)
+    if kept is None:
+        add_to_domain(call, "mail_settings", fields)
+    else:
+        change(call, kept, **fields)
+
+
+def _kept(call: ApiCall) -> Owned | None:
+    return next(iter(of_domain(call, "mail_settings")), None)
