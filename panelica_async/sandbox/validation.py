@@ -16,7 +16,7 @@ from panelica_async.sandbox.spec import Document, Endpoint, Json
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
-_DISPOSITION = re.compile(rb'\b(name|filename)="([^"]*)"')
+_DISPOSITION = re.compile(rb'\b(name|filename)="((?:[^"\\]|\\.)*)"')
 _MOST_DIGITS = 18
 _BOOLEANS = {"true": True, "false": False}
 _NAMES = {
@@ -145,7 +145,9 @@ def _form(raw: bytes, content_type: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for part in parts:
         head, _, content = part.partition(b"\r\n\r\n")
-        names = {key: name.decode(errors="replace") for key, name in _DISPOSITION.findall(head)}
+        names = {
+            key: re.sub(rb"\\(.)", rb"\1", name).decode(errors="replace") for key, name in _DISPOSITION.findall(head)
+        }
         file = posixpath.basename(names.get(b"filename", ""))
         fields[names.get(b"name", "")] = UploadedFile(file, content) if file else content.decode(errors="replace")
     return fields

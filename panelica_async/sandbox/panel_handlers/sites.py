@@ -1,6 +1,7 @@
-"""What a domain has besides its site: subdomains, redirects, statistics and logs.
+"""What a domain has besides its site: subdomains, redirects, ModSecurity, statistics and logs.
 
-Guesses: a subdomain and a redirect exist once; statistics and lines of logs; an update takes the fields of a create.
+Guesses: a subdomain and a redirect exist once; the fields of ModSecurity, statistics and logs; an update takes the
+fields of a create.
 """
 
 import posixpath
@@ -21,6 +22,7 @@ from panelica_async.sandbox.panel_handlers.plans import is_within
 
 _PUBLIC = "public_html"
 _REDIRECT_TYPE = "301"
+_MODSECURITY = {"enabled": True}
 
 
 @handles("GET /v1/domains/{id}/subdomains")
@@ -92,6 +94,24 @@ def delete_redirect(call: ApiCall) -> ApiReply:
     """Delete a redirect of any domain."""
     remove(call, find(call, "redirect", call.path["id"]))
     return accepted("Redirect deleted")
+
+
+@handles("GET /v1/domains/{id}/modsecurity")
+def get_modsecurity(call: ApiCall) -> ApiReply:
+    """Return the settings of ModSecurity."""
+    kept = of_domain(call, "modsecurity")
+    return ApiReply({**_MODSECURITY, **(kept[0].fields if kept else {})})
+
+
+@handles("PATCH /v1/domains/{id}/modsecurity")
+def update_modsecurity(call: ApiCall) -> ApiReply:
+    """Change settings of ModSecurity; any field is kept."""
+    kept = of_domain(call, "modsecurity")
+    if kept:
+        change(call, kept[0], **call.body)
+    else:
+        add_to_domain(call, "modsecurity", dict(call.body))
+    return accepted("ModSecurity updated")
 
 
 @handles("GET /v1/domains/{id}/stats")
