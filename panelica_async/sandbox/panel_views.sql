@@ -45,9 +45,11 @@ FROM email_accounts AS m JOIN temp.domain AS d ON d.id = m.domain_id;
 
 CREATE TEMP VIEW panel_ftp_account AS
 SELECT
-    id, username AS ftp_username, user_id, domain_id, home_directory, quota_mb, CAST(used_mb AS INTEGER) AS used_mb,
-    status, created_at, user_id AS _owner
-FROM temp.ftp_account;
+    f.id, f.username AS ftp_username, f.user_id, f.domain_id,
+    -- Below the home of the account, /home/<its name> (evidence: ftp-home).
+    coalesce(nullif(substr(f.home_directory, length(a.username) + 7), ''), '/') AS home_directory,
+    f.quota_mb, CAST(f.used_mb AS INTEGER) AS used_mb, f.status, f.created_at, f.user_id AS _owner
+FROM temp.ftp_account AS f JOIN accounts AS a ON a.id = f.user_id;
 
 -- Whose domains it holds is whose backup it is; one of several owners belongs to none of them.
 CREATE TEMP VIEW panel_backup AS

@@ -1,6 +1,5 @@
-"""The sandbox as a current panel: envelopes, errors, rows, and the traps that running panels set."""
+"""The sandbox as a current panel: the key, envelopes, errors, accounts, plans, domains and DNS."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -15,57 +14,46 @@ from tests.sandbox.signed_client import PASSWORD, Clock
 DOCUMENT = shipped_document("panel_openapi.json")
 
 
-@pytest.fixture
-async def box(clock: Clock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(tier="enterprise", clock=clock, dialect="panel") as box:
-        yield box
-
-
-@pytest.fixture
-def panel(box: Sandbox, session: aiohttp.ClientSession, clock: Clock) -> PanelClient:
-    return PanelClient(box, session, clock)
-
-
 def test_handlers_are_for_endpoints_of_the_document() -> None:
     assert set(HANDLERS) <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
 
 
-async def test_health_is_unsigned_bare_and_outside_v1(panel: PanelClient) -> None:
+async def test_health_is_unsigned_bare_and_outside_v1(current: PanelClient) -> None:
     for prefix in ("/api/external", ""):
-        async with panel.session.get(panel.url(prefix + "/health")) as response:
+        async with current.session.get(current.url(prefix + "/health")) as response:
             body = await response.json()
         assert body["service"] == "panelica-external-api"
         assert (body["status"], body["timestamp"]) == ("ok", "2026-03-07T12:00:00Z")
-    assert (await panel.call("GET", "/v1/health")).status == 404
+    assert (await current.call("GET", "/v1/health")).status == 404
 
 
-async def test_both_base_paths_are_served(panel: PanelClient) -> None:
-    data = await panel.data("GET", "/v1/me")
-    panel.prefix = ""
-    assert await panel.data("GET", "/v1/me") == data
+async def test_both_base_paths_are_served(current: PanelClient) -> None:
+    data = await current.data("GET", "/v1/me")
+    current.prefix = ""
+    assert await current.data("GET", "/v1/me") == data
 
 
-async def test_me_names_the_owner_of_the_key(panel: PanelClient) -> None:
-    me = await panel.data("GET", "/v1/me")
-    root = next(row for row in await panel.data("GET", "/v1/accounts") if row["role"] == "ROOT")
+async def test_me_names_the_owner_of_the_key(current: PanelClient) -> None:
+    me = await current.data("GET", "/v1/me")
+    root = next(row for row in await current.data("GET", "/v1/accounts") if row["role"] == "ROOT")
     assert me["user_id"] == root["id"]
     assert set(me) == {"user_id", "name", "key_prefix", "scopes", "rate_limit_tier", "status", "expires_at"}
 
 
-async def test_accounts_include_administrators_and_total(panel: PanelClient) -> None:
-    await panel.account()
-    body = (await panel.call("GET", "/v1/accounts")).data
+async def test_accounts_include_administrators_and_total(current: PanelClient) -> None:
+    await current.account()
+    body = (await current.call("GET", "/v1/accounts")).data
     assert sorted(row["role"] for row in body["data"]) == ["ADMIN", "RESELLER", "ROOT", "USER"]
     assert body["total"] == 4
 
 
-async def test_lists_come_in_changing_order_and_whole(panel: PanelClient) -> None:
-    account = await panel.account()
+async def test_lists_come_in_changing_order_and_whole(current: PanelClient) -> None:
+    account = await current.account()
     for number in range(4):
-        await panel.domain(f"site{number}.example", account["id"])
+        await current.domain(f"site{number}.example", account["id"])
     orders = set()
     for _ in range(10):
-        rows = await panel.data("GET", "/v1/domains?page=2&limit=1")
+        rows = await current.data("GET", "/v1/domains?page=2&limit=1")
         assert len(rows) == 4
         orders.add(tuple(row["domain_name"] for row in rows))
     assert len(orders) > 1
@@ -81,44 +69,44 @@ async def test_order_of_lists_is_the_same_in_every_run(clock: Clock, session: ai
 
 
 @pytest.mark.parametrize("body", [None, {}, []])
-async def test_actions_take_no_body_an_object_or_a_list(panel: PanelClient, body: Any) -> None:
-    account = await panel.account()
+async def test_actions_take_no_body_an_object_or_a_list(current: PanelClient, body: Any) -> None:
+    account = await current.account()
     for action in ("suspend", "unsuspend"):
-        answer = await panel.call("POST", f"/v1/accounts/{account['id']}/{action}", body)
+        answer = await current.call("POST", f"/v1/accounts/{account['id']}/{action}", body)
         assert answer.data == {"status": "success", "message": f"Account {action}ed"}
 
 
-async def test_suspend_when_account_is_gone_answers_400(panel: PanelClient) -> None:
+async def test_suspend_when_account_is_gone_answers_400(current: PanelClient) -> None:
     path = "/v1/accounts/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f"
     for method, action in (("POST", "/suspend"), ("POST", "/unsuspend"), ("DELETE", "")):
-        answer = await panel.call(method, path + action)
+        answer = await current.call(method, path + action)
         assert (answer.status, answer.data["details"]) == (400, "user not found")
-    answer = await panel.call("GET", path)
+    answer = await current.call("GET", path)
     assert (answer.status, answer.data) == (404, {"status": "error", "error": "Account not found"})
 
 
-async def test_missing_fields_are_validator_texts(panel: PanelClient) -> None:
-    answer = await panel.call("POST", "/v1/domains", {"name": "example.com", "user_id": ""})
+async def test_missing_fields_are_validator_texts(current: PanelClient) -> None:
+    answer = await current.call("POST", "/v1/domains", {"name": "example.com", "user_id": ""})
     assert answer.status == 400
     assert answer.data == {
         "status": "error",
         "error": "Key: 'CreateDomainRequest.UserID' Error:Field validation for 'UserID' failed on the 'required' tag",
     }
-    answer = await panel.call("POST", "/v1/accounts", {"username": "john"})
+    answer = await current.call("POST", "/v1/accounts", {"username": "john"})
     assert len(answer.data["error"].splitlines()) == 3
 
 
-async def test_duplicate_email_is_400_in_any_case(panel: PanelClient) -> None:
-    await panel.account("john", email="John@example.net")
+async def test_duplicate_email_is_400_in_any_case(current: PanelClient) -> None:
+    await current.account("john", email="John@example.net")
     fields = {"username": "jane", "full_name": "J", "password": PASSWORD, "email": "JOHN@example.net"}
-    answer = await panel.call("POST", "/v1/accounts", fields)
+    answer = await current.call("POST", "/v1/accounts", fields)
     assert answer.status == 400
     assert answer.data["details"] == "apiErrors.users.emailAlreadyExists"
 
 
-async def test_missing_scope_is_an_error_object(panel: PanelClient, box: Sandbox) -> None:
-    key = box.add_key(scopes=["domains:read"])
-    answer = await panel.with_key(key.api_key, key.api_secret).call("GET", "/v1/accounts")
+async def test_missing_scope_is_an_error_object(current: PanelClient, current_box: Sandbox) -> None:
+    key = current_box.add_key(scopes=["domains:read"])
+    answer = await current.with_key(key.api_key, key.api_secret).call("GET", "/v1/accounts")
     assert answer.status == 403
     assert answer.data["error"]["code"] == "apiErrors.external.insufficientScope"
     assert answer.data["error"]["required_scope"] == "accounts:read"
@@ -126,7 +114,7 @@ async def test_missing_scope_is_an_error_object(panel: PanelClient, box: Sandbox
     assert answer.data["request_id"].startswith("req_")
 
 
-async def test_one_of_several_scopes_is_enough(panel: PanelClient, box: Sandbox) -> None:
+async def test_one_of_several_scopes_is_enough(current: PanelClient, current_box: Sandbox) -> None:
     endpoint = next(one for one in DOCUMENT.endpoints if one.path == "/v1/server/services/{name}/restart")
     assert endpoint.scopes == ("services:restart", "server:write")
     for scope, allowed in (
@@ -135,98 +123,98 @@ async def test_one_of_several_scopes_is_enough(panel: PanelClient, box: Sandbox)
         ("*:write", True),
         ("server:read", False),
     ):
-        key = box.add_key(scopes=[scope])
-        answer = await panel.with_key(key.api_key, key.api_secret).call("POST", "/v1/server/services/nginx/restart")
+        key = current_box.add_key(scopes=[scope])
+        answer = await current.with_key(key.api_key, key.api_secret).call("POST", "/v1/server/services/nginx/restart")
         assert (answer.status != 403) is allowed
 
 
-async def test_wrong_signature_is_an_error_object(panel: PanelClient) -> None:
-    answer = await panel.with_key(panel.api_key, "sk_live_wrong").call("GET", "/v1/me")
+async def test_wrong_signature_is_an_error_object(current: PanelClient) -> None:
+    answer = await current.with_key(current.api_key, "sk_live_wrong").call("GET", "/v1/me")
     assert (answer.status, answer.data["error"]["code"]) == (401, "INVALID_SIGNATURE")
 
 
-async def test_plan_drops_zero_and_false_on_post_and_keeps_them_on_patch(panel: PanelClient) -> None:
+async def test_plan_drops_zero_and_false_on_post_and_keeps_them_on_patch(current: PanelClient) -> None:
     wanted = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
-    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **wanted})
+    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **wanted})
     dropped = {"disk_quota_mb": 5120, "max_cron_jobs": 3, "backup_enabled": True, "max_domains": -1}
     assert plan.items() >= {**dropped, "memory_limit_mb": 512, "process_limit": 50}.items()
-    await panel.data("PATCH", f"/v1/plans/{plan['id']}", {**wanted, "inode_quota": -1, "unheard_of": 1})
-    [row] = [row for row in await panel.data("GET", "/v1/plans") if row["id"] == plan["id"]]
+    await current.data("PATCH", f"/v1/plans/{plan['id']}", {**wanted, "inode_quota": -1, "unheard_of": 1})
+    [row] = [row for row in await current.data("GET", "/v1/plans") if row["id"] == plan["id"]]
     assert row.items() >= {**wanted, "inode_quota": -1, "slug": "small"}.items()
     assert "unheard_of" not in row
 
 
-async def test_plan_without_slug_is_refused(panel: PanelClient) -> None:
-    answer = await panel.call("POST", "/v1/plans", {"name": "Small"})
+async def test_plan_without_slug_is_refused(current: PanelClient) -> None:
+    answer = await current.call("POST", "/v1/plans", {"name": "Small"})
     assert answer.data["error"].endswith("'Slug' failed on the 'required' tag")
 
 
-async def test_plan_in_use_cannot_be_deleted(panel: PanelClient) -> None:
-    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small"})
-    account = await panel.account(plan_id=plan["id"])
-    answer = await panel.call("DELETE", f"/v1/plans/{plan['id']}")
+async def test_plan_in_use_cannot_be_deleted(current: PanelClient) -> None:
+    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small"})
+    account = await current.account(plan_id=plan["id"])
+    answer = await current.call("DELETE", f"/v1/plans/{plan['id']}")
     assert (answer.status, answer.data) == (409, {"status": "error", "message": "plan has accounts"})
-    await panel.data("DELETE", f"/v1/accounts/{account['id']}")
-    await panel.data("DELETE", f"/v1/plans/{plan['id']}")
+    await current.data("DELETE", f"/v1/accounts/{account['id']}")
+    await current.data("DELETE", f"/v1/plans/{plan['id']}")
 
 
-async def test_domains_beyond_the_plan_are_403(panel: PanelClient) -> None:
-    plan = await panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_domains": 1})
-    account = await panel.account(plan_id=plan["id"])
-    await panel.domain("one.example", account["id"])
-    answer = await panel.call("POST", "/v1/domains", {"name": "two.example", "user_id": account["id"]})
+async def test_domains_beyond_the_plan_are_403(current: PanelClient) -> None:
+    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_domains": 1})
+    account = await current.account(plan_id=plan["id"])
+    await current.domain("one.example", account["id"])
+    answer = await current.call("POST", "/v1/domains", {"name": "two.example", "user_id": account["id"]})
     assert (answer.status, answer.data["details"]) == (403, {"limit": "max_domains"})
 
 
-async def test_partial_change_of_php_resets_the_rest(panel: PanelClient) -> None:
-    domain = await panel.domain()
+async def test_partial_change_of_php_resets_the_rest(current: PanelClient) -> None:
+    domain = await current.domain()
     path = f"/v1/domains/{domain['id']}/php"
-    before = await panel.data("GET", path)
-    await panel.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
-    await panel.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
-    assert await panel.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
+    before = await current.data("GET", path)
+    await current.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
+    await current.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
+    assert await current.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
 
 
-async def test_records_are_changed_by_their_own_id(panel: PanelClient) -> None:
-    domain = await panel.domain()
+async def test_records_are_changed_by_their_own_id(current: PanelClient) -> None:
+    domain = await current.domain()
     records = f"/v1/dns/zones/{domain['id']}/records"
-    record = await panel.data("POST", records, {"type": "MX", "name": "@", "content": "mail.example.com"})
+    record = await current.data("POST", records, {"type": "MX", "name": "@", "content": "mail.example.com"})
     assert (record["ttl"], record["priority"]) == (3600, 10)
-    await panel.data("PATCH", f"/v1/dns/records/{record['id']}", {"ttl": 60, "type": "TXT"})
-    [changed] = [row for row in await panel.data("GET", records) if row["id"] == record["id"]]
+    await current.data("PATCH", f"/v1/dns/records/{record['id']}", {"ttl": 60, "type": "TXT"})
+    [changed] = [row for row in await current.data("GET", records) if row["id"] == record["id"]]
     assert changed == {**record, "ttl": 60}
-    await panel.data("DELETE", f"/v1/dns/records/{record['id']}")
-    assert record["id"] not in {row["id"] for row in await panel.data("GET", records)}
+    await current.data("DELETE", f"/v1/dns/records/{record['id']}")
+    assert record["id"] not in {row["id"] for row in await current.data("GET", records)}
 
 
-async def test_private_addresses_are_refused_in_records(panel: PanelClient) -> None:
-    domain = await panel.domain()
+async def test_private_addresses_are_refused_in_records(current: PanelClient) -> None:
+    domain = await current.domain()
     for content, status in (("192.168.1.5", 400), ("203.0.113.7", 201), ("93.184.216.34", 201)):
         body = {"type": "A", "name": "www", "content": content}
-        assert (await panel.call("POST", f"/v1/dns/zones/{domain['id']}/records", body)).status == status
+        assert (await current.call("POST", f"/v1/dns/zones/{domain['id']}/records", body)).status == status
 
 
-async def test_sso_link_carries_an_address_of_the_panels_network(panel: PanelClient) -> None:
-    account = await panel.account()
-    data = await panel.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
+async def test_sso_link_carries_an_address_of_the_panels_network(current: PanelClient) -> None:
+    account = await current.account()
+    data = await current.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
     assert data["url"].startswith("https://10.0.0.12:8443/auto-login?token=")
     assert data["expires_in"] == 300
 
 
-async def test_endpoints_without_a_handler_keep_what_they_create(panel: PanelClient) -> None:
-    repository = await panel.data("POST", "/v1/git/repositories", {"name": "site"})
+async def test_endpoints_without_a_handler_keep_what_they_create(current: PanelClient) -> None:
+    repository = await current.data("POST", "/v1/git/repositories", {"name": "site"})
     below = f"/v1/git/repositories/{repository['id']}/webhooks"
     fields = {"url": "https://example.com/b", "unknown": 1}
-    created = await panel.data("POST", below, fields)
+    created = await current.data("POST", below, fields)
     assert created.items() >= fields.items()
-    assert await panel.data("GET", below) == [created]
-    await panel.data("DELETE", f"{below}/{created['id']}")
-    assert await panel.data("GET", below) == []
-    assert (await panel.call("DELETE", f"{below}/{created['id']}")).status == 404
+    assert await current.data("GET", below) == [created]
+    await current.data("DELETE", f"{below}/{created['id']}")
+    assert await current.data("GET", below) == []
+    assert (await current.call("DELETE", f"{below}/{created['id']}")).status == 404
 
 
-async def test_alias_of_a_required_field_is_accepted(panel: PanelClient) -> None:
-    domain = await panel.domain()
+async def test_alias_of_a_required_field_is_accepted(current: PanelClient) -> None:
+    domain = await current.domain()
     for field, name in (("name", "shop"), ("subdomain_name", "blog")):
-        created = await panel.data("POST", f"/v1/domains/{domain['id']}/subdomains", {field: name})
+        created = await current.data("POST", f"/v1/domains/{domain['id']}/subdomains", {field: name})
         assert created["subdomain_name"] == name

@@ -4,6 +4,9 @@ Guesses: these times; a site takes 50 MB besides its files; an archive holds the
 brings back the files of domains that still exist, and changes nothing else of a site.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
@@ -29,7 +32,8 @@ def create(call: ApiCall) -> ApiReply:
     rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
-    return ApiReply(_archive(call, domains or call.store.rows("SELECT * FROM temp.domain")))
+    name = call.body.get("name", f"backup-{timestamp(call.now)}")
+    return ApiReply(archive(call.store, domains or call.store.rows("SELECT * FROM temp.domain"), name, call.body))
 
 
 @handles("backups.restore")
@@ -46,10 +50,10 @@ def restore(call: ApiCall) -> ApiReply:
     rules.one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
     present = [domain for domain_id in dict.fromkeys(chosen) if (domain := call.store.find("domain", domain_id))]
     if call.body.get("create_pre_restore_backup"):
-        _archive(call, present, prefix="pre-restore")
+        archive(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)
     if call.body.get("include_web", True):
         for domain in present:
-            _restore_files(call.store, backup["id"], domain)
+            restore_files(call.store, backup["id"], domain)
     return accepted("Restore started")
 
 
@@ -60,18 +64,18 @@ def delete(call: ApiCall) -> ApiReply:
     return ApiReply()
 
 
-def _archive(call: ApiCall, domains: list[Row], *, prefix: str = "backup") -> Row:
-    """Start a backup of domains with the options of the body."""
-    store, now, body = call.store, call.now, call.body
+def archive(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
+    """Start a backup of domains; the options are those of a body of the reference."""
+    now = store.now()
     backup_id = new_id()
     store.insert(
         "backup",
         {
             "id": backup_id,
-            "name": body.get("name", f"{prefix}-{timestamp(now)}"),
-            "type": body.get("type", _TYPES[0]),
-            "encrypted": body.get("encryption", "none") != "none",
-            "compression_level": body.get("compression_level", _COMPRESSION_LEVEL),
+            "name": name,
+            "type": options.get("type", _TYPES[0]),
+            "encrypted": options.get("encryption", "none") != "none",
+            "compression_level": options.get("compression_level", _COMPRESSION_LEVEL),
             "size_bytes": len(domains) * _SITE_BYTES,
             "created_at": now,
             "running_at": now + _PENDING_SECONDS,
@@ -80,7 +84,7 @@ def _archive(call: ApiCall, domains: list[Row], *, prefix: str = "backup") -> Ro
     )
     for domain in domains:
         store.execute("INSERT INTO backup_domains VALUES (?, ?, ?)", backup_id, domain["id"], domain["domain"])
-        if body.get("include_web", True):
+        if options.get("include_web", True):
             store.execute(
                 "INSERT INTO backup_files SELECT ?, domain_id, path, parent, name, type, content, size, permissions,"
                 " modified_at FROM files WHERE domain_id = ?",
@@ -95,7 +99,7 @@ def _archive(call: ApiCall, domains: list[Row], *, prefix: str = "backup") -> Ro
     return store.get("backup", backup_id)
 
 
-def _restore_files(store: Store, backup_id: str, domain: Row) -> None:
+def restore_files(store: Store, backup_id: str, domain: Row) -> None:
     """Restore the files of a site, if the archive has them; a directory sorts before its contents."""
     sql = "SELECT count(*) FROM backup_files WHERE backup_id = ? AND domain_id = ?"
     if not store.value(sql, backup_id, domain["id"]):

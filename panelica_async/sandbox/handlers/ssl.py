@@ -41,6 +41,17 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
     return store.get("certificate", certificate_id)
 
 
+def renew_certificate(store: Store, certificate: Row) -> Row:
+    """Start renewing a certificate and return it."""
+    now, kind = store.now(), certificate["type"]
+    changes = {"ready_at": now + _SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
+    if certificate["status"] == "expired":
+        # Until the new one is issued, the site has no valid one.
+        changes["valid_from"] = changes["ready_at"]
+    store.update("certificate", certificate["id"], changes)
+    return store.get("certificate", certificate["id"])
+
+
 @handles("ssl.certificates.list")
 def list_certificates(call: ApiCall) -> ApiReply:
     """Return all certificates in their present state."""
@@ -58,11 +69,4 @@ def issue(call: ApiCall) -> ApiReply:
 @handles("ssl.certificates.renew")
 def renew(call: ApiCall) -> ApiReply:
     """Renew a certificate; the site keeps the old one until the new one is issued."""
-    certificate = call.store.get("certificate", call.path["id"])
-    now, kind = call.now, certificate["type"]
-    changes = {"ready_at": now + _SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
-    if certificate["status"] == "expired":
-        # Until the new one is issued, the site has no valid one.
-        changes["valid_from"] = changes["ready_at"]
-    call.store.update("certificate", certificate["id"], changes)
-    return ApiReply(call.store.get("certificate", certificate["id"]))
+    return ApiReply(renew_certificate(call.store, call.store.get("certificate", call.path["id"])))
