@@ -11,6 +11,8 @@ from codegen.spec import Specification
 from codegen.yaml_nodes import Location, Node, SpecError
 
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "Mapping[str, Any]"}
+FILE = "FileSource"
+"""Type of an argument that is a file."""
 Place = Literal["path", "query", "body"]
 
 
@@ -43,15 +45,15 @@ def arguments_of(path: str, item: Node, operation: Node, specification: Specific
         *_parameters(operation, specification),
         *_body(operation, specification),
     ]
-    check_distinct([argument.name for argument in found], operation)
-    in_path = [argument for argument in found if argument.place == "path"]
-    in_path.sort(key=lambda argument: path.index(f"{{{argument.wire_name}}}"))
-    return (*in_path, *(argument for argument in found if argument.place != "path"))
+    check_distinct([one.name for one in found], operation)
+    in_path = [one for one in found if one.place == "path"]
+    in_path.sort(key=lambda one: path.index(f"{{{one.wire_name}}}"))
+    return (*in_path, *(one for one in found if one.place != "path"))
 
 
 def require_argument(name: str, arguments: Sequence[Argument], where: Location, operation: Node) -> None:
     """Raise `SpecError` unless the operation has an argument of this name."""
-    names = [argument.name for argument in arguments]
+    names = [one.name for one in arguments]
     if name not in names:
         problem = f"`{operation['operationId']}` has no argument `{name}`"
         raise SpecError(where, problem, f"Use one of: {', '.join(names)}" if names else "It takes no arguments")
@@ -60,7 +62,7 @@ def require_argument(name: str, arguments: Sequence[Argument], where: Location, 
 def _parameters(node: Node, specification: Specification) -> Iterator[Argument]:
     for entry in node.get("parameters", ()):
         parameter = specification.resolve(entry)
-        argument = _argument(
+        found = argument(
             parameter["name"],
             parameter["in"],
             parameter["schema"],
@@ -68,10 +70,10 @@ def _parameters(node: Node, specification: Specification) -> Iterator[Argument]:
             required=parameter.get("required", False),
             specification=specification,
         )
-        if any("Mapping" in kind for kind in argument.annotation.split(" | ")):
-            problem = f"`{argument.name}` is an object, which does not fit into a {argument.place}"
+        if any("Mapping" in kind for kind in found.annotation.split(" | ")):
+            problem = f"`{found.name}` is an object, which does not fit into a {found.place}"
             raise SpecError(parameter.where("schema"), problem, "Put it into the body")
-        yield argument
+        yield found
 
 
 def _body(operation: Node, specification: Specification) -> Iterator[Argument]:
@@ -80,7 +82,7 @@ def _body(operation: Node, specification: Specification) -> Iterator[Argument]:
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     for name, schema in body["properties"].items():
         if schema.get("x-argument", True):
-            yield _argument(
+            yield argument(
                 name,
                 "body",
                 schema,
@@ -90,9 +92,10 @@ def _body(operation: Node, specification: Specification) -> Iterator[Argument]:
             )
 
 
-def _argument(
+def argument(
     name: str, place: Place, schema: Node, *, description: str, required: bool, specification: Specification
 ) -> Argument:
+    """Return the argument for a parameter, or for a field of the body."""
     models: set[str] = set()
     return Argument(
         name=f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_"),
@@ -144,6 +147,8 @@ def _type(kind: str, schema: Node, specification: Specification, models: set[str
         return f"Sequence[{_annotation(schema['items'], specification, models)}]"
     if kind == "string" and schema.get("format") == "date-time":
         return "datetime"
+    if kind == "string" and schema.get("format") == "binary":
+        return FILE
     return _TYPES[kind]
 
 

@@ -15,11 +15,21 @@ from jsonschema import Draft202012Validator, ValidationError
 from codegen.text import fits, opening
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
-_CLIENT_MEMBERS = {"base_url", "close", "request", "rotate_key", "stats", "subscribe", "with_options"}
+_CLIENT_MEMBERS = {
+    "base_url",
+    "close",
+    "dialect",
+    "learn_dialect",
+    "request",
+    "rotate_key",
+    "stats",
+    "subscribe",
+    "with_options",
+}
 """Members of `PanelicaClient` that are not generated."""
 IMPORTED = {
-    "Any", "Fence", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum", "Operation", "Paginator",
-    "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
+    "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum",
+    "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
 }  # fmt: skip
 """Names that generated modules import besides their models."""
 

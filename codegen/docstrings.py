@@ -34,14 +34,16 @@ def _lines(operation: OperationSource) -> Iterator[str]:
         yield from wrap(sentence(operation.description))
     yield ""
     yield from wrap(_requirements(operation))
-    guard = operation.operation.guard
-    if operation.arguments or guard:
+    guard, takes_others = operation.operation.guard, operation.operation.wire.others is not None
+    if operation.arguments or guard or takes_others:
         yield from ("", "Args:")
         for argument in (*operation.positional, *operation.keywords):
             yield from _item(argument.name, _argument_text(argument))
         if guard:
             text = f"Must be True when `{guard.replaces}` is left out: {sentence(guard.reason)}"
             yield from _item(guard.argument, text)
+        if takes_others:
+            yield from _item("fields", _others_text(operation))
     if operation.result.kind != "nothing":
         yield from ("", "Returns:")
         yield from wrap(_returns(operation), "    ")
@@ -55,8 +57,13 @@ def _requirements(source: OperationSource) -> str:
     operation, key = source.operation, source.operation.natural_key
     scopes = operation.wire.scopes
     scope = f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Scope: none in the reference."
+    if source.is_panel_only:
+        scope = f"On current panels only. {scope if scopes else 'Any key will do.'}"
+    if source.roles:
+        scope += f" The owner of the key must be {' or '.join(source.roles)}."
     if not operation.signed:
-        scope = "Works without a key; not signed, and not counted against the quota."
+        only = "On current panels only. " if source.is_panel_only else ""
+        scope = f"{only}Works without a key; not signed, and not counted against the quota."
     parts = [scope, _REPEATS[operation.repeat]]
     if key:
         fields = ", ".join(f"`{name}`" for name in key.fields)
@@ -73,6 +80,14 @@ def _requirements(source: OperationSource) -> str:
 def _argument_text(argument: Argument) -> str:
     text = sentence(argument.description)
     return f"{text} One of {', '.join(f'`{choice}`' for choice in argument.choices)}." if argument.choices else text
+
+
+def _others_text(operation: OperationSource) -> str:
+    wire = operation.operation.wire
+    place = "query" if wire.others == "query" else "body"
+    if getattr(wire, place):
+        return f"What else the panel may take, sent in the {place} as it is."
+    return f"Untyped: nothing is known of what the panel takes. Sent in the {place} as it is."
 
 
 def _returns(operation: OperationSource) -> str:
@@ -101,6 +116,8 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
             "PermissionDeniedError",
             "a limit of the hosting plan is reached, or the owner of the key lacks the right.",
         )
+    if operation.is_panel_only:
+        yield "UnsupportedOperationError", 'the client uses `dialect="reference"`, which lacks this.'
     if operation.panel is None:
         yield "UnsupportedOperationError", 'the client uses `dialect="panel"`, and current panels do not serve this.'
     if operation.operation.repeat is not Repeat.READ:
@@ -108,7 +125,8 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:
-    return bool(operation.positional or operation.operation.guard or operation.operation.wire.method == "PATCH") or any(
+    wire = operation.operation.wire
+    return bool(operation.positional or operation.operation.guard or wire.others or wire.method == "PATCH") or any(
         argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments
     )
 

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import attrs
 
 from codegen.spec import SHARED_GROUP, Specification
 from codegen.text import docstring, module_docstring
-from codegen.yaml_nodes import Node
 
 _TEMPLATES = Path(__file__).parent / "templates" / "models"
 _OPTIONS = (
@@ -38,24 +37,35 @@ class ModelGroup:
     """The schemas of one generated module."""
 
     module: str
-    source: str
+    sources: tuple[str, ...]
+    """Files of the specification."""
     title: str
-    schemas: Mapping[str, Node]
+    schemas: Mapping[str, Mapping[str, Any]]
+
+    def joined(self, other: "ModelGroup") -> "ModelGroup":
+        """Return the group with the schemas of another."""
+        return attrs.evolve(self, sources=self.sources + other.sources, schemas={**self.schemas, **other.schemas})
 
 
-def model_groups(specification: Specification) -> tuple[ModelGroup, ...]:
-    """Return the groups that hold at least one schema. `Error` has no model: errors are raised."""
+def model_groups(specification: Specification, panel: Iterable[ModelGroup]) -> tuple[ModelGroup, ...]:
+    """Return the groups that hold at least one schema. `Error` has no model: errors are raised.
+
+    Args:
+        specification: The published reference.
+        panel: The schemas of what only current panels have. A module of the same name holds both.
+    """
     shared = {
         name: schema
         for name, schema in specification.shared["components"].get("schemas", {}).items()
         if name != "Error"
     }
-    groups = [ModelGroup(SHARED_GROUP, "openapi", "What several resources use", shared)]
-    groups += [
-        ModelGroup(resource.name, resource.name, resource.tag["name"], resource.schemas)
-        for resource in specification.resources
-    ]
-    return tuple(group for group in groups if group.schemas)
+    groups = {SHARED_GROUP: ModelGroup(SHARED_GROUP, ("openapi",), "What several resources use", shared)}
+    for resource in specification.resources:
+        groups[resource.name] = ModelGroup(resource.name, (resource.name,), resource.tag["name"], resource.schemas)
+    for group in panel:
+        other = groups.get(group.module)
+        groups[group.module] = group if other is None else other.joined(group)
+    return tuple(group for group in groups.values() if group.schemas)
 
 
 def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
@@ -63,9 +73,8 @@ def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     return {name: group.module for group in groups for name in group.schemas}
 
 
-def render_models(specification: Specification) -> dict[str, str]:
+def render_models(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the model modules."""
-    groups = model_groups(specification)
     homes = group_of_schema(groups)
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "schemas", Path(folder) / "models"
@@ -127,4 +136,4 @@ def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
 def _with_header(text: str, group: ModelGroup) -> str:
     code = re.sub(r"\A(#.*\n|\s*\n)+", "", text)
     summary = group.title if group.module == SHARED_GROUP else f"Models of {group.title}"
-    return f"{module_docstring(summary, group.source)}\n\n{code}"
+    return f"{module_docstring(summary, *group.sources)}\n\n{code}"

@@ -17,7 +17,7 @@ from panelica_async.core.operation import Dialect, Guard, NaturalKey, Operation,
 class Result:
     """What a generated method returns."""
 
-    kind: Literal["nothing", "model", "pages", "object"]
+    kind: Literal["nothing", "model", "pages", "object", "untyped", "upload"]
     description: str
     model: str | None = None
     items: str | None = None
@@ -26,8 +26,9 @@ class Result:
     @property
     def annotation(self) -> str:
         """Type in the signature."""
-        names = {"nothing": "None", "model": f"{self.model}", "pages": f"Paginator[{self.model}]"}
-        return names.get(self.kind, "dict[str, Any]")
+        if self.kind == "pages":
+            return f"Paginator[{self.model}]"
+        return self.model or {"nothing": "None", "untyped": "Any"}.get(self.kind, "dict[str, Any]")
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +48,8 @@ class OperationSource:
     errors: tuple[str, ...]
     arguments: tuple[Argument, ...]
     result: Result
+    roles: tuple[str, ...] = ()
+    """Roles of which the owner of the key needs one."""
 
     @property
     def name(self) -> str:
@@ -72,6 +75,11 @@ class OperationSource:
     def panel(self) -> Wire | None:
         """Wire form on current panels; None when they do not serve the operation."""
         return self.operation.wires.get("panel")
+
+    @property
+    def is_panel_only(self) -> bool:
+        """Whether the published reference lacks it."""
+        return "reference" not in self.operation.wires
 
     @property
     def positional(self) -> tuple[Argument, ...]:
@@ -127,7 +135,7 @@ def _source(
         wires=wires,
         repeat=Repeat(node["x-repeat"]),
         natural_key=_natural_key(node, arguments, result, specification, earlier),
-        shown_by=_shown_by(node, result, earlier.values()),
+        shown_by=shown_by(node["operationId"], Repeat(node["x-repeat"]), result, earlier.values()),
         signed=node.get("security") != [],
         choices={argument.name: argument.choices for argument in arguments if argument.choices},
         not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
@@ -204,11 +212,11 @@ def _natural_key(
     return NaturalKey(lookup=lookup.operation, fields=dict(fields), **special)
 
 
-def _shown_by(node: Node, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
+def shown_by(name: str, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
     """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
-    if node["x-repeat"] == "read" or "x-natural-key" in node or result.kind != "model":
+    if repeat in {Repeat.READ, Repeat.NATURAL_KEY} or result.kind != "model":
         return None
-    namespace = tuple(node["operationId"].split(".")[:-1])
+    namespace = tuple(name.split(".")[:-1])
     readers = {
         reader.result.kind: reader.operation
         for reader in earlier

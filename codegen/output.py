@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.bridge import load_bridge
-from codegen.models import render_models
+from codegen.models import group_of_schema, model_groups, render_models
 from codegen.panel import load_panel, merged_document, render_document, render_endpoints
+from codegen.panel_operations import panel_only, schemas_of
 from codegen.render import (
     render_catalog,
     render_model_index,
     render_operations_table,
+    render_panel_operations_table,
     render_resources,
     resource_modules,
 )
@@ -62,11 +64,14 @@ def generate(spec: Path) -> dict[Path, str]:
     """Return every generated file, by its path below the project."""
     specification = load(spec)
     panel = load_panel(spec, specification)
-    modules = resource_modules(specification, load_bridge(spec, specification, panel))
+    only = panel_only(panel, specification)
+    groups = model_groups(specification, schemas_of(only, specification))
+    homes = group_of_schema(groups)
+    modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
     code = {
         _PACKAGE / "catalog.py": render_catalog(specification),
-        _PACKAGE / "models/__init__.py": render_model_index(specification),
-        **{_PACKAGE / "models" / name: text for name, text in render_models(specification).items()},
+        _PACKAGE / "models/__init__.py": render_model_index(homes),
+        **{_PACKAGE / "models" / name: text for name, text in render_models(groups).items()},
         **{_PACKAGE / "resources" / name: text for name, text in render_resources(modules).items()},
     }
     files = formatted(code)
@@ -76,6 +81,7 @@ def generate(spec: Path) -> dict[Path, str]:
     files[_PACKAGE / "panel_endpoints.json"] = render_endpoints(panel)
     files[_PACKAGE / "panel_openapi.json"] = render_document(merged_document(panel))
     files[Path("docs/operations.md")] = render_operations_table(modules)
+    files[Path("docs/panel-operations.md")] = render_panel_operations_table(modules)
     return files
 
 

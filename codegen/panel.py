@@ -47,7 +47,7 @@ class PanelOperation:
 
     @property
     def name(self) -> str:
-        """Attribute path on the client, now or later."""
+        """Attribute path on the client."""
         return str(self.node["operationId"])
 
     @property

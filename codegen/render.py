@@ -2,7 +2,7 @@
 
 import enum
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import jinja2
 from codegen.bridge import Bridge
 from codegen.checks import IMPORTED
 from codegen.docstrings import method_docstring
-from codegen.models import group_of_schema, model_groups
 from codegen.operations import OperationSource, constant_of, operations_of
+from codegen.panel import PanelOperation
+from codegen.panel_operations import sources_of
 from codegen.spec import ResourceFile, Specification
 from codegen.text import docstring, generated_by, module_docstring, sentence
 from codegen.yaml_nodes import SpecError
@@ -47,12 +48,15 @@ class Namespace:
 
 @attrs.frozen(kw_only=True)
 class ResourceModule:
-    """A generated module: one resource file of the specification."""
+    """A generated module: the operations behind one attribute of the client."""
 
     name: str
     title: str
     description: str
+    sources: tuple[str, ...]
+    """Files of the specification."""
     operations: tuple[OperationSource, ...]
+    """Those of the published reference, then those that only current panels have."""
     namespaces: tuple[Namespace, ...]
     """Top-level namespaces, children within."""
     client: Namespace | None
@@ -66,39 +70,96 @@ class ResourceModule:
         inner = tuple(namespace for top in self.namespaces for namespace in _innermost_first(top))
         return (*inner, self.client) if self.client else inner
 
+    @property
+    def published(self) -> tuple[OperationSource, ...]:
+        """Operations of the published reference."""
+        return tuple(operation for operation in self.operations if not operation.is_panel_only)
 
-def resource_modules(specification: Specification, bridge: Bridge) -> tuple[ResourceModule, ...]:
-    """Return the resource modules to render, one for each resource file."""
-    homes = group_of_schema(model_groups(specification))
-    return tuple(_module(resource, homes, specification, bridge) for resource in specification.resources)
+    @property
+    def panel_only(self) -> tuple[OperationSource, ...]:
+        """Operations that only current panels have."""
+        return tuple(operation for operation in self.operations if operation.is_panel_only)
+
+
+def resource_modules(
+    specification: Specification, bridge: Bridge, panel: Iterable[PanelOperation], homes: Mapping[str, str]
+) -> tuple[ResourceModule, ...]:
+    """Return the resource modules to render, by name.
+
+    Args:
+        specification: The published reference.
+        bridge: How its operations travel to current panels.
+        panel: Operations that only current panels have.
+        homes: Module of each model.
+    """
+    published = {resource.name: operations_of(resource, specification, bridge) for resource in specification.resources}
+    # Most files are named after the attribute of the client that their operations are below.
+    owners = {
+        operation.namespace[0]: name
+        for name, operations in published.items()
+        for operation in operations
+        if operation.namespace
+    }
+    added: dict[str, list[PanelOperation]] = {}
+    for operation in panel:
+        top = operation.name.partition(".")[0]
+        added.setdefault(owners.get(top, top) if top != operation.name else operation.module, []).append(operation)
+    resources = {resource.name: resource for resource in specification.resources}
+    return tuple(
+        _module(
+            name,
+            resources.get(name),
+            added.get(name, []),
+            (
+                *published.get(name, ()),
+                *sources_of(added.get(name, []), published.get(name, ()), specification),
+            ),
+            homes,
+        )
+        for name in sorted({*resources, *added})
+    )
 
 
 def _module(
-    resource: ResourceFile, homes: Mapping[str, str], specification: Specification, bridge: Bridge
+    name: str,
+    resource: ResourceFile | None,
+    added: Sequence[PanelOperation],
+    operations: tuple[OperationSource, ...],
+    homes: Mapping[str, str],
 ) -> ResourceModule:
-    operations = operations_of(resource, specification, bridge)
-    description = sentence(resource.tag["description"])
+    if resource is None:
+        # The file that is named after the attribute, or the first.
+        document = max(added, key=lambda operation: operation.module == name).document
+        title, description, location = document["info"]["title"], document["info"]["description"], document.location
+    else:
+        title, description = resource.tag["name"], resource.tag["description"]
+        location = resource.paths.location
+    files = dict.fromkeys(f"panel/{operation.module}" for operation in added)
+    description = sentence(description)
     tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
     on_client = tuple(operation for operation in operations if not operation.namespace)
     models = {model for operation in operations for model in operation.models}
     module = ResourceModule(
-        name=resource.name,
-        title=resource.tag["name"],
+        name=name,
+        title=title,
         description=description,
+        sources=(name, *files) if resource else tuple(files),
         operations=operations,
         namespaces=tuple(_namespace(top, operations, description) for top in tops),
-        client=_client_namespace(resource.name, on_client, description) if on_client else None,
+        client=_client_namespace(name, on_client, description) if on_client else None,
         imports=tuple(sorted((homes[model], model) for model in models)),
     )
+    constants = set(IMPORTED)
     for operation in operations:
-        if operation.constant in IMPORTED:
+        if operation.constant in constants:
             problem = f"the constant of `{operation.name}` clashes with another `{operation.constant}`"
-            raise SpecError(resource.paths.location, problem, "Rename the operation")
+            raise SpecError(location, problem, "Rename the operation")
+        constants.add(operation.constant)
     taken = IMPORTED | models
     for namespace in module.classes:
         if namespace.class_name in taken:
             problem = f"the class of `{'.'.join(namespace.path)}` clashes with another `{namespace.class_name}`"
-            raise SpecError(resource.paths.location, problem, "Rename the namespace or the schema")
+            raise SpecError(location, problem, "Rename the namespace or the schema")
         taken |= {namespace.class_name}
     return module
 
@@ -111,15 +172,19 @@ def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     return files
 
 
-def render_model_index(specification: Specification) -> str:
-    """Return the text of the index of the models."""
-    homes = group_of_schema(model_groups(specification))
+def render_model_index(homes: Mapping[str, str]) -> str:
+    """Return the text of the index of the models; `homes` has the module of each."""
     return _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items())))
 
 
 def render_operations_table(modules: tuple[ResourceModule, ...]) -> str:
-    """Return `docs/operations.md`: every method next to its endpoint."""
+    """Return `docs/operations.md`: every method of the published reference next to its endpoint."""
     return _render("operations.md.jinja2", modules=modules)
+
+
+def render_panel_operations_table(modules: tuple[ResourceModule, ...]) -> str:
+    """Return `docs/panel-operations.md`: every method for what only current panels have next to its endpoint."""
+    return _render("panel-operations.md.jinja2", modules=modules)
 
 
 def render_catalog(specification: Specification) -> str:
@@ -218,7 +283,11 @@ def _signature(operation: OperationSource) -> str:
     ]
     if guard := operation.operation.guard:
         keywords.append(f"{guard.argument}: bool = False")
-    return ", ".join([*parts, "*", *keywords] if keywords else parts)
+    if keywords:
+        parts += ["*", *keywords]
+    if operation.operation.wire.others:
+        parts.append("**fields: Any")
+    return ", ".join(parts)
 
 
 def _optional(annotation: str) -> str:
@@ -231,7 +300,8 @@ def _passed(operation: OperationSource) -> str:
     names = [argument.name for argument in (*operation.positional, *operation.keywords)]
     if guard := operation.operation.guard:
         names.append(guard.argument)
-    return ", ".join(f"{name}={name}" for name in names)
+    passed = [f"{name}={name}" for name in names]
+    return ", ".join([*passed, "**fields"] if operation.operation.wire.others else passed)
 
 
 def _literal(text: str) -> str:

@@ -223,10 +223,10 @@ class DecodeError(PanelicaError):
 
 
 class UnsupportedOperationError(PanelicaError):
-    """Current panels do not serve this operation; nothing was sent.
+    """The dialect of the client does not have this operation; nothing was sent.
 
-    Raised only by clients with `dialect="panel"`; others send the call, and a panel that does not serve it answers 404.
-    A panel that is too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
+    Current panels do not serve all of the published reference, and it lacks most of what they serve. A panel that is
+    too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
 
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.

@@ -9,12 +9,11 @@ from weakref import WeakSet
 import aiohttp
 import attrs
 
-from panelica_async.api.runner import OperationRunner, decode_reply
+from panelica_async.api.runner import OperationRunner, decode_any
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
-from panelica_async.core.reply import Envelope
 from panelica_async.core.request import CONTROL, PreparedRequest, query_string
 from panelica_async.core.sanitizing import header_text
 from panelica_async.core.unset import UNSET
@@ -83,8 +82,7 @@ async def send_raw(
     )
 
     def read(reply: Reply) -> ApiResponse:
-        is_json = "json" in reply.headers.get("Content-Type", "").lower()
-        envelope = decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
+        envelope = decode_any(call, reply)
         return ApiResponse(
             status=reply.status,
             headers=reply.headers,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from panelica_async.api.completion import Written, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import LostCreate, find_made, given, look_up
-from panelica_async.api.runner import OperationRunner, decode_reply
+from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
+from panelica_async.api.transfers import form_of
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation, Repeat
@@ -74,6 +75,34 @@ class Resource:
             return decode(data, dict[str, Any], endpoint=call.endpoint, body=reply.body)
 
         return self._runner.run(call, read)
+
+    def _untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
+        """Call an operation of whose reply nothing is known."""
+        if self._runner.dialect.known is None:
+            return self._learn_first(Resource._untyped, operation, **arguments)
+        call = self._runner.prepare(operation, arguments)
+
+        def read(reply: Reply) -> Any:
+            # No endpoint answers with a web page, but a web server in front of it may.
+            is_page = "html" in reply.headers.get("Content-Type", "").lower()
+            return (decode_reply if is_page else decode_any)(call, reply).data
+
+        return self._runner.run(call, read)
+
+    async def _upload(self, operation: Operation, result: type[T], /, **arguments: object) -> T:
+        """Call an operation that sends files."""
+        if self._runner.dialect.known is None:
+            return await Resource._upload(
+                type(self)(await self._runner.learn_dialect()), operation, result, **arguments
+            )
+        with form_of(operation, self._runner.wire(operation), arguments) as form:
+            call = self._runner.prepare(operation, arguments, upload=form)
+
+            def read(reply: Reply) -> T:
+                data = decode_reply(call, reply).data
+                return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+
+            return await self._runner.run(call, read)
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""

@@ -112,11 +112,12 @@ class OperationRunner:
         dialect = self.dialect.known
         wire = operation.wire if dialect is None else operation.wires.get(dialect)
         if wire is None:
-            raise UnsupportedOperationError(
-                f"current panels do not serve {operation.name}",
-                operation=operation.name,
-                hint="docs/operations.md lists what each dialect has.",
-            )
+            problem = f"current panels do not serve {operation.name}"
+            hint = "docs/operations.md lists what each dialect has."
+            if dialect == "reference":
+                problem = f"{operation.name} is no part of the published reference"
+                hint = 'Use dialect="panel" if the server is a current panel, which serves it.'
+            raise UnsupportedOperationError(problem, operation=operation.name, hint=hint)
         return wire
 
     async def learn_dialect(self) -> Self:
@@ -129,13 +130,21 @@ class OperationRunner:
         left = max(options.deadline - (clock() - began), _SHORTEST)
         return self.with_options(attrs.evolve(options, deadline=left))
 
-    def prepare(self, operation: Operation, arguments: Mapping[str, Any], *, deadline: float | None = None) -> Call:
+    def prepare(
+        self,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        upload: aiohttp.Payload | None = None,
+    ) -> Call:
         """Make the call of an operation, to be run.
 
         Args:
             operation: What to call.
             arguments: Its arguments, by their Python names.
             deadline: Seconds for the call, if not those of the options.
+            upload: The form with its files.
 
         Raises:
             ValueError: An argument is invalid.
@@ -151,6 +160,7 @@ class OperationRunner:
             self._timeouts,
             wire.endpoint,
             signed=operation.signed,
+            upload=upload,
         )
 
     def prepare_raw(
@@ -231,6 +241,17 @@ def decode_reply(call: Call, reply: Reply) -> Envelope:
         # A 200 can report a failure (evidence: envelope-error-200).
         raise call.error(reply)
     return envelope
+
+
+def decode_any(call: Call, reply: Reply) -> Envelope:
+    """Return the data of a successful reply; the bytes of one that the panel does not call JSON.
+
+    Raises:
+        DecodeError: The reply should be JSON and is not, or is too long.
+        ResponseError: The reply reports a failure, whatever its status.
+    """
+    is_json = "json" in reply.headers.get("Content-Type", "").lower()
+    return decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
 
 
 def _read(call: Call, reply: Reply, read: Read[T]) -> T:

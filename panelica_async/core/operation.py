@@ -93,6 +93,10 @@ class Wire:
     """Python argument to name in the query."""
     body: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Python argument to name in the JSON body."""
+    others: Literal["query", "body"] | None = None
+    """Where arguments travel that neither has; None where there are no such arguments."""
+    files: frozenset[str] = frozenset()
+    """Arguments that are files; the body is a form then, and not JSON."""
     wrapped: frozenset[str] = frozenset()
     """Arguments that travel as a list of one."""
     items: str | None = None

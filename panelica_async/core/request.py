@@ -157,12 +157,29 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         for name, value in present.items():
             if name in operation.constrained:
                 _check(operation, name, value)
+    query, body = wire.query, wire.body
+    if wire.others is not None:
+        query, body = _with_others(operation, wire, present)
     return PreparedRequest(
         wire.method,
         _path(operation, wire, present) if wire.placeholders else wire.path,
-        _query(wire, present) if wire.query else "",
-        _body(operation, wire, present) if wire.body else None,
+        _query(query, present) if query else "",
+        _body(operation, wire, body, present) if (body or wire.others == "body") and not wire.files else None,
     )
+
+
+def _with_others(
+    operation: Operation, wire: Wire, present: Mapping[str, Any]
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the names in query and body, with those of the arguments that the wire form does not name."""
+    known = {*wire.query, *wire.body, *wire.placeholders}
+    others = {name: name for name in present if name not in known}
+    for argument, name in (*wire.query.items(), *wire.body.items()):
+        if name in others:
+            raise ValueError(f"{operation.name}: {name} is already passed as {argument}")
+    if wire.others == "query":
+        return {**wire.query, **others}, wire.body
+    return wire.query, {**wire.body, **others}
 
 
 def _path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
@@ -177,17 +194,18 @@ def _path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
     return path
 
 
-def _query(wire: Wire, present: Mapping[str, Any]) -> str:
-    return query_string((name, present[argument]) for argument, name in wire.query.items() if argument in present)
+def _query(names: Mapping[str, str], present: Mapping[str, Any]) -> str:
+    return query_string((name, present[argument]) for argument, name in names.items() if argument in present)
 
 
-def _body(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> bytes:
-    body = {name: present[argument] for argument, name in wire.body.items() if argument in present}
+def _body(operation: Operation, wire: Wire, names: Mapping[str, str], present: Mapping[str, Any]) -> bytes:
+    body = {name: present[argument] for argument, name in names.items() if argument in present}
     for argument in wire.wrapped:
         if argument in present:
             body[wire.body[argument]] = [present[argument]]
     if wire.method == "PATCH" and not body:
-        raise ValueError(f"{operation.name}: nothing to change; pass at least one of {', '.join(wire.body)}")
+        fields = f"at least one of {', '.join(names)}" if names else "the fields to change"
+        raise ValueError(f"{operation.name}: nothing to change; pass {fields}")
     # An operation that takes a body always sends one: what decodes it may not accept nothing.
     return dumps(body if _AS_THEY_ARE.issuperset(map(type, body.values())) else to_wire(body))
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from panelica_async.models.accounts import Account as Account
     from panelica_async.models.accounts import AccountRole as AccountRole
+    from panelica_async.models.accounts import AccountStats as AccountStats
     from panelica_async.models.accounts import AccountStatus as AccountStatus
+    from panelica_async.models.accounts import DiskUsage as DiskUsage
+    from panelica_async.models.accounts import ResourceUsage as ResourceUsage
+    from panelica_async.models.accounts import SsoLogin as SsoLogin
     from panelica_async.models.api_keys import ApiKey as ApiKey
     from panelica_async.models.api_keys import CreatedApiKey as CreatedApiKey
     from panelica_async.models.api_keys import RateLimitTier as RateLimitTier
@@ -17,25 +21,55 @@ if TYPE_CHECKING:
     from panelica_async.models.backups import Backup as Backup
     from panelica_async.models.backups import BackupStatus as BackupStatus
     from panelica_async.models.backups import BackupType as BackupType
+    from panelica_async.models.bandwidth import AccountBandwidth as AccountBandwidth
     from panelica_async.models.bandwidth import BandwidthUsage as BandwidthUsage
     from panelica_async.models.bandwidth import DomainBandwidth as DomainBandwidth
+    from panelica_async.models.cloudflare import CloudflareRecord as CloudflareRecord
+    from panelica_async.models.cloudflare import CloudflareSettings as CloudflareSettings
     from panelica_async.models.cloudflare import CloudflareZone as CloudflareZone
+    from panelica_async.models.core import ApiSpec as ApiSpec
+    from panelica_async.models.cron_jobs import CronJob as CronJob
+    from panelica_async.models.cron_jobs import CronJobRun as CronJobRun
     from panelica_async.models.databases import Database as Database
     from panelica_async.models.databases import DatabaseRole as DatabaseRole
     from panelica_async.models.databases import DatabaseType as DatabaseType
     from panelica_async.models.databases import DatabaseUser as DatabaseUser
     from panelica_async.models.dns import DnsRecord as DnsRecord
     from panelica_async.models.dns import RecordType as RecordType
+    from panelica_async.models.docker import AppTemplate as AppTemplate
+    from panelica_async.models.docker import Container as Container
+    from panelica_async.models.docker import ContainerDetails as ContainerDetails
+    from panelica_async.models.docker import ContainerLink as ContainerLink
+    from panelica_async.models.docker import ContainerMount as ContainerMount
+    from panelica_async.models.docker import ContainerPort as ContainerPort
+    from panelica_async.models.docker import Deployment as Deployment
+    from panelica_async.models.docker import LinkedDomain as LinkedDomain
+    from panelica_async.models.docker import TemplateVariable as TemplateVariable
+    from panelica_async.models.domains import AutoresponderMailbox as AutoresponderMailbox
+    from panelica_async.models.domains import DkimStatus as DkimStatus
     from panelica_async.models.domains import Domain as Domain
     from panelica_async.models.domains import DomainStatus as DomainStatus
+    from panelica_async.models.domains import EmailAutoresponder as EmailAutoresponder
+    from panelica_async.models.domains import EmailDeliverability as EmailDeliverability
+    from panelica_async.models.domains import EmailForwarder as EmailForwarder
+    from panelica_async.models.domains import PhpSettings as PhpSettings
+    from panelica_async.models.domains import Redirect as Redirect
+    from panelica_async.models.domains import SpfStatus as SpfStatus
+    from panelica_async.models.domains import Subdomain as Subdomain
     from panelica_async.models.email import EmailAccount as EmailAccount
     from panelica_async.models.email import MailboxStatus as MailboxStatus
     from panelica_async.models.files import FileContent as FileContent
     from panelica_async.models.files import FileEntry as FileEntry
     from panelica_async.models.files import FileType as FileType
+    from panelica_async.models.files import UploadResult as UploadResult
     from panelica_async.models.ftp import FtpAccount as FtpAccount
     from panelica_async.models.ftp import FtpStatus as FtpStatus
+    from panelica_async.models.laravel_apps import LaravelApp as LaravelApp
+    from panelica_async.models.mysql_users import MysqlUser as MysqlUser
+    from panelica_async.models.nodejs_apps import NodejsApp as NodejsApp
+    from panelica_async.models.php import PhpVersion as PhpVersion
     from panelica_async.models.plans import Plan as Plan
+    from panelica_async.models.python_apps import PythonApp as PythonApp
     from panelica_async.models.server import CpuStatus as CpuStatus
     from panelica_async.models.server import DiskStatus as DiskStatus
     from panelica_async.models.server import MemoryStatus as MemoryStatus
@@ -46,6 +80,7 @@ if TYPE_CHECKING:
     from panelica_async.models.ssl import Certificate as Certificate
     from panelica_async.models.ssl import CertificateStatus as CertificateStatus
     from panelica_async.models.ssl import CertificateType as CertificateType
+    from panelica_async.models.ssl import DomainCertificate as DomainCertificate
     from panelica_async.models.utility import CurrentKey as CurrentKey
     from panelica_async.models.utility import Health as Health
     from panelica_async.models.utility import HealthStatus as HealthStatus
@@ -62,13 +97,22 @@ if TYPE_CHECKING:
     from panelica_async.models.webhooks import WebhookEventCatalog as WebhookEventCatalog
     from panelica_async.models.webhooks import WebhookEventCategory as WebhookEventCategory
     from panelica_async.models.webhooks import WebhookStats as WebhookStats
+    from panelica_async.models.wordpress import WordpressBackup as WordpressBackup
+    from panelica_async.models.wordpress import WordpressBackupStart as WordpressBackupStart
+    from panelica_async.models.wordpress import WordpressLogin as WordpressLogin
+    from panelica_async.models.wordpress import WordpressSite as WordpressSite
 
 _MODULES = {
     "Account": "accounts",
+    "AccountBandwidth": "bandwidth",
     "AccountRole": "accounts",
+    "AccountStats": "accounts",
     "AccountStatus": "accounts",
     "Acknowledgement": "shared",
     "ApiKey": "api_keys",
+    "ApiSpec": "core",
+    "AppTemplate": "docker",
+    "AutoresponderMailbox": "domains",
     "Backup": "backups",
     "BackupStatus": "backups",
     "BackupType": "backups",
@@ -76,22 +120,38 @@ _MODULES = {
     "Certificate": "ssl",
     "CertificateStatus": "ssl",
     "CertificateType": "ssl",
+    "CloudflareRecord": "cloudflare",
+    "CloudflareSettings": "cloudflare",
     "CloudflareZone": "cloudflare",
+    "Container": "docker",
+    "ContainerDetails": "docker",
+    "ContainerLink": "docker",
+    "ContainerMount": "docker",
+    "ContainerPort": "docker",
     "CpuStatus": "server",
     "CreatedApiKey": "api_keys",
+    "CronJob": "cron_jobs",
+    "CronJobRun": "cron_jobs",
     "CurrentKey": "utility",
     "Database": "databases",
     "DatabaseRole": "databases",
     "DatabaseType": "databases",
     "DatabaseUser": "databases",
     "DeliveryStatus": "webhooks",
+    "Deployment": "docker",
     "DiscordDestination": "webhooks",
     "DiskStatus": "server",
+    "DiskUsage": "accounts",
+    "DkimStatus": "domains",
     "DnsRecord": "dns",
     "Domain": "domains",
     "DomainBandwidth": "bandwidth",
+    "DomainCertificate": "ssl",
     "DomainStatus": "domains",
     "EmailAccount": "email",
+    "EmailAutoresponder": "domains",
+    "EmailDeliverability": "domains",
+    "EmailForwarder": "domains",
     "FileContent": "files",
     "FileEntry": "files",
     "FileType": "files",
@@ -101,32 +161,55 @@ _MODULES = {
     "HealthStatus": "utility",
     "HttpDestination": "webhooks",
     "KeyOwner": "utility",
+    "LaravelApp": "laravel_apps",
+    "LinkedDomain": "docker",
     "MailboxStatus": "email",
     "MemoryStatus": "server",
+    "MysqlUser": "mysql_users",
+    "NodejsApp": "nodejs_apps",
+    "PhpSettings": "domains",
+    "PhpVersion": "php",
     "Plan": "plans",
+    "PythonApp": "python_apps",
     "RateLimitStatus": "utility",
     "RateLimitTier": "api_keys",
     "RecordType": "dns",
+    "Redirect": "domains",
     "RegeneratedSecret": "api_keys",
+    "ResourceUsage": "accounts",
     "ServerStatus": "server",
     "Service": "server",
     "ServiceStatus": "server",
     "SlackDestination": "webhooks",
+    "SpfStatus": "domains",
+    "SsoLogin": "accounts",
+    "Subdomain": "domains",
     "TelegramDestination": "webhooks",
+    "TemplateVariable": "docker",
+    "UploadResult": "files",
     "Webhook": "webhooks",
     "WebhookDelivery": "webhooks",
     "WebhookEvent": "webhooks",
     "WebhookEventCatalog": "webhooks",
     "WebhookEventCategory": "webhooks",
     "WebhookStats": "webhooks",
+    "WordpressBackup": "wordpress",
+    "WordpressBackupStart": "wordpress",
+    "WordpressLogin": "wordpress",
+    "WordpressSite": "wordpress",
 }
 
 __all__ = [
     "Account",
+    "AccountBandwidth",
     "AccountRole",
+    "AccountStats",
     "AccountStatus",
     "Acknowledgement",
     "ApiKey",
+    "ApiSpec",
+    "AppTemplate",
+    "AutoresponderMailbox",
     "Backup",
     "BackupStatus",
     "BackupType",
@@ -134,22 +217,38 @@ __all__ = [
     "Certificate",
     "CertificateStatus",
     "CertificateType",
+    "CloudflareRecord",
+    "CloudflareSettings",
     "CloudflareZone",
+    "Container",
+    "ContainerDetails",
+    "ContainerLink",
+    "ContainerMount",
+    "ContainerPort",
     "CpuStatus",
     "CreatedApiKey",
+    "CronJob",
+    "CronJobRun",
     "CurrentKey",
     "Database",
     "DatabaseRole",
     "DatabaseType",
     "DatabaseUser",
     "DeliveryStatus",
+    "Deployment",
     "DiscordDestination",
     "DiskStatus",
+    "DiskUsage",
+    "DkimStatus",
     "DnsRecord",
     "Domain",
     "DomainBandwidth",
+    "DomainCertificate",
     "DomainStatus",
     "EmailAccount",
+    "EmailAutoresponder",
+    "EmailDeliverability",
+    "EmailForwarder",
     "FileContent",
     "FileEntry",
     "FileType",
@@ -159,24 +258,42 @@ __all__ = [
     "HealthStatus",
     "HttpDestination",
     "KeyOwner",
+    "LaravelApp",
+    "LinkedDomain",
     "MailboxStatus",
     "MemoryStatus",
+    "MysqlUser",
+    "NodejsApp",
+    "PhpSettings",
+    "PhpVersion",
     "Plan",
+    "PythonApp",
     "RateLimitStatus",
     "RateLimitTier",
     "RecordType",
+    "Redirect",
     "RegeneratedSecret",
+    "ResourceUsage",
     "ServerStatus",
     "Service",
     "ServiceStatus",
     "SlackDestination",
+    "SpfStatus",
+    "SsoLogin",
+    "Subdomain",
     "TelegramDestination",
+    "TemplateVariable",
+    "UploadResult",
     "Webhook",
     "WebhookDelivery",
     "WebhookEvent",
     "WebhookEventCatalog",
     "WebhookEventCategory",
     "WebhookStats",
+    "WordpressBackup",
+    "WordpressBackupStart",
+    "WordpressLogin",
+    "WordpressSite",
 ]
 
 

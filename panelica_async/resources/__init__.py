@@ -11,23 +11,55 @@ from panelica_async.core.operation import namespace
 
 if TYPE_CHECKING:
     from panelica_async.api.runner import OperationRunner
+    from panelica_async.models.core import ApiSpec
     from panelica_async.models.utility import CurrentKey, Health, RateLimitStatus
     from panelica_async.resources.accounts import Accounts
+    from panelica_async.resources.antivirus import Antivirus
     from panelica_async.resources.api_keys import ApiKeys
+    from panelica_async.resources.audit import Audit
     from panelica_async.resources.backups import Backups
     from panelica_async.resources.bandwidth import Bandwidth
     from panelica_async.resources.cloudflare import Cloudflare
+    from panelica_async.resources.config_locks import ConfigLocks
+    from panelica_async.resources.core import Core
+    from panelica_async.resources.cron_jobs import CronJobs
     from panelica_async.resources.databases import Databases
     from panelica_async.resources.dns import Dns
+    from panelica_async.resources.docker import Docker
     from panelica_async.resources.domains import Domains
     from panelica_async.resources.email import Email
     from panelica_async.resources.files import Files
     from panelica_async.resources.ftp import Ftp
+    from panelica_async.resources.git import Git
+    from panelica_async.resources.ip_addresses import IpAddresses
+    from panelica_async.resources.laravel import Laravel
+    from panelica_async.resources.license import License
+    from panelica_async.resources.logs import Logs
+    from panelica_async.resources.mail_queue import MailQueue
+    from panelica_async.resources.mailing_lists import MailingLists
+    from panelica_async.resources.metrics import Metrics
+    from panelica_async.resources.migrations import Migrations
+    from panelica_async.resources.nodejs import Nodejs
+    from panelica_async.resources.notifications import Notifications
+    from panelica_async.resources.panel_settings import PanelSettings
+    from panelica_async.resources.php import Php
     from panelica_async.resources.plans import Plans
+    from panelica_async.resources.python import Python
+    from panelica_async.resources.resource_quota import ResourceQuota
+    from panelica_async.resources.security import Security
     from panelica_async.resources.server import Server
+    from panelica_async.resources.sessions import Sessions
+    from panelica_async.resources.smtp_relay import SmtpRelay
+    from panelica_async.resources.snapshots import Snapshots
+    from panelica_async.resources.spam import Spam
+    from panelica_async.resources.ssh_users import SshUsers
     from panelica_async.resources.ssl import Ssl
+    from panelica_async.resources.system_cron_jobs import SystemCronJobs
+    from panelica_async.resources.terminal import Terminal
+    from panelica_async.resources.two_factor import TwoFactor
     from panelica_async.resources.utility import Utility
     from panelica_async.resources.webhooks import Webhooks
+    from panelica_async.resources.wordpress import Wordpress
 
 
 class Namespaces:
@@ -43,11 +75,25 @@ class Namespaces:
         return Accounts(self._runner)
 
     @namespace
+    def antivirus(self) -> Antivirus:
+        """Virus scans and quarantine."""
+        from panelica_async.resources.antivirus import Antivirus  # noqa: PLC0415 - loaded on first use
+
+        return Antivirus(self._runner)
+
+    @namespace
     def api_keys(self) -> ApiKeys:
         """The keys that sign calls. Each has a public `api_key` and an `api_secret`, which is shown once."""
         from panelica_async.resources.api_keys import ApiKeys  # noqa: PLC0415 - loaded on first use
 
         return ApiKeys(self._runner)
+
+    @namespace
+    def audit(self) -> Audit:
+        """What was done on the panel, and by which account."""
+        from panelica_async.resources.audit import Audit  # noqa: PLC0415 - loaded on first use
+
+        return Audit(self._runner)
 
     @namespace
     def backups(self) -> Backups:
@@ -71,6 +117,67 @@ class Namespaces:
         return Cloudflare(self._runner)
 
     @namespace
+    def config_locks(self) -> ConfigLocks:
+        """Locks that keep two editors from one configuration."""
+        from panelica_async.resources.config_locks import ConfigLocks  # noqa: PLC0415 - loaded on first use
+
+        return ConfigLocks(self._runner)
+
+    @namespace
+    def _core(self) -> Core:
+        from panelica_async.resources.core import Core  # noqa: PLC0415 - loaded on first use
+
+        return Core(self._runner)
+
+    async def api_spec(self, **fields: Any) -> ApiSpec:
+        """GET /v1/api-spec: get what the panel lists about itself.
+
+        The endpoints of the panel as it lists them itself. Not in the catalogue itself; needs no signature.
+
+        On current panels only. Works without a key; not signed, and not counted against the quota. Read-only; retried
+        after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        Args:
+            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+
+        Returns:
+            The reply, as `ApiSpec`.
+
+        Raises:
+            ValueError: invalid argument; nothing was sent.
+            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+        """
+        return await self._core.api_spec(**fields)
+
+    async def search(self, *, q: str, **fields: Any) -> Any:
+        """GET /v1/search: search the panel.
+
+        Newer panels ask for no scope; the catalogue says `*:*`.
+
+        On current panels only. Scope: `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not
+        after 500.
+
+        Args:
+            q: What to look for.
+            fields: What else the panel may take, sent in the query as it is.
+
+        Returns:
+            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+
+        Raises:
+            ValueError: invalid argument; nothing was sent.
+            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+        """
+        return await self._core.search(q=q, **fields)
+
+    @namespace
+    def cron_jobs(self) -> CronJobs:
+        """Cron jobs of domains."""
+        from panelica_async.resources.cron_jobs import CronJobs  # noqa: PLC0415 - loaded on first use
+
+        return CronJobs(self._runner)
+
+    @namespace
     def databases(self) -> Databases:
         """Databases of the domains, and their users."""
         from panelica_async.resources.databases import Databases  # noqa: PLC0415 - loaded on first use
@@ -83,6 +190,13 @@ class Namespaces:
         from panelica_async.resources.dns import Dns  # noqa: PLC0415 - loaded on first use
 
         return Dns(self._runner)
+
+    @namespace
+    def docker(self) -> Docker:
+        """Containers, and apps from templates."""
+        from panelica_async.resources.docker import Docker  # noqa: PLC0415 - loaded on first use
+
+        return Docker(self._runner)
 
     @namespace
     def domains(self) -> Domains:
@@ -113,11 +227,123 @@ class Namespaces:
         return Ftp(self._runner)
 
     @namespace
+    def git(self) -> Git:
+        """Git repositories, their deployments and pipelines."""
+        from panelica_async.resources.git import Git  # noqa: PLC0415 - loaded on first use
+
+        return Git(self._runner)
+
+    @namespace
+    def ip_addresses(self) -> IpAddresses:
+        """IP addresses of the server."""
+        from panelica_async.resources.ip_addresses import IpAddresses  # noqa: PLC0415 - loaded on first use
+
+        return IpAddresses(self._runner)
+
+    @namespace
+    def laravel(self) -> Laravel:
+        """Laravel applications."""
+        from panelica_async.resources.laravel import Laravel  # noqa: PLC0415 - loaded on first use
+
+        return Laravel(self._runner)
+
+    @namespace
+    def license(self) -> License:
+        """The licence of the panel."""
+        from panelica_async.resources.license import License  # noqa: PLC0415 - loaded on first use
+
+        return License(self._runner)
+
+    @namespace
+    def logs(self) -> Logs:
+        """Logs of the server and of its sites."""
+        from panelica_async.resources.logs import Logs  # noqa: PLC0415 - loaded on first use
+
+        return Logs(self._runner)
+
+    @namespace
+    def mail_queue(self) -> MailQueue:
+        """The queue of the mail server."""
+        from panelica_async.resources.mail_queue import MailQueue  # noqa: PLC0415 - loaded on first use
+
+        return MailQueue(self._runner)
+
+    @namespace
+    def mailing_lists(self) -> MailingLists:
+        """Mailing lists."""
+        from panelica_async.resources.mailing_lists import MailingLists  # noqa: PLC0415 - loaded on first use
+
+        return MailingLists(self._runner)
+
+    @namespace
+    def metrics(self) -> Metrics:
+        """Metrics of the server."""
+        from panelica_async.resources.metrics import Metrics  # noqa: PLC0415 - loaded on first use
+
+        return Metrics(self._runner)
+
+    @namespace
+    def migrations(self) -> Migrations:
+        """Migrations from and to other servers."""
+        from panelica_async.resources.migrations import Migrations  # noqa: PLC0415 - loaded on first use
+
+        return Migrations(self._runner)
+
+    @namespace
+    def nodejs(self) -> Nodejs:
+        """Node.js applications."""
+        from panelica_async.resources.nodejs import Nodejs  # noqa: PLC0415 - loaded on first use
+
+        return Nodejs(self._runner)
+
+    @namespace
+    def notifications(self) -> Notifications:
+        """Notifications of the panel."""
+        from panelica_async.resources.notifications import Notifications  # noqa: PLC0415 - loaded on first use
+
+        return Notifications(self._runner)
+
+    @namespace
+    def panel_settings(self) -> PanelSettings:
+        """Settings of the panel."""
+        from panelica_async.resources.panel_settings import PanelSettings  # noqa: PLC0415 - loaded on first use
+
+        return PanelSettings(self._runner)
+
+    @namespace
+    def php(self) -> Php:
+        """PHP versions of the server."""
+        from panelica_async.resources.php import Php  # noqa: PLC0415 - loaded on first use
+
+        return Php(self._runner)
+
+    @namespace
     def plans(self) -> Plans:
         """Hosting plans, which limit what an account may use."""
         from panelica_async.resources.plans import Plans  # noqa: PLC0415 - loaded on first use
 
         return Plans(self._runner)
+
+    @namespace
+    def python(self) -> Python:
+        """Python applications."""
+        from panelica_async.resources.python import Python  # noqa: PLC0415 - loaded on first use
+
+        return Python(self._runner)
+
+    @namespace
+    def resource_quota(self) -> ResourceQuota:
+        """Limits and usage of resources."""
+        from panelica_async.resources.resource_quota import ResourceQuota  # noqa: PLC0415 - loaded on first use
+
+        return ResourceQuota(self._runner)
+
+    @namespace
+    def security(self) -> Security:
+        """Firewall, blocked addresses and logins."""
+        from panelica_async.resources.security import Security  # noqa: PLC0415 - loaded on first use
+
+        return Security(self._runner)
 
     @namespace
     def server(self) -> Server:
@@ -127,11 +353,67 @@ class Namespaces:
         return Server(self._runner)
 
     @namespace
+    def sessions(self) -> Sessions:
+        """Sessions of the panel."""
+        from panelica_async.resources.sessions import Sessions  # noqa: PLC0415 - loaded on first use
+
+        return Sessions(self._runner)
+
+    @namespace
+    def smtp_relay(self) -> SmtpRelay:
+        """The relay that sends the server's mail."""
+        from panelica_async.resources.smtp_relay import SmtpRelay  # noqa: PLC0415 - loaded on first use
+
+        return SmtpRelay(self._runner)
+
+    @namespace
+    def snapshots(self) -> Snapshots:
+        """Snapshots of domains."""
+        from panelica_async.resources.snapshots import Snapshots  # noqa: PLC0415 - loaded on first use
+
+        return Snapshots(self._runner)
+
+    @namespace
+    def spam(self) -> Spam:
+        """Lists and statistics of the spam filter."""
+        from panelica_async.resources.spam import Spam  # noqa: PLC0415 - loaded on first use
+
+        return Spam(self._runner)
+
+    @namespace
+    def ssh_users(self) -> SshUsers:
+        """SSH users."""
+        from panelica_async.resources.ssh_users import SshUsers  # noqa: PLC0415 - loaded on first use
+
+        return SshUsers(self._runner)
+
+    @namespace
     def ssl(self) -> Ssl:
         """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
         from panelica_async.resources.ssl import Ssl  # noqa: PLC0415 - loaded on first use
 
         return Ssl(self._runner)
+
+    @namespace
+    def system_cron_jobs(self) -> SystemCronJobs:
+        """Cron jobs of the system."""
+        from panelica_async.resources.system_cron_jobs import SystemCronJobs  # noqa: PLC0415 - loaded on first use
+
+        return SystemCronJobs(self._runner)
+
+    @namespace
+    def terminal(self) -> Terminal:
+        """Terminals on the server."""
+        from panelica_async.resources.terminal import Terminal  # noqa: PLC0415 - loaded on first use
+
+        return Terminal(self._runner)
+
+    @namespace
+    def two_factor(self) -> TwoFactor:
+        """Two-factor authentication of the account that owns the key."""
+        from panelica_async.resources.two_factor import TwoFactor  # noqa: PLC0415 - loaded on first use
+
+        return TwoFactor(self._runner)
 
     @namespace
     def _utility(self) -> Utility:
@@ -194,3 +476,10 @@ class Namespaces:
         from panelica_async.resources.webhooks import Webhooks  # noqa: PLC0415 - loaded on first use
 
         return Webhooks(self._runner)
+
+    @namespace
+    def wordpress(self) -> Wordpress:
+        """WordPress sites."""
+        from panelica_async.resources.wordpress import Wordpress  # noqa: PLC0415 - loaded on first use
+
+        return Wordpress(self._runner)

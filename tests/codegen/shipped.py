@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from panelica_async.resources.registry import MODULES, get_operation
+from panelica_async.resources.registry import MODULES, PANEL_MODULES, get_operation
 
 PACKAGE = Path(__file__).parents[2] / "panelica_async"
 DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))
-RESOURCES = sorted(set(MODULES.values()))
+PANEL = json.loads((PACKAGE / "panel_openapi.json").read_text(encoding="utf-8"))
+RESOURCES = sorted({*MODULES.values(), *PANEL_MODULES.values()})
 
 
 def resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:

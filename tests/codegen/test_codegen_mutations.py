@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codegen.bridge import load_bridge
+from codegen.models import group_of_schema, model_groups
 from codegen.panel import load_panel, render_endpoints
+from codegen.panel_operations import panel_only, schemas_of
 from codegen.render import resource_modules
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
@@ -58,6 +60,8 @@ def test_mutated_specification_never_crashes(
     with suppress(SpecError):
         specification = load(spec)
         panel = load_panel(spec, specification)
-        modules = resource_modules(specification, load_bridge(spec, specification, panel))
-        assert {module.name for module in modules} == {"parcels", "utility"}
         assert render_endpoints(panel).startswith("[\n")
+        only = panel_only(panel, specification)
+        homes = group_of_schema(model_groups(specification, schemas_of(only, specification)))
+        modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
+        assert {module.name for module in modules} == {"parcels", "utility"}

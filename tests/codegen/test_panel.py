@@ -126,9 +126,9 @@ EDITS = {
     ),
     "an unknown field": Edit(
         "      x-async: true",
-        "      x-repeat: read",
-        "x-repeat",
-        f"`parcels.create` has the unknown field `x-repeat`. {OPERATION}",
+        "      x-paginated: true",
+        "x-paginated",
+        f"`parcels.create` has the unknown field `x-paginated`. {OPERATION}",
     ),
     "one scope instead of a list": Edit(
         'x-scope: ["parcels:read"]',

@@ -33,7 +33,7 @@ async def search(
     """Find operations by words in their name, summary, category and path.
 
     The operations are those of the published reference and those that current panels list about themselves. Each is
-    shown with the line that calls it: a method where the client has one, otherwise `panel.request`.
+    shown with the line that calls it.
 
     Exit code 0 means that operations were found, 1 that none was.
     """
@@ -79,7 +79,7 @@ class _Entry:
     call: str | None
     """Line of Python that calls it."""
     is_method: bool
-    """Whether the client has a method of this name."""
+    """Whether the client has a method of this name; it has none for a WebSocket."""
     note: str | None = None
 
     def has(self, words: list[str]) -> bool:
@@ -167,9 +167,9 @@ def _method(
 
 
 def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
-    """Return an operation of current panels that the client has no method for."""
-    is_writing = row["method"] in {"POST", "PUT", "PATCH"}
+    """Return an operation that only current panels have."""
     is_websocket = row.get("websocket", False)
+    is_writing = row["method"] in {"POST", "PUT", "PATCH"}
     note = "The fields of its body are not known." if is_writing and not {"json", "form"} & row.keys() else None
     return _Entry(
         name=row["id"],
@@ -177,8 +177,8 @@ def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
         category=row["category"],
         reference=None,
         panel=_endpoint(row),
-        call=None if is_websocket else _request(row),
-        is_method=False,
+        call=None if is_websocket else _panel_call(row),
+        is_method=not is_websocket,
         note="A WebSocket; the client cannot open it." if is_websocket else note,
     )
 
@@ -187,18 +187,13 @@ def _endpoint(row: Mapping[str, Any]) -> _Endpoint:
     return _Endpoint(method=row["method"], path=row["path"], scopes=row["scopes"], roles=row.get("roles", []))
 
 
-def _request(row: Mapping[str, Any]) -> str:
-    """Return the line that calls an endpoint with what it requires."""
-    prefix = "f" if "{" in row["path"] else ""
-    path = re.sub(r"\{(\w+)\}", lambda match: f"{{{_variable(match[1])}}}", row["path"])
-    arguments = [f'"{row["method"]}"', f'{prefix}"{path}"']
-    for argument in ("query", "json"):
-        required = [name for name, is_required in row.get(argument, {}).items() if is_required]
-        if fields := ", ".join(f'"{name}": {_variable(name)}' for name in required):
-            arguments.append(f"{argument}={{{fields}}}")
-    if "form" in row:
-        arguments.append("form=form")
-    return f"await panel.request({', '.join(arguments)})"
+def _panel_call(row: Mapping[str, Any]) -> str:
+    """Return the line that calls an operation with what it requires."""
+    arguments = [_variable(name) for name in re.findall(r"{(\w+)}", row["path"])]
+    for place in ("query", "json", "form"):
+        required = [_variable(name) for name, is_required in row.get(place, {}).items() if is_required]
+        arguments += [f"{name}={name}" for name in required]
+    return f"await panel.{row['id']}({', '.join(arguments)})"
 
 
 def _variable(name: str) -> str:

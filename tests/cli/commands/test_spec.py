@@ -3,7 +3,6 @@
 import ast
 import inspect
 import json
-import re
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
@@ -47,12 +46,11 @@ def test_both_endpoints_are_shown_when_they_differ(panelica: Command) -> None:
     )
 
 
-def test_endpoint_without_a_method_is_shown_with_a_request(panelica: Command) -> None:
+def test_operation_of_current_panels_is_marked(panelica: Command) -> None:
     assert panelica("spec", "search", "cron_jobs.create").stdout == (
         "cron_jobs.create  Create a cron job\n"
         "    POST /v1/cron-jobs  (scope accounts:write)  on current panels only\n"
-        '    await panel.request("POST", "/v1/cron-jobs", '
-        'json={"domain_id": domain_id, "task_name": task_name, "command": command})\n'
+        "    await panel.cron_jobs.create(domain_id=domain_id, task_name=task_name, command=command)\n"
     )
 
 
@@ -60,10 +58,10 @@ def test_endpoint_without_a_method_is_shown_with_a_request(panelica: Command) ->
     ("name", "line"),
     [
         ("accounts.create", "await panel.accounts.create(username=username, email=email, password=password)"),
-        ("mailing_lists.get", 'await panel.request("GET", f"/v1/mailing-lists/{id}")'),
-        ("files.trash.stats", 'await panel.request("GET", "/v1/files/trash/stats", query={"user_id": user_id})'),
-        ("files.upload", 'await panel.request("POST", "/v1/files/upload", form=form)'),
-        ("accounts.sso_login", 'await panel.request("POST", f"/v1/accounts/{id}/sso-login")'),
+        ("mailing_lists.get", "await panel.mailing_lists.get(id)"),
+        ("files.trash.stats", "await panel.files.trash.stats(user_id=user_id)"),
+        ("files.upload", "await panel.files.upload(file=file, user_id=user_id, target_path=target_path)"),
+        ("accounts.sso_login", "await panel.accounts.sso_login(id)"),
         ("metrics.stream", None),
     ],
 )
@@ -141,9 +139,8 @@ def test_json_lists_the_found_operations(panelica: Command) -> None:
             "scopes": ["cloudflare:write"],
             "roles": [],
         },
-        "is_method": False,
-        "call": 'await panel.request("POST", f"/v1/cloudflare/zones/{zone_id}/sync-ip", '
-        'json={"zone_name": zone_name, "server_ip": server_ip})',
+        "is_method": True,
+        "call": "await panel.cloudflare.zones.sync_ip(zone_id, zone_name=zone_name, server_ip=server_ip)",
         "note": None,
     }
 
@@ -160,8 +157,5 @@ def test_lines_are_calls_that_the_client_takes(panelica: Command) -> None:
         assert isinstance(call, ast.Call)
         method = attrgetter(ast.unparse(call.func).removeprefix("panel."))(client)
         inspect.signature(method).bind(*call.args, **{str(keyword.arg): keyword.value for keyword in call.keywords})
-        if operation["is_method"]:
-            assert ast.unparse(call.func) == f"panel.{operation['id']}"
-        else:
-            template = re.sub(r"^f?'|'$", "", ast.unparse(call.args[1]))
-            assert template == operation["panel"]["path"]
+        assert operation["is_method"]
+        assert ast.unparse(call.func) == f"panel.{operation['id']}"

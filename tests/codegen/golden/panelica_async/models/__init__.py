@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from panelica_async.models.parcels import Stamp as Stamp
     from panelica_async.models.parcels import Street as Street
     from panelica_async.models.shared import Acknowledgement as Acknowledgement
+    from panelica_async.models.tracking import Details as Details
     from panelica_async.models.utility import Finding as Finding
     from panelica_async.models.utility import Health as Health
     from panelica_async.models.utility import RateLimitStatus as RateLimitStatus
 
 _MODULES = {
     "Acknowledgement": "shared",
+    "Details": "tracking",
     "Finding": "utility",
     "Health": "utility",
     "Locker": "parcels",
@@ -35,6 +37,7 @@ _MODULES = {
 
 __all__ = [
     "Acknowledgement",
+    "Details",
     "Finding",
     "Health",
     "Locker",

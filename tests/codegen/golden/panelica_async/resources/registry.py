@@ -26,7 +26,16 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
         "reindex": "utility",
     }
 )
-"""The module of this package that defines each operation."""
+"""The module of this package that defines each operation of the published reference."""
+
+PANEL_MODULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "parcels.photos.upload": "parcels",
+        "parcels.details.get": "parcels",
+        "parcels.details.update": "parcels",
+    }
+)
+"""The module of this package that defines each operation that only current panels have."""
 
 
 def get_operation(name: str) -> Operation:
@@ -35,6 +44,6 @@ def get_operation(name: str) -> Operation:
     Raises:
         KeyError: no operation has this name.
     """
-    module = import_module(f"{__package__}.{MODULES[name]}")
+    module = import_module(f"{__package__}.{MODULES.get(name) or PANEL_MODULES[name]}")
     found: Operation = getattr(module, name.replace(".", "_").upper())
     return found
