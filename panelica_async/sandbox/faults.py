@@ -18,7 +18,7 @@ import attrs
 from aiohttp import hdrs, web
 
 from panelica_async.core.signing import signed_path
-from panelica_async.sandbox.panel import PREFIX
+from panelica_async.sandbox.messages import PREFIX
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 _MakeReply = Callable[[web.Response], web.Response]

@@ -5,6 +5,8 @@ from typing import Any
 
 import attrs
 
+PREFIX = "/api/external"
+"""Public prefix of the paths; the web server in front of the API removes it (evidence: address-prefix)."""
 NOT_FOUND = "NOT_FOUND"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 

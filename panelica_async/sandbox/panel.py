@@ -18,11 +18,18 @@ from panelica_async.sandbox.auth import Key, authenticate, identify
 from panelica_async.sandbox.dialects import Dialect
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller
 from panelica_async.sandbox.limits import Counting, ServerLimits
-from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpRequest, HttpResponse, bad_request
+from panelica_async.sandbox.messages import (
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    PREFIX,
+    ApiError,
+    HttpRequest,
+    HttpResponse,
+    bad_request,
+)
 from panelica_async.sandbox.spec import Endpoint
 from panelica_async.sandbox.store import Store
 
-PREFIX = "/api/external"
 REQUEST_ID_HEADER = "X-Request-Id"
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

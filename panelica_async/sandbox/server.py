@@ -24,8 +24,8 @@ from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
 from panelica_async.sandbox.dialects import DIALECTS, DialectName
 from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.limits import Counting
-from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request
-from panelica_async.sandbox.panel import PREFIX, Panel
+from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
+from panelica_async.sandbox.panel import Panel
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import Document, Json
 from panelica_async.sandbox.store import Store
@@ -218,17 +218,20 @@ class Sandbox:
         tier: str = "professional",
         ip_whitelist: Iterable[str] = (),
         expires_at: datetime | None = None,
+        user_id: str | None = None,
     ) -> Credentials:
-        """Add an API key of the administrator root.
+        """Add an API key.
 
         Args:
             scopes: What it may do, such as `domains:read`.
             tier: Its rate-limit tier.
             ip_whitelist: Addresses or networks from which it may be used; if empty, any.
             expires_at: When it expires, with a time zone; by default never.
+            user_id: Account that owns it, by default the administrator root. In the panel dialect, it sees what that
+                account sees.
 
         Raises:
-            ValueError: There is no such tier, scope or address, or `expires_at` has no time zone.
+            ValueError: There is no such tier, scope, address or account, or `expires_at` has no time zone.
             RuntimeError: The sandbox is not running.
         """
         if expires_at is not None and expires_at.utcoffset() is None:
@@ -237,7 +240,7 @@ class Sandbox:
         try:
             return create_key(
                 store,
-                user_id=root_id(store),
+                user_id=root_id(store) if user_id is None else str(store.get("account", user_id)["id"]),
                 name="Added key",
                 scopes=scopes,
                 tier=tier,

@@ -41,6 +41,15 @@ async def sandbox(
     scopes: Annotated[
         str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
     ] = "*:*",
+    dialect: Annotated[
+        str, typer.Option(metavar="DIALECT", help="API to speak: reference, or panel for that of current panels.")
+    ] = "reference",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse fields and query parameters that a panel would ignore.")
+    ] = False,
+    thin_replies: Annotated[
+        bool, typer.Option("--thin-replies", help="Answer writes with an id or a message only.")
+    ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[
         float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine; may be negative.")
@@ -75,6 +84,9 @@ async def sandbox(
         host=host,
         port=port,
         scopes=[scope.strip() for scope in scopes.split(",")],
+        dialect=dialect,
+        strict=strict,
+        thin_replies=thin_replies,
         latency=latency,
         clock=lambda: time.time() + clock_skew,
         ssl=_server_tls(certificate, private_key),

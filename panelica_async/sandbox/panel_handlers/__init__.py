@@ -3,6 +3,7 @@
 from panelica_async.sandbox.panel_handlers import (
     accounts,
     api_keys,
+    api_spec,
     backups,
     cloudflare,
     core,
@@ -28,6 +29,7 @@ __all__ = [
     "HANDLERS",
     "accounts",
     "api_keys",
+    "api_spec",
     "backups",
     "cloudflare",
     "core",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async import MissingScopeError, PanelicaClient, ServerError
+from panelica_async import BadRequestError, MissingScopeError, PanelicaClient, ServerError
 from tests.cli.harness import Command, Process, read_document
 from tests.support.certificates import Certificate
 
@@ -28,6 +28,7 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
     ("arguments", "message"),
     [
         (["--scopes", "domains:fly"], "cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*"),
+        (["--dialect", "french"], "cannot start: dialect must be one of reference, panel, not 'french'"),
         (["--certificate", "cert.pem"], "--certificate and --private-key must be passed together"),
         (["--fault", "flood"], "--fault must be FAULT or FAULT:N with N of at least 1, not 'flood'"),
         (["--fault", "lost_reply:0"], "with N of at least 1, not 'lost_reply:0'"),
@@ -43,6 +44,18 @@ def test_options_when_invalid_exit_2(
     outcome = panelica("sandbox", "--port", "0", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
+
+
+async def test_dialect_of_current_panels_is_spoken(start: Callable[..., Process]) -> None:
+    access = read_document(
+        start("sandbox", "--dialect", "panel", "--strict", "--thin-replies", "--port", "0", "--json")
+    )
+    async with PanelicaClient(**access, tier="enterprise", dialect="panel", max_retries=0) as panel:
+        assert {account.role async for account in panel.accounts.list()} == {"ROOT", "ADMIN", "RESELLER"}
+        reply = await panel.request("POST", "/v1/plans", json={"name": "Gold", "slug": "gold"})
+        assert set(reply.data) == {"id"}
+        with pytest.raises(BadRequestError, match="Unknown field"):
+            await panel.request("POST", "/v1/plans", json={"name": "Silver", "slug": "silver", "max_dogs": 1})
 
 
 async def test_fault_hits_each_nth_write(start: Callable[..., Process]) -> None:

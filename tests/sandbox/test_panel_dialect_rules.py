@@ -1,0 +1,172 @@
+"""The sandbox as a current panel: limits, scopes, roles, owners, strictness, thin replies and its own catalogue."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from tests.sandbox.panel_client import PanelClient
+from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
+
+CATALOGUE = Path(__file__).parents[1] / "data" / "panel-catalogue.jsonl"
+
+# Limits
+
+
+async def test_429_says_in_the_body_how_long_to_wait(session: aiohttp.ClientSession, clock: Clock) -> None:
+    async with Sandbox(tier="starter", clock=clock, dialect="panel") as box:
+        panel = PanelClient(box, session, clock)
+        for _ in range(60):
+            assert (await panel.call("GET", "/v1/me")).status == 200
+        clock.advance(18)
+        answer = await panel.call("GET", "/v1/me")
+        assert answer.status == 429
+        assert answer.data == {
+            "status": "error",
+            "error": {
+                "code": "RATE_LIMIT_EXCEEDED",
+                "message": "Rate limit exceeded for this API key (minute window)",
+                "limit": 60,
+                "retry_after": 42,
+                "window": "minute",
+            },
+        }
+        assert "Retry-After" not in answer.headers
+        assert answer.headers["X-RateLimit-Remaining-Minute"] == "0"
+
+
+async def test_unsigned_calls_are_not_counted(session: aiohttp.ClientSession, clock: Clock) -> None:
+    async with Sandbox(tier="starter", clock=clock, dialect="panel") as box:
+        panel = PanelClient(box, session, clock)
+        for _ in range(61):
+            async with session.get(panel.url("/api/external/health")) as response:
+                assert response.status == 200
+        assert (await panel.call("GET", "/v1/me")).status == 200
+
+
+# Owners and roles
+
+
+@pytest.fixture
+async def tenant(current: PanelClient, current_box: Sandbox) -> PanelClient:
+    """A client with the key of a customer."""
+    key = current_box.add_key(user_id=(await current.account("jane"))["id"])
+    return current.with_key(key.api_key, key.api_secret)
+
+
+async def test_key_of_a_customer_sees_only_its_own(current: PanelClient, tenant: PanelClient) -> None:
+    me = (await tenant.data("GET", "/v1/me"))["user_id"]
+    own = await current.domain("jane.example", me)
+    foreign = await current.domain("john.example")
+    assert [row["id"] for row in await tenant.data("GET", "/v1/domains")] == [own["id"]]
+    assert [row["id"] for row in await tenant.data("GET", "/v1/accounts")] == [me]
+    assert (await tenant.call("DELETE", f"/v1/domains/{foreign['id']}")).status == 404
+    await tenant.data("DELETE", f"/v1/domains/{own['id']}")
+
+
+async def test_role_too_low_is_403_without_a_scope(tenant: PanelClient) -> None:
+    me = (await tenant.data("GET", "/v1/me"))["user_id"]
+    for path, body in (("/v1/plans", {"name": "Gold", "slug": "gold"}), (f"/v1/accounts/{me}/sso-login", {})):
+        answer = await tenant.call("POST", path, body)
+        assert (answer.status, answer.data["error"]) == (403, "Role not allowed")
+
+
+async def test_key_of_an_unknown_account_is_refused(current_box: Sandbox) -> None:
+    with pytest.raises(ValueError, match="id=nobody"):
+        current_box.add_key(user_id="nobody")
+
+
+# Unknown fields
+
+
+async def test_unknown_fields_are_ignored(current: PanelClient) -> None:
+    account = await current.account(nickname="Johnny")
+    assert "nickname" not in account
+    assert len(await current.data("GET", "/v1/domains?user_id=x&page=9&limit=1")) == 0
+    await current.data("POST", f"/v1/accounts/{account['id']}/unsuspend", {"reason": "paid"})
+
+
+@pytest.fixture
+async def strict(clock: Clock, session: aiohttp.ClientSession) -> AsyncIterator[PanelClient]:
+    async with Sandbox(tier="enterprise", clock=clock, dialect="panel", strict=True) as box:
+        yield PanelClient(box, session, clock)
+
+
+async def test_unknown_fields_when_strict_are_refused(strict: PanelClient) -> None:
+    account = await strict.account()
+    calls: list[tuple[str, str, Any]] = [
+        ("GET", "/v1/domains?page=1", None),
+        ("POST", "/v1/domains", {"name": "example.com", "user_id": account["id"], "ssl_type": "none"}),
+        ("POST", f"/v1/accounts/{account['id']}/unsuspend", {"reason": "paid"}),
+    ]
+    for method, path, body in calls:
+        answer = await strict.call(method, path, body)
+        assert (answer.status, answer.data["error"]) == (400, "Unknown field"), path
+    for body in (None, {}, []):
+        assert (await strict.call("POST", f"/v1/accounts/{account['id']}/unsuspend", body)).status == 200
+
+
+async def test_reference_when_strict_refuses_unknown_fields(clock: Clock, session: aiohttp.ClientSession) -> None:
+    for strict, status in ((False, 201), (True, 400)):
+        async with Sandbox(tier="enterprise", clock=clock, strict=strict) as box:
+            panel = SignedClient(box, session, clock)
+            fields = {"username": "john", "email": "j@example.net", "password": PASSWORD, "nickname": "J"}
+            assert (await panel.call("POST", "/v1/accounts", fields)).status == status
+
+
+# Thin replies
+
+
+async def test_thin_replies_hold_an_id_or_a_message(clock: Clock, session: aiohttp.ClientSession) -> None:
+    async with Sandbox(tier="enterprise", clock=clock, dialect="panel", thin_replies=True) as box:
+        panel = PanelClient(box, session, clock)
+        account = await panel.account()
+        assert set(account) == {"id"}
+        path = f"/v1/accounts/{account['id']}"
+        assert (await panel.call("POST", f"{path}/suspend")).data.keys() == {"status", "message"}
+        assert (await panel.call("PATCH", path, {"full_name": "J"})).data["data"] == account
+        assert (await panel.call("POST", "/v1/backups")).data.keys() == {"status", "message"}
+        assert (await panel.data("GET", path))["status"] == "suspended"
+
+
+async def test_thin_replies_of_the_reference_are_bare(clock: Clock, session: aiohttp.ClientSession) -> None:
+    async with Sandbox(tier="enterprise", clock=clock, thin_replies=True) as box:
+        url = box.base_url + "/v1/accounts"
+        client = SignedClient(box, session, clock)
+        raw = json.dumps({"username": "john", "email": "j@example.net", "password": PASSWORD}).encode()
+        headers = client.headers("POST", "/api/external/v1/accounts", raw)
+        async with session.post(url, data=raw, headers={**headers, "Content-Type": "application/json"}) as response:
+            assert response.status == 201
+            assert set(await response.json()) == {"id"}
+
+
+# What the panel lists about itself
+
+
+async def test_api_spec_is_unsigned_and_lists_the_catalogue(current: PanelClient) -> None:
+    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
+        spec = (await response.json())["data"]
+    assert spec["generated_at"] == "2026-03-07T12:00:00Z"
+    known = [json.loads(line) for line in CATALOGUE.read_text("utf-8").splitlines()]
+    listed = {(entry["method"], entry["path"].count("{"), entry["path"].split("{")[0]) for entry in spec["endpoints"]}
+    assert len(spec["endpoints"]) == len(known)
+    assert listed == {(row["method"], row["path"].count("{"), row["path"].split("{")[0]) for row in known}
+
+
+async def test_api_spec_shows_fields_scopes_and_roles(current: PanelClient) -> None:
+    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
+        entries = {(entry["method"], entry["path"]): entry for entry in (await response.json())["data"]["endpoints"]}
+    suspend = entries["POST", "/v1/accounts/{id}/unsuspend"]
+    assert suspend["request"]["body"] == {"content_type": "none", "required": False, "fields": []}
+    create = entries["POST", "/v1/domains"]["request"]["body"]["fields"]
+    assert {field["name"] for field in create if field["required"]} == {"name", "user_id"}
+    assert [field["enum"] for field in create if field["name"] == "web_server"] == [["nginx_apache", "nginx_only"]]
+    restart = entries["POST", "/v1/server/services/{name}/restart"]["auth"]
+    assert restart["scope_rule"] == "one of services:restart, server:write"
+    assert entries["POST", "/v1/plans"]["auth"]["roles"] == ["ROOT", "ADMIN"]
+    assert entries["GET", "/health"]["auth"]["required"] is False
+    assert entries["GET", "/v1/domains"]["response"]["data_type"] == "array"
