@@ -192,7 +192,7 @@ async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles],
             missing = missing_passwords(steps, journal.records, files.passwords)
             if note := missing_passwords_note(missing, files):
                 output.say(note)
-            question = f"Create {plural(plan.writes, 'object')} on {panel.name}?"
+            question = f"Create {plural(len(plan.new), 'object')} on {panel.name}?"
             if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED

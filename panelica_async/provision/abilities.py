@@ -1,21 +1,18 @@
 """What the API of a panel can do for a run: where dialects differ, a plan asks here before anything is sent."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.core.operation import Dialect
-from panelica_async.provision.objects import Step
+from panelica_async.core.operation import Dialect, Wire
 from panelica_async.resources.registry import get_operation
-
-_LATER = frozenset({"domain_id", "user_id", "password"})
-"""Arguments that a step knows when its call is sent, and no plan shows."""
 
 
 @attrs.frozen
 class Abilities:
-    """What a panel can do, as the wire forms of the operations say that make objects.
+    """What a panel can do, as the wire forms say of the operations that make objects.
 
     Args:
         dialect: The dialect that the client speaks.
@@ -35,19 +32,23 @@ class Abilities:
     @property
     def databases_have_user(self) -> bool:
         """Whether the call that makes a database makes its first user as well (evidence: databases-create)."""
-        return "username" in get_operation("databases.create").wires[self._dialect].required
+        return "username" in self._wire("databases.create").required
 
-    def refusal(self, step: Step) -> str | None:
-        """Return why the panel cannot make what a step wants, or None when it can."""
-        wire = get_operation(step.operation).wires[self._dialect]
-        missing = wire.required - step.arguments.keys() - _LATER
-        if missing:
-            return f"the panel needs {' and '.join(sorted(missing))} for it, which the manifest does not have"
-        for name, value in step.arguments.items():
-            refusal = wire.refused.get(name)
-            if refusal is not None and value not in refusal.unless:
-                return f"the panel does not support {name} {value!r}: {refusal.reason}"
+    @property
+    def homes_are_below_account(self) -> bool:
+        """Whether the directory of an FTP user is a path below the home of the account (evidence: ftp-home)."""
+        return "home_directory" in self._wire("ftp.accounts.create").converted
+
+    def refusal(self, operation: str, arguments: Mapping[str, Any]) -> str | None:
+        """Return why the panel cannot honour an argument of an operation, or None when it can."""
+        refused = self._wire(operation).refused
+        for name, value in arguments.items():
+            if name in refused and value not in refused[name].unless:
+                return f"the panel does not support {name} {value!r}: {refused[name].reason}"
         return None
+
+    def _wire(self, operation: str) -> Wire:
+        return get_operation(operation).wires[self._dialect]
 
 
 REFERENCE = Abilities("reference")

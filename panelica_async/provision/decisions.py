@@ -110,7 +110,8 @@ class Decisions:
     def _checked(self, planned: PlannedStep) -> PlannedStep:
         """Return a step to create with what it comes with, or as a conflict if the panel will not make it."""
         step = planned.step
-        if reason := self._abilities.refusal(step) or self._allowances.claim(step):
+        refusal = step.problem or self._abilities.refusal(step.operation, step.arguments)
+        if reason := refusal or self._allowances.claim(step):
             return PlannedStep(step=step, action=Action.CONFLICT, reason=reason)
         maker = step.made_with
         is_made = maker is not None and self.decided[maker.id].action is Action.CREATE

@@ -66,7 +66,7 @@ class Plan:
         records: Mapping[str, Record] = journal.records if journal else {}
         abilities = await Abilities.of(panel)
         inventory = Inventory(panel)
-        steps = steps_of(manifest, databases_have_user=abilities.databases_have_user)
+        steps = steps_of(manifest, abilities)
         for listing in _needed(manifest, steps):
             await inventory.refresh(listing)
         if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
@@ -102,8 +102,7 @@ class Plan:
             steps: The steps of the manifest, if they are known already.
             abilities: What the panel can do.
         """
-        if steps is None:
-            steps = steps_of(manifest, databases_have_user=abilities.databases_have_user)
+        steps = steps_of(manifest, abilities) if steps is None else steps
         decisions = Decisions(snapshot, records, abilities)
         for _, site_steps in steps:
             decisions.add(site_steps)
@@ -145,9 +144,14 @@ class Plan:
         return counts
 
     @property
+    def new(self) -> tuple[PlannedStep, ...]:
+        """Steps whose object is still to be created."""
+        return tuple(planned for planned in self.steps if planned.action is Action.CREATE)
+
+    @property
     def writes(self) -> int:
         """Number of calls that are still to be made, one for each object to create that does not come with another."""
-        return sum(planned.writes for planned in self.steps)
+        return sum(planned.writes for planned in self.new)
 
     @property
     def calls(self) -> int:

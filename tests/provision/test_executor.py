@@ -3,6 +3,7 @@
 import asyncio
 import csv
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,24 +109,30 @@ def without_created_at(request: web.Request, response: web.Response) -> web.Resp
     return web.Response(status=response.status, text=text, headers={"Date": response.headers.get("Date", "")})
 
 
+@pytest.mark.parametrize("minutes", [1, 3], ids=["soon", "late"])
 @pytest.mark.parametrize("kind", PATHS)
-async def test_without_a_time_only_passwords_are_uncertain(
-    box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
+async def test_without_a_time_passwords_found_late_are_uncertain(
+    box: Sandbox, files: Files, kind: StepKind, minutes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEP_OF[kind]
     forward = FaultyPanel.forward
+    killed_when = datetime.now(UTC) - timedelta(minutes=minutes)
 
     async def timeless(self: FaultyPanel, request: web.Request) -> web.Response:
         return without_created_at(request, await forward(self, request))
 
     monkeypatch.setattr(FaultyPanel, "forward", timeless)
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
+        with monkeypatch.context() as patch:
+            patch.setattr("panelica_async.provision.journal._now", lambda: killed_when)
+            await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
         outcome = outcome_of(step, await files.apply(panel))
 
     is_seen_with_password = kind in {StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER}
-    assert files.record(step).state is (State.UNCERTAIN if is_seen_with_password else State.DONE)
-    assert (outcome.remark is not None) is step.password_needed
+    is_uncertain = is_seen_with_password and minutes > 2
+    assert files.record(step).state is (State.UNCERTAIN if is_uncertain else State.DONE)
+    # No list shows the user of a database at all.
+    assert (outcome.remark is not None) is (is_uncertain or kind is StepKind.DATABASE_USER)
 
 
 @pytest.mark.parametrize("kind", WITH_PASSWORD)

@@ -73,8 +73,18 @@ def test_calls_before_a_known_outcome_do_not_count(
     assert origin(journal, now - timedelta(minutes=30)) is State.FOUND
 
 
-@pytest.mark.parametrize("skew", [0.0, None])
-def test_without_a_time_a_password_is_uncertain(journal: Journal, skew: float | None) -> None:
+def test_without_the_clock_of_the_panel_its_time_tells_nothing(journal: Journal) -> None:
     journal.sent(MAILBOX)
-    created_at = datetime.now(UTC) if skew is None else None
-    assert origin(journal, created_at, skew) is State.UNCERTAIN
+    assert origin(journal, datetime.now(UTC), None) is State.UNCERTAIN
+
+
+@pytest.mark.parametrize("skew", [0.0, None])
+@pytest.mark.parametrize(("ago", "expected"), [(0, State.DONE), (115, State.DONE), (125, State.UNCERTAIN)])
+def test_without_a_time_the_look_tells(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, skew: float | None, ago: int, expected: State
+) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(seconds=ago))
+        journal.sent(MAILBOX)
+    assert origin(journal, None, skew) is expected

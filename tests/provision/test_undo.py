@@ -411,7 +411,7 @@ MOVED = {
     "domain": "UPDATE domains SET user_id = :account WHERE domain = 'alder.example'",
     "database": "UPDATE databases SET domain_id = :domain WHERE domain_id = :ours",
     "mailbox": "UPDATE email_accounts SET domain_id = :domain WHERE domain_id = :ours",
-    "ftp_user": "UPDATE ftp_accounts SET domain_id = :domain WHERE domain_id = :ours",
+    "ftp_user": "UPDATE ftp_accounts SET domain_id = :domain, user_id = :account WHERE domain_id = :ours",
 }
 
 
@@ -438,6 +438,7 @@ async def test_what_is_in_a_domain_that_others_took_over_stays(box: Sandbox, tmp
         journal = await launch(panel, tmp_path)
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
         box.database.execute(MOVED["domain"], {"account": other.id})
+        box.database.execute("UPDATE ftp_accounts SET user_id = ? WHERE username = 'deploy'", (other.id,))
         removed = await removals(panel, journal)
     kept = {step_id for step_id, removal in removed.items() if removal.status is RemovalStatus.KEPT}
     assert kept >= {"mailbox:info@alder.example", "database:mysql/shop", "ftp_user:deploy"}

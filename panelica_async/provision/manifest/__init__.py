@@ -9,6 +9,7 @@ from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.manifest import Manifest
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import (
+    ALL,
     Database,
     DatabaseUser,
     DnsRecord,
@@ -19,6 +20,7 @@ from panelica_async.provision.manifest.sites import (
 )
 
 __all__ = [
+    "ALL",
     "Database",
     "DatabaseUser",
     "DnsRecord",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from panelica_async.provision.manifest import cells, fields
 from panelica_async.provision.manifest.dns import record
 from panelica_async.provision.manifest.problems import InvalidValueError
-from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
+from panelica_async.provision.manifest.sites import ALL, Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
 from panelica_async.provision.manifest.sources import as_mapping, is_list
 
 # Guess: what fits the integer column of any panel.
@@ -92,7 +92,7 @@ def _database_user(entry: object) -> DatabaseUser:
         return DatabaseUser(
             username=username,
             password=fields.password(user.get("password")),
-            privileges=fields.text(user.get("privileges")) or "ALL",
+            privileges=fields.text(user.get("privileges")) or ALL,
         )
 
 

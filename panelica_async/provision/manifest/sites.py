@@ -1,6 +1,11 @@
 """What a manifest asks for: sites and all that belongs to them, checked and in canonical spelling."""
 
+from typing import Final
+
 import attrs
+
+ALL: Final = "ALL"
+"""Privileges of a database user that may do everything."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +47,7 @@ class DatabaseUser:
     """Login name."""
     password: str | None = attrs.field(default=None, repr=False)
     """Password of at least 8 characters; None to have one generated."""
-    privileges: str = "ALL"
+    privileges: str = ALL
     """What the user may do in the database."""
 
 

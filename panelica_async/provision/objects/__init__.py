@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
+from panelica_async.provision.abilities import REFERENCE, Abilities
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.objects.account import AccountStep, find_plans
 from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown
@@ -51,25 +52,22 @@ SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
 """The sites of a manifest, each with its steps."""
 
 
-def steps_of(manifest: Manifest, *, databases_have_user: bool = False) -> SiteSteps:
+def steps_of(manifest: Manifest, abilities: Abilities = REFERENCE) -> SiteSteps:
     """Return the steps of each site in the order they are taken; sites of one owner share its account's step.
 
     Args:
         manifest: What is wanted.
-        databases_have_user: Whether the call that makes a database makes its first user as well.
+        abilities: What the panel can do.
     """
     accounts: dict[str, AccountStep] = {}
     for site in manifest.sites:
         accounts.setdefault(site.owner.username, AccountStep(site=site.domain, owner=site.owner))
     shared = _shared_names(manifest)
-    return [
-        (site, tuple(_steps(site, accounts[site.owner.username], shared, databases_have_user)))
-        for site in manifest.sites
-    ]
+    return [(site, tuple(_steps(site, accounts[site.owner.username], shared, abilities))) for site in manifest.sites]
 
 
 def _steps(
-    site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]], databases_have_user: bool
+    site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]], abilities: Abilities
 ) -> Iterator[Step]:
     domain = DomainStep.of(site, account)
     yield account
@@ -85,7 +83,8 @@ def _steps(
             domain=domain,
             database=database,
             is_shared_name=is_shared,
-            has_user=databases_have_user,
+            has_user=abilities.databases_have_user,
+            is_first=database is site.databases[0],
         )
         yield step
         previous: DatabaseUserStep | None = None
@@ -96,7 +95,8 @@ def _steps(
         yield MailboxStep(site=site.domain, domain=domain, mailbox=mailbox)
     for ftp_user in site.ftp_users:
         is_shared = (_FTP, ftp_user.username.lower()) in shared
-        yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user, is_shared_name=is_shared)
+        home = f"/{site.domain}" if abilities.homes_are_below_account else None
+        yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user, is_shared_name=is_shared, default_home=home)
 
 
 def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:

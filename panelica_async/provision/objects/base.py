@@ -170,6 +170,11 @@ class Step(abc.ABC):
         return ()
 
     @property
+    def problem(self) -> str | None:
+        """Why the panel cannot make the object as the manifest wants it; None when nothing is known against it."""
+        return None
+
+    @property
     def made_with(self) -> "Step | None":
         """The step whose call makes this object as well, unless its own object exists already."""
         return None

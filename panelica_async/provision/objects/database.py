@@ -8,7 +8,7 @@ import attrs
 from panelica_async import models
 from panelica_async.client import PanelicaClient
 from panelica_async.core.unset import UNSET
-from panelica_async.provision.manifest import Database, DatabaseUser
+from panelica_async.provision.manifest import ALL, Database, DatabaseUser
 from panelica_async.provision.objects.base import (
     ABSENT,
     Comparison,
@@ -19,6 +19,7 @@ from panelica_async.provision.objects.base import (
     View,
     different,
     same,
+    shown,
     spellings,
     unknown,
     with_owner,
@@ -45,6 +46,8 @@ class DatabaseStep(Step):
     """Whether another owner in the manifest asks for the same name."""
     has_user: bool = False
     """Whether the call makes the first user as well (evidence: databases-create)."""
+    is_first: bool = True
+    """Whether it is the first one that the manifest wants for the domain."""
 
     @property
     def key(self) -> str:
@@ -56,6 +59,17 @@ class DatabaseStep(Step):
     def parents(self) -> tuple[Step, ...]:
         """The domain and what it needs."""
         return (self.domain, *self.domain.parents)
+
+    @property
+    def problem(self) -> str | None:
+        """What the first user must be, if the call makes it."""
+        if not self.has_user:
+            return None
+        if not self.database.users:
+            return "the panel makes a database with its first user; name one, such as shop:shop_user"
+        if self.database.users[0].privileges != ALL:
+            return f"the first user of a database may do everything in it, not only {self.database.users[0].privileges}"
+        return None
 
     @property
     def companions(self) -> tuple["DatabaseUserStep", ...]:
@@ -135,6 +149,14 @@ class DatabaseUserStep(Step):
         return (self.database, *self.database.parents, *previous)
 
     @property
+    def problem(self) -> str | None:
+        """Why the panel might add the user to another database."""
+        # Guess: a further user joins the first database of its domain (evidence: databases-users).
+        if not self.database.has_user or self.database.is_first or self.made_with:
+            return None
+        return "the panel adds a user to a domain, which has several databases; give each of the others one user"
+
+    @property
     def made_with(self) -> DatabaseStep | None:
         """The database, if its call makes this user."""
         return self.database if self in self.database.companions else None
@@ -150,8 +172,8 @@ class DatabaseUserStep(Step):
         if database_id is None:
             return ABSENT
         row = view.snapshot.databases_by_id.get(database_id)
-        if row is not None and (users := view.snapshot.database_users.get(row.id)):
-            return self._among(users, row.id)
+        if row is not None and row.id in view.snapshot.database_users:
+            return self._find(row, view.snapshot.databases)
         count = row.user_count if row and row.user_count in _USER_COUNTS else None
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
         if self.id in view.settled:
@@ -185,13 +207,15 @@ class DatabaseUserStep(Step):
         )
         return NewObject(user.id)
 
-    def _among(self, users: Sequence[models.Database], database_id: str) -> Match:
-        """Find the user in the rows of its database, one of which stands for the database itself."""
+    def _find(self, database: models.Database, users: Sequence[models.Database]) -> Match:
+        """Find the user by name among those of the domain; one of the rows stands for the database itself."""
         names = spellings(self.user.username, self.database.domain.account.key)
-        row = next((row for row in users if row.username is not None and row.username.lower() in names), None)
-        if row is None:
-            return ABSENT
-        return same(None if row.id == database_id else row.id)
+        for row in users:
+            if row.domain_id == database.domain_id and row.username is not None and row.username.lower() in names:
+                if row.name.lower() != database.name.lower():
+                    return different(f"the database user belongs to the database {shown(row.name)}")
+                return same(None if row.id == database.id else row.id)
+        return ABSENT
 
     def _key(self, user: DatabaseUser) -> str:
         return f"{self.database.key}:{user.username}"

@@ -39,6 +39,8 @@ class FtpUserStep(Step):
     user: FtpUser
     is_shared_name: bool = False
     """Whether another owner in the manifest asks for the same name."""
+    default_home: str | None = None
+    """Directory when the manifest names none; None leaves it to the panel."""
 
     @property
     def key(self) -> str:
@@ -59,9 +61,8 @@ class FtpUserStep(Step):
     @property
     def arguments(self) -> dict[str, Any]:
         """Name, directory and quota."""
-        return without_none(
-            username=self.user.username, home_directory=self.user.home_directory, quota_mb=self.user.quota_mb
-        )
+        home = self.user.home_directory or self.default_home
+        return without_none(username=self.user.username, home_directory=home, quota_mb=self.user.quota_mb)
 
     def match(self, view: View) -> Match:
         """Find the user by the login name and compare whose it is, the directory and the quota."""
@@ -79,7 +80,7 @@ class FtpUserStep(Step):
             username=self.user.username,
             password=password,
             domain_id=view.id_of(self.domain),
-            home_directory=or_unset(self.user.home_directory),
+            home_directory=or_unset(self.user.home_directory or self.default_home),
             quota_mb=or_unset(self.user.quota_mb),
             user_id=view.id_of(self.domain.account),
         )
