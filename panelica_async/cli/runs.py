@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, aclosing
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import attrs
@@ -33,11 +33,11 @@ from panelica_async.provision import (
     RunFiles,
     SiteOutcome,
     apply,
-    is_removable,
     journal_on,
     missing_passwords,
     remaining_outcomes,
 )
+from panelica_async.provision.journal import journal_at
 
 _STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
 
@@ -83,7 +83,7 @@ async def _preview(panel: Panel, manifest: Manifest, files: RunFiles, output: Ou
     """Plan what `apply` would do, without writing anything."""
     if not files.journal.exists():
         return await _build_plan(panel, manifest, None, output)
-    with Journal.open(files.journal, read_only=True) as journal:
+    async with journal_at(files.journal, read_only=True) as journal:
         return await _build_plan(panel, manifest, journal, output)
 
 
@@ -102,7 +102,7 @@ async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None,
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
     """Create the sites of a manifest; continues an earlier run of it."""
 
-    def choose(panel: str) -> RunFiles:
+    async def choose(panel: str) -> RunFiles:
         files = options.directory.files_for(file, panel)
         if not files.journal.exists():
             for known in options.directory.journals_of(file):
@@ -117,7 +117,7 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Continue the run of a journal, with the manifest that the journal names."""
-    candidates = options.directory.find(path) if path else [options.directory.find_unfinished()]
+    candidates = options.directory.find(path) if path else [await asyncio.to_thread(options.directory.find_unfinished)]
     journals = [known for files in candidates if (known := KnownJournal.read(files)) is not None]
     if not journals:
         # The run was killed before its first call, so there is nothing to continue.
@@ -129,13 +129,13 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
         options.output.say("Continuing on the embedded sandbox, where the run was started.")
         options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
 
-    with Journal.open(journals[0].files.journal, read_only=True) as journal:
+    async with journal_at(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
     name = str(path or journals[0].files.journal)
 
-    def choose(panel: str) -> RunFiles:
+    async def choose(panel: str) -> RunFiles:
         files = journal_on(journals, panel).files
-        _require_something_left(JournalStatus.read(files), options.state)
+        _require_something_left(await asyncio.to_thread(JournalStatus.read, files), options.state)
         return files
 
     return await _run(manifest, name, choose, options)
@@ -143,7 +143,7 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
 
 def _require_something_left(status: JournalStatus, state: StateDirectory) -> None:
     """Refuse a journal whose runs were undone completely: to continue would create everything again."""
-    if status.is_undone and not any(map(is_removable, status.records.values())):
+    if status.is_undone and not status.is_removable:
         raise ConfigurationError(
             f"the run of {status.manifest} was undone; there is nothing to resume",
             hint=f"Run `{_command('apply', status.runs[-1], str(status.manifest), state)}` to create the sites again.",
@@ -174,17 +174,19 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
         raise ConfigurationError(error.message, hint=hint) from None
 
 
-async def _run(manifest: Manifest, name: str, choose: Callable[[str], RunFiles], options: RunOptions) -> ExitCode:
+async def _run(
+    manifest: Manifest, name: str, choose: Callable[[str], Awaitable[RunFiles]], options: RunOptions
+) -> ExitCode:
     output = options.output
     if options.asks:
         output.require_terminal("writing to a server")
     options.state.make()
     interruption = Interruption(lambda: output.say(_STOPPING))
-    with ExitStack() as resources, on_stop_signal(interruption):
-        async with options.connection.open(options.state) as panel:
+    with on_stop_signal(interruption):
+        async with AsyncExitStack() as resources, options.connection.open(options.state) as panel:
             begun = time.monotonic()
-            files = choose(panel.client.base_url)
-            journal = resources.enter_context(Journal.open(files.journal))
+            files = await choose(panel.client.base_url)
+            journal = await resources.enter_async_context(journal_at(files.journal))
             plan = await _plan_run(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))

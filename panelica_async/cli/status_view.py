@@ -1,5 +1,6 @@
 """Shows the content of journals, as text or JSON, without asking a panel."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from panelica_async.cli.format import (
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.core.redaction import first_few
-from panelica_async.provision import JournalStatus, Record, RunDirectory, RunFiles, State, Step, is_removable
+from panelica_async.provision import JournalStatus, Record, RunDirectory, RunFiles, State, Step
 
 _NAMES_SHOWN = 5
 _BAD = {
@@ -45,7 +46,8 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
     """Show the journals of a manifest, a single journal, or every journal in the state directory."""
     directory = RunDirectory(state.state_dir)
     files = directory.find(path) if path else directory.files
-    views = [StatusView(status=JournalStatus.read(each), flags=tuple(state.flags())) for each in files]
+    statuses = [await asyncio.to_thread(JournalStatus.read, each) for each in files]
+    views = [StatusView(status=status, flags=tuple(state.flags())) for status in statuses]
     if output.json:
         output.document({"journals": [view.to_dict() for view in views]})
     else:
@@ -81,7 +83,7 @@ class StatusView:
         if status.is_in_use:
             return None
         if status.is_undone:
-            return self._command("undo") if any(map(is_removable, status.records.values())) else None
+            return self._command("undo") if status.is_removable else None
         if not status.is_open:
             return None
         # `resume` rejects a changed manifest.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,9 +26,10 @@ from panelica_async.provision import (
     RemovalStatus,
     RunDirectory,
     State,
-    is_removable,
     undo_all,
 )
+from panelica_async.provision.journal import journal_at
+from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3
 """How many domains the question names."""
@@ -128,16 +129,17 @@ async def undo_runs(
     if not yes:
         output.require_terminal("deleting")
     interruption = Interruption(lambda: output.say(_STOPPING))
-    with ExitStack() as resources, on_stop_signal(interruption):
-        journals = [resources.enter_context(Journal.open(each.journal)) for each in files]
-        async with connection.open(state) as panel:
+    with on_stop_signal(interruption):
+        async with AsyncExitStack() as resources:
+            journals = [await resources.enter_async_context(journal_at(each.journal)) for each in files]
+            panel = await resources.enter_async_context(connection.open(state))
             journals = _of_panel(journals, panel, output)
-            what = _description(journals)
+            before = {(journal.path, record.id): record for journal in journals for record in await removable(journal)}
+            what = _description(journals, list(before.values()))
             question = f"Delete {what} from {panel.name}, with everything in them, files included?"
-            if not yes and _removable(journals) and not output.confirm(question):
+            if not yes and before and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            before = {(journal.path, record.id): record for journal in journals for record in _removable([journal])}
             removals: Removals = {}
             error: PanelicaError | None = None
             try:
@@ -151,8 +153,11 @@ async def undo_runs(
             except asyncio.CancelledError:
                 if not interruption.cancelled:
                     raise
-                noted = {(journal.path, each.id): each for journal in journals for each in journal.records.values()}
-                removals = {key: _interrupted(record, noted[key]) for key, record in before.items()} | removals
+                noted = {journal.path: journal.records for journal in journals}
+                removals = {
+                    (path, step_id): _interrupted(record, noted[path][step_id])
+                    for (path, step_id), record in before.items()
+                } | removals
             report = UndoReport(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
@@ -188,13 +193,8 @@ def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Jou
     return here
 
 
-def _removable(journals: list[Journal]) -> list[Record]:
-    return [record for journal in journals for record in journal.records.values() if is_removable(record)]
-
-
-def _description(journals: list[Journal]) -> str:
+def _description(journals: list[Journal], records: list[Record]) -> str:
     """Describe what undo deletes: how many objects, of which manifest, the time of the last run, the first sites."""
-    records = _removable(journals)
     uncertain = sum(record.state is not State.DONE for record in records)
     sites = list(dict.fromkeys(record.site for record in records))
     objects = f"{plural(len(records) - uncertain, 'object')} of {_manifest(journals[0])}"

@@ -24,7 +24,7 @@ How it works:
 - `undo` removes what a journal says was created. `runs` chooses the journal of a manifest and a panel.
 """
 
-from panelica_async.provision.apply import apply, resume
+from panelica_async.provision.apply import apply, remaining_outcomes, resume
 from panelica_async.provision.credentials import CredentialsFile, generate_password
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal, Record, Run, State
@@ -44,7 +44,15 @@ from panelica_async.provision.manifest import (
 )
 from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, SitePlan
-from panelica_async.provision.report import Event, SiteOutcome, SiteStatus, StepOutcome, StepStatus
+from panelica_async.provision.report import (
+    Event,
+    Removal,
+    RemovalStatus,
+    SiteOutcome,
+    SiteStatus,
+    StepOutcome,
+    StepStatus,
+)
 from panelica_async.provision.runs import (
     JournalStatus,
     KnownJournal,
@@ -52,9 +60,8 @@ from panelica_async.provision.runs import (
     RunFiles,
     journal_on,
     missing_passwords,
-    remaining_outcomes,
 )
-from panelica_async.provision.undo import Removal, RemovalStatus, is_removable, undo, undo_all
+from panelica_async.provision.undo import is_removable, undo, undo_all
 
 Verdict = Action
 """The name of `Action` in earlier versions."""

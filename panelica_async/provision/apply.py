@@ -2,9 +2,11 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing
+from datetime import datetime
 from pathlib import Path
 
 import attrs
@@ -14,12 +16,21 @@ from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
-from panelica_async.provision.journal import Journal, opened
+from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.plan import Plan, SitePlan
-from panelica_async.provision.report import UNCERTAIN_HINT, Event, SiteOutcome, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.report import (
+    NOT_SENT,
+    UNCERTAIN_HINT,
+    Event,
+    SiteOutcome,
+    StepOutcome,
+    StepStatus,
+    reason_of,
+)
+from panelica_async.provision.slices import opened
 
 CONCURRENCY = 8
 """Sites worked on at a time, by default."""
@@ -69,15 +80,15 @@ async def apply(
     """
     if concurrency < 1:
         raise ConfigurationError(f"concurrency must be 1 or more, not {concurrency}")
-    with ExitStack() as resources:
+    async with AsyncExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(await opened(Journal.open, journal) if journal else Journal.in_memory())
+            journal = await resources.enter_async_context(journal_at(journal)) if journal else Journal.in_memory()
         journal.require_panel(panel.base_url)
         journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
         plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
         credentials = credentials or _known_credentials(journal)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
-            credentials = resources.enter_context(await opened(CredentialsFile, credentials))
+            credentials = resources.enter_context(await opened(_passwords_in, credentials))
         if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
                 f"{number} objects need a generated password, and there is no file to keep them in",
@@ -136,9 +147,9 @@ async def resume(
         ConfigurationError: The journal, the manifest or the file of passwords cannot be used. Nothing was sent.
         PanelicaError: As `apply` does.
     """
-    with ExitStack() as resources:
+    async with AsyncExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(await opened(Journal.open, journal))
+            journal = await resources.enter_async_context(journal_at(journal))
         outcomes = apply(
             panel,
             journal.load_manifest(),
@@ -152,6 +163,48 @@ async def resume(
         async with aclosing(outcomes):
             async for outcome in outcomes:
                 yield outcome
+
+
+def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
+
+    Args:
+        plan: The plan that was applied.
+        outcomes: What the run yielded.
+        journal: Its journal.
+    """
+    known = {outcome.domain for outcome in outcomes}
+    begun = journal.runs[-1].started_at if journal.runs else None
+    found: list[SiteOutcome] = []
+    for site in plan.sites:
+        if site.site.domain not in known:
+            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            known_steps = [step for step in steps if step is not None]
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
+    return found
+
+
+def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+    """Return what is known of a step without its outcome; None when this run did not come to it."""
+    step = planned.step
+    if record is not None and record.is_unanswered:
+        reason = record.reason or "sent, and the run was aborted before the reply"
+        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+    if planned.action is Action.KEEP:
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
+    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
+        return None
+    if record.state is State.FAILED:
+        return StepOutcome(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=record.reason,
+            code=record.code,
+            request_id=record.request_id,
+            calls=1,
+        )
+    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
+    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 
 
 class _Run:
@@ -315,6 +368,10 @@ def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
     finally:
         if credentials is not None:
             credentials.flush()
+
+
+def _passwords_in(path: Path | str, _cancelled: threading.Event) -> CredentialsFile:
+    return CredentialsFile(path)
 
 
 def _known_credentials(journal: Journal) -> Path | None:

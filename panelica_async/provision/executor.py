@@ -238,8 +238,7 @@ class Executor:
         snapshot = await self._inventory.refresh(step.listing, parent_id if step.listing is Listing.ZONES else None)
         if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
             snapshot = await self._inventory.refresh(Listing.CERTIFICATES, parent_id)
-        unanswered = {record.id for record in self._journal.records.values() if record.is_unanswered}
-        return step.match(View(snapshot=snapshot, ids=self._ids, unanswered=unanswered))
+        return step.match(View(snapshot=snapshot, ids=self._ids, unanswered=self._journal.records.unanswered))
 
     def _owner(self, step: Step, object_id: str | None) -> State:
         snapshot = self._inventory.snapshot

@@ -6,12 +6,14 @@ that it was answered, or that it was sent and its outcome is unknown. It holds n
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Protocol, Self, TypeVar
+from types import TracebackType
+from typing import Self
 
 import attrs
 
@@ -27,45 +29,12 @@ from panelica_async.provision.journal_file import (
     unusable,
     write_rows,
 )
-from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
+from panelica_async.provision.journal_records import COLUMNS, PENDING, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
+from panelica_async.provision.slices import opened
 
-__all__ = ["PENDING", "Journal", "Record", "Run", "State", "opened"]
-
-# Bytes: a file of this size takes milliseconds to read.
-_LARGE = 256 * 1024
-
-
-class _Closeable(Protocol):
-    def close(self) -> None: ...
-
-
-_File = TypeVar("_File", bound=_Closeable)
-
-
-async def opened(open_file: Callable[[str | Path], _File], path: str | Path) -> _File:
-    """Open a journal or a file of passwords without holding up the event loop: a large one in a thread."""
-    if not _is_large(Path(path)):
-        return open_file(path)
-    opening = asyncio.ensure_future(asyncio.to_thread(open_file, path))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close)
-        raise
-
-
-def _is_large(path: Path) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size >= _LARGE
-    except OSError:
-        return False  # Opening it says what is wrong.
-
-
-def _close(opening: "asyncio.Future[_File]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+__all__ = ["PENDING", "Journal", "Record", "Records", "Run", "State", "journal_at"]
 
 
 class Journal:
@@ -83,8 +52,7 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._runs: list[Run] = []
-        self._records: dict[str, Record] = {}
-        self._windows: dict[str, tuple[datetime, datetime]] = {}
+        self._records = Records()
         self._sanitizer = Sanitizer()
         self._connection: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
@@ -102,16 +70,20 @@ class Journal:
             ConfigurationError: Another process is writing to it, it cannot be opened, it is not a journal, it is
                 damaged, or a newer package wrote it.
         """
+        return cls._open(path, read_only=read_only)
+
+    @classmethod
+    def _open(cls, path: str | Path, cancelled: threading.Event | None = None, *, read_only: bool = False) -> Self:
         path = Path(path).absolute()
         journal = cls(path)
         if read_only:
             with reading(path) as connection:
-                journal._load(connection)
+                journal._load(connection, cancelled)
             return journal
         journal._connection, journal._lock = open_journal(path)
         journal._notes = GroupCommit(partial(write_rows, journal._connection))
         try:
-            journal._load(journal._connection)
+            journal._load(journal._connection, cancelled)
         except BaseException as error:
             journal.close()
             if isinstance(error, sqlite3.Error):
@@ -168,9 +140,9 @@ class Journal:
             self._notes.flush()
 
     @property
-    def records(self) -> Mapping[str, Record]:
+    def records(self) -> Records:
         """What is known of each step that was ever started, by its id."""
-        return MappingProxyType(self._records)
+        return self._records
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -327,7 +299,7 @@ class Journal:
 
         None when the step has a known outcome, or was never sent.
         """
-        return self._windows.get(step_id)
+        return self._records.window(step_id)
 
     def hide(self, password: str) -> None:
         """Keep a password out of the journal, even if the panel quotes it."""
@@ -352,32 +324,44 @@ class Journal:
         return fact if fact is None else self._sanitizer.text(fact)
 
     def _insert(self, record: Record) -> None:
-        self._note("step", {"run": len(self._runs), **record.to_row()})
-        self._know(record)
-
-    def _know(self, record: Record) -> None:
-        self._records[record.id] = record
-        if record.is_unanswered:
-            first, last = self._windows.get(record.id, (record.at, record.at))
-            self._windows[record.id] = min(first, record.at), max(last, record.at)
-        else:
-            self._windows.pop(record.id, None)
+        row = record.to_row()
+        self._note("step", {"run": len(self._runs), **dict(zip(COLUMNS, row, strict=True))})
+        self._records.add(row)
 
     def _change_run(self, run: Run) -> None:
         self._note("run", {"id": len(self._runs), **run.to_row()})
         self._runs[-1] = run
 
-    def _load(self, connection: sqlite3.Connection) -> None:
+    def _load(self, connection: sqlite3.Connection, cancelled: threading.Event | None) -> None:
         try:
             self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
-            for row in connection.execute("SELECT * FROM step ORDER BY seq"):
-                self._know(Record.from_row(row))
+            for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
+                if cancelled is not None and cancelled.is_set():
+                    raise asyncio.CancelledError
+                self._records.add(tuple(row))
         except UNREADABLE as error:
             raise unreadable(self.path, error) from None
 
     def _note(self, table: str, row: Mapping[str, object]) -> None:
         if self._notes is not None:
             self._notes.add((table, row))
+
+
+@asynccontextmanager
+async def journal_at(path: str | Path, *, read_only: bool = False) -> AsyncGenerator[Journal]:
+    """Open a journal, and close it at the end, without holding up the event loop. A large one is read in a thread.
+
+    When it is cancelled while it reads, the journal is closed at once.
+
+    Raises:
+        ConfigurationError: As `Journal.open` does.
+    """
+    journal = await opened(partial(Journal._open, read_only=read_only), path)  # noqa: SLF001 - of this module
+    try:
+        yield journal
+    finally:
+        journal.close()
+        await journal.records.free()
 
 
 def _now() -> datetime:

@@ -5,14 +5,17 @@ import json
 import os
 import re
 import sqlite3
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import attrs
 
 from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
+from panelica_async.provision.slices import in_slices
 
 PENDING = "the panel took the order and is still working on it"
 """Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
@@ -39,6 +42,10 @@ class State(enum.StrEnum):
     """The object was created and is gone again."""
 
 
+RecordRow: TypeAlias = tuple[Any, ...]
+"""A record as a journal keeps it: the values of `COLUMNS`."""
+
+
 @attrs.frozen(kw_only=True)
 class Record:
     """What the journal knows of one step."""
@@ -62,21 +69,16 @@ class Record:
     """Id of the failed request, to quote to the panel's support."""
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row) -> Self:
-        """Return the record in a row of a journal.
+    def from_row(cls, row: RecordRow) -> Self:
+        """Return the record in a row of a journal."""
+        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+        kind, state, at = StepKind(values["kind"]), State(values["state"]), datetime.fromisoformat(values["at"])
+        return cls(**values | {"kind": kind, "state": state, "at": at})
 
-        Raises:
-            ValueError: It holds a kind or a state that this package does not know.
-        """
-        values = {name: row[name] for name in attrs.fields_dict(cls)}
-        values["kind"] = StepKind(row["kind"])
-        values["state"] = State(row["state"])
-        values["at"] = datetime.fromisoformat(row["at"])
-        return cls(**values)
-
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> RecordRow:
         """Return the record as a row of a journal."""
-        return attrs.asdict(self) | {"at": self.at.isoformat()}
+        values = attrs.asdict(self) | {"kind": self.kind.value, "state": self.state.value, "at": self.at.isoformat()}
+        return tuple(values.values())
 
     @property
     def key(self) -> str:
@@ -101,7 +103,67 @@ class Record:
     @property
     def is_unanswered(self) -> bool:
         """Whether the step was sent and its outcome is not known."""
-        return self.state in {State.SENT, State.UNKNOWN}
+        return self.state in _UNANSWERED
+
+
+_UNANSWERED = frozenset({State.SENT, State.UNKNOWN})
+COLUMNS = tuple(attrs.fields_dict(Record))
+"""Columns of a record in a journal."""
+
+
+class Records(Mapping[str, Record]):
+    """What is known of each step, by its id.
+
+    Records are kept as rows. The garbage collector passes over tuples of text, while a million objects would hold up
+    the program for tenths of a second each time it looks at them.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, RecordRow] = {}
+        self._windows: dict[str, tuple[datetime, datetime]] = {}
+
+    def __getitem__(self, step_id: str) -> Record:
+        return Record.from_row(self._rows[step_id])
+
+    def __contains__(self, step_id: object) -> bool:
+        return step_id in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def unanswered(self) -> AbstractSet[str]:
+        """Ids of the steps that were sent and whose outcome is not known."""
+        return self._windows.keys()
+
+    def window(self, step_id: str) -> tuple[datetime, datetime] | None:
+        """Return when a step without a known outcome was first sent and when it was last noted, in UTC."""
+        return self._windows.get(step_id)
+
+    def add(self, row: RecordRow) -> None:
+        """Add a row, in place of an earlier one of its step.
+
+        Raises:
+            ValueError: It holds a kind or a state that this package does not know.
+        """
+        step_id, kind, _, state, at, *_ = row
+        StepKind(kind)
+        noted = datetime.fromisoformat(at)
+        if State(state) in _UNANSWERED:
+            first, last = self._windows.get(step_id, (noted, noted))
+            self._windows[step_id] = min(first, noted), max(last, noted)
+        else:
+            self._windows.pop(step_id, None)
+        self._rows[step_id] = row
+
+    async def free(self) -> None:
+        """Drop all records, a few at a time: to free a million at once would stop the event loop."""
+        async for _ in in_slices(range(len(self))):
+            step_id, _ = self._rows.popitem()
+            self._windows.pop(step_id, None)
 
 
 @attrs.frozen(kw_only=True)

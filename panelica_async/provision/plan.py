@@ -43,7 +43,7 @@ class Plan:
     list_calls: int = 0
     """Number of calls it took to make the plan."""
     records: Mapping[str, Record] = attrs.field(factory=dict[str, Record], repr=False)
-    """What a journal knew of each step when the plan was made, by id of the step."""
+    """What a journal knew of the plan's steps when the plan was made, by id of the step."""
     abilities: Abilities = attrs.field(default=REFERENCE, repr=False)
     """What the panel can do."""
 
@@ -63,7 +63,6 @@ class Plan:
         Raises:
             PanelicaError: A list could not be read.
         """
-        records: Mapping[str, Record] = journal.records if journal else {}
         abilities = await Abilities.of(panel)
         inventory = Inventory(panel)
         steps = steps_of(manifest, abilities)
@@ -73,6 +72,7 @@ class Plan:
             # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
+        records = _known(steps, journal.records if journal else {})
         there = _domains_there(steps, inventory.snapshot, records)
         await inventory.refresh_each(
             Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
@@ -103,6 +103,7 @@ class Plan:
             abilities: What the panel can do.
         """
         steps = steps_of(manifest, abilities) if steps is None else steps
+        records = _known(steps, records)
         decisions = Decisions(snapshot, records, abilities)
         for _, site_steps in steps:
             decisions.add(site_steps)
@@ -117,15 +118,15 @@ class Plan:
                 *manifest.remarks,
                 *remarks_on(decisions.of(Action.KEEP), decisions.of(Action.CREATE), decisions.ids, snapshot),
             ),
-            records=dict(records),
+            records=records,
             abilities=abilities,
         )
 
     def updated(self, journal: Journal) -> Self:
         """Return the plan as it is with what a journal knows, without another call."""
-        if self.records == journal.records:
-            return self
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
+        if self.records == _known(steps, journal.records):
+            return self
         plan = self.decide(self.manifest, self.snapshot, journal.records, steps, self.abilities)
         return attrs.evolve(plan, list_calls=self.list_calls)
 
@@ -202,6 +203,12 @@ class Plan:
                 for site in self.sites
             ],
         }
+
+
+def _known(steps: SiteSteps, records: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the records of steps, which may be few of those in a journal."""
+    ids = {step.id for _, site_steps in steps for step in site_steps}
+    return {step_id: records[step_id] for step_id in sorted(ids) if step_id in records}
 
 
 def _needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:

@@ -1,4 +1,4 @@
-"""Results of a run: outcomes at the end, events during it."""
+"""Results of a run and of an undo: outcomes at the end, events during a run."""
 
 import enum
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from panelica_async.errors import (
     RateLimitWaitError,
     ResponseError,
 )
+from panelica_async.provision.journal_records import Record
 from panelica_async.provision.objects import Step
 
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
@@ -139,6 +140,34 @@ class SiteOutcome:
             "calls": self.calls,
             "steps": [step.to_dict() for step in self.steps],
         }
+
+
+class RemovalStatus(enum.StrEnum):
+    """Result of the removal of an object."""
+
+    REMOVED = "removed"
+    """It is gone, by itself or with what it belonged to."""
+    KEPT = "kept"
+    """It was left alone, because it holds what the journal's runs did not create, or cannot be deleted by the API."""
+    FAILED = "failed"
+    """The panel refused, or it is still there."""
+    UNCERTAIN = "uncertain"
+    """It was left alone: whether the journal's runs created it, or will have created it, could not be found out."""
+    SKIPPED = "skipped"
+    """Nothing was sent for it, because undo was stopped."""
+
+
+@attrs.frozen(kw_only=True)
+class Removal:
+    """Result of the removal of one object."""
+
+    record: Record
+    """What the journal knows of it."""
+    status: RemovalStatus
+    reason: str | None = None
+    """In words, for what is left over."""
+    hint: str | None = None
+    """What to do about it, if there is something to say."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,6 @@ manifest is known by the path of its file, a panel by its address.
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -19,14 +18,12 @@ import attrs
 from panelica_async.core.private_files import private_directory
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
-from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
 from panelica_async.provision.journal_records import Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
-from panelica_async.provision.plan import Plan
-from panelica_async.provision.report import NOT_SENT, UNCERTAIN_HINT, SiteOutcome, StepOutcome, StepStatus
+from panelica_async.provision.undo import is_removable
 
 _JOURNAL = ".journal"
 _PASSWORDS = ".passwords.csv"
@@ -90,6 +87,31 @@ class KnownJournal:
         return self.runs[-1].is_of(manifest, self.files.journal)
 
 
+@attrs.frozen
+class _Survey:
+    """What one look at the records of a journal shows."""
+
+    counts: Mapping[State, int]
+    unresolved: tuple[Record, ...]
+    pending: tuple[Record, ...]
+    is_removable: bool
+
+    @classmethod
+    def of(cls, records: Mapping[str, Record]) -> Self:
+        counts = dict.fromkeys(State, 0)
+        unresolved: list[Record] = []
+        pending: list[Record] = []
+        removable = False
+        for record in records.values():
+            counts[record.state] += 1
+            if record.state in _UNRESOLVED:
+                unresolved.append(record)
+            if record.is_pending:
+                pending.append(record)
+            removable = removable or is_removable(record)
+        return cls(counts, tuple(unresolved), tuple(pending), removable)
+
+
 @attrs.frozen(kw_only=True)
 class JournalStatus:
     """What a journal knows: its runs, the state of each object, and whether there is something to resume."""
@@ -104,10 +126,19 @@ class JournalStatus:
     """Whether a process is writing to the journal: a run or an undo is under way."""
     problem: ConfigurationError | None = None
     """Why the journal cannot be read."""
+    _survey: _Survey = attrs.field(init=False, eq=False, repr=False)
+
+    @_survey.default
+    def _look_at_records(self) -> _Survey:
+        # Once and at once: `read` may have been called in a thread, and properties are not.
+        return _Survey.of(self.records)
 
     @classmethod
     def read(cls, files: RunFiles) -> Self:
-        """Read a journal, which may be in use. One that cannot be read says so in `problem`."""
+        """Read a journal, which may be in use. One that cannot be read says so in `problem`.
+
+        A large one takes a while: in a coroutine, use `await asyncio.to_thread(JournalStatus.read, files)`.
+        """
         # First: a run that ends in between is finished, and not one to continue.
         in_use = is_in_use(files.journal)
         try:
@@ -115,7 +146,7 @@ class JournalStatus:
                 return cls(
                     files=files,
                     runs=journal.runs,
-                    records=dict(journal.records),
+                    records=journal.records,
                     manifest=journal.manifest_path,
                     is_in_use=in_use,
                 )
@@ -125,18 +156,22 @@ class JournalStatus:
     @property
     def counts(self) -> Mapping[State, int]:
         """Number of objects by what is known of them."""
-        counts = Counter(record.state for record in self.records.values())
-        return {state: counts[state] for state in State}
+        return self._survey.counts
 
     @property
     def unresolved(self) -> tuple[Record, ...]:
         """Objects that failed, conflict or are uncertain."""
-        return tuple(record for record in self.records.values() if record.state in _UNRESOLVED)
+        return self._survey.unresolved
 
     @property
     def pending(self) -> tuple[Record, ...]:
         """Certificates that were not active when they were last looked at."""
-        return tuple(record for record in self.records.values() if record.is_pending)
+        return self._survey.pending
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether there is an object that undo would deal with."""
+        return self._survey.is_removable
 
     @property
     def is_open(self) -> bool:
@@ -343,48 +378,6 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
     ]
     kept = CredentialsFile.names_in(passwords) if created else frozenset[str]()
     return tuple(step for step in created if step.id not in kept)
-
-
-def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
-
-    Args:
-        plan: The plan that was applied.
-        outcomes: What the run yielded.
-        journal: Its journal.
-    """
-    known = {outcome.domain for outcome in outcomes}
-    begun = journal.runs[-1].started_at if journal.runs else None
-    found: list[SiteOutcome] = []
-    for site in plan.sites:
-        if site.site.domain not in known:
-            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
-            known_steps = [step for step in steps if step is not None]
-            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
-    return found
-
-
-def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
-    """Return what is known of a step without its outcome; None when this run did not come to it."""
-    step = planned.step
-    if record is not None and record.is_unanswered:
-        reason = record.reason or "sent, and the run was aborted before the reply"
-        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
-    if planned.action is Action.KEEP:
-        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
-    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
-        return None
-    if record.state is State.FAILED:
-        return StepOutcome(
-            step=step,
-            status=StepStatus.FAILED,
-            reason=record.reason,
-            code=record.code,
-            request_id=record.request_id,
-            calls=1,
-        )
-    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
-    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 
 
 def _originality(known: KnownJournal) -> tuple[datetime, bool]:

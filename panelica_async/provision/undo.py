@@ -1,51 +1,21 @@
 """Removes what the runs of a journal created, and nothing else."""
 
 import asyncio
-import enum
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import attrs
-
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
-from panelica_async.provision.journal import Journal, Record, State, opened
+from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.objects import STEPS, Comparison, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, Ownership, Sought, foreign_in, parents_in, sought
-from panelica_async.provision.report import FATAL, reason_of
+from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
+from panelica_async.provision.slices import in_slices
 from panelica_async.provision.snapshot import Inventory, Listing
-
-
-class RemovalStatus(enum.StrEnum):
-    """Result of the removal of an object."""
-
-    REMOVED = "removed"
-    """It is gone, by itself or with what it belonged to."""
-    KEPT = "kept"
-    """It was left alone, because it holds what the journal's runs did not create, or cannot be deleted by the API."""
-    FAILED = "failed"
-    """The panel refused, or it is still there."""
-    UNCERTAIN = "uncertain"
-    """It was left alone: whether the journal's runs created it, or will have created it, could not be found out."""
-    SKIPPED = "skipped"
-    """Nothing was sent for it, because undo was stopped."""
-
-
-@attrs.frozen(kw_only=True)
-class Removal:
-    """Result of the removal of one object."""
-
-    record: Record
-    """What the journal knows of it."""
-    status: RemovalStatus
-    reason: str | None = None
-    """In words, for what is left over."""
-    hint: str | None = None
-    """What to do about it, if there is something to say."""
 
 
 async def undo(
@@ -78,9 +48,9 @@ async def undo(
         PanelicaError: The lists could not be read, and nothing was removed; or, after the last removal, the error that
             stopped undo because every further call would have met it too.
     """
-    with ExitStack() as resources:
+    async with AsyncExitStack() as resources:
         if not isinstance(journal, Journal):
-            journal = resources.enter_context(await opened(Journal.open, journal))
+            journal = await resources.enter_async_context(journal_at(journal))
         journal.require_panel(panel.base_url)
         resources.callback(journal.flush)
         # A delete is repeated: two that got through to nothing are enough.
@@ -97,8 +67,9 @@ async def undo(
             except PanelicaError as error:
                 fatal = error
         await journal.commit()
-        for removal in removing.removals():
-            yield removal
+        async with aclosing(removing.removals()) as removals:
+            async for removal in removals:
+                yield removal
         if fatal is not None:
             raise fatal
 
@@ -144,11 +115,20 @@ def is_removable(record: Record) -> bool:
     return record.state in {State.DONE, State.UNCERTAIN} or record.is_unanswered
 
 
+async def removable(journal: Journal) -> list[Record]:
+    """Return the records that undo deals with."""
+    return [record async for record in in_slices(journal.records.values()) if is_removable(record)]
+
+
+async def _by_kind(records: Collection[Record], kinds: Iterable[StepKind]) -> list[Record]:
+    """Return the records of some kinds, kind by kind."""
+    return [record for kind in kinds async for record in in_slices(records) if record.kind is kind]
+
+
 def _is_deletable(record: Record) -> bool:
     return STEPS[record.kind].is_deletable
 
 
-_ORDER = tuple(reversed(StepKind))
 _LISTINGS = (Listing.ACCOUNTS, Listing.DOMAINS, Listing.DATABASES, Listing.MAILBOXES, Listing.FTP_USERS)
 
 _KEPT_HINT = "Remove it in the panel."
@@ -192,35 +172,38 @@ class _Undo:
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
-        records = [record for record in self._journal.records.values() if is_removable(record)]
+        records = await removable(self._journal)
         if not records:
             return False
         await self._read_lists()
-        in_zones = [record for record in records if record.kind is StepKind.DNS_RECORD]
-        for record in sorted(records, key=lambda record: -_ORDER.index(record.kind)):
-            if record.kind is not StepKind.DNS_RECORD:
-                self._classify(record)
-        await self._read_zones({record.parent_id for record in in_zones})
-        for record in in_zones:
+        in_zones = await _by_kind(records, [StepKind.DNS_RECORD])
+        others = await _by_kind(records, [kind for kind in StepKind if kind is not StepKind.DNS_RECORD])
+        async for record in in_slices(others):
             self._classify(record)
-        self._decide()
+        await self._read_zones({record.parent_id async for record in in_slices(in_zones)})
+        async for record in in_slices(in_zones):
+            self._classify(record)
+        await self._decide()
         return True
 
     async def delete(self) -> bool:
         """Delete what goes, last things first, and note each removal when it is answered; return False if stopped."""
-        content = self._content()
-        for record in sorted(self._ours.values(), key=lambda record: _ORDER.index(record.kind)):
-            # What its parent takes along needs no call of its own.
-            if record.object_id not in self._going or record.parent_id in self._going:
-                continue
+        content = await self._content()
+        last_first = in_slices(await _by_kind(self._ours.values(), reversed(StepKind)))
+        # What its parent takes along needs no call of its own.
+        going = [
+            record
+            async for record in last_first
+            if record.object_id in self._going and record.parent_id not in self._going
+        ]
+        for record in going:
             if self._stop.is_set():
                 return False
             if self._outage.error is not None:
                 raise self._outage.error
             if await self._is_deleted(record):
                 gone = [record]
-                while gone:
-                    each = gone.pop()
+                async for each in in_slices(gone):
                     self._journal.removed(each)
                     gone += content.get(each.object_id or "", ())
                 await self._journal.commit()
@@ -229,8 +212,8 @@ class _Undo:
     async def check(self) -> None:
         """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
         await self._read_lists()
-        await self._read_zones({record.parent_id for record in self._ours.values()})
-        for record in self._ours.values():
+        await self._read_zones({record.parent_id async for record in in_slices(self._ours.values())})
+        async for record in in_slices(self._ours.values()):
             if record.id in self._unusable:
                 continue
             is_gone = self._journal.records[record.id].state is State.REMOVED
@@ -244,9 +227,9 @@ class _Undo:
                 reason = "it is still there"
                 self._failed[record.id] = Removal(record=record, status=RemovalStatus.FAILED, reason=reason)
 
-    def removals(self) -> Iterator[Removal]:
+    async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield what became of each object."""
-        for record in self._ours.values():
+        async for record in in_slices(self._ours.values()):
             if self._journal.records[record.id].state is State.REMOVED:
                 # What has no known outcome went along if it was there at all.
                 if not record.is_unanswered:
@@ -257,7 +240,8 @@ class _Undo:
                 yield failed
             else:
                 yield Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was stopped")
-        yield from self._uncertain.values()
+        async for removal in in_slices(self._uncertain.values()):
+            yield removal
 
     async def _read_lists(self) -> None:
         for listing in _LISTINGS:
@@ -267,7 +251,7 @@ class _Undo:
 
     async def _read_zones(self, zone_ids: set[str | None]) -> None:
         """Read the zones of domains that are there: those named and those of the domains that are ours."""
-        own = {record.object_id for record in self._ours.values() if record.kind is StepKind.DOMAIN}
+        own = {record.object_id for record in await _by_kind(self._ours.values(), [StepKind.DOMAIN])}
         there = sorted(domain.id for domain in self._inventory.snapshot.domains if domain.id in zone_ids | own)
         await self._inventory.refresh_each(Listing.ZONES, there)
         self._there.update(row.id for zone_id in there for row in self._inventory.snapshot.zones[zone_id])
@@ -315,14 +299,14 @@ class _Undo:
     def _leave(self, record: Record, reason: str, hint: str) -> None:
         self._uncertain[record.id] = Removal(record=record, status=RemovalStatus.UNCERTAIN, reason=reason, hint=hint)
 
-    def _decide(self) -> None:
+    async def _decide(self) -> None:
         """Decide what is kept and what goes, with all that is in it."""
-        users = Counter(record.parent_id for record in self._ours.values() if record.kind is StepKind.DATABASE_USER)
-        own = {record.object_id for record in self._ours.values()}
+        users = Counter(record.parent_id for record in await _by_kind(self._ours.values(), [StepKind.DATABASE_USER]))
+        own = {record.object_id async for record in in_slices(self._ours.values())}
         foreign = foreign_in(self._inventory.snapshot, own, users)
         parents = parents_in(self._inventory.snapshot)
         taken: set[str | None] = set()
-        for record in sorted(self._ours.values(), key=lambda record: -_ORDER.index(record.kind)):
+        async for record in in_slices(await _by_kind(self._ours.values(), StepKind)):
             is_moved = parents.get(record.object_id, record.parent_id) not in {*own, record.parent_id}
             if record.parent_id is not None and (is_moved or record.parent_id in taken):
                 taken.add(record.object_id)
@@ -331,7 +315,7 @@ class _Undo:
                 self._kept[record.id] = reason
             elif _is_deletable(record):
                 self._going.add(record.object_id)
-        for record in list(self._ours.values()):
+        async for record in in_slices(list(self._ours.values())):
             if _is_deletable(record) or record.parent_id in self._going:
                 continue
             if record.is_unanswered and self._is_there(record):
@@ -340,7 +324,8 @@ class _Undo:
             else:
                 self._kept[record.id] = "the API cannot delete it"
         # What goes takes along what may still come.
-        for record in [removal.record for removal in self._uncertain.values()]:
+        async for removal in in_slices(list(self._uncertain.values())):
+            record = removal.record
             if record.parent_id in self._going:
                 del self._uncertain[record.id]
                 self._ours[record.id] = record
@@ -386,10 +371,10 @@ class _Undo:
             self._outage.settled()
         return not is_there
 
-    def _content(self) -> Mapping[str, list[Record]]:
+    async def _content(self) -> Mapping[str, list[Record]]:
         """Return what was created in each object, by its id."""
         content: defaultdict[str, list[Record]] = defaultdict(list)
-        for record in self._ours.values():
+        async for record in in_slices(self._ours.values()):
             if record.parent_id is not None:
                 content[record.parent_id].append(record)
         return content

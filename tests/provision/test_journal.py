@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Record, State, Step
-from panelica_async.provision.journal import opened
+from panelica_async.provision.journal import journal_at
 from panelica_async.provision.objects import steps_of
 
 MANIFEST = Manifest.from_data(
@@ -475,10 +475,10 @@ async def test_a_run_is_resumed_when_its_paths_are_not_utf8(tmp_path: Path) -> N
         assert journal.manifest_path == moved / source.name
 
 
-@pytest.mark.parametrize("open_file", [Journal.open, CredentialsFile])
-async def test_opened_names_the_path_when_it_is_too_long(tmp_path: Path, open_file: Any) -> None:
+@pytest.mark.parametrize("open_file", [Journal.open, CredentialsFile, lambda path: journal_at(path).__aenter__()])
+async def test_path_is_named_when_it_is_too_long(tmp_path: Path, open_file: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"x{300}.*File name too long"):
-        await opened(open_file, tmp_path / ("x" * 300))
+        await open_file(tmp_path / ("x" * 300))
 
 
 def test_records_cannot_be_changed_from_outside() -> None:

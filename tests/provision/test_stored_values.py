@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient
-from panelica_async.provision import CredentialsFile, Journal, Manifest, apply
-from panelica_async.provision.journal import opened
+from panelica_async.provision import CredentialsFile, Journal, JournalStatus, Manifest, RunFiles, State, apply, undo
+from panelica_async.provision.journal import Record, Records, journal_at
+from panelica_async.provision.slices import SLICE, in_slices, opened
 from tests.support.loop_watch import longest_step
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])
@@ -32,6 +35,16 @@ STATEMENTS = [
 def change(path: Path, statement: str) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.executescript(statement)
+
+
+def add_foreign(journal: Path, number: int) -> None:
+    """Add records of objects that no manifest names."""
+    change(
+        journal,
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}) INSERT INTO step "
+        "(run, at, id, kind, site, state, object_id) SELECT 1, '2026-01-01T00:00:00+00:00', 'domain:x' || i, 'domain', "
+        "'x' || i || '.example', CASE WHEN i % 2 THEN 'found' ELSE 'failed' END, 'd' || i FROM n",
+    )
 
 
 @pytest.fixture
@@ -75,12 +88,7 @@ def test_odd_rows_of_passwords_are_configuration_errors(tmp_path: Path, row: byt
 
 @pytest.mark.once
 async def test_large_journal_holds_up_no_loop(panel: PanelicaClient, journal: Path) -> None:
-    change(
-        journal,
-        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) INSERT INTO step "
-        "(run, at, id, kind, site, state, object_id) SELECT 1, '2026-01-01T00:00:00+00:00', 'domain:x' || i, 'domain', "
-        "'x' || i || '.example', 'done', 'd' || i FROM n",
-    )
+    add_foreign(journal, MANY)
     assert await step_of_another_run(panel, journal) < LONGEST_STEP
 
 
@@ -91,16 +99,120 @@ async def test_large_file_of_passwords_holds_up_no_loop(panel: PanelicaClient, j
     assert await step_of_another_run(panel, journal) < LONGEST_STEP
 
 
-async def test_large_journal_is_closed_when_opening_is_cancelled(journal: Path) -> None:
-    change(journal, "UPDATE step SET reason = hex(zeroblob(200000))")
-    task = asyncio.ensure_future(opened(Journal.open, journal))
-    await asyncio.sleep(0)
+async def test_large_journal_is_read_in_another_thread(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_foreign(journal, MANY)
+    threads = set[int]()
+    add = Records.add
+    monkeypatch.setattr(Records, "add", lambda records, row: (threads.add(threading.get_ident()), add(records, row))[1])
+    async with journal_at(journal) as opened_journal:
+        assert len(opened_journal.records) > MANY
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_run_reads_only_the_records_of_its_steps(
+    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_foreign(journal, SLICE)
+    read = list[str]()
+    from_row = Record.from_row
+    monkeypatch.setattr(Record, "from_row", lambda row: (read.append(row[0]), from_row(row))[1])
+    async for _ in apply(panel, MANIFEST, journal=journal, credentials=journal.parent / "passwords.csv"):
+        pass
+    assert {"account:ann", "domain:a.example"} <= {*read}
+    assert not [step_id for step_id in read if step_id.startswith("domain:x")]
+
+
+class Turns:
+    """Counts the turns of the loop, and how many records are read in one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.most = self._read = 0
+        from_row = Record.from_row
+        monkeypatch.setattr(Record, "from_row", lambda row: (self._note(), from_row(row))[1])
+
+    def _note(self) -> None:
+        self._read += 1
+        self.most = max(self.most, self._read)
+
+    async def watch(self) -> None:
+        while True:
+            self._read = 0
+            await asyncio.sleep(0)
+
+
+async def test_undo_reads_a_slice_of_the_records_at_a_time(
+    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_foreign(journal, 3 * SLICE)
+    turns = Turns(monkeypatch)
+    watch = asyncio.ensure_future(turns.watch())
+    async for _ in undo(panel, journal):
+        pass
+    watch.cancel()
+    assert 0 < turns.most <= 2 * SLICE
+
+
+async def test_items_in_slices_keep_their_order_and_may_grow() -> None:
+    items = list(range(2 * SLICE))
+    seen = list[int]()
+    async for item in in_slices(items):
+        seen.append(item)
+        if item == 0:
+            items.append(-1)
+    assert seen == [*range(2 * SLICE), -1]
+
+
+async def test_status_counts_records_once_in_its_thread(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_foreign(journal, SLICE)
+    status = await asyncio.to_thread(JournalStatus.read, RunFiles.of_journal(journal))
+    monkeypatch.setattr(Record, "from_row", None)
+    assert status.counts[State.FAILED] == len(status.unresolved) == SLICE // 2
+    assert status.is_removable
+    assert status.is_open
+
+
+async def test_cancelled_opening_stops_reading_and_closes(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_foreign(journal, MANY)
+    begun, go_on, read = threading.Event(), threading.Event(), list[str]()
+    add = Records.add
+
+    def add_slowly(records: Records, row: Any) -> None:
+        read.append(row[0])
+        begun.set()
+        go_on.wait(30)
+        add(records, row)
+
+    monkeypatch.setattr(Records, "add", add_slowly)
+    context = journal_at(journal)
+    task = asyncio.ensure_future(context.__aenter__())
+    await asyncio.to_thread(begun.wait, 30)
     task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(ConfigurationError):
-                Journal.open(journal).close()
-                return
-            await asyncio.sleep(0.01)
+    assert len(read) == 1
+    monkeypatch.undo()
+    Journal.open(journal).close()
+
+
+async def test_file_is_closed_when_it_was_open_before_the_cancel(tmp_path: Path) -> None:
+    path, begun, go_on = tmp_path / "passwords.csv", threading.Event(), threading.Event()
+    path.write_bytes(bytes(1_000_000))
+    file = path.open("rb")
+
+    def open_file(_path: str | Path, _cancelled: threading.Event) -> Any:
+        begun.set()
+        go_on.wait(30)
+        return file
+
+    task = asyncio.ensure_future(opened(open_file, path))
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    assert file.closed
