@@ -370,7 +370,7 @@ def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
             credentials.flush()
 
 
-def _passwords_in(path: Path | str, _cancelled: threading.Event) -> CredentialsFile:
+def _passwords_in(_cancelled: threading.Event, path: Path | str) -> CredentialsFile:
     return CredentialsFile(path)
 
 

@@ -70,10 +70,11 @@ class Journal:
             ConfigurationError: Another process is writing to it, it cannot be opened, it is not a journal, it is
                 damaged, or a newer package wrote it.
         """
-        return cls._open(path, read_only=read_only)
+        return cls.open_unless(threading.Event(), path, read_only=read_only)
 
     @classmethod
-    def _open(cls, path: str | Path, cancelled: threading.Event | None = None, *, read_only: bool = False) -> Self:
+    def open_unless(cls, cancelled: threading.Event, path: str | Path, *, read_only: bool = False) -> Self:
+        """Open a journal as `open` does, and give up with `asyncio.CancelledError` once an event is set."""
         path = Path(path).absolute()
         journal = cls(path)
         if read_only:
@@ -332,11 +333,11 @@ class Journal:
         self._note("run", {"id": len(self._runs), **run.to_row()})
         self._runs[-1] = run
 
-    def _load(self, connection: sqlite3.Connection, cancelled: threading.Event | None) -> None:
+    def _load(self, connection: sqlite3.Connection, cancelled: threading.Event) -> None:
         try:
             self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
             for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
-                if cancelled is not None and cancelled.is_set():
+                if cancelled.is_set():
                     raise asyncio.CancelledError
                 self._records.add(tuple(row))
         except UNREADABLE as error:
@@ -356,7 +357,7 @@ async def journal_at(path: str | Path, *, read_only: bool = False) -> AsyncGener
     Raises:
         ConfigurationError: As `Journal.open` does.
     """
-    journal = await opened(partial(Journal._open, read_only=read_only), path)  # noqa: SLF001 - of this module
+    journal = await opened(partial(Journal.open_unless, read_only=read_only), path)
     try:
         yield journal
     finally:

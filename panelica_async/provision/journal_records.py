@@ -72,8 +72,10 @@ class Record:
     def from_row(cls, row: RecordRow) -> Self:
         """Return the record in a row of a journal."""
         values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        kind, state, at = StepKind(values["kind"]), State(values["state"]), datetime.fromisoformat(values["at"])
-        return cls(**values | {"kind": kind, "state": state, "at": at})
+        values["kind"] = StepKind(values["kind"])
+        values["state"] = State(values["state"])
+        values["at"] = datetime.fromisoformat(values["at"])
+        return cls(**values)
 
     def to_row(self) -> RecordRow:
         """Return the record as a row of a journal."""

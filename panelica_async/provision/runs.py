@@ -126,12 +126,11 @@ class JournalStatus:
     """Whether a process is writing to the journal: a run or an undo is under way."""
     problem: ConfigurationError | None = None
     """Why the journal cannot be read."""
+    # Once and at once: `read` may have been called in a thread, and properties are not.
     _survey: _Survey = attrs.field(init=False, eq=False, repr=False)
 
-    @_survey.default
-    def _look_at_records(self) -> _Survey:
-        # Once and at once: `read` may have been called in a thread, and properties are not.
-        return _Survey.of(self.records)
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_survey", _Survey.of(self.records))
 
     @classmethod
     def read(cls, files: RunFiles) -> Self:

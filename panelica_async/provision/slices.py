@@ -43,7 +43,7 @@ class _Slices(AsyncIterator[_T]):
             raise StopAsyncIteration from None
 
 
-async def opened(open_file: Callable[[str | Path, threading.Event], _File], path: str | Path) -> _File:
+async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:
     """Open a journal or a file of passwords without holding up the event loop: a large one in a thread.
 
     Args:
@@ -52,8 +52,8 @@ async def opened(open_file: Callable[[str | Path, threading.Event], _File], path
     """
     cancelled = threading.Event()
     if not _is_large(Path(path)):
-        return open_file(path, cancelled)
-    opening = asyncio.ensure_future(asyncio.to_thread(open_file, path, cancelled))
+        return open_file(cancelled, path)
+    opening = asyncio.ensure_future(asyncio.to_thread(open_file, cancelled, path))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

@@ -202,7 +202,7 @@ async def test_file_is_closed_when_it_was_open_before_the_cancel(tmp_path: Path)
     path.write_bytes(bytes(1_000_000))
     file = path.open("rb")
 
-    def open_file(_path: str | Path, _cancelled: threading.Event) -> Any:
+    def open_file(_cancelled: threading.Event, _path: str | Path) -> Any:
         begun.set()
         go_on.wait(30)
         return file
