@@ -170,7 +170,6 @@ ALONE = {
     "provision.manifest.manifest": "the public class; the package names it",
     "provision.manifest.validation": "checks of rows, alone and against each other",
     "provision.runs": "public: which journal belongs to a manifest and a panel",
-    "provision.undo": "public: removes what journals say was created",
     "ratelimit.redis": "entry point: users import it, with the extra `redis`",
     "ratelimit.registry": "one limiter a key in a process",
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",
