@@ -3,7 +3,8 @@
     async with Sandbox(tier="professional") as box:
         panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
 
-It serves every operation of the published reference with real state. It checks signatures, timestamps, scopes,
+It serves every operation of the published reference with real state, or with `dialect="panel"` every endpoint of
+current panels, in their form. It checks signatures, timestamps, scopes,
 whitelists and rate limits, validates queries and bodies against the specification that the client is generated from,
 and knows which object belongs to which. Background work takes time by its clock. Operations without a handler are
 checked in the same way, and keep what they create.
@@ -18,6 +19,8 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `seed`, `store`: the contents of a new panel, made-up traffic
 - `events`, `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
+- `dialects`, `panel_errors`, `panel_handlers.*`: the same of current panels; which error has which shape there
+- `spec`: the status of a success there
 
 Needs the extra `sandbox`.
 """
