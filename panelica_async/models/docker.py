@@ -137,7 +137,7 @@ class AppTemplate(Model):
     description: str | None = None
     """What it is."""
     logo_url: str | None = None
-    """Address of its logo."""
+    """Address of its logo; most have none."""
     categories: list[str] | None = None
     """What it is for."""
     min_memory_mb: int | None = None
