@@ -30,6 +30,25 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+@attrs.frozen
+class Base:
+    """A hand-written class below a generated one."""
+
+    module: str
+    name: str
+    methods: frozenset[str]
+    """Methods that it has instead of generated ones."""
+
+
+_RESOURCE = Base("panelica_async.api.resource", "Resource", frozenset())
+_HAND_WRITTEN: Mapping[tuple[str, ...], Base] = {
+    ("accounts",): Base("panelica_async.api.sign_in", "SignIn", frozenset({"sso_login"})),
+    ("backups",): Base("panelica_async.api.waiting", "BackupWait", frozenset()),
+    ("ssl", "certificates"): Base("panelica_async.api.waiting", "CertificateWait", frozenset()),
+}
+"""Namespaces with methods that a specification cannot describe."""
+
+
 @attrs.frozen(kw_only=True)
 class Namespace:
     """A class of a resource module: the operations behind `panel.<path>`, and the namespaces below it."""
@@ -39,6 +58,16 @@ class Namespace:
     description: str
     operations: tuple[OperationSource, ...]
     children: tuple["Namespace", ...]
+
+    @property
+    def base(self) -> Base:
+        """Its base class."""
+        return _HAND_WRITTEN.get(self.path, _RESOURCE)
+
+    @property
+    def generated(self) -> tuple[OperationSource, ...]:
+        """Operations whose methods are generated."""
+        return tuple(item for item in self.operations if item.method_name not in self.base.methods)
 
     @property
     def attribute(self) -> str:

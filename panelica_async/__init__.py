@@ -33,6 +33,7 @@ from panelica_async.errors import (
 if TYPE_CHECKING:
     from panelica_async.api.pagination import Page, Paginator
     from panelica_async.api.raw import ApiResponse
+    from panelica_async.api.waiting import wait_until
     from panelica_async.client import PanelicaClient
     from panelica_async.ratelimit import RateLimit, RateLimiter
 
@@ -64,6 +65,7 @@ __all__ = [
     "Unset",
     "UnsupportedOperationError",
     "__version__",
+    "wait_until",
 ]
 
 # What stands on aiohttp is loaded when it is first touched: neither the help of the command nor a program that only
@@ -75,6 +77,7 @@ _HOMES = {
     "PanelicaClient": "panelica_async.client",
     "RateLimit": "panelica_async.ratelimit",
     "RateLimiter": "panelica_async.ratelimit",
+    "wait_until": "panelica_async.api.waiting",
 }
 
 

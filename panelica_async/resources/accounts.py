@@ -7,9 +7,10 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.api.sign_in import SignIn
 from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, both, names, namespace
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.models.accounts import Account, AccountStats, DiskUsage, ResourceUsage, SsoLogin
+from panelica_async.models.accounts import Account, AccountStats, DiskUsage, ResourceUsage
 from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
 from panelica_async.models.shared import Acknowledgement
@@ -223,7 +224,7 @@ class AccountsEmails(Resource):
         return self._pages(ACCOUNTS_EMAILS_LIST, EmailAccount, id=id, **fields)
 
 
-class Accounts(Resource):
+class Accounts(SignIn):
     """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
 
     @namespace
@@ -527,27 +528,6 @@ class Accounts(Resource):
             UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
         """
         return await self._one(ACCOUNTS_RESOURCE_USAGE, ResourceUsage, id=id, **fields)
-
-    async def sso_login(self, id: str) -> SsoLogin:
-        """POST /v1/accounts/{id}/sso-login: create a link that signs in to an account.
-
-        The link signs in anyone who opens it, once, within five minutes.
-
-        On current panels only. Scope: `*:*`. The owner of the key must be ROOT or ADMIN. Never sent again once it may
-        have taken effect.
-
-        Args:
-            id: Id of the account.
-
-        Returns:
-            The reply, as `SsoLogin`. Fields that the reply leaves out come from the arguments or from a second call.
-
-        Raises:
-            ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
-            OutcomeUnknownError: sent, outcome unknown.
-        """
-        return await self._one(ACCOUNTS_SSO_LOGIN, SsoLogin, id=id)
 
     async def stats(self, id: str, **fields: Any) -> AccountStats:
         """GET /v1/accounts/{id}/stats: count the domains, mailboxes, FTP users and databases of an account.

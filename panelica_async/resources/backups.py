@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.api.waiting import BackupWait
 from panelica_async.core.operation import (
     Guard,
     Operation,
@@ -238,7 +239,7 @@ class BackupsSchedules(Resource):
         await self._run(BACKUPS_SCHEDULES_DELETE, id=id, **fields)
 
 
-class Backups(Resource):
+class Backups(BackupWait):
     """Archives of domains with their files, databases, mail, zones and certificates."""
 
     @namespace

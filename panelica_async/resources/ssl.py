@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.api.waiting import CertificateWait
 from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ssl import Certificate, CertificateType, DomainCertificate
@@ -72,7 +73,7 @@ SSL_CERTIFICATES_UPLOAD: Final = Operation(
 )
 
 
-class SslCertificates(Resource):
+class SslCertificates(CertificateWait):
     """Operations of `panel.ssl.certificates`."""
 
     def list(

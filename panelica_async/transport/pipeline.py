@@ -98,6 +98,11 @@ class Transport:
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
 
+    @property
+    def host(self) -> str:
+        """Host of the panel."""
+        return self._origin.host or ""
+
     async def send(self, call: Call) -> Reply:
         """Send a call; return its last reply, whatever the status.
 

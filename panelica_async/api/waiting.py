@@ -1,0 +1,161 @@
+"""Waits for what a panel does in the background: certificates, backups, and anything else that can be read.
+
+Waiting only reads. It can be given up and begun again at any time, also by another process.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+
+from panelica_async.api.resource import Resource
+from panelica_async.errors import RateLimitWaitError, RequestTimeoutError, ServerError, TransportError
+from panelica_async.models.backups import Backup, BackupStatus
+from panelica_async.models.ssl import Certificate, CertificateStatus
+
+T = TypeVar("T")
+
+_FIRST, _GROWTH, _LONGEST = 2.0, 1.5, 30.0
+"""Seconds between reads at first, how they grow, and at most: ten minutes take 26 reads."""
+_PASSING = (TransportError, ServerError, RateLimitWaitError)
+"""Failures that say nothing about what is waited for."""
+_BACKUP_ENDS = frozenset({BackupStatus.COMPLETED, BackupStatus.FAILED, None})
+# Guess: a backup without a state is whole, since panels that send none list no other (evidence: backups-list).
+_CERTIFICATE_ENDS = frozenset({CertificateStatus.ACTIVE, CertificateStatus.FAILED})
+
+Progress = Callable[[T, float], object]
+"""Called after each read with what was read, and the seconds that have passed."""
+
+
+async def wait_until(
+    read: Callable[[], Awaitable[T]],
+    is_done: Callable[[T], bool],
+    *,
+    deadline: float,
+    on_progress: Progress[T] | None = None,
+    subject: str = "what is waited for",
+) -> T:
+    """Read something again and again until it is done, at growing intervals; return what was read last.
+
+    A read that fails because the panel is down or the quota is used up is made again.
+
+    ```python
+    await wait_until(lambda: panel.git.deployments.logs(id), lambda log: log["status"] != "running", deadline=600)
+    ```
+
+    Args:
+        read: Reads it.
+        is_done: Tells from what was read whether it is done.
+        deadline: Seconds to wait.
+        on_progress: Called after each read.
+        subject: Names it in the error.
+
+    Raises:
+        RequestTimeoutError: It is not done in time. Wait again, if you like.
+    """
+    clock = asyncio.get_running_loop().time
+    began, interval = clock(), _FIRST
+    failure: Exception | None = None
+    while True:
+        try:
+            async with asyncio.timeout_at(began + deadline):
+                found = await read()
+        except (*_PASSING, TimeoutError) as error:
+            failure = error
+        else:
+            failure = None
+            if on_progress is not None:
+                on_progress(found, clock() - began)
+            if is_done(found):
+                return found
+        left = began + deadline - clock()
+        if left <= 0:
+            problem = f"{subject} is not done after {deadline:g} s"
+            raise RequestTimeoutError(problem, hint="Wait again: it only reads, and nothing was changed.") from failure
+        await asyncio.sleep(min(interval, left))
+        interval = min(interval * _GROWTH, _LONGEST)
+
+
+class CertificateWait(Resource):
+    """Certificates that the panel obtains in the background."""
+
+    async def wait(
+        self, domain_id: str, *, deadline: float = 600.0, on_progress: Progress[Certificate | None] | None = None
+    ) -> Certificate:
+        """Wait until the certificate of a domain is there, after `issue`; takes about a minute.
+
+        Only reads, at intervals from 2 to 30 seconds. On current panels it ends when the domain has any certificate.
+
+        Scope: `ssl:read`.
+
+        Args:
+            domain_id: Id of the domain.
+            deadline: Seconds to wait.
+            on_progress: Called after each read with the certificate so far, and the seconds that have passed.
+
+        Returns:
+            The certificate. `status` is `failed` if the panel could not obtain it.
+
+        Raises:
+            RequestTimeoutError: not done in time; wait again, if you like.
+            NotFoundError: no such domain for the owner of this key.
+        """
+        found = await wait_until(
+            lambda: self._certificate(domain_id),
+            lambda certificate: certificate is not None and certificate.status in _CERTIFICATE_ENDS,
+            deadline=deadline,
+            on_progress=on_progress,
+            subject=f"the certificate of domain {domain_id}",
+        )
+        assert found is not None  # noqa: S101 - it is done
+        return found
+
+    async def _certificate(self, domain_id: str) -> Certificate | None:
+        runner = self._runner
+        await runner.dialect.learn(runner.options)
+        by_domain = runner.get_operation("ssl.certificates.get")
+        if runner.dialect.known in by_domain.wires:
+            certificate = await self._one(by_domain, Certificate, domain_id=domain_id)
+            status = CertificateStatus.ACTIVE if certificate.extra.get("has_ssl") is True else CertificateStatus.PENDING
+            return attrs.evolve(certificate, domain_id=domain_id, status=certificate.status or status)
+        rows = self._pages(runner.get_operation("ssl.certificates.list"), Certificate)
+        return await anext((row async for row in rows if row.domain_id == domain_id), None)
+
+
+class BackupWait(Resource):
+    """Backups that the panel makes in the background."""
+
+    async def wait(
+        self, name: str, *, deadline: float = 3600.0, on_progress: Progress[Backup | None] | None = None
+    ) -> Backup:
+        """Wait until a backup is complete, after `create`.
+
+        Only reads, at intervals from 2 to 30 seconds.
+
+        Scope: `backups:read`.
+
+        Args:
+            name: Id of the backup, or the name of its file, under which current panels know it.
+            deadline: Seconds to wait.
+            on_progress: Called after each read with the backup so far, and the seconds that have passed.
+
+        Returns:
+            The backup. `status` is `failed` if it could not be made.
+
+        Raises:
+            RequestTimeoutError: not done in time; wait again, if you like.
+        """
+        found = await wait_until(
+            lambda: self._backup(name),
+            lambda backup: backup is not None and backup.status in _BACKUP_ENDS,
+            deadline=deadline,
+            on_progress=on_progress,
+            subject=f"the backup {name}",
+        )
+        assert found is not None  # noqa: S101 - it is done
+        return found
+
+    async def _backup(self, name: str) -> Backup | None:
+        rows = self._pages(self._runner.get_operation("backups.list"), Backup)
+        return await anext((row async for row in rows if name in {row.id, row.filename}), None)

@@ -1,0 +1,150 @@
+"""Waiting for what a panel does in the background, in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from panelica_async import PanelicaClient, RequestTimeoutError, ServerError
+from panelica_async.api.waiting import wait_until
+from panelica_async.models.backups import Backup, BackupStatus
+from panelica_async.models.ssl import Certificate, CertificateStatus
+from tests.support.raw_server import RawServer, reply
+from tests.support.virtual_time import run
+
+
+def wait(*results: Any, deadline: float = 600.0) -> tuple[Any, list[float], list[tuple[Any, float]]]:
+    """Wait for "done" among results; return the last, when each read began, and the progress."""
+    left, times, progress = list(results), list[float](), list[tuple[Any, float]]()
+
+    async def main() -> Any:
+        began = asyncio.get_running_loop().time()
+
+        async def read() -> Any:
+            times.append(round(asyncio.get_running_loop().time() - began, 1))
+            result = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        return await wait_until(
+            read,
+            lambda found: found == "done",
+            deadline=deadline,
+            on_progress=lambda found, seconds: progress.append((found, round(seconds, 1))),
+        )
+
+    return run(main()), times, progress
+
+
+def test_intervals_grow_up_to_half_a_minute() -> None:
+    _, times, progress = wait(*["working"] * 12, "done")
+    expected = [0.0, 2.0, 5.0, 9.5, 16.25, 26.4, 41.6, 64.4, 94.4, 124.4, 154.4, 184.4, 214.4]
+    assert times == pytest.approx(expected, abs=0.2)
+    assert progress == [*(("working", at) for at in times[:-1]), ("done", times[-1])]
+
+
+def test_ten_minutes_take_few_reads() -> None:
+    reads = list[str]()
+
+    async def read() -> str:
+        reads.append("working")
+        return reads[-1]
+
+    with pytest.raises(RequestTimeoutError, match="what is waited for is not done after 600 s"):
+        run(wait_until(read, lambda _: False, deadline=600.0))
+    assert len(reads) <= 27
+
+
+def test_last_read_is_made_at_the_deadline() -> None:
+    result, times, _ = wait("working", "working", "working", "done", deadline=7.0)
+    assert (result, times) == ("done", [0.0, 2.0, 5.0, 7.0])
+
+
+def test_panel_that_is_down_is_asked_again() -> None:
+    down = ServerError("down", status=502)
+    result, times, progress = wait(down, down, "done")
+    assert (result, times, progress) == ("done", [0.0, 2.0, 5.0], [("done", 5.0)])
+    with pytest.raises(RequestTimeoutError) as caught:
+        wait(down, deadline=60.0)
+    assert caught.value.__cause__ is down
+
+
+def test_other_failures_end_it() -> None:
+    with pytest.raises(KeyError):
+        wait(KeyError("gone"))
+
+
+def test_read_that_hangs_ends_at_the_deadline() -> None:
+    async def main() -> float:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        with pytest.raises(RequestTimeoutError):
+            await wait_until(asyncio.Event().wait, bool, deadline=50.0)
+        return clock() - began
+
+    assert run(main()) == pytest.approx(50.0, abs=0.1)
+
+
+Use = Callable[[PanelicaClient], Awaitable[Any]]
+
+
+def use(dialect: Any, use: Use, *steps: Any) -> tuple[Any, list[str]]:
+    """Return what came of a use of the client, and what was requested."""
+
+    async def main() -> tuple[Any, list[str]]:
+        async with RawServer() as server:
+            server.script(*steps)
+            async with PanelicaClient(
+                server.origin, api_key="pk_test_1", api_secret="sk_test_1", tier="enterprise", dialect=dialect
+            ) as panel:
+                return await use(panel), [request.target for request in server.requests]
+
+    return run(main())
+
+
+def test_certificate_of_a_panel_is_read_by_its_domain() -> None:
+    steps = [
+        reply(json={"status": "success", "data": {"has_ssl": has, "domain_name": "example.com"}})
+        for has in (False, True)
+    ]
+    certificate, targets = use("panel", lambda panel: panel.ssl.certificates.wait("d1"), *steps)
+    assert (certificate.domain_id, certificate.domain, certificate.status) == (
+        "d1",
+        "example.com",
+        CertificateStatus.ACTIVE,
+    )
+    assert targets == ["/api/external/v1/ssl/domains/d1"] * 2
+
+
+def test_certificate_of_the_reference_is_found_in_its_list() -> None:
+    def listed(status: str) -> Any:
+        return reply(json={"data": [{"id": "c1", "domain_id": "d1", "status": status}], "total": 1})
+
+    certificate, targets = use(
+        "reference", lambda panel: panel.ssl.certificates.wait("d1"), listed("pending"), listed("failed")
+    )
+    assert certificate == Certificate(id="c1", domain_id="d1", status=CertificateStatus.FAILED)
+    assert len(targets) == 2
+
+
+def test_backup_is_found_by_its_file_when_it_appears() -> None:
+    def listed(*rows: dict[str, Any]) -> Any:
+        return reply(json={"status": "success", "data": list(rows)})
+
+    row = {"backup_id": "b1", "filename": "mine.tar.gz"}
+    backup, _ = use(
+        "panel",
+        lambda panel: panel.backups.wait("mine.tar.gz"),
+        listed(),
+        listed({**row, "status": "running"}),
+        listed({**row, "status": "completed"}),
+    )
+    assert backup == Backup(id="b1", filename="mine.tar.gz", status=BackupStatus.COMPLETED)
+
+
+def test_backup_that_never_appears_is_named() -> None:
+    empty = reply(json={"status": "success", "data": []})
+    with pytest.raises(RequestTimeoutError, match="the backup b9 is not done after 60 s"):
+        use("panel", lambda panel: panel.backups.wait("b9", deadline=60.0), *[empty] * 20)
