@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from codegen.arguments import Argument
+from codegen.differences import differences
 from codegen.operations import OperationSource
 from codegen.text import quoted, sentence, wrap
-from panelica_async.core.operation import Repeat
+from panelica_async.core.operation import Repeat, Wire
 
 _ERRORS = {
     "400": ("BadRequestError", "the panel rejected the input."),
@@ -34,6 +35,9 @@ def _lines(operation: OperationSource) -> Iterator[str]:
         yield from wrap(sentence(operation.description))
     yield ""
     yield from wrap(_requirements(operation))
+    if different := differences(operation.operation):
+        yield ""
+        yield from wrap(f"On current panels: {' '.join(different)}")
     guard, takes_others = operation.operation.guard, operation.operation.wire.others is not None
     if operation.arguments or guard or takes_others:
         yield from ("", "Args:")
@@ -55,10 +59,12 @@ def _lines(operation: OperationSource) -> Iterator[str]:
 
 def _requirements(source: OperationSource) -> str:
     operation, key = source.operation, source.operation.natural_key
-    scopes = operation.wire.scopes
-    scope = f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Scope: none in the reference."
+    scope = f"Scope: {scope_text(operation.wire, 'none in the reference')}"
+    if source.panel and source.panel.scopes != operation.wire.scopes:
+        scope += f"; on current panels {scope_text(source.panel, 'none')}"
+    scope += "."
     if source.is_panel_only:
-        scope = f"On current panels only. {scope if scopes else 'Any key will do.'}"
+        scope = f"On current panels only. {scope if source.operation.wire.scopes else 'Any key will do.'}"
     if source.roles:
         scope += f" The owner of the key must be {' or '.join(source.roles)}."
     if not operation.signed:
@@ -73,8 +79,14 @@ def _requirements(source: OperationSource) -> str:
     if source.asynchronous:
         parts.append("The panel replies before the work is done.")
     if source.panel is None:
-        parts.append("Not served by current panels.")
+        reason = f": {source.absence}" if source.absence else ""
+        parts.append(f"Not served by current panels{reason}.")
     return " ".join(parts)
+
+
+def scope_text(wire: Wire, none: str) -> str:
+    """Return the scopes of which the key needs one, or the text for none."""
+    return " or ".join(f"`{scope}`" for scope in wire.scopes) or none
 
 
 def _argument_text(argument: Argument) -> str:
@@ -125,7 +137,9 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:
-    wire = operation.operation.wire
+    wire, panel = operation.operation.wire, operation.panel
+    if panel and (panel.refused or panel.required or panel.minimum or panel.values):
+        return True
     return bool(operation.positional or operation.operation.guard or wire.others or wire.method == "PATCH") or any(
         argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments
     )

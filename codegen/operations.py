@@ -7,6 +7,7 @@ import attrs
 
 from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.bridge import Bridge
+from codegen.differences import differences
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
@@ -45,6 +46,8 @@ class OperationSource:
     """Whether it removes or overwrites data."""
     asynchronous: bool
     """Whether the panel replies before the work is done."""
+    absence: str | None = None
+    """Why current panels do not serve it, if the bridge says so."""
     errors: tuple[str, ...]
     arguments: tuple[Argument, ...]
     result: Result
@@ -80,6 +83,11 @@ class OperationSource:
     def is_panel_only(self) -> bool:
         """Whether the published reference lacks it."""
         return "reference" not in self.operation.wires
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is something to say about it on current panels."""
+        return bool(self.absence or differences(self.operation))
 
     @property
     def positional(self) -> tuple[Argument, ...]:
@@ -149,6 +157,7 @@ def _source(
         description=node.get("description", ""),
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
+        absence=bridge.entry(node).get("absent"),
         errors=tuple(status for status in node["responses"] if not status.startswith("2")),
         arguments=arguments,
         result=result,

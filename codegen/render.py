@@ -11,7 +11,8 @@ import jinja2
 
 from codegen.bridge import Bridge
 from codegen.checks import IMPORTED
-from codegen.docstrings import method_docstring
+from codegen.differences import differences
+from codegen.docstrings import method_docstring, scope_text
 from codegen.operations import OperationSource, constant_of, operations_of
 from codegen.panel import PanelOperation
 from codegen.panel_operations import sources_of
@@ -340,12 +341,13 @@ def _literal(text: str) -> str:
 
 _TEMPLATES.globals.update(generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
-    code=lambda text: f"`{text}`",
     construction=_construction,
+    differences=differences,
     docstring=docstring,
     literal=_literal,
     method_docstring=method_docstring,
     passed=_passed,
     repr=repr,
+    scopes=scope_text,
     signature=_signature,
 )

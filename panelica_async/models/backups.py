@@ -31,7 +31,7 @@ class Backup(Model):
     """An archive of one or more domains."""
 
     id: str = field(metadata={"aliases": ["backup_id"]})
-    """Id of the backup. Current panels restore and delete by `filename` instead."""
+    """Id of the backup; on current panels its file name."""
     name: str | None = field(default=None, metadata={"aliases": ["backup_name", "schedule_name"]})
     """Name of the backup, or of the schedule that made it."""
     filename: str | None = None

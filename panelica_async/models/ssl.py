@@ -42,7 +42,7 @@ class Certificate(Model):
     """A TLS certificate of a domain. Current panels may reply to an order without any of these fields."""
 
     id: str | None = None
-    """Id of the certificate; absent on current panels, which identify it by its domain."""
+    """Id of the certificate; on current panels the id of its domain."""
     domain_id: str | None = None
     """Id of the domain it is for."""
     domain: str | None = field(default=None, metadata={"aliases": ["domain_name"]})

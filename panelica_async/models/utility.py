@@ -83,6 +83,8 @@ class CurrentKey(Model):
     """Rate limit of the key."""
     user: KeyOwner | None = None
     """User that owns the key; the key has this user's rights."""
+    user_id: str | None = None
+    """Id of the account that owns the key; sent by current panels."""
     status: str | None = None
     """State of the key, such as `active`; sent by current panels."""
     expires_at: datetime | None = None

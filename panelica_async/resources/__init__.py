@@ -424,9 +424,8 @@ class Namespaces:
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit and the current usage of this key.
 
-        Works with any key according to the reference; current panels require the scope `*:*`.
-
-        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: none in the reference; on current panels `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and
+        504, but not after 500.
 
         Returns:
             The rate limit.
@@ -449,9 +448,10 @@ class Namespaces:
     async def me(self) -> CurrentKey:
         """GET /v1/me: get the key this client uses.
 
-        The cheapest check that key and secret are correct. Current panels require the scope `accounts:read`.
+        The cheapest check that key and secret are correct.
 
-        Scope: none in the reference. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: none in the reference; on current panels `accounts:read`. Read-only; retried after a lost reply, 429,
+        502, 503 and 504, but not after 500.
 
         Returns:
             The key.

@@ -253,8 +253,8 @@ class Accounts(SignIn):
         Scope: `accounts:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -285,6 +285,9 @@ class Accounts(SignIn):
 
         Scope: `accounts:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
         up with `accounts.list`, by `username`.
+
+        On current panels: Without `full_name`, the client sends the user name. `role` is refused unless `USER`: panels
+        create users and no client sets another role.
 
         Args:
             username: Login and system user name, such as `john`.
@@ -346,10 +349,12 @@ class Accounts(SignIn):
     ) -> Account:
         """PATCH /v1/accounts/{id}: change an account.
 
-        Changes the fields provided and keeps the rest. A new plan takes effect at once. Only `plan_id` is known to work
-        on current panels.
+        Changes the fields provided and keeps the rest. A new plan takes effect at once.
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        On current panels: `email`, `role` and `full_name` are refused: panels are only known to change the plan of an
+        account.
 
         Args:
             id: Id of the account.
@@ -381,6 +386,8 @@ class Accounts(SignIn):
         Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
+        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
+
         Args:
             id: Id of the account.
 
@@ -397,6 +404,8 @@ class Accounts(SignIn):
         Disables the account and its sites until it is unsuspended. Nothing is deleted.
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
 
         Args:
             id: Id of the account.
@@ -419,6 +428,8 @@ class Accounts(SignIn):
         Enables the account and its sites again. An account that is not suspended stays as it is.
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
 
         Args:
             id: Id of the account.

@@ -87,13 +87,14 @@ class ApiKeys(Resource):
     ) -> Paginator[ApiKey]:
         """GET /v1/api-keys: list API keys.
 
-        The keys without their secrets. Current panels require the scope `accounts:read` instead.
+        The keys without their secrets.
 
-        Scope: `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `*:*`; on current panels `accounts:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504,
+        but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -119,10 +120,9 @@ class ApiKeys(Resource):
     ) -> CreatedApiKey:
         """POST /v1/api-keys: create an API key.
 
-        Only this reply ever shows the secret: store it at once. Current panels require the scope `accounts:write`
-        instead.
+        Only this reply ever shows the secret: store it at once.
 
-        Scope: `*:*`. Never sent again once it may have taken effect.
+        Scope: `*:*`; on current panels `accounts:write`. Never sent again once it may have taken effect.
 
         Args:
             name: Name of the key.
@@ -157,9 +157,9 @@ class ApiKeys(Resource):
         """POST /v1/api-keys/{id}/regenerate: replace the secret of an API key.
 
         The old secret stops working, and only this reply shows the new one. Regenerating the key of this client leaves
-        the client with an invalid secret. Current panels require the scope `accounts:write` instead.
+        the client with an invalid secret.
 
-        Scope: `*:*`. Never sent again once it may have taken effect. Destructive.
+        Scope: `*:*`; on current panels `accounts:write`. Never sent again once it may have taken effect. Destructive.
 
         Args:
             id: Id of the key.

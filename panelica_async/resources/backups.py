@@ -264,9 +264,11 @@ class Backups(BackupWait):
 
         Scope: `backups:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client itself filters by `type` and `status`.
+
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             type: Only backups of this type, such as `full`.
@@ -302,11 +304,15 @@ class Backups(BackupWait):
         """POST /v1/backups: create a backup.
 
         The panel replies before the archive exists and writes it in the background. Without `domain_ids` it archives
-        every domain of every account on the server. Of the options only `name` and `domain_ids` are known to work on
-        current panels.
+        every domain of every account on the server.
 
         Scope: `backups:write`. Never sent again once it may have taken effect. The panel replies before the work is
         done.
+
+        On current panels: `type` is refused unless `full`: panels make full backups. `encryption` is refused: panels
+        take no kind of encryption for a backup. `compression_level` is refused: panels take no level of compression for
+        a backup. `include_web`, `include_databases`, `include_email`, `include_dns` and `include_ssl` are refused
+        unless `True`: panels archive all parts of a domain.
 
         Args:
             name: Name of the backup; current panels add the time to it.
@@ -361,11 +367,16 @@ class Backups(BackupWait):
     ) -> Acknowledgement:
         """POST /v1/backups/{id}/restore: restore a backup.
 
-        Restores the archived state in the background. No option is known to work on current panels: they may restore
-        everything in the archive.
+        Restores the archived state in the background. Current panels restore everything in the archive, also what
+        belongs to other accounts.
 
         Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive. The panel replies before
         the work is done.
+
+        On current panels: `domain_ids` is refused: panels restore every domain in the archive. `include_web` and
+        `include_databases` are refused unless `True`: panels restore everything in the archive. `conflict_action` is
+        refused unless `overwrite`: panels overwrite what they restore. `create_pre_restore_backup` is refused unless
+        `False`: panels do not back up the current state first; call backups.create.
 
         Args:
             id: Id of the backup; on current panels its file name.
@@ -398,10 +409,10 @@ class Backups(BackupWait):
     async def delete(self, id: str) -> None:
         """DELETE /v1/backups/{id}: delete a backup.
 
-        Deletes the archive. Current panels require the scope `backups:restore` instead.
+        Deletes the archive.
 
-        Scope: `backups:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Scope: `backups:write`; on current panels `backups:restore`. Safe to repeat; retried after a lost reply, 429,
+        502, 503 and 504, but not after 500. Destructive.
 
         Args:
             id: Id of the backup; on current panels its file name.

@@ -102,10 +102,13 @@ class Bandwidth(Resource):
     async def get(self, *, period: str | Unset = UNSET, month: str | Unset = UNSET) -> BandwidthUsage:
         """GET /v1/bandwidth: get the traffic of a month.
 
-        Traffic of all sites the owner of the key may see, in total and by site. It is unknown whether current panels
-        accept `period` and `month`; `period` of the reply shows what was counted.
+        Traffic of all sites the owner of the key may see, in total and by site; `period` of the reply shows what was
+        counted.
 
         Scope: `bandwidth:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        On current panels: `period` is refused unless `monthly`: panels count the traffic of a month. `month` is
+        refused: panels show the traffic of the current month only.
 
         Args:
             period: Length of the period to count, such as `monthly`.
@@ -115,6 +118,7 @@ class Bandwidth(Resource):
             The traffic.
 
         Raises:
+            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
         return await self._one(BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

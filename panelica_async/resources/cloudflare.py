@@ -195,7 +195,8 @@ class CloudflareZones(Resource):
         Sends the records of the panel's zone to the Cloudflare zone of the same name.
 
         Scope: `cloudflare:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Not served by current panels.
+        Not served by current panels: panels only set the address of a zone, which needs its name and an address
+        (`cloudflare.zones.sync_ip`).
 
         Args:
             zone_id: Id of the zone at Cloudflare.

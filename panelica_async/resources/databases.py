@@ -216,10 +216,14 @@ class DatabasesUsers(Resource):
     ) -> DatabaseUser:
         """POST /v1/databases/{db_id}/users: create a user for a database.
 
-        The panel may prefix the name: use the name in the reply. Current panels create the user for a domain, need
-        `domain_id`, and take neither the database nor `privileges`.
+        The panel may prefix the name: use the name in the reply. On current panels `privileges` is the role of the
+        user, such as `readWrite`.
 
         Scope: `databases:write`. Never sent again once it may have taken effect.
+
+        On current panels: `privileges` must be passed. Without `domain_id`, the client sends the domain of the
+        database. `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The
+        client looks for `db_id` in `databases.list` first.
 
         Args:
             db_id: Id of the database.
@@ -461,8 +465,8 @@ class Databases(Resource):
         Scope: `databases:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             domain_id: Only databases of this domain.
@@ -493,8 +497,11 @@ class Databases(Resource):
         The panel may prefix the name: use the name in the reply. Current panels create a MySQL database together with
         its first user, and need `username` and `password` for it.
 
-        Scope: `databases:write`. Never sent again once it may have taken effect. After a lost reply, the client looks
-        it up with `databases.list`, by `name`, `domain_id`.
+        Scope: `databases:write`; on current panels `domains:write`. Never sent again once it may have taken effect.
+        After a lost reply, the client looks it up with `databases.list`, by `name`, `domain_id`.
+
+        On current panels: `password` and `username` must be passed. `type` is refused unless `mysql`: panels create
+        MySQL databases.
 
         Args:
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current

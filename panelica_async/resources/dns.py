@@ -102,8 +102,8 @@ class DnsRecords(Resource):
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -182,6 +182,8 @@ class DnsRecords(Resource):
 
         Scope: `dns:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client looks for `record_id` in `dns.records.list` first.
+
         Args:
             zone_id: Id of the zone, which is the id of its domain.
             record_id: Id of the record.
@@ -218,6 +220,8 @@ class DnsRecords(Resource):
 
         Scope: `dns:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
+
+        On current panels: The client looks for `record_id` in `dns.records.list` first.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.

@@ -829,9 +829,11 @@ class Domains(Resource):
 
         Scope: `domains:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client itself filters by `status` and `user_id`.
+
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             status: Only domains in this state, such as `active`.
@@ -865,12 +867,15 @@ class Domains(Resource):
         Scope: `domains:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
         up with `domains.list`, by `domain`.
 
+        On current panels: `web_server` takes only `nginx` (sent as `nginx_only`), `apache` (sent as `nginx_apache`),
+        `nginx_apache` and `nginx_only`. `ssl_type` is refused unless `lets_encrypt`: panels issue a Let's Encrypt
+        certificate.
+
         Args:
             domain: Name of the domain, such as `example.com`.
             user_id: Id of the account that will own the domain.
             php_version: PHP version, such as `8.4`; by default the panel decides.
-            web_server: Web server: `nginx` or `apache` in the reference, `nginx_apache` or `nginx_only` on current
-                panels.
+            web_server: Web server: `nginx` or `apache`, which on current panels is behind nginx.
             ssl_type: Certificate to issue right away, such as `lets_encrypt`.
 
         Returns:
@@ -921,11 +926,14 @@ class Domains(Resource):
 
         Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: `web_server` is refused: panels change it elsewhere, in a form that is not known
+        (`domains.web_server.update`). The client reads `memory_limit`, `max_execution_time`, `upload_max_filesize` and
+        `post_max_size` first, because a change resets what it leaves out.
+
         Args:
             id: Id of the domain.
             php_version: PHP version, such as `8.3`.
-            web_server: Web server: `nginx` or `apache` in the reference, `nginx_apache` or `nginx_only` on current
-                panels.
+            web_server: Web server: `nginx` or `apache`, which on current panels is behind nginx.
 
         Returns:
             The domain after the change. Fields that the reply leaves out come from the arguments or from a second call.

@@ -159,9 +159,11 @@ class EmailAccounts(Resource):
 
         Scope: `email:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client itself filters by `domain_id`.
+
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
             domain_id: Only mailboxes of this domain.

@@ -554,9 +554,11 @@ class Files(Resource):
 
         Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: Without `user_id`, the client sends the account in whose home `path` is.
+
         Args:
             path: Absolute path of the directory.
-            user_id: Id of the account that owns the directory. Current panels need it.
+            user_id: Id of the account that owns the directory. Only current panels take it.
 
         Returns:
             The entries of the directory. Await it for the first page, or iterate over all items with `async for`.
@@ -577,9 +579,11 @@ class Files(Resource):
         Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
+        On current panels: Without `user_id`, the client sends the account in whose home `path` is.
+
         Args:
             path: Absolute path of the file or directory.
-            user_id: Id of the account that owns the file. Current panels need it.
+            user_id: Id of the account that owns the file. Only current panels take it.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -596,9 +600,11 @@ class Files(Resource):
 
         Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: Without `user_id`, the client sends the account in whose home `path` is.
+
         Args:
             path: Absolute path of the file.
-            user_id: Id of the account that owns the file. Current panels need it.
+            user_id: Id of the account that owns the file. Only current panels take it.
 
         Returns:
             The file.
@@ -618,10 +624,12 @@ class Files(Resource):
         Scope: `files:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
+        On current panels: Without `user_id`, the client sends the account in whose home `path` is.
+
         Args:
             path: Absolute path of the file.
             content: The whole new text of the file; may be empty.
-            user_id: Id of the account that owns the file. Current panels need it.
+            user_id: Id of the account that owns the file. Only current panels take it.
 
         Returns:
             The file is written. `message` has the panel's own text.

@@ -106,8 +106,8 @@ class FtpAccounts(Resource):
         Scope: `ftp:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -139,14 +139,18 @@ class FtpAccounts(Resource):
         Scope: `ftp:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
         with `ftp.accounts.list`, by `username`.
 
+        On current panels: Without `user_id`, the client sends the account that owns the domain. `home_directory` is
+        sent as a path below the home of the account.
+
         Args:
             username: Login name, such as `ftp_user`.
             password: Password of the FTP user.
             domain_id: Id of the domain whose files the user may reach.
-            home_directory: Directory the user is confined to: a full path such as `/home/user1/example.com/public_html`
-                in the reference, a path below the home of the account such as `/example.com` on current panels.
+            home_directory: Directory the user is confined to: a full path such as
+                `/home/user1/example.com/public_html`, on current panels also one below the home of the account, such as
+                `/example.com`.
             quota_mb: Space the user may fill in MB, such as 500; 0 is unlimited on current panels.
-            user_id: Id of the account that will own the FTP user. Current panels need it.
+            user_id: Id of the account that will own the FTP user. Only current panels take it.
 
         Returns:
             The new FTP user. Fields that the reply leaves out come from the arguments or from a second call.

@@ -162,8 +162,8 @@ class Plans(Resource):
         Scope: `plans:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -197,6 +197,11 @@ class Plans(Resource):
 
         Scope: `plans:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
         with `plans.list`, by `name`.
+
+        On current panels: Without `slug`, the client sends one made from `name`. `max_domains`, `max_databases`,
+        `max_email_accounts`, `max_ftp_accounts`, `disk_space_mb` and `bandwidth_mb` must be -1 or more. `php_versions`
+        is refused: plans of panels do not limit the PHP versions. `plans.update` and `plans.list` follow, because
+        something new gets defaults instead of zeros.
 
         Args:
             name: Name of the plan; unique for each owner.
@@ -252,6 +257,9 @@ class Plans(Resource):
         Changes the fields provided and keeps the rest. The owner of the key must be ROOT or ADMIN.
 
         Scope: `plans:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+
+        On current panels: `max_domains`, `max_databases`, `max_email_accounts`, `max_ftp_accounts`, `disk_space_mb` and
+        `bandwidth_mb` must be -1 or more. `php_versions` is refused: plans of panels do not limit the PHP versions.
 
         Args:
             id: Id of the plan.

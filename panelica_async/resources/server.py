@@ -65,9 +65,10 @@ class ServerServices(Resource):
     def list(self) -> Paginator[Service]:
         """GET /v1/server/services: list services.
 
-        Every service the panel manages, running or not. Current panels require the scope `server:read` instead.
+        Every service the panel manages, running or not.
 
-        Scope: `services:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `services:read`; on current panels `server:read`. Read-only; retried after a lost reply, 429, 502, 503
+        and 504, but not after 500.
 
         Returns:
             The services. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
@@ -78,9 +79,10 @@ class ServerServices(Resource):
     async def start(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/start: start a service.
 
-        Starts a stopped service. Current panels also accept the scope `server:write`.
+        Starts a stopped service.
 
-        Scope: `services:start`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `services:start`; on current panels `services:start` or `server:write`. Safe to repeat; retried after a
+        lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
@@ -99,10 +101,10 @@ class ServerServices(Resource):
     async def stop(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/stop: stop a service.
 
-        The service is unavailable to every account until it is started again; no data is lost. Current panels also
-        accept the scope `server:write`.
+        The service is unavailable to every account until it is started again; no data is lost.
 
-        Scope: `services:stop`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `services:stop`; on current panels `services:stop` or `server:write`. Safe to repeat; retried after a
+        lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,
@@ -121,10 +123,10 @@ class ServerServices(Resource):
     async def restart(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/restart: restart a service.
 
-        Interrupts the service for every account while it restarts; a second call interrupts it again. Current panels
-        also accept the scope `server:write`.
+        Interrupts the service for every account while it restarts; a second call interrupts it again.
 
-        Scope: `services:restart`. Never sent again once it may have taken effect.
+        Scope: `services:restart`; on current panels `services:restart` or `server:write`. Never sent again once it may
+        have taken effect.
 
         Args:
             name: Name of the service: `nginx`, `apache`, `mysql`, `postgresql`, `redis`, `php-fpm`, `postfix`,

@@ -43,6 +43,7 @@ SSL_CERTIFICATES_ISSUE: Final = Operation(
                 "type": Refusal(reason="panels issue Let's Encrypt certificates", unless=("lets_encrypt",)),
                 "auto_renew": Refusal(reason="panels renew every certificate", unless=(True,)),
             },
+            reply_fields=names(id="domain_id"),
         ),
     },
     repeat=Repeat.NATURAL_KEY,
@@ -54,7 +55,9 @@ SSL_CERTIFICATES_RENEW: Final = Operation(
     name="ssl.certificates.renew",
     wires={
         "reference": Wire(method="POST", path="/v1/ssl/certificates/{id}/renew", scopes=("ssl:write",)),
-        "panel": Wire(method="POST", path="/v1/ssl/domains/{id}/renew", scopes=("ssl:write",)),
+        "panel": Wire(
+            method="POST", path="/v1/ssl/domains/{id}/renew", scopes=("ssl:write",), reply_fields=names(id="domain_id")
+        ),
     },
     repeat=Repeat.UNSAFE,
     shown_by=SSL_CERTIFICATES_LIST,
@@ -89,11 +92,11 @@ class SslCertificates(CertificateWait):
         The certificates of every domain the owner of the key may see.
 
         Scope: `ssl:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
-        by current panels.
+        by current panels: panels have no list of certificates, only one of each domain (`ssl.certificates.get`).
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -117,11 +120,13 @@ class SslCertificates(CertificateWait):
     ) -> Certificate:
         """POST /v1/ssl/certificates: issue a certificate for a domain.
 
-        The panel accepts the order and works on it in the background, for about a minute. Current panels issue a Let's
-        Encrypt certificate whatever the type, and take neither `type` nor `auto_renew`.
+        The panel accepts the order and works on it in the background, for about a minute.
 
         Scope: `ssl:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it up
         with `ssl.certificates.list`, by `domain_id`. The panel replies before the work is done.
+
+        On current panels: `type` is refused unless `lets_encrypt`: panels issue Let's Encrypt certificates.
+        `auto_renew` is refused unless `True`: panels renew every certificate.
 
         Args:
             domain_id: Id of the domain the certificate is for.

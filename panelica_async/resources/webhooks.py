@@ -123,8 +123,8 @@ class Webhooks(Resource):
         Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
             sort: Field to sort by, such as `created_at`.
             order: Direction of the sort. One of `asc`, `desc`.
 
@@ -196,7 +196,7 @@ class Webhooks(Resource):
         The events by category; a server may offer more than the reference names.
 
         Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
-        served by current panels.
+        served by current panels: panels do not list the events.
 
         Returns:
             The events by category.
@@ -212,7 +212,7 @@ class Webhooks(Resource):
         Counts of webhooks and of the deliveries in the last 24 hours.
 
         Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
-        served by current panels.
+        served by current panels: panels show no statistics of deliveries.
 
         Returns:
             The statistics.
@@ -228,12 +228,12 @@ class Webhooks(Resource):
         Each delivery with the status and time of the destination's reply.
 
         Scope: `webhooks:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not
-        served by current panels.
+        served by current panels: panels show no deliveries.
 
         Args:
             id: Id of the webhook.
-            page: Number of the page to return, from 1. Panels without paging ignore it.
-            limit: Items on a page, at least 1. Panels without paging ignore it.
+            page: Number of the page to return, from 1.
+            limit: Items on a page, at least 1.
 
         Returns:
             One page of deliveries. Await it for the first page, or iterate over all items with `async for`. Invalid

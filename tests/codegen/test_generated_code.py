@@ -150,14 +150,16 @@ def test_docstring_names_endpoint_scope_and_errors(name: str) -> None:
     assert first.startswith(f"{endpoint}: ")
     assert first.endswith(".")
     assert blank == ""
-    scope = f"Scope: `{operation['x-scope']}`." if operation["x-scope"] else "Scope: none in the reference."
-    assert scope in text or name == "health"
+    scope = f"`{operation['x-scope']}`" if operation["x-scope"] else "none in the reference"
+    panel = OPERATIONS[name].wires.get("panel", OPERATIONS[name].wire)
+    other = "" if panel.scopes == OPERATIONS[name].wire.scopes else f"; on current panels `{panel.scopes[0]}`"
+    assert f"Scope: {scope}{other}" in text or name == "health"
     for status, error in {"400": "BadRequestError", "404": "NotFoundError", "409": "ConflictError"}.items():
         assert (f"    {error}: " in lines) == (status in operation["responses"]), error
     assert ("    OutcomeUnknownError: " in lines) == (operation["x-repeat"] != "read")
     is_absent = "panel" not in OPERATIONS[name].wires
     assert ("    UnsupportedOperationError: " in lines) == is_absent
-    assert ("Not served by current panels." in text) == is_absent
+    assert ("Not served by current panels" in text) == is_absent
 
 
 @each_method

@@ -78,7 +78,11 @@ class Namespaces:
     ) -> Paginator[Finding]:
         """GET /v1/search/{kind}: search everything.
 
-        Scope: `*:*`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `*:*`; on current panels `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504,
+        but not after 500.
+
+        On current panels: `before` is refused: panels cannot search by time. `order` is refused unless `asc`: panels
+        begin with what fits best.
 
         Args:
             kind: Kind of thing to look for.
@@ -101,7 +105,7 @@ class Namespaces:
         """POST /v1/reindex: build the index anew.
 
         Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
-        by current panels.
+        by current panels: panels keep their index up to date.
 
         Raises:
             UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.

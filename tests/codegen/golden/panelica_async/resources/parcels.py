@@ -210,7 +210,10 @@ class ParcelsScans(Resource):
     async def get(self, id: str, scan_id: str) -> Scan:
         """GET /v1/parcels/{id}/scans/{scan-id}: get a scan of a parcel.
 
-        Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
+        Scope: `parcels:read`; on current panels none. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
+        not after 500.
+
+        On current panels: The client looks for `scan_id` in `parcels.scans.list` first.
 
         Args:
             id: Id of the parcel.
@@ -325,6 +328,8 @@ class Parcels(Resource):
 
         Scope: `parcels:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client itself filters by `from_` and `status`.
+
         Args:
             page: Number of the page to return, from 1.
             limit: Items on a page.
@@ -360,8 +365,11 @@ class Parcels(Resource):
         Quotes "like these", a backslash \n and ``three ''' quotes`` survive in a docstring, and so does a text that is
         much longer than a line of code may be. It is wrapped.
 
-        Scope: `parcels:write`. Never sent again once it may have taken effect. After a lost reply, the client looks it
-        up with `parcels.list`, by `reference`.
+        Scope: `parcels:write`; on current panels `parcels:write` or `*:*`. Never sent again once it may have taken
+        effect. After a lost reply, the client looks it up with `parcels.list`, by `reference`.
+
+        On current panels: `account` must be passed. `class_` takes only `fast & "furious"` (sent as `fast`), `fast` and
+        `slow`. `weight_g` must be 1 or more. `stamps` is refused unless `none`, `0` or `False`: panels take no stamps.
 
         Args:
             reference: Your own name for it, such as `2026\17`.
@@ -405,6 +413,8 @@ class Parcels(Resource):
 
         Scope: `parcels:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
+        On current panels: The client reads `insured` first, because a change resets what it leaves out.
+
         Args:
             id: Id of the parcel.
             note: New note; null removes it.
@@ -424,8 +434,10 @@ class Parcels(Resource):
     async def delete(self, id: str) -> None:
         """DELETE /v1/parcels/{id}: destroy a parcel.
 
-        Scope: `parcels:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Scope: `parcels:delete`; on current panels `parcels:write`. Safe to repeat; retried after a lost reply, 429,
+        502, 503 and 504, but not after 500. Destructive.
+
+        On current panels: A 400 is a `NotFoundError` if `parcels.route` confirms it.
 
         Args:
             id: Id of the parcel.
