@@ -9,10 +9,54 @@ import aiohttp
 import pytest
 
 from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.panel_handlers import HANDLERS
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
 CATALOGUE = Path(__file__).parents[1] / "data" / "panel-catalogue.jsonl"
+
+# Errors
+
+
+async def test_errors_come_in_the_shapes_that_were_seen(current: PanelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shape has its fields, and its key or sentence in its place (evidence: error-shapes)."""
+
+    def fail(_call: object) -> None:
+        raise RuntimeError("for this test")
+
+    monkeypatch.setitem(HANDLERS, "GET /v1/plans", fail)
+    account = await current.account()
+    await current.domain("example.com", account["id"])
+    person = {"username": "john", "email": "other@example.net", "full_name": "John", "password": PASSWORD}
+    both_keys = {
+        "error": "apiErrors.external.account.createFailed",
+        "details": "apiErrors.users.usernameAlreadyExists",
+    }
+    expected: list[tuple[str, str, int, dict[str, str]]] = [
+        ("GET", "/v1/plans/x", 404, {"error": "Plan not found", "details": "id=x", "code": "NOT_FOUND"}),
+        ("GET", "/v1/accounts/x", 404, {"error": "Account not found"}),
+        ("POST", "/v1/accounts", 400, both_keys),
+    ]
+    for method, path, status, body in expected:
+        answer = await current.call(method, path, person if method == "POST" else None)
+        assert (answer.status, answer.data) == (status, {"status": "error", **body})
+    answer = await current.call("GET", "/v1/email-accounts/x")
+    assert (answer.status, answer.data) == (404, {"error": "not found"})
+    answer = await current.call("GET", "/v1/plans")
+    assert (answer.status, answer.data.keys()) == (500, {"status", "error", "details", "request_id"})
+    assert "SQLSTATE 42703" in answer.data["details"]
+
+
+async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
+    answer = await current.call("POST", "/v1/domains", {"name": 5})
+    assert answer.data == {
+        "status": "error",
+        "error": "Invalid request body",
+        "details": "json: cannot unmarshal number into Go struct field CreateDomainRequest.name of type string",
+    }
+    answer = await current.call("POST", "/v1/domains", "example.com")
+    assert answer.status == 400
+
 
 # Limits
 

@@ -44,7 +44,7 @@ def create(call: ApiCall) -> ApiReply:
     if store.value("SELECT 1 FROM accounts WHERE email = ?", body["email"]) is not None:
         raise taken("apiErrors.users.emailAlreadyExists")
     if store.value("SELECT 1 FROM accounts WHERE username = ?", body["username"]) is not None:
-        raise taken("apiErrors.users.usernameAlreadyExists")
+        raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     account_id, username = new_id(), rules.username(body["username"])
     row = {"id": account_id, "username": username, "role": "USER", "created_at": call.now}
     store.insert("account", {**row, **call.fields("email", "full_name"), **_plan(call)})

@@ -12,13 +12,14 @@ from panelica_async.sandbox.filesystem import document_root_of, make_site
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.ssl import TYPES, order_certificate
-from panelica_async.sandbox.panel_errors import PanelError, failed
+from panelica_async.sandbox.panel_errors import PanelError, failed, invalid
 from panelica_async.sandbox.panel_handlers.base import get, handles, listed, owner_with_room
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import new_id
 
 _PHP_VERSION = "8.3"
-_WEB_SERVER = "nginx_apache"
+_WEB_SERVERS = ("nginx_apache", "nginx_only")
+_WEB_SERVER = _WEB_SERVERS[0]
 _PHP_SETTINGS = {
     "memory_limit": "256M",
     "max_execution_time": "30",
@@ -139,6 +140,8 @@ def _changes(call: ApiCall) -> dict[str, Any]:
     changes = call.fields("php_version", "web_server")
     if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
         raise failed("Invalid PHP version", f"{changes['php_version']} is not installed")
+    if changes.get("web_server", _WEB_SERVER) not in _WEB_SERVERS:
+        raise invalid(call.endpoint.operation, [("web_server", "oneof")])
     return changes
 
 
