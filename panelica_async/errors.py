@@ -7,9 +7,10 @@ PanelicaError
 │   ├── ConnectError
 │   └── RequestTimeoutError          (also TimeoutError)
 ├── OutcomeUnknownError              a write was sent, and its outcome is unknown
+├── PartialWriteError                a create made its object, but not as requested: id, missing arguments, remedy
 ├── RateLimitWaitError               the wait for quota would exceed max_wait or the deadline: says how long
 ├── DecodeError                      the reply does not have the promised form: endpoint, JSON path, body excerpt
-├── UnsupportedOperationError        with dialect="panel": current panels do not serve this operation
+├── UnsupportedOperationError        current panels lack this operation, or cannot honour an argument
 └── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
     ├── BadRequestError 400, 422        ├── NotFoundError 404
     ├── AuthenticationError 401         ├── ConflictError 409
@@ -32,11 +33,12 @@ All errors can be pickled and copied with every attribute, so they survive proce
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from panelica_async.core.redaction import excerpt, one_line, redact, shorten
+from panelica_async.core.error_base import PanelicaError, call_text, facts_text
+from panelica_async.core.redaction import excerpt, redact
 
 __all__ = [
     "AuthenticationError",
@@ -49,6 +51,7 @@ __all__ = [
     "NotFoundError",
     "OutcomeUnknownError",
     "PanelicaError",
+    "PartialWriteError",
     "PermissionDeniedError",
     "RateLimitWaitError",
     "RateLimitedError",
@@ -59,40 +62,7 @@ __all__ = [
     "UnsupportedOperationError",
 ]
 
-_MESSAGE_LENGTH = 500
 _WAIT_HINT = "Call again after that time, or let the call wait longer: max_wait=, deadline=."
-
-
-class PanelicaError(Exception):
-    """Root of every error of this package.
-
-    Attributes:
-        message: What went wrong, in words.
-        hint: What to do about it, in a sentence, if there is anything.
-    """
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        summary = self._summary()
-        # On one line, even if the panel sent line breaks in a code or a hint: logs have a line for each error.
-        return one_line(f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with `args` alone, which fails for required keyword arguments.
-        return _restore, (type(self), self.args), self.__dict__
-
-    def _summary(self) -> str:
-        return shorten(self.message, _MESSAGE_LENGTH)
-
-
-def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
-    error = cls.__new__(cls)
-    error.args = args
-    return error
 
 
 class ConfigurationError(PanelicaError, ValueError):
@@ -127,7 +97,7 @@ class TransportError(PanelicaError):
         self.attempts = attempts
 
     def _summary(self) -> str:
-        return _call(self.method, self.path) + super()._summary() + _facts(attempts=self.attempts)
+        return call_text(self.method, self.path) + super()._summary() + facts_text(attempts=self.attempts)
 
 
 class ConnectError(TransportError):
@@ -174,7 +144,38 @@ class OutcomeUnknownError(PanelicaError):
 
     def _summary(self) -> str:
         sent_at = self.sent_at.isoformat() if self.sent_at else None
-        return _call(self.method, self.path) + super()._summary() + _facts(sent_at=sent_at, attempts=self.attempts)
+        return (
+            call_text(self.method, self.path) + super()._summary() + facts_text(sent_at=sent_at, attempts=self.attempts)
+        )
+
+
+class PartialWriteError(PanelicaError):
+    """A create made its object, but what it takes besides failed: the object exists, and not as requested.
+
+    Do not repeat the call, which would make a second object: change the one there is, or delete it.
+
+    Attributes:
+        operation: Name of the operation, such as `plans.create`.
+        id: Id of the object; None when the panel does not show it.
+        made: The object as far as it is known.
+        missing: The arguments that the object does not have, with their values.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        id: str | None,
+        made: Any,
+        missing: Mapping[str, Any],
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+        self.id = id
+        self.made = made
+        self.missing: dict[str, Any] = dict(missing)
 
 
 class RateLimitWaitError(PanelicaError):
@@ -223,18 +224,32 @@ class DecodeError(PanelicaError):
 
 
 class UnsupportedOperationError(PanelicaError):
-    """The dialect of the client does not have this operation; nothing was sent.
+    """The dialect of the client does not have this operation, or not one of its arguments; nothing was sent.
 
     Current panels do not serve all of the published reference, and it lacks most of what they serve. A panel that is
     too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
 
+
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.
+        argument: Name of the argument that the panel cannot honour; None when it lacks the whole operation.
+        reason: Why the panel cannot honour the argument; None when it lacks the whole operation.
+        hint: What to do instead, such as leaving the argument out.
     """
 
-    def __init__(self, message: str, *, operation: str, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        argument: str | None = None,
+        reason: str | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.operation = operation
+        self.argument = argument
+        self.reason = reason
 
 
 class ResponseFields(TypedDict, total=False):
@@ -294,8 +309,8 @@ class ResponseError(PanelicaError):
     def _summary(self) -> str:
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"
         details = self._shown_details()
-        facts = _facts(details=details, request_id=self.request_id, attempts=self.attempts)
-        return f"{_call(self.method, self.path)}{status}: {super()._summary()}{facts}"
+        facts = facts_text(details=details, request_id=self.request_id, attempts=self.attempts)
+        return f"{call_text(self.method, self.path)}{status}: {super()._summary()}{facts}"
 
     def _shown_details(self) -> str | None:
         """Return the details as text for people; data as JSON without secrets, cut where it is long."""
@@ -373,21 +388,3 @@ class RateLimitedError(ResponseError):
 
 class ServerError(ResponseError):
     """5xx: the panel, or a web server in front of it, failed."""
-
-
-def _call(method: str | None, path: str | None) -> str:
-    call = " ".join(part for part in (method, path) if part)
-    return f"{call}: " if call else ""
-
-
-def _facts(
-    *, details: str | None = None, sent_at: str | None = None, request_id: str | None = None, attempts: int
-) -> str:
-    facts = [
-        shorten(details) if details else None,
-        f"sent at {sent_at}" if sent_at else None,
-        f"request id {request_id}" if request_id else None,
-        f"{attempts} attempts" if attempts > 1 else None,
-    ]
-    shown = ", ".join(fact for fact in facts if fact)
-    return f" ({shown})" if shown else ""

@@ -150,14 +150,16 @@ PATTERNS = ("cli.commands", "sandbox.handlers", "sandbox.panel_handlers", "provi
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
     "api.completion": "what a success that says too little is completed from",
-    "api.recovery": "how a create is found whose reply was lost",
+    "api.derivation": "arguments that panels need, worked out from the others",
+    "api.shared_reads": "reads that several calls need at once or again",
     "api.sign_in": "the base of a generated class",
+    "api.steps": "calls that take others before or after them",
     "cli.app": "entry point of the command `panelica`",
     "cli.plan_view": "one of the views: what a plan shows",
     "cli.progress": "one of the views: bars and lines while a run goes on",
     "cli.runs": "plan, apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
-    "core.decoder": "compiles the decoder of a model; the converter has the rules",
+    "core.error_base": "the root of the errors, and the parts of their texts",
     "doctor.diagnosis": "the order of the checks",
     "doctor.key": "checks of the key: accepted, clock, scopes",
     "doctor.network": "checks of the way to the panel: name, port, TLS, path",

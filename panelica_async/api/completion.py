@@ -15,9 +15,10 @@ import attrs
 
 from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import Model, fields_of, wire_name
-from panelica_async.core.operation import Operation
+from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
+from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 
@@ -41,15 +42,19 @@ class Written(Generic[M]):
         return [field.name for field in fields_of(type(self.made)) if not field.repr and field.name in self.unknown]
 
 
-def read_written(envelope: Envelope, operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> Written[M]:
+def read_written(
+    envelope: Envelope, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
+) -> Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
     kind: Any = result
     fields = _fields(kind)
     values = _shown(envelope, fields, arguments)
+    if wire.changes_reply:
+        values = incoming(values, wire, result)
     whole = _whole(values, operation, arguments, result)
     if whole is not None:
         return Written(whole)
-    known, unknown = _known(operation, arguments), set[str]()
+    known, unknown = _known(operation, wire, arguments), set[str]()
     for field, names in fields:
         if any(_fits(values.get(name), field) for name in names):
             continue
@@ -60,7 +65,7 @@ def read_written(envelope: Envelope, operation: Operation, arguments: Mapping[st
             values[names[0]] = ""
         if field.default is attrs.NOTHING or field.name == "id":
             unknown.add(field.name)
-    made = decode(values, result, endpoint=operation.wire.endpoint)
+    made = decode(values, result, endpoint=wire.endpoint)
     return Written(made, frozenset(unknown))
 
 
@@ -116,14 +121,14 @@ def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
     return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
 
 
-def _known(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _known(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the object that the arguments tell, without secrets."""
     known = {
         name: value
         for name, value in arguments.items()
         if value is not UNSET and value is not None and not is_secret(name)
     }
-    key, wire = operation.natural_key, operation.wire
+    key = operation.natural_key
     if key is not None:
         known |= {field: known[name] for name, field in key.fields.items() if name in known and name not in key.local}
     if wire.path.endswith("}"):

@@ -1,12 +1,13 @@
 """Lists: awaiting one gives the first page, iterating gives everything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from panelica_async.api.runner import Lists
+from panelica_async.api.selection import Selection
 from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
 
@@ -79,6 +80,8 @@ class ListSource(Generic[T]):
     deadline: float | None = None
     """Seconds for all pages together."""
     has_pages: bool = True
+    selection: Selection | None = None
+    """What the caller asked for, where a panel answers with the whole list instead."""
     skips_unreadable: bool = False
 
 
@@ -90,8 +93,9 @@ class Paginator(Generic[T]):
 
     A list ends where the panel says so: by its total, its number of pages, a page shorter than the page length, or a
     flag that no more follow. Otherwise the next page is requested until one is empty or repeated, because some panels
-    ignore `page` and always answer with everything (evidence: lists-unpaged); that costs one more call. The deadline of
-    the client covers all pages together.
+    ignore `page` and always answer with everything (evidence: lists-unpaged); that costs one more call. Where that is
+    known, the list is one request, and the client filters, sorts and cuts it into pages. The deadline of the client
+    covers all pages together.
 
     Raises:
         DecodeError: The list changed while it was read, is endless, or has fewer items than the panel says; an
@@ -113,7 +117,8 @@ class Paginator(Generic[T]):
 
     async def _first_page(self) -> Page[T]:
         source = await self._known_source()
-        return await _Reading(source, self._count).fetch(source.first)
+        page = await _Reading(source, self._count).fetch(source.first)
+        return page if source.selection is None else next(_parts(page, source.selection))
 
     async def _known_source(self) -> ListSource[T]:
         if self._learn is None:
@@ -135,8 +140,13 @@ class Paginator(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
-        reading = _Reading(await self._known_source(), self._count)
+        source = await self._known_source()
+        reading = _Reading(source, self._count)
         page = await reading.begin()
+        if source.selection is not None:
+            for part in _parts(page, source.selection):
+                yield part
+            return
         yield page
         while (following := await reading.follow(page)) is not None:
             page = following
@@ -288,6 +298,17 @@ class _Reading(Generic[T]):
 
     def _failure(self, problem: str, *, json_path: str = "$", hint: str = _CHANGED_HINT) -> DecodeError:
         return DecodeError(problem, endpoint=self._source.endpoint, json_path=json_path, hint=hint)
+
+
+def _parts(whole: Page[T], selection: Selection) -> Iterator[Page[T]]:
+    """Yield the requested page of a whole list, and each one after it."""
+    unreadable = whole.unreadable
+    total = len(whole.items) + len(unreadable)
+    for number, items, has_more in selection.cut(whole.items):
+        yield Page(
+            items=items, total=total, page=number, limit=selection.limit, has_more=has_more, unreadable=unreadable
+        )
+        unreadable = _nothing()
 
 
 def _length(page: Page[T]) -> int:

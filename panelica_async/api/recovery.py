@@ -14,7 +14,7 @@ import attrs
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.core.model import Model
-from panelica_async.core.operation import NaturalKey
+from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import OutcomeUnknownError, PanelicaError
@@ -39,6 +39,8 @@ class LostCreate:
     """A create whose object is looked for: its arguments and when it was sent."""
 
     key: NaturalKey
+    wire: Wire
+    """How the list travels in which it is looked for."""
     given: Mapping[str, Any] = attrs.field(repr=False)
     """The arguments of the call, without those that are `UNSET`."""
     sent_at: float
@@ -48,8 +50,7 @@ class LostCreate:
     @property
     def filters(self) -> dict[str, Any]:
         """Arguments of the list that narrow it down to the object."""
-        wire = self.key.lookup.wire
-        known = {*wire.query, *wire.placeholders}
+        known = {*self.wire.query, *self.wire.placeholders}
         return {name: self.given[name] for name in self.key.fields if name in known and name in self.given}
 
     def names(self, row: Model) -> bool:
@@ -101,7 +102,7 @@ class LostCreate:
     @property
     def _placeholders(self) -> tuple[str, ...]:
         """Arguments in the path of the list, which its rows may leave out."""
-        return self.key.lookup.wire.placeholders
+        return self.wire.placeholders
 
     @property
     def _shown_keys(self) -> list[str]:

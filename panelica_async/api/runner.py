@@ -1,7 +1,8 @@
 """Runs operations: arguments become a request, a reply becomes a result or an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
@@ -9,12 +10,19 @@ import aiohttp
 import attrs
 
 from panelica_async.api.dialect import PanelDialect
+from panelica_async.api.shared_reads import SharedReads
 from panelica_async.core import hints
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
-from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, UnsupportedOperationError
+from panelica_async.errors import (
+    DecodeError,
+    OutcomeUnknownError,
+    PanelicaError,
+    RequestTimeoutError,
+    UnsupportedOperationError,
+)
 from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
 from panelica_async.transport.pipeline import Transport
 
@@ -83,6 +91,7 @@ class OperationRunner:
         dialect: Which of its wire forms an operation takes; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
         lists: What is known about the panel's lists; shared by all variants.
+        reads: What calls read for each other; shared by all variants.
     """
 
     def __init__(
@@ -92,17 +101,19 @@ class OperationRunner:
         dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
         lists: Lists | None = None,
+        reads: SharedReads | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect = dialect
         self.get_operation = get_operation
         self.lists: Lists = lists or Lists()
+        self.reads: SharedReads = reads or SharedReads()
         self._timeouts = transport.timeouts.of(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
-        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists)
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.reads)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
@@ -133,6 +144,7 @@ class OperationRunner:
     def prepare(
         self,
         operation: Operation,
+        wire: Wire,
         arguments: Mapping[str, Any],
         *,
         deadline: float | None = None,
@@ -142,15 +154,15 @@ class OperationRunner:
 
         Args:
             operation: What to call.
+            wire: How it travels.
             arguments: Its arguments, by their Python names.
             deadline: Seconds for the call, if not those of the options.
             upload: The form with its files.
 
         Raises:
             ValueError: An argument is invalid.
-            UnsupportedOperationError: The panel does not have the operation.
+            UnsupportedOperationError: The panel cannot honour an argument.
         """
-        wire = self.wire(operation)
         options = self.options if deadline is None else attrs.evolve(self.options, deadline=deadline)
         return Call(
             operation.name,
@@ -221,6 +233,58 @@ class OperationRunner:
         if call.is_uncertain and not _judges_request(status):
             raise outcome_unknown(call, self.transport.clock, f"the last reply was {status}") from call.error(reply)
         raise call.error(reply)
+
+
+class SharedDeadline:
+    """The deadline of a call that takes several requests: each has what the others leave of it.
+
+    Args:
+        runner: Runs the call.
+        wire: How the call travels, for the error.
+    """
+
+    def __init__(self, runner: OperationRunner, wire: Wire) -> None:
+        self.reads: SharedReads = runner.reads
+        self._runner = runner
+        self._wire = wire
+        deadline = runner.options.deadline
+        self._ends_at = None if deadline is None else asyncio.get_running_loop().time() + deadline
+
+    def runner(self) -> OperationRunner:
+        """Return a runner for the next request.
+
+        Raises:
+            RequestTimeoutError: The deadline has passed.
+        """
+        if self._ends_at is None:
+            return self._runner
+        left = self._ends_at - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise self._passed()
+        return self._runner.with_options(attrs.evolve(self._runner.options, deadline=left))
+
+    @asynccontextmanager
+    async def timeout(self) -> AsyncGenerator[None]:
+        """End what is awaited inside when the deadline passes.
+
+        Raises:
+            RequestTimeoutError: The deadline has passed.
+        """
+        try:
+            async with asyncio.timeout_at(self._ends_at):
+                yield
+        except RequestTimeoutError:
+            raise
+        except TimeoutError as error:
+            raise self._passed() from error
+
+    def wire(self, name: str) -> Wire:
+        """Return how another operation travels."""
+        return self._runner.wire(self._runner.get_operation(name))
+
+    def _passed(self) -> RequestTimeoutError:
+        problem = f"the deadline of {self._runner.options.deadline:g} s passed before the request was sent"
+        return RequestTimeoutError(problem, method=self._wire.method, path=self._wire.path)
 
 
 def decode_reply(call: Call, reply: Reply) -> Envelope:

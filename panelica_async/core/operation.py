@@ -131,6 +131,21 @@ class Wire:
     """Fields of the result with other values in the reply: each value there and what the result calls it."""
 
     @cached_property
+    def changes_arguments(self) -> bool:
+        """Whether arguments are checked or renamed on their way out."""
+        return bool(self.values or self.converted or self.refused or self.required or self.minimum)
+
+    @cached_property
+    def changes_reply(self) -> bool:
+        """Whether fields or values of a reply are renamed on their way in."""
+        return bool(self.reply_fields or self.reply_values)
+
+    @cached_property
+    def takes_steps(self) -> bool:
+        """Whether a call takes other calls before or after it."""
+        return bool(self.derived or self.fence or self.read_back or self.keeps or self.gone)
+
+    @cached_property
     def endpoint(self) -> str:
         """Method and path, as in the API reference."""
         return f"{self.method} {self.path}"

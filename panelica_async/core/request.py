@@ -17,6 +17,7 @@ from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
+from panelica_async.core.translation import outgoing
 from panelica_async.core.unset import UNSET
 
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
@@ -26,6 +27,8 @@ QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...
 _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
 # Types of arguments that travel as they are.
 _AS_THEY_ARE = frozenset({str, int, bool, float, NoneType})
+_STAND_IN = "0"
+"""What an argument is checked as that is not known yet: any id will do."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """A control character, which no part of a path has."""
 
@@ -142,11 +145,25 @@ class PreparedRequest:
         return frozenset(found)
 
 
+def check(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
+    """Check the arguments before anything is sent, as far as they are known: some are worked out later.
+
+    Raises:
+        ValueError: An argument is invalid; the message names it and says what to do.
+        UnsupportedOperationError: The panel cannot honour an argument.
+    """
+    if wire.derived:
+        later = {name: _STAND_IN for name in wire.derived if arguments.get(name, UNSET) is UNSET}
+        arguments = {**arguments, **later}
+    prepare(operation, wire, arguments)
+
+
 def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:
     """Check the arguments and place each where the wire form says.
 
     Raises:
         ValueError: An argument is invalid; the message names it and says what to do.
+        UnsupportedOperationError: The panel cannot honour an argument.
     """
     present = arguments
     if UNSET in arguments.values():
@@ -157,6 +174,8 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         for name, value in present.items():
             if name in operation.constrained:
                 _check(operation, name, value)
+    if wire.changes_arguments:
+        present = outgoing(operation, wire, present)
     query, body = wire.query, wire.body
     if wire.others is not None:
         query, body = _with_others(operation, wire, present)

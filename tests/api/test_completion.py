@@ -40,9 +40,31 @@ def example(operation: Operation) -> dict[str, Any]:
     }
 
 
-def send(panel: PanelicaClient, operation: Operation) -> Awaitable[Any]:
+# What panels need and the examples of the reference lack.
+NEEDED = {"username": "shop", "password": "correct horse", "privileges": "ALL", "user_id": "u1", "domain_id": "d1"}
+
+
+def arguments(operation: Operation, dialect: Dialect) -> dict[str, Any]:
+    """Return the arguments of the example that a panel can honour, with those that it needs."""
+    wire = operation.wires[dialect]
+    honoured = {name: value for name, value in example(operation).items() if name not in wire.refused}
+    needed = {name: NEEDED[name] for name in (*wire.required, *wire.derived) if name in NEEDED}
+    if operation.name == "domains.update":
+        needed = {"php_version": "8.4"}
+    return {**needed, **honoured}
+
+
+def send(panel: PanelicaClient, operation: Operation, dialect: Dialect = "reference") -> Awaitable[Any]:
     path = [f"{name}-1" for name in operation.wire.placeholders]
-    return attrgetter(operation.name)(panel)(*path, **example(operation))
+    return attrgetter(operation.name)(panel)(*path, **arguments(operation, dialect))
+
+
+def steps_before(operation: Operation, dialect: Dialect) -> list[Step]:
+    """Return the replies to what a client reads before a write."""
+    wire = operation.wires[dialect]
+    if wire.fence is not None:
+        return [reply(json={"status": "success", "data": [{"id": f"{wire.fence.argument}-1"}]})]
+    return [reply(json={"status": "success", "data": {"memory_limit": "256M"}})] if wire.keeps else []
 
 
 def with_id(value: object) -> dict[str, Step]:
@@ -100,8 +122,8 @@ async def test_an_id_alone_is_a_success(server: RawServer, connect: Connect, ope
         panel = connect(dialect=dialect).with_options(look_up_lost=False)
         for value in (NEW, 17):
             for shape, step in with_id(value).items():
-                server.script(step)
-                made = await send(panel, operation)
+                server.script(*steps_before(operation, dialect), step)
+                made = await send(panel, operation, dialect)
                 if made is not None and "id" in attrs.fields_dict(type(made)):
                     assert made.id == str(value), shape
 
@@ -117,8 +139,8 @@ async def test_nothing_at_all_is_a_success(server: RawServer, connect: Connect, 
     for dialect in dialects(operation):
         panel = connect(dialect=dialect).with_options(look_up_lost=False)
         for shape, step in WITHOUT_ID.items():
-            server.script(step)
-            made = await send(panel, operation)
+            server.script(*steps_before(operation, dialect), step)
+            made = await send(panel, operation, dialect)
             if made is None:
                 continue
             fields = attrs.fields_dict(type(made))
@@ -126,7 +148,7 @@ async def test_nothing_at_all_is_a_success(server: RawServer, connect: Connect, 
                 assert (made.id or None) == own, shape
             if "message" in fields:
                 assert made.message == ("Done" if b"Done" in step.sent else None), shape
-            for name, value in example(operation).items():
+            for name, value in arguments(operation, dialect).items():
                 if name in fields and isinstance(value, str | int) and name != "id":
                     assert getattr(made, name) == value, (shape, name)
 
@@ -190,7 +212,9 @@ async def test_an_error_of_no_tree_of_ours_does_not_leave_a_call(
 async def test_a_whole_row_counts_more_than_the_arguments(server: RawServer, connect: Connect) -> None:
     row = {"id": NEW, "database_name": "acme_shop", "domain_id": "d2", "type": "postgresql"}
     server.script(reply(json={"status": "success", "data": row}))
-    made = await connect(dialect="panel").databases.create(name="shop", domain_id="d1", type="mysql")
+    made = await connect(dialect="panel").databases.create(
+        name="shop", domain_id="d1", type="mysql", username="shop", password=NEEDED["password"]
+    )
     assert (made.id, made.name, made.domain_id, made.type) == (NEW, "acme_shop", "d2", "postgresql")
     assert made.extra == {}
 

@@ -451,7 +451,8 @@ async def test_a_forked_process_asks_for_itself(server: RawServer) -> None:
     await server.received(2)
     answer.set()
     printed, _ = await process.communicate()
-    assert printed.decode().split() == ["panel", "panel"]
+    # The two may print at once.
+    assert printed.decode().replace("\n", "") == "panelpanel"
     assert len(server.requests) == 2
 
 

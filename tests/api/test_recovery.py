@@ -15,7 +15,7 @@ from panelica_async.api.recovery import LostCreate
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest
 from panelica_async.models.domains import Domain
-from panelica_async.resources.plans import PLANS_CREATE
+from panelica_async.resources.plans import PLANS_CREATE, PLANS_LIST
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Outcome
 from panelica_async.transport.clock import PanelClock
@@ -431,11 +431,19 @@ def test_object_of_other_call_between_retries_is_not_ours() -> None:
 async def test_current_panels_list_a_database_for_each_of_its_users(server: RawServer, connect: Connect) -> None:
     """Their rows have roles of databases, not of accounts (evidence: databases-list)."""
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
+    row["created_at"] = "2099-01-01T00:00:00Z"
+    other = {**row, "id": "b2", "username": "acme_other"}
     domain, owner = {"id": "d1", "domain_name": "acme.example", "user_id": "u1"}, {"id": "u1", "username": "acme"}
-    server.script(CLOSE, *[reply(json={"status": "success", "data": data}) for data in ([row], domain, owner)])
-    made = await connect(dialect="panel").databases.create(name="shop", domain_id="d1")
-    assert made.name == "acme_shop"
-    assert [request.method for request in server.requests] == ["POST", "GET", "GET", "GET"]
+    server.script(
+        reply(headers={"Date": "Sat, 28 Nov 2026 15:00:00 GMT"}, json={"status": "ok"}),
+        CLOSE,
+        *[reply(json={"status": "success", "data": data}) for data in ([other, row], domain, owner)],
+    )
+    panel = connect(dialect="panel")
+    await panel.health()
+    made = await panel.databases.create(name="shop", domain_id="d1", username="shop", password=PASSWORD)
+    assert (made.id, made.name) == ("b1", "acme_shop")
+    assert [request.method for request in server.requests[1:]] == ["POST", "GET", "GET", "GET"]
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -478,7 +486,11 @@ async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connec
 async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: Connect) -> None:
     row = {"id": "w1", "name": "Gold", "max_domains": 5}
     create = LostCreate(
-        key=PLANS_CREATE.natural_key, given={"name": "Gold", "token": "abc"}, sent_at=now(), clock=PanelClock()
+        key=PLANS_CREATE.natural_key,
+        wire=PLANS_LIST.wire,
+        given={"name": "Gold", "token": "abc"},
+        sent_at=now(),
+        clock=PanelClock(),
     )
     shown = attrs.make_class("Row", ["id", "name", "token"])(id="w1", name=row["name"], token="***")
     assert create.contradiction(shown) is None

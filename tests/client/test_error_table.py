@@ -19,6 +19,7 @@ from panelica_async import (
     OutcomeUnknownError,
     PanelicaClient,
     PanelicaError,
+    PartialWriteError,
     RateLimit,
     RateLimiter,
     RateLimitWaitError,
@@ -29,6 +30,10 @@ from panelica_async import (
     UnsupportedOperationError,
     errors,
 )
+from panelica_async.api.resource import Resource
+from panelica_async.core.operation import ReadBack
+from panelica_async.models import Plan
+from panelica_async.resources.plans import PLANS_CREATE
 from tests.conftest import Connect
 from tests.core.test_faults import ROWS
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply, truncated
@@ -255,6 +260,13 @@ def impatient(panel: PanelicaClient) -> Awaitable[Any]:
     return panel.with_options(max_wait=1).me()
 
 
+def half_made(panel: PanelicaClient) -> Awaitable[Any]:
+    """Create what takes a second call, on a panel that does not show the id that it needs."""
+    wire = attrs.evolve(PLANS_CREATE.wires["panel"], read_back=ReadBack("plans.update", "plans.list"))
+    operation = attrs.evolve(PLANS_CREATE, wires={"panel": wire}, natural_key=None)
+    return Resource(panel._runner)._one(operation, Plan, name="Gold", slug="gold", max_domains=0)
+
+
 # How to come by each class that no status stands for: a step, client options and a call.
 OTHERS: dict[type[PanelicaError], tuple[Step, dict[str, Any], Send]] = {
     ConfigurationError: (reply(), {}, closed()),
@@ -263,6 +275,7 @@ OTHERS: dict[type[PanelicaError], tuple[Step, dict[str, Any], Send]] = {
     RequestTimeoutError: (HANG, {"timeout": 0.05}, READS["object"]),
     OutcomeUnknownError: (truncated(), {}, WRITES["raw write"]),
     RateLimitWaitError: (reply(), {}, impatient),
+    PartialWriteError: (reply(json={"message": "Done"}), {"dialect": "panel"}, half_made),
     DecodeError: (reply(json=7), {}, READS["object"]),
     UnsupportedOperationError: (reply(), {"dialect": "panel"}, lambda panel: panel.webhooks.events()),
 }

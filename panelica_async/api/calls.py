@@ -1,0 +1,300 @@
+"""Calls of operations: a request, its reply, and what completes the reply of a write that shows little."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from panelica_async.api.completion import Written, read_written
+from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
+from panelica_async.api.recovery import LostCreate, find_made, given, look_up
+from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
+from panelica_async.api.selection import Selection
+from panelica_async.api.transfers import form_of
+from panelica_async.core.converter import decode, decode_rows
+from panelica_async.core.model import Model
+from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire
+from panelica_async.core.reply import Envelope, items
+from panelica_async.core.request import check
+from panelica_async.core.translation import incoming
+from panelica_async.core.unset import UNSET
+from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
+from panelica_async.transport.call import Call, Reply
+
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+
+_log = logging.getLogger("panelica_async")
+
+Derive = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Returns arguments with those that the panel needs and the caller left out."""
+
+
+def fetch_one(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
+) -> Awaitable[M]:
+    """Call an operation that returns an object."""
+    if operation.repeat is not Repeat.READ:
+        return _write(runner, operation, wire, arguments, result)
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> M:
+        data = decode_reply(call, reply).data
+        if wire.changes_reply:
+            data = incoming(data, wire, result)
+        return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+
+    return runner.run(call, read)
+
+
+def fetch_object(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[dict[str, Any]]:
+    """Call an operation that returns free-form JSON."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> dict[str, Any]:
+        data = decode_reply(call, reply).data
+        return decode(data, dict[str, Any], endpoint=call.endpoint, body=reply.body)
+
+    return runner.run(call, read)
+
+
+def fetch_untyped(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[Any]:
+    """Call an operation of whose reply nothing is known."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> Any:
+        # No endpoint answers with a web page, but a web server in front of it may.
+        is_page = "html" in reply.headers.get("Content-Type", "").lower()
+        return (decode_reply if is_page else decode_any)(call, reply).data
+
+    return runner.run(call, read)
+
+
+async def upload(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
+) -> T:
+    """Call an operation that sends files."""
+    with form_of(operation, wire, arguments) as form:
+        call = runner.prepare(operation, wire, arguments, upload=form)
+
+        def read(reply: Reply) -> T:
+            data = decode_reply(call, reply).data
+            return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+
+        return await runner.run(call, read)
+
+
+def send(runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Awaitable[None]:
+    """Call an operation for its effect, or to see whether it succeeds."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> None:
+        decode_reply(call, reply)
+
+    return runner.run(call, read)
+
+
+def list_source(
+    runner: OperationRunner,
+    operation: Operation,
+    wire: Wire,
+    arguments: Mapping[str, Any],
+    item: type[M],
+    derive: Derive | None = None,
+) -> ListSource[M]:
+    """Return a list, and how it is read.
+
+    Raises:
+        ValueError: An argument is invalid.
+        UnsupportedOperationError: The panel cannot honour an argument.
+    """
+    check(operation, wire, arguments)
+    selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
+    first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
+    asked = limit if isinstance(limit, int) else None
+
+    def fetch(request: PageRequest) -> Awaitable[Page[M]]:
+        return fetch_page(request, arguments) if derive is None else fetch_derived(request, derive)
+
+    async def fetch_derived(request: PageRequest, derive: Derive) -> Page[M]:
+        return await fetch_page(request, await derive(arguments))
+
+    def fetch_page(request: PageRequest, arguments: Mapping[str, Any]) -> Awaitable[Page[M]]:
+        changes: dict[str, object] = {} if request.number is None else {"page": request.number}
+        if not request.has_limit:
+            changes["limit"] = UNSET
+        call = runner.prepare(operation, wire, {**arguments, **changes}, deadline=request.deadline)
+
+        def read(reply: Reply) -> Page[M]:
+            envelope = decode_reply(call, reply)
+            if not reply.body.strip():
+                # A reply cut short must never be taken for an empty list.
+                raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
+            rows = items(envelope.data, wire.items, endpoint=call.endpoint)
+            if wire.changes_reply:
+                rows = incoming(rows, wire, item)
+            if selection is not None:
+                rows = selection.matching(rows, envelope)
+            readable, unreadable = _decode_list(rows, item, call, reply, request)
+            if selection is not None:
+                readable = selection.ordered(readable)
+            return _page(envelope, readable, unreadable, request, asked)
+
+        return runner.run(call, read)
+
+    return ListSource(
+        fetch=fetch,
+        endpoint=wire.endpoint,
+        kind=operation.name.rpartition(".")[0],
+        lists=runner.lists,
+        first=first if isinstance(first, int) else None,
+        limit=asked,
+        deadline=runner.options.deadline,
+        has_pages="page" in wire.query,
+        selection=selection,
+    )
+
+
+def rows_of(
+    runner: OperationRunner, operation: Operation, item: type[M], arguments: Mapping[str, Any] | None = None
+) -> Paginator[M]:
+    """Return a list in which something is looked for; rows that cannot be decoded are skipped."""
+    source = list_source(runner, operation, runner.wire(operation), arguments or {}, item)
+    return Paginator(source).skip_unreadable()
+
+
+async def _write(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
+) -> M:
+    """Call an operation that writes; a success with a sparse reply is still a success."""
+    key = operation.natural_key
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> "Written[M]":  # in quotes, or each call would evaluate it
+        return read_written(decode_reply(call, reply), operation, wire, arguments, result)
+
+    recover = None
+    if key is not None and runner.options.look_up_lost and runner.dialect.known in key.lookup.wires:
+        recover = partial(_recover, runner, key, result, arguments)
+    written = await runner.run(call, read, recover)
+    if not written.unknown:
+        return written.made
+    return await _completed(runner, written, operation, arguments, call)
+
+
+async def _completed(
+    runner: OperationRunner, written: Written[M], operation: Operation, arguments: Mapping[str, Any], call: Call
+) -> M:
+    """Return what was written, read again where the reply lacks what every caller needs.
+
+    A failed look-up does not change the success: what is unknown stays empty.
+    """
+    if written.missing_secrets:
+        _log.warning(
+            "%s succeeded, but the reply lacks %s, shown only once: make a new one",
+            operation.name,
+            " and ".join(written.missing_secrets),
+        )
+    if not runner.options.look_up_lost:
+        return written.made
+    try:
+        async with asyncio.timeout_at(call.deadline_at):
+            return await _look(runner, written.made, operation, arguments, call.sent_at) or written.made
+    except (PanelicaError, TimeoutError, ValueError):
+        return written.made
+
+
+async def _look(
+    runner: OperationRunner, made: M, operation: Operation, arguments: Mapping[str, Any], sent_at: float | None
+) -> M | None:
+    """Return what was written as the panel shows it now; None when it cannot be identified."""
+    key = operation.natural_key
+    reader = operation.shown_by if key is None else key.lookup
+    if reader is None or runner.dialect.known not in reader.wires:
+        return None
+    wire = runner.wire(reader)
+    parents = {name: arguments[name] for name in wire.placeholders if name in arguments}
+    made_id = getattr(made, "id", None)
+    if made_id and wire.path.endswith("}"):
+        return await fetch_one(runner, reader, wire, {**parents, wire.placeholders[-1]: made_id}, type(made))
+    if made_id:
+        rows = rows_of(runner, reader, type(made), parents)
+        return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
+    if key is None or sent_at is None:
+        return None
+    create = LostCreate(key=key, wire=wire, given=given(arguments), sent_at=sent_at, clock=runner.transport.clock)
+    return await find_made(create, rows_of(runner, reader, type(made), create.filters))
+
+
+async def _recover(
+    runner: OperationRunner,
+    key: NaturalKey,
+    result: type[M],
+    arguments: Mapping[str, Any],
+    call: Call,
+    error: OutcomeUnknownError,
+) -> Written[M]:
+    """Find what a create whose reply was lost has made, or raise its error."""
+    left, sent_at, settle = call.time_left, call.sent_at, runner.transport.waits.settle
+    if sent_at is None or (left is not None and left <= settle):
+        raise error
+    asked, wire = given(arguments), runner.wire(key.lookup)
+    lost = LostCreate(key=key, wire=wire, given=asked, sent_at=sent_at, clock=runner.transport.clock)
+    rows = rows_of(runner, key.lookup, result, lost.filters)
+
+    async def owner() -> str | None:
+        return await _owner_name(runner, asked)
+
+    return Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
+
+
+async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
+    """Return the user name of the account that an object is for; None when the arguments do not name one."""
+    # Models are loaded when a call is made.
+    from panelica_async.models.accounts import Account  # noqa: PLC0415
+    from panelica_async.models.domains import Domain  # noqa: PLC0415
+
+    async def get(name: str, id: object, result: type[M]) -> M:
+        operation = runner.get_operation(name)
+        return await fetch_one(runner, operation, runner.wire(operation), {"id": id}, result)
+
+    user_id = arguments.get("user_id")
+    if user_id is None and "domain_id" in arguments:
+        user_id = (await get("domains.get", arguments["domain_id"], Domain)).user_id
+    return None if user_id is None else (await get("accounts.get", user_id, Account)).username
+
+
+def _decode_list(
+    rows: list[Any], item: type[M], call: Call, reply: Reply, request: PageRequest
+) -> tuple[list[M], list[Any]]:
+    """Return the rows as models, and those that cannot be decoded if the caller wants to skip them."""
+    if request.skips_unreadable:
+        return decode_rows(rows, item)
+    # A type argument known at run time only.
+    return decode(rows, list[item], endpoint=call.endpoint, body=reply.body), []  # type: ignore[valid-type]
+
+
+def _page(
+    envelope: Envelope, readable: list[M], unreadable: list[Any], request: PageRequest, asked: int | None
+) -> Page[M]:
+    """Return a page with what its envelope says about the list."""
+    number = request.number or envelope.page or 1
+    has_more = envelope.has_more
+    # Go writes 0 and false for what it does not know.
+    if (readable or unreadable) and envelope.total == 0:
+        has_more = has_more or None
+    if has_more is None and envelope.last_page:
+        has_more = number < envelope.last_page
+    return Page(
+        items=readable,
+        total=envelope.total,
+        page=number,
+        limit=envelope.limit or (asked if request.has_limit else None),
+        has_more=has_more,
+        unreadable=unreadable,
+    )

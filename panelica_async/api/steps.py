@@ -1,0 +1,281 @@
+"""Calls that take other calls before or after them, as the wire form of an operation says.
+
+Before: arguments are worked out, a fence is checked, and what a change would reset is read. After: what a create
+replaced by defaults is set, and a 400 that may mean "gone" is confirmed. All of it shares the deadline of the call, and
+whatever fails before the write leaves the panel as it was.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import attrs
+
+from panelica_async.api.calls import rows_of, send
+from panelica_async.api.derivation import Row, derive
+from panelica_async.api.recovery import given
+from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
+from panelica_async.core.model import Model
+from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
+from panelica_async.core.request import PreparedRequest, check, prepare
+from panelica_async.core.unset import UNSET
+from panelica_async.errors import (
+    BadRequestError,
+    DecodeError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PanelicaError,
+    PartialWriteError,
+    ResponseError,
+)
+
+T = TypeVar("T")
+
+_log = logging.getLogger("panelica_async")
+
+Send = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
+"""Makes the call itself."""
+
+# Current panels say so with 400, also where their own look-up failed for another reason (evidence: missing-account).
+_GONE = "user not found"
+
+
+async def derive_alone(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the arguments of a read, with those that the caller left out and the panel needs."""
+    return await derive(SharedDeadline(runner, wire), operation, wire, arguments)
+
+
+async def carry_out(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], call: Send[T]
+) -> T:
+    """Make a call with the steps that its wire form asks for.
+
+    Raises:
+        ValueError: An argument is invalid, or cannot be worked out from the others.
+        NotFoundError: The object is not where the arguments say, or gone; nothing was written.
+        PartialWriteError: A create made its object, but not as it was asked to.
+    """
+    check(operation, wire, arguments)
+    deadline = SharedDeadline(runner, wire)
+    arguments = await derive(deadline, operation, wire, arguments)
+    if wire.fence is not None:
+        await _check_fence(deadline, operation, wire, wire.fence, arguments)
+    if wire.keeps:
+        wire, arguments = await _with_kept(deadline, operation, wire, arguments)
+    if wire.read_back is not None:
+        return await _create_exactly(deadline, operation, wire, wire.read_back, arguments, call)
+    try:
+        return await call(deadline.runner(), operation, wire, arguments)
+    except ResponseError as error:
+        # What was worked out may have been wrong.
+        runner.reads.kept.clear()
+        if not isinstance(error, BadRequestError) or wire.gone is None or not _says_gone(error):
+            raise
+        if not await _is_gone(deadline, wire.gone, arguments):
+            raise
+        if wire.method == "DELETE":
+            return cast("T", None)
+        raise NotFoundError(
+            f"{operation.name}: no such object: the panel answered {error.status} {_GONE!r}, and {wire.gone} 404",
+            status=404,
+            code=error.code,
+            details=error.details,
+            request_id=error.request_id,
+            method=error.method,
+            path=error.path,
+            attempts=error.attempts,
+        ) from error
+
+
+# Before the call
+
+
+async def _check_fence(
+    deadline: SharedDeadline, operation: Operation, wire: Wire, fence: Fence, arguments: Mapping[str, Any]
+) -> None:
+    """Raise unless the object is in its list. Its id alone would reach one that belongs to somebody else."""
+    runner = deadline.runner()
+    lookup = runner.get_operation(fence.lookup)
+    there = runner.wire(lookup)
+    where = {
+        name: arguments[name]
+        for name in (*there.placeholders, *there.query, *there.filters)
+        if arguments.get(name, UNSET) is not UNSET
+    }
+    wanted = str(arguments[fence.argument])
+    async for row in rows_of(runner, lookup, Row, where):
+        if row.id == wanted:
+            return
+    shown = ", ".join(f"{name}={value!r}" for name, value in where.items())
+    raise NotFoundError(
+        f"{operation.name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed",
+        status=404,
+        method=wire.method,
+        path=wire.path,
+        hint=f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is.",
+    )
+
+
+async def _with_kept(
+    deadline: SharedDeadline, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> tuple[Wire, Mapping[str, Any]]:
+    """Return a wire form and arguments that also send what the panel would reset, as it is now."""
+    path, runner = prepare(operation, wire, arguments).path, deadline.runner()
+    call = runner.prepare_raw(f"GET {path}", PreparedRequest("GET", path), Repeat.READ)
+    shown = await runner.run(call, lambda reply: decode_reply(call, reply).data)
+    if not isinstance(shown, dict):
+        raise DecodeError(
+            f"expected an object with {', '.join(wire.keeps)}, which {operation.name} would reset",
+            endpoint=call.endpoint,
+        )
+    now = cast("dict[str, Any]", shown)
+    arguments_by_name = {name: argument for argument, name in wire.body.items()}
+    kept = {arguments_by_name.get(name, name): (name, now[name]) for name in wire.keeps if now.get(name) is not None}
+    kept = {argument: both for argument, both in kept.items() if arguments.get(argument, UNSET) is UNSET}
+    # They are as the panel has them: not to be translated again.
+    values = {argument: names for argument, names in wire.values.items() if argument not in kept}
+    body = {**wire.body, **{argument: name for argument, (name, _) in kept.items()}}
+    return attrs.evolve(wire, body=body, values=values), {
+        **arguments,
+        **{argument: value for argument, (_, value) in kept.items()},
+    }
+
+
+# After the call
+
+
+def _says_gone(error: BadRequestError) -> bool:
+    return _GONE in f"{error.message} {error.details}".lower()
+
+
+async def _is_gone(deadline: SharedDeadline, name: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether the panel confirms that an object does not exist. Anything but its 404 confirms nothing."""
+    try:
+        runner = deadline.runner()
+        operation = runner.get_operation(name)
+        wire = runner.wire(operation)
+        await send(runner, operation, wire, {part: arguments[part] for part in wire.placeholders})
+    except NotFoundError as error:
+        return error.from_panel
+    except PanelicaError:
+        return False
+    return False
+
+
+async def _create_exactly(
+    deadline: SharedDeadline,
+    operation: Operation,
+    wire: Wire,
+    read_back: ReadBack,
+    arguments: Mapping[str, Any],
+    call: Send[T],
+) -> T:
+    """Create an object, then set what the panel replaced by its defaults or ignored, and look at the result.
+
+    Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
+    """
+    runner, asked = deadline.runner(), given(arguments)
+    update = runner.get_operation(read_back.update)
+    there = runner.wire(update)
+    replaced = {
+        name: value for name, value in asked.items() if name in there.body and (name not in wire.body or not value)
+    }
+    [id_name] = there.placeholders
+    if replaced:
+        check(update, there, {**replaced, id_name: "0"})
+    made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
+    if not replaced:
+        return made
+    made_id = getattr(made, "id", None)
+    exact = _Exact(operation, update, cast("Model", made), made_id, replaced)
+    if not made_id:
+        raise exact.failure("the panel does not show its id", replaced)
+    try:
+        await send(deadline.runner(), update, there, {**replaced, id_name: made_id})
+    except DecodeError:
+        pass  # accepted: the read tells the rest
+    except OutcomeUnknownError as error:
+        raise exact.unknown(error) from error
+    except PanelicaError as error:
+        raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
+    return cast("T", await _looked_at(deadline, read_back, exact, there, asked))
+
+
+@attrs.frozen
+class _Exact:
+    """A create that takes a change to be exact."""
+
+    operation: Operation
+    update: Operation
+    made: Model
+    made_id: str | None
+    replaced: Mapping[str, Any]
+    """Arguments that the create alone would lose."""
+
+    def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
+        """Return the error for an object that is not as it was asked for."""
+        return PartialWriteError(
+            f"{self.operation.name} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
+            operation=self.operation.name,
+            id=self.made_id or None,
+            made=self.made,
+            missing=missing,
+            hint=f"Do not create it again: {self._remedy(missing)}, or delete it.",
+        )
+
+    def unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
+        """Return the error for a change whose reply was lost."""
+        return OutcomeUnknownError(
+            f"{self.operation.name} made {self._name}, but it is unknown whether {', '.join(self.replaced)} were set: "
+            f"{error.message}",
+            operation=self.operation.name,
+            method=error.method,
+            path=error.path,
+            sent=error.sent,
+            sent_at=error.sent_at,
+            attempts=error.attempts,
+            hint=f"Do not create it again: {self._remedy(self.replaced)}.",
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"the object with the id {self.made_id}" if self.made_id else "an object"
+
+    def _remedy(self, missing: Mapping[str, Any]) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
+        return f"call panel.{self.update.name}({self.made_id or 'its id'!r}, {values})"
+
+
+async def _looked_at(
+    deadline: SharedDeadline, read_back: ReadBack, exact: _Exact, wire: Wire, asked: Mapping[str, Any]
+) -> Model:
+    """Return the new object as the panel shows it, or raise if it is not as it was asked for."""
+    kind: type[Model] = type(exact.made)
+    try:
+        runner = deadline.runner()
+        rows = rows_of(runner, runner.get_operation(read_back.lookup), kind)
+        found = await anext((row async for row in rows if getattr(row, "id", None) == exact.made_id), None)
+    except PanelicaError as error:
+        _log.warning("%s succeeded, but reading the result back failed: %s", exact.operation.name, error)
+        found = None
+    if found is None:
+        known = attrs.fields_dict(kind)
+        return attrs.evolve(exact.made, **{name: value for name, value in exact.replaced.items() if name in known})
+    missing = {name: value for name, value in asked.items() if not _agrees(found, name, value, wire)}
+    if missing:
+        raise exact.failure("the panel kept other values", missing)
+    return found
+
+
+def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:
+    """Return whether a row shows a value, or does not show the field at all."""
+    have = getattr(row, argument, None)
+    if have is None:
+        have = row.extra.get(wire.body.get(argument, argument))
+    if isinstance(have, str) and isinstance(wanted, str):
+        return have.lower() == wanted.lower()
+    if isinstance(wanted, tuple):
+        wanted = list(cast("tuple[object, ...]", wanted))
+    return have is None or have == wanted
