@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from panelica_async.models.dns import DnsRecord as DnsRecord
     from panelica_async.models.dns import RecordType as RecordType
     from panelica_async.models.docker import AppTemplate as AppTemplate
+    from panelica_async.models.docker import AppTemplateDetails as AppTemplateDetails
     from panelica_async.models.docker import Container as Container
     from panelica_async.models.docker import ContainerDetails as ContainerDetails
     from panelica_async.models.docker import ContainerLink as ContainerLink
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from panelica_async.models.domains import Subdomain as Subdomain
     from panelica_async.models.email import EmailAccount as EmailAccount
     from panelica_async.models.email import MailboxStatus as MailboxStatus
+    from panelica_async.models.files import AccessibleDirectories as AccessibleDirectories
     from panelica_async.models.files import FileContent as FileContent
     from panelica_async.models.files import FileEntry as FileEntry
     from panelica_async.models.files import FileType as FileType
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     from panelica_async.models.wordpress import WordpressSite as WordpressSite
 
 _MODULES = {
+    "AccessibleDirectories": "files",
     "Account": "accounts",
     "AccountBandwidth": "bandwidth",
     "AccountRole": "accounts",
@@ -112,6 +115,7 @@ _MODULES = {
     "ApiKey": "api_keys",
     "ApiSpec": "core",
     "AppTemplate": "docker",
+    "AppTemplateDetails": "docker",
     "AutoresponderMailbox": "domains",
     "Backup": "backups",
     "BackupStatus": "backups",
@@ -200,6 +204,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "AccessibleDirectories",
     "Account",
     "AccountBandwidth",
     "AccountRole",
@@ -209,6 +214,7 @@ __all__ = [
     "ApiKey",
     "ApiSpec",
     "AppTemplate",
+    "AppTemplateDetails",
     "AutoresponderMailbox",
     "Backup",
     "BackupStatus",

@@ -156,3 +156,11 @@ class AppTemplate(Model):
     """Its documentation."""
     env_vars: list[TemplateVariable] | None = None
     """Variables: a list, or its JSON as text."""
+
+
+@frozen(kw_only=True)
+class AppTemplateDetails(Model):
+    """One app that can be deployed, with its variables."""
+
+    template: AppTemplate | None = None
+    """The app."""

@@ -29,6 +29,14 @@ class FileType(OpenEnum):
 
 
 @frozen(kw_only=True)
+class AccessibleDirectories(Model):
+    """The folders an account can reach."""
+
+    directories: list[str] | None = None
+    """Absolute paths; one may end in a slash."""
+
+
+@frozen(kw_only=True)
 class UploadResult(Model):
     """What came of an upload."""
 

@@ -18,6 +18,7 @@ from panelica_async.core.operation import (
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.docker import (
     AppTemplate,
+    AppTemplateDetails,
     Container,
     ContainerDetails,
     ContainerLink,
@@ -412,7 +413,7 @@ class DockerTemplates(Resource):
         """
         return self._pages(DOCKER_TEMPLATES_LIST, AppTemplate, owner_user_id=owner_user_id, **fields)
 
-    async def get(self, slug: str, **fields: Any) -> Any:
+    async def get(self, slug: str, **fields: Any) -> AppTemplateDetails:
         """GET /v1/docker/templates/{slug}: get an app template.
 
         On current panels only. Scope: `docker:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
@@ -423,13 +424,13 @@ class DockerTemplates(Resource):
             fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The reply, as `AppTemplateDetails`. Some panels answer the template itself.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
         """
-        return await self._untyped(DOCKER_TEMPLATES_GET, slug=slug, **fields)
+        return await self._one(DOCKER_TEMPLATES_GET, AppTemplateDetails, slug=slug, **fields)
 
     async def deploy(
         self,

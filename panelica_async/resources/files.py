@@ -11,7 +11,7 @@ from panelica_async.api.resource import Resource
 from panelica_async.api.transfers import FileSource
 from panelica_async.core.operation import Operation, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.models.files import FileContent, FileEntry, UploadResult
+from panelica_async.models.files import AccessibleDirectories, FileContent, FileEntry, UploadResult
 from panelica_async.models.shared import Acknowledgement
 
 FILES_LIST: Final = Operation(
@@ -671,7 +671,7 @@ class Files(Resource):
             FILES_CREATE, user_id=user_id, path=path, name=name, type=type, content=content, **fields
         )
 
-    async def accessible_directories(self, *, user_id: str, **fields: Any) -> Any:
+    async def accessible_directories(self, *, user_id: str, **fields: Any) -> AccessibleDirectories:
         """GET /v1/files/accessible-directories: list the folders an account can reach.
 
         On current panels only. Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
@@ -682,13 +682,13 @@ class Files(Resource):
             fields: What else the panel may take, sent in the query as it is.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The reply, as `AccessibleDirectories`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
         """
-        return await self._untyped(FILES_ACCESSIBLE_DIRECTORIES, user_id=user_id, **fields)
+        return await self._one(FILES_ACCESSIBLE_DIRECTORIES, AccessibleDirectories, user_id=user_id, **fields)
 
     async def archive_info(self, *, user_id: str, path: str, **fields: Any) -> Any:
         """GET /v1/files/archive/info: look into an archive.
