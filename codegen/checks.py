@@ -22,6 +22,7 @@ _CLIENT_MEMBERS = {
     "learn_dialect",
     "request",
     "rotate_key",
+    "spec",
     "stats",
     "subscribe",
     "with_options",

@@ -13,7 +13,7 @@ from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
-from panelica_async.core.operation import Dialect
+from panelica_async.core.operation import Dialect, namespace
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import PanelicaError, TransportError
@@ -27,6 +27,7 @@ from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment, require_encryption
 
 if TYPE_CHECKING:
+    from panelica_async.api.panel_spec import PanelSpec
     from panelica_async.models.utility import RateLimitStatus
     from panelica_async.telemetry.events import Listener
     from panelica_async.telemetry.statistics import Statistics
@@ -236,6 +237,13 @@ class PanelicaClient(Namespaces):
         """
         limiter = self._transport.keys.current.quota.limiter()
         return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
+
+    @namespace
+    def spec(self) -> "PanelSpec":
+        """What the panel at hand lists about itself; once loaded, `**fields` are checked against it."""
+        from panelica_async.api.panel_spec import PanelSpec  # noqa: PLC0415 - loaded on first use
+
+        return PanelSpec(self._runner)
 
     async def request(
         self,

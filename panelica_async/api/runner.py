@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 import aiohttp
@@ -25,6 +25,9 @@ from panelica_async.errors import (
 )
 from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
 from panelica_async.transport.pipeline import Transport
+
+if TYPE_CHECKING:
+    from panelica_async.api.catalogue import Catalogue
 
 T = TypeVar("T")
 
@@ -82,6 +85,14 @@ class Lists:
                 watch.is_changed |= watch.kind == kind and verb not in _ADDING
 
 
+@attrs.define(eq=False)
+class Known:
+    """What a client and its variants have loaded about the panel at hand."""
+
+    catalogue: "Catalogue | None" = None
+    """What the panel lists about itself; fields are checked against it."""
+
+
 class OperationRunner:
     """What resources stand on; a client and its variants have one each.
 
@@ -92,6 +103,7 @@ class OperationRunner:
         get_operation: Returns an operation by its name, for calls that another one needs.
         lists: What is known about the panel's lists; shared by all variants.
         reads: What calls read for each other; shared by all variants.
+        known: What was loaded about the panel; shared by all variants.
     """
 
     def __init__(
@@ -102,6 +114,7 @@ class OperationRunner:
         get_operation: Callable[[str], Operation],
         lists: Lists | None = None,
         reads: SharedReads | None = None,
+        known: Known | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
@@ -109,11 +122,12 @@ class OperationRunner:
         self.get_operation = get_operation
         self.lists: Lists = lists or Lists()
         self.reads: SharedReads = reads or SharedReads()
+        self.known: Known = known or Known()
         self._timeouts = transport.timeouts.of(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
-        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.reads)
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.reads, self.known)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
@@ -163,6 +177,8 @@ class OperationRunner:
             ValueError: An argument is invalid.
             UnsupportedOperationError: The panel cannot honour an argument.
         """
+        if self.known.catalogue is not None:
+            self.known.catalogue.check(operation, wire, arguments)
         options = self.options if deadline is None else attrs.evolve(self.options, deadline=deadline)
         return Call(
             operation.name,

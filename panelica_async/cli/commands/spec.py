@@ -16,7 +16,7 @@ from panelica_async.cli.format import plural
 from panelica_async.cli.output import Output
 
 spec: typer.Typer = typer.Typer(
-    help="Look up what the API offers, without calling a panel.",
+    help="Look up what the API offers, and compare it with what a panel offers.",
     no_args_is_help=True,
     epilog="Example: panelica spec search cron",
 )
@@ -117,8 +117,8 @@ class _Entry:
 
 def _entries() -> list[_Entry]:
     """Return every operation, by name."""
-    document = _shipped("openapi.json")
-    panel = {row["id"]: row for row in _shipped("panel_endpoints.json")}
+    document = shipped("openapi.json")
+    panel = {row["id"]: row for row in shipped("panel_endpoints.json")}
     shared = document["components"].get("parameters", {})
     entries = [
         _method(path, method, item, shared, panel.pop(item[method]["operationId"], None))
@@ -129,7 +129,8 @@ def _entries() -> list[_Entry]:
     return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.name)
 
 
-def _shipped(name: str) -> Any:
+def shipped(name: str) -> Any:
+    """Return the content of a JSON file of the package."""
     return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
 
 

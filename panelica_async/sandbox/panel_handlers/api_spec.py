@@ -66,7 +66,7 @@ def _entry(document: Document, method: str, path: str, operation: Json) -> dict[
         "request": {
             "path_params": [_parameter(node) for node in parameters if node["in"] == "path"],
             "query_params": [_parameter(node) for node in parameters if node["in"] == "query"],
-            "body": _body(document, operation),
+            "body": _body(document, operation, method),
         },
         "response": _response(document, operation),
         "errors": [{"status": status, "code": code} for status, code in zip(_STATUSES, _ERRORS, strict=True)],
@@ -79,8 +79,13 @@ def _parameter(node: Json) -> dict[str, Any]:
     }
 
 
-def _body(document: Document, operation: Json) -> dict[str, Any]:
-    """Return the body; `content_type` is `none` if the endpoint takes no fields, as suspending does."""
+def _body(document: Document, operation: Json, method: str) -> dict[str, Any]:
+    """Return the body; `content_type` is `none` if the endpoint takes no fields, as suspending does.
+
+    A body of which nothing is known declares no fields, as in older catalogues.
+    """
+    if "requestBody" not in operation and method in {"PUT", "POST", "PATCH"}:
+        return {"content_type": "application/json", "required": False, "fields": []}
     for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
         schema = document.resolve(content["schema"])
         if schema.get("maxProperties") != 0:

@@ -1,0 +1,246 @@
+"""`panelica spec diff` and `panelica spec stubs`: what the panel at hand offers."""
+
+import json
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+import typer
+from rich.text import Text
+
+from panelica_async._version import __version__
+from panelica_async.api.catalogue import Catalogue, CatalogueEndpoint, CatalogueField, Fields, key_of, read_catalogue
+from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.commands.spec import shipped
+from panelica_async.cli.connection import Connection
+from panelica_async.cli.format import plural
+from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.output import Output
+from panelica_async.core.reply import unwrap
+from panelica_async.errors import ConfigurationError
+
+_UNLISTED = frozenset({"GET /v1/api-spec", "GET /v1/postman-collection"})
+"""What no panel lists about itself (evidence: api-spec-gaps)."""
+_TYPES = {
+    **dict.fromkeys(("string", "uuid", "date-time"), "str"),
+    **dict.fromkeys(("integer", "int", "int64"), "int"),
+    **dict.fromkeys(("number", "float", "float64"), "float"),
+    **dict.fromkeys(("boolean", "bool"), "bool"),
+    "array": "list[Any]",
+    "object": "dict[str, Any]",
+}
+
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        "--against",
+        metavar="FILE",
+        dir_okay=False,
+        help="Compare with this catalogue instead, which `panelica api GET /v1/api-spec` has saved.",
+    ),
+]
+Destination = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write to this file instead."),
+]
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """What is not as it was known."""
+
+    kind: Literal["new", "gone", "scope", "fields"]
+    method: str
+    path: str
+    operation: str | None
+    """Its name on the client."""
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        change = f"{self.before} is now {self.after}" if self.kind == "scope" else self.before or self.after
+        return f"{self.method} {self.path}  {': '.join(part for part in (self.operation, change) if part)}"
+
+
+@command
+async def diff(connection: Connection, state: StateDirectory, output: Output, against: Against = None) -> ExitCode:
+    """Compare what a panel lists about itself with what this package knows.
+
+    Shows endpoints that are new or gone, and those whose scopes or fields have changed. Fields are compared where both
+    sides declare them.
+
+    Exit code 0 means that nothing differs, 1 that something does.
+    """
+    before, names = _known()
+    if against is not None:
+        before = _saved(against)
+    async with connection.open(state) as panel:
+        after = await panel.client.spec.load()
+    found = list(differences(before, after, names))
+    if output.json:
+        output.document({"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": found})
+    for one in () if output.json else found:
+        output.results.print(Text.assemble((f"{one.kind:<7}", "bold"), str(one)), soft_wrap=True)
+    output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
+    if after.unreadable:
+        output.say(f"The catalogue also lists {plural(after.unreadable, 'thing')} that cannot be read as an endpoint.")
+    return ExitCode.FAILED if found else ExitCode.OK
+
+
+@command
+async def stubs(
+    connection: Connection, state: StateDirectory, output: Output, destination: Destination = None
+) -> ExitCode:
+    """Write types for the fields that a panel declares: a Python module with a `TypedDict` for each body and reply."""
+    _, names = _known()
+    async with connection.open(state) as panel:
+        catalogue = await panel.client.spec.load()
+    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, names))
+    if output.json:
+        output.document({"panel_version": catalogue.panel_version, "module": text})
+    elif destination is None:
+        output.stream.write(text)
+    else:
+        destination.write_text(text, encoding="utf-8")
+        output.say(f"Wrote {destination}.")
+    return ExitCode.OK
+
+
+def differences(before: Catalogue, after: Catalogue, names: Mapping[str, str]) -> Iterator[Difference]:
+    """Yield what two catalogues disagree on: what is new, what is gone, then scopes and fields."""
+
+    def difference(
+        kind: Literal["new", "gone", "scope", "fields"], endpoint: CatalogueEndpoint, old: str, new: str
+    ) -> Difference:
+        return Difference(
+            kind=kind,
+            method=endpoint.method,
+            path=endpoint.path,
+            operation=names.get(endpoint.key),
+            before=old,
+            after=new,
+        )
+
+    for key, endpoint in after.endpoints.items():
+        if key not in before.endpoints and key not in _UNLISTED:
+            yield difference("new", endpoint, "", endpoint.summary)
+    for key, endpoint in before.endpoints.items():
+        if key not in after.endpoints and key not in _UNLISTED:
+            yield difference("gone", endpoint, endpoint.summary, "")
+    for key, old in before.endpoints.items():
+        new = after.endpoints.get(key)
+        if new is None:
+            continue
+        if set(old.scopes) != set(new.scopes):
+            yield difference("scope", old, _scopes(old), _scopes(new))
+        changes = [*_changed(old.query, new.query), *_changed(old.body, new.body)]
+        if changes:
+            yield difference("fields", old, "", ", ".join(changes))
+
+
+def _scopes(endpoint: CatalogueEndpoint) -> str:
+    return " or ".join(endpoint.scopes) or "no scope"
+
+
+def _changed(old: Fields | None, new: Fields | None) -> Iterator[str]:
+    """Yield how declared fields have changed."""
+    if old is None or new is None:
+        return
+    for name, field in new.items():
+        if name not in old:
+            yield f"new {name}{' (required)' if field.required else ''}"
+        elif field.required != old[name].required:
+            yield f"{name} is {'required' if field.required else 'optional'}"
+        elif old[name].choices and field.choices and set(field.choices) != set(old[name].choices):
+            yield f"{name} is one of {', '.join(field.choices)}"
+    for name in old:
+        if name not in new:
+            yield f"no {name}"
+
+
+def _known() -> tuple[Catalogue, Mapping[str, str]]:
+    """Return what this package knows of current panels, and the name of each endpoint on the client."""
+    endpoints: dict[str, CatalogueEndpoint] = {}
+    names: dict[str, str] = {}
+    for row in shipped("panel_endpoints.json"):
+        body = row.get("json", row.get("form"))
+        endpoint = CatalogueEndpoint(
+            method=row["method"],
+            path=row["path"],
+            category=row["category"],
+            summary=row["summary"],
+            scopes=tuple(row["scopes"]),
+            roles=tuple(row.get("roles", ())),
+            query=_fields(row["query"]) if "query" in row else None,
+            body=None if body is None else _fields(body),
+        )
+        endpoints[endpoint.key] = endpoint
+        names[endpoint.key] = row["id"]
+    return Catalogue(endpoints=endpoints), names
+
+
+def _fields(required: Mapping[str, bool]) -> Fields:
+    return {name: CatalogueField(name=name, type="", required=needed) for name, needed in required.items()}
+
+
+def _saved(file: Path) -> Catalogue:
+    try:
+        return read_catalogue(unwrap(json.loads(file.read_text("utf-8"))).data)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(
+            f"{file} cannot be read as a catalogue: {reason}",
+            hint=f"Save one with `panelica api GET /v1/api-spec > {file}`.",
+        ) from None
+
+
+def _stub_lines(catalogue: Catalogue, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of the module of `spec stubs`."""
+    version = f" {catalogue.panel_version}" if catalogue.panel_version else ""
+    yield f'"""Fields that a panel{version} declares. Written by `panelica spec stubs`, panelica_async {__version__}.'
+    yield ""
+    yield "Unpack them into a call: `await panel.cron_jobs.create(**CronJobsCreate(...))`."
+    yield '"""'
+    yield ""
+    yield "from typing import Any, Literal, NotRequired, TypedDict"
+    for endpoint in catalogue.endpoints.values():
+        name = names.get(key_of(endpoint.method, endpoint.path))
+        base = _class_name(name or f"{endpoint.method.lower()}_{endpoint.path}")
+        call = f"`panel.{name}`" if name else "`panel.request`"
+        sent = {**(endpoint.query or {}), **(endpoint.body or {})}
+        for class_name, fields, use in ((base, sent, "takes"), (f"{base}Reply", endpoint.reply, "replies with")):
+            if fields:
+                yield from ("", "")
+                yield from _typed_dict(
+                    class_name, fields, f"What {endpoint} {use}; {call}.", is_reply=fields is not sent
+                )
+
+
+def _typed_dict(class_name: str, fields: Fields, summary: str, *, is_reply: bool) -> Iterator[str]:
+    types = {
+        name: _type(field) if field.required or is_reply else f"NotRequired[{_type(field)}]"
+        for name, field in fields.items()
+    }
+    if all(name.isidentifier() and not keyword.iskeyword(name) for name in types):
+        yield f"class {class_name}(TypedDict{', total=False' if is_reply else ''}):"
+        yield f"    {json.dumps(summary)}"
+        yield ""
+        for name, kind in types.items():
+            yield f"    {name}: {kind}"
+        return
+    members = ", ".join(f"{json.dumps(name)}: {kind}" for name, kind in types.items())
+    yield f"# {summary}"
+    yield f'{class_name} = TypedDict("{class_name}", {{{members}}}{", total=False" if is_reply else ""})'
+
+
+def _type(field: CatalogueField) -> str:
+    if field.choices:
+        return f"Literal[{', '.join(json.dumps(choice) for choice in field.choices)}]"
+    return _TYPES.get(field.type.lower(), "Any")
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", name))
