@@ -132,13 +132,17 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
         yield "UnsupportedOperationError", 'the client uses `dialect="reference"`, which lacks this.'
     if operation.panel is None:
         yield "UnsupportedOperationError", 'the client uses `dialect="panel"`, and current panels do not serve this.'
+    elif operation.panel.refused:
+        yield "UnsupportedOperationError", "current panels cannot honour an argument; nothing was sent."
+    if operation.panel and operation.panel.read_back:
+        yield "PartialWriteError", "it was made, but current panels did not take all values."
     if operation.operation.repeat is not Repeat.READ:
         yield "OutcomeUnknownError", "sent, outcome unknown."
 
 
 def _may_be_invalid(operation: OperationSource) -> bool:
     wire, panel = operation.operation.wire, operation.panel
-    if panel and (panel.refused or panel.required or panel.minimum or panel.values):
+    if panel and (panel.required or panel.derived or panel.minimum or panel.values):
         return True
     return bool(operation.positional or operation.operation.guard or wire.others or wire.method == "PATCH") or any(
         argument.choices or argument.not_empty or argument.is_list for argument in operation.arguments

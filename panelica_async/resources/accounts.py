@@ -306,6 +306,7 @@ class Accounts(SignIn):
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -372,6 +373,7 @@ class Accounts(SignIn):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

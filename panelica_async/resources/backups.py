@@ -337,6 +337,7 @@ class Backups(BackupWait):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -393,6 +394,7 @@ class Backups(BackupWait):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

@@ -118,7 +118,7 @@ class Bandwidth(Resource):
             The traffic.
 
         Raises:
-            ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
         """
         return await self._one(BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

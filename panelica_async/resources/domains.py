@@ -888,6 +888,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -942,6 +943,7 @@ class Domains(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)

@@ -222,6 +222,8 @@ class Plans(Resource):
             BadRequestError: the panel rejected the input.
             ConflictError: the object already exists or is in use.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
+            PartialWriteError: it was made, but current panels did not take all values.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -281,6 +283,7 @@ class Plans(Resource):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

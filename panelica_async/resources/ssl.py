@@ -142,6 +142,7 @@ class SslCertificates(CertificateWait):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

@@ -9,10 +9,13 @@ import pytest
 
 from codegen.arguments import Argument
 from codegen.bridge import Bridge, load_bridge
+from codegen.crossing import CONVERSIONS, SOURCES
 from codegen.output import generate
 from codegen.panel import load_panel
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError
+from panelica_async.api import derivation
+from panelica_async.core import translation
 from panelica_async.core.operation import Operation, Wire
 from tests.codegen.shipped import OPERATIONS
 
@@ -306,3 +309,13 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
             senders = {argument for argument, other in {**wire.query, **wire.body}.items() if other == wired}
             assert senders <= sure, (name, wired)
             assert len(senders) == 1, (name, wired)
+
+
+def test_client_has_every_source_and_conversion_that_the_bridge_may_name() -> None:
+    sources, conversions = SOURCES.keys(), CONVERSIONS
+    assert sources == derivation._SOURCES.keys()
+    assert conversions == translation._CONVERSIONS.keys()
+    wires = [operation.wires["panel"] for operation in OPERATIONS.values() if "panel" in operation.wires]
+    # None is left over.
+    assert sources == {source for wire in wires for source in wire.derived.values()}
+    assert conversions == {conversion for wire in wires for conversion in wire.converted.values()}

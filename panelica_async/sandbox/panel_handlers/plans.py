@@ -110,7 +110,8 @@ def delete(call: ApiCall) -> ApiReply:
     """Delete a plan that no account uses (evidence: plans-delete)."""
     plan = _plan(call)
     if call.store.value("SELECT 1 FROM accounts WHERE plan_id = ?", plan["id"]) is not None:
-        raise PanelError(409, message="plan has accounts")
+        error = PanelError(409, message="plan has accounts")
+        raise error
     call.store.delete("plan", plan["id"])
     return accepted("Plan deleted")
 

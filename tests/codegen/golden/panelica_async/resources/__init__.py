@@ -98,6 +98,7 @@ class Namespaces:
         Raises:
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
         """
         return self._utility.search(kind=kind, text=text, order=order, before=before, page=page)
 

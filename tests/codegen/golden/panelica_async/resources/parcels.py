@@ -391,6 +391,7 @@ class Parcels(Resource):
             BadRequestError: the panel rejected the input.
             ConflictError: the object already exists or is in use.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

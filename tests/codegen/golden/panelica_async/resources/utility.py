@@ -114,6 +114,7 @@ class Utility(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
+            UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
         """
         return self._pages(SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
 
