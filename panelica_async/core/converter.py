@@ -6,6 +6,7 @@ and the raw value stays in `extra` under its name on the wire. Other spellings o
 - a whole number with a fraction of zero (`12.0`) or as text (`"12"`) is an integer; a number with another fraction is
   rounded, and stays in `extra` as it came;
 - a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
+- a list written as JSON text (`"[1, 2]"`) is that list;
 - the year 1, which Go writes for a time that was never set, and an empty text become None.
 """
 
@@ -21,6 +22,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.dates import rfc3339
 from panelica_async.core.decoder import EXACT, Hook, MisfitError, compile_decoder, inner_type, mismatch
+from panelica_async.core.json_codec import loads
 from panelica_async.core.model import Model, OpenEnum, fields_of, wire_name
 from panelica_async.core.unset import Unset
 from panelica_async.errors import DecodeError
@@ -189,6 +191,8 @@ def _list_hook(kind: Any, converter: Converter) -> Hook:
     hook = cast("Hook", converter.get_structure_hook(inner))
 
     def structure(value: object, _: object) -> list[Any]:
+        if type(value) is str and value.startswith("["):
+            value = _list_in(value)
         if not isinstance(value, list):
             raise mismatch(value, "list")
         items = cast("list[object]", value)
@@ -204,6 +208,14 @@ def _list_hook(kind: Any, converter: Converter) -> Hook:
             raise misfit.under(f"[{index}]") from None
 
     return structure
+
+
+def _list_in(text: str) -> object:
+    """Return the list that JSON text holds, or the text if it holds none (evidence: docker-templates)."""
+    try:
+        return loads(text.encode())
+    except ValueError:
+        return text
 
 
 def _is_mapping(kind: object) -> bool:

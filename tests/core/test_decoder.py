@@ -16,7 +16,7 @@ from panelica_async.core.converter import decode, decode_rows, to_wire
 from panelica_async.core.converter import structure_hook as hook_of
 from panelica_async.core.decoder import MisfitError, build, compile_decoder, inner_type, parts_of
 from panelica_async.core.model import Model, OpenEnum, fields_of
-from panelica_async.models import Domain
+from panelica_async.models import AppTemplate, Domain, TemplateVariable
 
 MODELS = [kind for name in models.__all__ if issubclass(kind := getattr(models, name), Model)]
 ROW = {
@@ -115,6 +115,26 @@ def test_row_is_decoded_with_its_unknown_values(row: Mapping[str, Any], extra: M
 def test_null_beside_alias_does_not_hide_its_value() -> None:
     model = decode({**ROW, "domain": None, "domain_name": "example.com"}, Domain, endpoint="test")
     assert to_wire(model)["domain"] == "example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "categories", "extra"),
+    [
+        ('["cms", "blog"]', ["cms", "blog"], {}),
+        ("[]", [], {}),
+        ('["cms"', None, {"categories": '["cms"'}),
+        ("cms", None, {"categories": "cms"}),
+        ("[[1]]", None, {"categories": "[[1]]"}),
+    ],
+)
+def test_list_in_json_text_is_read(text: str, categories: list[str] | None, extra: dict[str, str]) -> None:
+    model = decode({"slug": "ghost", "categories": text}, AppTemplate, endpoint="test")
+    assert (model.categories, model.extra) == (categories, extra)
+
+
+def test_rows_in_json_text_are_models() -> None:
+    model = decode({"slug": "ghost", "env_vars": '[{"key": "url", "required": true}]'}, AppTemplate, endpoint="test")
+    assert model.env_vars == [TemplateVariable(key="url", required=True)]
 
 
 def test_decoded_model_is_a_frozen_object_of_its_class() -> None:
