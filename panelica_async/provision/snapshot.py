@@ -13,7 +13,6 @@ import attrs
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.client import PanelicaClient
-from panelica_async.core.request import path_segment
 from panelica_async.errors import NotFoundError, PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
@@ -280,8 +279,7 @@ class Inventory:
 
     async def _is_secured(self, domain_id: str) -> bool:
         self._count(1, 0)
-        reply = await self._panel.request("GET", f"/v1/ssl/domains/{path_segment(domain_id, 'domain_id')}")
-        return bool(reply.data["has_ssl"])
+        return (await self._panel.ssl.certificates.get(domain_id)).has_ssl
 
     async def _rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
         rows: list[_T] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from panelica_async import PanelicaClient
 from panelica_async.provision import SiteOutcome
@@ -64,7 +65,7 @@ def state(box: Sandbox) -> dict[str, list[tuple[object, ...]]]:
 
 
 @asynccontextmanager
-async def client(box: Sandbox, base_url: str | None = None, **options: float) -> AsyncIterator[PanelicaClient]:
+async def client(box: Sandbox, base_url: str | None = None, **options: Any) -> AsyncIterator[PanelicaClient]:
     """Connect to a sandbox, or to what stands before it."""
     async with PanelicaClient(
         base_url or box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", **options

@@ -1,17 +1,15 @@
 """Each fault at each kind of call: then `resume`, then `undo`, then the panel is as it was before."""
 
-import asyncio
-import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from panelica_async import PanelicaClient
 from panelica_async.errors import PanelicaError
-from panelica_async.provision import Journal, Manifest, Plan, RemovalStatus, State, StepStatus, apply, undo
+from panelica_async.provision import Manifest, Plan, RemovalStatus, State, StepStatus, apply
 from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_launch import Launch, PanelState
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
 from tests.provision.launching import client, collect, state
 from tests.support.virtual_time import run
@@ -66,8 +64,6 @@ FAULTS = [
 LEAVING = [Fault.SERVER_ERROR, Fault.SERVER_ERROR_LATE, Fault.MISSING_PAGE]
 """Faults after which the first command may report a failure, and the next one has something left to do."""
 
-PanelState = dict[str, list[tuple[object, ...]]]
-
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> PanelState:
@@ -79,51 +75,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> PanelState:
     return run(main())
 
 
-class Launch:
-    """A launch of the small site through a proxy, with its files."""
-
-    def __init__(self, box: Sandbox, proxy: FaultyPanel, panel: PanelicaClient, directory: Path) -> None:
-        self.box, self.proxy, self.panel = box, proxy, panel
-        self.journal, self.credentials = directory / "run.journal", directory / "p.csv"
-        self.before = state(box)
-
-    async def apply(self, source: Manifest | Plan = MANIFEST) -> dict[str, StepStatus]:
-        """Apply or resume; return the status of each step."""
-        outcomes = apply(self.panel, source, journal=self.journal, credentials=self.credentials, settle=0)
-        return {step.step.id: step.status for outcome in await collect(outcomes) for step in outcome.steps}
-
-    @property
-    def states(self) -> dict[str, State]:
-        with Journal.open(self.journal, read_only=True) as journal:
-            return {record.id: record.state for record in journal.records.values()}
-
-    @property
-    def passwords(self) -> set[str]:
-        """The passwords that the file calls valid."""
-        with self.credentials.open(newline="") as file:
-            latest = {(row["kind"], row["name"]): row["password"] for row in csv.DictReader(file)}
-        return set(latest.values()) - {""}
-
-    async def undo(self) -> dict[str, RemovalStatus]:
-        return {removal.record.id: removal.status async for removal in undo(self.panel, self.journal, late=0)}
-
-    def assert_complete(self, undisturbed: PanelState) -> None:
-        assert state(self.box) == undisturbed
-        assert self.proxy.used == self.passwords
-        assert set(self.states.values()) == {State.DONE}
-
-    async def assert_undone(self) -> None:
-        removals = await self.undo()
-        assert set(removals.values()) == {RemovalStatus.REMOVED}
-        assert state(self.box) == self.before
-        assert set(self.states.values()) == {State.REMOVED}
-        assert await self.undo() == {}
-
-
 @asynccontextmanager
 async def launching(directory: Path) -> AsyncIterator[Launch]:
     async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        yield Launch(box, proxy, panel, directory)
+        yield Launch(box, proxy, panel, directory, MANIFEST)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -243,15 +198,7 @@ def test_a_kill_at_a_create_then_undo(
     async def main() -> None:
         async with launching(tmp_path) as launch:
             launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
-            with Journal.open(launch.journal) as journal:
-                killed = asyncio.create_task(
-                    collect(apply(launch.panel, MANIFEST, journal=journal, credentials=launch.credentials))
-                )
-                await launch.proxy.reached.wait()
-                journal.close()
-                killed.cancel()
-                await asyncio.gather(killed, return_exceptions=True)
-            assert list(launch.states.values())[-1] is State.SENT
+            await launch.kill()
             if resumes:
                 await launch.apply()
                 launch.assert_complete(undisturbed)
