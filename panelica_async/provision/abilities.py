@@ -41,10 +41,12 @@ class Abilities:
 
     def refusal(self, operation: str, arguments: Mapping[str, Any]) -> str | None:
         """Return why the panel cannot honour an argument of an operation, or None when it can."""
-        refused = self._wire(operation).refused
+        wire = self._wire(operation)
         for name, value in arguments.items():
-            if name in refused and value not in refused[name].unless:
-                return f"the panel does not support {name} {value!r}: {refused[name].reason}"
+            if name in wire.refused and value not in wire.refused[name].unless:
+                return f"the panel does not support {name} {value!r}: {wire.refused[name].reason}"
+            if value not in wire.values.get(name, (value,)):
+                return f"{name} must be one of {', '.join(wire.values[name])}, not {value!r}"
         return None
 
     def _wire(self, operation: str) -> Wire:

@@ -8,7 +8,7 @@ belong to anyone. Where rows show no time, as on current panels, that of the loo
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -16,12 +16,12 @@ from panelica_async import models
 from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
 from panelica_async.provision.journal import Journal, Record, State
-from panelica_async.provision.manifest import Database, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.objects import Match, Step, StepKind, View
 from panelica_async.provision.objects.account import AccountStep
 from panelica_async.provision.objects.base import without_owner
-from panelica_async.provision.objects.database import DatabaseStep
+from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
 from panelica_async.provision.objects.dns_record import DnsRecordStep
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.objects.ftp_user import FtpUserStep
@@ -87,12 +87,28 @@ class Sought:
 
     step: Step
     """A step with the object's natural key, and nothing else that was wanted of it."""
-    _ids: Mapping[str, str | None]
+    ids: Mapping[str, str | None]
     """Ids of what it was created under."""
 
     def match(self, snapshot: Snapshot) -> Match:
         """Find the object in what the panel has."""
-        return self.step.match(View(snapshot=snapshot, ids=self._ids))
+        return self.step.match(View(snapshot=snapshot, ids=self.ids))
+
+
+def is_to_be_sought(record: Record, snapshot: Snapshot) -> bool:
+    """Return whether only a look for its natural key shows what became of the object of a record.
+
+    Args:
+        record: The record of an object that was created, or may have been.
+        snapshot: What the panel has.
+    """
+    match record.kind:
+        case StepKind.CERTIFICATE:
+            return False
+        case StepKind.DATABASE_USER:
+            return record.is_unanswered and record.parent_id in snapshot.database_users
+        case _:
+            return record.is_unanswered or record.object_id is None
 
 
 def sought(record: Record, snapshot: Snapshot) -> Sought:
@@ -102,6 +118,8 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
         record: The record, of a kind that the panel's lists show by name.
         snapshot: What the panel has: accounts and domains.
     """
+    if record.kind is StepKind.DATABASE_USER:
+        return _database_user(record, snapshot)
     if record.kind is StepKind.ACCOUNT:
         # The address is not noted; an empty one is compared with nothing.
         return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
@@ -113,6 +131,21 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
     domain = DomainStep(site=record.site, account=account)
     ids = {account.id: account_id, domain.id: domain_id}
     return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
+
+
+def _database_user(record: Record, snapshot: Snapshot) -> Sought:
+    key, _, username = record.key.rpartition(":")
+    row = snapshot.databases_by_id.get(record.parent_id or "")
+    of_database = attrs.evolve(
+        record,
+        id=f"{StepKind.DATABASE}:{key}",
+        kind=StepKind.DATABASE,
+        parent_id=None if row is None else row.domain_id,
+    )
+    database = sought(of_database, snapshot)
+    user = DatabaseUser(username=username)
+    step = DatabaseUserStep(site=record.site, database=cast("DatabaseStep", database.step), user=user)
+    return Sought(step, {**database.ids, database.step.id: record.parent_id})
 
 
 def _in_domain(record: Record, domain: DomainStep) -> Step:

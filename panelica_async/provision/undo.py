@@ -12,7 +12,15 @@ from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaErr
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.objects import STEPS, Comparison, StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.ownership import LATEST, Ownership, Sought, foreign_in, parents_in, sought
+from panelica_async.provision.ownership import (
+    LATEST,
+    Ownership,
+    Sought,
+    foreign_in,
+    is_to_be_sought,
+    parents_in,
+    sought,
+)
 from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.slices import in_slices
 from panelica_async.provision.snapshot import Inventory, Listing
@@ -263,11 +271,11 @@ class _Undo:
                 self._leave(record, "it is uncertain whether these runs created it", _WHOSE_HINT)
             else:
                 self._journal.removed(record)
-        elif not _is_deletable(record) or (record.state is State.DONE and record.object_id is not None):
+        elif is_to_be_sought(record, self._inventory.snapshot):
+            self._look_for(record, sought(record, self._inventory.snapshot))
+        else:
             # What no list shows is there as long as its parent.
             self._ours[record.id] = record
-        else:
-            self._look_for(record, sought(record, self._inventory.snapshot))
 
     def _look_for(self, record: Record, key: Sought) -> None:
         """Look for an object by its natural key."""

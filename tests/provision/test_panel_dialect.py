@@ -1,5 +1,6 @@
 """Provisioning on current panels: the launch, faults at each kind of call, certificates, and what the plan refuses."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ SITE: dict[str, Any] = {
     "ftp_users": ["deploy"],
 }
 MANIFEST = Manifest.from_data([SITE])
+CERTIFICATE = "certificate:alder.example"
 CREATES = {
     "account": "/accounts",
     "domain": "/domains",
@@ -59,6 +61,16 @@ FAULTS = [
     Fault.HANGS_LATE,
 ]
 """Faults that leave it open whether the call was carried out, and one that hides what it made."""
+
+
+class Clock:
+    """The panel's clock, which can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
 
 
 def a_panel(**options: Any) -> Sandbox:
@@ -89,7 +101,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> PanelState:
 async def test_example_when_applied_twice_is_launched_once(tmp_path: Path) -> None:
     manifest = Manifest.load(LAUNCH)
     options = {"journal": tmp_path / "launch.journal", "credentials": tmp_path / "passwords.csv"}
-    async with a_panel(strict=True) as box, client(box, dialect="panel") as panel:
+    clock = Clock()
+    async with a_panel(strict=True, clock=clock) as box, client(box, dialect="panel") as panel:
         before = state(box)
         plan = await Plan.build(panel, manifest)
         assert not plan.conflicts
@@ -105,6 +118,8 @@ async def test_example_when_applied_twice_is_launched_once(tmp_path: Path) -> No
             outcomes = await collect(apply(panel, manifest, **again))
             assert {outcome.status for outcome in outcomes} == {SiteStatus.EXISTS}
             assert {request.method for request in box.requests} == {"GET"}
+            # Without a journal, only a certificate that is there shows that it was ordered.
+            clock.ahead = 90
         assert state(box) == launched
 
         removals = [removal async for removal in undo(panel, options["journal"])]
@@ -143,7 +158,7 @@ def test_a_fault_at_a_create_then_resume_then_undo(
             if set(reported.values()) != {StepStatus.CREATED}:
                 # Whether an order arrived shows only once there is a certificate.
                 assert kind == "certificate"
-                assert reported["certificate:alder.example"] is StepStatus.UNKNOWN
+                assert reported[CERTIFICATE] is StepStatus.UNKNOWN
             assert launch.proxy.used == launch.passwords
             if kind != "certificate":
                 launch.assert_complete(undisturbed)
@@ -173,3 +188,110 @@ def test_a_kill_at_a_create_then_undo(
             assert await launch.undo() == {}
 
     run(main())
+
+
+async def test_an_order_without_a_reply_is_never_sent_again(tmp_path: Path) -> None:
+    clock = Clock()
+    async with a_panel(clock=clock) as box, FaultyPanel(box) as proxy, client(box, dialect="panel") as direct:
+        async with client(box, proxy.base_url, dialect="panel") as panel:
+            launch = Launch(box, proxy, panel, tmp_path, MANIFEST)
+            proxy.decide_writes(first("POST", "/issue", Fault.LOST_REPLY))
+            assert (await launch.apply())[CERTIFICATE] is StepStatus.UNKNOWN
+            assert (await launch.apply())[CERTIFICATE] is StepStatus.UNKNOWN
+            clock.ahead = 61
+            assert (await launch.apply())[CERTIFICATE] is StepStatus.CREATED
+        (domain,) = await direct.domains.list().collect()
+        assert (await direct.ssl.certificates.get(domain.id)).has_ssl
+    assert [request.operation for request in box.requests].count("ssl.certificates.issue") == 1
+
+
+async def test_a_plan_asks_only_for_certificates_that_may_be_missing(tmp_path: Path) -> None:
+    clock = Clock()
+    async with a_panel(clock=clock) as box, client(box, dialect="panel") as panel:
+        journal, credentials = tmp_path / "run.journal", tmp_path / "p.csv"
+
+        async def asked() -> tuple[int, bool]:
+            """Return how many domains the next run asks for, and whether an order is pending after it."""
+            box.requests.clear()
+            outcomes = await collect(apply(panel, MANIFEST, journal=journal, credentials=credentials))
+            pending = any(step.is_pending for outcome in outcomes for step in outcome.steps)
+            return [request.operation for request in box.requests].count("ssl.certificates.get"), pending
+
+        assert await asked() == (0, True)
+        assert await asked() == (1, True)
+        clock.ahead = 61
+        # The row of the domain shows it.
+        assert await asked() == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "reason"),
+    [
+        (
+            {"databases": ["shop"]},
+            "database:mysql/shop",
+            "the panel makes a database with its first user; name one, such as shop:shop_user",
+        ),
+        (
+            {"databases": [{"name": "shop", "users": [{"username": "reader", "privileges": "read"}]}]},
+            "database:mysql/shop",
+            "the first user of a database may do everything in it, not only read",
+        ),
+        (
+            {"databases": ["shop:first+second", "blog:third+fourth"]},
+            "database_user:mysql/blog:fourth",
+            "the panel adds a user to a domain, which has several databases; give each of the others one user",
+        ),
+        (
+            {"databases": [{"name": "shop", "users": ["first", {"username": "second", "privileges": "SELECT"}]}]},
+            "database_user:mysql/shop:second",
+            "privileges must be one of ALL, read, readWrite, dbAdmin, dbOwner, not 'SELECT'",
+        ),
+        (
+            {"databases": ["postgresql/shop:reader"]},
+            "database:postgresql/shop",
+            "the panel does not support type 'postgresql': panels create MySQL databases",
+        ),
+        (
+            {"ssl": "self_signed"},
+            "certificate:alder.example",
+            "the panel does not support type 'self_signed': panels issue Let's Encrypt certificates",
+        ),
+    ],
+    ids=["no user", "rights of the first", "second database", "rights of the second", "PostgreSQL", "self-signed"],
+)
+async def test_what_panels_cannot_do_conflicts_in_the_plan(changes: dict[str, Any], step: str, reason: str) -> None:
+    manifest = Manifest.from_data([SITE | changes])
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        plan = await Plan.build(panel, manifest)
+    assert {planned.step.id: planned.reason for planned in plan.conflicts} == {step: reason}
+    assert {request.method for request in box.requests} == {"GET"}
+
+
+async def test_users_of_others_keep_a_database_and_its_domain(tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+        (shop,) = {row.id for row in await panel.databases.list().collect() if row.is_primary}
+        await panel.databases.users.create(shop, username="theirs", password="correct-horse", privileges="read")
+        removals = {removal.record.id: removal async for removal in undo(panel, journal)}
+
+        reason = "it holds objects that these runs did not create: database user alder_theirs"
+        kept = {step_id for step_id, removal in removals.items() if removal.reason == reason}
+        assert kept == {"account:alder", "domain:alder.example", "database:mysql/shop"}
+        assert removals["mailbox:info@alder.example"].status is RemovalStatus.REMOVED
+        assert [row.username for row in await panel.databases.list().collect() if not row.is_primary] == [
+            "alder_writer",
+            "alder_theirs",
+        ]
+
+
+async def test_a_user_that_is_gone_is_created_again(tmp_path: Path) -> None:
+    options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        await collect(apply(panel, MANIFEST, **options))
+        (writer,) = [row for row in await panel.databases.list().collect() if row.username == "alder_writer"]
+        await panel.databases.users.delete(writer.id)
+        (outcome,) = await collect(apply(panel, MANIFEST, **options))
+    created = [step.step.id for step in outcome.steps if step.status is StepStatus.CREATED]
+    assert created == ["database_user:mysql/shop:writer"]

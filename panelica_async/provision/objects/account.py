@@ -1,13 +1,12 @@
 """The account that owns a site."""
 
 import unicodedata
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
-from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
@@ -38,8 +37,6 @@ class AccountStep(Step):
     operation = "accounts.create"
     listing = Listing.ACCOUNTS
     password_needed = True
-    # A taken e-mail address is answered with 400 (evidence: duplicate-email).
-    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     owner: Owner
 

@@ -11,7 +11,7 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import shorten
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.errors import ConflictError, ResponseError
+from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.provision.snapshot import Listing, Snapshot
 
 _T = TypeVar("_T")
@@ -141,8 +141,8 @@ class Step(abc.ABC):
     """Whether the panel goes on working after the call, so that the object can still fail."""
     is_deletable: ClassVar[bool] = True
     """Whether the API can delete the object by itself; if not, it goes with its parent."""
-    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError,)
-    """How the panel refuses a second object of the same name."""
+    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
+    """How panels refuse a second object of the same name (evidence: duplicate-email, domains-create)."""
 
     @property
     def id(self) -> str:

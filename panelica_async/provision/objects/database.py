@@ -28,6 +28,8 @@ from panelica_async.provision.objects.base import (
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Listing
 
+_OWNER = "dbOwner"
+"""Role of a user that may do everything, on current panels (evidence: databases-list)."""
 _USER_COUNTS = range(10_000)
 """Numbers of users that a database may have; others mean nothing."""
 
@@ -67,7 +69,7 @@ class DatabaseStep(Step):
             return None
         if not self.database.users:
             return "the panel makes a database with its first user; name one, such as shop:shop_user"
-        if self.database.users[0].privileges != ALL:
+        if self.database.users[0].privileges not in {ALL, _OWNER}:
             return f"the first user of a database may do everything in it, not only {self.database.users[0].privileges}"
         return None
 
@@ -214,6 +216,9 @@ class DatabaseUserStep(Step):
             if row.domain_id == database.domain_id and row.username is not None and row.username.lower() in names:
                 if row.name.lower() != database.name.lower():
                     return different(f"the database user belongs to the database {shown(row.name)}")
+                role = _OWNER if self.user.privileges == ALL else self.user.privileges
+                if not row.is_primary and row.role is not None and row.role.lower() != role.lower():
+                    return different(f"the database user has the role {shown(row.role)}, not {role}")
                 return same(None if row.id == database.id else row.id)
         return ABSENT
 

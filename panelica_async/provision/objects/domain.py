@@ -23,9 +23,8 @@ from panelica_async.provision.objects.base import (
 )
 from panelica_async.provision.snapshot import Listing
 
-# The reference and current panels name the web servers differently (evidence: domains-create), so that `nginx` and
-# `nginx_only` may be the same: only names of one vocabulary are compared.
-_VOCABULARIES = (frozenset({"nginx", "apache"}), frozenset({"nginx_only", "nginx_apache"}))
+_WEB_SERVERS = {"nginx_only": "nginx", "nginx_apache": "apache"}
+"""What current panels call the web servers of the reference (evidence: domains-create)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +70,8 @@ class DomainStep(Step):
         version = domain.php_version and as_wanted(php_version, domain.php_version)
         if self.php_version and version and version != self.php_version:
             return different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
-        is_comparable = any({self.web_server, domain.web_server} <= words for words in _VOCABULARIES)
-        if is_comparable and domain.web_server != self.web_server:
+        servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
+        if servers == {"nginx", "apache"}:
             return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
         return same(domain.id)
 

@@ -1,11 +1,10 @@
 """The mailboxes of a site."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.provision.manifest import Mailbox
 from panelica_async.provision.objects.base import (
     ABSENT,
@@ -32,8 +31,6 @@ class MailboxStep(Step):
     operation = "email.accounts.create"
     listing = Listing.MAILBOXES
     password_needed = True
-    # A taken address is answered with 400 (evidence: duplicate-email).
-    duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
 
     domain: DomainStep
     mailbox: Mailbox
