@@ -64,7 +64,8 @@ class PanelicaClient(Namespaces):
             authorities that the system trusts. False does not verify at all: anyone on the network path can read and
             change everything.
         dialect: Where calls go and what their fields are called: `reference` is the published API reference, `panel`
-            what current panels serve. `auto` is `reference`; it does not ask the panel. Replies are read either way.
+            what current panels serve. `auto` asks the panel before the first call, without using quota, once for each
+            address in a process. Replies are read either way. Default: `PANELICA_DIALECT`, or `auto`.
         app_name: Name of your program, put before that of this package in the User-Agent.
         limiter: A `RateLimit`, which replies do not change, or a `RateLimiter`, which has its own rule, instead of the
             tier's.

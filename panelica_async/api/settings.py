@@ -13,7 +13,7 @@ from panelica_async.errors import ConfigurationError
 
 DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
 DIALECTS: Final = ("auto", "reference", "panel")
-DEFAULT_DIALECT: Final = "reference"
+DEFAULT_DIALECT: Final = "auto"
 
 
 def setting(name: str, argument: str | None) -> str:

@@ -46,6 +46,7 @@ async def run_against_sandbox(code: str, folder: Path) -> str:
             "PANELICA_BASE_URL": box.base_url,
             "PANELICA_API_KEY": box.api_key,
             "PANELICA_API_SECRET": box.api_secret,
+            "PANELICA_DIALECT": "auto",
             "PYTHONPATH": str(PROJECT),
         }
         process = await asyncio.create_subprocess_exec(
