@@ -1,0 +1,32 @@
+"""The same program of a user does the same in both dialects, for every operation of the published reference."""
+
+import asyncio
+
+import pytest
+
+from panelica_async import UnsupportedOperationError
+from panelica_async.resources.registry import MODULES, get_operation
+from tests.support.both_dialects import PROGRAMS, on_the_page, outcome, table
+
+NOT_SERVED = {"cloudflare.zones.sync", "ssl.certificates.list", "webhooks.events", "webhooks.logs", "webhooks.stats"}
+"""Operations that current panels do not have (evidence: webhooks-absent, ssl-by-domain, cloudflare-sync-ip)."""
+
+pytestmark = pytest.mark.once
+
+
+def test_each_operation_of_the_reference_has_a_program() -> None:
+    assert PROGRAMS.keys() == {name for name in MODULES if "reference" in get_operation(name).wires}
+
+
+@pytest.mark.parametrize("operation", PROGRAMS)
+async def test_program_does_the_same_in_both_dialects(operation: str) -> None:
+    reference, panel = await asyncio.gather(outcome("reference", operation), outcome("panel", operation))
+    if operation in NOT_SERVED:
+        assert isinstance(panel, UnsupportedOperationError)
+        return
+    assert reference == panel
+    assert reference not in (None, "")
+
+
+async def test_table_in_the_docs_is_up_to_date() -> None:
+    assert await table() == on_the_page()
