@@ -77,7 +77,7 @@ def program(operation: str) -> Callable[[Program], Program]:
 
 
 async def outcome(dialect: Dialect, operation: str) -> object:
-    """Run the program of an operation in a dialect and return what the user sees; an unsupported operation is the error.
+    """Run the program of an operation; return what the user sees, or the error of an operation that is not served.
 
     Args:
         dialect: The dialect of the sandbox and of the client.
@@ -166,7 +166,8 @@ async def _(scene: Scene) -> object:
 @program("backups.list")
 async def _(scene: Scene) -> object:
     await scene.backup()
-    return [(backup.name, backup.status) async for backup in scene.panel.backups.list(status="completed")]
+    backups = await scene.panel.backups.list(status="completed").collect()
+    return [((backup.name or "").partition("_")[0], backup.status) for backup in backups]
 
 
 @program("backups.create")
@@ -195,7 +196,7 @@ async def _(scene: Scene) -> object:
 
 @program("cloudflare.zones.list")
 async def _(scene: Scene) -> object:
-    return [zone.name async for zone in scene.panel.cloudflare.zones.list()]
+    return sorted([zone.name async for zone in scene.panel.cloudflare.zones.list()])
 
 
 @program("cloudflare.zones.sync")
@@ -230,7 +231,7 @@ async def _(scene: Scene) -> object:
 async def _(scene: Scene) -> object:
     database = await _database(scene)
     user = await scene.panel.databases.users.create(
-        database.id, username="reader", password="SecurePassword123!", domain_id=scene.domain.id
+        database.id, username="reader", password="SecurePassword123!", privileges="ALL", domain_id=scene.domain.id
     )
     return user.username.removeprefix("john_"), bool(user.id)
 
