@@ -18,6 +18,7 @@ from panelica_async.core.operation import Dialect
 from panelica_async.models.accounts import Account
 from panelica_async.models.backups import Backup
 from panelica_async.models.domains import Domain
+from panelica_async.resources.registry import get_operation
 from panelica_async.sandbox import Sandbox
 
 DIALECTS: tuple[Dialect, ...] = ("reference", "panel")
@@ -533,12 +534,22 @@ async def _(scene: Scene) -> object:
 
 async def table() -> str:
     """Return the table of the page: each operation and what the panel dialect makes of it."""
-    lines = ["| operation | reference | current panels |\n", "|---|---|---|\n"]
+    lines = ["| operation | on current panels | arguments that panels cannot honour |\n", "|---|---|---|\n"]
     for name in PROGRAMS:
-        found = await outcome("panel", name)
-        unsupported = isinstance(found, UnsupportedOperationError)
-        lines.append(f"| `{name}` | works | {f'not served: {found.message}' if unsupported else 'works'} |\n")
+        unsupported = isinstance(await outcome("panel", name), UnsupportedOperationError)
+        lines.append(f"| `{name}` | {'not served' if unsupported else 'works'} | {_refused(name)} |\n")
     return "".join(lines)
+
+
+def _refused(operation: str) -> str:
+    """Return the arguments that raise in the panel dialect, with the values that do not."""
+    wire = get_operation(operation).wires.get("panel")
+    if wire is None:
+        return ""
+    return ", ".join(
+        f"`{name}`" + "".join(f" (except `{value}`)" for value in refusal.unless)
+        for name, refusal in wire.refused.items()
+    )
 
 
 def on_the_page() -> str:
