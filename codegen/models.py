@@ -30,6 +30,8 @@ _OPTIONS = (
     "--strict-refs",
     "--formatters", "builtin",
 )  # fmt: skip
+_BASES = {"Owner": "panelica_async.core.ownership.Owner"}
+"""Classes with methods that a model inherits, by their names in `x-base`."""
 
 
 @attrs.frozen
@@ -111,6 +113,8 @@ def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
     plain = {key: _plain(item, module, homes) for key, item in value.items()}
     if isinstance(plain.get("x-known-values"), list):
         plain["enum"] = plain.pop("x-known-values")
+    if isinstance(plain.get("x-base"), str):
+        plain["customBasePath"] = _BASES[plain.pop("x-base")]
     if isinstance(plain.get("$ref"), str):
         name = plain["$ref"].rsplit("/", 1)[-1]
         home = homes[name]

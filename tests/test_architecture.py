@@ -161,6 +161,7 @@ ALONE = {
     "cli.runs": "plan, apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
     "core.error_base": "the root of the errors, and the parts of their texts",
+    "core.ownership": "public: the method of the model of an account",
     "doctor.diagnosis": "the order of the checks",
     "doctor.key": "checks of the key: accepted, clock, scopes",
     "doctor.network": "checks of the way to the panel: name, port, TLS, path",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from panelica_async.api.completion import Written, read_written
+from panelica_async.api.completion import Written, completed, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
@@ -184,11 +184,16 @@ async def _write(
     written = await runner.run(call, read, recover)
     if not written.unknown:
         return written.made
-    return await _completed(runner, written, operation, arguments, call)
+    return await _completed(runner, written, operation, wire, arguments, call)
 
 
 async def _completed(
-    runner: OperationRunner, written: Written[M], operation: Operation, arguments: Mapping[str, Any], call: Call
+    runner: OperationRunner,
+    written: Written[M],
+    operation: Operation,
+    wire: Wire,
+    arguments: Mapping[str, Any],
+    call: Call,
 ) -> M:
     """Return what was written, read again where the reply lacks what every caller needs.
 
@@ -204,7 +209,8 @@ async def _completed(
         return written.made
     try:
         async with asyncio.timeout_at(call.deadline_at):
-            return await _look(runner, written.made, operation, arguments, call.sent_at) or written.made
+            shown = await _look(runner, written.made, operation, arguments, call.sent_at)
+        return written.made if shown is None else completed(shown, operation, wire, arguments)
     except (PanelicaError, TimeoutError, ValueError):
         return written.made
 

@@ -69,6 +69,17 @@ def read_written(
     return Written(made, frozenset(unknown))
 
 
+def completed(shown: M, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> M:
+    """Return an object that was looked up, with what its row leaves out taken from the arguments."""
+    kind: Any = type(shown)
+    known, told = _known(operation, wire, arguments), dict[str, Any]()
+    for field, _ in _fields(kind):
+        value = known.get(field.name)
+        if getattr(shown, field.name) is None and _fits(value, field):
+            told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
+    return attrs.evolve(shown, **told) if told else shown
+
+
 @cache
 def _fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
     """Return each field of a model with its names on the wire."""

@@ -12,6 +12,7 @@ import attrs
 from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.shared_reads import SharedReads
 from panelica_async.core import hints
+from panelica_async.core.decoder import note_misfits
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest, prepare
@@ -224,6 +225,8 @@ class OperationRunner:
                 else:
                     # Decoding megabytes takes long; other calls go on meanwhile.
                     result = await asyncio.to_thread(_read, call, reply, read)
+                if call.misfits:
+                    monitor.mismatched(call)
             except OutcomeUnknownError as error:
                 if recover is None:
                     raise
@@ -335,8 +338,12 @@ def decode_any(call: Call, reply: Reply) -> Envelope:
 
 
 def _read(call: Call, reply: Reply, read: Read[T]) -> T:
+    misfits = note_misfits()
     try:
-        return read(reply)
+        result = read(reply)
+        if misfits:
+            call.misfits = misfits
+        return result
     except PanelicaError:
         raise
     except Exception as error:  # noqa: BLE001 - the request was sent: no error of another tree may say otherwise

@@ -3,16 +3,17 @@
 A required field raises when it is missing or does not fit its type. An optional field that does not fit becomes None,
 and the raw value stays in `extra` under its name on the wire. Other spellings of the same value are accepted:
 
-- a whole number with a fraction of zero (`12.0`) or as text (`"12"`) is an integer; a number with another fraction is
-  rounded, and stays in `extra` as it came;
+- a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
+  number with another fraction is rounded, and stays in `extra` as it came;
 - a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
 - a list written as JSON text (`"[1, 2]"`) is that list;
-- the year 1, which Go writes for a time that was never set, and an empty text become None.
+- the year 1, which Go writes for a time that was never set, and an empty text become None;
+- for an optional field, a time without a zone is in UTC, as panels write theirs, and stays in `extra` as it came.
 """
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 from uuid import UUID
@@ -30,7 +31,6 @@ from panelica_async.errors import DecodeError
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 # Numbers may come as text (evidence: numbers-as-text). Longer ones may be too long for int().
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 # For any value: a TypeError costs less than a check of every value.
 _from_iso: Callable[[Any], datetime] = datetime.fromisoformat
@@ -125,8 +125,13 @@ def _integer(value: object, _: object) -> int:
         return value
     if type(value) is float and value.is_integer() and abs(value) < EXACT:
         return int(value)
-    if type(value) is str and _INTEGER.fullmatch(value):
-        return int(value)
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        whole, _, fraction = value.partition(".")
+        if not fraction.strip("0"):
+            return int(whole)
+        value = float(value)
+    if type(value) is float and abs(value) < EXACT:
+        raise MisfitError("expected int, got a number with a fraction", nearest=round(value))
     raise mismatch(value, "int")
 
 
@@ -152,8 +157,8 @@ def _moment(value: object, _: object) -> datetime | None:
     if moment.year == 1:
         return None
     if moment.tzinfo is None:
-        # What zone is meant decides whether an object is older than a call: it is not for us to choose.
-        raise MisfitError(f"expected date-time with a time zone, got {str(value)[:40]!r}")
+        problem = f"expected date-time with a time zone, got {str(value)[:40]!r}"
+        raise MisfitError(problem, nearest=moment.replace(tzinfo=UTC))
     return moment
 
 

@@ -30,6 +30,7 @@ time. CPython lets an object change between classes of one base and the same slo
 validators nor `__attrs_post_init__`, so a model that has them is refused.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import NoneType, UnionType
@@ -47,16 +48,44 @@ EXACT = 2**53
 
 
 class MisfitError(Exception):
-    """A value that does not fit its type, and where it is."""
+    """A value that does not fit its type, and where it is.
 
-    def __init__(self, problem: str, path: str = "") -> None:
+    Attributes:
+        problem: What is wrong, in words.
+        path: Where it is, from the object on.
+        nearest: What an optional field takes instead, if anything is near enough.
+    """
+
+    def __init__(self, problem: str, path: str = "", *, nearest: object = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.path = path
+        self.nearest = nearest
 
     def under(self, step: str) -> "MisfitError":
         """Return the same misfit as seen from one level above."""
         return MisfitError(self.problem, step + self.path)
+
+
+class _Notes(threading.local):
+    fields: list[str] | None = None
+
+
+_notes = _Notes()
+_MOST_NOTES = 1000
+"""A list may have the same misfit in each of its rows."""
+
+
+def note_misfits() -> list[str]:
+    """Return a list to which this thread adds, from now on, the optional fields that do not fit."""
+    _notes.fields = noted = list[str]()
+    return noted
+
+
+def _note(misfit: str) -> None:
+    noted = _notes.fields
+    if noted is not None and len(noted) < _MOST_NOTES:
+        noted.append(misfit)
 
 
 def mismatch(value: object, expected: str) -> MisfitError:
@@ -160,8 +189,9 @@ def build(kind: type[Model], parts: Iterable[Part], data: object) -> Model:
         except MisfitError as misfit:
             if not part.is_optional:
                 raise misfit.under(f".{keys[-1]}") from None
-            if part.type_ is int and type(value) is float and abs(value) < EXACT:
-                arguments[part.attribute] = round(value)
+            if misfit.nearest is None:
+                _note(f"{kind.__name__}.{part.attribute}: {misfit.problem}")
+            arguments[part.attribute] = misfit.nearest
         else:
             for key in keys:
                 del extra[key]

@@ -8,6 +8,7 @@ from datetime import datetime
 from attrs import field, frozen
 
 from panelica_async.core.model import Model, OpenEnum
+from panelica_async.core.ownership import Owner
 
 
 class AccountRole(OpenEnum):
@@ -85,7 +86,7 @@ class AccountStats(Model):
 
 
 @frozen(kw_only=True)
-class Account(Model):
+class Account(Owner):
     """A user of the panel."""
 
     id: str

@@ -1,8 +1,8 @@
 """Watch what a client does: a stream of events, and statistics that sum them up.
 
 Each call sends `Queued`; each of its attempts `Sent`, then `Throttled` when the panel answers 429, and `Retried` when
-it is repeated; and finally the call sends `Done` (`events`). Subscribe a log (`logs`), OpenTelemetry (`otel`), or a
-function of your own:
+it is repeated; `Mismatched` when optional fields of the reply do not fit; and finally the call sends `Done` (`events`).
+Subscribe a log (`logs`), OpenTelemetry (`otel`), or a function of your own:
 
 ```python
 from panelica_async.telemetry import Done
@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from panelica_async.ratelimit.limit import LimiterState, QuotaLeft
-    from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Queued, Retried, Sent, Throttled
+    from panelica_async.telemetry.events import (
+        CallEvent,
+        Done,
+        Event,
+        Listener,
+        Mismatched,
+        Queued,
+        Retried,
+        Sent,
+        Throttled,
+    )
     from panelica_async.telemetry.logs import CallLog
     from panelica_async.telemetry.statistics import Percentiles, Statistics
     from panelica_async.telemetry.tally import Outcome
@@ -28,6 +38,7 @@ __all__ = [
     "Event",
     "LimiterState",
     "Listener",
+    "Mismatched",
     "Outcome",
     "Percentiles",
     "Queued",
@@ -41,7 +52,7 @@ __all__ = [
 # Imported on first use: a client without listeners needs only `tally`.
 _HOMES = {
     **dict.fromkeys(
-        ("CallEvent", "Done", "Event", "Listener", "Queued", "Retried", "Sent", "Throttled"),
+        ("CallEvent", "Done", "Event", "Listener", "Mismatched", "Queued", "Retried", "Sent", "Throttled"),
         "panelica_async.telemetry.events",
     ),
     "CallLog": "panelica_async.telemetry.logs",

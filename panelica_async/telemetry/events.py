@@ -9,7 +9,7 @@ from panelica_async.errors import PanelicaError
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.telemetry.tally import Outcome
 
-__all__ = ["CallEvent", "Done", "Event", "Listener", "Outcome", "Queued", "Retried", "Sent", "Throttled"]
+__all__ = ["CallEvent", "Done", "Event", "Listener", "Mismatched", "Outcome", "Queued", "Retried", "Sent", "Throttled"]
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +81,16 @@ class Retried(CallEvent):
 
 
 @attrs.frozen(kw_only=True)
+class Mismatched(CallEvent):
+    """Optional fields of a reply do not fit their types: they are None, and what the panel sent is in `extra`."""
+
+    fields: tuple[str, ...]
+    """Each field once, and why, such as `Domain.disk_usage_mb: expected int, got list`; without values."""
+    count: int
+    """How many there are in all rows, up to 1,000."""
+
+
+@attrs.frozen(kw_only=True)
 class Done(CallEvent):
     """A call ended."""
 
@@ -101,7 +111,7 @@ class Done(CallEvent):
     """The error that the caller gets; None when the call succeeded."""
 
 
-Event: TypeAlias = Queued | Sent | Throttled | Retried | Done
+Event: TypeAlias = Queued | Sent | Throttled | Retried | Mismatched | Done
 """Any of the events."""
 
 Listener: TypeAlias = Callable[[Event], object]

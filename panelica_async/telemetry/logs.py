@@ -9,8 +9,8 @@ from panelica_async.core.json_codec import loads
 from panelica_async.core.redaction import FILES, redact_headers, redact_query, shorten
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import PanelicaError
-from panelica_async.telemetry.events import Done, Event, Queued, Retried, Sent, Throttled
-from panelica_async.telemetry.tally import DONE_LEVELS, LOGGER, RETRIED_LEVEL, THROTTLED_LEVEL
+from panelica_async.telemetry.events import Done, Event, Mismatched, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.tally import DONE_LEVELS, LOGGER, MISMATCHED_LEVEL, RETRIED_LEVEL, THROTTLED_LEVEL
 
 __all__ = ["DONE_LEVELS", "LEVELS", "LOGGER", "CallLog"]
 
@@ -19,6 +19,7 @@ LEVELS: Mapping[type[Event], int] = {
     Sent: logging.DEBUG,
     Throttled: THROTTLED_LEVEL,
     Retried: RETRIED_LEVEL,
+    Mismatched: MISMATCHED_LEVEL,
 }
 """Log level of each event but `Done`, whose level depends on the outcome: `DONE_LEVELS`."""
 
@@ -42,11 +43,12 @@ _LENGTH = 2000
 class CallLog:
     """A listener that writes one log line for each event.
 
-    Requests and replies are logged at `DEBUG`, retries and failures at `INFO`, 429 replies and writes with unknown
-    outcome at `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links appear as `[redacted]`,
-    in headers, queries and bodies alike; the contents of files, and of replies that are not JSON, are left out. A line
-    shows the first 2,000 characters of a body. Records have the same data in attributes whose names begin with
-    `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no body.
+    Requests and replies are logged at `DEBUG`; retries, failures and fields that do not fit at `INFO`; 429 replies and
+    writes with unknown outcome at `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links
+    appear as `[redacted]`, in headers, queries and bodies alike; the contents of files, and of replies that are not
+    JSON, are left out. A line shows the first 2,000 characters of a body. Records have the same data in attributes
+    whose names begin with `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no
+    body.
 
     Args:
         logger: Where to write; by default the logger `panelica_async`, to which every client writes anyway.
@@ -98,6 +100,9 @@ class CallLog:
                 # After a 429 the limiter decides when.
                 then = f"retrying in {event.wait:.1f} s" if event.wait else "queued again"
                 return f"attempt {event.attempt} failed, {then}: {self._text(event.reason)}"
+            case Mismatched():
+                # The problems name types and fields of ours; a time is quoted.
+                return f"{event.count} optional fields do not fit: {self._text('; '.join(event.fields), sanitizer)}"
             case Done():
                 return self._end(event, sanitizer)
 

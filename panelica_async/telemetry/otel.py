@@ -23,6 +23,7 @@ Spans never contain a query, a header or a body.
 | `panelica.client.call.duration` | s | histogram, waits included |
 | `panelica.client.quota.wait` | s | histogram |
 | `panelica.client.attempts`, `.retries`, `.throttled` | | counters: requests sent, repeated, refused with 429 |
+| `panelica.client.mismatches` | | counter: optional fields of replies that did not fit their types |
 
 Their attributes are `panelica.operation`, `panelica.lane`, `panelica.outcome` and `server.address`; with a reply also
 `panelica.status_class`, such as `2xx`; after a failure also `error.type`.
@@ -51,7 +52,17 @@ from panelica_async.core.address import DEFAULT_PORT
 from panelica_async.core.redaction import redact_text
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.telemetry.events import CallEvent, Done, Event, Listener, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry.events import (
+    CallEvent,
+    Done,
+    Event,
+    Listener,
+    Mismatched,
+    Queued,
+    Retried,
+    Sent,
+    Throttled,
+)
 from panelica_async.telemetry.statistics import Statistics
 from panelica_async.telemetry.tally import Outcome
 
@@ -143,6 +154,10 @@ class _Instruments:
             "panelica.client.throttled", "{attempt}", "Attempts that the panel refused with 429."
         )
 
+        self.mismatches = meter.create_counter(
+            "panelica.client.mismatches", "{field}", "Optional fields of replies that did not fit their types."
+        )
+
 
 _Readings = Iterable[tuple[float | None, dict[str, str]]]
 _Read = Callable[[Statistics], _Readings]
@@ -221,6 +236,7 @@ class _OpenCall:
     attempt: trace.Span | None = None
     retries: int = 0
     throttled: int = 0
+    mismatches: int = 0
 
 
 class _Instrumentation:
@@ -258,6 +274,9 @@ class _Instrumentation:
                 call.span.add_event(
                     "retried", {"panelica.wait": event.wait, "panelica.reason": redact_text(event.reason)}
                 )
+            case Mismatched():
+                call.mismatches += event.count
+                call.span.add_event("mismatched", {"panelica.fields": event.fields})
             case Done():
                 del self._calls[event.call]
                 _end_attempt(call, event.status, event.error)
@@ -318,6 +337,7 @@ class _Instrumentation:
         instruments.attempts.add(event.attempts, attributes)
         instruments.retries.add(call.retries, attributes)
         instruments.throttled.add(call.throttled, attributes)
+        instruments.mismatches.add(call.mismatches, attributes)
 
 
 def _end_attempt(call: _OpenCall, status: int | None, error: BaseException | None) -> None:

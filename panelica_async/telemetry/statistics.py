@@ -40,6 +40,8 @@ class Statistics:
     """Attempts that were repeated."""
     throttled: int
     """Attempts that the panel refused with 429."""
+    mismatches: int
+    """Optional fields of replies that did not fit their types, and are None therefore."""
     waited: float
     """Seconds all calls together waited for quota."""
     duration: Percentiles | None
@@ -67,6 +69,7 @@ class Statistics:
             attempts=tally.attempts,
             retries=tally.retries,
             throttled=tally.throttled,
+            mismatches=tally.mismatches,
             waited=tally.waited,
             duration=_percentiles(sorted(tally.durations)),
             quota=limiter.left,

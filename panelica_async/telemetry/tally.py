@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from panelica_async.ratelimit.limit import LimiterState
     from panelica_async.telemetry.statistics import Statistics
 
-__all__ = ["DONE_LEVELS", "LOGGER", "RETRIED_LEVEL", "THROTTLED_LEVEL", "Outcome", "Tally"]
+__all__ = ["DONE_LEVELS", "LOGGER", "MISMATCHED_LEVEL", "RETRIED_LEVEL", "THROTTLED_LEVEL", "Outcome", "Tally"]
 
 LOGGER = logging.getLogger("panelica_async")
 """The logger of every client; set its level to `DEBUG` to see each request and reply."""
@@ -39,6 +39,8 @@ THROTTLED_LEVEL = logging.WARNING
 """Log level of an attempt that the panel refused with 429."""
 RETRIED_LEVEL = logging.INFO
 """Log level of an attempt that is repeated."""
+MISMATCHED_LEVEL = logging.INFO
+"""Log level of a reply with optional fields that do not fit their types."""
 DONE_LEVELS: Mapping[Outcome, int] = {
     Outcome.SUCCEEDED: logging.DEBUG,
     Outcome.CANCELLED: logging.DEBUG,
@@ -51,13 +53,14 @@ DONE_LEVELS: Mapping[Outcome, int] = {
 class Tally:
     """The running counts of a client; `Statistics` explains each."""
 
-    __slots__ = ("attempts", "durations", "in_flight", "outcomes", "retries", "throttled", "waited")
+    __slots__ = ("attempts", "durations", "in_flight", "mismatches", "outcomes", "retries", "throttled", "waited")
 
     def __init__(self) -> None:
         self.in_flight: int = 0
         self.attempts: int = 0
         self.retries: int = 0
         self.throttled: int = 0
+        self.mismatches: int = 0
         self.waited: float = 0.0
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self.durations: deque[float] = deque(maxlen=_KEPT)

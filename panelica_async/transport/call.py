@@ -1,7 +1,7 @@
 """A call on its way through the pipeline, and the reply that it gets."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -115,6 +115,8 @@ class Call:
     """Headers of the last attempt that left."""
     is_brief: bool = False
     """Whether its reply is short, so that the beginning of a longer one is enough."""
+    misfits: Sequence[str] = ()
+    """Optional fields of the reply that do not fit their types, and why."""
     last_reply: "Reply | None" = None
     """The reply to the last attempt that left, for the monitor; the pipeline returns it."""
 

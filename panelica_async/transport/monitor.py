@@ -15,7 +15,15 @@ from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer, header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
-from panelica_async.telemetry.tally import DONE_LEVELS, LOGGER, RETRIED_LEVEL, THROTTLED_LEVEL, Outcome, Tally
+from panelica_async.telemetry.tally import (
+    DONE_LEVELS,
+    LOGGER,
+    MISMATCHED_LEVEL,
+    RETRIED_LEVEL,
+    THROTTLED_LEVEL,
+    Outcome,
+    Tally,
+)
 from panelica_async.transport.call import Call, Reply
 
 if TYPE_CHECKING:
@@ -110,6 +118,14 @@ class Monitor:
 
             status, error = (failure.status, None) if isinstance(failure, Reply) else (None, failure)
             self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
+
+    def mismatched(self, call: Call) -> None:
+        """Count the optional fields of a reply that do not fit their types."""
+        self.tally.mismatches += len(call.misfits)
+        if self._listeners or LOGGER.isEnabledFor(MISMATCHED_LEVEL):
+            from panelica_async.telemetry.events import Mismatched
+
+            self._tell(Mismatched(**_facts(call), fields=tuple(dict.fromkeys(call.misfits)), count=len(call.misfits)))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Count the end of a call, with the error that its caller gets if it failed."""

@@ -447,6 +447,20 @@ async def test_current_panels_list_a_database_for_each_of_its_users(server: RawS
 
 
 @pytest.mark.usefixtures("no_backoff")
+async def test_time_without_a_zone_proves_nothing(server: RawServer, connect: Connect) -> None:
+    row = {"id": "d1", "domain_name": "new.example", "user_id": "u1", "created_at": "2099-01-01T00:00:00"}
+    server.script(
+        reply(headers={"Date": "Sat, 28 Nov 2026 15:00:00 GMT"}, json={"status": "ok"}),
+        CLOSE,
+        reply(json={"status": "success", "data": [row]}),
+    )
+    panel = connect(dialect="panel")
+    await panel.health()
+    error = await unknown(panel.domains.create(domain="new.example", user_id="u1", php_version="8.4"))
+    assert error.message.endswith("it may belong to another call: the panel does not show its php_version")
+
+
+@pytest.mark.usefixtures("no_backoff")
 async def test_prefix_in_other_fields_is_no_difference(server: RawServer, connect: Connect) -> None:
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
     server.script(CLOSE, *[reply(json={"status": "success", "data": [row]})] * 2)
@@ -492,7 +506,7 @@ async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: C
         sent_at=now(),
         clock=PanelClock(),
     )
-    shown = attrs.make_class("Row", ["id", "name", "token"])(id="w1", name=row["name"], token="***")
+    shown = attrs.make_class("Row", ["id", "name", "token", "extra"])(id="w1", name=row["name"], token="***", extra={})
     assert create.contradiction(shown) is None
 
 

@@ -117,8 +117,6 @@ async def test_a_required_field_of_a_wrong_type_raises(
         ("disk_usage_mb", 1e300),
         ("created_at", 1709827200),
         ("created_at", "yesterday"),
-        ("created_at", "2026-03-07T12:00:00"),
-        ("created_at", "2026-03-07"),
         ("created_at", "2026-06-30T23:59:60Z"),
         ("created_at", "0000-00-00 00:00:00"),
     ],
@@ -148,6 +146,8 @@ async def test_optional_field_when_unreadable_becomes_none(
         ("created_at", "0001-01-01T00:00:00Z", None),
         ("created_at", "0001-01-01T00:00:00+02:00", None),
         ("created_at", "", None),
+        ("disk_usage_mb", "12.0", 12),
+        ("disk_usage_mb", "-0.000", 0),
         ("created_at", "2026-03-07T12:00:00.123456789Z", datetime(2026, 3, 7, 12, 0, 0, 123456, UTC)),
         ("created_at", "2026-03-07 14:00:00+02:00", datetime(2026, 3, 7, 12, tzinfo=UTC)),
     ],
@@ -161,9 +161,25 @@ async def test_what_other_servers_write_is_read(
     assert domain.extra == {}
 
 
-async def test_a_size_with_a_fraction_is_rounded(server: RawServer, connect: Connect) -> None:
-    domain = await fetch(server, connect, reply(json={**DOMAIN, "disk_usage_mb": 12.6}))
-    assert (domain.disk_usage_mb, domain.extra) == (13, {"disk_usage_mb": 12.6})
+@pytest.mark.parametrize(("size", "read"), [(12.6, 13), ("12.6", 13), ("12.5", 12), (-0.4, 0)])
+async def test_a_size_with_a_fraction_is_rounded(
+    server: RawServer, connect: Connect, size: float | str, read: int
+) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "disk_usage_mb": size}))
+    assert (domain.disk_usage_mb, domain.extra) == (read, {"disk_usage_mb": size})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2026-03-07T12:00:00", datetime(2026, 3, 7, 12, tzinfo=UTC)),
+        ("2026-03-07 12:00:00", datetime(2026, 3, 7, 12, tzinfo=UTC)),
+        ("2026-03-07", datetime(2026, 3, 7, tzinfo=UTC)),
+    ],
+)
+async def test_a_time_without_a_zone_is_in_utc(server: RawServer, connect: Connect, text: str, read: datetime) -> None:
+    domain = await fetch(server, connect, reply(json={**DOMAIN, "created_at": text}))
+    assert (domain.created_at, domain.extra) == (read, {"created_at": text})
 
 
 async def test_a_name_of_ours_counts_more_than_another(server: RawServer, connect: Connect) -> None:

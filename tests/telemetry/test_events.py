@@ -18,12 +18,50 @@ from panelica_async import (
     TransportError,
 )
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.telemetry import Done, Outcome, Queued, Retried, Sent, Throttled
+from panelica_async.telemetry import Done, Mismatched, Outcome, Queued, Retried, Sent, Throttled
 from tests.conftest import Advance, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import Watch, facts, without_pauses
 
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
+
+
+async def test_fields_that_do_not_fit_are_told(server: RawServer, connect: Connect) -> None:
+    rows = [
+        {**DOMAIN, "disk_usage_mb": [1]},
+        {**DOMAIN, "id": "d2", "disk_usage_mb": "much", "ssl_enabled": "yes", "created_at": "2026-03-07"},
+        {**DOMAIN, "id": "d3", "disk_usage_mb": [2], "colour": "red"},
+    ]
+    server.script(reply(json={"status": "success", "data": rows, "total": 3}), reply(json=DOMAIN))
+    panel = connect()
+    watch = Watch(panel)
+    page = await panel.domains.list()
+    assert [domain.disk_usage_mb for domain in page.items] == [None, None, None]
+    await panel.domains.get("d1")
+    assert [type(event).__name__ for event in watch.events] == [
+        *("Queued", "Sent", "Mismatched", "Done"),
+        *("Queued", "Sent", "Done"),
+    ]
+    mismatched = watch.events[2]
+    assert isinstance(mismatched, Mismatched)
+    assert mismatched.operation == "domains.list"
+    assert mismatched.count == 4
+    assert mismatched.fields == (
+        "Domain.disk_usage_mb: expected int, got list",
+        "Domain.ssl_enabled: expected bool, got str",
+        "Domain.disk_usage_mb: expected int, got str",
+    )
+    assert panel.stats().mismatches == 4
+
+
+async def test_large_replies_are_told_in_the_event_loop(server: RawServer, connect: Connect) -> None:
+    rows = [{**DOMAIN, "id": f"d{index}", "disk_usage_mb": "much", "note": "x" * 2000} for index in range(1200)]
+    server.script(reply(json={"status": "success", "data": rows, "total": len(rows)}))
+    panel = connect()
+    watch = Watch(panel)
+    assert len((await panel.domains.list()).items) == 1200
+    [mismatched] = [event for event in watch.events if isinstance(event, Mismatched)]
+    assert (mismatched.count, mismatched.fields) == (1000, ("Domain.disk_usage_mb: expected int, got str",))
 
 
 async def record(panel: PanelicaClient) -> None:

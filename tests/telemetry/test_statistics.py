@@ -27,6 +27,7 @@ NOTHING = Statistics(
     attempts=0,
     retries=0,
     throttled=0,
+    mismatches=0,
     waited=0.0,
     duration=None,
     quota=UNLIMITED,
