@@ -147,6 +147,11 @@ def _known(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> di
     elif operation.name.endswith(".create"):
         # An id in the path is that of what the new object belongs to.
         known.pop("id", None)
+    for field, there in wire.reply_fields.items():
+        # The panel has one name for both.
+        for name, other in ((field, there), (there, field)):
+            if name not in known and other in known:
+                known[name] = known[other]
     return {name: to_wire(value) for name, value in known.items()}
 
 

@@ -30,7 +30,7 @@ class Owner(Model):
             ValueError: The row names domains alone, and `domains` is left out.
         """
         own_id = _value(self, "id")
-        owner = next(filter(None, (_value(row, name) for name in _OWNERS)), None)
+        owner: object = next((found for name in _OWNERS if (found := _value(row, name))), None)
         if owner is not None or isinstance(row, Owner):
             return _is_same(_value(row, "id") if owner is None else owner, own_id)
         named = [_value(row, name) for name in _DOMAINS] + list(_value(row, "domain_names") or ())
