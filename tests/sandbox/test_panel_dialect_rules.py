@@ -124,6 +124,27 @@ async def test_key_of_an_unknown_account_is_refused(current_box: Sandbox) -> Non
         current_box.add_key(user_id="nobody")
 
 
+# State
+
+
+async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, session: aiohttp.ClientSession) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
+        panel = SignedClient(box, session, clock)
+        domain = await panel.domain("example.com", web_server="nginx")
+        await panel.ok("POST", f"/v1/dns/zones/{domain['id']}/records", {"type": "TXT", "name": "@", "content": "a"})
+    async with Sandbox(db=db, tier="enterprise", clock=clock, dialect="panel") as box:
+        current = PanelClient(box, session, clock)
+        [row] = await current.data("GET", "/v1/domains")
+        assert (row["id"], row["domain_name"], row["web_server"]) == (domain["id"], "example.com", "nginx_only")
+        contents = {row["content"] for row in await current.data("GET", f"/v1/dns/zones/{domain['id']}/records")}
+        assert "a" in contents
+        other = await current.domain("other.example", domain["user_id"])
+    async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
+        rows = await SignedClient(box, session, clock).ok("GET", "/v1/domains")
+        assert [row["id"] for row in rows] == [domain["id"], other["id"]]
+
+
 # Unknown fields
 
 
