@@ -28,8 +28,8 @@ class Dialect(ABC):
     """How a panel is addressed and answers.
 
     Args:
-        document: The document it follows; by default the one that the package ships.
-        strict: Whether to refuse fields and parameters that the document does not name.
+        document: The document it follows.
+        validation: The checks of queries and bodies.
     """
 
     def __init__(self, document: Document, validation: Validation) -> None:
@@ -53,7 +53,12 @@ class Dialect(ABC):
 
 
 class ReferenceDialect(Dialect):
-    """The published reference: bare bodies and flat errors."""
+    """The published reference: bare bodies and flat errors.
+
+    Args:
+        document: The document it follows; by default the one that the package ships.
+        strict: Whether to refuse fields and parameters that the document does not name.
+    """
 
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
         document = document or shipped_document()
@@ -79,6 +84,10 @@ class PanelDialect(Dialect):
     """Current panels: envelopes, nested errors, lists in no order (evidence: envelope, error-shapes, lists-unordered).
 
     Guess: a 429 has no `Retry-After` header, so that a client must read the body.
+
+    Args:
+        document: The document it follows; by default the one that the package ships.
+        strict: Whether to refuse fields and parameters that the document does not name.
     """
 
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:

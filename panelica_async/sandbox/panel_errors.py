@@ -21,7 +21,7 @@ class PanelError(ApiError):
 
     def __init__(self, status: int, **body: Any) -> None:
         super().__init__(status, "", str(body.get("error", body.get("message", ""))))
-        self.body = {"status": "error", **body}
+        self.body: dict[str, Any] = {"status": "error", **body}
 
 
 def failed(error: str, details: Any, *, status: int = 400) -> PanelError:
@@ -47,8 +47,8 @@ def missing(kind: str, identity: str) -> PanelError:
         case "plan":
             return PanelError(404, error="Plan not found", details=f"id={identity}", code="NOT_FOUND")
         case _:
-            error = PanelError(404, error="not found")
-            del error.body["status"]
+            error = PanelError(404)
+            error.body = {"error": "not found"}
             return error
 
 

@@ -52,7 +52,7 @@ class Validation(ABC):
         """Return the refusal of a query or body, which `where` names, with its errors, at least one."""
 
     def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
-        """Return a body as the check and the handlers shall see it."""
+        """Return a body as its check and its handler see it."""
         return body
 
     def body(self, endpoint: Endpoint, raw: bytes, content_type: str = "") -> dict[str, Any]:

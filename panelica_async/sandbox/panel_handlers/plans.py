@@ -110,8 +110,7 @@ def delete(call: ApiCall) -> ApiReply:
     """Delete a plan that no account uses (evidence: plans-delete)."""
     plan = _plan(call)
     if call.store.value("SELECT 1 FROM accounts WHERE plan_id = ?", plan["id"]) is not None:
-        error = PanelError(409, message="plan has accounts")
-        raise error
+        raise PanelError(409, message="plan has accounts")
     call.store.delete("plan", plan["id"])
     return accepted("Plan deleted")
 
