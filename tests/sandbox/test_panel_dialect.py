@@ -1,5 +1,7 @@
 """The sandbox as a current panel: the key, envelopes, errors, accounts, plans, domains and DNS."""
 
+import hashlib
+import hmac
 from typing import Any
 
 import aiohttp
@@ -131,6 +133,18 @@ async def test_one_of_several_scopes_is_enough(current: PanelClient, current_box
 async def test_wrong_signature_is_an_error_object(current: PanelClient) -> None:
     answer = await current.with_key(current.api_key, "sk_live_wrong").call("GET", "/v1/me")
     assert (answer.status, answer.data["error"]["code"]) == (401, "INVALID_SIGNATURE")
+
+
+async def test_delete_takes_a_body_that_is_not_signed(current: PanelClient) -> None:
+    domain = await current.domain()
+    body, target = b'{"force": true}', f"/api/external/v1/domains/{domain['id']}"
+    timestamp = str(int(current.clock()))
+    for signed_body, status in ((body, 401), (b"", 200)):
+        text = "DELETE" + target.removeprefix("/api/external") + timestamp + signed_body.decode()
+        signature = hmac.new(current.api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        headers = {"X-API-Key": current.api_key, "X-Timestamp": timestamp, "X-Signature": signature}
+        async with current.session.delete(current.url(target), data=body, headers=headers) as response:
+            assert response.status == status
 
 
 async def test_plan_drops_zero_and_false_on_post_and_keeps_them_on_patch(current: PanelClient) -> None:

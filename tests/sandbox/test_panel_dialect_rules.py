@@ -131,7 +131,8 @@ async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, 
     db = tmp_path / "panel.db"
     async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
         panel = SignedClient(box, session, clock)
-        domain = await panel.domain("example.com", web_server="nginx")
+        admin = await panel.account("admin")  # as the panel's own administrator is called
+        domain = await panel.domain("example.com", admin["id"], web_server="nginx")
         await panel.ok("POST", f"/v1/dns/zones/{domain['id']}/records", {"type": "TXT", "name": "@", "content": "a"})
     async with Sandbox(db=db, tier="enterprise", clock=clock, dialect="panel") as box:
         current = PanelClient(box, session, clock)
