@@ -118,14 +118,24 @@ def _check_operations(bridge: Bridge) -> None:
             _require(other, bridge.reference, where, "the published reference has no operation")
             if other not in bridge.panel or "absent" in bridge.operations.get(other, {}):
                 raise SpecError(where, f"panels do not serve `{other}`", "Name another operation")
+        for where, reader in _readers(entry):
+            if bridge.panel[reader].method != "GET":
+                raise SpecError(where, f"`{reader}` does not read", "Name an operation that gets or lists objects")
 
 
 def _others(entry: Node) -> Iterator[tuple[Location, str]]:
     """Yield the other operations that an entry names."""
+    yield from _readers(entry)
+    if "read_back" in entry:
+        yield entry["read_back"].where("update"), entry["read_back"]["update"]
+
+
+def _readers(entry: Node) -> Iterator[tuple[Location, str]]:
+    """Yield the operations that an entry names to look at something."""
     for name, lookup in entry.get("fence", {}).items():
         yield entry["fence"].where(name), lookup
-    for key, name in entry.get("read_back", {}).items():
-        yield entry["read_back"].where(key), name
+    if "read_back" in entry:
+        yield entry["read_back"].where("lookup"), entry["read_back"]["lookup"]
     if "gone" in entry:
         yield entry.where("gone"), entry["gone"]
 

@@ -90,6 +90,7 @@ class Crossing:
         names = self._names()
         filters = self._filters(names)
         self._check_required(names)
+        self._check_rows()
         placed: dict[Place, dict[str, str]] = {"path": {}, "query": {}, "body": {}}
         for name, wired in names.items():
             placed[self.fields[wired].place][name] = wired
@@ -241,6 +242,20 @@ class Crossing:
                 problem = f"{self.endpoint} requires `{wired}`, and `{name}` of `{self.name}` is optional"
                 raise self._error("require", None, problem, "Name it under `require` or `derive`")
 
+    def _check_rows(self) -> None:
+        """Check that the rows of a list have the names and the values that the bridge says."""
+        row = _row(self.target) if self.is_list else {}
+        for field, there in self.model.get("rename", {}).items():
+            if row and there not in row:
+                problem = f"rows of {self.endpoint} have no `{there}`"
+                raise SpecError(self.model["rename"].where(field), problem, "Correct the name, or spec/panel")
+        for field, values in self.model.get("values", {}).items():
+            known: list[str] = row[field].get("enum", []) if field in row else []
+            for ours, theirs in values.items():
+                if known and theirs not in known:
+                    problem = f"`{field}` of the rows of {self.endpoint} is never `{theirs}`"
+                    raise SpecError(values.where(ours), problem, _one_of(known))
+
     def _values(self, names: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """Return the values on the wire; all that panels take, where spec/panel lists them."""
         values: dict[str, dict[str, str]] = {}
@@ -314,6 +329,16 @@ def _fields(operation: PanelOperation) -> Iterator[tuple[str, Field]]:
         body = operation.resolve(content["schema"])
         for name, schema in body.get("properties", {}).items():
             yield name, Field("body", schema, name in body.get("required", ()))
+
+
+def _row(operation: PanelOperation) -> Mapping[str, Node]:
+    """Return the fields of the rows of a list; none if nothing is known of them."""
+    reply = _reply(operation)
+    if reply is None:
+        return {}
+    lists = [reply, *reply.get("properties", {}).values()]
+    items = next((operation.resolve(found["items"]) for found in lists if found.get("type") == "array"), None)
+    return {} if items is None else items.get("properties", {})
 
 
 def _reply(operation: PanelOperation) -> Node | None:

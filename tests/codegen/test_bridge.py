@@ -98,6 +98,24 @@ EDITS = {
         "gone: reindex",
         "panels do not serve `reindex`. Name another operation.",
     ),
+    "a confirmation that changes something": Edit(
+        "gone: parcels.route",
+        "gone: parcels.collect",
+        "gone: parcels.collect",
+        "`parcels.collect` does not read. Name an operation that gets or lists objects.",
+    ),
+    "a name that rows lack": Edit(
+        "    rename: {id: number}\n    values",
+        "    rename: {id: label}\n    values",
+        "rename: {id: label}",
+        "rows of GET /v1/parcels have no `label`. Correct the name, or spec/panel.",
+    ),
+    "a value that rows never have": Edit(
+        "in transit: moving",
+        "in transit: flying",
+        "status: {waiting",
+        "`status` of the rows of GET /v1/parcels is never `flying`. Use one of: new, moving, lost.",
+    ),
     "an argument that the operation lacks": Edit(
         "require: [account]",
         "require: [payer]",
