@@ -14,6 +14,7 @@ from uuid import UUID
 import attrs
 
 from panelica_async.core.converter import decode, to_wire
+from panelica_async.core.decoder import note_misfits
 from panelica_async.core.model import Model, fields_of, wire_name
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.redaction import is_secret
@@ -65,6 +66,8 @@ def read_written(
             values[names[0]] = ""
         if field.default is attrs.NOTHING or field.name == "id":
             unknown.add(field.name)
+    # What was noted about the reply as it came is noted again.
+    note_misfits()
     made = decode(values, result, endpoint=wire.endpoint)
     return Written(made, frozenset(unknown))
 

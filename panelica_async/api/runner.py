@@ -342,7 +342,7 @@ def _read(call: Call, reply: Reply, read: Read[T]) -> T:
     try:
         result = read(reply)
         if misfits:
-            call.misfits = misfits
+            call.misfits = tuple(misfits)
         return result
     except PanelicaError:
         raise

@@ -68,7 +68,8 @@ class MisfitError(Exception):
 
 
 class _Notes(threading.local):
-    fields: list[str] | None = None
+    def __init__(self) -> None:
+        self.misfits = list[str]()
 
 
 _notes = _Notes()
@@ -77,15 +78,15 @@ _MOST_NOTES = 1000
 
 
 def note_misfits() -> list[str]:
-    """Return a list to which this thread adds, from now on, the optional fields that do not fit."""
-    _notes.fields = noted = list[str]()
-    return noted
+    """Empty and return the list to which this thread adds the optional fields that do not fit."""
+    misfits = _notes.misfits
+    misfits.clear()
+    return misfits
 
 
 def _note(misfit: str) -> None:
-    noted = _notes.fields
-    if noted is not None and len(noted) < _MOST_NOTES:
-        noted.append(misfit)
+    if len(_notes.misfits) < _MOST_NOTES:
+        _notes.misfits.append(misfit)
 
 
 def mismatch(value: object, expected: str) -> MisfitError:

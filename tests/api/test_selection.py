@@ -179,6 +179,11 @@ async def test_unreadable_rows_are_filtered_too(lists: Lists) -> None:
     assert [len(part.unreadable) for part in parts] == [2, 0]
 
 
+async def test_broken_row_of_a_filtered_list_is_named_by_its_place_in_the_reply(lists: Lists) -> None:
+    with pytest.raises(DecodeError, match=r"required field 'domain' is missing at \$\[4\]\.domain"):
+        await lists.list([*ROWS, {"id": "d9", "user_id": "u1"}], user_id="u1")
+
+
 async def test_one_broken_row_is_named_and_costs_no_more_than_itself(lists: Lists) -> None:
     rows = [*ROWS, {"id": "d9"}]
     with pytest.raises(DecodeError, match=r"required field 'domain' is missing at \$\[4\]\.domain"):

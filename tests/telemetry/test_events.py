@@ -54,6 +54,15 @@ async def test_fields_that_do_not_fit_are_told(server: RawServer, connect: Conne
     assert panel.stats().mismatches == 4
 
 
+async def test_fields_of_a_completed_write_are_told_once(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": {"id": "d1", "disk_usage_mb": "much"}}))
+    panel = connect()
+    watch = Watch(panel)
+    made = await panel.domains.create(domain="example.com", user_id="u1")
+    assert (made.disk_usage_mb, made.extra) == (None, {"disk_usage_mb": "much"})
+    assert [event.count for event in watch.events if isinstance(event, Mismatched)] == [1]
+
+
 async def test_large_replies_are_told_in_the_event_loop(server: RawServer, connect: Connect) -> None:
     rows = [{**DOMAIN, "id": f"d{index}", "disk_usage_mb": "much", "note": "x" * 2000} for index in range(1200)]
     server.script(reply(json={"status": "success", "data": rows, "total": len(rows)}))

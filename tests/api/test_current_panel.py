@@ -1,0 +1,114 @@
+"""Calls on a panel as it is today: what it needs is worked out, what it ignores is applied, or it is refused."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from panelica_async import NotFoundError, PanelicaClient, UnsupportedOperationError
+from panelica_async.models import Account, Domain
+from panelica_async.sandbox import Sandbox
+
+PASSWORD = "correct horse 9"
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(tier="enterprise", dialect="panel") as box:
+        yield box
+
+
+@pytest.fixture
+async def panel(box: Sandbox) -> AsyncIterator[PanelicaClient]:
+    key = {"api_key": box.api_key, "api_secret": box.api_secret}
+    async with PanelicaClient(box.base_url, dialect="panel", tier="enterprise", **key) as panel:
+        yield panel
+
+
+async def an_account(panel: PanelicaClient, name: str) -> Account:
+    return await panel.accounts.create(username=name, email=f"{name}@example.com", password=PASSWORD)
+
+
+@pytest.fixture
+async def site(panel: PanelicaClient) -> Domain:
+    account = await an_account(panel, "acme")
+    return await panel.domains.create(domain="acme.example", user_id=account.id, web_server="nginx")
+
+
+async def test_plan_keeps_its_zeros(panel: PanelicaClient) -> None:
+    plan = await panel.plans.create(name="Gold Plus", max_domains=0, max_databases=5, disk_space_mb=0)
+    assert (plan.slug, plan.max_domains, plan.max_databases, plan.disk_space_mb) == ("gold-plus", 0, 5, 0)
+    [listed] = [found async for found in panel.plans.list() if found.id == plan.id]
+    assert listed == plan
+
+
+async def test_lists_of_three_tenants_are_filtered_and_paged(panel: PanelicaClient) -> None:
+    tenants = [await an_account(panel, f"tenant{number}") for number in range(3)]
+    for tenant in tenants:
+        for number in range(3):
+            await panel.domains.create(domain=f"{tenant.username}-{number}.example", user_id=tenant.id)
+    own = await panel.domains.list(user_id=tenants[1].id).collect()
+    assert sorted(domain.domain for domain in own) == [f"tenant1-{number}.example" for number in range(3)]
+    everything = await panel.domains.list().collect()
+    assert [sum(map(tenant.owns, everything)) for tenant in tenants] == [3, 3, 3]
+    pages = [await panel.domains.list(page=number, limit=4, sort="domain", order="desc") for number in (1, 2, 3)]
+    assert [domain.domain for page in pages for domain in page.items] == sorted(
+        (domain.domain for domain in everything), reverse=True
+    )
+    assert [(page.total, page.has_more) for page in pages] == [(9, True), (9, True), (9, False)]
+
+
+async def test_record_is_changed_in_its_own_zone_alone(panel: PanelicaClient, site: Domain) -> None:
+    other = await panel.domains.create(domain="other.example", user_id=str(site.user_id))
+    record = await panel.dns.records.create(site.id, name="www", type="A", content="192.0.2.1")
+    with pytest.raises(NotFoundError, match="nothing was changed"):
+        await panel.dns.records.update(other.id, record.id, content="192.0.2.9")
+    with pytest.raises(NotFoundError, match="nothing was changed"):
+        await panel.dns.records.delete(other.id, record.id)
+    changed = await panel.dns.records.update(site.id, record.id, content="192.0.2.2")
+    assert (changed.id, changed.content) == (record.id, "192.0.2.2")
+    await panel.dns.records.delete(site.id, record.id)
+    assert record.id not in [found.id async for found in panel.dns.records.list(site.id)]
+
+
+async def test_owners_are_worked_out(panel: PanelicaClient, site: Domain) -> None:
+    ftp = await panel.ftp.accounts.create(username="deploy", domain_id=site.id, password=PASSWORD)
+    assert ftp.user_id == site.user_id
+    await panel.files.write(path="/home/acme/note.txt", content="hello")
+    assert (await panel.files.read(path="/home/acme/note.txt")).content == "hello"
+    database = await panel.databases.create(name="shop", domain_id=site.id, username="shop", password=PASSWORD)
+    user = await panel.databases.users.create(database.id, username="clerk", password=PASSWORD, privileges="ALL")
+    assert (user.domain_id, user.role) == (site.id, "dbOwner")
+
+
+async def test_account_that_is_gone_is_not_found(panel: PanelicaClient) -> None:
+    account = await an_account(panel, "acme")
+    await panel.accounts.delete(account.id)
+    # The panel answers 400 to all of these.
+    await panel.accounts.delete(account.id)
+    with pytest.raises(NotFoundError):
+        await panel.accounts.suspend(account.id)
+    with pytest.raises(NotFoundError):
+        await panel.accounts.unsuspend(account.id)
+
+
+async def test_what_a_panel_cannot_do_is_refused(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+    with pytest.raises(UnsupportedOperationError) as caught:
+        await panel.databases.create(
+            name="shop", domain_id=site.id, type="postgresql", username="shop", password=PASSWORD
+        )
+    assert (caught.value.argument, bool(caught.value.hint)) == ("type", True)
+    with pytest.raises(UnsupportedOperationError, match="ssl_type"):
+        await panel.domains.create(domain="new.example", user_id=str(site.user_id), ssl_type="self_signed")
+    with pytest.raises(ValueError, match="username is required by this panel"):
+        await panel.databases.create(name="shop", domain_id=site.id, password=PASSWORD)
+    with pytest.raises(ValueError, match="privileges must be one of"):
+        await panel.databases.users.create("b1", username="clerk", password=PASSWORD, privileges="SELECT")
+    assert await panel.databases.list().collect() == []
+    assert [domain.domain async for domain in panel.domains.list()] == [site.domain]
+
+
+async def test_settings_that_a_change_would_reset_are_kept(panel: PanelicaClient, site: Domain) -> None:
+    before = (await panel.request("GET", f"/v1/domains/{site.id}/php")).data
+    await panel.domains.update(site.id, php_version="8.3")
+    after = (await panel.request("GET", f"/v1/domains/{site.id}/php")).data
+    assert after == {**before, "php_version": "8.3"}
