@@ -1,6 +1,8 @@
 """The sandbox as a current panel: limits, scopes, roles, owners, strictness, thin replies and its own catalogue."""
 
 import json
+import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.panel_handlers import HANDLERS
+from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
@@ -56,6 +59,25 @@ async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
     }
     answer = await current.call("POST", "/v1/domains", "example.com")
     assert answer.status == 400
+
+
+ODD_VALUES: tuple[Any, ...] = (
+    "", "x", "../..", "/home", -1, 0, 3.5, 10**30, True, None, [], {}, ["x"], {"a": 1}, "\u0000", "\ud800", "a" * 99,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_endpoint_fails_on_odd_input(current: PanelClient, seed: int) -> None:
+    chance = random.Random(seed)
+    domain = await current.domain()
+    ids = [domain["id"], domain["user_id"], "x", "a.tar.gz", "nginx", "%00", "%ff"]
+    for endpoint in shipped_document("panel_openapi.json").endpoints:
+        path = re.sub(r"\{\w+\}", lambda _: chance.choice(ids), endpoint.path)
+        query = "&".join(f"{parameter['name']}={chance.choice(ids)}" for parameter in endpoint.query)
+        fields = (endpoint.body or {}).get("properties", {"name": {}, "path": {}})
+        body = {name: chance.choice((*ODD_VALUES, *ids)) for name in fields if chance.random() < 0.8}
+        answer = await current.call(endpoint.method, f"{path}?{query}", None if endpoint.method == "GET" else body)
+        assert answer.status < 500, (endpoint.operation, path, query, body)
 
 
 # Limits
