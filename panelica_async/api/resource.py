@@ -30,7 +30,7 @@ class Resource:
     def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
         runner = self._runner
-        if runner.dialect.known is None:
+        if runner.must_learn(operation):
             return self._learn_first(Resource._one, operation, result, **arguments)
         wire = runner.wire(operation)
         if wire.takes_steps:
@@ -40,7 +40,7 @@ class Resource:
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
         runner = self._runner
-        if runner.dialect.known is None:
+        if runner.must_learn(operation):
             return self._learn_first(Resource._object, operation, **arguments)
         wire = runner.wire(operation)
         if wire.takes_steps:
@@ -50,7 +50,7 @@ class Resource:
     def _untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
         """Call an operation of whose reply nothing is known."""
         runner = self._runner
-        if runner.dialect.known is None:
+        if runner.must_learn(operation):
             return self._learn_first(Resource._untyped, operation, **arguments)
         wire = runner.wire(operation)
         if wire.takes_steps:
@@ -60,7 +60,7 @@ class Resource:
     async def _upload(self, operation: Operation, result: type[T], /, **arguments: object) -> T:
         """Call an operation that sends files."""
         runner = self._runner
-        if runner.dialect.known is None:
+        if runner.must_learn(operation):
             runner = await runner.learn_dialect()
         wire = runner.wire(operation)
         if wire.takes_steps:
@@ -70,7 +70,7 @@ class Resource:
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
         runner = self._runner
-        if runner.dialect.known is None:
+        if runner.must_learn(operation):
             return self._learn_first(Resource._run, operation, **arguments)
         wire = runner.wire(operation)
         if wire.takes_steps:
@@ -84,7 +84,7 @@ class Resource:
         derive = partial(derive_alone, runner, operation, wire) if wire.derived else None
         return Paginator(
             list_source(runner, operation, wire, arguments, item, derive),
-            None if runner.dialect.known else partial(self._learn_list, operation, item, arguments),
+            partial(self._learn_list, operation, item, arguments) if runner.must_learn(operation) else None,
         )
 
     def _learn_first(

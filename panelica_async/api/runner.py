@@ -146,6 +146,10 @@ class OperationRunner:
             raise UnsupportedOperationError(problem, operation=operation.name, hint=hint)
         return wire
 
+    def must_learn(self, operation: Operation) -> bool:
+        """Return whether the dialect must be learnt before an operation is called."""
+        return self.dialect.known is None and not operation.is_alike
+
     async def learn_dialect(self) -> Self:
         """Wait until the dialect is known; return a runner with what is left of the deadline."""
         options, clock = self.options, asyncio.get_running_loop().time

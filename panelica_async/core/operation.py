@@ -199,6 +199,14 @@ class Operation:
         return self.not_empty | self.lists | self.choices.keys()
 
     @cached_property
+    def is_alike(self) -> bool:
+        """Whether it can be called before the dialect is known: it travels alike in both, and is never looked up."""
+        if self.natural_key or self.shown_by:
+            return False
+        forms = [attrs.evolve(wire, scopes=()) for wire in self.wires.values()]
+        return len(forms) > 1 and forms[0] == forms[1]
+
+    @cached_property
     def wire(self) -> Wire:
         """The wire form in the published reference; that of current panels if the reference lacks the operation."""
         return next(iter(self.wires.values()))

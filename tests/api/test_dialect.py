@@ -71,6 +71,14 @@ async def test_a_panel_gets_its_paths_after_one_question(server: RawServer, conn
     ]
 
 
+async def test_a_call_that_is_the_same_in_both_dialects_does_not_ask(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": {"id": "a1", "username": "john"}}))
+    panel = connect()
+    assert (await panel.accounts.get("a1")).username == "john"
+    assert asked(server) == 0
+    assert panel.dialect is None
+
+
 async def test_a_reference_server_gets_its_paths(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE, ROWS)
     panel = connect()
