@@ -179,7 +179,7 @@ async def _outcome(box: Sandbox, site: Domain, trouble: Trouble, always: bool, k
             return None
 
         async with PanelicaClient(
-            proxy.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise"
+            proxy.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", dialect="reference"
         ) as panel:
             panel.subscribe(watch)
             call = asyncio.ensure_future(kind.send(panel, site))
