@@ -23,7 +23,8 @@ def form_of(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> G
         TypeError: An argument is no file.
         OSError: A file cannot be opened.
     """
-    form = aiohttp.FormData()
+    # Names go as they are: Go, in which panels are written, takes a percent sign in them for itself.
+    form = aiohttp.FormData(quote_fields=False)
     with ExitStack() as files:
         for argument, name in wire.body.items():
             value = arguments.get(argument, UNSET)
