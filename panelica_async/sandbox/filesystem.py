@@ -147,6 +147,8 @@ def move_to_trash(store: Store, row: Row) -> None:
     identity = new_id()
     path = posixpath.join(_TRASH, identity, row["name"])
     _move(store, row["path"], path, None)
+    # It belongs to the account, and no longer to the site: it is in no backup.
+    store.execute(f"UPDATE files SET domain_id = NULL WHERE {_IN_TREE}", path)  # noqa: S608 - our own text
     store.execute(
         "INSERT INTO trash (id, path, original_path, account_id, trashed_at) VALUES (?, ?, ?, ?, ?)",
         identity,

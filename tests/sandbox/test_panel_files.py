@@ -129,6 +129,20 @@ async def test_trash_keeps_folders_and_tenants_apart(panel: PanelClient, john: s
     assert await panel.data("GET", f"/v1/files/trash?user_id={john}") == []
 
 
+async def test_backup_holds_nothing_from_the_trash(panel: PanelClient, john: str) -> None:
+    domain = await panel.domain("example.com", john)
+    folder = "/home/john/example.com/photos"
+    await create(panel, john, folder, None)
+    await create(panel, john, f"{folder}/one.jpg")
+    await panel.data("DELETE", "/v1/files", {"user_id": john, "paths": [folder]})
+    await panel.data("POST", "/v1/backups", {"domain_ids": [domain["id"]]})
+    assert panel.count("backup_files WHERE name = 'one.jpg'") == 0
+    [item] = await panel.data("GET", f"/v1/files/trash?user_id={john}")
+    await panel.data("POST", f"/v1/files/trash/{item['id']}/restore", {"user_id": john})
+    await panel.data("POST", "/v1/backups", {"domain_ids": [domain["id"]], "backup_name": "again"})
+    assert panel.count("backup_files WHERE name = 'one.jpg'") == 1
+
+
 async def test_folder_cannot_go_into_itself(panel: PanelClient, john: str) -> None:
     await create(panel, john, "/home/john/a", None)
     await create(panel, john, "/home/john/a/b", None)
