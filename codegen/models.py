@@ -39,14 +39,10 @@ class ModelGroup:
     """The schemas of one generated module."""
 
     module: str
-    sources: tuple[str, ...]
-    """Files of the specification."""
+    source: str
+    """File of the specification."""
     title: str
     schemas: Mapping[str, Mapping[str, Any]]
-
-    def joined(self, other: "ModelGroup") -> "ModelGroup":
-        """Return the group with the schemas of another."""
-        return attrs.evolve(self, sources=self.sources + other.sources, schemas={**self.schemas, **other.schemas})
 
 
 def model_groups(specification: Specification, panel: Iterable[ModelGroup]) -> tuple[ModelGroup, ...]:
@@ -54,20 +50,19 @@ def model_groups(specification: Specification, panel: Iterable[ModelGroup]) -> t
 
     Args:
         specification: The published reference.
-        panel: The schemas of what only current panels have. A module of the same name holds both.
+        panel: The schemas of what only current panels have.
     """
     shared = {
         name: schema
         for name, schema in specification.shared["components"].get("schemas", {}).items()
         if name != "Error"
     }
-    groups = {SHARED_GROUP: ModelGroup(SHARED_GROUP, ("openapi",), "What several resources use", shared)}
-    for resource in specification.resources:
-        groups[resource.name] = ModelGroup(resource.name, (resource.name,), resource.tag["name"], resource.schemas)
-    for group in panel:
-        other = groups.get(group.module)
-        groups[group.module] = group if other is None else other.joined(group)
-    return tuple(group for group in groups.values() if group.schemas)
+    groups = [ModelGroup(SHARED_GROUP, "openapi", "What several resources use", shared)]
+    groups += [
+        ModelGroup(resource.name, resource.name, resource.tag["name"], resource.schemas)
+        for resource in specification.resources
+    ]
+    return tuple(group for group in (*groups, *panel) if group.schemas)
 
 
 def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
@@ -140,4 +135,4 @@ def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:
 def _with_header(text: str, group: ModelGroup) -> str:
     code = re.sub(r"\A(#.*\n|\s*\n)+", "", text)
     summary = group.title if group.module == SHARED_GROUP else f"Models of {group.title}"
-    return f"{module_docstring(summary, *group.sources)}\n\n{code}"
+    return f"{module_docstring(summary, group.source)}\n\n{code}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from codegen.bridge import load_bridge
 from codegen.models import group_of_schema, model_groups, render_models
+from codegen.modules import resource_modules
 from codegen.panel import load_panel, merged_document, render_document, render_endpoints
 from codegen.panel_operations import panel_only, schemas_of
 from codegen.render import (
@@ -18,7 +19,6 @@ from codegen.render import (
     render_operations_table,
     render_panel_operations_table,
     render_resources,
-    resource_modules,
 )
 from codegen.spec import load
 

@@ -22,6 +22,8 @@ _REPEATS = {
     "POST": Repeat.UNSAFE,
 }
 """How safe a call is to repeat, unless `x-repeat` says otherwise."""
+PANEL_SUFFIX = "_panel"
+"""What modules for current panels alone are called, after the one of the published reference."""
 _KEPT = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
 _UNTYPED = "The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON."
 
@@ -68,8 +70,12 @@ def schemas_of(operations: Iterable[PanelOperation], specification: Specificatio
                 raise SpecError(operation.place, problem, "Rename one of the schemas, or make them equal")
             groups.setdefault(module, {})[name] = loose
     titles = {operation.module: operation.category for operation in operations}
+    published = {resource.name for resource in specification.resources}
     return tuple(
-        ModelGroup(module, (f"panel/{module}",), titles[module], schemas) for module, schemas in groups.items()
+        ModelGroup(
+            f"{module}{PANEL_SUFFIX}" if module in published else module, f"panel/{module}", titles[module], schemas
+        )
+        for module, schemas in groups.items()
     )
 
 

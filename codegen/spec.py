@@ -32,7 +32,7 @@ _SIGNED_ERRORS = {"401", "403", "429", "500"}
 _ROOT, _CATALOG = "openapi", "catalog"
 SHARED_GROUP = "shared"
 """Module of the schemas that the root file defines."""
-_RESERVED = {SHARED_GROUP, "registry"}
+_RESERVED = {SHARED_GROUP, "panel_registry", "registry"}
 """Generated modules that belong to no resource."""
 
 

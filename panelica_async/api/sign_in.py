@@ -1,17 +1,21 @@
 """Links that sign in to an account."""
 
+from typing import TYPE_CHECKING
+
 import attrs
 from yarl import URL
 
 from panelica_async.api.resource import Resource
 from panelica_async.errors import DecodeError
-from panelica_async.models.accounts import SsoLogin
+
+if TYPE_CHECKING:
+    from panelica_async.models.accounts_panel import SsoLogin
 
 
 class SignIn(Resource):
     """Accounts that a link signs in to."""
 
-    async def sso_login(self, id: str) -> SsoLogin:
+    async def sso_login(self, id: str) -> "SsoLogin":
         """POST /v1/accounts/{id}/sso-login: create a link that signs in to an account.
 
         Anyone who opens the link is signed in, once, within five minutes. The panel may put an address into it that
@@ -33,6 +37,8 @@ class SignIn(Resource):
             UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
             OutcomeUnknownError: sent, outcome unknown.
         """
+        from panelica_async.models.accounts_panel import SsoLogin  # noqa: PLC0415 - loaded on first use
+
         operation = self._runner.get_operation("accounts.sso_login")
         login = await self._one(operation, SsoLogin, id=id)
         return attrs.evolve(login, url=self._public(login.url, operation.wire.endpoint))

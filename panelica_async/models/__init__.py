@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from panelica_async.models.accounts import Account as Account
     from panelica_async.models.accounts import AccountRole as AccountRole
-    from panelica_async.models.accounts import AccountStats as AccountStats
     from panelica_async.models.accounts import AccountStatus as AccountStatus
-    from panelica_async.models.accounts import DiskUsage as DiskUsage
-    from panelica_async.models.accounts import ResourceUsage as ResourceUsage
-    from panelica_async.models.accounts import SsoLogin as SsoLogin
+    from panelica_async.models.accounts_panel import AccountStats as AccountStats
+    from panelica_async.models.accounts_panel import DiskUsage as DiskUsage
+    from panelica_async.models.accounts_panel import ResourceUsage as ResourceUsage
+    from panelica_async.models.accounts_panel import SsoLogin as SsoLogin
     from panelica_async.models.api_keys import ApiKey as ApiKey
     from panelica_async.models.api_keys import CreatedApiKey as CreatedApiKey
     from panelica_async.models.api_keys import RateLimitTier as RateLimitTier
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from panelica_async.models.backups import Backup as Backup
     from panelica_async.models.backups import BackupStatus as BackupStatus
     from panelica_async.models.backups import BackupType as BackupType
-    from panelica_async.models.bandwidth import AccountBandwidth as AccountBandwidth
     from panelica_async.models.bandwidth import BandwidthUsage as BandwidthUsage
     from panelica_async.models.bandwidth import DomainBandwidth as DomainBandwidth
-    from panelica_async.models.cloudflare import CloudflareRecord as CloudflareRecord
-    from panelica_async.models.cloudflare import CloudflareSettings as CloudflareSettings
+    from panelica_async.models.bandwidth_panel import AccountBandwidth as AccountBandwidth
     from panelica_async.models.cloudflare import CloudflareZone as CloudflareZone
+    from panelica_async.models.cloudflare_panel import CloudflareRecord as CloudflareRecord
+    from panelica_async.models.cloudflare_panel import CloudflareSettings as CloudflareSettings
     from panelica_async.models.core import ApiSpec as ApiSpec
     from panelica_async.models.cron_jobs import CronJob as CronJob
     from panelica_async.models.cron_jobs import CronJobRun as CronJobRun
@@ -46,24 +46,24 @@ if TYPE_CHECKING:
     from panelica_async.models.docker import Deployment as Deployment
     from panelica_async.models.docker import LinkedDomain as LinkedDomain
     from panelica_async.models.docker import TemplateVariable as TemplateVariable
-    from panelica_async.models.domains import AutoresponderMailbox as AutoresponderMailbox
-    from panelica_async.models.domains import DkimStatus as DkimStatus
     from panelica_async.models.domains import Domain as Domain
     from panelica_async.models.domains import DomainStatus as DomainStatus
-    from panelica_async.models.domains import EmailAutoresponder as EmailAutoresponder
-    from panelica_async.models.domains import EmailDeliverability as EmailDeliverability
-    from panelica_async.models.domains import EmailForwarder as EmailForwarder
-    from panelica_async.models.domains import PhpSettings as PhpSettings
-    from panelica_async.models.domains import Redirect as Redirect
-    from panelica_async.models.domains import SpfStatus as SpfStatus
-    from panelica_async.models.domains import Subdomain as Subdomain
+    from panelica_async.models.domains_panel import AutoresponderMailbox as AutoresponderMailbox
+    from panelica_async.models.domains_panel import DkimStatus as DkimStatus
+    from panelica_async.models.domains_panel import EmailAutoresponder as EmailAutoresponder
+    from panelica_async.models.domains_panel import EmailDeliverability as EmailDeliverability
+    from panelica_async.models.domains_panel import EmailForwarder as EmailForwarder
+    from panelica_async.models.domains_panel import PhpSettings as PhpSettings
+    from panelica_async.models.domains_panel import Redirect as Redirect
+    from panelica_async.models.domains_panel import SpfStatus as SpfStatus
+    from panelica_async.models.domains_panel import Subdomain as Subdomain
     from panelica_async.models.email import EmailAccount as EmailAccount
     from panelica_async.models.email import MailboxStatus as MailboxStatus
-    from panelica_async.models.files import AccessibleDirectories as AccessibleDirectories
     from panelica_async.models.files import FileContent as FileContent
     from panelica_async.models.files import FileEntry as FileEntry
     from panelica_async.models.files import FileType as FileType
-    from panelica_async.models.files import UploadResult as UploadResult
+    from panelica_async.models.files_panel import AccessibleDirectories as AccessibleDirectories
+    from panelica_async.models.files_panel import UploadResult as UploadResult
     from panelica_async.models.ftp import FtpAccount as FtpAccount
     from panelica_async.models.ftp import FtpStatus as FtpStatus
     from panelica_async.models.laravel_apps import LaravelApp as LaravelApp
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from panelica_async.models.ssl import Certificate as Certificate
     from panelica_async.models.ssl import CertificateStatus as CertificateStatus
     from panelica_async.models.ssl import CertificateType as CertificateType
-    from panelica_async.models.ssl import DomainCertificate as DomainCertificate
+    from panelica_async.models.ssl_panel import DomainCertificate as DomainCertificate
     from panelica_async.models.utility import CurrentKey as CurrentKey
     from panelica_async.models.utility import Health as Health
     from panelica_async.models.utility import HealthStatus as HealthStatus
@@ -105,18 +105,18 @@ if TYPE_CHECKING:
     from panelica_async.models.wordpress import WordpressSite as WordpressSite
 
 _MODULES = {
-    "AccessibleDirectories": "files",
+    "AccessibleDirectories": "files_panel",
     "Account": "accounts",
-    "AccountBandwidth": "bandwidth",
+    "AccountBandwidth": "bandwidth_panel",
     "AccountRole": "accounts",
-    "AccountStats": "accounts",
+    "AccountStats": "accounts_panel",
     "AccountStatus": "accounts",
     "Acknowledgement": "shared",
     "ApiKey": "api_keys",
     "ApiSpec": "core",
     "AppTemplate": "docker",
     "AppTemplateDetails": "docker",
-    "AutoresponderMailbox": "domains",
+    "AutoresponderMailbox": "domains_panel",
     "Backup": "backups",
     "BackupStatus": "backups",
     "BackupType": "backups",
@@ -124,8 +124,8 @@ _MODULES = {
     "Certificate": "ssl",
     "CertificateStatus": "ssl",
     "CertificateType": "ssl",
-    "CloudflareRecord": "cloudflare",
-    "CloudflareSettings": "cloudflare",
+    "CloudflareRecord": "cloudflare_panel",
+    "CloudflareSettings": "cloudflare_panel",
     "CloudflareZone": "cloudflare",
     "Container": "docker",
     "ContainerDetails": "docker",
@@ -145,17 +145,17 @@ _MODULES = {
     "Deployment": "docker",
     "DiscordDestination": "webhooks",
     "DiskStatus": "server",
-    "DiskUsage": "accounts",
-    "DkimStatus": "domains",
+    "DiskUsage": "accounts_panel",
+    "DkimStatus": "domains_panel",
     "DnsRecord": "dns",
     "Domain": "domains",
     "DomainBandwidth": "bandwidth",
-    "DomainCertificate": "ssl",
+    "DomainCertificate": "ssl_panel",
     "DomainStatus": "domains",
     "EmailAccount": "email",
-    "EmailAutoresponder": "domains",
-    "EmailDeliverability": "domains",
-    "EmailForwarder": "domains",
+    "EmailAutoresponder": "domains_panel",
+    "EmailDeliverability": "domains_panel",
+    "EmailForwarder": "domains_panel",
     "FileContent": "files",
     "FileEntry": "files",
     "FileType": "files",
@@ -171,26 +171,26 @@ _MODULES = {
     "MemoryStatus": "server",
     "MysqlUser": "mysql_users",
     "NodejsApp": "nodejs_apps",
-    "PhpSettings": "domains",
+    "PhpSettings": "domains_panel",
     "PhpVersion": "php",
     "Plan": "plans",
     "PythonApp": "python_apps",
     "RateLimitStatus": "utility",
     "RateLimitTier": "api_keys",
     "RecordType": "dns",
-    "Redirect": "domains",
+    "Redirect": "domains_panel",
     "RegeneratedSecret": "api_keys",
-    "ResourceUsage": "accounts",
+    "ResourceUsage": "accounts_panel",
     "ServerStatus": "server",
     "Service": "server",
     "ServiceStatus": "server",
     "SlackDestination": "webhooks",
-    "SpfStatus": "domains",
-    "SsoLogin": "accounts",
-    "Subdomain": "domains",
+    "SpfStatus": "domains_panel",
+    "SsoLogin": "accounts_panel",
+    "Subdomain": "domains_panel",
     "TelegramDestination": "webhooks",
     "TemplateVariable": "docker",
-    "UploadResult": "files",
+    "UploadResult": "files_panel",
     "Webhook": "webhooks",
     "WebhookDelivery": "webhooks",
     "WebhookEvent": "webhooks",

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from panelica_async.resources.registry import MODULES, PANEL_MODULES, get_operation
+from panelica_async.resources.panel_registry import PANEL_MODULES
+from panelica_async.resources.registry import MODULES, get_operation
 
 PACKAGE = Path(__file__).parents[2] / "panelica_async"
 DOCUMENT = json.loads((PACKAGE / "openapi.json").read_text(encoding="utf-8"))

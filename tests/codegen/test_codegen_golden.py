@@ -45,7 +45,7 @@ def test_output_does_not_depend_on_the_process() -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == "15 generated files are up to date\n"
+    assert done.stdout == "17 generated files are up to date\n"
 
 
 def test_check_fails_with_a_diff_and_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

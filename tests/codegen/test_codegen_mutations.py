@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from codegen.bridge import load_bridge
 from codegen.models import group_of_schema, model_groups
+from codegen.modules import resource_modules
 from codegen.panel import load_panel, render_endpoints
 from codegen.panel_operations import panel_only, schemas_of
-from codegen.render import resource_modules
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
 

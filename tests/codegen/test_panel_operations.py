@@ -11,7 +11,8 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.core.operation import Repeat
-from panelica_async.resources.registry import MODULES, PANEL_MODULES, get_operation
+from panelica_async.resources.panel_registry import PANEL_MODULES
+from panelica_async.resources.registry import MODULES, get_operation
 from tests.codegen.shipped import PACKAGE
 
 CATALOGUE = [

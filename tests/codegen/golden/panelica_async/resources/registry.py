@@ -28,15 +28,6 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The module of this package that defines each operation of the published reference."""
 
-PANEL_MODULES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "parcels.photos.upload": "parcels",
-        "parcels.details.get": "parcels",
-        "parcels.details.update": "parcels",
-    }
-)
-"""The module of this package that defines each operation that only current panels have."""
-
 
 def get_operation(name: str) -> Operation:
     """Return an operation by its name, such as `domains.get`.
@@ -44,6 +35,13 @@ def get_operation(name: str) -> Operation:
     Raises:
         KeyError: no operation has this name.
     """
-    module = import_module(f"{__package__}.{MODULES.get(name) or PANEL_MODULES[name]}")
+    module = import_module(f"{__package__}.{MODULES.get(name) or _panel_module(name)}")
     found: Operation = getattr(module, name.replace(".", "_").upper())
     return found
+
+
+def _panel_module(name: str) -> str:
+    """Return the module of an operation that only current panels have."""
+    from panelica_async.resources.panel_registry import PANEL_MODULES  # noqa: PLC0415 - few programs need it
+
+    return PANEL_MODULES[name]
