@@ -23,6 +23,9 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
 TESTING = [requirement for requirement in DEVELOPMENT if not requirement.startswith(("nox", "pyright"))]
 NEWMAN = "newman@6.2.2"
+# Sessions install uncompiled packages. Where bytecode is not written, each worker and each process that a test starts
+# compiles all it imports, and rewrites the asserts of all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Half of their time the tests wait for processes, disks and sockets.
 WORKERS = str(2 * (os.cpu_count() or 1))
 # Hypothesis marks its properties itself.
