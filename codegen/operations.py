@@ -18,7 +18,7 @@ from panelica_async.core.operation import Dialect, Guard, NaturalKey, Operation,
 class Result:
     """What a generated method returns."""
 
-    kind: Literal["nothing", "model", "pages", "object", "untyped", "upload"]
+    kind: Literal["nothing", "model", "pages", "object", "untyped", "upload", "file"]
     description: str
     model: str | None = None
     items: str | None = None
@@ -29,7 +29,7 @@ class Result:
         """Type in the signature."""
         if self.kind == "pages":
             return f"Paginator[{self.model}]"
-        return self.model or {"nothing": "None", "untyped": "Any"}.get(self.kind, "dict[str, Any]")
+        return self.model or {"nothing": "None", "untyped": "Any", "file": "bytes"}.get(self.kind, "dict[str, Any]")
 
 
 @attrs.frozen(kw_only=True)

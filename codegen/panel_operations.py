@@ -237,6 +237,8 @@ def _result(panel: PanelOperation) -> Result:
         if response.get("x-strength", "declared") == "declared":
             return Result("untyped", _UNTYPED)
         return Result("nothing", "")
+    if "application/octet-stream" in response.get("content", ()):
+        return Result("file", f"{response['description']} One of more than 64 MiB raises `DecodeError`.")
     [content] = response.get("content", {"": {"schema": {}}}).values()
     model, key = _rows(content["schema"])
     if model:

@@ -75,6 +75,20 @@ def fetch_untyped(
     return runner.run(call, read)
 
 
+def fetch_file(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[bytes]:
+    """Call an operation that returns the content of a file, which may itself be JSON or a web page."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> bytes:
+        # A failure that is reported with a 200, or a file that is too long (evidence: envelope-error-200).
+        decode_any(call, reply)
+        return reply.body
+
+    return runner.run(call, read)
+
+
 async def upload(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
 ) -> T:

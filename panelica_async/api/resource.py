@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from panelica_async.api.calls import fetch_object, fetch_one, fetch_untyped, list_source, send, upload
+from panelica_async.api.calls import fetch_file, fetch_object, fetch_one, fetch_untyped, list_source, send, upload
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.runner import OperationRunner
 from panelica_async.api.steps import carry_out, derive_alone
@@ -56,6 +56,16 @@ class Resource:
         if wire.takes_steps:
             return carry_out(runner, operation, wire, arguments, fetch_untyped)
         return fetch_untyped(runner, operation, wire, arguments)
+
+    def _file(self, operation: Operation, /, **arguments: object) -> Awaitable[bytes]:
+        """Call an operation that returns the content of a file."""
+        runner = self._runner
+        if runner.dialect.known is None:
+            return self._learn_first(Resource._file, operation, **arguments)
+        wire = runner.wire(operation)
+        if wire.takes_steps:
+            return carry_out(runner, operation, wire, arguments, fetch_file)
+        return fetch_file(runner, operation, wire, arguments)
 
     async def _upload(self, operation: Operation, result: type[T], /, **arguments: object) -> T:
         """Call an operation that sends files."""

@@ -471,7 +471,7 @@ class Files(Resource):
             FILES_COPY, user_id=user_id, source_paths=source_paths, destination_path=destination_path, **fields
         )
 
-    async def download(self, *, user_id: str, path: str, **fields: Any) -> Any:
+    async def download(self, *, user_id: str, path: str, **fields: Any) -> bytes:
         """GET /v1/files/download: download a file.
 
         On current panels only. Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
@@ -483,13 +483,13 @@ class Files(Resource):
             fields: What else the panel may take, sent in the query as it is.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The file. One of more than 64 MiB raises `DecodeError`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
         """
-        return await self._untyped(FILES_DOWNLOAD, user_id=user_id, path=path, **fields)
+        return await self._file(FILES_DOWNLOAD, user_id=user_id, path=path, **fields)
 
     async def extract(
         self,

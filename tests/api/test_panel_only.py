@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async import DecodeError, PanelicaClient, UnsupportedOperationError
+from panelica_async import DecodeError, PanelicaClient, ResponseError, UnsupportedOperationError
 from panelica_async.models import CronJob, DiskUsage
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
@@ -141,3 +141,16 @@ async def test_upload_of_what_is_no_file_is_refused(server: RawServer, panel: Pa
     with pytest.raises(FileNotFoundError):
         await panel.files.upload(user_id="u1", target_path="/home/john", file=tmp_path / "none")
     assert not server.requests
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "text/html", "application/json"])
+async def test_download_is_the_content_of_the_file(server: RawServer, panel: PanelicaClient, content_type: str) -> None:
+    content = b'{"data": {"not": "an envelope"}}' if "json" in content_type else b"<html>\x00"
+    server.script(reply(body=content, content_type=content_type))
+    assert await panel.files.download(user_id="u1", path="/home/john/a") == content
+
+
+async def test_download_that_fails_with_200_raises(server: RawServer, panel: PanelicaClient) -> None:
+    server.script(reply(json={"status": "error", "error": "no such file"}))
+    with pytest.raises(ResponseError, match="no such file"):
+        await panel.files.download(user_id="u1", path="/home/john/a")
