@@ -18,6 +18,7 @@ from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 
 if TYPE_CHECKING:
+    from panelica_async.provision import Run
     from panelica_async.sandbox import Sandbox
 
 # Names in this domain always mean this machine (RFC 6761).
@@ -87,6 +88,13 @@ def is_sandbox(base_url: str) -> bool:
     """Return whether an address is that of an embedded sandbox."""
     host = URL(base_url).host or ""
     return host.startswith(_NAME) and host.endswith(_DOMAIN)
+
+
+def sandbox_flags(run: "Run") -> list[str]:
+    """Return the options that select the embedded sandbox of a run; none if it was on a server."""
+    if not is_sandbox(run.base_url):
+        return []
+    return ["--sandbox", *(["--dialect", run.dialect] if run.dialect == "panel" else [])]
 
 
 class _Resolver(AbstractResolver):

@@ -12,7 +12,7 @@ import attrs
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection, Panel
-from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.embedded import is_sandbox, sandbox_flags
 from panelica_async.cli.format import local_time, next_command, plural
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
@@ -127,7 +127,8 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
         return await apply_file(path, Manifest.load(path), options)
     if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(journals[0].base_url):
         options.output.say("Continuing on the embedded sandbox, where the run was started.")
-        options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True))
+        dialect = journals[0].runs[-1].dialect or options.connection.dialect
+        options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True, dialect=dialect))
 
     async with journal_at(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
@@ -152,8 +153,7 @@ def _require_something_left(status: JournalStatus, state: StateDirectory) -> Non
 
 def _command(command: str, run: Run, name: str, state: StateDirectory) -> str:
     """Return a command for the manifest or journal of a run, with the options that select its panel and directory."""
-    sandbox = ["--sandbox"] if is_sandbox(run.base_url) else []
-    return next_command(command, name, *sandbox, *state.flags())
+    return next_command(command, name, *sandbox_flags(run), *state.flags())
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode
-from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.embedded import sandbox_flags
 from panelica_async.cli.format import (
     local_time,
     next_command,
@@ -90,8 +90,8 @@ class StatusView:
         return self._command("apply", status.manifest) if status.is_changed else self._command("resume")
 
     def _command(self, command: str, file: Path | None = None) -> str:
-        sandbox = ["--sandbox"] if is_sandbox(self.status.runs[-1].base_url) else []
-        return next_command(command, str(file or self.status.files.journal), *sandbox, *self.flags)
+        selecting = (*sandbox_flags(self.status.runs[-1]), *self.flags)
+        return next_command(command, str(file or self.status.files.journal), *selecting)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON-like data."""

@@ -85,6 +85,8 @@ async def apply(
             journal = await resources.enter_async_context(journal_at(journal)) if journal else Journal.in_memory()
         journal.require_panel(panel.base_url)
         journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
+        dialect = await panel.learn_dialect()
+        journal.require_dialect(dialect)
         plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
         credentials = credentials or _known_credentials(journal)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
@@ -98,6 +100,7 @@ async def apply(
             base_url=panel.base_url,
             manifest=plan.manifest,
             credentials_path=credentials.path if credentials else None,
+            dialect=dialect,
         )
         await journal.commit()
         resources.callback(_flush, journal, credentials)

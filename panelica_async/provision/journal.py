@@ -17,6 +17,7 @@ from typing import Self
 
 import attrs
 
+from panelica_async.core.operation import Dialect
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.group_commit import GroupCommit
@@ -194,6 +195,21 @@ class Journal:
                 hint="Use one journal for each panel, and write its address alike each time.",
             )
 
+    def require_dialect(self, dialect: Dialect) -> None:
+        """Make sure that the client speaks the dialect of the last run, if there was a run.
+
+        A panel may have another id for a database in each dialect, so that a run would not know its own ones again.
+
+        Raises:
+            ConfigurationError: The client speaks the other one.
+        """
+        spoken = self.runs[-1].dialect if self.runs else None
+        if spoken not in {None, dialect}:
+            raise ConfigurationError(
+                f"{self.path} is the journal of runs in the dialect {spoken}, not {dialect}",
+                hint=f"Use --dialect {spoken}, or PanelicaClient(dialect={spoken!r}).",
+            )
+
     def require_manifest(self, manifest: Manifest) -> None:
         """Make sure that the journal is one of this manifest, if there was a run. A file may have been changed since.
 
@@ -215,13 +231,16 @@ class Journal:
                 hint="Use a new journal: what exists already is found and left alone.",
             )
 
-    def begin(self, *, base_url: str, manifest: Manifest, credentials_path: Path | None) -> None:
+    def begin(
+        self, *, base_url: str, manifest: Manifest, credentials_path: Path | None, dialect: Dialect | None = None
+    ) -> None:
         """Note the start of a run.
 
         Args:
             base_url: Address of the panel.
             manifest: What is wanted.
             credentials_path: File of the generated passwords, if there is one.
+            dialect: The dialect that the client speaks, if it is known.
 
         Raises:
             ConfigurationError: The journal belongs to another manifest or another panel.
@@ -238,6 +257,7 @@ class Journal:
             manifest_digest=manifest.digest,
             manifest_reading=manifest.reading,
             credentials_path=credentials_path,
+            dialect=dialect,
         )
         self._note("run", {"id": len(self._runs) + 1, **run.to_row()})
         self._runs.append(run)

@@ -12,7 +12,7 @@ from panelica_async.core.private_files import private_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_records import Run
 
-VERSION = 4
+VERSION = 5
 """Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
 
 Row: TypeAlias = tuple[str, Mapping[str, object]]
@@ -30,7 +30,8 @@ CREATE TABLE run (
     manifest_relative TEXT,
     manifest_digest TEXT NOT NULL,
     manifest_reading TEXT NOT NULL,
-    credentials_path TEXT
+    credentials_path TEXT,
+    dialect TEXT
 );
 CREATE TABLE step (
     seq INTEGER PRIMARY KEY,
@@ -51,6 +52,7 @@ _MIGRATIONS = {
     1: "ALTER TABLE run ADD COLUMN manifest_reading TEXT NOT NULL DEFAULT '{}'",
     2: "ALTER TABLE run ADD COLUMN manifest_relative TEXT",
     3: "ALTER TABLE run ADD COLUMN undone_at TEXT",
+    4: "ALTER TABLE run ADD COLUMN dialect TEXT",
 }
 """What brings tables of a version to the next one."""
 

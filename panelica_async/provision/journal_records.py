@@ -188,6 +188,8 @@ class Run:
     """What the caller said about the manifest's columns."""
     credentials_path: Path | None
     """File of the generated passwords, if there is one."""
+    dialect: str | None = None
+    """Which API the client spoke, `reference` or `panel`; None for runs of earlier versions."""
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Self:
@@ -209,6 +211,7 @@ class Run:
             manifest_digest=row["manifest_digest"],
             manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
             credentials_path=path("credentials_path"),
+            dialect=row["dialect"],
         )
 
     def to_row(self) -> dict[str, Any]:
@@ -223,6 +226,7 @@ class Run:
             "manifest_digest": self.manifest_digest,
             "manifest_reading": json.dumps(attrs.asdict(self.manifest_reading)),
             "credentials_path": self.credentials_path and _stored(str(self.credentials_path)),
+            "dialect": self.dialect,
         }
 
     def is_on(self, base_url: str) -> bool:

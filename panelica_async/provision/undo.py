@@ -52,7 +52,7 @@ async def undo(
         One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
 
     Raises:
-        ConfigurationError: The journal cannot be used, or belongs to another panel.
+        ConfigurationError: The journal cannot be used, or belongs to another panel or dialect.
         PanelicaError: The lists could not be read, and nothing was removed; or, after the last removal, the error that
             stopped undo because every further call would have met it too.
     """
@@ -60,6 +60,7 @@ async def undo(
         if not isinstance(journal, Journal):
             journal = await resources.enter_async_context(journal_at(journal))
         journal.require_panel(panel.base_url)
+        journal.require_dialect(await panel.learn_dialect())
         resources.callback(journal.flush)
         # A delete is repeated: two that got through to nothing are enough.
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")

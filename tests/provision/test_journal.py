@@ -273,18 +273,18 @@ def test_a_journal_of_a_newer_package(tmp_path: Path) -> None:
     connection.close()
 
     for read_only in (True, False):
-        with pytest.raises(ConfigurationError, match="is a journal of version 99; this package reads up to version 4"):
+        with pytest.raises(ConfigurationError, match="is a journal of version 99; this package reads up to version 5"):
             Journal.open(path, read_only=read_only)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_journal_of_an_older_package_is_read(tmp_path: Path, version: int) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
         journal.done(STEPS[0], "a1")
     connection = sqlite3.connect(path)
-    for column in ["manifest_reading", "manifest_relative", "undone_at"][version - 1 :]:
+    for column in ["manifest_reading", "manifest_relative", "undone_at", "dialect"][version - 1 :]:
         connection.execute(f"ALTER TABLE run DROP COLUMN {column}")
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()

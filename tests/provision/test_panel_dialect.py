@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from panelica_async import ConfigurationError
 from panelica_async.provision import (
     Action,
     Manifest,
@@ -129,7 +130,6 @@ async def test_example_when_applied_twice_is_launched_once(tmp_path: Path) -> No
 
 @pytest.mark.once
 async def test_example_has_the_same_objects_in_both_dialects() -> None:
-    """A journal belongs to a panel and a manifest, not to a dialect: a run may be resumed in the other one."""
     manifest = Manifest.load(LAUNCH)
     plans: list[Plan] = []
     for dialect in ("reference", "panel"):
@@ -295,3 +295,19 @@ async def test_a_user_that_is_gone_is_created_again(tmp_path: Path) -> None:
         (outcome,) = await collect(apply(panel, MANIFEST, **options))
     created = [step.step.id for step in outcome.steps if step.status is StepStatus.CREATED]
     assert created == ["database_user:mysql/shop:writer"]
+
+
+async def test_a_journal_is_refused_in_the_other_dialect(tmp_path: Path) -> None:
+    """Ids of databases differ: on panels, they are those of their users."""
+    options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        manifest = Manifest.from_data([SITE | {"databases": []}])
+        await collect(apply(panel, manifest, **options))
+        box.requests.clear()
+        async with client(box, dialect="panel") as other:
+            expected = "is the journal of runs in the dialect reference, not panel"
+            with pytest.raises(ConfigurationError, match=expected):
+                await collect(apply(other, manifest, **options))
+            with pytest.raises(ConfigurationError, match=expected):
+                await anext(undo(other, options["journal"]))
+    assert not box.requests
