@@ -384,7 +384,8 @@ class _Undo:
         """Return what was created in each object, by its id."""
         content: defaultdict[str, list[Record]] = defaultdict(list)
         async for record in in_slices(self._ours.values()):
-            if record.parent_id is not None:
+            # What goes by the id of its parent holds nothing itself.
+            if record.parent_id is not None and record.object_id != record.parent_id:
                 content[record.parent_id].append(record)
         return content
 

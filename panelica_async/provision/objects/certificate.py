@@ -78,10 +78,12 @@ class CertificateStep(Step):
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
         """Order the certificate."""
+        domain_id = view.id_of(self.domain)
         certificate = await panel.ssl.certificates.issue(
-            domain_id=view.id_of(self.domain),
+            domain_id=domain_id,
             type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
             auto_renew=True,
         )
-        # Current panels answer an order with no more than that they took it.
-        return NewObject(certificate.id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)
+        # Current panels answer an order with no more than that they took it, and know it by its domain.
+        own_id = None if certificate.id == domain_id else certificate.id
+        return NewObject(own_id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)

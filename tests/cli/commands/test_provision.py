@@ -363,3 +363,37 @@ def test_run_when_key_is_rejected_ends_with_one_error(panelica: Command, applied
     assert outcome.code == 1
     assert outcome.stderr.count("Error: ") == 1
     assert "401" in outcome.stderr
+
+
+def test_run_on_current_panels_keeps_its_dialect(panelica: Command) -> None:
+    columns = "domain,username,email,ssl,databases"
+    Path("launch.csv").write_text(f"{columns}\nalder.example,alder,office@alder.example,yes,shop:reader+writer\n")
+    on_panel = (*FAST, "--dialect", "panel")
+    outcome = panelica("provision", "apply", "launch.csv", *on_panel)
+    assert outcome.code == 0
+    assert "1 site with 6 objects: 6 to create, 0 already there, 0 in conflict." in outcome.stderr
+    assert "5 writes" in outcome.stderr
+    status = panelica("provision", "status", "launch.csv")
+    assert "resume .panelica/launch.journal.db --sandbox --dialect panel" in status.stdout
+
+    refused = panelica("provision", "resume", "launch.csv", *FAST, "--dialect", "reference")
+    assert refused.code == 2
+    assert "is the journal of runs in the dialect panel, not reference" in refused.stderr
+    resumed = panelica("provision", "resume")
+    assert "Continuing on the embedded sandbox" in resumed.stderr
+    assert "1 site: 0 done, 1 already there, 0 failed." in resumed.stdout
+    assert panelica("provision", "undo", "launch.csv", *on_panel, "--yes").code == 0
+    assert objects(Path(".panelica/sandbox.db"))["domains"] == []
+
+
+def test_plan_when_current_panels_lack_something_exits_1(panelica: Command) -> None:
+    Path("launch.csv").write_text("domain,username,email,ssl,databases\na.example,a,a@a.example,self-signed,shop\n")
+    outcome = panelica("provision", "plan", "launch.csv", *FAST, "--dialect", "panel", "--json")
+    assert outcome.code == 1
+    (site,) = outcome.json["sites"]
+    assert {step["kind"]: step["verdict"] for step in site["steps"]} == {
+        "account": "create",
+        "domain": "create",
+        "certificate": "conflict",
+        "database": "conflict",
+    }
