@@ -43,6 +43,7 @@ NOT_RUN = {
 UNTIL_IT_SERVES = """--port 0 > served & until grep -q https:// served; do sleep 0.1; done
     kill $!; wait $! || test $? = 130"""
 WITH_OUTPUT = {"$ panelica doctor", "$ panelica sign"}
+ON_A_CURRENT_PANEL = "panelica spec diff"
 
 
 def blocks(page: Path) -> list[str]:
@@ -53,7 +54,7 @@ BLOCKS = [(page.name, number, block) for page in PAGES for number, block in enum
 RUN = [
     pytest.param(block, id=f"{name}-{number}")
     for name, number, block in BLOCKS
-    if not block.startswith((*NOT_RUN, *WITH_OUTPUT))
+    if not block.startswith((*NOT_RUN, *WITH_OUTPUT, ON_A_CURRENT_PANEL))
 ]
 
 
@@ -122,6 +123,13 @@ async def test_every_command_runs(shell: Shell, block: str) -> None:
     # It finds nothing when all went well.
     block = re.sub(r"^(\$ grep .*)", r"\1 || test $? = 1", block, flags=re.MULTILINE)
     await shell.run(re.sub(r"^\$ ", "", block, flags=re.MULTILINE).replace(DOMAIN_ID, shell.environment["ZONE"]))
+
+
+async def test_commands_for_a_catalogue_run_on_a_current_panel(shell: Shell) -> None:
+    [block] = [block for _, _, block in BLOCKS if block.startswith(ON_A_CURRENT_PANEL)]
+    async with Sandbox(dialect="panel", tier="enterprise", api_key=API_KEY, api_secret=API_SECRET) as box:
+        shell.environment["PANELICA_BASE_URL"] = box.base_url
+        assert await shell.run(block)
 
 
 def sample(start: str) -> tuple[str, str]:
