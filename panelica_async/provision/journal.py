@@ -187,8 +187,12 @@ class Journal:
         """Make sure that the journal is one of this panel, if there was a run.
 
         Raises:
-            ConfigurationError: It belongs to another panel.
+            ConfigurationError: It belongs to another panel, or holds records without a run, which names their panel.
         """
+        if self.records and not self.runs:
+            raise ConfigurationError(
+                f"{self.path} holds records but no run, so their panel is unknown", hint="Restore it from a backup."
+            )
         if self.runs and not self.runs[-1].is_on(base_url):
             raise ConfigurationError(
                 f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",

@@ -61,7 +61,7 @@ async def undo(
             journal = await resources.enter_async_context(journal_at(journal))
         journal.require_panel(panel.base_url)
         journal.require_dialect(await panel.learn_dialect())
-        resources.callback(journal.flush)
+        resources.push_async_callback(journal.commit)
         # A delete is repeated: two that got through to nothing are enough.
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))

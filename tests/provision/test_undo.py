@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from panelica_async import PanelicaClient
 from panelica_async.errors import AuthenticationError, ConfigurationError, PanelicaError
 from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, State, StepKind, apply, undo, undo_all
+from panelica_async.provision.journal_file import write_rows
+from panelica_async.provision.objects import steps_of
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
@@ -174,6 +177,37 @@ async def test_a_refused_key_ends_it(box: Sandbox, tmp_path: Path) -> None:
     ) as panel:
         with pytest.raises(AuthenticationError):
             await removals(panel, journal)
+
+
+async def test_undo_of_records_without_a_run_is_refused(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        with closing(sqlite3.connect(journal)) as connection, connection:
+            connection.execute("DELETE FROM run")
+        with pytest.raises(ConfigurationError, match="holds records but no run"):
+            await removals(panel, journal)
+
+
+async def test_a_failed_undo_writes_its_notes_in_a_thread(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def write(connection: sqlite3.Connection, rows: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+        threads.append(threading.current_thread())
+        write_rows(connection, rows)
+
+    monkeypatch.setattr("panelica_async.provision.journal.write_rows", write)
+    async with PanelicaClient(
+        box.base_url, api_key=box.api_key, api_secret="sk_live_wrong", tier="enterprise"
+    ) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            journal.begin(base_url=box.base_url, manifest=MANIFEST, credentials_path=None)
+            journal.sent(steps_of(MANIFEST)[0][1][0])
+            with pytest.raises(AuthenticationError):
+                await gather(undo(panel, journal), {})
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def killed(
