@@ -75,6 +75,8 @@ def _code(value: object) -> str:
         return _wires(value)
     if isinstance(value, dict):
         return _mapping(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return _construction(value)
     return _construction(value) if attrs.has(type(value)) else repr(value)
 
 
@@ -96,18 +98,24 @@ def _wires(wires: Mapping[str, Wire]) -> str:
 
 
 def _construction(value: Any) -> str:
-    """Return the call that makes an attrs object; arguments that equal their defaults are left out."""
+    """Return the call that makes an attrs object or a named tuple; arguments that equal their defaults are left out."""
     arguments = [
-        f"{field.name}={_code(getattr(value, field.name))}"
-        for field in attrs.fields(type(value))
-        if getattr(value, field.name) != _default(field)
+        f"{name}={_code(getattr(value, name))}"
+        for name, default in _defaults(type(value)).items()
+        if getattr(value, name) != default
     ]
     return f"{type(value).__name__}({', '.join(arguments)})"
 
 
-def _default(field: "attrs.Attribute[Any]") -> object:
-    default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the fields of a class, each with its default, or `attrs.NOTHING` without one."""
+    if not attrs.has(kind):
+        return {name: kind._field_defaults.get(name, attrs.NOTHING) for name in kind._fields}
+    defaults = {field.name: field.default for field in attrs.fields(kind)}
+    return {
+        name: default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        for name, default in defaults.items()
+    }
 
 
 def _signature(operation: OperationSource) -> str:

@@ -4,23 +4,23 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panelica_async.api.completion import Written, completed, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
-from panelica_async.api.selection import Selection
-from panelica_async.api.transfers import form_of
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope, items
 from panelica_async.core.request import check
-from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
 from panelica_async.transport.call import Call, Reply
+
+if TYPE_CHECKING:
+    from panelica_async.api.selection import Selection
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
@@ -29,6 +29,8 @@ _log = logging.getLogger("panelica_async")
 
 Derive = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Returns arguments with those that the panel needs and the caller left out."""
+Fetch = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
+"""Makes the call of an operation in one of its wire forms, and returns the result."""
 
 
 def fetch_one(
@@ -42,6 +44,8 @@ def fetch_one(
     def read(reply: Reply) -> M:
         data = decode_reply(call, reply).data
         if wire.changes_reply:
+            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
             data = incoming(data, wire, result)
         return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
@@ -93,6 +97,8 @@ async def upload(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
 ) -> T:
     """Call an operation that sends files."""
+    from panelica_async.api.transfers import form_of  # noqa: PLC0415 - few calls send files
+
     with form_of(operation, wire, arguments) as form:
         call = runner.prepare(operation, wire, arguments, upload=form)
 
@@ -128,7 +134,7 @@ def list_source(
         UnsupportedOperationError: The panel cannot honour an argument.
     """
     check(operation, wire, arguments)
-    selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
+    selection = _selection(operation, wire, arguments, item) if wire.is_whole else None
     first, limit = arguments.get("page", UNSET), arguments.get("limit", UNSET)
     asked = limit if isinstance(limit, int) else None
 
@@ -151,6 +157,8 @@ def list_source(
                 raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
             rows = items(envelope.data, wire.items, endpoint=call.endpoint)
             if wire.changes_reply:
+                from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
                 rows = incoming(rows, wire, item)
             matching = rows if selection is None else selection.matching(rows, envelope)
             try:
@@ -294,6 +302,13 @@ async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> 
             domains = rows_of(runner, runner.get_operation("domains.list"), Domain)
             user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
     return None if user_id is None else (await get("accounts.get", user_id, Account)).username
+
+
+def _selection(operation: Operation, wire: Wire, arguments: Mapping[str, Any], item: type[Model]) -> "Selection":
+    """Return what a call asks of a list that arrives in one reply."""
+    from panelica_async.api.selection import Selection  # noqa: PLC0415 - the published reference has pages
+
+    return Selection.of(operation, wire, item, arguments)
 
 
 def _decode_list(

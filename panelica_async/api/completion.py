@@ -19,7 +19,6 @@ from panelica_async.core.model import Model, fields_of, wire_name
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
-from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 
@@ -51,6 +50,8 @@ def read_written(
     fields = _fields(kind)
     values = _shown(envelope, fields, arguments)
     if wire.changes_reply:
+        from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
         values = incoming(values, wire, result)
     whole = _whole(values, operation, arguments, result)
     if whole is not None:

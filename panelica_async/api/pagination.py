@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 from panelica_async.api.runner import Lists
-from panelica_async.api.selection import Selection
 from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from panelica_async.api.selection import Selection
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ class ListSource(Generic[T]):
     deadline: float | None = None
     """Seconds for all pages together."""
     has_pages: bool = True
-    selection: Selection | None = None
+    selection: "Selection | None" = None
     """What the caller asked for, where a panel answers with the whole list instead."""
     skips_unreadable: bool = False
 
@@ -300,7 +302,7 @@ class _Reading(Generic[T]):
         return DecodeError(problem, endpoint=self._source.endpoint, json_path=json_path, hint=hint)
 
 
-def _parts(whole: Page[T], selection: Selection) -> Iterator[Page[T]]:
+def _parts(whole: Page[T], selection: "Selection") -> Iterator[Page[T]]:
     """Yield the requested page of a whole list, and each one after it."""
     unreadable = whole.unreadable
     total = len(whole.items) + len(unreadable)

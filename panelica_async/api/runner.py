@@ -86,12 +86,12 @@ class Lists:
                 watch.is_changed |= watch.kind == kind and verb not in _ADDING
 
 
-@attrs.define(eq=False)
 class Known:
     """What a client and its variants have loaded about the panel at hand."""
 
-    catalogue: "Catalogue | None" = None
-    """What the panel lists about itself; fields are checked against it."""
+    def __init__(self) -> None:
+        self.catalogue: Catalogue | None = None
+        """What the panel lists about itself; fields are checked against it."""
 
 
 class OperationRunner:

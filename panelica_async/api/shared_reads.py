@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
-import attrs
-
 T = TypeVar("T")
 
 
-@attrs.define(eq=False)
 class _Read:
-    task: "asyncio.Task[Any]"
-    waiting: int = 0
-    """Calls that wait for it."""
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self.task = task
+        self.waiting: int = 0
+        """Calls that wait for it."""
 
 
 class SharedReads:

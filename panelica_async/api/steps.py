@@ -6,12 +6,12 @@ whatever fails before the write leaves the panel as it was.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.calls import rows_of, send
+from panelica_async.api.calls import Fetch, rows_of, send
 from panelica_async.api.derivation import Row, derive
 from panelica_async.api.recovery import given
 from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
@@ -33,9 +33,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("panelica_async")
 
-Send = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
-"""Makes the call itself."""
-
 # Current panels say so with 400, also where their own look-up failed for another reason (evidence: missing-account).
 _GONE = "user not found"
 
@@ -48,7 +45,7 @@ async def derive_alone(
 
 
 async def carry_out(
-    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], call: Send[T]
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], call: Fetch[T]
 ) -> T:
     """Make a call with the steps that its wire form asks for.
 
@@ -170,7 +167,7 @@ async def _create_exactly(
     wire: Wire,
     read_back: ReadBack,
     arguments: Mapping[str, Any],
-    call: Send[T],
+    call: Fetch[T],
 ) -> T:
     """Create an object, then set what the panel replaced by its defaults or ignored, and look at the result.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
@@ -46,8 +46,7 @@ class NaturalKey:
     """Arguments that are the part of an address before the @."""
 
 
-@attrs.frozen
-class Guard:
+class Guard(NamedTuple):
     """An argument whose absence would mean everything, and the argument that says so on purpose."""
 
     argument: str
@@ -55,8 +54,7 @@ class Guard:
     reason: str
 
 
-@attrs.frozen
-class Refusal:
+class Refusal(NamedTuple):
     """An argument that a panel cannot honour, or only for some values."""
 
     reason: str
@@ -64,8 +62,7 @@ class Refusal:
     """Values that say what the panel does anyway; they are accepted and not sent."""
 
 
-@attrs.frozen
-class Fence:
+class Fence(NamedTuple):
     """A list in which an object must be before it is changed by its id alone."""
 
     lookup: str
@@ -74,15 +71,14 @@ class Fence:
     """Argument with the id of the object."""
 
 
-@attrs.frozen
-class ReadBack:
+class ReadBack(NamedTuple):
     """What makes a create exact where the panel replaces values by defaults: a change, and a look at the result."""
 
     update: str
     lookup: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Wire:
     """How an operation travels in one dialect: where each argument goes, and under which name."""
 
@@ -172,7 +168,7 @@ def both(wire: Wire) -> dict[Dialect, Wire]:
     return {"reference": wire, "panel": wire}
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Operation:
     """One operation of the External API."""
 
