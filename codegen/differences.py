@@ -23,7 +23,7 @@ def differences(operation: Operation) -> list[str]:
 
 def _of_arguments(wire: Wire) -> Iterator[str]:
     if wire.required:
-        yield f"{_listed(sorted(wire.required))} must be passed."
+        yield f"{_listed(sorted(wire.required))} {'is' if len(wire.required) == 1 else 'are'} required."
     for name, source in wire.derived.items():
         yield f"Without `{name}`, the client sends {_SOURCES[source]}."
     for name, values in wire.values.items():
@@ -39,14 +39,17 @@ def _of_calls(wire: Wire) -> Iterator[str]:
     if wire.filters:
         yield f"The client itself filters by {_listed(wire.filters)}."
     if wire.fence:
-        yield f"The client looks for `{wire.fence.argument}` in `{wire.fence.lookup}` first."
+        yield f"The client first looks up `{wire.fence.argument}` in `{wire.fence.lookup}`."
+        yield "Unless it is there, nothing is changed."
     if wire.keeps:
-        yield f"The client reads {_listed(wire.keeps)} first, because a change resets what it leaves out."
+        kept = _listed(wire.keeps)
+        yield f"The client first reads {kept}, and sends what it finds along: panels reset what a change leaves out."
     if wire.read_back:
-        calls = _listed([wire.read_back.update, wire.read_back.lookup])
-        yield f"{calls} follow, because something new gets defaults instead of zeros."
+        update, lookup = wire.read_back
+        yield "Panels store defaults in place of zeros and false."
+        yield f"The client sets these with `{update}`, and checks them with `{lookup}`."
     if wire.gone:
-        yield f"A 400 is a `NotFoundError` if `{wire.gone}` confirms it."
+        yield f"A 400 means that the object is gone if `{wire.gone}` confirms it."
 
 
 def _refusals(wire: Wire) -> Iterator[str]:

@@ -98,8 +98,8 @@ def _others_text(operation: OperationSource) -> str:
     wire = operation.operation.wire
     place = "query" if wire.others == "query" else "body"
     if getattr(wire, place):
-        return f"What else the panel may take, sent in the {place} as it is."
-    return f"Untyped: nothing is known of what the panel takes. Sent in the {place} as it is."
+        return f"Further fields that the panel may take; sent in the {place} unchanged."
+    return f"Untyped: it is not known what the panel takes. Sent in the {place} unchanged."
 
 
 def _returns(operation: OperationSource) -> str:
@@ -129,13 +129,13 @@ def _errors(operation: OperationSource) -> Iterator[tuple[str, str]]:
             "a limit of the hosting plan is reached, or the owner of the key lacks the right.",
         )
     if operation.is_panel_only:
-        yield "UnsupportedOperationError", 'the client uses `dialect="reference"`, which lacks this.'
+        yield "UnsupportedOperationError", "the panel speaks the published reference, which lacks this operation."
     if operation.panel is None:
-        yield "UnsupportedOperationError", 'the client uses `dialect="panel"`, and current panels do not serve this.'
+        yield "UnsupportedOperationError", "current panels do not serve this operation."
     elif operation.panel.refused:
         yield "UnsupportedOperationError", "current panels cannot honour an argument; nothing was sent."
     if operation.panel and operation.panel.read_back:
-        yield "PartialWriteError", "it was made, but current panels did not take all values."
+        yield "PartialWriteError", "created, but the panel did not keep all values."
     if operation.operation.repeat is not Repeat.READ:
         yield "OutcomeUnknownError", "sent, outcome unknown."
 

@@ -25,7 +25,7 @@ _REPEATS = {
 PANEL_SUFFIX = "_panel"
 """What modules for current panels alone are called, after the one of the published reference."""
 _KEPT = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
-_UNTYPED = "The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON."
+_UNTYPED = "The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON."
 
 
 def panel_only(panel: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:

@@ -34,7 +34,7 @@ class SignIn(Resource):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such account for the owner of this key, or the panel is too old for such links.
             DecodeError: the link is missing, or is no https address; it is not shown.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         from panelica_async.models.accounts_panel import SsoLogin  # noqa: PLC0415 - loaded on first use

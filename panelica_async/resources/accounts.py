@@ -333,7 +333,7 @@ class Accounts(SignIn):
         Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
-        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
+        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
 
         Args:
             id: Id of the account.
@@ -352,7 +352,7 @@ class Accounts(SignIn):
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
+        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
 
         Args:
             id: Id of the account.
@@ -376,7 +376,7 @@ class Accounts(SignIn):
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: A 400 is a `NotFoundError` if `accounts.get` confirms it.
+        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
 
         Args:
             id: Id of the account.
@@ -398,14 +398,14 @@ class Accounts(SignIn):
         504, but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(ACCOUNTS_STOP_IMPERSONATION, **fields)
@@ -421,11 +421,11 @@ class Accounts(SignIn):
         Args:
             id: Id of the account.
             new_password: At least 8 characters.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(ACCOUNTS_CHANGE_PASSWORD, id=id, new_password=new_password, **fields)
@@ -438,14 +438,14 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `DiskUsage`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.accounts_panel import DiskUsage  # noqa: PLC0415 - loaded on first use
 
@@ -458,14 +458,14 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(ACCOUNTS_IMPERSONATE, id=id, **fields)
@@ -478,14 +478,14 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `ResourceUsage`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.accounts_panel import ResourceUsage  # noqa: PLC0415 - loaded on first use
 
@@ -499,14 +499,14 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `AccountStats`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.accounts_panel import AccountStats  # noqa: PLC0415 - loaded on first use
 

@@ -36,7 +36,7 @@ class AccountsDomains(Resource):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `Domain`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -44,7 +44,7 @@ class AccountsDomains(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(ACCOUNTS_DOMAINS_LIST, Domain, id=id, **fields)
 
@@ -60,7 +60,7 @@ class AccountsEmails(Resource):
 
         Args:
             id: Id of the account.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `EmailAccount`. Await it for the first page, or iterate over all items with `async for`.
@@ -68,6 +68,6 @@ class AccountsEmails(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(ACCOUNTS_EMAILS_LIST, EmailAccount, id=id, **fields)

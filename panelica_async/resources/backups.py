@@ -337,13 +337,13 @@ class Backups(BackupWait):
 
         Args:
             filename: File name of the backup.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `Backup`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(BACKUPS_GET, Backup, filename=filename, **fields)

@@ -165,7 +165,7 @@ class CloudflareZones(Resource):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such object for the owner of this key.
             ConflictError: the object already exists or is in use.
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
@@ -181,14 +181,14 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(CLOUDFLARE_ZONES_SET_DEV_MODE, zone_id=zone_id, enabled=enabled, **fields)
@@ -204,14 +204,14 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(CLOUDFLARE_ZONES_SET_HTTPS_REDIRECT, zone_id=zone_id, enabled=enabled, **fields)
@@ -235,14 +235,14 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
             purge_everything: True purges everything.
             files: Specific file URLs, such as https://example.com/style.css.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -257,14 +257,14 @@ class CloudflareZones(Resource):
 
         Args:
             zone_id: Id of the zone at Cloudflare.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `CloudflareSettings`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.cloudflare_panel import CloudflareSettings  # noqa: PLC0415 - loaded on first use
 
@@ -283,14 +283,14 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             mode: Encryption between Cloudflare and the server. One of `off`, `flexible`, `full`, `strict`.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(CLOUDFLARE_ZONES_SET_SSL_MODE, zone_id=zone_id, mode=mode, **fields)
@@ -307,14 +307,14 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
             zone_name: Domain name of the zone, such as example.com.
             server_ip: Server IP to set.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -332,14 +332,14 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(CLOUDFLARE_ZONES_SET_UNDER_ATTACK, zone_id=zone_id, enabled=enabled, **fields)

@@ -71,7 +71,7 @@ class CloudflareRecords(Resource):
 
         Args:
             zone_id: Id of the zone at Cloudflare.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `CloudflareRecord`. Guess: the fields of the body of `cloudflare.records.create`, and an id.
@@ -80,7 +80,7 @@ class CloudflareRecords(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(CLOUDFLARE_RECORDS_LIST, CloudflareRecord, zone_id=zone_id, **fields)
 
@@ -106,14 +106,14 @@ class CloudflareRecords(Resource):
             content: Value of the record.
             ttl: Seconds a resolver may keep it; 1 is automatic.
             proxied: Whether the traffic goes through Cloudflare.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -152,14 +152,14 @@ class CloudflareRecords(Resource):
             content: Value of the record.
             ttl: Seconds a resolver may keep it; 1 is automatic.
             proxied: Whether the traffic goes through Cloudflare.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -183,11 +183,11 @@ class CloudflareRecords(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             record_id: Id of the record at Cloudflare.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(CLOUDFLARE_RECORDS_DELETE, zone_id=zone_id, record_id=record_id, **fields)

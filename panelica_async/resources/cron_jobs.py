@@ -85,7 +85,7 @@ class CronJobs(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `CronJob`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -93,7 +93,7 @@ class CronJobs(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(CRON_JOBS_LIST, CronJob, **fields)
 
@@ -131,7 +131,7 @@ class CronJobs(Resource):
             email_on_error: Whether a failure is mailed.
             timeout_seconds: Seconds after which it is stopped.
             email_recipient: Address that gets the mail.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `CronJob`. More than the id is not promised. Fields that the reply leaves out come from the
@@ -139,7 +139,7 @@ class CronJobs(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -168,14 +168,14 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `CronJob`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(CRON_JOBS_GET, CronJob, id=id, **fields)
 
@@ -187,14 +187,14 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(CRON_JOBS_UPDATE, id=id, **fields)
@@ -207,11 +207,11 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(CRON_JOBS_DELETE, id=id, **fields)
@@ -224,14 +224,14 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(CRON_JOBS_LOGS, id=id, **fields)
 
@@ -250,7 +250,7 @@ class CronJobs(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(CRON_JOBS_RUN, CronJobRun, id=id)
@@ -267,7 +267,7 @@ class CronJobs(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(CRON_JOBS_TOGGLE, id=id)

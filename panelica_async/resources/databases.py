@@ -206,9 +206,9 @@ class DatabasesUsers(Resource):
 
         Scope: `databases:write`. Never sent again once it may have taken effect.
 
-        On current panels: `privileges` must be passed. Without `domain_id`, the client sends the domain of the
-        database. `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The
-        client looks for `db_id` in `databases.list` first.
+        On current panels: `privileges` is required. Without `domain_id`, the client sends the domain of the database.
+        `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The client
+        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed.
 
         Args:
             db_id: Id of the database.
@@ -246,7 +246,7 @@ class DatabasesUsers(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `MysqlUser`. The ids are those of `databases.list`; guess: the fields as well. Await it for the
@@ -255,7 +255,7 @@ class DatabasesUsers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DATABASES_USERS_LIST, MysqlUser, **fields)
 
@@ -268,7 +268,7 @@ class DatabasesUsers(Resource):
             domain_id: Id of the domain.
             username: Name of the user. The panel puts a prefix before it.
             password: At least 8 characters.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `MysqlUser`. More than the id is not promised. Fields that the reply leaves out come from the
@@ -276,7 +276,7 @@ class DatabasesUsers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -296,14 +296,14 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `MysqlUser`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DATABASES_USERS_GET, MysqlUser, id=id, **fields)
 
@@ -315,14 +315,14 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DATABASES_USERS_UPDATE, id=id, **fields)
@@ -335,11 +335,11 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DATABASES_USERS_DELETE, id=id, **fields)
@@ -353,11 +353,11 @@ class DatabasesUsers(Resource):
         Args:
             id: Id of the database user.
             password: At least 8 characters.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DATABASES_USERS_CHANGE_PASSWORD, id=id, password=password, **fields)
@@ -430,8 +430,8 @@ class Databases(Resource):
         Scope: `databases:write`; on current panels `domains:write`. Never sent again once it may have taken effect.
         After a lost reply, the client looks it up with `databases.list`, by `name`, `domain_id`.
 
-        On current panels: `password` and `username` must be passed. `type` is refused unless `mysql`: panels create
-        MySQL databases.
+        On current panels: `password` and `username` are required. `type` is refused unless `mysql`: panels create MySQL
+        databases.
 
         Args:
             name: Name of the database, such as `myapp_db`: letters, digits and underscores, at most 32 on current
@@ -493,7 +493,7 @@ class Databases(Resource):
             username: Name of the user. The panel puts a prefix before it.
             password: At least 8 characters.
             role: Makes another user of the database. One of `read`, `readWrite`, `dbAdmin`, `dbOwner`.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `DatabaseUser`. More than the id is not promised. Fields that the reply leaves out come from
@@ -501,7 +501,7 @@ class Databases(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -522,14 +522,14 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `DatabaseUser`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DATABASES_GET, DatabaseUser, id=id, **fields)
 
@@ -541,14 +541,14 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DATABASES_GRANT, id=id, **fields)
@@ -561,14 +561,14 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DATABASES_REVOKE, id=id, **fields)
@@ -580,14 +580,14 @@ class Databases(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DATABASES_PHPMYADMIN, **fields)
 
@@ -602,11 +602,11 @@ class Databases(Resource):
         Args:
             id: Id of the domain.
             database_name: Name with its prefix.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DATABASES_DELETE_BY_NAME, id=id, database_name=database_name, **fields)

@@ -180,7 +180,8 @@ class DnsRecords(Resource):
 
         Scope: `dns:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: The client looks for `record_id` in `dns.records.list` first.
+        On current panels: The client first looks up `record_id` in `dns.records.list`. Unless it is there, nothing is
+        changed.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -219,7 +220,8 @@ class DnsRecords(Resource):
         Scope: `dns:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
         Destructive.
 
-        On current panels: The client looks for `record_id` in `dns.records.list` first.
+        On current panels: The client first looks up `record_id` in `dns.records.list`. Unless it is there, nothing is
+        changed.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.

@@ -163,7 +163,7 @@ class DockerContainers(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `Container`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -171,7 +171,7 @@ class DockerContainers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DOCKER_CONTAINERS_LIST, Container, **fields)
 
@@ -181,14 +181,14 @@ class DockerContainers(Resource):
         On current panels only. Scope: `docker:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOCKER_CONTAINERS_CREATE, **fields)
@@ -201,14 +201,14 @@ class DockerContainers(Resource):
 
         Args:
             id: Id of the container.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `ContainerDetails`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOCKER_CONTAINERS_GET, ContainerDetails, id=id, **fields)
 
@@ -233,11 +233,11 @@ class DockerContainers(Resource):
             force: Whether to delete it while it runs.
             remove_volumes: Whether its volumes go as well.
             owner_user_id: Id of the account that owns it.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(
@@ -257,14 +257,14 @@ class DockerContainers(Resource):
 
         Args:
             id: Id of the container.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOCKER_CONTAINERS_STATS, id=id, **fields)
 
@@ -279,7 +279,7 @@ class DockerContainers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOCKER_CONTAINERS_START, id=id)
@@ -295,7 +295,7 @@ class DockerContainers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOCKER_CONTAINERS_STOP, id=id)
@@ -310,7 +310,7 @@ class DockerContainers(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOCKER_CONTAINERS_RESTART, id=id)
@@ -331,7 +331,7 @@ class DockerDomains(Resource):
             domain_id: Id of the domain.
             container_id: Id of the container.
             owner_user_id: Id of the account that owns both.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `LinkedDomain`. Fields that the reply leaves out come from the arguments or from a second
@@ -339,7 +339,7 @@ class DockerDomains(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -359,7 +359,7 @@ class DockerDomains(Resource):
 
         Args:
             owner_user_id: Only the domains of this account.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The rows, as `ContainerLink`. Await it for the first page, or iterate over all items with `async for`.
@@ -367,7 +367,7 @@ class DockerDomains(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DOCKER_DOMAINS_LIST, ContainerLink, owner_user_id=owner_user_id, **fields)
 
@@ -380,11 +380,11 @@ class DockerDomains(Resource):
         Args:
             domain_id: Id of the domain.
             owner_user_id: Id of the account that owns it.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOCKER_DOMAINS_UNLINK, domain_id=domain_id, owner_user_id=owner_user_id, **fields)
@@ -401,7 +401,7 @@ class DockerTemplates(Resource):
 
         Args:
             owner_user_id: Shows only what the plan of the account allows.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The rows, as `AppTemplate`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -409,7 +409,7 @@ class DockerTemplates(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DOCKER_TEMPLATES_LIST, AppTemplate, owner_user_id=owner_user_id, **fields)
 
@@ -421,14 +421,14 @@ class DockerTemplates(Resource):
 
         Args:
             slug: Short name of the template.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `AppTemplateDetails`. Some panels answer the template itself.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOCKER_TEMPLATES_GET, AppTemplateDetails, slug=slug, **fields)
 
@@ -454,14 +454,14 @@ class DockerTemplates(Resource):
             owner_user_id: Id of the account that will own the app.
             container_name: Name of the app. The panel puts the name of the account before it.
             env: Values of the template's variables. One that is required and has no default must be sent.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `Deployment`. Fields that the reply leaves out come from the arguments or from a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(

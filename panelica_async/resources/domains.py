@@ -323,8 +323,8 @@ class Domains(Resource):
         Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         On current panels: `web_server` is refused: panels change it elsewhere, in a form that is not known
-        (`domains.web_server.update`). The client reads `memory_limit`, `max_execution_time`, `upload_max_filesize` and
-        `post_max_size` first, because a change resets what it leaves out.
+        (`domains.web_server.update`). The client first reads `memory_limit`, `max_execution_time`,
+        `upload_max_filesize` and `post_max_size`, and sends what it finds along: panels reset what a change leaves out.
 
         Args:
             id: Id of the domain.
@@ -411,14 +411,14 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOMAINS_CHANGE, id=id, **fields)
@@ -431,14 +431,14 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `EmailDeliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.domains_panel import EmailDeliverability  # noqa: PLC0415 - loaded on first use
 
@@ -452,13 +452,13 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOMAINS_STATS, id=id, **fields)

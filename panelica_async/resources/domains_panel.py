@@ -157,14 +157,14 @@ class DomainsDkim(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `DkimStatus`. Guess: as in `domains.email_deliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOMAINS_DKIM_GET, DkimStatus, id=id, **fields)
 
@@ -179,7 +179,7 @@ class DomainsDkim(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOMAINS_DKIM_DISABLE, id=id)
@@ -196,7 +196,7 @@ class DomainsDkim(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOMAINS_DKIM_ENABLE, id=id)
@@ -213,14 +213,14 @@ class DomainsLogs(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOMAINS_LOGS_ACCESS, id=id, **fields)
 
@@ -232,14 +232,14 @@ class DomainsLogs(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOMAINS_LOGS_ERRORS, id=id, **fields)
 
@@ -255,14 +255,14 @@ class DomainsModsecurity(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOMAINS_MODSECURITY_GET, id=id, **fields)
 
@@ -274,14 +274,14 @@ class DomainsModsecurity(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOMAINS_MODSECURITY_UPDATE, id=id, **fields)
@@ -298,14 +298,14 @@ class DomainsPhp(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `PhpSettings`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOMAINS_PHP_GET, PhpSettings, id=id, **fields)
 
@@ -334,14 +334,14 @@ class DomainsPhp(Resource):
             max_execution_time: Seconds a script may run.
             upload_max_filesize: Size of an upload, such as 64M.
             post_max_size: Size of a form, such as 64M.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -367,7 +367,7 @@ class DomainsRedirects(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `Redirect`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -375,7 +375,7 @@ class DomainsRedirects(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DOMAINS_REDIRECTS_LIST, Redirect, id=id, **fields)
 
@@ -391,7 +391,7 @@ class DomainsRedirects(Resource):
             source_path: Path that is redirected, such as /old.
             destination_url: Where it leads.
             redirect_type: HTTP status as text, such as 301.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `Redirect`. More than the id is not promised. Fields that the reply leaves out come from the
@@ -399,7 +399,7 @@ class DomainsRedirects(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -420,11 +420,11 @@ class DomainsRedirects(Resource):
 
         Args:
             id: Id of the redirect.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOMAINS_REDIRECTS_DELETE, id=id, **fields)
@@ -441,14 +441,14 @@ class DomainsSpf(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `SpfStatus`. Guess: as in `domains.email_deliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOMAINS_SPF_GET, SpfStatus, id=id, **fields)
 
@@ -460,14 +460,14 @@ class DomainsSpf(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOMAINS_SPF_UPDATE, id=id, **fields)
@@ -484,7 +484,7 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `Subdomain`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -492,7 +492,7 @@ class DomainsSubdomains(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(DOMAINS_SUBDOMAINS_LIST, Subdomain, id=id, **fields)
 
@@ -516,7 +516,7 @@ class DomainsSubdomains(Resource):
             ssl_enabled: Whether it uses the certificate of its domain.
             document_root: `public_html` when left out, the root of the subdomain when empty.
             php_version: Such as 8.3.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `Subdomain`. More than the id is not promised. Fields that the reply leaves out come from the
@@ -524,7 +524,7 @@ class DomainsSubdomains(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -546,14 +546,14 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `Subdomain`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(DOMAINS_SUBDOMAINS_GET, Subdomain, id=id, **fields)
 
@@ -565,14 +565,14 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOMAINS_SUBDOMAINS_UPDATE, id=id, **fields)
@@ -585,11 +585,11 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(DOMAINS_SUBDOMAINS_DELETE, id=id, **fields)
@@ -606,14 +606,14 @@ class DomainsWebServer(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(DOMAINS_WEB_SERVER_GET, id=id, **fields)
 
@@ -625,14 +625,14 @@ class DomainsWebServer(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(DOMAINS_WEB_SERVER_UPDATE, id=id, **fields)

@@ -79,7 +79,7 @@ class EmailAutoresponders(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `EmailAutoresponder`. Await it for the first page, or iterate over all items with `async for`.
@@ -87,7 +87,7 @@ class EmailAutoresponders(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(EMAIL_AUTORESPONDERS_LIST, EmailAutoresponder, id=id, **fields)
 
@@ -103,7 +103,7 @@ class EmailAutoresponders(Resource):
             email_account_id: Id of the mailbox. The panel does not check that it is of this domain.
             subject: Subject of the answer.
             message: Text of the answer.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `EmailAutoresponder`. More than the id is not promised. Fields that the reply leaves out come
@@ -111,7 +111,7 @@ class EmailAutoresponders(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -132,11 +132,11 @@ class EmailAutoresponders(Resource):
 
         Args:
             id: Id of the autoresponder.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(EMAIL_AUTORESPONDERS_DELETE, id=id, **fields)
@@ -153,7 +153,7 @@ class EmailForwarders(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `EmailForwarder`. Await it for the first page, or iterate over all items with `async for`.
@@ -161,7 +161,7 @@ class EmailForwarders(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(EMAIL_FORWARDERS_LIST, EmailForwarder, id=id, **fields)
 
@@ -174,7 +174,7 @@ class EmailForwarders(Resource):
             id: Id of the domain.
             source: Address that is forwarded.
             destination: Address that gets the mail.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
             The reply, as `EmailForwarder`. More than the id is not promised. Fields that the reply leaves out come from
@@ -182,7 +182,7 @@ class EmailForwarders(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -197,11 +197,11 @@ class EmailForwarders(Resource):
 
         Args:
             id: Id of the forwarder.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(EMAIL_FORWARDERS_DELETE, id=id, **fields)

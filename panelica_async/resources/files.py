@@ -356,14 +356,14 @@ class Files(Resource):
             name: Name of the file or folder.
             type: `file` or `folder`; the catalogue says `directory`.
             content: Text of the file.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -378,21 +378,21 @@ class Files(Resource):
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The reply, as `AccessibleDirectories`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.files_panel import AccessibleDirectories  # noqa: PLC0415 - loaded on first use
 
         return await self._one(FILES_ACCESSIBLE_DIRECTORIES, AccessibleDirectories, user_id=user_id, **fields)
 
     async def archive_info(self, *, user_id: str, path: str, **fields: Any) -> Any:
-        """GET /v1/files/archive/info: look into an archive.
+        """GET /v1/files/archive/info: show the contents of an archive.
 
         On current panels only. Scope: `files:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
         not after 500.
@@ -400,14 +400,14 @@ class Files(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(FILES_ARCHIVE_INFO, user_id=user_id, path=path, **fields)
 
@@ -429,14 +429,14 @@ class Files(Resource):
             source_paths: Absolute paths of what to pack.
             archive_path: Absolute path of the archive.
             format: Such as zip or tar.gz.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -457,14 +457,14 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             source_paths: Absolute paths of files and folders.
             destination_path: Folder to put them into.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -480,14 +480,14 @@ class Files(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The file. One of more than 64 MiB raises `DecodeError`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._file(FILES_DOWNLOAD, user_id=user_id, path=path, **fields)
 
@@ -509,14 +509,14 @@ class Files(Resource):
             archive_path: Absolute path of the archive.
             destination_path: Folder to unpack into.
             remove_archive: Whether to delete the archive afterwards.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -537,14 +537,14 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             source_paths: Absolute paths of files and folders.
             destination_path: Folder to put them into.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -560,14 +560,14 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             path: Absolute path of the file or folder.
             new_name: New name, without a folder.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(FILES_RENAME, user_id=user_id, path=path, new_name=new_name, **fields)
@@ -588,7 +588,7 @@ class Files(Resource):
             The reply, as `UploadResult`.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         from panelica_async.models.files_panel import UploadResult  # noqa: PLC0415 - loaded on first use

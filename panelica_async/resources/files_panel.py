@@ -136,14 +136,14 @@ class FilesOwnership(Resource):
             owner: Name of the new owner.
             group: Name of the new group.
             recursive: Whether everything in a folder changes as well.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -163,14 +163,14 @@ class FilesPermissions(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(FILES_PERMISSIONS_GET, user_id=user_id, path=path, **fields)
 
@@ -187,14 +187,14 @@ class FilesPermissions(Resource):
             path: Absolute path, below /home/USERNAME.
             permissions: Octal, such as 0755.
             recursive: Whether everything in a folder changes as well.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(
@@ -208,14 +208,14 @@ class FilesPermissions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(FILES_PERMISSIONS_PRESETS, **fields)
 
@@ -233,14 +233,14 @@ class FilesTrash(Resource):
             user_id: Id of the account that owns the files.
             page: Number of the page, from 1.
             limit: Rows on a page.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(FILES_TRASH_LIST, user_id=user_id, page=page, limit=limit, **fields)
 
@@ -252,14 +252,14 @@ class FilesTrash(Resource):
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(FILES_TRASH_EMPTY, user_id=user_id, **fields)
@@ -272,19 +272,19 @@ class FilesTrash(Resource):
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(FILES_TRASH_STATS, user_id=user_id, **fields)
 
     async def delete(self, id: str, *, user_id: str, **fields: Any) -> None:
-        """DELETE /v1/files/trash/{id}: delete a file from the trash for good.
+        """DELETE /v1/files/trash/{id}: delete a file from the trash permanently.
 
         On current panels only. Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
         504, but not after 500. Destructive.
@@ -292,11 +292,11 @@ class FilesTrash(Resource):
         Args:
             id: Id of the entry in the trash.
             user_id: Id of the account that owns the files.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(FILES_TRASH_DELETE, id=id, user_id=user_id, **fields)
@@ -309,14 +309,14 @@ class FilesTrash(Resource):
         Args:
             id: Id of the entry in the trash.
             user_id: Id of the account that owns the files.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(FILES_TRASH_RESTORE, id=id, user_id=user_id, **fields)

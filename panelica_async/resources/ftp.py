@@ -200,14 +200,14 @@ class FtpAccounts(Resource):
 
         Args:
             id: Id of the FTP user.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `FtpAccount`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(FTP_ACCOUNTS_GET, FtpAccount, id=id, **fields)
 
@@ -219,14 +219,14 @@ class FtpAccounts(Resource):
 
         Args:
             id: Id of the FTP user.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(FTP_ACCOUNTS_UPDATE, id=id, **fields)
@@ -240,11 +240,11 @@ class FtpAccounts(Resource):
         Args:
             id: Id of the FTP user.
             password: The new password.
-            fields: What else the panel may take, sent in the body as it is.
+            fields: Further fields that the panel may take; sent in the body unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(FTP_ACCOUNTS_CHANGE_PASSWORD, id=id, password=password, **fields)
@@ -260,7 +260,7 @@ class FtpAccounts(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(FTP_ACCOUNTS_SUSPEND, id=id)
@@ -276,7 +276,7 @@ class FtpAccounts(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(FTP_ACCOUNTS_UNSUSPEND, id=id)

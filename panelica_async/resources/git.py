@@ -312,14 +312,14 @@ class GitDeployments(Resource):
 
         Args:
             id: Id of the deployment.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_DEPLOYMENTS_CANCEL, id=id, **fields)
@@ -332,14 +332,14 @@ class GitDeployments(Resource):
 
         Args:
             id: Id of the deployment.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_DEPLOYMENTS_LOGS, id=id, **fields)
 
@@ -354,14 +354,14 @@ class GitOauth(Resource):
         after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_OAUTH_LIST, **fields)
 
@@ -371,14 +371,14 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_OAUTH_CALLBACK, **fields)
@@ -389,14 +389,14 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_OAUTH_INIT, **fields)
@@ -407,14 +407,14 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_OAUTH_SAVE_TOKEN, **fields)
@@ -427,11 +427,11 @@ class GitOauth(Resource):
 
         Args:
             id: Id of the object.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_OAUTH_DELETE, id=id, **fields)
@@ -448,14 +448,14 @@ class GitRepositoriesBranches(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_BRANCHES_LIST, id=id, **fields)
 
@@ -466,14 +466,14 @@ class GitRepositoriesBranches(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_BRANCHES_CREATE, id=id, **fields)
@@ -486,11 +486,11 @@ class GitRepositoriesBranches(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_BRANCHES_DELETE, id=id, **fields)
@@ -507,14 +507,14 @@ class GitRepositoriesCommits(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_COMMITS_LIST, id=id, **fields)
 
@@ -527,14 +527,14 @@ class GitRepositoriesCommits(Resource):
         Args:
             id: Id of the repository.
             hash: Hash of the commit.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_COMMITS_DIFF, id=id, hash=hash, **fields)
 
@@ -550,14 +550,14 @@ class GitRepositoriesDeployments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_DEPLOYMENTS_LIST, id=id, **fields)
 
@@ -573,14 +573,14 @@ class GitRepositoriesEnvironments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_LIST, id=id, **fields)
 
@@ -591,14 +591,14 @@ class GitRepositoriesEnvironments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_CREATE, id=id, **fields)
@@ -612,14 +612,14 @@ class GitRepositoriesEnvironments(Resource):
         Args:
             id: Id of the repository.
             env_id: Id of the environment.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_UPDATE, id=id, env_id=env_id, **fields)
@@ -633,11 +633,11 @@ class GitRepositoriesEnvironments(Resource):
         Args:
             id: Id of the repository.
             env_id: Id of the environment.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_ENVIRONMENTS_DELETE, id=id, env_id=env_id, **fields)
@@ -654,14 +654,14 @@ class GitRepositoriesFiles(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_FILES_LIST, id=id, **fields)
 
@@ -673,14 +673,14 @@ class GitRepositoriesFiles(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_FILES_READ, id=id, **fields)
 
@@ -696,14 +696,14 @@ class GitRepositoriesKeys(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_KEYS_LIST, id=id, **fields)
 
@@ -714,14 +714,14 @@ class GitRepositoriesKeys(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_KEYS_CREATE, id=id, **fields)
@@ -735,11 +735,11 @@ class GitRepositoriesKeys(Resource):
         Args:
             id: Id of the repository.
             key_id: Id of the key.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_KEYS_DELETE, id=id, key_id=key_id, **fields)
@@ -756,14 +756,14 @@ class GitRepositoriesPipelines(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_PIPELINES_LIST, id=id, **fields)
 
@@ -774,14 +774,14 @@ class GitRepositoriesPipelines(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_PIPELINES_CREATE, id=id, **fields)
@@ -795,14 +795,14 @@ class GitRepositoriesPipelines(Resource):
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_PIPELINES_UPDATE, id=id, pipeline_id=pipeline_id, **fields)
@@ -816,11 +816,11 @@ class GitRepositoriesPipelines(Resource):
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_PIPELINES_DELETE, id=id, pipeline_id=pipeline_id, **fields)
@@ -833,14 +833,14 @@ class GitRepositoriesPipelines(Resource):
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_PIPELINES_RUN, id=id, pipeline_id=pipeline_id, **fields)
@@ -857,14 +857,14 @@ class GitRepositoriesWebhooks(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_WEBHOOKS_LIST, id=id, **fields)
 
@@ -875,14 +875,14 @@ class GitRepositoriesWebhooks(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_WEBHOOKS_CREATE, id=id, **fields)
@@ -896,11 +896,11 @@ class GitRepositoriesWebhooks(Resource):
         Args:
             id: Id of the repository.
             webhook_id: Id of the webhook.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_WEBHOOKS_DELETE, id=id, webhook_id=webhook_id, **fields)
@@ -956,14 +956,14 @@ class GitRepositories(Resource):
         after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_LIST, **fields)
 
@@ -973,14 +973,14 @@ class GitRepositories(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_CREATE, **fields)
@@ -993,14 +993,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_GET, id=id, **fields)
 
@@ -1012,14 +1012,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_UPDATE, id=id, **fields)
@@ -1032,11 +1032,11 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(GIT_REPOSITORIES_DELETE, id=id, **fields)
@@ -1048,14 +1048,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_CHECKOUT, id=id, **fields)
@@ -1067,14 +1067,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_DEPLOY, id=id, **fields)
@@ -1086,14 +1086,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_FETCH, id=id, **fields)
@@ -1105,14 +1105,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_PULL, id=id, **fields)
@@ -1124,14 +1124,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(GIT_REPOSITORIES_ROLLBACK, id=id, **fields)
@@ -1144,14 +1144,14 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_REPOSITORIES_STATS, id=id, **fields)
 
@@ -1181,14 +1181,14 @@ class Git(Resource):
         after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_DASHBOARD, **fields)
 
@@ -1199,13 +1199,13 @@ class Git(Resource):
         after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(GIT_QUOTA, **fields)

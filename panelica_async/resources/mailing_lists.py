@@ -40,14 +40,14 @@ class MailingLists(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MAILING_LISTS_LIST, **fields)
 
@@ -57,14 +57,14 @@ class MailingLists(Resource):
         On current panels only. Scope: `email:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(MAILING_LISTS_CREATE, **fields)
@@ -77,14 +77,14 @@ class MailingLists(Resource):
 
         Args:
             id: Id of the mailing list.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MAILING_LISTS_GET, id=id, **fields)
 
@@ -96,11 +96,11 @@ class MailingLists(Resource):
 
         Args:
             id: Id of the mailing list.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(MAILING_LISTS_DELETE, id=id, **fields)

@@ -53,14 +53,14 @@ class Migrations(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MIGRATIONS_CLOUDFLARE_CREDENTIALS, **fields)
 
@@ -71,14 +71,14 @@ class Migrations(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MIGRATIONS_MYSQL_ROOT_PASSWORD, **fields)
 
@@ -89,14 +89,14 @@ class Migrations(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MIGRATIONS_EXPORT_SITES, **fields)
 
@@ -107,14 +107,14 @@ class Migrations(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MIGRATIONS_LIST, **fields)
 
@@ -126,13 +126,13 @@ class Migrations(Resource):
 
         Args:
             id: Id of the migration.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(MIGRATIONS_GET, id=id, **fields)

@@ -116,7 +116,7 @@ class NodejsApps(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `NodejsApp`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -124,7 +124,7 @@ class NodejsApps(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(NODEJS_APPS_LIST, NodejsApp, **fields)
 
@@ -134,14 +134,14 @@ class NodejsApps(Resource):
         On current panels only. Scope: `apps:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_CREATE, **fields)
@@ -154,14 +154,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `NodejsApp`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(NODEJS_APPS_GET, NodejsApp, id=id, **fields)
 
@@ -173,14 +173,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_UPDATE, id=id, **fields)
@@ -193,11 +193,11 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(NODEJS_APPS_DELETE, id=id, **fields)
@@ -210,14 +210,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(NODEJS_APPS_LOGS, id=id, **fields)
 
@@ -228,14 +228,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_NPM, id=id, **fields)
@@ -247,14 +247,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_RESTART, id=id, **fields)
@@ -267,14 +267,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_START, id=id, **fields)
@@ -287,14 +287,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(NODEJS_APPS_STATS, id=id, **fields)
 
@@ -306,14 +306,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_STOP, id=id, **fields)
@@ -325,14 +325,14 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_APPS_UPLOAD_CODE, id=id, **fields)
@@ -347,14 +347,14 @@ class NodejsExamples(Resource):
         On current panels only. Scope: `apps:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_EXAMPLES_DEPLOY, **fields)
@@ -370,14 +370,14 @@ class NodejsOwners(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(NODEJS_OWNERS_LIST, **fields)
 
@@ -392,14 +392,14 @@ class NodejsVersions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._untyped(NODEJS_VERSIONS_LIST, **fields)
 
@@ -410,14 +410,14 @@ class NodejsVersions(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_VERSIONS_INSTALL, **fields)
@@ -430,11 +430,11 @@ class NodejsVersions(Resource):
 
         Args:
             major: Major version.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(NODEJS_VERSIONS_DELETE, major=major, **fields)
@@ -447,14 +447,14 @@ class NodejsVersions(Resource):
 
         Args:
             major: Major version.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(NODEJS_VERSIONS_SET_DEFAULT, major=major, **fields)

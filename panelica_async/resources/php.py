@@ -27,7 +27,7 @@ class PhpVersions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The rows, as `PhpVersion`. Await it for the first page, or iterate over all items with `async for`. Invalid
@@ -35,7 +35,7 @@ class PhpVersions(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(PHP_VERSIONS_LIST, PhpVersion, **fields)
 

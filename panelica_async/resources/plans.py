@@ -200,8 +200,8 @@ class Plans(Resource):
 
         On current panels: Without `slug`, the client sends one made from `name`. `max_domains`, `max_databases`,
         `max_email_accounts`, `max_ftp_accounts`, `disk_space_mb` and `bandwidth_mb` must be -1 or more. `php_versions`
-        is refused: plans of panels do not limit the PHP versions. `plans.update` and `plans.list` follow, because
-        something new gets defaults instead of zeros.
+        is refused: plans of panels do not limit the PHP versions. Panels store defaults in place of zeros and false.
+        The client sets these with `plans.update`, and checks them with `plans.list`.
 
         Args:
             name: Name of the plan; unique for each owner.
@@ -223,7 +223,7 @@ class Plans(Resource):
             ConflictError: the object already exists or is in use.
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
-            PartialWriteError: it was made, but current panels did not take all values.
+            PartialWriteError: created, but the panel did not keep all values.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(
@@ -309,14 +309,14 @@ class Plans(Resource):
 
         Args:
             id: Id of the plan.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `Plan`. Guess: an object of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(PLANS_GET, Plan, id=id, **fields)
 
@@ -330,11 +330,11 @@ class Plans(Resource):
 
         Args:
             id: Id of the plan.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(PLANS_DELETE, id=id, **fields)

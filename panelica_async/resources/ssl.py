@@ -110,7 +110,7 @@ class SslCertificates(CertificateWait):
         Raises:
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return self._pages(SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
 
@@ -182,14 +182,14 @@ class SslCertificates(CertificateWait):
 
         Args:
             domain_id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `DomainCertificate`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         from panelica_async.models.ssl_panel import DomainCertificate  # noqa: PLC0415 - loaded on first use
 
@@ -202,14 +202,14 @@ class SslCertificates(CertificateWait):
 
         Args:
             domain_id: Id of the domain.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(SSL_CERTIFICATES_UPLOAD, domain_id=domain_id, **fields)

@@ -202,7 +202,7 @@ class Webhooks(Resource):
             The events by category.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return await self._one(WEBHOOKS_EVENTS, WebhookEventCatalog)
 
@@ -218,7 +218,7 @@ class Webhooks(Resource):
             The statistics.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return await self._one(WEBHOOKS_STATS, WebhookStats)
 
@@ -243,7 +243,7 @@ class Webhooks(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return self._pages(WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
 
@@ -275,14 +275,14 @@ class Webhooks(Resource):
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Returns:
             The reply, as `Webhook`. The fields are those of the published reference.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return await self._one(WEBHOOKS_GET, Webhook, id=id, **fields)
 
@@ -294,7 +294,7 @@ class Webhooks(Resource):
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the body as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
 
         Returns:
             The reply, as `Webhook`. The fields are those of the published reference. Fields that the reply leaves out
@@ -302,7 +302,7 @@ class Webhooks(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(WEBHOOKS_UPDATE, Webhook, id=id, **fields)
@@ -315,11 +315,11 @@ class Webhooks(Resource):
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: nothing is known of what the panel takes. Sent in the query as it is.
+            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(WEBHOOKS_DELETE, id=id, **fields)

@@ -108,7 +108,7 @@ class WordpressBackups(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(WORDPRESS_BACKUPS_CREATE, WordpressBackupStart, id=id, account_id=account_id)
@@ -122,7 +122,7 @@ class WordpressBackups(Resource):
         Args:
             id: Id of the site.
             account_id: Id of the account that owns the site.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The rows, as `WordpressBackup`. Await it for the first page, or iterate over all items with `async for`.
@@ -130,7 +130,7 @@ class WordpressBackups(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(WORDPRESS_BACKUPS_LIST, WordpressBackup, id=id, account_id=account_id, **fields)
 
@@ -146,11 +146,11 @@ class WordpressBackups(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(WORDPRESS_BACKUPS_RESTORE, id=id, backup_id=backup_id, account_id=account_id)
@@ -172,7 +172,7 @@ class Wordpress(Resource):
 
         Args:
             account_id: Only the sites of this account.
-            fields: What else the panel may take, sent in the query as it is.
+            fields: Further fields that the panel may take; sent in the query unchanged.
 
         Returns:
             The rows, as `WordpressSite`. Await it for the first page, or iterate over all items with `async for`.
@@ -180,7 +180,7 @@ class Wordpress(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
         return self._pages(WORDPRESS_LIST, WordpressSite, account_id=account_id, **fields)
 
@@ -199,7 +199,7 @@ class Wordpress(Resource):
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._one(WORDPRESS_AUTO_LOGIN, WordpressLogin, id=id, account_id=account_id)
@@ -214,11 +214,11 @@ class Wordpress(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(WORDPRESS_UPDATE_CORE, id=id, account_id=account_id)
@@ -233,11 +233,11 @@ class Wordpress(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply without its envelope; nothing is known of its fields. Bytes when it is not JSON.
+            The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
-            UnsupportedOperationError: the client uses `dialect="reference"`, which lacks this.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         return await self._untyped(WORDPRESS_UPDATE_PLUGINS, id=id, account_id=account_id)

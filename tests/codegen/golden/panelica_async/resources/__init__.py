@@ -63,7 +63,7 @@ class Namespaces:
             The rate limit.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return await self._utility.rate_limit()
 
@@ -109,7 +109,7 @@ class Namespaces:
         by current panels: panels keep their index up to date.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._utility.reindex()

@@ -190,7 +190,8 @@ class ParcelsScans(Resource):
         Scope: `parcels:read`; on current panels none. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
         not after 500.
 
-        On current panels: The client looks for `scan_id` in `parcels.scans.list` first.
+        On current panels: The client first looks up `scan_id` in `parcels.scans.list`. Unless it is there, nothing is
+        changed.
 
         Args:
             id: Id of the parcel.
@@ -283,7 +284,7 @@ class Parcels(Resource):
         Scope: `parcels:write`; on current panels `parcels:write` or `*:*`. Never sent again once it may have taken
         effect. After a lost reply, the client looks it up with `parcels.list`, by `reference`.
 
-        On current panels: `account` must be passed. `class_` takes only `fast & "furious"` (sent as `fast`), `fast` and
+        On current panels: `account` is required. `class_` takes only `fast & "furious"` (sent as `fast`), `fast` and
         `slow`. `weight_g` must be 1 or more. `stamps` is refused unless `none`, `0` or `False`: panels take no stamps.
 
         Args:
@@ -329,7 +330,8 @@ class Parcels(Resource):
 
         Scope: `parcels:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: The client reads `insured` first, because a change resets what it leaves out.
+        On current panels: The client first reads `insured`, and sends what it finds along: panels reset what a change
+        leaves out.
 
         Args:
             id: Id of the parcel.
@@ -353,7 +355,7 @@ class Parcels(Resource):
         Scope: `parcels:delete`; on current panels `parcels:write`. Safe to repeat; retried after a lost reply, 429,
         502, 503 and 504, but not after 500. Destructive.
 
-        On current panels: A 400 is a `NotFoundError` if `parcels.route` confirms it.
+        On current panels: A 400 means that the object is gone if `parcels.route` confirms it.
 
         Args:
             id: Id of the parcel.

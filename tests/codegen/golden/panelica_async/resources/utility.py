@@ -79,7 +79,7 @@ class Utility(Resource):
             The rate limit.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
         """
         return await self._one(RATE_LIMIT, RateLimitStatus)
 
@@ -125,7 +125,7 @@ class Utility(Resource):
         by current panels: panels keep their index up to date.
 
         Raises:
-            UnsupportedOperationError: the client uses `dialect="panel"`, and current panels do not serve this.
+            UnsupportedOperationError: current panels do not serve this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
         await self._run(REINDEX)
