@@ -322,7 +322,7 @@ async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitS
     try:
         await dialect.learn(_ASKING)
     except PanelicaError as error:
-        # Which quota the key has is asked again, whatever the reason.
+        # A `TransportError` makes the limiter ask for the quota again.
         raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
     return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
 

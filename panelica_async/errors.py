@@ -150,7 +150,7 @@ class OutcomeUnknownError(PanelicaError):
 
 
 class PartialWriteError(PanelicaError):
-    """A create made its object, but what it takes besides failed: the object exists, and not as requested.
+    """A create made its object, but a further step failed: the object exists, but not as requested.
 
     Do not repeat the call, which would make a second object: change the one there is, or delete it.
 
@@ -224,11 +224,10 @@ class DecodeError(PanelicaError):
 
 
 class UnsupportedOperationError(PanelicaError):
-    """The dialect of the client does not have this operation, or not one of its arguments; nothing was sent.
+    """The API that the panel speaks lacks this operation, or cannot honour one of its arguments; nothing was sent.
 
     Current panels do not serve all of the published reference, and it lacks most of what they serve. A panel that is
     too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
-
 
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.

@@ -151,7 +151,7 @@ PATTERNS = ("cli.commands", "sandbox.handlers", "sandbox.panel_handlers", "provi
 ALONE = {
     "api.panel_spec": "what `panel.spec` offers",
     "api.completion": "what a success that says too little is completed from",
-    "api.derivation": "arguments that panels need, worked out from the others",
+    "api.derivation": "arguments that panels need, derived from the others",
     "api.shared_reads": "reads that several calls need at once or again",
     "api.sign_in": "the base of a generated class",
     "api.steps": "calls that take others before or after them",

@@ -1,6 +1,6 @@
-"""Arguments that current panels need and the published contract has not: each is worked out from the others.
+"""Arguments that current panels require and the published contract lacks: each is derived from the others.
 
-Some take a read before the call. What a caller passes is taken as it is, and costs no read.
+Some need a read before the call. An argument that the caller passes is sent unchanged, and needs no read.
 """
 
 import re
@@ -39,8 +39,8 @@ async def derive(
     """Return the arguments with those that the caller left out and the panel needs.
 
     Raises:
-        ValueError: The other arguments do not tell one; the message names it.
-        PanelicaError: A read failed, or does not tell it. Nothing was written.
+        ValueError: An argument cannot be derived from the others; the message names it.
+        PanelicaError: A read failed, or does not show the value. Nothing was written.
     """
     known = dict(arguments)
     for name, source in wire.derived.items():
@@ -49,14 +49,14 @@ async def derive(
             try:
                 known[name] = await _SOURCES[source](missing)
             except PanelicaError as error:
-                error.add_note(f"It was read to work out {name} for {operation.name}. {missing.remedy}")
+                error.add_note(f"{operation.name} needs this read to find out {name}. {missing.remedy}")
                 raise
     return known
 
 
 @attrs.frozen
 class _Missing:
-    """An argument that has to be worked out."""
+    """An argument that has to be derived."""
 
     deadline: SharedDeadline
     operation: Operation
@@ -65,16 +65,16 @@ class _Missing:
 
     @property
     def remedy(self) -> str:
-        return f"Pass {self.name}= to do without."
+        return f"Pass {self.name}= to avoid the read."
 
     def cannot(self, problem: str) -> NoReturn:
-        raise ValueError(f"{self.operation.name}: {self.name} cannot be worked out: {problem}; pass {self.name}=")
+        raise ValueError(f"{self.operation.name}: {self.name} cannot be derived: {problem}; pass {self.name}=")
 
     def of(self, argument: str) -> str:
-        """Return the argument that it is worked out from."""
+        """Return the argument that it is derived from."""
         value = self.arguments.get(argument, UNSET)
         if value is None or value is UNSET:
-            self.cannot(f"that takes {argument}")
+            self.cannot(f"{argument} is missing")
         return str(value)
 
     async def rows(self, name: str) -> tuple[list[Row], bool]:
@@ -108,7 +108,7 @@ async def _username(missing: _Missing) -> str:
 async def _slug_of_name(missing: _Missing) -> str:
     name = missing.of("name")
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return _SYMBOLS.sub("-", plain).strip("-") or missing.cannot(f"{name!r} has no letters or digits of ASCII")
+    return _SYMBOLS.sub("-", plain).strip("-") or missing.cannot(f"{name!r} has no ASCII letters or digits")
 
 
 async def _owner_of_domain(missing: _Missing) -> str:

@@ -1,8 +1,8 @@
 """Finds out which dialect a panel speaks, once for each address in a process.
 
-`GET /health`, without `/v1` and without a signature, tells: current panels answer it with a JSON object, servers of the
-published reference with a JSON 404 (evidence: address-health). Nothing else decides: a 5xx, a web page, a redirect or a
-closed port only means that the API does not answer now.
+`GET /health`, without `/v1` and without a signature, decides: current panels answer with a JSON object, servers of the
+published reference with a JSON 404 (evidence: address-health). Anything else is no answer: a 5xx, a web page, a
+redirect or a closed port only means that the API cannot be reached now.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class PanelDialect:
     async def learn(self, options: CallOptions) -> Dialect:
         """Return the dialect. Unless it is known, ask the panel, with two requests at most.
 
-        Calls that come meanwhile share the answer, whatever client, event loop or thread they belong to. Calls of the
-        same client with the same options share a failure, too.
+        Concurrent calls share the answer, across clients, event loops and threads. Calls of the same client with the
+        same options share a failure, too.
 
         Args:
             options: Those of the call that needs the dialect. Its deadline, `max_wait` and `max_retries` hold.
@@ -68,7 +68,7 @@ class PanelDialect:
         return self.known
 
     async def close(self) -> None:
-        """Stop asking, and wait until that has ended."""
+        """Cancel the questions under way, and wait for them to end."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -155,7 +155,7 @@ class _Question:
         self._loop = asyncio.get_running_loop()
         self.failure: Future[Exception | None] = Future()
         """Why it has no answer. Several event loops may wait for it."""
-        # A future that runs cannot be cancelled by those who wait for it.
+        # Waiters cannot cancel a future that is running.
         self.failure.set_running_or_notify_cancel()
 
     def is_of(self, asker: PanelDialect, options: CallOptions) -> bool:
@@ -177,7 +177,7 @@ _learnt: dict[str, Dialect] = {}
 """By the address of a panel."""
 _questions: dict[str, list[_Question]] = {}
 """What is under way, by the address of a panel."""
-# Reentrant: a question that is garbage collected ends in whatever thread holds it.
+# Reentrant: garbage collection may end a question in the thread that holds the lock.
 _lock = threading.RLock()
 
 

@@ -1,8 +1,8 @@
 """Calls that take other calls before or after them, as the wire form of an operation says.
 
-Before: arguments are worked out, a fence is checked, and what a change would reset is read. After: what a create
-replaced by defaults is set, and a 400 that may mean "gone" is confirmed. All of it shares the deadline of the call, and
-whatever fails before the write leaves the panel as it was.
+Before: missing arguments are derived, a fence is checked, and values that a change would reset are read. After: values
+that a create replaced by defaults are set, and a 400 that may mean "gone" is confirmed. All requests share the deadline
+of the call. A failure before the write changes nothing on the panel.
 """
 
 import logging
@@ -50,9 +50,9 @@ async def carry_out(
     """Make a call with the steps that its wire form asks for.
 
     Raises:
-        ValueError: An argument is invalid, or cannot be worked out from the others.
+        ValueError: An argument is invalid, or cannot be derived from the others.
         NotFoundError: The object is not where the arguments say, or gone; nothing was written.
-        PartialWriteError: A create made its object, but not as it was asked to.
+        PartialWriteError: A create made its object, but not as requested.
     """
     check(operation, wire, arguments)
     deadline = SharedDeadline(runner, wire)
@@ -66,7 +66,7 @@ async def carry_out(
     try:
         return await call(deadline.runner(), operation, wire, arguments)
     except ResponseError as error:
-        # What was worked out may have been wrong.
+        # A derived argument may have been wrong.
         runner.reads.kept.clear()
         if not isinstance(error, BadRequestError) or wire.gone is None or not _says_gone(error):
             raise
@@ -92,7 +92,7 @@ async def carry_out(
 async def _check_fence(
     deadline: SharedDeadline, operation: Operation, wire: Wire, fence: Fence, arguments: Mapping[str, Any]
 ) -> None:
-    """Raise unless the object is in its list. Its id alone would reach one that belongs to somebody else."""
+    """Raise unless the object is in its list: by its id alone, a panel would change one of another parent."""
     runner = deadline.runner()
     lookup = runner.get_operation(fence.lookup)
     there = runner.wire(lookup)
@@ -169,7 +169,7 @@ async def _create_exactly(
     arguments: Mapping[str, Any],
     call: Fetch[T],
 ) -> T:
-    """Create an object, then set what the panel replaced by its defaults or ignored, and look at the result.
+    """Create an object, then set what the panel ignored or replaced by defaults, and check the result.
 
     Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
     """
@@ -192,7 +192,7 @@ async def _create_exactly(
     try:
         await send(deadline.runner(), update, there, {**replaced, id_name: made_id})
     except DecodeError:
-        pass  # accepted: the read tells the rest
+        pass  # Accepted: what is read back decides.
     except OutcomeUnknownError as error:
         raise exact.unknown(error) from error
     except PanelicaError as error:
@@ -212,7 +212,7 @@ class _Exact:
     """Arguments that the create alone would lose."""
 
     def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
-        """Return the error for an object that is not as it was asked for."""
+        """Return the error for an object that is not as requested."""
         return PartialWriteError(
             f"{self.operation.name} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
             operation=self.operation.name,
@@ -248,7 +248,7 @@ class _Exact:
 async def _looked_at(
     deadline: SharedDeadline, read_back: ReadBack, exact: _Exact, wire: Wire, asked: Mapping[str, Any]
 ) -> Model:
-    """Return the new object as the panel shows it, or raise if it is not as it was asked for."""
+    """Return the new object as the panel shows it; raise if it is not as requested."""
     kind: type[Model] = type(exact.made)
     try:
         runner = deadline.runner()

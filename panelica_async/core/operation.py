@@ -72,7 +72,7 @@ class Fence(NamedTuple):
 
 
 class ReadBack(NamedTuple):
-    """What makes a create exact where the panel replaces values by defaults: a change, and a look at the result."""
+    """A change and a look at the result: they make a create exact where the panel replaces values by defaults."""
 
     update: str
     lookup: str
@@ -90,7 +90,7 @@ class Wire:
     body: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Python argument to name in the JSON body."""
     others: Literal["query", "body"] | None = None
-    """Where arguments travel that neither has; None where there are no such arguments."""
+    """Where `**fields` travel, which neither names; None if the method takes none."""
     files: frozenset[str] = frozenset()
     """Arguments that are files; the body is a form then, and not JSON."""
     wrapped: frozenset[str] = frozenset()
@@ -110,7 +110,7 @@ class Wire:
     minimum: Mapping[str, int] = attrs.field(factory=dict[str, int])
     """Arguments with a lowest value that the panel itself does not check."""
     derived: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Arguments that are worked out where the caller leaves them out: the name of the source of each."""
+    """Arguments that the client derives if the caller leaves them out: the name of the source of each."""
     filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Arguments of a list that the panel ignores, with the field of a row by which the client filters instead."""
     is_whole: bool = False

@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
 # Types of arguments that travel as they are.
 _AS_THEY_ARE = frozenset({str, int, bool, float, NoneType})
 _STAND_IN = "0"
-"""What an argument is checked as that is not known yet: any id will do."""
+"""Stands in for an argument that is derived later: any id passes the checks."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """A control character, which no part of a path has."""
 
@@ -145,7 +145,7 @@ class PreparedRequest:
 
 
 def check(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
-    """Check the arguments before anything is sent, as far as they are known: some are worked out later.
+    """Check the arguments before anything is sent, as far as they are known: some are derived later.
 
     Raises:
         ValueError: An argument is invalid; the message names it and says what to do.

@@ -1,4 +1,4 @@
-"""Decides what is to be done with a step: from what is wanted, what exists, and what earlier runs did."""
+"""Decides what to do with each step, from what is requested, what exists, and what earlier runs did."""
 
 import enum
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Action(enum.StrEnum):
     BLOCKED = "blocked"
     """Nothing: the step builds on one that is not there and is not created."""
     UNCERTAIN = "unknown"
-    """Nothing: an earlier run sent the step, and the panel's lists cannot tell whether the object is there."""
+    """Nothing: an earlier run sent the step, and the panel's lists do not show whether the object exists."""
     # Names of earlier versions.
     EXISTS = "exists"
     UNKNOWN = "unknown"
@@ -37,7 +37,7 @@ class PlannedStep:
     step: Step
     action: Action
     reason: str | None = None
-    """In words, for conflicts and whatever else needs one."""
+    """Why, in words: for conflicts, and for other actions that need an explanation."""
     object_id: str | None = None
     """Id of the object that exists, if it has one."""
     is_pending: bool = False
@@ -141,7 +141,7 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
 
 
 def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
-    """Decide on a step whose object was there after an earlier run: where the lists show it, they know better."""
+    """Decide on a step whose object existed after an earlier run; what the lists show counts more than the journal."""
     kept = PlannedStep(
         step=step,
         action=Action.KEEP,
@@ -173,7 +173,7 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
 
 
 def _is_listed(step: Step, view: View, record: Record) -> bool:
-    """Return whether the lists show the object of a record, whatever became of what it builds on."""
+    """Return whether the lists show the object of a record, even if its parent is gone."""
     if step.kind in _WITHIN_PARENT:
         return step.parents[0].id in view.ids and (
             step.is_order or step.match(view).comparison is not Comparison.ABSENT

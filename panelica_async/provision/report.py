@@ -152,7 +152,7 @@ class RemovalStatus(enum.StrEnum):
     FAILED = "failed"
     """The panel refused, or it is still there."""
     UNCERTAIN = "uncertain"
-    """It was left alone: whether the journal's runs created it, or will have created it, could not be found out."""
+    """It was left alone: it is uncertain whether the journal's runs created it, or are still creating it."""
     SKIPPED = "skipped"
     """Nothing was sent for it, because undo was stopped."""
 

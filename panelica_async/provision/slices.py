@@ -1,4 +1,4 @@
-"""Work that would stop the event loop: large files are read in a thread, many records are looked at in slices."""
+"""Work that would block the event loop: large files are read in a thread, many records are processed in slices."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 # Bytes: a file of this size takes milliseconds to read.
 _LARGE: Final = 256 * 1024
 SLICE: Final = 500
-"""How many items are looked at before the event loop goes on. It takes milliseconds."""
+"""How many items are processed before the event loop continues; they take milliseconds."""
 
 
 class _Closeable(Protocol):

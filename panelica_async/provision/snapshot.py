@@ -106,10 +106,10 @@ class Snapshot:
 
     @cached_property
     def database_users(self) -> Mapping[str, Sequence[Database]]:
-        """The rows of each database, by the id of the one that stands for it, where the panel lists users by name.
+        """The rows of each database, by the id of the one that represents it, where the panel lists users by name.
 
         Current panels list a database once for each of its users (evidence: databases-list). Guess: the row of the
-        primary user stands for the database.
+        primary user represents the database.
         """
         rows = (row for row in self.databases if row.username is not None)
         groups = _grouped(rows, lambda row: (row.type, row.name.lower(), row.domain_id, row.user_id))

@@ -3,11 +3,11 @@
     async with Sandbox(tier="professional") as box:
         panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
 
-It serves every operation of the published reference with real state, or with `dialect="panel"` every endpoint of
-current panels, in their form. It checks signatures, timestamps, scopes,
-whitelists and rate limits, validates queries and bodies against the specification that the client is generated from,
-and knows which object belongs to which. Background work takes time by its clock. Operations without a handler are
-checked in the same way, and keep what they create.
+It serves every operation of the published reference with real state or, with `dialect="panel"`, every endpoint of
+current panels, in their form. It checks signatures, timestamps, scopes, whitelists and rate limits, validates queries
+and bodies against the specification that the client is generated from, and knows which object belongs to which.
+Background work takes time by its clock. Operations without a handler are checked in the same way, and keep what they
+create.
 
 Where the behaviour of real panels is unknown, the sandbox guesses. Each guess is in the docstring of its module:
 

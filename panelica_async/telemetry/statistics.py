@@ -41,7 +41,7 @@ class Statistics:
     throttled: int
     """Attempts that the panel refused with 429."""
     mismatches: int
-    """Optional fields of replies that did not fit their types, and are None therefore."""
+    """Optional fields of replies that did not fit their types and are therefore None."""
     waited: float
     """Seconds all calls together waited for quota."""
     duration: Percentiles | None

@@ -1,4 +1,4 @@
-"""Arguments that panels need and the caller left out: worked out from the others, before anything is written."""
+"""Arguments that panels need and the caller left out: derived from the others, before anything is written."""
 
 import asyncio
 from typing import Any
@@ -90,7 +90,7 @@ async def test_what_the_caller_passes_is_taken(server: RawServer, resource: Reso
 
 async def test_name_without_a_slug_asks_for_one(server: RawServer, resource: Resource) -> None:
     with pytest.raises(
-        ValueError, match=r"^plans\.create: slug cannot be worked out: '套餐' has no letters .* pass slug=$"
+        ValueError, match=r"^plans\.create: slug cannot be derived: '套餐' has no ASCII letters .* pass slug=$"
     ):
         await resource._one(PLAN, Plan, name="套餐", slug=UNSET)
     assert server.requests == []
@@ -133,7 +133,7 @@ async def test_owner_that_no_reply_shows_is_an_error(server: RawServer, resource
     server.script(one(id="d1"), rows({"id": "d1"}))
     with pytest.raises(DecodeError, match=r"does not show the owner of the domain d1") as caught:
         await ftp(resource)
-    assert caught.value.hint == "Pass user_id= to do without."
+    assert caught.value.hint == "Pass user_id= to avoid the read."
     server.script(reply(404, json={"error": "not found"}), rows())
     with pytest.raises(NotFoundError):
         await ftp(resource)
@@ -145,7 +145,7 @@ async def test_failed_read_says_what_it_was_for(server: RawServer, resource: Res
     with pytest.raises(PermissionDeniedError) as caught:
         await ftp(resource)
     assert caught.value.__notes__ == [
-        "It was read to work out user_id for ftp.accounts.create. Pass user_id= to do without."
+        "ftp.accounts.create needs this read to find out user_id. Pass user_id= to avoid the read."
     ]
     assert targets(server) == ["GET /domains/d1"]
 
@@ -236,7 +236,7 @@ async def test_owner_of_a_path_is_the_user_of_its_home(
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/home", "/home/", "home/john", "/home/john/../johnny", "/home/.."])
 async def test_path_outside_a_home_asks_for_the_owner(server: RawServer, resource: Resource, path: str) -> None:
-    with pytest.raises(ValueError, match=r"^files\.list: user_id cannot be worked out: .* pass user_id=$"):
+    with pytest.raises(ValueError, match=r"^files\.list: user_id cannot be derived: .* pass user_id=$"):
         await resource._pages(FILES, FileEntry, path=path)
     assert server.requests == []
 

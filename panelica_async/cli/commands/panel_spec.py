@@ -86,7 +86,7 @@ async def diff(connection: Connection, state: StateDirectory, output: Output, ag
         output.results.print(Text.assemble((f"{one.kind:<7}", "bold"), str(one)), soft_wrap=True)
     output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
     if after.unreadable:
-        output.say(f"The catalogue also lists {plural(after.unreadable, 'thing')} that cannot be read as an endpoint.")
+        output.say(f"The catalogue has {plural(after.unreadable, 'more row')} that cannot be read as an endpoint.")
     return ExitCode.FAILED if found else ExitCode.OK
 
 

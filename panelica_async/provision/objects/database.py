@@ -169,7 +169,7 @@ class DatabaseUserStep(Step):
         return {"username": self.user.username, "privileges": self.user.privileges}
 
     def match(self, view: View) -> Match:
-        """Find the user by name where the panel lists users, else tell from their number."""
+        """Find the user by name if the panel lists users; otherwise judge by their number."""
         database_id = view.ids.get(self.database.id)
         if database_id is None:
             return ABSENT
@@ -210,7 +210,7 @@ class DatabaseUserStep(Step):
         return NewObject(user.id)
 
     def _find(self, database: models.Database, users: Sequence[models.Database]) -> Match:
-        """Find the user by name among those of the domain; one of the rows stands for the database itself."""
+        """Find the user by name among those of the domain; one of the rows represents the database itself."""
         names = spellings(self.user.username, self.database.domain.account.key)
         for row in users:
             if row.domain_id == database.domain_id and row.username is not None and row.username.lower() in names:

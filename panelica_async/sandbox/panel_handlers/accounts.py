@@ -1,6 +1,6 @@
 """Accounts, which panels also call users.
 
-Guesses: what a duplicate user name answers; root cannot be suspended or deleted; figures of processor and memory.
+Guesses: the reply to a duplicate user name; root cannot be suspended or deleted; figures of processor and memory.
 """
 
 import secrets

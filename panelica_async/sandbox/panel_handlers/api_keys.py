@@ -1,7 +1,7 @@
 """API keys, with the fields of the published reference (evidence: api-keys).
 
-Guesses: who may manage keys sees them all; a change takes name, scopes, tier and addresses; a new key may do no more
-than the reference says, so any scopes are granted.
+Guesses: an owner that may manage keys sees all of them; a change takes name, scopes, tier and addresses; a new key may
+do no more than the reference says, so any scopes are granted.
 """
 
 from panelica_async.catalog import TIERS

@@ -70,7 +70,7 @@ def get(call: ApiCall, kind: str, identity: str, *, key: str = "id") -> Row:
 
 
 def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
-    """Return the account that is to own one more object.
+    """Return an account whose plan has room for one more object.
 
     Raises:
         ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
@@ -83,7 +83,7 @@ def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
 
 
 def domain_with_room(call: ApiCall, limit: str) -> tuple[Row, Row]:
-    """Return the domain that the body names, and its owner, who is to own one more object.
+    """Return the domain that the body names, and its owner, whose plan has room for one more object.
 
     Raises:
         ApiError: 404, there is no such domain; 403, it or its owner is suspended, or the plan is full.

@@ -22,7 +22,7 @@ def list_jobs(call: ApiCall) -> ApiReply:
 
 @handles("POST /v1/cron-jobs")
 def create(call: ApiCall) -> ApiReply:
-    """Add a cron job; what is not sent of its times is `*`."""
+    """Add a cron job; times that are not sent are `*`."""
     domain = get(call, "domain", call.body["domain_id"])
     owner = domain["user_id"]
     if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):

@@ -1,7 +1,7 @@
 """Domains, their PHP settings and their web server.
 
-Guesses: a duplicate is 409; no certificate unless `ssl_provider` asks for one; what a partial change of the PHP
-settings leaves out goes back to its default (evidence: domains-php).
+Guesses: a duplicate is 409; no certificate unless `ssl_provider` asks for one; PHP settings that a change
+leaves out go back to their defaults (evidence: domains-php).
 """
 
 from typing import Any

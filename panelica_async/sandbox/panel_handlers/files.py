@@ -251,14 +251,14 @@ def restore(call: ApiCall) -> ApiReply:
 
 @handles("DELETE /v1/files/trash/{id}")
 def delete_from_trash(call: ApiCall) -> ApiReply:
-    """Delete something in the trash for good."""
+    """Delete something from the trash permanently."""
     call.store.delete("file", _in_trash(call, _account(call, call.query))["path"], key="path")
     return accepted("Deleted")
 
 
 @handles("POST /v1/files/trash/empty")
 def empty_trash(call: ApiCall) -> ApiReply:
-    """Delete everything in the trash for good."""
+    """Delete everything from the trash permanently."""
     for row in fs.trash_of(call.store, _account(call, call.body)["id"]):
         call.store.delete("file", row["path"], key="path")
     return accepted("Trash emptied")
@@ -318,7 +318,7 @@ def _free(call: ApiCall, path: str) -> str:
 
 
 def _movable(call: ApiCall, account: Row, path: str) -> Row:
-    """Return a file or folder that may go: homes and document roots stay."""
+    """Return a file or folder that may be deleted or moved: homes and document roots may not."""
     row = _row(call, _inside(account, path))
     sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
     if row["parent"] is None or call.store.value(sql, f"{row['path']}/", f"{row['path']}/"):

@@ -1,7 +1,7 @@
 """Plans, with the traps of their columns (evidence: plans-create, plans-update).
 
 A POST drops zeros and false, which makes them the defaults of their columns, and ignores what is not a basic column. A
-PATCH keeps whatever it is sent.
+PATCH keeps every value that is sent.
 
 Guesses: the defaults apart from those seen (disk space, cron jobs, memory, processes, the switches); columns that do
 not exist are ignored.
@@ -97,7 +97,7 @@ def create(call: ApiCall) -> ApiReply:
 
 @handles("PATCH /v1/plans/{id}")
 def update(call: ApiCall) -> ApiReply:
-    """Change columns, without a look at their bounds."""
+    """Change columns, without checking their bounds."""
     plan = _plan(call)
     columns = {column: value for column, value in call.body.items() if column in plan}
     extra = call.store.rows("SELECT columns FROM plans WHERE id = ?", plan["id"])[0]["columns"]
@@ -142,7 +142,7 @@ def _shown(row: Row) -> Row:
 
 
 def _stored(columns: Row, extra: Row) -> Row:
-    """Return columns as the table has them; `extra` is what was kept there so far."""
+    """Return columns as the table has them; `extra` is its content so far."""
     own = {_STORED_AS[name]: value for name, value in columns.items() if name in _STORED_AS}
     others = {name: value for name, value in columns.items() if name in _BASIC | _ADVANCED and name not in _STORED_AS}
     return {**own, "columns": {**extra, **others}}

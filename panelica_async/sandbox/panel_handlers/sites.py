@@ -123,7 +123,7 @@ def stats(call: ApiCall) -> ApiReply:
 
 @handles("GET /v1/domains/{id}/logs/access")
 def access_log(call: ApiCall) -> ApiReply:
-    """Return the access log, in which nobody has called yet."""
+    """Return the access log, which is empty: no site is visited here."""
     get(call, "domain", call.path["id"])
     return ApiReply({"lines": list[str]()})
 

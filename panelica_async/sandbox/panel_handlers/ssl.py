@@ -21,7 +21,7 @@ def get_certificate(call: ApiCall) -> ApiReply:
 
 @handles("POST /v1/ssl/domains/{domain_id}/issue")
 def issue(call: ApiCall) -> ApiReply:
-    """Order a certificate; the answer comes at once, the certificate after about a minute (evidence: ssl-issue)."""
+    """Order a certificate: the reply comes at once, the certificate a minute later (evidence: ssl-issue)."""
     certificate = _certificate(call)
     if certificate is None or certificate["status"] == "expired":
         order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)

@@ -1,7 +1,7 @@
 """WordPress sites (evidence: wordpress, wordpress-backups).
 
 Guesses: a domain whose document root holds `wp-config.php` is a site, with the id of the domain; a backup takes a
-minute and holds the files of the domain; a restore changes nothing here; what the updates answer.
+minute and holds the files of the domain; a restore changes nothing here; the replies to updates.
 """
 
 import secrets
