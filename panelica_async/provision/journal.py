@@ -202,7 +202,7 @@ class Journal:
     def require_dialect(self, dialect: Dialect) -> None:
         """Make sure that the client speaks the dialect of the last run, if there was a run.
 
-        A panel may have another id for a database in each dialect, so that a run would not know its own ones again.
+        A database may have another id in each dialect, so a run would not recognise its own.
 
         Raises:
             ConfigurationError: The client speaks the other one.
@@ -211,7 +211,7 @@ class Journal:
         if spoken not in {None, dialect}:
             raise ConfigurationError(
                 f"{self.path} is the journal of runs in the dialect {spoken}, not {dialect}",
-                hint=f"Use --dialect {spoken}, or PanelicaClient(dialect={spoken!r}).",
+                hint=f"Use dialect {spoken} (--dialect, PANELICA_DIALECT, dialect=), or another journal (--state-dir).",
             )
 
     def require_manifest(self, manifest: Manifest) -> None:
