@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from panelica_async.api.completion import Written, completed, read_written
+from panelica_async.api.completion import Written, completed, has_own_id, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
@@ -234,14 +234,18 @@ async def _completed(
         return written.made
     try:
         async with asyncio.timeout_at(call.deadline_at):
-            shown = await _look(runner, written.made, operation, arguments, call.sent_at)
+            shown = await _look(runner, written, operation, arguments, call.sent_at)
         return written.made if shown is None else completed(shown, operation, wire, arguments)
     except (PanelicaError, TimeoutError, ValueError):
         return written.made
 
 
 async def _look(
-    runner: OperationRunner, made: M, operation: Operation, arguments: Mapping[str, Any], sent_at: float | None
+    runner: OperationRunner,
+    written: Written[M],
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    sent_at: float | None,
 ) -> M | None:
     """Return what was written as the panel shows it now; None when it cannot be identified."""
     key = operation.natural_key
@@ -250,12 +254,16 @@ async def _look(
         return None
     wire = runner.wire(reader)
     parents = {name: arguments[name] for name in wire.placeholders if name in arguments}
+    made, own_id = written.made, written.own_id
     made_id = getattr(made, "id", None)
     if made_id and wire.path.endswith("}"):
         return await fetch_one(runner, reader, wire, {**parents, wire.placeholders[-1]: made_id}, type(made))
     if made_id:
         rows = rows_of(runner, reader, type(made), parents)
         return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
+    if own_id is not None:
+        rows = rows_of(runner, reader, type(made), parents)
+        return await anext((row async for row in rows if has_own_id(row, own_id)), None)
     if key is None or sent_at is None:
         return None
     create = LostCreate(key=key, wire=wire, given=given(arguments), sent_at=sent_at, clock=runner.transport.clock)

@@ -35,6 +35,8 @@ class Written(Generic[M]):
     made: M
     unknown: frozenset[str] = frozenset()
     """Fields that the caller needs and neither reply nor arguments show."""
+    own_id: str | None = None
+    """Id in the reply that no call takes, because the panel knows the object by another field."""
 
     @property
     def missing_secrets(self) -> list[str]:
@@ -53,7 +55,8 @@ def read_written(
         from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
 
         values = incoming(values, wire, result)
-    whole = _whole(values, operation, arguments, result)
+    set_aside = _take_own_id(values, wire, result)
+    whole = None if set_aside else _whole(values, operation, arguments, result)
     if whole is not None:
         return Written(whole)
     known, unknown = _known(operation, wire, arguments), set[str]()
@@ -70,7 +73,8 @@ def read_written(
     # What was noted about the reply as it came is noted again.
     note_misfits()
     made = decode(values, result, endpoint=wire.endpoint)
-    return Written(made, frozenset(unknown))
+    made.extra.update(set_aside)
+    return Written(made, frozenset(unknown), next((str(value) for value in set_aside.values()), None))
 
 
 def completed(shown: M, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> M:
@@ -129,6 +133,23 @@ def _shown(
     if envelope.message is not None and any(field.name == "message" for field, _ in fields):
         shown.setdefault("message", envelope.message)
     return {**envelope.beside, **shown} if envelope.beside else shown
+
+
+def _take_own_id(values: dict[str, Any], wire: Wire, kind: type[Model]) -> dict[str, Any]:
+    """Remove and return the id of an object that the panel knows by another field, which the reply does not show."""
+    there = wire.reply_fields.get("id")
+    if there is None or values.get(there) is not None:
+        return {}
+    return {name: values.pop(name) for name in _id_names(kind) if values.get(name) is not None}
+
+
+def has_own_id(row: Model, own_id: str) -> bool:
+    """Return whether a row shows an id of its own, beside the field by which the panel knows it."""
+    return any(str(row.extra.get(name)) == own_id for name in _id_names(type(row)))
+
+
+def _id_names(kind: Any) -> tuple[str, ...]:
+    return next((names for field, names in _fields(kind) if field.name == "id"), ())
 
 
 def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:

@@ -4,6 +4,7 @@ Waiting only reads. It can be given up and begun again at any time, also by anot
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,6 +24,9 @@ _PASSING = (TransportError, ServerError, RateLimitWaitError)
 _BACKUP_ENDS = frozenset({BackupStatus.COMPLETED, BackupStatus.FAILED, None})
 # Guess: a backup without a state is whole, since panels that send none list no other (evidence: backups-list).
 _CERTIFICATE_ENDS = frozenset({CertificateStatus.ACTIVE, CertificateStatus.FAILED})
+
+# Guess: the form of a timestamp is not known; it begins with a digit, and has between digits what dates have.
+_STAMP = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")
 
 Progress = Callable[[T, float], object]
 """Called after each read with what was read, and the seconds that have passed."""
@@ -127,7 +131,7 @@ class BackupWait(Resource):
     """Backups that the panel makes in the background."""
 
     async def wait(
-        self, name: str, *, deadline: float = 3600.0, on_progress: Progress[Backup | None] | None = None
+        self, backup: str | Backup, *, deadline: float = 3600.0, on_progress: Progress[Backup | None] | None = None
     ) -> Backup:
         """Wait until a backup is complete, after `create`.
 
@@ -136,7 +140,8 @@ class BackupWait(Resource):
         Scope: `backups:read`.
 
         Args:
-            name: Id of the backup, or the name of its file, under which current panels know it.
+            backup: What `create` returned; or the id, file name or name of the backup. Of several with a name, which
+                current panels tell apart by a timestamp after it, the newest is meant.
             deadline: Seconds to wait.
             on_progress: Called after each read with the backup so far, and the seconds that have passed.
 
@@ -144,18 +149,41 @@ class BackupWait(Resource):
             The backup. `status` is `failed` if it could not be made.
 
         Raises:
+            ValueError: the backup has neither an id nor a name.
             RequestTimeoutError: not done in time; wait again, if you like.
         """
+        ids, name = ({backup}, backup) if isinstance(backup, str) else (_ids(backup), backup.name)
+        if not any(ids) and not name:
+            raise ValueError("backup must be what create returned, an id or a name; it has neither")
         found = await wait_until(
-            lambda: self._backup(name),
+            lambda: self._backup(ids, name),
             lambda backup: backup is not None and backup.status in _BACKUP_ENDS,
             deadline=deadline,
             on_progress=on_progress,
-            subject=f"the backup {name}",
+            subject=f"the backup {name or next(iter(ids))}",
         )
         assert found is not None  # noqa: S101 - it is done
         return found
 
-    async def _backup(self, name: str) -> Backup | None:
-        rows = self._pages(self._runner.get_operation("backups.list"), Backup)
-        return await anext((row async for row in rows if name in {row.id, row.filename}), None)
+    async def _backup(self, ids: set[str], name: str | None) -> Backup | None:
+        rows = await self._pages(self._runner.get_operation("backups.list"), Backup).collect()
+        found = [row for row in rows if not ids.isdisjoint(_ids(row))]
+        # An id is of one backup alone; a name may also be that of an older one.
+        if not found and name and ids <= {name}:
+            found = [row for row in rows if row.name == name] or [row for row in rows if _is_stamped(row.name, name)]
+        return max(found, key=_age, default=None)
+
+
+def _ids(backup: Backup) -> set[str]:
+    """Return what identifies a backup: its id, its file, and the id of its own where panels know it by its file."""
+    own = (backup.extra.get(name) for name in ("backup_id", "id"))
+    return {str(value) for value in (backup.id, backup.filename, *own) if value}
+
+
+def _is_stamped(name: str | None, wanted: str) -> bool:
+    """Return whether a name is the wanted one and a timestamp (evidence: backups-create)."""
+    return name is not None and name.startswith(wanted) and _STAMP.fullmatch(name[len(wanted) :]) is not None
+
+
+def _age(backup: Backup) -> tuple[bool, float]:
+    return backup.created_at is not None, backup.created_at.timestamp() if backup.created_at else 0.0

@@ -231,8 +231,9 @@ class Backups(BackupWait):
                 of every account on the server.
 
         Returns:
-            The backup that was started; its `status` shows whether it is complete. Fields that the reply leaves out
-            come from the arguments or from a second call.
+            The backup that was started; its `status` shows whether it is complete. Current panels know a backup by the
+            name of its file: `id` is empty until they list it. Pass what is returned to `wait`, which finds it. Fields
+            that the reply leaves out come from the arguments or from a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

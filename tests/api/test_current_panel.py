@@ -112,3 +112,14 @@ async def test_settings_that_a_change_would_reset_are_kept(panel: PanelicaClient
     await panel.domains.update(site.id, php_version="8.3")
     after = (await panel.request("GET", f"/v1/domains/{site.id}/php")).data
     assert after == {**before, "php_version": "8.3"}
+
+
+async def test_backup_that_was_created_can_be_waited_for_and_restored(panel: PanelicaClient, site: Domain) -> None:
+    made = await panel.backups.create(name="nightly", domain_ids=[site.id])
+    assert made.id
+    assert made.id == made.filename
+    backup = await panel.backups.wait(made)
+    assert (backup.id, (await panel.backups.wait("nightly")).id) == (made.id, made.id)
+    await panel.backups.restore(made.id)
+    await panel.backups.delete(made.id)
+    assert await panel.backups.list().collect() == []

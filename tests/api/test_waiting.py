@@ -144,6 +144,47 @@ def test_backup_is_found_by_its_file_when_it_appears() -> None:
     assert (backup.filename, backup.status) == ("mine.tar.gz", BackupStatus.COMPLETED)
 
 
+@pytest.mark.parametrize("shown", [{"backup_id": "b2"}, {"id": "b2"}, {"filename": "nightly_2.tar.gz"}])
+def test_backup_that_was_created_is_found_and_no_older_one(shown: dict[str, str]) -> None:
+    def row(number: int, status: str) -> dict[str, str]:
+        names = {"backup_id": f"b{number}", "filename": f"nightly_{number}.tar.gz", "backup_name": f"nightly_{number}"}
+        return {**names, "status": status, "created_at": f"2026-03-0{number}T02:00:00Z"}
+
+    def listed(*rows: dict[str, str]) -> Any:
+        return reply(json={"status": "success", "data": list(rows)})
+
+    async def create(panel: PanelicaClient) -> Any:
+        made = await panel.backups.create(name="nightly", domain_ids=["d1"])
+        return made, await panel.backups.wait(made)
+
+    old = row(1, "completed")
+    looked_up = [] if "filename" in shown else [listed(old)]
+    steps = [reply(status=201, json={"status": "success", "data": shown}), *looked_up]
+    (made, backup), _ = use("panel", create, *steps, listed(old), listed(old, row(2, "completed")))
+    assert made.id == shown.get("filename", "")
+    assert backup.id == "nightly_2.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("site", "b"), ("site-x", "c"), ("site_2026-03-01_02:00", "a"), ("b1", "a"), ("site-x-7", "d")],
+)
+def test_backup_is_found_by_its_name_and_a_timestamp(name: str, expected: str) -> None:
+    names = ["site_2026-03-01_02:00", "site_2026-03-02_02:00", "site-x-2026", "site-x-7"]
+    rows = [
+        {"filename": file, "backup_name": name, "backup_id": f"b{day}", "created_at": f"2026-03-0{day}T02:00:00Z"}
+        for day, (file, name) in enumerate(zip("abcd", names, strict=True), 1)
+    ]
+    rows[3]["created_at"] = ""
+    backup, _ = use("panel", lambda panel: panel.backups.wait(name), reply(json={"data": rows}))
+    assert backup.id == expected
+
+
+def test_backup_without_id_and_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^backup must be what create returned, an id or a name"):
+        use("panel", lambda panel: panel.backups.wait(""))
+
+
 def test_backup_that_never_appears_is_named() -> None:
     empty = reply(json={"status": "success", "data": []})
     with pytest.raises(RequestTimeoutError, match="the backup b9 is not done after 60 s"):
