@@ -111,9 +111,7 @@ def _check_operations(bridge: Bridge) -> None:
         if name in bridge.panel and entry.get("operation", name) != name:
             problem = f"`{name}` of the client is not this operation, according to {entry.where('operation')}"
             raise SpecError(bridge.panel[name].place, problem, "Choose another operationId")
-        if name in bridge.panel and "absent" in entry:
-            problem = f"`{name}` is absent from panels, according to {entry.where('absent')}"
-            raise SpecError(bridge.panel[name].place, problem, "Choose another operationId, or remove that `absent`")
+        _check_absence(bridge, name, entry)
         for where, other in _others(entry):
             _require(other, bridge.reference, where, "the published reference has no operation")
             if other not in bridge.panel or "absent" in bridge.operations.get(other, {}):
@@ -121,6 +119,17 @@ def _check_operations(bridge: Bridge) -> None:
         for where, reader in _readers(entry):
             if bridge.panel[reader].method != "GET":
                 raise SpecError(where, f"`{reader}` does not read", "Name an operation that gets or lists objects")
+
+
+def _check_absence(bridge: Bridge, name: str, entry: Node) -> None:
+    if name in bridge.panel and "absent" in entry:
+        problem = f"`{name}` is absent from panels, according to {entry.where('absent')}"
+        raise SpecError(bridge.panel[name].place, problem, "Choose another operationId, or remove that `absent`")
+    if "instead" in entry:
+        _require(entry["instead"], bridge.panel, entry.where("instead"), "spec/panel has no operation")
+        if "absent" not in entry:
+            problem = f"`{name}` is not absent from panels"
+            raise SpecError(entry.where("instead"), problem, "Say why it is with `absent`, or remove `instead`")
 
 
 def _others(entry: Node) -> Iterator[tuple[Location, str]]:

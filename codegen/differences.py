@@ -21,6 +21,12 @@ def differences(operation: Operation) -> list[str]:
     return [] if wire is None or wire is operation.wire else [*_of_arguments(wire), *_refusals(wire), *_of_calls(wire)]
 
 
+def absence(operation: Operation) -> str:
+    """Return why current panels do not serve an operation and what they have instead; an empty text if unsaid."""
+    remedy = f"; call `{operation.instead}`" if operation.instead else ""
+    return f"{operation.absence}{remedy}" if operation.absence else ""
+
+
 def _of_arguments(wire: Wire) -> Iterator[str]:
     if wire.required:
         yield f"{_listed(sorted(wire.required))} {'is' if len(wire.required) == 1 else 'are'} required."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from codegen.arguments import Argument
-from codegen.differences import differences
+from codegen.differences import absence, differences
 from codegen.operations import OperationSource
 from codegen.text import quoted, sentence, wrap
 from panelica_async.core.operation import Repeat, Wire
@@ -79,8 +79,8 @@ def _requirements(source: OperationSource) -> str:
     if source.asynchronous:
         parts.append("The panel replies before the work is done.")
     if source.panel is None:
-        reason = f": {source.absence}" if source.absence else ""
-        parts.append(f"Not served by current panels{reason}.")
+        reason = absence(operation)
+        parts.append(f"Not served by current panels{': ' if reason else ''}{reason}.")
     return " ".join(parts)
 
 

@@ -46,8 +46,6 @@ class OperationSource:
     """Whether it removes or overwrites data."""
     asynchronous: bool
     """Whether the panel replies before the work is done."""
-    absence: str | None = None
-    """Why current panels do not serve it, if the bridge says so."""
     errors: tuple[str, ...]
     arguments: tuple[Argument, ...]
     result: Result
@@ -87,7 +85,7 @@ class OperationSource:
     @property
     def differs(self) -> bool:
         """Whether there is something to say about it on current panels."""
-        return bool(self.absence or differences(self.operation))
+        return bool(self.operation.absence or differences(self.operation))
 
     @property
     def positional(self) -> tuple[Argument, ...]:
@@ -149,6 +147,8 @@ def _source(
         not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
         lists=frozenset(argument.name for argument in arguments if argument.is_list),
         guard=_guard(node, arguments),
+        absence=bridge.entry(node).get("absent"),
+        instead=bridge.entry(node).get("instead"),
     )
     return OperationSource(
         operation=operation,
@@ -157,7 +157,6 @@ def _source(
         description=node.get("description", ""),
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
-        absence=bridge.entry(node).get("absent"),
         errors=tuple(status for status in node["responses"] if not status.startswith("2")),
         arguments=arguments,
         result=result,

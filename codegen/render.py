@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import jinja2
 
-from codegen.differences import differences
+from codegen.differences import absence, differences
 from codegen.docstrings import method_docstring, scope_text
 from codegen.modules import ResourceModule
 from codegen.operations import OperationSource, constant_of
@@ -155,6 +155,7 @@ def _literal(text: str) -> str:
 _TEMPLATES.globals.update(docstring=docstring, generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
     construction=_construction,
+    absence=absence,
     differences=differences,
     docstring=docstring,
     literal=_literal,

@@ -232,8 +232,8 @@ class UnsupportedOperationError(PanelicaError):
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.
         argument: Name of the argument that the panel cannot honour; None when it lacks the whole operation.
-        reason: Why the panel cannot honour the argument; None when it lacks the whole operation.
-        hint: What to do instead, such as leaving the argument out.
+        reason: Why panels cannot honour the argument or lack the operation; None when the reference lacks it.
+        hint: What to do instead, such as leaving the argument out or calling another operation.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.shared_reads import SharedReads
 from panelica_async.core import hints
 from panelica_async.core.decoder import note_misfits
-from panelica_async.core.operation import Operation, Repeat, Wire
+from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
@@ -138,13 +138,21 @@ class OperationRunner:
         dialect = self.dialect.known
         wire = operation.wire if dialect is None else operation.wires.get(dialect)
         if wire is None:
-            problem = f"current panels do not serve {operation.name}"
-            hint = "docs/operations.md lists what each dialect has."
-            if dialect == "reference":
-                problem = f"{operation.name} is no part of the published reference"
-                hint = 'Use dialect="panel" if the server is a current panel, which serves it.'
-            raise UnsupportedOperationError(problem, operation=operation.name, hint=hint)
+            raise self._unsupported(operation, dialect)
         return wire
+
+    def _unsupported(self, operation: Operation, dialect: Dialect | None) -> UnsupportedOperationError:
+        """Return the error for an operation that a dialect does not have."""
+        if dialect == "reference":
+            problem = f"{operation.name} is no part of the published reference"
+            hint = 'Use dialect="panel" if the server is a current panel, which serves it.'
+            return UnsupportedOperationError(problem, operation=operation.name, hint=hint)
+        problem, hint = f"current panels do not serve {operation.name}", "See docs/dialects.md for what they serve."
+        if operation.absence is not None:
+            problem += f": {operation.absence}"
+        if operation.instead is not None:
+            hint = f"Call {self.get_operation(operation.instead).example} instead."
+        return UnsupportedOperationError(problem, operation=operation.name, reason=operation.absence, hint=hint)
 
     def must_learn(self, operation: Operation) -> bool:
         """Return whether the dialect must be learnt before an operation is called."""

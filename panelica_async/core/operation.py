@@ -188,6 +188,10 @@ class Operation:
     lists: frozenset[str] = frozenset()
     """Arguments that take several values."""
     guard: Guard | None = None
+    absence: str | None = None
+    """Why current panels do not serve it, as after a colon."""
+    instead: str | None = None
+    """Operation of current panels to call in its place."""
 
     @cached_property
     def constrained(self) -> frozenset[str]:
@@ -201,6 +205,13 @@ class Operation:
             return False
         forms = [attrs.evolve(wire, scopes=()) for wire in self.wires.values()]
         return len(forms) > 1 and forms[0] == forms[1]
+
+    @property
+    def example(self) -> str:
+        """A call of it, as in `panel.dns.records.list(zone_id, …)`."""
+        wire = self.wire
+        others = ("…",) if wire.query or wire.body or wire.others == "body" else ()
+        return f"panel.{self.name}({', '.join((*wire.placeholders, *others))})"
 
     @cached_property
     def wire(self) -> Wire:

@@ -35,6 +35,8 @@ CLOUDFLARE_ZONES_SYNC: Final = Operation(
     name="cloudflare.zones.sync",
     wires={"reference": Wire(method="POST", path="/v1/cloudflare/zones/{zone_id}/sync", scopes=("cloudflare:write",))},
     repeat=Repeat.IDEMPOTENT,
+    absence="panels do not send all records, they only set an address in the zone",
+    instead="cloudflare.zones.sync_ip",
 )
 CLOUDFLARE_ZONES_SET_DEV_MODE: Final = Operation(
     name="cloudflare.zones.set_dev_mode",
@@ -152,8 +154,8 @@ class CloudflareZones(Resource):
         Sends the records of the panel's zone to the Cloudflare zone of the same name.
 
         Scope: `cloudflare:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Not served by current panels: panels only set the address of a zone, which needs its name and an address
-        (`cloudflare.zones.sync_ip`).
+        Not served by current panels: panels do not send all records, they only set an address in the zone; call
+        `cloudflare.zones.sync_ip`.
 
         Args:
             zone_id: Id of the zone at Cloudflare.

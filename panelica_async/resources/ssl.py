@@ -28,6 +28,8 @@ SSL_CERTIFICATES_LIST: Final = Operation(
     repeat=Repeat.READ,
     choices={"order": ("asc", "desc")},
     not_empty=frozenset(["sort"]),
+    absence="panels have no list of certificates, only that of a single domain",
+    instead="ssl.certificates.get",
 )
 SSL_CERTIFICATES_ISSUE: Final = Operation(
     name="ssl.certificates.issue",
@@ -95,7 +97,8 @@ class SslCertificates(CertificateWait):
         The certificates of every domain the owner of the key may see.
 
         Scope: `ssl:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
-        by current panels: panels have no list of certificates, only one of each domain (`ssl.certificates.get`).
+        by current panels: panels have no list of certificates, only that of a single domain; call
+        `ssl.certificates.get`.
 
         Args:
             page: Number of the page to return, from 1.

@@ -67,11 +67,13 @@ WEBHOOKS_EVENTS: Final = Operation(
     name="webhooks.events",
     wires={"reference": Wire(method="GET", path="/v1/webhooks/events", scopes=("webhooks:read",))},
     repeat=Repeat.READ,
+    absence="panels do not list the events",
 )
 WEBHOOKS_STATS: Final = Operation(
     name="webhooks.stats",
     wires={"reference": Wire(method="GET", path="/v1/webhooks/stats", scopes=("webhooks:read",))},
     repeat=Repeat.READ,
+    absence="panels show no statistics of deliveries",
 )
 WEBHOOKS_LOGS: Final = Operation(
     name="webhooks.logs",
@@ -81,6 +83,7 @@ WEBHOOKS_LOGS: Final = Operation(
         )
     },
     repeat=Repeat.READ,
+    absence="panels show no deliveries",
 )
 WEBHOOKS_TEST: Final = Operation(
     name="webhooks.test",

@@ -1,11 +1,14 @@
 """Calls on a panel as it is today: what it needs is worked out, what it ignores is applied, or it is refused."""
 
+import time
 from collections.abc import AsyncIterator
+from operator import attrgetter
 
 import pytest
 
 from panelica_async import NotFoundError, PanelicaClient, UnsupportedOperationError
 from panelica_async.models import Account, Domain
+from panelica_async.resources.registry import get_operation
 from panelica_async.sandbox import Sandbox
 
 PASSWORD = "correct horse 9"
@@ -114,12 +117,44 @@ async def test_settings_that_a_change_would_reset_are_kept(panel: PanelicaClient
     assert after == {**before, "php_version": "8.3"}
 
 
-async def test_backup_that_was_created_can_be_waited_for_and_restored(panel: PanelicaClient, site: Domain) -> None:
-    made = await panel.backups.create(name="nightly", domain_ids=[site.id])
-    assert made.id
-    assert made.id == made.filename
-    backup = await panel.backups.wait(made)
-    assert (backup.id, (await panel.backups.wait("nightly")).id) == (made.id, made.id)
-    await panel.backups.restore(made.id)
-    await panel.backups.delete(made.id)
-    assert await panel.backups.list().collect() == []
+async def test_backup_that_was_created_can_be_waited_for_and_restored() -> None:
+    ahead = 0.0
+    async with (
+        Sandbox(tier="enterprise", dialect="panel", clock=lambda: time.time() + ahead) as box,
+        PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, dialect="panel") as panel,
+    ):
+        account = await an_account(panel, "acme")
+        domain = await panel.domains.create(domain="acme.example", user_id=account.id)
+        made = await panel.backups.create(name="nightly", domain_ids=[domain.id])
+        assert made.id
+        assert made.id == made.filename
+        ahead = 120.0
+        backup = await panel.backups.wait(made)
+        assert (backup.id, (await panel.backups.wait("nightly")).id) == (made.id, made.id)
+        await panel.backups.restore(made.id)
+        await panel.backups.delete(made.id)
+        assert await panel.backups.list().collect() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "hint"),
+    [
+        (
+            "ssl.certificates.list",
+            "panels have no list of certificates",
+            "Call panel.ssl.certificates.get(domain_id) instead.",
+        ),
+        (
+            "cloudflare.zones.sync",
+            "only set an address in the zone",
+            "Call panel.cloudflare.zones.sync_ip(zone_id, …) instead.",
+        ),
+        ("webhooks.events", "panels do not list the events", "See docs/dialects.md for what they serve."),
+    ],
+)
+async def test_operation_that_panels_lack_says_why(panel: PanelicaClient, name: str, reason: str, hint: str) -> None:
+    with pytest.raises(UnsupportedOperationError) as caught:
+        await attrgetter(name)(panel)(*get_operation(name).wire.placeholders)
+    assert f"do not serve {name}: " in str(caught.value)
+    assert reason in str(caught.value.reason)
+    assert caught.value.hint == hint

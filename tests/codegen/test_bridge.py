@@ -98,6 +98,18 @@ EDITS = {
         "gone: reindex",
         "panels do not serve `reindex`. Name another operation.",
     ),
+    "a replacement that panels lack": Edit(
+        "instead: parcels.list",
+        "instead: reindex",
+        "instead: reindex",
+        "spec/panel has no operation `reindex`. Correct the name.",
+    ),
+    "a replacement for an operation that panels have": Edit(
+        "absent: panels keep their index up to date",
+        "operation: parcels.list",
+        "instead: parcels.list",
+        "`reindex` is not absent from panels. Say why it is with `absent`, or remove `instead`.",
+    ),
     "a confirmation that changes something": Edit(
         "gone: parcels.route",
         "gone: parcels.collect",

@@ -40,7 +40,7 @@ REPLIES: dict[str, Any] = {
     "GET /v1/parcels?status=waiting&status=on&from=ada": [PARCEL],
     "GET /v1/parcels": {"status": "success", "data": [PARCEL]},
     "POST /v1/parcels": PARCEL,
-    "PUT /v1/accounts/acme/parcels?remark=fragile": {"status": "success", "data": {"id": "p2"}},
+    "PUT /v1/accounts/acme/parcels?remark=fragile": {"status": "success", "data": {"number": "p2"}},
     "PATCH /v1/parcels/p1": PARCEL,
     "DELETE /v1/parcels/p%201": None,
     "POST /v1/parcels/collect": {"message": "on the way"},
@@ -180,7 +180,9 @@ async def use_the_other_dialect(panel: PanelicaClient, server: Server) -> None:
     assert [parcel.id async for parcel in panel.parcels.list()] == ["p1"]
     assert [scan.id for scan in (await panel.parcels.scans.list("p1")).items] == ["s1"]
     await panel.parcels.scans.get("p1", "s1")
-    with pytest.raises(UnsupportedOperationError, match="reindex"):
+    with pytest.raises(
+        UnsupportedOperationError, match=r"index up to date. Hint: Call panel\.parcels\.list\(…\) instead"
+    ):
         await panel.reindex()
 
 

@@ -174,7 +174,7 @@ async def _(scene: Scene) -> object:
 @program("backups.create")
 async def _(scene: Scene) -> object:
     backup = await scene.panel.backups.create(name="nightly", domain_ids=[scene.domain.id])
-    return backup.name
+    return (backup.name or "").partition("_")[0], bool(backup.id)
 
 
 @program("backups.restore")
@@ -536,9 +536,16 @@ async def table() -> str:
     """Return the table of the page: each operation and what the panel dialect makes of it."""
     lines = ["| operation | on current panels | arguments that panels cannot honour |\n", "|---|---|---|\n"]
     for name in PROGRAMS:
-        unsupported = isinstance(await outcome("panel", name), UnsupportedOperationError)
-        lines.append(f"| `{name}` | {'not served' if unsupported else 'works'} | {_refused(name)} |\n")
+        found = await outcome("panel", name)
+        on_panels = f"not served: {_absence(found)}" if isinstance(found, UnsupportedOperationError) else "works"
+        lines.append(f"| `{name}` | {on_panels} | {_refused(name)} |\n")
     return "".join(lines)
+
+
+def _absence(error: UnsupportedOperationError) -> str:
+    """Return why panels do not serve an operation, and what they have instead."""
+    instead = get_operation(error.operation).instead
+    return f"{error.reason}; call `{get_operation(instead).example}`" if instead else str(error.reason)
 
 
 def _refused(operation: str) -> str:

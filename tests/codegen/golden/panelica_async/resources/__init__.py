@@ -106,7 +106,7 @@ class Namespaces:
         """POST /v1/reindex: build the index anew.
 
         Scope: `*:*`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500. Not served
-        by current panels: panels keep their index up to date.
+        by current panels: panels keep their index up to date; call `parcels.list`.
 
         Raises:
             UnsupportedOperationError: current panels do not serve this operation.
