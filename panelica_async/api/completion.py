@@ -51,11 +51,11 @@ def read_written(
     kind: Any = result
     fields = _fields(kind)
     values = _shown(envelope, fields, arguments)
+    set_aside = _take_own_id(values, wire, result)
     if wire.changes_reply:
         from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
 
         values = incoming(values, wire, result)
-    set_aside = _take_own_id(values, wire, result)
     whole = None if set_aside else _whole(values, operation, arguments, result)
     if whole is not None:
         return Written(whole)
