@@ -118,7 +118,7 @@ class Crossing:
             derived=dict(self.entry.get("derive", {})),
             filters=filters,
             is_whole=self.is_list and "page" not in self.fields,
-            fence=next((Fence(lookup, name) for name, lookup in self.entry.get("fence", {}).items()), None),
+            fence=self._fence(),
             read_back=self._read_back(names),
             keeps=self._keeps(names),
             gone=self.entry.get("gone"),
@@ -226,6 +226,16 @@ class Crossing:
                 raise self._error("fence", name, problem, "Name a list of the objects of one parent")
             return {name, *shared}
         return set()
+
+    def _fence(self) -> Fence | None:
+        """Return the list in which the client looks for an object first."""
+        for name, lookup in self.entry.get("fence", {}).items():
+            single = self.entry.get("single")
+            if single is not None and single not in _row(self.panel[lookup]):
+                problem = f"rows of {self.panel[lookup].method} {self.panel[lookup].path} have no `{single}`"
+                raise self._error("single", None, problem, "Correct the name, or spec/panel")
+            return Fence(lookup, name, single)
+        return None
 
     def _check_required(self, names: Mapping[str, str]) -> None:
         """Check that every field on which panels insist has a source."""

@@ -47,6 +47,8 @@ def _of_calls(wire: Wire) -> Iterator[str]:
     if wire.fence:
         yield f"The client first looks up `{wire.fence.argument}` in `{wire.fence.lookup}`."
         yield "Unless it is there, nothing is changed."
+        if wire.fence.single:
+            yield f"Nor is it if that shows several of `{wire.fence.single}`: panels are not told which is meant."
     if wire.keeps:
         kept = _listed(wire.keeps)
         yield f"The client first reads {kept}, and sends what it finds along: panels reset what a change leaves out."

@@ -73,7 +73,8 @@ def read_written(
     # What was noted about the reply as it came is noted again.
     note_misfits()
     made = decode(values, result, endpoint=wire.endpoint)
-    made.extra.update(set_aside)
+    if set_aside:
+        made = attrs.evolve(made, extra={**made.extra, **set_aside})
     return Written(made, frozenset(unknown), next((str(value) for value in set_aside.values()), None))
 
 

@@ -112,12 +112,13 @@ async def _slug_of_name(missing: _Missing) -> str:
 
 
 async def _owner_of_domain(missing: _Missing) -> str:
-    """Return the owner of a domain. It stays the same, so it is read once."""
+    """Return the owner of a domain, which seldom changes."""
     reads, domain_id = missing.deadline.reads, missing.of("domain_id")
-    question = "owner", domain_id
-    if question not in reads.kept:
-        reads.kept[question] = await _read_owner(missing, domain_id)
-    return str(reads.kept[question])
+    owner = reads.kept(("owner", domain_id))
+    if owner is None:
+        owner = await _read_owner(missing, domain_id)
+        reads.keep(("owner", domain_id), owner)
+    return owner
 
 
 async def _read_owner(missing: _Missing, domain_id: str) -> str:

@@ -1,10 +1,15 @@
-"""Reads that several calls need at once or again: one that is under way is shared, and what does not change is kept."""
+"""Reads that several calls need at once or again: one that is under way is shared, and what seldom changes is kept."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_LIFETIME = 60.0
+"""Seconds for which an answer is kept: an object may be given to another account, by others too."""
+_MOST_KEPT = 1_000
+"""Answers that are kept; the oldest goes first."""
 
 
 class _Read:
@@ -18,9 +23,25 @@ class SharedReads:
     """What the calls of a client and its variants read for each other."""
 
     def __init__(self) -> None:
-        self.kept: dict[Hashable, Any] = {}
-        """Answers that stay true, by question."""
+        self._kept: dict[Hashable, tuple[str, float]] = {}
+        """Answers and when they end, by question."""
         self._under_way: dict[Hashable, _Read] = {}
+
+    def kept(self, question: Hashable) -> str | None:
+        """Return an answer that was kept, unless it is too old."""
+        answer, ends_at = self._kept.get(question, (None, 0.0))
+        return answer if asyncio.get_running_loop().time() < ends_at else None
+
+    def keep(self, question: Hashable, answer: str) -> None:
+        """Keep an answer for a minute."""
+        self._kept.pop(question, None)
+        if len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[question] = answer, asyncio.get_running_loop().time() + _LIFETIME
+
+    def forget(self) -> None:
+        """Forget every answer that was kept."""
+        self._kept.clear()
 
     async def read(self, question: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """Return an answer, and whether it was already asked for when this call came.

@@ -21,6 +21,7 @@ from panelica_async.core.request import PreparedRequest, check, prepare
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import (
     BadRequestError,
+    ConflictError,
     DecodeError,
     NotFoundError,
     OutcomeUnknownError,
@@ -52,6 +53,7 @@ async def carry_out(
     Raises:
         ValueError: An argument is invalid, or cannot be derived from the others.
         NotFoundError: The object is not where the arguments say, or gone; nothing was written.
+        ConflictError: The panel is not told which of several objects is meant; nothing was written.
         PartialWriteError: A create made its object, but not as requested.
     """
     check(operation, wire, arguments)
@@ -67,7 +69,7 @@ async def carry_out(
         return await call(deadline.runner(), operation, wire, arguments)
     except ResponseError as error:
         # A derived argument may have been wrong.
-        runner.reads.kept.clear()
+        runner.reads.forget()
         if not isinstance(error, BadRequestError) or wire.gone is None or not _says_gone(error):
             raise
         if not await _is_gone(deadline, wire.gone, arguments):
@@ -102,10 +104,11 @@ async def _check_fence(
         if arguments.get(name, UNSET) is not UNSET
     }
     wanted = str(arguments[fence.argument])
-    async for row in rows_of(runner, lookup, Row, where):
-        if row.id == wanted:
-            return
+    rows = await rows_of(runner, lookup, Row, where).collect()
     shown = ", ".join(f"{name}={value!r}" for name, value in where.items())
+    if any(row.id == wanted for row in rows):
+        _check_single(operation, wire, fence, rows, shown)
+        return
     raise NotFoundError(
         f"{operation.name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed",
         status=404,
@@ -113,6 +116,19 @@ async def _check_fence(
         path=wire.path,
         hint=f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is.",
     )
+
+
+def _check_single(operation: Operation, wire: Wire, fence: Fence, rows: list[Row], shown: str) -> None:
+    """Raise if the list has several of what the panel is not told which is meant."""
+    values = {str(row.extra.get(fence.single)) for row in rows} if fence.single else set[str]()
+    if len(values) > 1:
+        raise ConflictError(
+            f"{operation.name}: {fence.lookup}({shown}) shows several of {fence.single}, and panels are not told which "
+            "is meant; nothing was changed",
+            status=409,
+            method=wire.method,
+            path=wire.path,
+        )
 
 
 async def _with_kept(
@@ -128,6 +144,11 @@ async def _with_kept(
             endpoint=call.endpoint,
         )
     now = cast("dict[str, Any]", shown)
+    if not any(name in now for name in wire.keeps):
+        raise DecodeError(
+            f"the panel shows none of {', '.join(wire.keeps)}, which {operation.name} would reset; nothing was changed",
+            endpoint=call.endpoint,
+        )
     arguments_by_name = {name: argument for argument, name in wire.body.items()}
     kept = {arguments_by_name.get(name, name): (name, now[name]) for name in wire.keeps if now.get(name) is not None}
     kept = {argument: both for argument, both in kept.items() if arguments.get(argument, UNSET) is UNSET}
@@ -189,6 +210,10 @@ async def _create_exactly(
     exact = _Exact(operation, update, cast("Model", made), made_id, replaced)
     if not made_id:
         raise exact.failure("the panel does not show its id", replaced)
+    try:
+        check(update, there, {**replaced, id_name: made_id})
+    except ValueError as error:
+        raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
     try:
         await send(deadline.runner(), update, there, {**replaced, id_name: made_id})
     except DecodeError:

@@ -69,6 +69,8 @@ class Fence(NamedTuple):
     """Name of the list; it takes arguments of the same names."""
     argument: str
     """Argument with the id of the object."""
+    single: str | None = None
+    """Field of which the list must show one value, because the panel is not told which of several is meant."""
 
 
 class ReadBack(NamedTuple):

@@ -80,7 +80,7 @@ DATABASES_USERS_CREATE: Final = Operation(
             },
             required=frozenset(["privileges"]),
             derived=names(domain_id="domain_of_database"),
-            fence=Fence(lookup="databases.list", argument="db_id"),
+            fence=Fence(lookup="databases.list", argument="db_id", single="database_name"),
         ),
     },
     repeat=Repeat.UNSAFE,
@@ -208,7 +208,8 @@ class DatabasesUsers(Resource):
 
         On current panels: `privileges` is required. Without `domain_id`, the client sends the domain of the database.
         `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The client
-        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed.
+        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed. Nor is it if that shows
+        several of `database_name`: panels are not told which is meant.
 
         Args:
             db_id: Id of the database.

@@ -103,7 +103,7 @@ async def ftp(resource: Resource, domain_id: str = "d1") -> FtpAccount:
     return await resource._one(FTP, FtpAccount, username="a", domain_id=domain_id)
 
 
-async def test_owner_of_a_domain_is_read_once(server: RawServer, resource: Resource, panel: PanelicaClient) -> None:
+async def test_owner_of_a_domain_is_kept(server: RawServer, resource: Resource, panel: PanelicaClient) -> None:
     server.script(one(id="d1", user_id="u1"), MADE, MADE, one(id="d2", user_id="u2"), MADE)
     await ftp(resource)
     # A variant of the client knows it, too.

@@ -9,6 +9,7 @@ import pytest
 
 from panelica_async import (
     BadRequestError,
+    ConflictError,
     DecodeError,
     NotFoundError,
     OutcomeUnknownError,
@@ -32,6 +33,18 @@ DELETE_RECORD = Operation(
         "panel": Wire(method="DELETE", path="/v1/dns/records/{record_id}", fence=Fence("dns.records.list", "record_id"))
     },
     repeat=Repeat.IDEMPOTENT,
+)
+CREATE_USER = Operation(
+    name="databases.users.create",
+    wires={
+        "panel": Wire(
+            method="POST",
+            path="/v1/databases",
+            body=names("domain_id", "username"),
+            fence=Fence("databases.list", "db_id", "database_name"),
+        )
+    },
+    repeat=Repeat.UNSAFE,
 )
 SUSPEND = Operation(
     name="accounts.suspend",
@@ -128,6 +141,22 @@ async def test_nothing_is_written_when_the_fence_cannot_be_checked(
     assert said(server) == ["GET /dns/zones/z1/records"]
 
 
+@pytest.mark.parametrize(("other", "is_refused"), [("shop", False), ("blog", True)])
+async def test_user_of_one_of_several_databases_is_refused(
+    server: RawServer, resource: Resource, other: str, *, is_refused: bool
+) -> None:
+    server.script(
+        rows({"id": "u1", "database_name": "shop"}, {"id": "u2", "database_name": other}), reply(json={"id": "u3"})
+    )
+    call = resource._run(CREATE_USER, db_id="u1", domain_id="d1", username="jane")
+    if not is_refused:
+        return await call
+    with pytest.raises(ConflictError, match=r"shows several of database_name, .* nothing was changed"):
+        await call
+    assert said(server) == ["GET /databases"]
+    return None
+
+
 async def test_steps_share_the_deadline(server: RawServer, connect: Connect) -> None:
     resource = Resource(connect(dialect="panel", deadline=0.3, max_retries=0)._runner)
     server.script(HANG)
@@ -213,6 +242,13 @@ async def test_nothing_changes_when_the_settings_cannot_be_read(
     assert [request.method for request in server.requests] == ["GET"]
 
 
+async def test_nothing_changes_when_no_setting_is_shown(server: RawServer, resource: Resource) -> None:
+    server.script(reply(json={"status": "success", "data": {"php": "8.3"}}))
+    with pytest.raises(DecodeError, match=r"shows none of php_version, .* nothing was changed"):
+        await resource._one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
+    assert len(server.requests) == 1
+
+
 async def test_nothing_to_change_reads_nothing(server: RawServer, resource: Resource) -> None:
     with pytest.raises(ValueError, match="nothing to change"):
         await resource._one(UPDATE_PHP, Domain, id="d1", php_version=UNSET)
@@ -291,6 +327,13 @@ async def test_failed_change_is_reported_with_what_was_made(server: RawServer, r
     assert caught.value.missing == {"max_domains": 0, "disk_space_mb": 0}
     assert caught.value.made.id == "p1"
     assert type(caught.value.__cause__) in {BadRequestError, PermissionDeniedError}
+
+
+async def test_plan_with_an_id_that_no_call_takes_is_reported(server: RawServer, resource: Resource) -> None:
+    server.script(reply(json={"id": "../p1", "name": "Gold"}))
+    with pytest.raises(PartialWriteError, match="but the panel shows an id that no call takes: id must not contain"):
+        await create(resource)
+    assert len(server.requests) == 1
 
 
 async def test_lost_reply_to_the_change_is_unknown_and_names_the_id(server: RawServer, resource: Resource) -> None:

@@ -110,6 +110,12 @@ EDITS = {
         "instead: parcels.list",
         "`reindex` is not absent from panels. Say why it is with `absent`, or remove `instead`.",
     ),
+    "a field of which rows show one value, and that they lack": Edit(
+        "fence: {scan_id: parcels.scans.list}",
+        "fence: {scan_id: parcels.scans.list}\n    single: truck",
+        "single: truck",
+        "rows of GET /v1/parcels/{id}/movements have no `truck`. Correct the name, or spec/panel.",
+    ),
     "a confirmation that changes something": Edit(
         "gone: parcels.route",
         "gone: parcels.collect",
