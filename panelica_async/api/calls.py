@@ -104,7 +104,8 @@ async def upload(
 
         def read(reply: Reply) -> T:
             data = decode_reply(call, reply).data
-            return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+            # A success stays one, whatever else the panel says.
+            return decode(data if isinstance(data, dict) else {}, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
 

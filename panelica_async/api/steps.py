@@ -144,11 +144,6 @@ async def _with_kept(
             endpoint=call.endpoint,
         )
     now = cast("dict[str, Any]", shown)
-    if not any(name in now for name in wire.keeps):
-        raise DecodeError(
-            f"the panel shows none of {', '.join(wire.keeps)}, which {operation.name} would reset; nothing was changed",
-            endpoint=call.endpoint,
-        )
     arguments_by_name = {name: argument for argument, name in wire.body.items()}
     kept = {arguments_by_name.get(name, name): (name, now[name]) for name in wire.keeps if now.get(name) is not None}
     kept = {argument: both for argument, both in kept.items() if arguments.get(argument, UNSET) is UNSET}

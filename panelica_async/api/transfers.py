@@ -21,6 +21,7 @@ def form_of(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> G
 
     Raises:
         TypeError: An argument is no file.
+        ValueError: An argument is None.
         OSError: A file cannot be opened.
     """
     # Names go as they are: Go, in which panels are written, takes a percent sign in them for itself.
@@ -34,7 +35,7 @@ def form_of(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> G
                 filename, content = _opened(operation, argument, value, files)
                 form.add_field(name, content, filename=filename, content_type="application/octet-stream")
             else:
-                form.add_field(name, _text(value))
+                form.add_field(name, _text(operation, argument, value))
         yield form()
 
 
@@ -50,5 +51,7 @@ def _opened(operation: Operation, argument: str, value: object, files: ExitStack
     )
 
 
-def _text(value: object) -> str:
+def _text(operation: Operation, argument: str, value: object) -> str:
+    if value is None:
+        raise ValueError(f"{operation.name}: {argument} must not be None, which a form cannot hold")
     return str(value).lower() if isinstance(value, bool) else str(value)

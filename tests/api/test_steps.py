@@ -242,13 +242,6 @@ async def test_nothing_changes_when_the_settings_cannot_be_read(
     assert [request.method for request in server.requests] == ["GET"]
 
 
-async def test_nothing_changes_when_no_setting_is_shown(server: RawServer, resource: Resource) -> None:
-    server.script(reply(json={"status": "success", "data": {"php": "8.3"}}))
-    with pytest.raises(DecodeError, match=r"shows none of php_version, .* nothing was changed"):
-        await resource._one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
-    assert len(server.requests) == 1
-
-
 async def test_nothing_to_change_reads_nothing(server: RawServer, resource: Resource) -> None:
     with pytest.raises(ValueError, match="nothing to change"):
         await resource._one(UPDATE_PHP, Domain, id="d1", php_version=UNSET)
