@@ -105,7 +105,8 @@ async def upload(
         def read(reply: Reply) -> T:
             data = decode_reply(call, reply).data
             # A success stays one, whatever else the panel says.
-            return decode(data if isinstance(data, dict) else {}, result, endpoint=call.endpoint, body=reply.body)
+            shown: object = data if isinstance(data, dict) else {}
+            return decode(shown, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
 
