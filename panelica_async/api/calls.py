@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from panelica_async.api.completion import Written, completed, has_own_id, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
@@ -103,9 +103,9 @@ async def upload(
         call = runner.prepare(operation, wire, arguments, upload=form)
 
         def read(reply: Reply) -> T:
-            data = decode_reply(call, reply).data
+            data: object = decode_reply(call, reply).data
             # A success stays one, whatever else the panel says.
-            shown: object = data if isinstance(data, dict) else {}
+            shown: dict[str, Any] = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
             return decode(shown, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
