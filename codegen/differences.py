@@ -48,7 +48,7 @@ def _of_calls(wire: Wire) -> Iterator[str]:
         yield f"The client first looks up `{wire.fence.argument}` in `{wire.fence.lookup}`."
         yield "Unless it is there, nothing is changed."
         if wire.fence.single:
-            yield f"Nor is it if that shows several of `{wire.fence.single}`: panels are not told which is meant."
+            yield f"It raises `ConflictError` if the list has several values of `{wire.fence.single}`."
     if wire.keeps:
         kept = _listed(wire.keeps)
         yield f"The client first reads {kept}, and sends what it finds along: panels reset what a change leaves out."

@@ -208,8 +208,8 @@ class DatabasesUsers(Resource):
 
         On current panels: `privileges` is required. Without `domain_id`, the client sends the domain of the database.
         `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The client
-        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed. Nor is it if that shows
-        several of `database_name`: panels are not told which is meant.
+        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed. It raises `ConflictError` if
+        the list has several values of `database_name`.
 
         Args:
             db_id: Id of the database.
