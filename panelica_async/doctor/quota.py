@@ -50,8 +50,9 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
         "current_hour_usage": status.current_hour_usage,
     }
     message = f"{tier}: {used}; {_own_limit(limit)}"
-    allowed = status.requests_per_minute
-    if allowed and (limit.per_minute is None or limit.per_minute > allowed):
+    # Guess: 0 or -1 a minute means no limit, as in plans.
+    allowed = status.requests_per_minute or 0
+    if allowed > 0 and (limit.per_minute is None or limit.per_minute > allowed):
         hint = "Omit the tier (tier=, --tier): the client then asks the panel for the limit."
         return warning(
             _RATE_LIMIT, f"{message}, but the panel allows only {allowed:,} a minute", hint, **facts, **_facts(limit)

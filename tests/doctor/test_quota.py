@@ -34,6 +34,15 @@ async def test_quota_when_tier_is_uncertain_warns(server: RawServer, tier: str |
     assert str(quota.hint).endswith("--tier on the command line.")
 
 
+@pytest.mark.parametrize("allowed", [0, -1, "-1"])
+async def test_quota_of_an_unlimited_key_is_ok(server: RawServer, allowed: object) -> None:
+    limit = {"tier": "Enterprise", "requests_per_minute": allowed, "requests_per_hour": allowed}
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, reply(json=limit))
+    quota = found(await examine(server.origin), "rate_limit")
+    assert (quota.state, quota.facts["per_minute"]) == ("ok", None)
+    assert quota.message.endswith("the client does not limit itself")
+
+
 async def test_quota_when_tier_is_faster_than_the_key_warns(server: RawServer) -> None:
     limit = {"tier": "starter", "requests_per_minute": 60}
     for tier in ("business", "enterprise"):
