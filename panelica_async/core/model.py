@@ -44,12 +44,19 @@ class Model:
 
 
 class OpenEnum(enum.StrEnum):
-    """Enum of a reply: an unknown value becomes a new member instead of an error."""
+    """Enum of a reply: an unknown value becomes a new member instead of an error.
+
+    Panels vary upper and lower case (evidence: case-varies): `Suspended` is the member `suspended`.
+    """
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if type(value) is not str:
             return None
+        folded = value.casefold()
+        for known in cls:
+            if known.value.casefold() == folded:
+                return known
         member = str.__new__(cls, value)
         member._name_ = value
         member._value_ = value

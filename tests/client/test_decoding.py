@@ -392,6 +392,13 @@ def enums() -> list[type[OpenEnum]]:
 
 
 @pytest.mark.parametrize("kind", enums(), ids=lambda kind: kind.__name__)
+def test_enums_are_read_in_any_case(kind: type[OpenEnum]) -> None:
+    for known in kind:
+        for text in (known.value.upper(), known.value.lower(), known.value.title()):
+            assert kind(text) is known
+
+
+@pytest.mark.parametrize("kind", enums(), ids=lambda kind: kind.__name__)
 def test_enums_are_open(kind: type[OpenEnum]) -> None:
     new = kind("brand-new")
     assert (new, new.value, new.name) == ("brand-new", "brand-new", "brand-new")
@@ -435,4 +442,4 @@ async def test_models_and_errors_survive_a_pickle(server: RawServer, connect: Co
 async def test_ids_are_text(server: RawServer, connect: Connect) -> None:
     step = reply(json={"id": "", "username": "root", "email": "root@example.com", "role": "Root"})
     account: Account = await fetch(server, connect, step, lambda panel: panel.accounts.get("a1"))
-    assert (account.id, account.role) == ("", "Root")
+    assert (account.id, account.role) == ("", "ROOT")
