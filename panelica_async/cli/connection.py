@@ -276,7 +276,7 @@ class Connection(Credentials):
         typer.Option(
             metavar="FILE",
             help="Database of the sandbox, kept between runs.",
-            show_default="sandbox.db in the state directory",
+            show_default="sandbox.db in the state directory; sandbox-panel.db with --dialect panel",
             rich_help_panel=_SANDBOX,
         ),
     ] = None
@@ -331,8 +331,9 @@ class Connection(Credentials):
             return
         if self.sandbox_db is None:
             state.make()
-        database = self.sandbox_db or state.sandbox_database
-        async with embed_sandbox(database, self.sandbox_tier, self.chosen_dialect() or "reference") as box:
+        dialect = self.chosen_dialect() or "reference"
+        database = self.sandbox_db or state.sandbox_database(dialect)
+        async with embed_sandbox(database, self.sandbox_tier, dialect) as box:
             yield Access(
                 base_url=box.base_url,
                 name=f"the embedded sandbox ({database})",

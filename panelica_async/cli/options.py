@@ -16,6 +16,7 @@ from panelica_async import UNSET, ConfigurationError, PanelicaError
 from panelica_async.api.settings import DIALECTS
 from panelica_async.catalog import TIERS
 from panelica_async.cli.signals import interruptible
+from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
 from panelica_async.core.redaction import excerpt
 
@@ -69,10 +70,9 @@ class StateDirectory:
         ),
     ] = Path(".panelica")
 
-    @property
-    def sandbox_database(self) -> Path:
-        """Default database of the embedded sandbox."""
-        return self.state_dir / "sandbox.db"
+    def sandbox_database(self, dialect: Dialect) -> Path:
+        """Return the default database of the embedded sandbox: each dialect is another panel, with its own journals."""
+        return self.state_dir / ("sandbox.db" if dialect == "reference" else f"sandbox-{dialect}.db")
 
     def make(self) -> None:
         """Create the directory, private to its owner, if it does not exist.

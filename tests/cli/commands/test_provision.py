@@ -376,14 +376,25 @@ def test_run_on_current_panels_keeps_its_dialect(panelica: Command) -> None:
     status = panelica("provision", "status", "launch.csv")
     assert "resume .panelica/launch.journal.db --sandbox --dialect panel" in status.stdout
 
-    refused = panelica("provision", "resume", "launch.csv", *FAST, "--dialect", "reference")
+    database = ".panelica/sandbox-panel.db"
+    refused = panelica("provision", "resume", "launch.csv", *FAST, "--dialect", "reference", "--sandbox-db", database)
     assert refused.code == 2
     assert "is the journal of runs in the dialect panel, not reference" in refused.stderr
     resumed = panelica("provision", "resume")
     assert "Continuing on the embedded sandbox" in resumed.stderr
     assert "1 site: 0 done, 1 already there, 0 failed." in resumed.stdout
     assert panelica("provision", "undo", "launch.csv", *on_panel, "--yes").code == 0
-    assert objects(Path(".panelica/sandbox.db"))["domains"] == []
+    assert objects(Path(database))["domains"] == []
+
+
+def test_each_dialect_has_a_sandbox_and_a_journal_of_its_own(panelica: Command) -> None:
+    write_manifest(Path("launch.csv"), 2)
+    for dialect in ("reference", "panel"):
+        outcome = panelica("provision", "apply", "launch.csv", *FAST, "--dialect", dialect)
+        assert outcome.code == 0
+        assert "2 sites: 2 done, 0 failed." in outcome.stdout
+    for database in (".panelica/sandbox.db", ".panelica/sandbox-panel.db"):
+        assert len(objects(Path(database))["domains"]) == 2
 
 
 def test_plan_when_current_panels_lack_something_exits_1(panelica: Command) -> None:
