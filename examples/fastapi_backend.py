@@ -19,6 +19,7 @@ from panelica_async import (
     OutcomeUnknownError,
     PanelicaClient,
     PanelicaError,
+    PartialWriteError,
     PermissionDeniedError,
     RateLimitedError,
     RateLimitWaitError,
@@ -62,7 +63,7 @@ def status_of(error: PanelicaError) -> int:
             return 503
         case OutcomeUnknownError() | RequestTimeoutError():
             return 504
-        case ResponseError() | TransportError() | DecodeError():
+        case ResponseError() | TransportError() | DecodeError() | PartialWriteError():
             return 502
         case _:
             return 500

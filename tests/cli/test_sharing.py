@@ -172,4 +172,4 @@ async def test_address_of_redis_is_never_shown(
         assert outcome.code == code
         assert PASSWORD not in outcome.stdout + outcome.stderr
     assert PASSWORD not in repr(Connection(share_quota=address))
-    assert Connection(share_quota=address).flags() == []
+    assert Connection(share_quota=address, dialect="reference").flags() == []
