@@ -13,7 +13,7 @@ FILE_PERMISSIONS = "0644"
 _KIB = 1024
 _TRASH = "/.trash"
 _COLUMNS = "path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at"
-_IN_TREE = "path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/'"
+_IN_TREE = "path = :path OR substr(path, 1, length(:path) + 1) = :path || '/'"
 
 
 def home_of(username: str) -> str:
@@ -113,23 +113,23 @@ def make_parents(store: Store, path: str) -> None:
 
 def tree(store: Store, path: str) -> list[Row]:
     """Return a file, or a directory and everything in it, directories before what is in them."""
-    return store.rows(f"SELECT * FROM files WHERE {_IN_TREE} ORDER BY path", path)  # noqa: S608 - our own text
+    return store.rows(f"SELECT * FROM files WHERE {_IN_TREE} ORDER BY path", path=path)  # noqa: S608 - our own text
 
 
 def copy_tree(store: Store, path: str, target: str) -> None:
     """Copy a file or directory to a free path in an existing directory, to whose owner the copy belongs."""
     store.execute(
         f"INSERT INTO files ({_COLUMNS})"  # noqa: S608 - our own text
-        " SELECT ?1 || substr(f.path, length(?2) + 1),"
-        " CASE WHEN f.path = ?2 THEN ?3 ELSE ?1 || substr(f.parent, length(?2) + 1) END,"
-        " CASE WHEN f.path = ?2 THEN ?4 ELSE f.name END,"
+        " SELECT :target || substr(f.path, length(:path) + 1),"
+        " CASE WHEN f.path = :path THEN :parent ELSE :target || substr(f.parent, length(:path) + 1) END,"
+        " CASE WHEN f.path = :path THEN :name ELSE f.name END,"
         " f.type, f.content, f.size, f.permissions, p.account_id, p.domain_id, f.modified_at"
-        " FROM files AS f JOIN files AS p ON p.path = ?3"
-        " WHERE f.path = ?2 OR substr(f.path, 1, length(?2) + 1) = ?2 || '/' ORDER BY f.path",
-        target,
-        path,
-        posixpath.dirname(target),
-        posixpath.basename(target),
+        " FROM files AS f JOIN files AS p ON p.path = :parent"
+        " WHERE f.path = :path OR substr(f.path, 1, length(:path) + 1) = :path || '/' ORDER BY f.path",
+        target=target,
+        path=path,
+        parent=posixpath.dirname(target),
+        name=posixpath.basename(target),
     )
 
 
@@ -138,8 +138,8 @@ def move_tree(store: Store, path: str, target: str) -> None:
     parent = posixpath.dirname(target)
     _move(store, path, target, parent)
     owner = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
-    sql = f"UPDATE files SET account_id = ?2, domain_id = ?3 WHERE {_IN_TREE}"  # noqa: S608 - our own text
-    store.execute(sql, target, owner["account_id"], owner["domain_id"])
+    sql = f"UPDATE files SET account_id = :account_id, domain_id = :domain_id WHERE {_IN_TREE}"  # noqa: S608 - our own text
+    store.execute(sql, path=target, account_id=owner["account_id"], domain_id=owner["domain_id"])
 
 
 def move_to_trash(store: Store, row: Row) -> None:
@@ -148,7 +148,7 @@ def move_to_trash(store: Store, row: Row) -> None:
     path = posixpath.join(_TRASH, identity, row["name"])
     _move(store, row["path"], path, None)
     # It belongs to the account, and no longer to the site: it is in no backup.
-    store.execute(f"UPDATE files SET domain_id = NULL WHERE {_IN_TREE}", path)  # noqa: S608 - our own text
+    store.execute(f"UPDATE files SET domain_id = NULL WHERE {_IN_TREE}", path=path)  # noqa: S608 - our own text
     store.execute(
         "INSERT INTO trash (id, path, original_path, account_id, trashed_at) VALUES (?, ?, ?, ?, ?)",
         identity,
@@ -189,12 +189,12 @@ def _move(store: Store, path: str, target: str, parent: str | None) -> None:
     # The paths of a tree refer to each other, and are right again only when all have changed.
     store.execute("PRAGMA defer_foreign_keys = ON")
     store.execute(
-        "UPDATE files SET path = ?1 || substr(path, length(?2) + 1),"
-        " parent = CASE WHEN path = ?2 THEN ?3 ELSE ?1 || substr(parent, length(?2) + 1) END,"
-        " name = CASE WHEN path = ?2 THEN ?4 ELSE name END"
-        " WHERE path = ?2 OR substr(path, 1, length(?2) + 1) = ?2 || '/'",
-        target,
-        path,
-        parent,
-        posixpath.basename(target),
+        "UPDATE files SET path = :target || substr(path, length(:path) + 1),"
+        " parent = CASE WHEN path = :path THEN :parent ELSE :target || substr(parent, length(:path) + 1) END,"
+        " name = CASE WHEN path = :path THEN :name ELSE name END"
+        " WHERE path = :path OR substr(path, 1, length(:path) + 1) = :path || '/'",
+        target=target,
+        path=path,
+        parent=parent,
+        name=posixpath.basename(target),
     )

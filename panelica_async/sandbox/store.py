@@ -136,13 +136,13 @@ class Store:
             raise
         self.connection.execute("COMMIT")
 
-    def execute(self, sql: str, *values: object) -> int:
-        """Run a statement and return the number of rows it changed."""
-        return self.connection.execute(sql, values).rowcount
+    def execute(self, sql: str, *values: object, **named: object) -> int:
+        """Run a statement and return the number of rows it changed; its placeholders are all `?` or all named."""
+        return self.connection.execute(sql, named or values).rowcount
 
-    def rows(self, sql: str, *values: object) -> list[Row]:
-        """Return the rows of a query as a reply shows them."""
-        return [_decoded(row) for row in self.connection.execute(sql, values)]
+    def rows(self, sql: str, *values: object, **named: object) -> list[Row]:
+        """Return the rows of a query as a reply shows them; its placeholders are all `?` or all named."""
+        return [_decoded(row) for row in self.connection.execute(sql, named or values)]
 
     def value(self, sql: str, *values: object) -> Any:
         """Return the first column of the first row; None if there are no rows."""
