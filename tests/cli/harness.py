@@ -73,7 +73,9 @@ class Process:
 
     def read_line(self) -> str:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        line = self._process.stdout.readline()
+        assert line, "the process ended: " + self._process.communicate()[1]
+        return line
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -42,7 +42,10 @@ async def sandbox(
         str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
     ] = "*:*",
     dialect: Annotated[
-        str, typer.Option(metavar="DIALECT", help="API to speak: reference, or panel for that of current panels.")
+        str,
+        typer.Option(
+            "--dialect", metavar="DIALECT", help="API to speak: reference, or panel for that of current panels."
+        ),
     ] = "reference",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse fields and query parameters that a panel would ignore.")

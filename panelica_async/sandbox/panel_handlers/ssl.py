@@ -10,7 +10,8 @@ from panelica_async.sandbox.panel_errors import failed
 from panelica_async.sandbox.panel_handlers.base import get, handles
 from panelica_async.sandbox.store import Row
 
-_LETS_ENCRYPT, _, _CUSTOM = TYPES
+_LETS_ENCRYPT: str = TYPES[0]
+_CUSTOM: str = TYPES[2]
 
 
 @handles("GET /v1/ssl/domains/{domain_id}")
