@@ -88,7 +88,7 @@ class _Missing:
             return await rows_of(reader, reader.get_operation(name), Row).collect()
 
         async with self.deadline.timeout():
-            return await runner.reads.read((name, options), ask)
+            return await runner.known.reads.read((name, options), ask)
 
     async def find(self, name: str, accepts: Callable[[Row], bool]) -> list[Row]:
         """Return the rows of a list that a condition accepts."""
@@ -133,7 +133,7 @@ async def _read_owner(missing: _Missing, domain_id: str) -> str:
     failure: PanelicaError | None = None
     try:
         async with missing.deadline.timeout():
-            domain, _ = await runner.reads.read(("domains.get", domain_id, options), ask)
+            domain, _ = await runner.known.reads.read(("domains.get", domain_id, options), ask)
         if domain.user_id:
             return domain.user_id
     except (NotFoundError, DecodeError) as error:

@@ -10,7 +10,6 @@ import aiohttp
 import attrs
 
 from panelica_async.api.dialect import PanelDialect
-from panelica_async.api.shared_reads import SharedReads
 from panelica_async.core import hints
 from panelica_async.core.decoder import note_misfits
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
@@ -29,6 +28,7 @@ from panelica_async.transport.pipeline import Transport
 
 if TYPE_CHECKING:
     from panelica_async.api.catalogue import Catalogue
+    from panelica_async.api.shared_reads import SharedReads
 
 T = TypeVar("T")
 
@@ -87,11 +87,21 @@ class Lists:
 
 
 class Known:
-    """What a client and its variants have loaded about the panel at hand."""
+    """What a client and its variants have found out about the panel at hand."""
 
     def __init__(self) -> None:
+        self._reads: SharedReads | None = None
         self.catalogue: Catalogue | None = None
         """What the panel lists about itself; fields are checked against it."""
+
+    @property
+    def reads(self) -> "SharedReads":
+        """What calls read for each other."""
+        if self._reads is None:
+            from panelica_async.api.shared_reads import SharedReads  # noqa: PLC0415 - few calls need others
+
+            self._reads = SharedReads()
+        return self._reads
 
 
 class OperationRunner:
@@ -103,8 +113,7 @@ class OperationRunner:
         dialect: Which of its wire forms an operation takes; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
         lists: What is known about the panel's lists; shared by all variants.
-        reads: What calls read for each other; shared by all variants.
-        known: What was loaded about the panel; shared by all variants.
+        known: What was found out about the panel; shared by all variants.
     """
 
     def __init__(
@@ -114,7 +123,6 @@ class OperationRunner:
         dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
         lists: Lists | None = None,
-        reads: SharedReads | None = None,
         known: Known | None = None,
     ) -> None:
         self.transport = transport
@@ -122,13 +130,12 @@ class OperationRunner:
         self.dialect = dialect
         self.get_operation = get_operation
         self.lists: Lists = lists or Lists()
-        self.reads: SharedReads = reads or SharedReads()
         self.known: Known = known or Known()
         self._timeouts = transport.timeouts.of(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
-        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.reads, self.known)
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.known)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
@@ -275,7 +282,7 @@ class SharedDeadline:
     """
 
     def __init__(self, runner: OperationRunner, wire: Wire) -> None:
-        self.reads: SharedReads = runner.reads
+        self.reads: SharedReads = runner.known.reads
         self._runner = runner
         self._wire = wire
         deadline = runner.options.deadline

@@ -69,7 +69,7 @@ async def carry_out(
         return await call(deadline.runner(), operation, wire, arguments)
     except ResponseError as error:
         # A derived argument may have been wrong.
-        runner.reads.forget()
+        runner.known.reads.forget()
         if not isinstance(error, BadRequestError) or wire.gone is None or not _says_gone(error):
             raise
         if not await _is_gone(deadline, wire.gone, arguments):
