@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from panelica_async._version import __version__
 from panelica_async.cli.commands.api import api
@@ -20,8 +21,20 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_COMMANDS = ("provision", "doctor", "api", "spec", "sign", "sandbox")
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands in this order; typer would put groups, and so the main command, last."""
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - of the base class
+        """Return the names of the commands."""
+        return sorted(self.commands, key=_COMMANDS.index)
+
+
 app: typer.Typer = typer.Typer(
     name="panelica",
+    cls=_InOrder,
     help="Work with a Panelica hosting panel through its External API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

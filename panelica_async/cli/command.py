@@ -12,9 +12,9 @@ import attrs
 import typer
 
 from panelica_async.cli.connection import Connection, Traffic
+from panelica_async.cli.console import OutputError
 from panelica_async.cli.output import Output
 from panelica_async.cli.signals import Interruption, on_stop_signal
-from panelica_async.cli.streams import OutputError
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 

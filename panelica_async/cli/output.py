@@ -4,27 +4,24 @@ import copy
 import json as json_module
 import logging
 import os
-import re
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from io import TextIOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from panelica_async.cli.console import NOT_ASCII, MessageStream, ResultStream, console_on, is_live, visible
 from panelica_async.cli.format import remark_lines
 from panelica_async.cli.signals import interruptible
-from panelica_async.cli.streams import MessageStream, ResultStream
 from panelica_async.core.private_files import open_private
 from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError, PanelicaError
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
     from panelica_async.provision import Problem
 
-_WIDTH_WITHOUT_TERMINAL = 120
-_NOT_ASCII = re.compile(r"[^\n -~]")
 _LOGGER = logging.getLogger("panelica_async")
 
 
@@ -102,22 +97,6 @@ class _FileHandler(logging.Handler):
             self._on_failure(OSError(error.errno, error.strerror, str(self._path)))
 
 
-class SafeConsole(Console):
-    """A console whose text cannot move the cursor or change the terminal."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> "Iterable[Segment]":
-        """Render an object; unprintable characters become question marks."""
-        for segment in super().render(renderable, options):
-            if segment.control or _NOT_ASCII.search(segment.text) is None:
-                yield segment
-            else:
-                yield Segment(_NOT_ASCII.sub(_shown, segment.text), segment.style)
-
-
-def _shown(char: re.Match[str]) -> str:
-    return char[0] if char[0].isprintable() else "?"
-
-
 @attrs.frozen(kw_only=True)
 class Output:
     """Prints for a command. The public fields are options of every command."""
@@ -148,10 +127,10 @@ class Output:
     results: Console = attrs.field(
         init=False,
         repr=False,
-        default=attrs.Factory(lambda self: _console(self.stream), takes_self=True),
+        default=attrs.Factory(lambda self: console_on(self.stream), takes_self=True),
     )
     """Standard output, for results."""
-    messages: Console = attrs.field(init=False, repr=False, factory=lambda: _console(MessageStream()))
+    messages: Console = attrs.field(init=False, repr=False, factory=lambda: console_on(MessageStream()))
     """Standard error, for everything else."""
 
     def logged(self) -> AbstractContextManager[None]:
@@ -226,22 +205,10 @@ class Output:
         self.say(f"Logging stopped: {_summary(error)}.")
 
 
-def is_live(console: Console) -> bool:
-    """Return whether a console can redraw lines."""
-    return console.is_terminal and console.is_interactive
-
-
 def to_json(data: object) -> str:
     """Return data as indented JSON; attrs objects become JSON objects."""
     text = json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
-    return _NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json_module.dumps(char[0])[1:-1], text)
-
-
-def visible(text: str) -> str:
-    """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
-    )
+    return NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json_module.dumps(char[0])[1:-1], text)
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
@@ -250,13 +217,6 @@ def error_data(error: BaseException) -> dict[str, Any]:
         return {"type": type(error).__name__, "message": _summary(error), "hint": None}
     attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}
     return {"type": type(error).__name__, **attributes}
-
-
-def _console(stream: TextIOBase) -> Console:
-    console = SafeConsole(file=cast("IO[str]", stream), highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _WIDTH_WITHOUT_TERMINAL
-    return console
 
 
 def _summary(error: BaseException) -> str:

@@ -9,7 +9,93 @@ for finding in diagnosis.findings:
 ```
 """
 
-from panelica_async.doctor.diagnosis import diagnose
-from panelica_async.doctor.findings import Diagnosis, Finding, State
+from collections.abc import Iterable
+from typing import Literal
+
+import aiohttp
+
+from panelica_async.api import settings
+from panelica_async.core.address import Address
+from panelica_async.core.operation import Dialect
+from panelica_async.core.signing import Signer
+from panelica_async.core.unset import UNSET, Unset
+from panelica_async.doctor.findings import Diagnosis, Finding, State, skipped
+from panelica_async.doctor.key import check_clock, check_key, check_quota, check_scopes
+from panelica_async.doctor.network import check_dialect, check_reach
+from panelica_async.doctor.probe import Probe, Probes
+from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose"]
+
+
+async def diagnose(
+    base_url: str,
+    *,
+    api_key: str,
+    api_secret: str,
+    tier: str = "auto",
+    ssl: TlsSetting = None,
+    timeout: float = 10.0,  # noqa: ASYNC109 - of each request
+    session: aiohttp.ClientSession | None = None,
+    trust_env: bool = False,
+    dialect: Dialect | Literal["auto"] | Unset = UNSET,
+    require: Iterable[str] = (),
+) -> Diagnosis:
+    """Find out whether calls to a panel work, and if not, why.
+
+    The checks only read, and never retry. A working panel receives four or five requests: one or two for its health
+    and one for its dialect, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the
+    quota of the key. A rejected signature costs one more signed request. If the API does not answer, up to six other
+    addresses on the same host receive two unsigned requests each. The certificate is read over a separate connection,
+    on which nothing is sent.
+
+    Args:
+        base_url: Address of the panel, in any form that `PanelicaClient` takes.
+        api_key: Public half of the key.
+        api_secret: Secret half of the key.
+        tier: Rate-limit tier of the key, as for `PanelicaClient`.
+        ssl: How to verify the panel's certificate, as for `PanelicaClient`.
+        timeout: Seconds for each request, greater than 0.
+        session: A session to use; it is not closed.
+        trust_env: Whether to use the proxy from the environment, as for `PanelicaClient`.
+        dialect: Dialect to speak, as for `PanelicaClient`.
+        require: Scopes that the key must have, such as `domains:write`.
+
+    Returns:
+        One finding for each of `connection`, `tls`, `address`, `clock`, `key`, `rate_limit`, `scopes` and `dialect`.
+
+    Raises:
+        ConfigurationError: An argument is invalid.
+    """
+    address, chosen = Address.parse(base_url), settings.dialect(dialect)
+    sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
+    probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
+    try:
+        probe = probes.to(address)
+        reach = await check_reach(probes, probe, ssl)
+        beyond = await _check_api(probes, probe, chosen, tuple(require)) if reach.is_up else _skip_api()
+    finally:
+        await probes.close()
+    return Diagnosis(base_url=str(address), findings=(*reach.findings, *beyond))
+
+
+async def _check_api(
+    probes: Probes, probe: Probe, chosen: Dialect | None, required: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """Make the checks that need an API that answers."""
+    check = await check_key(probes, probe)
+    clock = check_clock(probe.clock, accepted=check.timestamp_accepted)
+    spoken = await check_dialect(probe, chosen)
+    # What the checks call is the same in both dialects.
+    dialect = spoken.dialect or "reference"
+    if not check.is_accepted:
+        not_checked = (skipped(name, "the key was not accepted") for name in ("rate_limit", "scopes"))
+        return clock, check.finding, *not_checked, spoken.finding
+    quota = await check_quota(probe, check.key, dialect)
+    return clock, check.finding, quota, check_scopes(check.scopes, required, dialect), spoken.finding
+
+
+def _skip_api() -> tuple[Finding, ...]:
+    return tuple(
+        skipped(name, "the API was not reached") for name in ("clock", "key", "rate_limit", "scopes", "dialect")
+    )

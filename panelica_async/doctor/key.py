@@ -1,11 +1,14 @@
-"""Checks key, clock and scopes: whether the panel accepts a signed call, and if not, why."""
+"""Checks the key: whether the panel accepts a signed call, and if not, why; its clock, rate limit and scopes."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
 import attrs
 
+from panelica_async.api.tier import REFUSALS, limit_of
+from panelica_async.catalog import TIERS
 from panelica_async.core.address import DIRECT_PORT, Address
 from panelica_async.core.operation import Dialect, allows
 from panelica_async.core.redaction import excerpt
@@ -18,12 +21,15 @@ from panelica_async.errors import (
     PermissionDeniedError,
     ResponseError,
 )
-from panelica_async.models.utility import CurrentKey
+from panelica_async.models.utility import CurrentKey, RateLimitStatus
+from panelica_async.ratelimit import RateLimit
 from panelica_async.resources.registry import get_operation
 from panelica_async.transport.clock import MAX_SKEW, SKEW_TOLERANCE, PanelClock
+from panelica_async.transport.keys import KeyQuota
 
 _KEY = "key"
 _CLOCK = "clock"
+_RATE_LIMIT = "rate_limit"
 _SCOPES = "scopes"
 _PATH = "/v1/me"
 _MALFORMED = "INVALID_KEY_FORMAT"
@@ -31,6 +37,7 @@ _PROXY = (
     "Configure the web server in front of the API to remove {prefix}, in nginx with `location {prefix}/ {{ proxy_pass "
     f"http://127.0.0.1:{DIRECT_PORT}/; }}}}`."
 )
+_CHECK_KEY = "Check the key in the panel before you rely on it."
 _AGAIN = "Try again in a minute; if it persists, check the log of the panel."
 _FORBIDDEN = (
     "Add the address of this machine to the whitelist of the key in the panel. If the key has no whitelist, check "
@@ -102,12 +109,14 @@ async def check_key(probes: Probes, probe: Probe) -> KeyCheck:
 
 def _accepted(probe: Probe, key: CurrentKey) -> Finding:
     owner = "" if key.user is None else f" of {excerpt(key.user.username)}"
-    until = "" if key.expires_at is None else f", valid until {key.expires_at:%Y-%m-%d}"
+    has_expired = key.expires_at is not None and key.expires_at < datetime.now(UTC)
+    until = "" if key.expires_at is None or has_expired else f", valid until {key.expires_at:%Y-%m-%d}"
     message = f"the panel accepts {_name(probe)} ({excerpt(key.name)!r}{owner}{until})"
     facts = {"name": excerpt(key.name), "expires_at": key.expires_at and key.expires_at.isoformat()}
     if key.status is not None and key.status.lower() != "active":
-        hint = "Check the key in the panel."
-        return warning(_KEY, f"{message}, but its status is {excerpt(key.status)!r}", hint, **facts)
+        return warning(_KEY, f"{message}, but its status is {excerpt(key.status)!r}", _CHECK_KEY, **facts)
+    if has_expired:
+        return warning(_KEY, f"{message}, although it expired on {key.expires_at:%Y-%m-%d}", _CHECK_KEY, **facts)
     return ok(_KEY, message, **facts)
 
 
@@ -249,3 +258,71 @@ def _lacking(granted: list[str], required: Iterable[tuple[str, ...]]) -> list[st
 
 def _add(scopes: list[str]) -> str:
     return f"Add {', '.join(scopes)} to the key in the panel, or use another key."
+
+
+async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) -> Finding:
+    """Ask for the rate limit, and compare it with the limit that a client would learn from the reply.
+
+    Args:
+        probe: The address of the API.
+        key: The key, as the panel describes it.
+        dialect: What the panel speaks.
+    """
+    quota = probe.key.quota
+    try:
+        status = await probe.utility(dialect).rate_limit()
+    except PanelicaError as error:
+        if key is not None and isinstance(error, REFUSALS):
+            await _learn(quota, limit_of(key))
+        return _not_reported(key, quota.limiter().limit, error)
+    await _learn(quota, status)
+    limit = quota.limiter().limit
+    tier = "no tier" if status.tier is None else excerpt(status.tier)
+    used = f"{status.current_minute_usage or 0} calls used this minute, {status.current_hour_usage or 0} this hour"
+    facts = {
+        "tier": status.tier and excerpt(status.tier),
+        "current_minute_usage": status.current_minute_usage,
+        "current_hour_usage": status.current_hour_usage,
+    }
+    message = f"{tier}: {used}; {_own_limit(limit)}"
+    # Guess: 0 or -1 a minute means no limit, as in plans.
+    allowed = status.requests_per_minute or 0
+    if allowed > 0 and (limit.per_minute is None or limit.per_minute > allowed):
+        hint = "Omit the tier (tier=, --tier): the client then asks the panel for the limit."
+        return warning(
+            _RATE_LIMIT, f"{message}, but the panel allows only {allowed:,} a minute", hint, **facts, **_facts(limit)
+        )
+    return ok(_RATE_LIMIT, message, **facts, **_facts(limit))
+
+
+async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
+    async def told() -> RateLimitStatus:
+        return status
+
+    await quota.learn(told)
+
+
+def _not_reported(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
+    """Return the finding for a panel that does not report the limit; the client falls back to a tier."""
+    message = f"the panel does not report the limit ({error.message}); {_own_limit(limit)}"
+    tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
+    if tier not in TIERS:
+        hint = "Pass the tier of the key if it is faster: tier= in the client, --tier on the command line."
+        return warning(_RATE_LIMIT, message, hint, tier=None, **_facts(limit))
+    if limit == RateLimit.for_tier(tier):
+        return ok(_RATE_LIMIT, f"{tier}: {_own_limit(limit)}", tier=tier, **_facts(limit))
+    hint = f"Pass the tier of the key: tier={tier!r} in the client, --tier {tier} on the command line."
+    return warning(_RATE_LIMIT, message, hint, tier=tier, **_facts(limit))
+
+
+def _facts(limit: RateLimit) -> dict[str, float | None]:
+    return {"per_minute": limit.per_minute, "per_hour": limit.per_hour, "burst": limit.burst}
+
+
+def _own_limit(limit: RateLimit) -> str:
+    if limit.is_unlimited:
+        return "the client does not limit itself"
+    rates = ((limit.per_minute, "a minute"), (limit.per_hour, "an hour"))
+    return "the client sends at most " + ", ".join(
+        f"{calls:,.0f} {period}" for calls, period in rates if calls is not None
+    )

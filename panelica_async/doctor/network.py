@@ -1,4 +1,4 @@
-"""Checks the connection to the API: name, port, TLS, path.
+"""Checks the connection to the API: name, port, TLS, path, and which dialect it speaks.
 
 If the API does not answer, looks for it elsewhere on the host.
 """
@@ -7,8 +7,9 @@ import asyncio
 import errno
 import ipaddress
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Final
 
 import aiohttp
 import attrs
@@ -16,6 +17,7 @@ from yarl import URL
 
 from panelica_async.core import hints
 from panelica_async.core.address import DEFAULT_PORT, DIRECT_PORT, PUBLIC_PREFIX, Address
+from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
 from panelica_async.doctor.probe import Probe, Probes, ask_health
@@ -31,11 +33,15 @@ from panelica_async.models.utility import Health
 from panelica_async.transport.exchange import is_certificate_problem, is_of_proxy, refusal
 from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
 
-_CONNECTION, _TLS, _ADDRESS = "connection", "tls", "address"
+_CONNECTION, _TLS, _ADDRESS, _DIALECT = "connection", "tls", "address", "dialect"
 
 _EXPOSED = "anyone on the network path can read and change the traffic"
 _ON_THE_SERVER = "Compare it with the certificate on the server first."
 _CHECK_ADDRESS = "Check host and port of base_url, and whether the API of the panel is running."
+_ANSWERS: Final[Mapping[Dialect, str]] = {
+    "panel": "the panel answers GET /health, as current panels do",
+    "reference": "the panel has no GET /health, as in the published API reference",
+}
 _CANDIDATE_TIMEOUT = 5.0
 """Seconds for each of the other addresses."""
 
@@ -270,3 +276,38 @@ def _not_the_api(address: Address, error: PanelicaError, timeout: float) -> str:
             return f"the API does not answer at {address}: {error.status}, {error.message}"
         case _:
             return f"{address} did not answer: {error.message}"
+
+
+@attrs.frozen
+class DialectCheck:
+    """The result of finding out the dialect."""
+
+    finding: Finding
+    dialect: Dialect | None
+    """What the client speaks; None while it is uncertain."""
+
+
+async def check_dialect(probe: Probe, chosen: Dialect | None) -> DialectCheck:
+    """Find out which dialect a client would speak, as it does itself, and whether a chosen one fits the panel.
+
+    Args:
+        probe: The address of the API.
+        chosen: The dialect that the caller chose; None for the client to find out.
+    """
+    try:
+        found, problem = await probe.learn_dialect(), ""
+    except PanelicaError as error:
+        found, problem = None, error.message
+    dialect = chosen or found
+    facts = {"dialect": dialect, "chosen": chosen is not None, "found": found}
+    if dialect is None:
+        message = f"the client cannot find out which API the panel speaks, and sends nothing until it can: {problem}"
+        return DialectCheck(warning(_DIALECT, message, hints.DIALECT, **facts), None)
+    if chosen is None or found == chosen:
+        return DialectCheck(ok(_DIALECT, f"{dialect}: {_ANSWERS[dialect]}", **facts), dialect)
+    if found is None:
+        message = f"{dialect}, as chosen; GET /health does not show whether that is right: {problem}"
+        return DialectCheck(ok(_DIALECT, message, **facts), dialect)
+    message = f"{dialect}, as chosen, but the panel speaks another: {_ANSWERS[found]}"
+    hint = f"Leave the dialect out (dialect=, --dialect, PANELICA_DIALECT), or choose {found}."
+    return DialectCheck(warning(_DIALECT, message, hint, **facts), dialect)

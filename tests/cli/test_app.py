@@ -28,6 +28,11 @@ def test_help_shows_an_example(panelica: Command, command: list[str]) -> None:
     assert " ".join(["panelica", *command]) in outcome.stdout
 
 
+def test_help_lists_the_main_command_first(panelica: Command) -> None:
+    shown = panelica("--help").stdout.partition("Commands")[2]
+    assert shown.index("provision") < min(shown.index(name) for name in ("doctor", "api", "spec", "sign", "sandbox"))
+
+
 @pytest.mark.parametrize("command", [["api"], ["doctor"], ["provision", "plan"]], ids=" ".join)
 def test_help_of_base_url_names_default_port(panelica: Command, command: list[str]) -> None:
     shown = " ".join(panelica(*command, "--help").stdout.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""The key, the clock and the scopes, checked with signed calls."""
+"""The key, the clock, the scopes and the rate limit, checked with signed calls."""
 
 import time
 from collections.abc import Callable
@@ -167,6 +167,14 @@ async def test_key_when_not_active_warns(server: RawServer) -> None:
     assert ", valid until 2031-05-06), but its status is 'paused'" in key.message
 
 
+async def test_key_when_expired_but_accepted_warns(server: RawServer) -> None:
+    server.script(HEALTH, reply(json=ME | {"expires_at": "2021-05-06T07:08:09Z"}))
+    key = found(await examine(server.origin), "key")
+    assert key.state == "warning"
+    assert key.message.endswith("although it expired on 2021-05-06")
+    assert "valid until" not in key.message
+
+
 # The clock
 
 
@@ -281,3 +289,54 @@ async def test_launch_operations_are_those_that_provisioning_calls(box: Sandbox,
         await collect(apply(panel, plan, credentials=tmp_path / "passwords.csv"))
         await Plan.build(panel, manifest)
     assert {operation for operation, _ in asked(box)} == set(LAUNCH_OPERATIONS)
+
+
+# The rate limit
+
+
+async def test_quota_when_not_readable_comes_from_the_tier(server: RawServer) -> None:
+    # Reading the limit needs the scope `*:*` (evidence: rate-limit-endpoint), which most keys do not have.
+    lacking = answer(403, "apiErrors.external.insufficientScope", "Insufficient scope", required_scope="*:*")
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, lacking)
+    quota = found(await examine(server.origin), "rate_limit")
+    assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("ok", "professional", 300)
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, lacking)
+    quota = found(await examine(server.origin, tier="starter"), "rate_limit")
+    assert quota.state == "warning"
+    assert "the client sends at most 60 a minute" in quota.message
+    assert "--tier professional" in str(quota.hint)
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, lacking)
+    quota = found(await examine(server.origin, tier="professional"), "rate_limit")
+    assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("ok", "professional", 300)
+
+
+@pytest.mark.parametrize("tier", [None, "$(gold)"])
+async def test_quota_when_tier_is_uncertain_warns(server: RawServer, tier: str | None) -> None:
+    server.script(
+        HEALTH, reply(json=ME | {"rate_limit_tier": tier}), NO_HEALTH, reply(404, json={"error": "not found"})
+    )
+    quota = found(await examine(server.origin), "rate_limit")
+    assert quota.state == "warning"
+    assert str(quota.hint).endswith("--tier on the command line.")
+
+
+@pytest.mark.parametrize("allowed", [0, -1, "-1"])
+async def test_quota_of_an_unlimited_key_is_ok(server: RawServer, allowed: object) -> None:
+    limit = {"tier": "Enterprise", "requests_per_minute": allowed, "requests_per_hour": allowed}
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, reply(json=limit))
+    quota = found(await examine(server.origin), "rate_limit")
+    assert (quota.state, quota.facts["per_minute"]) == ("ok", None)
+    assert quota.message.endswith("the client does not limit itself")
+
+
+async def test_quota_when_tier_is_faster_than_the_key_warns(server: RawServer) -> None:
+    limit = {"tier": "starter", "requests_per_minute": 60}
+    for tier in ("business", "enterprise"):
+        server.script(HEALTH, reply(json=ME), NO_HEALTH, reply(json=limit))
+        quota = found(await examine(server.origin, tier=tier), "rate_limit")
+        assert quota.state == "warning"
+        assert quota.message.endswith("but the panel allows only 60 a minute")
+
+
+async def test_quota_when_unlimited_is_not_limited(box: Sandbox) -> None:
+    assert "the client does not limit itself" in found(await examine(box), "rate_limit").message

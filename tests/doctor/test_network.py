@@ -1,4 +1,4 @@
-"""The way to the panel: name, port, TLS, path; what answers instead of the API; other addresses."""
+"""The way to the panel: name, port, TLS, path, dialect; what answers instead of the API; other addresses."""
 
 import asyncio
 import socket
@@ -8,15 +8,29 @@ from pathlib import Path
 import pytest
 
 from panelica_async.core.address import Address
+from panelica_async.core.unset import UNSET
 from panelica_async.doctor import network
 from panelica_async.doctor.network import check_tls, other_addresses
 from panelica_async.sandbox import Sandbox
-from tests.doctor.examining import NoHost, OneHost, examine, found, port_of, session_on, skipped_after, states
+from tests.doctor.examining import (
+    HEALTH,
+    ME,
+    NO_HEALTH,
+    NoHost,
+    OneHost,
+    examine,
+    found,
+    port_of,
+    session_on,
+    skipped_after,
+    states,
+)
 from tests.support.certificates import Certificate, self_signed
 from tests.support.raw_server import GARBAGE, HANG, RESET, RawServer, Step, reply
 
 PAGE = reply(body="<!doctype html><title>Panelica</title>", content_type="text/html")
 NOT_FOUND_PAGE = reply(404, body="<html><title>404 Not Found</title>", content_type="text/html")
+UNAVAILABLE = reply(502, body="<html>502 Bad Gateway</html>", content_type="text/html")
 NOTHING = "http://127.0.0.1:1"
 
 
@@ -265,3 +279,34 @@ async def test_tls_when_plain_http_warns_except_on_this_machine(box: Sandbox) ->
         assert states(diagnosis) == {"tls": "warning"}
         diagnosis = await examine("http://panel.localhost:80", **options)
         assert states(diagnosis) == {}
+
+
+# The dialect
+
+
+@pytest.mark.parametrize(
+    ("answers", "chosen", "state", "dialect", "said"),
+    [
+        (HEALTH, "auto", "ok", "panel", "panel: the panel answers GET /health"),
+        (NO_HEALTH, "auto", "ok", "reference", "reference: the panel has no GET /health"),
+        (UNAVAILABLE, "auto", "warning", None, "the client cannot find out which API the panel speaks"),
+        (HEALTH, "panel", "ok", "panel", "panel: the panel answers GET /health"),
+        (NO_HEALTH, "panel", "warning", "panel", "panel, as chosen, but the panel speaks another"),
+        (HEALTH, "reference", "warning", "reference", "reference, as chosen, but the panel speaks another"),
+        (UNAVAILABLE, "reference", "ok", "reference", "reference, as chosen; GET /health does not show"),
+    ],
+)
+async def test_dialect_is_what_the_client_will_speak(
+    server: RawServer, answers: Step, chosen: str, state: str, dialect: str | None, said: str
+) -> None:
+    server.script(HEALTH, reply(json=ME), answers)
+    finding = found(await examine(server.origin, dialect=chosen), "dialect")
+    assert (finding.state, finding.facts["dialect"]) == (state, dialect)
+    assert finding.message.startswith(said)
+    assert len([request for request in server.requests if request.target == "/api/external/health"]) == 2
+
+
+async def test_dialect_is_that_of_the_variable(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANELICA_DIALECT", "panel")
+    server.script(HEALTH, reply(json=ME), HEALTH)
+    assert found(await examine(server.origin, dialect=UNSET), "dialect").facts["chosen"] is True

@@ -7,8 +7,9 @@ from rich.text import Text
 
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
+from panelica_async.cli.console import visible
 from panelica_async.cli.options import RequestInput, StateDirectory, checked_input
-from panelica_async.cli.output import Output, to_json, visible
+from panelica_async.cli.output import Output, to_json
 
 
 @command

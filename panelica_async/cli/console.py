@@ -1,10 +1,21 @@
-"""Standard output and standard error when writing fails: full disk, closed pipe, lost terminal."""
+"""Standard output and standard error: text that is safe to print, and what happens when printing fails.
+
+It fails on a full disk, a closed pipe or a lost terminal.
+"""
 
 import errno
 import io
 import os
+import re
 import sys
-from typing import TextIO
+from collections.abc import Iterable
+from typing import IO, TextIO, cast
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+NOT_ASCII = re.compile(r"[^\n -~]")
+_WIDTH_WITHOUT_TERMINAL = 120
 
 
 class OutputError(OSError):
@@ -93,3 +104,39 @@ def _discard(stream: TextIO | None) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+class SafeConsole(Console):
+    """A console whose text cannot move the cursor or change the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render an object; unprintable characters become question marks."""
+        for segment in super().render(renderable, options):
+            if segment.control or NOT_ASCII.search(segment.text) is None:
+                yield segment
+            else:
+                yield Segment(NOT_ASCII.sub(_shown, segment.text), segment.style)
+
+
+def _shown(char: re.Match[str]) -> str:
+    return char[0] if char[0].isprintable() else "?"
+
+
+def is_live(console: Console) -> bool:
+    """Return whether a console can redraw lines."""
+    return console.is_terminal and console.is_interactive
+
+
+def console_on(stream: io.TextIOBase) -> Console:
+    """Return a console that prints to a stream; without a terminal it is wide enough for tables."""
+    console = SafeConsole(file=cast("IO[str]", stream), highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    return console
+
+
+def visible(text: str) -> str:
+    """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
