@@ -177,8 +177,6 @@ ALONE = {
     "ratelimit.registry": "one limiter a key in a process",
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",
     "ratelimit.tables": "the tables of the SQLite store",
-    "sandbox.archives": "packs and unpacks zip and tar; the handlers of files have the rules",
-    "sandbox.deliveries": "sends webhooks; the server starts and stops it",
     "sandbox.panel": "a panel without a network: routes, and the order of the checks",
     "sandbox.server": "the public class; the package names it",
     "telemetry.otel": "entry point: users import it, with the extra `otel`",

@@ -14,12 +14,12 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
 - `limits`: which requests count, how they are counted, and which replies say so
-- `handlers.base`: what a list returns without `page` and `limit`
+- `calls`: what a list returns without `page` and `limit`
 - `rules`: forms of names, length of passwords; what a full plan or a suspension forbids
 - `seed`, `store`: the contents of a new panel, made-up traffic
-- `events`, `deliveries`: what is sent to webhooks, and how it is signed and repeated
+- `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
-- `dialects`, `panel_errors`, `panel_handlers.*`: the same of current panels; which error has which shape there
+- `dialects`, `messages`, `panel_handlers.*`: the same of current panels; which error has which shape there
 - `spec`: the status of a success there
 
 Needs the extra `sandbox`.

@@ -1,4 +1,6 @@
-"""Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged with their results.
+"""Records events, and a delivery for each webhook that subscribed to them.
+
+Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged with their results.
 
 It contacts only destinations of the type `http` on a loopback address, because a test must never reach a real
 address. All others are logged as `not_delivered`.
@@ -21,8 +23,11 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from panelica_async.sandbox.events import FAILED, NOT_DELIVERED, PENDING, SUCCESS
-from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.store import Store, new_id, timestamp
+
+PENDING, SUCCESS, FAILED = "pending", "success", "failed"
+NOT_DELIVERED = "not_delivered"
+"""For destinations that the sandbox never contacts."""
 
 EVENT_HEADER = "X-Sandbox-Event"
 DELIVERY_HEADER = "X-Sandbox-Delivery"
@@ -33,6 +38,35 @@ _LONGEST_PAUSE = 3600.0
 _MOST_REPETITIONS = 10
 _MOST_AT_ONCE = 20
 _SECRET = "webhook_secret"  # noqa: S105 - the name of a setting
+
+
+def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
+    """Record a delivery for each active webhook that subscribed to an event.
+
+    Args:
+        store: The state.
+        event_type: The event, such as `domain.created`.
+        data: The object concerned, as the API shows it.
+    """
+    webhooks = store.connection.execute(
+        "SELECT w.id FROM webhooks AS w, json_each(w.events) AS e WHERE w.active AND e.value = ?", (event_type,)
+    )
+    for row in webhooks.fetchall():
+        deliver(store, row["id"], event_type, data)
+
+
+def deliver(store: Store, webhook_id: str, event_type: str, data: dict[str, Any]) -> None:
+    """Record a delivery of an event to a webhook; `deliveries` sends it once the call is committed.
+
+    Guess: the envelope of the message.
+    """
+    event_id, delivery_id = f"evt_{new_id()}", new_id()
+    payload = {"id": event_id, "type": event_type, "created_at": timestamp(store.now()), "data": data}
+    store.execute(
+        "INSERT INTO webhook_deliveries VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?)",
+        delivery_id, webhook_id, event_type, event_id, PENDING, store.now(),
+    )  # fmt: skip
+    store.execute("INSERT INTO webhook_payloads VALUES (?, ?)", delivery_id, json.dumps(payload, ensure_ascii=False))
 
 
 def webhook_secret(store: Store) -> str:

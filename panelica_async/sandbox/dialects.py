@@ -11,10 +11,18 @@ from typing import Any, Literal, TypeAlias, cast
 from jsonschema import FormatChecker, ValidationError
 
 from panelica_async.sandbox import handlers, panel_handlers
-from panelica_async.sandbox.handlers.base import ApiReply, Handler
+from panelica_async.sandbox.calls import ApiReply, Handler
 from panelica_async.sandbox.handlers.default import default
-from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpResponse
-from panelica_async.sandbox.panel_errors import PanelError, failed, invalid, mistyped
+from panelica_async.sandbox.messages import (
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    ApiError,
+    HttpResponse,
+    PanelError,
+    failed,
+    invalid,
+    mistyped,
+)
 from panelica_async.sandbox.panel_handlers.default import panel_default
 from panelica_async.sandbox.seed import seed_panel
 from panelica_async.sandbox.spec import Document, Endpoint, Json, shipped_document

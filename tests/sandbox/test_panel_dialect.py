@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.panel_handlers import HANDLERS
+from panelica_async.sandbox.calls import HANDLERS
 from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import PASSWORD, Clock
@@ -17,7 +17,8 @@ DOCUMENT = shipped_document("panel_openapi.json")
 
 
 def test_handlers_are_for_endpoints_of_the_document() -> None:
-    assert set(HANDLERS) <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
+    own = {name for name in HANDLERS if " " in name}
+    assert own <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
 
 
 async def test_health_is_unsigned_bare_and_outside_v1(current: PanelClient) -> None:

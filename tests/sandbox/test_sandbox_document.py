@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.handlers import HANDLERS
+from panelica_async.sandbox.calls import HANDLERS
 from panelica_async.sandbox.panel import Router
 from panelica_async.sandbox.spec import instance, shipped_document
 from tests.codegen.test_spec_reference import NAMES
@@ -18,7 +18,8 @@ ROUTER = Router(shipped_document().endpoints)
 
 def test_operations_of_the_reference_have_handlers() -> None:
     """Operations outside the reference need no handler: `handlers/default.py` serves them."""
-    assert set(NAMES) <= set(HANDLERS) <= {endpoint.operation for endpoint in shipped_document().endpoints}
+    own = {name for name in HANDLERS if " " not in name}
+    assert set(NAMES) <= own <= {endpoint.operation for endpoint in shipped_document().endpoints}
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)

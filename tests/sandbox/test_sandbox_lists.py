@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.sandbox.handlers.base import ApiCall, select
+from panelica_async.sandbox.calls import ApiCall, select
 from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import shipped_document
 from panelica_async.sandbox.store import Store

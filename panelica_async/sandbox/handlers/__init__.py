@@ -1,41 +1,16 @@
-"""Handlers of the operations, one module for each resource."""
+"""Registers the handlers of the reference dialect, a module for each topic; `panel_handlers` has the same topics."""
 
+from panelica_async.sandbox.calls import HANDLERS
 from panelica_async.sandbox.handlers import (
     accounts,
-    api_keys,
+    api,
     backups,
-    bandwidth,
-    cloudflare,
     databases,
     dns,
     domains,
-    email,
     files,
-    ftp,
-    plans,
+    mail,
     server,
-    ssl,
-    utility,
-    webhooks,
 )
-from panelica_async.sandbox.handlers.base import HANDLERS
 
-__all__ = [
-    "HANDLERS",
-    "accounts",
-    "api_keys",
-    "backups",
-    "bandwidth",
-    "cloudflare",
-    "databases",
-    "dns",
-    "domains",
-    "email",
-    "files",
-    "ftp",
-    "plans",
-    "server",
-    "ssl",
-    "utility",
-    "webhooks",
-]
+__all__ = ["HANDLERS", "accounts", "api", "backups", "databases", "dns", "domains", "files", "mail", "server"]

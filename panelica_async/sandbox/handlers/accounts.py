@@ -1,18 +1,35 @@
 """Accounts.
 
 Guesses: an e-mail address that is already used is 409, like every duplicate; root cannot be suspended or deleted.
+
+
+Plans. An omitted limit, or -1, means no limit. Guess: the default slug comes from the name.
 """
 
+import re
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import forbidden
+from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id
 
 _ROLES = ("USER", "RESELLER", "ADMIN")
+
+_PLAN_COLUMNS = (
+    "name",
+    "slug",
+    "max_domains",
+    "max_databases",
+    "max_email_accounts",
+    "max_ftp_accounts",
+    "disk_space_mb",
+    "bandwidth_mb",
+    "php_versions",
+)
 
 
 @handles("accounts.list")
@@ -22,13 +39,13 @@ def list_accounts(call: ApiCall) -> ApiReply:
 
 
 @handles("accounts.get")
-def get(call: ApiCall) -> ApiReply:
+def get_account(call: ApiCall) -> ApiReply:
     """Return one account."""
     return ApiReply(call.store.get("account", call.path["id"]))
 
 
 @handles("accounts.create")
-def create(call: ApiCall) -> ApiReply:
+def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
     rules.password(call.body["password"])
     account_id, username = new_id(), rules.username(call.body["username"])
@@ -47,7 +64,7 @@ def create(call: ApiCall) -> ApiReply:
 
 
 @handles("accounts.update")
-def update(call: ApiCall) -> ApiReply:
+def update_account(call: ApiCall) -> ApiReply:
     """Change the account; its user name stays, and a new plan applies at once."""
     account_id = call.path["id"]
     call.store.get("account", account_id)
@@ -56,7 +73,7 @@ def update(call: ApiCall) -> ApiReply:
 
 
 @handles("accounts.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_account(call: ApiCall) -> ApiReply:
     """Delete the account with everything that it owns."""
     account = _not_root(call)
     domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
@@ -68,7 +85,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 
 @handles("accounts.suspend")
-def suspend(call: ApiCall) -> ApiReply:
+def suspend_account(call: ApiCall) -> ApiReply:
     """Suspend the account, and its domains with it."""
     account = _not_root(call)
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
@@ -76,7 +93,7 @@ def suspend(call: ApiCall) -> ApiReply:
 
 
 @handles("accounts.unsuspend")
-def unsuspend(call: ApiCall) -> ApiReply:
+def unsuspend_account(call: ApiCall) -> ApiReply:
     """Lift the suspension; domains that were suspended themselves stay suspended."""
     account = call.store.get("account", call.path["id"])
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
@@ -101,3 +118,33 @@ def _not_root(call: ApiCall) -> Row:
     if account["role"] == "ROOT":
         raise forbidden("the account root belongs to the panel")
     return account
+
+
+@handles("plans.list")
+def list_plans(call: ApiCall) -> ApiReply:
+    """Return all plans, with the number of their accounts."""
+    return ApiReply(rows(call, "plan"))
+
+
+@handles("plans.create")
+def create_plan(call: ApiCall) -> ApiReply:
+    """Add a plan; a second one of the same name is 409."""
+    plan_id = new_id()
+    row: dict[str, Any] = {
+        "id": plan_id,
+        "slug": re.sub(r"\W+", "-", call.body["name"].lower()).strip("-"),
+        "php_versions": list(PHP_VERSIONS),
+        "created_at": call.now,
+        **call.fields(*_PLAN_COLUMNS),
+    }
+    call.store.insert("plan", row)
+    return ApiReply(call.store.get("plan", plan_id))
+
+
+@handles("plans.update")
+def update_plan(call: ApiCall) -> ApiReply:
+    """Change a plan; accounts that exceed the new limits keep what they have."""
+    plan_id = call.path["id"]
+    call.store.get("plan", plan_id)
+    call.store.update("plan", plan_id, call.fields(*_PLAN_COLUMNS))
+    return ApiReply(call.store.get("plan", plan_id))

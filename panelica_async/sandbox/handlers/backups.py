@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 

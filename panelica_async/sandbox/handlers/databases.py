@@ -1,7 +1,7 @@
 """Databases and their users. Guesses: no prefix before names; a name may exist once for each type of server."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
+from panelica_async.sandbox.calls import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import DEFAULT_LIMIT, ApiCall, ApiReply
+from panelica_async.sandbox.calls import DEFAULT_LIMIT, HANDLERS, ApiCall, ApiReply
 from panelica_async.sandbox.messages import bad_request, conflict, not_found
 from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
@@ -146,7 +146,7 @@ def _act(call: ApiCall, path: str) -> ApiReply:
     segments, concrete = call.endpoint.path.split("/"), path.split("/")
     if len(segments) > 2 and segments[-2].startswith("{"):
         methods = call.document.methods_at("/".join(segments[:-2]))
-        if "POST" in methods and not call.has_handler(methods["POST"].operation):
+        if "POST" in methods and methods["POST"].operation not in HANDLERS:
             row = _object(call, "/".join(concrete[:-2]), concrete[-2])
             if _shows(call, row):
                 return ApiReply(row)

@@ -2,10 +2,15 @@
 
 Guesses: a new zone has only the records of its name servers; by default, `ttl` is an hour and `priority` is 10. The
 reference's own example uses a private address, so private addresses are accepted.
+
+
+Cloudflare zones.
+
+Guesses: two exist from the start; a sync counts the records of the panel's zone of that name and sends nothing.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
@@ -29,7 +34,7 @@ def list_records(call: ApiCall) -> ApiReply:
 
 
 @handles("dns.records.create")
-def create(call: ApiCall) -> ApiReply:
+def create_record(call: ApiCall) -> ApiReply:
     """Add a record; a second one of the same name, type and content is 409."""
     zone_id = _zone(call)
     rules.record_content(call.body["type"], call.body["content"])
@@ -38,7 +43,7 @@ def create(call: ApiCall) -> ApiReply:
 
 
 @handles("dns.records.update")
-def update(call: ApiCall) -> ApiReply:
+def update_record(call: ApiCall) -> ApiReply:
     """Change a record; its type stays."""
     record = _record(call)
     changes = call.fields("name", "content", "ttl", "priority")
@@ -50,7 +55,7 @@ def update(call: ApiCall) -> ApiReply:
 
 
 @handles("dns.records.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_record(call: ApiCall) -> ApiReply:
     """Delete a record of its zone."""
     call.store.delete("dns_record", _record(call)["id"])
     return ApiReply()
@@ -76,3 +81,20 @@ def _add(store: Store, zone_id: str, values: Row) -> str:
     priority = values.get("priority", _PRIORITY) if values["type"] in _WITH_PRIORITY else None
     store.insert("dns_record", {"id": record_id, "zone_id": zone_id, "ttl": _TTL, **values, "priority": priority})
     return record_id
+
+
+@handles("cloudflare.zones.list")
+def list_cloudflare_zones(call: ApiCall) -> ApiReply:
+    """Return all zones."""
+    return ApiReply(rows(call, "cloudflare_zone"))
+
+
+@handles("cloudflare.zones.sync")
+def sync_cloudflare_zone(call: ApiCall) -> ApiReply:
+    """Record the time of the sync and count the records."""
+    zone = call.store.get("cloudflare_zone", call.path["zone_id"])
+    call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
+    records = call.store.value(
+        "SELECT count(*) FROM dns_records AS r JOIN domains AS d ON d.id = r.zone_id WHERE d.domain = ?", zone["name"]
+    )
+    return accepted(f"{records} records of {zone['name']} are in sync")

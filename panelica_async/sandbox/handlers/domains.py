@@ -1,21 +1,34 @@
-"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case."""
+"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case.
+
+Certificates, one for each domain: ordering a second is 409 unless the first has expired.
+
+Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), a self-signed or custom certificate no time;
+certificates are valid for 90 days, self-signed and custom ones for a year.
+"""
 
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.handlers.ssl import TYPES, order_certificate
 from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
 from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox.store import Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
 _DEFAULT_PHP_VERSION = "8.3"
 _NO_CERTIFICATE = "none"
+
+CERTIFICATE_TYPES = ("lets_encrypt", "self_signed", "custom")
+_SSL_TYPES = (*CERTIFICATE_TYPES, _NO_CERTIFICATE)
+
+_DAY = 86400
+_ISSUING_SECONDS = {"lets_encrypt": 60, "self_signed": 0, "custom": 0}
+_LIFETIME = {"lets_encrypt": 90 * _DAY, "self_signed": 365 * _DAY, "custom": 365 * _DAY}
+_ISSUERS = {"lets_encrypt": "Let's Encrypt", "self_signed": "Self-signed", "custom": "Custom"}
 
 
 @handles("domains.list")
@@ -25,18 +38,20 @@ def list_domains(call: ApiCall) -> ApiReply:
 
 
 @handles("domains.get")
-def get(call: ApiCall) -> ApiReply:
+def get_domain(call: ApiCall) -> ApiReply:
     """Return one domain."""
     return ApiReply(call.store.get("domain", call.path["id"]))
 
 
 @handles("domains.create")
-def create(call: ApiCall) -> ApiReply:
+def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
     store = call.store
     name = rules.domain_name(call.body["domain"])
     account = owner_with_room(store, call.body["user_id"], "max_domains")
-    ssl_type = rules.one_of(call.body.get("ssl_type", _NO_CERTIFICATE), (*TYPES, _NO_CERTIFICATE), "ssl_type")
+    ssl_type = rules.one_of(
+        call.body.get("ssl_type", _NO_CERTIFICATE), (*CERTIFICATE_TYPES, _NO_CERTIFICATE), "ssl_type"
+    )
     domain_id = new_id()
     document_root = document_root_of(account["username"], name)
     row = {
@@ -60,7 +75,7 @@ def create(call: ApiCall) -> ApiReply:
 
 
 @handles("domains.update")
-def update(call: ApiCall) -> ApiReply:
+def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
@@ -68,7 +83,7 @@ def update(call: ApiCall) -> ApiReply:
 
 
 @handles("domains.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_domain(call: ApiCall) -> ApiReply:
     """Delete the domain with its zone, certificate, databases, mailboxes, FTP users and files."""
     domain = call.store.get("domain", call.path["id"])
     call.store.delete("domain", domain["id"])
@@ -77,7 +92,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 
 @handles("domains.suspend")
-def suspend(call: ApiCall) -> ApiReply:
+def suspend_domain(call: ApiCall) -> ApiReply:
     """Suspend the domain, whatever the state of its account."""
     domain = call.store.get("domain", call.path["id"])
     call.store.update("domain", domain["id"], {"suspended": 1})
@@ -85,7 +100,7 @@ def suspend(call: ApiCall) -> ApiReply:
 
 
 @handles("domains.unsuspend")
-def unsuspend(call: ApiCall) -> ApiReply:
+def unsuspend_domain(call: ApiCall) -> ApiReply:
     """Lift the suspension, unless the account is suspended."""
     domain = call.store.get("domain", call.path["id"])
     active_owner(call.store, domain["user_id"])
@@ -111,3 +126,60 @@ def _php_versions(account: Row) -> tuple[str, ...]:
 def _default_php_version(account: Row) -> str:
     versions = _php_versions(account)
     return _DEFAULT_PHP_VERSION if _DEFAULT_PHP_VERSION in versions else versions[-1]
+
+
+def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bool) -> Row:
+    """Start issuing a certificate for a domain and return it.
+
+    Raises:
+        ApiError: 409, the domain already has one.
+    """
+    now = store.now()
+    store.execute("DELETE FROM certificates WHERE domain_id = ? AND expires_at <= ?", domain_id, now)
+    certificate_id = new_id()
+    store.insert(
+        "certificate",
+        {
+            "id": certificate_id,
+            "domain_id": domain_id,
+            "type": kind,
+            "issuer": _ISSUERS[kind],
+            "auto_renew": auto_renew,
+            "created_at": now,
+            "ready_at": now + _ISSUING_SECONDS[kind],
+            "valid_from": now + _ISSUING_SECONDS[kind],
+            "expires_at": now + _LIFETIME[kind],
+        },
+    )
+    return store.get("certificate", certificate_id)
+
+
+def order_renewal(store: Store, certificate: Row) -> Row:
+    """Start renewing a certificate and return it."""
+    now, kind = store.now(), certificate["type"]
+    changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
+    if certificate["status"] == "expired":
+        # Until the new one is issued, the site has no valid one.
+        changes["valid_from"] = changes["ready_at"]
+    store.update("certificate", certificate["id"], changes)
+    return store.get("certificate", certificate["id"])
+
+
+@handles("ssl.certificates.list")
+def list_certificates(call: ApiCall) -> ApiReply:
+    """Return all certificates in their present state."""
+    return ApiReply(rows(call, "certificate"))
+
+
+@handles("ssl.certificates.issue")
+def issue_certificate(call: ApiCall) -> ApiReply:
+    """Order a certificate; it is pending until it is issued by the panel's clock."""
+    domain = call.store.get("domain", call.body["domain_id"])
+    kind = call.body.get("type", CERTIFICATE_TYPES[0])
+    return ApiReply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
+
+
+@handles("ssl.certificates.renew")
+def renew_certificate(call: ApiCall) -> ApiReply:
+    """Renew a certificate; the site keeps the old one until the new one is issued."""
+    return ApiReply(order_renewal(call.store, call.store.get("certificate", call.path["id"])))

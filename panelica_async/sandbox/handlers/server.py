@@ -1,15 +1,25 @@
-"""The server and its services. Guesses: the machine of the reference's example; pids count up."""
+"""The server and its services. Guesses: the machine of the reference's example; pids count up.
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, rows
+Traffic of the sites. Guess: the only period is a month.
+"""
+
+from typing import Any
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.seed import HOSTNAME
-from panelica_async.sandbox.store import Row
+from panelica_async.sandbox.store import Row, month_of, traffic
 
 _DISK_GB = 500
 _BASE_DISK_GB = 125
 
+# The calendar of the standard library starts here.
+_FIRST_MONTH = "0001-01"
+
 
 @handles("server.status")
-def status(call: ApiCall) -> ApiReply:
+def server_status(call: ApiCall) -> ApiReply:
     """Return the state of the server; memory depends on the running services, disk space on the files."""
     running = call.store.value("SELECT count(*) FROM services WHERE status = 'running'")
     memory_mb = 4096 + 128 * running
@@ -40,7 +50,7 @@ def list_services(call: ApiCall) -> ApiReply:
 
 
 @handles("server.services.start")
-def start(call: ApiCall) -> ApiReply:
+def start_service(call: ApiCall) -> ApiReply:
     """Start a service; a running one keeps running."""
     service = _service(call)
     if service["status"] != "running":
@@ -49,7 +59,7 @@ def start(call: ApiCall) -> ApiReply:
 
 
 @handles("server.services.stop")
-def stop(call: ApiCall) -> ApiReply:
+def stop_service(call: ApiCall) -> ApiReply:
     """Stop a service, which then has neither pid nor uptime."""
     service = _service(call)
     call.store.execute(
@@ -59,7 +69,7 @@ def stop(call: ApiCall) -> ApiReply:
 
 
 @handles("server.services.restart")
-def restart(call: ApiCall) -> ApiReply:
+def restart_service(call: ApiCall) -> ApiReply:
     """Restart a service with a new pid, even if it was stopped."""
     service = _service(call)
     _start(call)
@@ -78,4 +88,25 @@ def _start(call: ApiCall) -> None:
         pid,
         call.now,
         call.path["name"],
+    )
+
+
+@handles("bandwidth.get")
+def bandwidth(call: ApiCall) -> ApiReply:
+    """Return the traffic of every site in a month, by default the current one."""
+    rules.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
+    month = call.query.get("month", month_of(call.now))
+    if month < _FIRST_MONTH:
+        raise bad_request(f"month: must be {_FIRST_MONTH} or later")
+    domains: list[dict[str, Any]] = []
+    for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
+        received, sent = traffic(row["domain"], row["created_at"], month, call.now)
+        domains.append({"domain": row["domain"], "bytes_in": received, "bytes_out": sent})
+    return ApiReply(
+        {
+            "total_bytes_in": sum(domain["bytes_in"] for domain in domains),
+            "total_bytes_out": sum(domain["bytes_out"] for domain in domains),
+            "period": month,
+            "domains": domains,
+        }
     )

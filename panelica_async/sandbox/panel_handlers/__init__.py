@@ -1,51 +1,31 @@
-"""Handlers of the endpoints of current panels, one module for each category."""
+"""Registers the handlers of current panels, a module for each topic; `handlers` has those of the reference."""
 
+from panelica_async.sandbox.calls import HANDLERS
 from panelica_async.sandbox.panel_handlers import (
     accounts,
-    api_keys,
-    api_spec,
+    api,
+    apps,
     backups,
-    cloudflare,
-    core,
-    cron_jobs,
     databases,
     dns,
     docker,
     domains,
-    email,
     files,
-    ftp,
     mail,
-    plans,
     server,
-    sites,
-    ssl,
-    webhooks,
-    wordpress,
 )
-from panelica_async.sandbox.panel_handlers.base import HANDLERS
 
 __all__ = [
     "HANDLERS",
     "accounts",
-    "api_keys",
-    "api_spec",
+    "api",
+    "apps",
     "backups",
-    "cloudflare",
-    "core",
-    "cron_jobs",
     "databases",
     "dns",
     "docker",
     "domains",
-    "email",
     "files",
-    "ftp",
     "mail",
-    "plans",
     "server",
-    "sites",
-    "ssl",
-    "webhooks",
-    "wordpress",
 ]

@@ -1,24 +1,86 @@
 """Accounts, which panels also call users.
 
 Guesses: the reply to a duplicate user name; root cannot be suspended or deleted; figures of processor and memory.
+
+
+Plans, with the traps of their columns (evidence: plans-create, plans-update).
+
+A POST drops zeros and false, which makes them the defaults of their columns, and ignores what is not a basic column. A
+PATCH keeps every value that is sent.
+
+Guesses: the defaults apart from those seen (disk space, cron jobs, memory, processes, the switches); columns that do
+not exist are ignored.
 """
 
 import secrets
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
-from panelica_async.sandbox.messages import ApiError
-from panelica_async.sandbox.panel_errors import failed, invalid, taken
-from panelica_async.sandbox.panel_handlers.base import check_password, get, handles, listed
+from panelica_async.sandbox.messages import ApiError, PanelError, failed, invalid, missing, taken
+from panelica_async.sandbox.panel_handlers.base import check_password, get, listed
+from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
 _SSO_SECONDS = 300
 # Only the panel's own network knows this address (evidence: sso-login).
 _INTERNAL_ADDRESS = "https://10.0.0.12:8443"
 _MEMORY_LIMIT_MB = 512
+
+_BASIC: dict[str, Any] = {
+    "disk_quota_mb": 5120,
+    "monthly_bandwidth_mb": 51200,
+    "max_domains": 1,
+    "max_subdomains": 5,
+    "max_email_accounts": 5,
+    "max_databases": 1,
+    "max_ftp_accounts": 1,
+    "max_cron_jobs": 3,
+    "ssh_access_enabled": False,
+    "ftp_access_enabled": True,
+    "mysql_access_enabled": True,
+    "cron_jobs_enabled": True,
+    "ssl_enabled": True,
+    "backup_enabled": True,
+}
+"""Columns that a POST stores, with their defaults."""
+_ADVANCED: dict[str, Any] = {
+    "cpu_limit_percent": 100,
+    "memory_limit_mb": 512,
+    "process_limit": 50,
+    "io_read_bps": 0,
+    "io_write_bps": 0,
+    "network_bps_limit": 0,
+    "max_containers": 0,
+    "inode_quota": 100000,
+    "iops_limit": 0,
+    "quota_mode": "strict",
+    "ssh_access_level": "none",
+    "modsecurity_enabled": True,
+    "php_memory_limit_mb": 128,
+    "php_max_execution_time": 30,
+    "php_upload_max_filesize_mb": 64,
+    "php_post_max_size_mb": 64,
+    "php_max_input_time": 60,
+    "php_max_children": 5,
+    "oversell_ratio": 1.0,
+    "git_enabled": True,
+    "max_git_repositories": 5,
+}
+"""Columns that only a PATCH changes, with their defaults."""
+_STORED_AS = {
+    "name": "name",
+    "slug": "slug",
+    "disk_quota_mb": "disk_space_mb",
+    "monthly_bandwidth_mb": "bandwidth_mb",
+    **{name: name for name in ("max_domains", "max_email_accounts", "max_databases", "max_ftp_accounts")},
+}
+"""Columns that the reference has too, with their names in the table; the others are kept together."""
+
+
+UNLIMITED = -1
 
 
 @handles("GET /v1/accounts")
@@ -35,7 +97,7 @@ def get_account(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts")
-def create(call: ApiCall) -> ApiReply:
+def create_account(call: ApiCall) -> ApiReply:
     """Add a customer and its home (evidence: accounts-create)."""
     body, store = call.body, call.store
     check_password(call)
@@ -47,22 +109,22 @@ def create(call: ApiCall) -> ApiReply:
         raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     account_id, username = new_id(), rules.username(body["username"])
     row = {"id": account_id, "username": username, "role": "USER", "created_at": call.now}
-    store.insert("account", {**row, **call.fields("email", "full_name"), **_plan(call)})
+    store.insert("account", {**row, **call.fields("email", "full_name"), **_new_plan(call)})
     make_home(store, account_id, username)
     emit(store, "user.created", store.get("account", account_id))
     return ApiReply(get(call, "account", account_id))
 
 
 @handles("PATCH /v1/accounts/{id}")
-def update(call: ApiCall) -> ApiReply:
+def update_account(call: ApiCall) -> ApiReply:
     """Change the account; a new plan acts at once (evidence: accounts-update)."""
     account = get(call, "account", call.path["id"])
-    call.store.update("account", account["id"], {**call.fields("email", "full_name"), **_plan(call)})
+    call.store.update("account", account["id"], {**call.fields("email", "full_name"), **_new_plan(call)})
     return ApiReply(get(call, "account", account["id"]))
 
 
 @handles("DELETE /v1/accounts/{id}")
-def delete(call: ApiCall) -> ApiReply:
+def delete_account(call: ApiCall) -> ApiReply:
     """Delete the account with everything that it owns."""
     account = _customer(call, "Delete Failed")
     domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
@@ -74,7 +136,7 @@ def delete(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts/{id}/suspend")
-def suspend(call: ApiCall) -> ApiReply:
+def suspend_account(call: ApiCall) -> ApiReply:
     """Suspend the account, and its domains with it (evidence: accounts-suspend)."""
     account = _customer(call, "Suspend Failed")
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
@@ -82,7 +144,7 @@ def suspend(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts/{id}/unsuspend")
-def unsuspend(call: ApiCall) -> ApiReply:
+def unsuspend_account(call: ApiCall) -> ApiReply:
     """Lift the suspension."""
     account = _customer(call, "Unsuspend Failed")
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
@@ -90,7 +152,7 @@ def unsuspend(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts/{id}/change-password")
-def change_password(call: ApiCall) -> ApiReply:
+def change_password_account(call: ApiCall) -> ApiReply:
     """Set a new password, without asking for the old one (evidence: accounts-update)."""
     get(call, "account", call.path["id"])
     check_password(call, "new_password")
@@ -98,7 +160,7 @@ def change_password(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts/{id}/sso-login")
-def sso_login(call: ApiCall) -> ApiReply:
+def sso_login_account(call: ApiCall) -> ApiReply:
     """Return a link that signs in, with an address that may be of no use outside (evidence: sso-login)."""
     get(call, "account", call.path["id"])
     token = secrets.token_urlsafe(32)
@@ -116,7 +178,7 @@ def disk_usage(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/accounts/{id}/stats")
-def stats(call: ApiCall) -> ApiReply:
+def account_stats(call: ApiCall) -> ApiReply:
     """Count what the account has (evidence: accounts-usage)."""
     account = _with_figures(call)
     counted = {
@@ -137,7 +199,7 @@ def resource_usage(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/accounts/{id}/domains")
-def list_domains(call: ApiCall) -> ApiReply:
+def list_account_domains(call: ApiCall) -> ApiReply:
     """Return the domains of the account (evidence: accounts-domains)."""
     account = get(call, "account", call.path["id"])
     fields = ("id", "domain_name", "user_id", "created_at", "updated_at", "php_version", "web_server")
@@ -146,14 +208,14 @@ def list_domains(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/accounts/{id}/emails")
-def list_emails(call: ApiCall) -> ApiReply:
+def list_account_emails(call: ApiCall) -> ApiReply:
     """Return the mailboxes of the account (evidence: accounts-domains)."""
     account = get(call, "account", call.path["id"])
     rows = listed(call, "email_account", _owner=account["id"]).data
     return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
 
 
-def _plan(call: ApiCall) -> dict[str, Any]:
+def _new_plan(call: ApiCall) -> dict[str, Any]:
     """Return the column of the plan, if the body names one that exists."""
     if "plan_id" not in call.body:
         return {}
@@ -175,3 +237,82 @@ def _customer(call: ApiCall, error: str) -> Row:
 
 def _with_figures(call: ApiCall) -> Row:
     return call.store.get("account", get(call, "account", call.path["id"])["id"])
+
+
+@handles("GET /v1/plans")
+def list_plans(call: ApiCall) -> ApiReply:
+    """Return all plans with all columns."""
+    return ApiReply([_shown_plan(row) for row in call.store.rows("SELECT * FROM temp.panel_plan")])
+
+
+@handles("GET /v1/plans/{id}")
+def get_plan(call: ApiCall) -> ApiReply:
+    """Return one plan."""
+    return ApiReply(_plan(call))
+
+
+@handles("POST /v1/plans")
+def create_plan(call: ApiCall) -> ApiReply:
+    """Add a plan with basic columns; what is zero or false gets the default of its column."""
+    name = call.body["name"]
+    if call.store.value("SELECT 1 FROM plans WHERE name = ?", name) is not None:
+        raise taken("a plan with this name already exists")
+    kept = {column: call.body.get(column) or default for column, default in _BASIC.items()}
+    plan_id = new_id()
+    columns = {"name": name, "slug": call.body["slug"], **kept}
+    fixed = {"id": plan_id, "php_versions": list(PHP_VERSIONS), "created_at": call.now}
+    call.store.insert("plan", {**fixed, **_stored_plan(columns, {})})
+    return ApiReply(_shown_plan(call.store.rows("SELECT * FROM temp.panel_plan WHERE id = ?", plan_id)[0]))
+
+
+@handles("PATCH /v1/plans/{id}")
+def update_plan(call: ApiCall) -> ApiReply:
+    """Change columns, without checking their bounds."""
+    plan = _plan(call)
+    columns = {column: value for column, value in call.body.items() if column in plan}
+    extra = call.store.rows("SELECT columns FROM plans WHERE id = ?", plan["id"])[0]["columns"]
+    call.store.update("plan", plan["id"], _stored_plan(columns, extra))
+    return ApiReply(_plan(call))
+
+
+@handles("DELETE /v1/plans/{id}")
+def delete_plan(call: ApiCall) -> ApiReply:
+    """Delete a plan that no account uses (evidence: plans-delete)."""
+    plan = _plan(call)
+    if call.store.value("SELECT 1 FROM accounts WHERE plan_id = ?", plan["id"]) is not None:
+        raise PanelError(409, message="plan has accounts")
+    call.store.delete("plan", plan["id"])
+    return accepted("Plan deleted")
+
+
+def limits_of(call: ApiCall, user_id: str) -> Row | None:
+    """Return the plan of an account with all its columns, or None if the account has no plan."""
+    sql = "SELECT p.* FROM temp.panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
+    rows = call.store.rows(sql, user_id)
+    return _shown_plan(rows[0]) if rows else None
+
+
+def is_within(call: ApiCall, user_id: str, column: str, used: int) -> bool:
+    """Return whether the plan of an account allows one more than `used`; without a plan there is no limit."""
+    limits = limits_of(call, user_id)
+    return limits is None or limits[column] == UNLIMITED or used < limits[column]
+
+
+def _plan(call: ApiCall) -> Row:
+    rows = call.store.rows("SELECT * FROM temp.panel_plan WHERE id = ?", call.path["id"])
+    if not rows:
+        raise missing("plan", call.path["id"])
+    return _shown_plan(rows[0])
+
+
+def _shown_plan(row: Row) -> Row:
+    """Return a plan with all its columns."""
+    stored = {name: value for name, value in row.items() if name != "columns"}
+    return {**_BASIC, **_ADVANCED, **row["columns"], **stored}
+
+
+def _stored_plan(columns: Row, extra: Row) -> Row:
+    """Return columns as the table has them; `extra` is its content so far."""
+    own = {_STORED_AS[name]: value for name, value in columns.items() if name in _STORED_AS}
+    others = {name: value for name, value in columns.items() if name in _BASIC | _ADVANCED and name not in _STORED_AS}
+    return {**own, "columns": {**extra, **others}}

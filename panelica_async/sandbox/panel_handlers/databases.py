@@ -5,13 +5,12 @@ deleting the primary user deletes its database; a taken name is 400.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
-from panelica_async.sandbox.panel_errors import missing, taken
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.messages import missing, taken
 from panelica_async.sandbox.panel_handlers.base import (
     check_password,
     domain_with_room,
     get,
-    handles,
     listed,
     owner_with_room,
     prefixed,

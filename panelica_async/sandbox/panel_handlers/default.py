@@ -13,9 +13,8 @@ import json
 import re
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
-from panelica_async.sandbox.panel_errors import missing
-from panelica_async.sandbox.panel_handlers.base import HANDLERS
+from panelica_async.sandbox.calls import HANDLERS, ApiCall, ApiReply, accepted
+from panelica_async.sandbox.messages import missing
 from panelica_async.sandbox.spec import example_reply
 from panelica_async.sandbox.store import Row, new_id, timestamp
 

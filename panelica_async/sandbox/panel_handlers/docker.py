@@ -1,24 +1,87 @@
-"""Containers, apps from templates, and the domains that serve them (evidence: docker-containers, docker-templates).
+"""App templates, in the forms that were seen (evidence: docker-templates, docker-template-fields).
+
+Containers, apps from templates, and the domains that serve them (evidence: docker-containers, docker-templates).
 
 Guesses: three templates; an app is there at once; figures of usage; what a running container answers to a deletion
 without `force`; how the panel counts containers against a plan.
 """
 
+import json
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
-from panelica_async.sandbox.panel_errors import PanelError, failed, invalid, missing
-from panelica_async.sandbox.panel_handlers.base import get, handles
-from panelica_async.sandbox.panel_handlers.docker_templates import TEMPLATES, Template
-from panelica_async.sandbox.panel_handlers.objects import Owned, add, change, find, objects, remove
-from panelica_async.sandbox.panel_handlers.plans import is_within
+import attrs
+
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.messages import PanelError, failed, invalid, missing
+from panelica_async.sandbox.panel_handlers.accounts import is_within
+from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, objects, remove
 from panelica_async.sandbox.store import Row, timestamp
 
 _MIB = 1024 * 1024
 _FIRST_PORT = 8092
 _RUNNING = {"state": "running", "status": "Up 2 hours", "cpu_percent": 0.5}
 _STOPPED = {"state": "exited", "status": "Exited (0) 1 second ago", "cpu_percent": 0.0, "mem_usage": 0}
+
+
+@attrs.frozen(kw_only=True)
+class Template:
+    """An app that can be deployed."""
+
+    row: Row
+    """What the list shows."""
+    image: str
+    variables: tuple[Row, ...] = ()
+    helpers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Images of further containers, by what they do for the app."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a single template shows. Its variables are JSON as text, as panels may send them."""
+        return {**self.row, "env_vars": json.dumps(self.variables)}
+
+
+def _variable(key: str, default: str = "", *, required: bool = False, secret: bool = False) -> Row:
+    return {"key": key, "required": required, "default": default, "secret": secret}
+
+
+def _template_row(slug: str, name: str, category: str, *, memory_mb: int, linked: Any) -> Row:
+    return {
+        "slug": slug,
+        "name": name,
+        "description": f"{name} in a container",
+        # About three quarters of the templates of a panel have no logo.
+        "logo_url": f"https://panel.example.com/logos/{slug}.svg" if slug == "ghost" else None,
+        "categories": [category],
+        "min_memory_mb": memory_mb,
+        "min_cpu_percent": 25,
+        "is_popular": slug == "ghost",
+        "deploy_count": 42,
+        "linked_services": linked,
+        "website_url": f"https://{slug}.example.org",
+        "documentation_url": f"https://{slug}.example.org/docs",
+    }
+
+
+_TEMPLATES = (
+    Template(
+        row=_template_row("ghost", "Ghost", "cms", memory_mb=512, linked='["mysql"]'),
+        image="ghost:5",
+        variables=(_variable("url", required=True), _variable("ADMIN_PASSWORD", secret=True)),
+        helpers={"database": "mysql:8"},
+    ),
+    Template(
+        row=_template_row("n8n", "n8n", "automation", memory_mb=256, linked=[]),
+        image="n8nio/n8n:1",
+        variables=(_variable("TZ", "UTC", required=True),),
+    ),
+    Template(
+        row=_template_row("uptime-kuma", "Uptime Kuma", "monitoring", memory_mb=128, linked=[]),
+        image="louislam/uptime-kuma:1",
+    ),
+)
+TEMPLATES: Mapping[str, Template] = {template.row["slug"]: template for template in _TEMPLATES}
 
 
 @handles("GET /v1/docker/templates")

@@ -2,20 +2,45 @@
 
 Guesses: a duplicate is 409; no certificate unless `ssl_provider` asks for one; PHP settings that a change
 leaves out go back to their defaults (evidence: domains-php).
+
+
+What a domain has besides its site: subdomains, redirects, ModSecurity, statistics and logs.
+
+Guesses: a subdomain and a redirect exist once; the fields of ModSecurity, statistics and logs; an update takes the
+fields of a create.
+
+
+Certificates, by their domain; there is no list of them (evidence: ssl-by-domain).
+
+Guesses: issuing again renews, and changes nothing while the work is under way; an uploaded certificate is valid at
+once, for a year.
 """
 
+import posixpath
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.events import emit
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
 from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.handlers.ssl import TYPES, order_certificate
-from panelica_async.sandbox.panel_errors import PanelError, failed, invalid
-from panelica_async.sandbox.panel_handlers.base import get, handles, listed, owner_with_room
+from panelica_async.sandbox.handlers.domains import CERTIFICATE_TYPES, order_certificate, order_renewal
+from panelica_async.sandbox.messages import PanelError, failed, invalid, taken
+from panelica_async.sandbox.panel_handlers.accounts import is_within
+from panelica_async.sandbox.panel_handlers.base import (
+    add_to_domain,
+    change,
+    find,
+    get,
+    listed,
+    objects,
+    of_domain,
+    owner_with_room,
+    remove,
+    shown,
+)
 from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import new_id
+from panelica_async.sandbox.store import Row, new_id
 
 _PHP_VERSION = "8.3"
 _WEB_SERVERS = ("nginx_apache", "nginx_only")
@@ -27,6 +52,13 @@ _PHP_SETTINGS = {
     "post_max_size": "64M",
 }
 _NO_CERTIFICATE = "none"
+
+_PUBLIC = "public_html"
+_REDIRECT_TYPE = "301"
+_MODSECURITY = {"enabled": True}
+
+_LETS_ENCRYPT: str = CERTIFICATE_TYPES[0]
+_CUSTOM: str = CERTIFICATE_TYPES[2]
 
 
 @handles("GET /v1/domains")
@@ -42,7 +74,7 @@ def get_domain(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/domains")
-def create(call: ApiCall) -> ApiReply:
+def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain with its directories and its zone (evidence: domains-create)."""
     store, body = call.store, call.body
     name = rules.domain_name(body["name"])
@@ -63,13 +95,13 @@ def create(call: ApiCall) -> ApiReply:
     make_site(store, owner["id"], domain_id, document_root)
     add_default_records(store, domain_id)
     if body.get("ssl_provider", _NO_CERTIFICATE) != _NO_CERTIFICATE:
-        order_certificate(store, domain_id, TYPES[0], auto_renew=True)
+        order_certificate(store, domain_id, CERTIFICATE_TYPES[0], auto_renew=True)
     emit(store, "domain.created", store.get("domain", domain_id))
     return ApiReply(get(call, "domain", domain_id))
 
 
 @handles("PATCH /v1/domains/{id}")
-def update(call: ApiCall) -> ApiReply:
+def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = get(call, "domain", call.path["id"])
     call.store.update("domain", domain["id"], _changes(call))
@@ -77,7 +109,7 @@ def update(call: ApiCall) -> ApiReply:
 
 
 @handles("DELETE /v1/domains/{id}")
-def delete(call: ApiCall) -> ApiReply:
+def delete_domain(call: ApiCall) -> ApiReply:
     """Delete the domain with everything that belongs to it."""
     domain = get(call, "domain", call.path["id"])
     deleted = call.store.get("domain", domain["id"])
@@ -87,13 +119,13 @@ def delete(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/domains/{id}/suspend")
-def suspend(call: ApiCall) -> ApiReply:
+def suspend_domain(call: ApiCall) -> ApiReply:
     """Suspend the domain."""
     return _set_suspended(call, suspended=True)
 
 
 @handles("POST /v1/domains/{id}/unsuspend")
-def unsuspend(call: ApiCall) -> ApiReply:
+def unsuspend_domain(call: ApiCall) -> ApiReply:
     """Lift the suspension, unless the account is suspended."""
     return _set_suspended(call, suspended=False)
 
@@ -151,3 +183,155 @@ def _set_suspended(call: ApiCall, *, suspended: bool) -> ApiReply:
         rules.active_owner(call.store, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": suspended})
     return accepted(f"Domain {'' if suspended else 'un'}suspended")
+
+
+@handles("GET /v1/domains/{id}/subdomains")
+def list_subdomains(call: ApiCall) -> ApiReply:
+    """Return the subdomains of the domain (evidence: subdomains)."""
+    return shown(of_domain(call, "subdomain"))
+
+
+@handles("POST /v1/domains/{id}/subdomains")
+def create_subdomain(call: ApiCall) -> ApiReply:
+    """Add a subdomain, served from `public_html` if nothing else is asked for (evidence: subdomains-create)."""
+    domain = get(call, "domain", call.path["id"])
+    name = call.body["subdomain_name"].lower()
+    used = len(objects(call, "subdomain", user_id=domain["user_id"]))
+    if not is_within(call, domain["user_id"], "max_subdomains", used):
+        raise PanelError(403, details="subdomain limit reached")
+    if any(item.fields["subdomain_name"] == name for item in of_domain(call, "subdomain")):
+        raise taken("apiErrors.external.subdomain.alreadyExists")
+    full_name = f"{name}.{domain['domain_name']}"
+    home = posixpath.join(posixpath.dirname(posixpath.dirname(domain["document_root"])), full_name)
+    fields = {
+        "subdomain_name": name,
+        "full_name": full_name,
+        "document_root": posixpath.join(home, call.body.get("document_root", _PUBLIC)).rstrip("/"),
+        "php_version": call.body.get("php_version", domain["php_version"]),
+        "ssl_enabled": call.body.get("ssl_enabled", False),
+        "status": "active",
+    }
+    return ApiReply(add_to_domain(call, "subdomain", fields).shown)
+
+
+@handles("GET /v1/subdomains/{id}")
+def get_subdomain(call: ApiCall) -> ApiReply:
+    """Return one subdomain."""
+    return ApiReply(find(call, "subdomain", call.path["id"]).shown)
+
+
+@handles("PATCH /v1/subdomains/{id}")
+def update_subdomain(call: ApiCall) -> ApiReply:
+    """Change PHP, certificate or folder of a subdomain."""
+    fields = call.fields("document_root", "php_version", "ssl_enabled")
+    return ApiReply(change(call, find(call, "subdomain", call.path["id"]), **fields).shown)
+
+
+@handles("DELETE /v1/subdomains/{id}")
+def delete_subdomain(call: ApiCall) -> ApiReply:
+    """Delete a subdomain."""
+    remove(call, find(call, "subdomain", call.path["id"]))
+    return accepted("Subdomain deleted")
+
+
+@handles("GET /v1/domains/{id}/redirects")
+def list_redirects(call: ApiCall) -> ApiReply:
+    """Return the redirects of the domain (evidence: redirects)."""
+    return shown(of_domain(call, "redirect"))
+
+
+@handles("POST /v1/domains/{id}/redirects")
+def create_redirect(call: ApiCall) -> ApiReply:
+    """Add a redirect."""
+    fields = {"redirect_type": _REDIRECT_TYPE, **call.fields("source_path", "destination_url", "redirect_type")}
+    if any(item.fields["source_path"] == fields["source_path"] for item in of_domain(call, "redirect")):
+        raise PanelError(409, error="Redirect already exists", code="CONFLICT")
+    return ApiReply(add_to_domain(call, "redirect", fields).shown)
+
+
+@handles("DELETE /v1/redirects/{id}")
+def delete_redirect(call: ApiCall) -> ApiReply:
+    """Delete a redirect of any domain."""
+    remove(call, find(call, "redirect", call.path["id"]))
+    return accepted("Redirect deleted")
+
+
+@handles("GET /v1/domains/{id}/modsecurity")
+def get_modsecurity(call: ApiCall) -> ApiReply:
+    """Return the settings of ModSecurity."""
+    kept = of_domain(call, "modsecurity")
+    return ApiReply({**_MODSECURITY, **(kept[0].fields if kept else {})})
+
+
+@handles("PATCH /v1/domains/{id}/modsecurity")
+def update_modsecurity(call: ApiCall) -> ApiReply:
+    """Change settings of ModSecurity; any field is kept."""
+    kept = of_domain(call, "modsecurity")
+    if kept:
+        change(call, kept[0], **call.body)
+    else:
+        add_to_domain(call, "modsecurity", dict(call.body))
+    return accepted("ModSecurity updated")
+
+
+@handles("GET /v1/domains/{id}/stats")
+def domain_stats(call: ApiCall) -> ApiReply:
+    """Return disk space and traffic of the domain."""
+    domain = call.store.get("domain", get(call, "domain", call.path["id"])["id"])
+    return ApiReply({name: domain[name] for name in ("disk_usage_mb", "bandwidth_mb")})
+
+
+@handles("GET /v1/domains/{id}/logs/access")
+def access_log(call: ApiCall) -> ApiReply:
+    """Return the access log, which is empty: no site is visited here."""
+    get(call, "domain", call.path["id"])
+    return ApiReply({"lines": list[str]()})
+
+
+@handles("GET /v1/domains/{id}/logs/error")
+def error_log(call: ApiCall) -> ApiReply:
+    """Return the error log."""
+    get(call, "domain", call.path["id"])
+    return ApiReply({"lines": list[str]()})
+
+
+@handles("GET /v1/ssl/domains/{domain_id}")
+def get_certificate(call: ApiCall) -> ApiReply:
+    """Return whether the domain has a valid certificate."""
+    return ApiReply(get(call, "certificate", call.path["domain_id"], key="domain_id"))
+
+
+@handles("POST /v1/ssl/domains/{domain_id}/issue")
+def issue_certificate(call: ApiCall) -> ApiReply:
+    """Order a certificate: the reply comes at once, the certificate a minute later (evidence: ssl-issue)."""
+    certificate = _certificate(call)
+    if certificate is None or certificate["status"] == "expired":
+        order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)
+    elif certificate["status"] == "active":
+        order_renewal(call.store, certificate)
+    return accepted("SSL certificate issuance started")
+
+
+@handles("POST /v1/ssl/domains/{domain_id}/renew")
+def renew_certificate(call: ApiCall) -> ApiReply:
+    """Renew the certificate that the domain has."""
+    certificate = _certificate(call)
+    if certificate is None:
+        raise failed("Renew Failed", "the domain has no certificate")
+    order_renewal(call.store, certificate)
+    return accepted("SSL certificate renewal started")
+
+
+@handles("POST /v1/ssl/domains/{domain_id}/upload")
+def upload_certificate(call: ApiCall) -> ApiReply:
+    """Replace the certificate by one of the caller's own."""
+    if _certificate(call) is not None:
+        call.store.execute("DELETE FROM certificates WHERE domain_id = ?", call.path["domain_id"])
+    order_certificate(call.store, call.path["domain_id"], _CUSTOM, auto_renew=False)
+    return accepted("SSL certificate uploaded")
+
+
+def _certificate(call: ApiCall) -> Row | None:
+    """Return the certificate of the domain in any state."""
+    domain = get(call, "domain", call.path["domain_id"])
+    return call.store.find("certificate", domain["id"], key="domain_id")

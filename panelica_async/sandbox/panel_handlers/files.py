@@ -2,30 +2,36 @@
 
 Guesses: sorting; what exists is not overwritten by a create, rename, copy or move; homes and document roots cannot be
 deleted or moved; owner and group are accepted and ignored; what writes answer.
+
+
+FTP users. Guesses: the directory of the domain by default, or else the home of the account; a taken name is 400.
 """
 
 import posixpath
 from typing import Any
 
 from panelica_async.sandbox import filesystem as fs
-from panelica_async.sandbox.archives import members, pack, unpack
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted
-from panelica_async.sandbox.messages import UploadedFile
-from panelica_async.sandbox.panel_errors import PanelError, failed, missing
-from panelica_async.sandbox.panel_handlers.base import get, handles
-from panelica_async.sandbox.store import Row, timestamp
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.filesystem import absolute, home_of
+from panelica_async.sandbox.messages import PanelError, UploadedFile, failed, missing, taken
+from panelica_async.sandbox.panel_handlers.base import check_password, get, listed, owner_with_room, prefixed
+from panelica_async.sandbox.store import Row, new_id
 
 _FOLDERS = frozenset({"folder", "directory"})
 _SORTED_BY = {"size": "size", "modified": "modified_at"}
 _PRESETS = {"0644": "files", "0755": "folders", "0600": "private files", "0700": "private folders"}
 
+# 0 is unlimited (evidence: ftp-accounts).
+_FTP_QUOTA_MB = 0
+
 
 @handles("GET /v1/files")
 def list_folder(call: ApiCall) -> ApiReply:
     """List a folder, the home by default (evidence: files-list)."""
-    account = _account(call, call.query)
-    path = _inside(account, call.query.get("path") or fs.home_of(account["username"]))
-    if _row(call, path)["type"] != fs.DIRECTORY:
+    account = account_of(call, call.query)
+    path = inside(account, call.query.get("path") or fs.home_of(account["username"]))
+    if entry_at(call, path)["type"] != fs.DIRECTORY:
         raise failed("List Failed", "path is not a folder")
     rows = call.store.rows("SELECT * FROM files WHERE parent = ?", path)
     shown = [row for row in rows if call.query.get("show_hidden") or not row["name"].startswith(".")]
@@ -35,11 +41,11 @@ def list_folder(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/files")
-def create(call: ApiCall) -> ApiReply:
+def create_entry(call: ApiCall) -> ApiReply:
     """Create a file or a folder (evidence: files-create)."""
-    account = _account(call, call.body)
-    folder = _folder(call, account, call.body["path"])
-    path = _free(call, posixpath.join(folder["path"], _name(call.body["name"])))
+    account = account_of(call, call.body)
+    folder = folder_at(call, account, call.body["path"])
+    path = free_path(call, posixpath.join(folder["path"], _name(call.body["name"])))
     if call.body["type"] in _FOLDERS:
         parent = folder["path"]
         fs.make_directory(call.store, path, account_id=account["id"], parent=parent, domain_id=folder["domain_id"])
@@ -47,22 +53,22 @@ def create(call: ApiCall) -> ApiReply:
         fs.write_file(call.store, path, call.body.get("content", ""))
     else:
         raise failed("Create Failed", "type must be file or folder")
-    return ApiReply(fs.entry(_row(call, path)))
+    return ApiReply(fs.entry(entry_at(call, path)))
 
 
 @handles("GET /v1/files/content")
-def read(call: ApiCall) -> ApiReply:
+def read_file(call: ApiCall) -> ApiReply:
     """Return the text of a file (evidence: files-content)."""
-    content = _file(call)["content"]
+    content = file_of(call)["content"]
     return ApiReply({"content": content if isinstance(content, str) else content.decode(errors="replace")})
 
 
 @handles("PUT /v1/files/content")
-def write(call: ApiCall) -> ApiReply:
+def write_file(call: ApiCall) -> ApiReply:
     """Write a file, which need not exist."""
-    account = _account(call, call.body)
-    path = _inside(account, call.body["path"])
-    _folder(call, account, posixpath.dirname(path))
+    account = account_of(call, call.body)
+    path = inside(account, call.body["path"])
+    folder_at(call, account, posixpath.dirname(path))
     found = _find(call, path)
     if found is not None and found["type"] != fs.FILE:
         raise failed("Write Failed", "path is a folder")
@@ -73,17 +79,17 @@ def write(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/download")
 def download(call: ApiCall) -> ApiReply:
     """Return the bytes of a file, without an envelope (evidence: files-upload)."""
-    content = _file(call)["content"]
+    content = file_of(call)["content"]
     return ApiReply(content if isinstance(content, bytes) else content.encode())
 
 
 @handles("POST /v1/files/upload")
 def upload(call: ApiCall) -> ApiReply:
     """Write a file of a form (evidence: files-upload)."""
-    account, file = _account(call, call.body), call.body["file"]
+    account, file = account_of(call, call.body), call.body["file"]
     if not isinstance(file, UploadedFile):
         raise failed("Upload Failed", "file is not a file")
-    folder = _folder(call, account, call.body["target_path"])
+    folder = folder_at(call, account, call.body["target_path"])
     fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content)
     return ApiReply({"success": True})
 
@@ -91,11 +97,11 @@ def upload(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/files/rename")
 def rename(call: ApiCall) -> ApiReply:
     """Rename a file or a folder."""
-    account = _account(call, call.body)
+    account = account_of(call, call.body)
     row = _movable(call, account, call.body["path"])
-    path = _free(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
+    path = free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
     fs.move_tree(call.store, row["path"], path)
-    return ApiReply(fs.entry(_row(call, path)))
+    return ApiReply(fs.entry(entry_at(call, path)))
 
 
 @handles("POST /v1/files/copy")
@@ -109,72 +115,25 @@ def copy(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/move")
 def move(call: ApiCall) -> ApiReply:
     """Move files and folders into a folder."""
-    account = _account(call, call.body)
+    account = account_of(call, call.body)
     for source, target in _sources(call):
         fs.move_tree(call.store, _movable(call, account, source["path"])["path"], target)
     return accepted("Files moved")
 
 
-@handles("POST /v1/files/compress")
-def compress(call: ApiCall) -> ApiReply:
-    """Pack files and folders into an archive."""
-    account = _account(call, call.body)
-    sources = [_row(call, _inside(account, path)) for path in call.body["source_paths"]]
-    path = _free(call, _inside(account, call.body["archive_path"]))
-    _folder(call, account, posixpath.dirname(path))
-    rows = {
-        posixpath.relpath(str(row["path"]), str(source["parent"])): row
-        for source in sources
-        for row in fs.tree(call.store, source["path"])
-    }
-    content = pack(call.body.get("format", "zip"), rows)
-    if content is None:
-        raise failed("Compress Failed", "format must be zip, tar or tar.gz")
-    fs.write_file(call.store, path, content)
-    return accepted("Archive created")
-
-
-@handles("POST /v1/files/extract")
-def extract(call: ApiCall) -> ApiReply:
-    """Unpack an archive into a folder, which need not exist."""
-    account = _account(call, call.body)
-    archive = _row(call, _inside(account, call.body["archive_path"]))
-    target = _inside(account, call.body["destination_path"])
-    found = unpack(archive["content"])
-    if found is None:
-        raise failed("Extract Failed", "path is not an archive")
-    for name, content in found:
-        path = _inside(account, posixpath.join(target, name))
-        fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
-        if content is not None:
-            fs.write_file(call.store, path, content)
-    if call.body.get("remove_archive"):
-        call.store.delete("file", archive["path"], key="path")
-    return accepted("Archive extracted")
-
-
-@handles("GET /v1/files/archive/info")
-def archive_info(call: ApiCall) -> ApiReply:
-    """Return what an archive holds."""
-    found = members(_file(call)["content"])
-    if found is None:
-        raise failed("Archive Failed", "path is not an archive")
-    return ApiReply({"files": found, "total_files": len(found)})
-
-
 @handles("GET /v1/files/permissions")
 def get_permissions(call: ApiCall) -> ApiReply:
     """Return the permissions of a file or a folder."""
-    account = _account(call, call.query)
-    row = fs.entry(_row(call, _inside(account, call.query["path"])))
+    account = account_of(call, call.query)
+    row = fs.entry(entry_at(call, inside(account, call.query["path"])))
     return ApiReply({name: row[name] for name in ("path", "permissions", "permissions_octal")})
 
 
 @handles("PATCH /v1/files/permissions")
 def update_permissions(call: ApiCall) -> ApiReply:
     """Change the permissions of a file or a folder, and of everything in it if asked for."""
-    account = _account(call, call.body)
-    row = _row(call, _inside(account, call.body["path"]))
+    account = account_of(call, call.body)
+    row = entry_at(call, inside(account, call.body["path"]))
     mode = call.body["permissions"].rjust(4, "0")
     if len(mode) != 4 or set(mode) - set("01234567"):
         raise failed("Permissions Failed", "permissions must be octal, such as 0755")
@@ -193,24 +152,24 @@ def presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 @handles("PATCH /v1/files/ownership")
 def update_ownership(call: ApiCall) -> ApiReply:
     """Accept an owner and a group, which stay those of the account."""
-    account = _account(call, call.body)
-    _row(call, _inside(account, call.body["path"]))
+    account = account_of(call, call.body)
+    entry_at(call, inside(account, call.body["path"]))
     return accepted("Ownership changed")
 
 
 @handles("GET /v1/files/accessible-directories")
 def accessible_directories(call: ApiCall) -> ApiReply:
     """Return the home and the folders of the domains; the home ends in a slash."""
-    account = _account(call, call.query)
+    account = account_of(call, call.query)
     home = fs.home_of(account["username"])
     sql = "SELECT path FROM files WHERE parent = ? AND domain_id IS NOT NULL ORDER BY path"
     return ApiReply({"directories": [f"{home}/", *(row["path"] for row in call.store.rows(sql, home))]})
 
 
 @handles("DELETE /v1/files")
-def delete(call: ApiCall) -> ApiReply:
+def delete_entries(call: ApiCall) -> ApiReply:
     """Delete files and folders, into the trash if nothing else is asked for (evidence: files-delete)."""
-    account = _account(call, call.body)
+    account = account_of(call, call.body)
     for row in [_movable(call, account, path) for path in call.body["paths"]]:
         if call.body.get("permanent"):
             call.store.delete("file", row["path"], key="path")
@@ -219,57 +178,12 @@ def delete(call: ApiCall) -> ApiReply:
     return accepted("Files deleted")
 
 
-@handles("GET /v1/files/trash")
-def list_trash(call: ApiCall) -> ApiReply:
-    """Return a page of the trash, the one list with pages (evidence: lists-unpaged)."""
-    rows = fs.trash_of(call.store, _account(call, call.query)["id"])
-    page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
-    if page < 1 or limit < 1:
-        raise failed("Invalid query", "page and limit begin at 1")
-    shown = [_trashed(row) for row in rows[(page - 1) * limit : page * limit]]
-    return ApiReply(shown, beside={"total": len(rows), "page": page, "limit": limit})
-
-
-@handles("GET /v1/files/trash/stats")
-def trash_stats(call: ApiCall) -> ApiReply:
-    """Return number and size of what is in the trash."""
-    rows = fs.trash_of(call.store, _account(call, call.query)["id"])
-    sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
-    return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
-
-
-@handles("POST /v1/files/trash/{id}/restore")
-def restore(call: ApiCall) -> ApiReply:
-    """Put something from the trash back where it was."""
-    account = _account(call, call.body)
-    row = _in_trash(call, account)
-    _folder(call, account, posixpath.dirname(row["original_path"]))
-    fs.move_tree(call.store, row["path"], _free(call, row["original_path"]))
-    call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
-    return accepted("Restored")
-
-
-@handles("DELETE /v1/files/trash/{id}")
-def delete_from_trash(call: ApiCall) -> ApiReply:
-    """Delete something from the trash permanently."""
-    call.store.delete("file", _in_trash(call, _account(call, call.query))["path"], key="path")
-    return accepted("Deleted")
-
-
-@handles("POST /v1/files/trash/empty")
-def empty_trash(call: ApiCall) -> ApiReply:
-    """Delete everything from the trash permanently."""
-    for row in fs.trash_of(call.store, _account(call, call.body)["id"]):
-        call.store.delete("file", row["path"], key="path")
-    return accepted("Trash emptied")
-
-
-def _account(call: ApiCall, fields: Any) -> Row:
+def account_of(call: ApiCall, fields: Any) -> Row:
     """Return the account whose files the call is about."""
     return get(call, "account", fields["user_id"])
 
 
-def _inside(account: Row, path: str) -> str:
+def inside(account: Row, path: str) -> str:
     """Return a path without dots, which must be in the home of the account (evidence: files-home)."""
     path = fs.absolute(path)
     home = fs.home_of(account["username"])
@@ -289,29 +203,32 @@ def _find(call: ApiCall, path: str) -> Row | None:
     return next(iter(call.store.rows("SELECT * FROM files WHERE path = ?", path)), None)
 
 
-def _row(call: ApiCall, path: str) -> Row:
+def entry_at(call: ApiCall, path: str) -> Row:
+    """Return the file or folder of a path."""
     row = _find(call, path)
     if row is None:
         raise missing("file", path)
     return row
 
 
-def _file(call: ApiCall) -> Row:
+def file_of(call: ApiCall) -> Row:
     """Return the file that the query names."""
-    row = _row(call, _inside(_account(call, call.query), call.query["path"]))
+    row = entry_at(call, inside(account_of(call, call.query), call.query["path"]))
     if row["type"] != fs.FILE:
         raise failed("Read Failed", "path is a folder")
     return row
 
 
-def _folder(call: ApiCall, account: Row, path: str) -> Row:
-    row = _row(call, _inside(account, path))
+def folder_at(call: ApiCall, account: Row, path: str) -> Row:
+    """Return the folder of a path in the home of an account."""
+    row = entry_at(call, inside(account, path))
     if row["type"] != fs.DIRECTORY:
         raise failed("Invalid path", "path is not a folder")
     return row
 
 
-def _free(call: ApiCall, path: str) -> str:
+def free_path(call: ApiCall, path: str) -> str:
+    """Return a path, unless something is there."""
     if _find(call, path) is not None:
         raise PanelError(409, error="File already exists", code="CONFLICT")
     return path
@@ -319,7 +236,7 @@ def _free(call: ApiCall, path: str) -> str:
 
 def _movable(call: ApiCall, account: Row, path: str) -> Row:
     """Return a file or folder that may be deleted or moved: homes and document roots may not."""
-    row = _row(call, _inside(account, path))
+    row = entry_at(call, inside(account, path))
     sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
     if row["parent"] is None or call.store.value(sql, f"{row['path']}/", f"{row['path']}/"):
         raise failed("Access denied", "homes and document roots stay", status=403)
@@ -328,24 +245,100 @@ def _movable(call: ApiCall, account: Row, path: str) -> Row:
 
 def _sources(call: ApiCall) -> list[tuple[Row, str]]:
     """Return what to copy or move, each with its new path."""
-    account = _account(call, call.body)
-    folder = str(_folder(call, account, call.body["destination_path"])["path"])
+    account = account_of(call, call.body)
+    folder = str(folder_at(call, account, call.body["destination_path"])["path"])
     found: list[tuple[Row, str]] = []
     for path in call.body["source_paths"]:
-        row = _row(call, _inside(account, path))
+        row = entry_at(call, inside(account, path))
         if f"{folder}/".startswith(f"{row['path']}/"):
             raise failed("Invalid path", "a folder cannot go into itself")
-        found.append((row, _free(call, posixpath.join(folder, str(row["name"])))))
+        found.append((row, free_path(call, posixpath.join(folder, str(row["name"])))))
     return found
 
 
-def _in_trash(call: ApiCall, account: Row) -> Row:
-    for row in fs.trash_of(call.store, account["id"]):
-        if row["id"] == call.path["id"]:
-            return row
-    raise missing("file", call.path["id"])
+@handles("GET /v1/ftp-accounts")
+def list_ftp_users(call: ApiCall) -> ApiReply:
+    """Return all FTP users."""
+    return listed(call, "ftp_account")
 
 
-def _trashed(row: Row) -> Row:
-    shown = {name: row[name] for name in ("id", "name", "original_path", "size")}
-    return {**shown, "type": fs.entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}
+@handles("GET /v1/ftp-accounts/{id}")
+def get_ftp_user(call: ApiCall) -> ApiReply:
+    """Return one FTP user."""
+    return ApiReply(get(call, "ftp_account", call.path["id"]))
+
+
+@handles("POST /v1/ftp-accounts")
+def create_ftp_user(call: ApiCall) -> ApiReply:
+    """Add an FTP user to an account; its name gets a prefix (evidence: ftp-create)."""
+    owner = owner_with_room(call, call.body["user_id"], "max_ftp_accounts")
+    check_password(call)
+    name = prefixed(owner, rules.ftp_name(call.body["ftp_username"]))
+    if call.store.value("SELECT 1 FROM ftp_accounts WHERE username = ?", name) is not None:
+        raise taken("FTP username already exists")
+    ftp_id = new_id()
+    home, domain_id = _ftp_home(call, owner)
+    row = {"id": ftp_id, "username": name, "user_id": owner["id"], "domain_id": domain_id, "home_directory": home}
+    quota = call.body.get("quota_mb", _FTP_QUOTA_MB)
+    call.store.insert("ftp_account", {**row, "quota_mb": quota, "created_at": call.now})
+    return ApiReply(get(call, "ftp_account", ftp_id))
+
+
+@handles("PATCH /v1/ftp-accounts/{id}")
+def update_ftp_user(call: ApiCall) -> ApiReply:
+    """Change the quota."""
+    user = get(call, "ftp_account", call.path["id"])
+    call.store.update("ftp_account", user["id"], call.fields("quota_mb"))
+    return ApiReply(get(call, "ftp_account", user["id"]))
+
+
+@handles("DELETE /v1/ftp-accounts/{id}")
+def delete_ftp_user(call: ApiCall) -> ApiReply:
+    """Delete the FTP user, but none of its files."""
+    call.store.delete("ftp_account", get(call, "ftp_account", call.path["id"])["id"])
+    return accepted("FTP account deleted")
+
+
+@handles("POST /v1/ftp-accounts/{id}/change-password")
+def change_ftp_password(call: ApiCall) -> ApiReply:
+    """Set a new password (evidence: password-changes)."""
+    get(call, "ftp_account", call.path["id"])
+    check_password(call)
+    return accepted("Password changed")
+
+
+@handles("POST /v1/ftp-accounts/{id}/suspend")
+def suspend_ftp_user(call: ApiCall) -> ApiReply:
+    """Suspend the FTP user."""
+    call.store.update("ftp_account", get(call, "ftp_account", call.path["id"])["id"], {"suspended": 1})
+    return accepted("FTP account suspended")
+
+
+@handles("POST /v1/ftp-accounts/{id}/unsuspend")
+def unsuspend_ftp_user(call: ApiCall) -> ApiReply:
+    """Lift the suspension."""
+    call.store.update("ftp_account", get(call, "ftp_account", call.path["id"])["id"], {"suspended": 0})
+    return accepted("FTP account unsuspended")
+
+
+def _ftp_home(call: ApiCall, owner: Row) -> tuple[str, str | None]:
+    """Return the directory of the user, and the id of the domain that it belongs to, if any.
+
+    Clients write `/example.com`, below the home of the account (evidence: ftp-home).
+    """
+    domain_id: str | None = None
+    directory = "/"
+    if "domain_id" in call.body:
+        domain = get(call, "domain", call.body["domain_id"])
+        if domain["user_id"] != owner["id"]:
+            raise failed("Failed to create", "the domain belongs to another user", status=403)
+        domain_id, directory = domain["id"], f"/{domain['domain_name']}"
+    path = absolute(call.body.get("home_directory") or directory)
+    home = home_of(owner["username"])
+    if not f"{path}/".startswith(f"{home}/"):
+        path = f"{home}{path}".rstrip("/")
+    if domain_id is None:
+        name = f"{path[len(home) + 1 :]}/".partition("/")[0]
+        sql = "SELECT id FROM domains WHERE domain = ? AND user_id = ?"
+        domain_id = call.store.value(sql, name, owner["id"])
+    return path, domain_id

@@ -5,11 +5,11 @@ Guesses: rows of services are those of the reference; the summary of traffic; wh
 
 from typing import Any
 
+from panelica_async.sandbox.calls import ApiCall, ApiReply, handles
 from panelica_async.sandbox.handlers import server
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply
-from panelica_async.sandbox.panel_errors import missing
-from panelica_async.sandbox.panel_handlers.base import get, handles, listed
-from panelica_async.sandbox.panel_handlers.plans import UNLIMITED, limits_of
+from panelica_async.sandbox.messages import missing
+from panelica_async.sandbox.panel_handlers.accounts import UNLIMITED, limits_of
+from panelica_async.sandbox.panel_handlers.base import get, listed
 from panelica_async.sandbox.store import Row, month_of, traffic
 
 _MIB = 1024 * 1024
@@ -19,9 +19,9 @@ _FEATURES = ("api_access", "email_support", "waf_modsecurity", "docker")
 _QUOTAS = ("max_domains", "max_databases", "max_ftp", "max_email", "max_subdomains", "max_users")
 
 handles("GET /v1/server/services")(server.list_services)
-handles("POST /v1/server/services/{name}/start")(server.start)
-handles("POST /v1/server/services/{name}/stop")(server.stop)
-handles("POST /v1/server/services/{name}/restart")(server.restart)
+handles("POST /v1/server/services/{name}/start")(server.start_service)
+handles("POST /v1/server/services/{name}/stop")(server.stop_service)
+handles("POST /v1/server/services/{name}/restart")(server.restart_service)
 
 
 @handles("GET /v1/server/status")

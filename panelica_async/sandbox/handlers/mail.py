@@ -1,7 +1,7 @@
 """Mailboxes. Guess: 1,024 MB by default; addresses in lower case."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, handles, rows
+from panelica_async.sandbox.calls import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
@@ -15,7 +15,7 @@ def list_mailboxes(call: ApiCall) -> ApiReply:
 
 
 @handles("email.accounts.create")
-def create(call: ApiCall) -> ApiReply:
+def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
     rules.password(call.body["password"])
@@ -34,7 +34,7 @@ def create(call: ApiCall) -> ApiReply:
 
 
 @handles("email.accounts.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_mailbox(call: ApiCall) -> ApiReply:
     """Delete the mailbox."""
     call.store.delete("email_account", call.path["id"])
     return ApiReply()

@@ -51,10 +51,6 @@ class ApiCall:
         """The path with its parameters filled in."""
         return self.endpoint.path.format(**self.path)
 
-    def has_handler(self, operation: str) -> bool:
-        """Return whether an operation has a handler of its own."""
-        return operation in HANDLERS
-
     def fields(self, *names: str) -> dict[str, Any]:
         """Return the fields of the body that have these names."""
         return {name: self.body[name] for name in names if name in self.body}
@@ -75,14 +71,14 @@ Handler: TypeAlias = Callable[[ApiCall], ApiReply]
 _Function = TypeVar("_Function", bound=Handler)
 
 HANDLERS: dict[str, Handler] = {}
-"""Handlers of the reference dialect, by operation."""
+"""By operation of the reference dialect, and by method and path of current panels."""
 
 
-def handles(operation: str) -> Callable[[_Function], _Function]:
-    """Register a function as the handler of an operation, such as `domains.create`."""
+def handles(name: str) -> Callable[[_Function], _Function]:
+    """Register a function as the handler of an operation, such as `domains.create`, or of `GET /v1/domains/{id}`."""
 
     def register(function: _Function) -> _Function:
-        HANDLERS[operation] = function
+        HANDLERS[name] = function
         return function
 
     return register

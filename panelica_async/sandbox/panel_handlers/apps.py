@@ -1,0 +1,172 @@
+"""Cron jobs of domains (evidence: cron-jobs).
+
+Guesses: a job never runs by itself here; what it prints; an update takes the fields of a create; the log.
+
+
+WordPress sites (evidence: wordpress, wordpress-backups).
+
+Guesses: a domain whose document root holds `wp-config.php` is a site, with the id of the domain; a backup takes a
+minute and holds the files of the domain; a restore changes nothing here; the replies to updates.
+"""
+
+import secrets
+
+from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.messages import failed, missing
+from panelica_async.sandbox.panel_handlers.accounts import is_within
+from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, listed, objects, remove, shown
+from panelica_async.sandbox.store import Row, timestamp
+
+_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
+_CHANGEABLE = ("task_name", "command", *_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
+
+_BACKUP_SECONDS = 60
+
+
+@handles("GET /v1/cron-jobs")
+def list_cron_jobs(call: ApiCall) -> ApiReply:
+    """Return the cron jobs of all domains that the owner of the key sees."""
+    return shown(objects(call, "cron_job"))
+
+
+@handles("POST /v1/cron-jobs")
+def create_cron_job(call: ApiCall) -> ApiReply:
+    """Add a cron job; times that are not sent are `*`."""
+    domain = get(call, "domain", call.body["domain_id"])
+    owner = domain["user_id"]
+    if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
+        raise failed("Failed to create", "cron job limit reached", status=403)
+    fields = {
+        **dict.fromkeys(_TIMES, "*"),
+        "enabled": True,
+        **call.fields(*_CHANGEABLE),
+        "domain_id": domain["id"],
+        "user_id": owner,
+        "last_run": None,
+        "next_run": None,
+    }
+    return ApiReply(add(call, "cron_job", fields, user_id=owner, domain_id=domain["id"]).shown)
+
+
+@handles("GET /v1/cron-jobs/{id}")
+def get_cron_job(call: ApiCall) -> ApiReply:
+    """Return one cron job."""
+    return ApiReply(find(call, "cron_job", call.path["id"]).shown)
+
+
+@handles("PATCH /v1/cron-jobs/{id}")
+def update_cron_job(call: ApiCall) -> ApiReply:
+    """Change a cron job."""
+    return ApiReply(change(call, find(call, "cron_job", call.path["id"]), **call.fields(*_CHANGEABLE)).shown)
+
+
+@handles("DELETE /v1/cron-jobs/{id}")
+def delete_cron_job(call: ApiCall) -> ApiReply:
+    """Delete a cron job."""
+    remove(call, find(call, "cron_job", call.path["id"]))
+    return accepted("Cron job deleted")
+
+
+@handles("POST /v1/cron-jobs/{id}/toggle")
+def toggle_cron_job(call: ApiCall) -> ApiReply:
+    """Turn a cron job on or off."""
+    job = find(call, "cron_job", call.path["id"])
+    change(call, job, enabled=not job.fields["enabled"])
+    return accepted("Cron job toggled")
+
+
+@handles("POST /v1/cron-jobs/{id}/run")
+def run_cron_job(call: ApiCall) -> ApiReply:
+    """Run a cron job, and return what it printed when it has ended."""
+    job = find(call, "cron_job", call.path["id"])
+    output = f"{job.fields['command']}: done"
+    change(call, job, last_run=timestamp(call.now), _output=output)
+    return ApiReply({"output": output})
+
+
+@handles("GET /v1/cron-jobs/{id}/logs")
+def cron_job_logs(call: ApiCall) -> ApiReply:
+    """Return the last run of a cron job."""
+    fields = find(call, "cron_job", call.path["id"]).fields
+    ran = fields["last_run"] is not None
+    return ApiReply([{"executed_at": fields["last_run"], "output": fields["_output"]}] if ran else [])
+
+
+@handles("GET /v1/wordpress")
+def list_sites(call: ApiCall) -> ApiReply:
+    """Return the sites, those of one account if the query names it."""
+    owner = call.query.get("account_id")
+    domains: list[Row] = listed(call, "domain", **({"user_id": owner} if owner else {})).data
+    return ApiReply([_site_row(domain) for domain in domains if _is_wordpress(call, domain)])
+
+
+@handles("POST /v1/wordpress/{id}/auto-login")
+def wordpress_login(call: ApiCall) -> ApiReply:
+    """Return a link that signs in to the administration of the site."""
+    site = _site(call)
+    return ApiReply({"login_url": f"https://{site['domain_name']}/wp-login.php?token={secrets.token_urlsafe(16)}"})
+
+
+@handles("POST /v1/wordpress/{id}/update-core")
+def update_wordpress(call: ApiCall) -> ApiReply:
+    """Update WordPress itself."""
+    _site(call)
+    return ApiReply({"result": "WordPress is up to date."})
+
+
+@handles("POST /v1/wordpress/{id}/update-plugins")
+def update_plugins(call: ApiCall) -> ApiReply:
+    """Update the plugins."""
+    _site(call)
+    return ApiReply({"result": "All plugins are up to date."})
+
+
+@handles("GET /v1/wordpress/{id}/backups")
+def list_site_backups(call: ApiCall) -> ApiReply:
+    """Return the backups of the site."""
+    site = _site(call)
+    return ApiReply(
+        {"backups": [_site_backup(call, item) for item in objects(call, "site_backup", domain_id=site["id"])]}
+    )
+
+
+@handles("POST /v1/wordpress/{id}/backup")
+def create_site_backup(call: ApiCall) -> ApiReply:
+    """Start a backup of the site."""
+    site = _site(call)
+    size = call.store.value("SELECT coalesce(sum(size), 0) FROM files WHERE domain_id = ?", site["id"])
+    fields = {"name": f"{site['domain_name']}-{call.now}", "size": size, "_ready_at": call.now + _BACKUP_SECONDS}
+    item = add(call, "site_backup", fields, user_id=site["user_id"], domain_id=site["id"])
+    return ApiReply({"backup": _site_backup(call, item)})
+
+
+@handles("POST /v1/wordpress/{id}/backups/{backup_id}/restore")
+def restore_site(call: ApiCall) -> ApiReply:
+    """Start to restore a backup of the site."""
+    site, backup = _site(call), find(call, "site_backup", call.path["backup_id"])
+    if backup.domain_id != site["id"]:
+        raise missing("backup", backup.id)
+    return accepted("Restore started")
+
+
+def _site(call: ApiCall) -> Row:
+    """Return the domain of the site in the path."""
+    domain = get(call, "domain", call.path["id"])
+    owner = call.query.get("account_id", domain["user_id"])
+    if owner != domain["user_id"] or not _is_wordpress(call, domain):
+        raise missing("site", domain["id"])
+    return domain
+
+
+def _is_wordpress(call: ApiCall, domain: Row) -> bool:
+    path = f"{domain['document_root']}/wp-config.php"
+    return call.store.value("SELECT 1 FROM files WHERE path = ?", path) is not None
+
+
+def _site_row(domain: Row) -> Row:
+    shown = {name: domain[name] for name in ("id", "domain_name", "php_version", "status")}
+    return {**shown, "site_url": f"https://{domain['domain_name']}"}
+
+
+def _site_backup(call: ApiCall, item: Owned) -> Row:
+    return {**item.shown, "status": "completed" if item.fields["_ready_at"] <= call.now else "running"}
