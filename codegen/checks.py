@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from codegen.text import fits, opening
 from codegen.yaml_nodes import Location, Node, SpecError, read
@@ -33,6 +34,13 @@ IMPORTED = {
     "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
 }  # fmt: skip
 """Names that generated modules import besides their models."""
+
+
+def check_openapi(root: Node) -> None:
+    """Check the root file. What the conventions allow in the other files is always valid OpenAPI."""
+    for error in OpenAPIV31SpecValidator(root).iter_errors():
+        where = root.locate(error.absolute_path)
+        raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "See the OpenAPI specification")
 
 
 def check_references(document: Node) -> None:
@@ -219,7 +227,8 @@ def check_file(document: Node, kind: Kind) -> None:
 
 @cache
 def _validator(kind: Kind) -> Draft202012Validator:
-    return Draft202012Validator({**read(_CONVENTIONS), "$ref": f"#/$defs/{kind}"})
+    conventions = {**read(_CONVENTIONS), "$ref": f"#/$defs/{kind}"}
+    return Draft202012Validator(conventions, format_checker=FormatChecker(["regex"]))
 
 
 def _spec_error(error: ValidationError, document: Node) -> SpecError:
@@ -244,6 +253,8 @@ def _spec_error(error: ValidationError, document: Node) -> SpecError:
             problem = f"`{subject}` is empty"
         case "maxProperties":
             problem = f"`{subject}` holds more than {schema['maxProperties']}"
+        case "uniqueItems":
+            problem = f"`{subject}` names something twice"
         case "not":
             problem = f"`{subject}` does not belong here"
         case _:

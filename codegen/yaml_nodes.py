@@ -8,6 +8,11 @@ from typing import Any
 import attrs
 import yaml
 
+try:
+    from yaml import CSafeLoader as _QuickLoader
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import SafeLoader as _QuickLoader  # type: ignore[assignment]
+
 
 @attrs.frozen
 class Location:
@@ -69,7 +74,7 @@ class Node(dict[str, Any]):
         return where
 
 
-class _Loader(yaml.SafeLoader):
+class _Nodes(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
     """Safe YAML with the scalars of JSON, mappings as `Node`s, and duplicate keys refused.
 
     OpenAPI allows no others (3.1.0, section 4.3). Those of YAML 1.1 are surprising: `on` is true, `0644` is 420.
@@ -95,17 +100,26 @@ for _tag, _pattern, _first in (
     ("int", _NUMBER, [*"-0123456789"]),
     ("float", _NUMBER + r"(\.[0-9]+)?([eE][-+]?[0-9]+)?", [*"-0123456789"]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_mapping_node)
+    _Nodes.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_Nodes.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
+    _Nodes.construct_mapping_node,  # type: ignore[type-var]  # the stubs expect a whole loader
+)
+
+
+class _Quick(_Nodes, _QuickLoader):
+    """Parses in C."""
+
+
+class _Exact(_Nodes, yaml.SafeLoader):
+    """Parses in Python, five times slower, with messages that say better what is wrong."""
 
 
 def read(path: Path, root: Path | None = None) -> Node:
     """Read one file. Locations show its path from the parent of the root folder, by default its own folder."""
     name = path.relative_to((root or path.parent).parent)
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        loader.file = name
-        document = loader.get_single_data()
+        document = _parsed(path.read_text(encoding="utf-8"), name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(Location(name, line), f"not valid YAML: {error.problem}", "Correct the syntax") from error
@@ -114,3 +128,15 @@ def read(path: Path, root: Path | None = None) -> Node:
     if not isinstance(document, Node):
         raise SpecError(Location(name, 1), "the file is not a mapping", "See spec/README.md for what it holds")
     return document
+
+
+def _parsed(text: str, file: Path) -> Any:
+    try:
+        return _constructed(_Quick(text), file)
+    except yaml.YAMLError:
+        return _constructed(_Exact(text), file)
+
+
+def _constructed(loader: _Quick | _Exact, file: Path) -> Any:
+    loader.file = file
+    return loader.get_single_data()

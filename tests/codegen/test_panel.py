@@ -63,12 +63,11 @@ EDITS = {
         "  v1/parcels:",
         "`v1/parcels` does not belong here. A path begins with a slash, such as `/v1/domains`.",
     ),
-    "not valid OpenAPI": Edit(
+    "a type twice": Edit(
         'type: [string, "null"]',
         "type: [string, string]",
-        "openapi",
-        "not valid OpenAPI 3.1: ['string', 'string'] is not valid under any of the given schemas. "
-        "See the OpenAPI specification.",
+        "type: [string, string]",
+        '`type` names something twice. List one type and "null", as in `[string, "null"]`.',
     ),
     # names
     "no operationId": Edit(
