@@ -3,7 +3,7 @@
 Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment, and `pip install fastapi uvicorn`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ from panelica_async.provision import ManifestError
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     """Open the client with the application and close it with it."""
     async with PanelicaClient(app_name="customer-area") as panel:
         app.state.panel = panel

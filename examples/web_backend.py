@@ -3,7 +3,7 @@
 Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from panelica_async import NotFoundError, PanelicaClient, RateLimitWaitError
 PANEL = web.AppKey("panel", PanelicaClient)
 
 
-async def panel_client(application: web.Application) -> AsyncIterator[None]:
+async def panel_client(application: web.Application) -> AsyncGenerator[None, None]:
     """Open the client with the application and close it with it."""
     async with PanelicaClient(app_name="customer-area") as panel:
         application[PANEL] = panel

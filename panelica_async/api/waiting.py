@@ -166,11 +166,15 @@ class BackupWait(Resource):
         return found
 
     async def _backup(self, ids: set[str], name: str | None) -> Backup | None:
-        rows = await self._pages(self._runner.get_operation("backups.list"), Backup).collect()
-        found = [row for row in rows if not ids.isdisjoint(_ids(row))]
-        # An id is of one backup alone; a name may also be that of an older one.
-        if not found and name and ids <= {name}:
-            found = [row for row in rows if row.name == name] or [row for row in rows if _is_stamped(row.name, name)]
+        rows: list[Backup] = []
+        async for row in self._pages(self._runner.get_operation("backups.list"), Backup):
+            if not ids.isdisjoint(_ids(row)):
+                return row  # No other backup has this id; further pages would cost further calls.
+            rows.append(row)
+        if not name or not ids <= {name}:
+            return None
+        # A name may also be that of an older backup.
+        found = [row for row in rows if row.name == name] or [row for row in rows if _is_stamped(row.name, name)]
         return max(found, key=_age, default=None)
 
 

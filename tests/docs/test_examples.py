@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import panelica_async
 from panelica_async import PanelicaClient, PanelicaError, ResponseError
+from panelica_async.api import waiting
 from panelica_async.models import BackupStatus
 from panelica_async.provision import ManifestError
 from panelica_async.sandbox import Sandbox
@@ -102,20 +103,20 @@ async def test_waiting_for_a_backup_takes_few_calls(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
+    virtual = {"sleep": sleep, "timeout_at": asyncio.timeout_at, "get_running_loop": asyncio.get_running_loop}
     program = runpy.run_path(str(EXAMPLES / "wait_for_backup.py"))
-    virtual = SimpleNamespace(sleep=sleep, timeout=asyncio.timeout)
-    monkeypatch.setitem(program["finished"].__globals__, "asyncio", virtual)
     async with Sandbox(tier="enterprise", clock=lambda: time.time() + sum(slept)) as box:
         for name in ("base_url", "api_key", "api_secret"):
             monkeypatch.setenv(f"PANELICA_{name.upper()}", getattr(box, name))
         async with PanelicaClient() as panel:
             account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
             domain = await panel.domains.create(domain="acme.example", user_id=account.id)
+        monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(**virtual))
         await program["main"](domain.id)
-        looks = [request for request in box.requests if request.operation == "backups.list"]
+        reads = [request for request in box.requests if request.operation == "backups.list"]
     assert json.loads(capsys.readouterr().out)["status"] == BackupStatus.COMPLETED
-    assert slept == [3.0, 4.5, 6.75]
-    assert len(looks) == 4
+    assert slept == [2.0, 3.0, 4.5, 6.75]
+    assert len(reads) == 5
 
 
 def test_pages_quote_examples_as_they_are() -> None:
