@@ -90,8 +90,8 @@ def accepted(message: str) -> ApiReply:
 
 
 DEFAULT_LIMIT = 25
-
-_NOT_FILTERS = frozenset({"page", "limit", "sort", "order"})
+PAGING = frozenset({"page", "limit", "sort", "order"})
+"""Query parameters that do not filter."""
 
 
 @attrs.frozen
@@ -123,7 +123,7 @@ def select(
     """
     store = call.store
     columns = store.columns(kind)
-    filters = {name: value for name, value in call.query.items() if name in columns and name not in _NOT_FILTERS}
+    filters = {name: value for name, value in call.query.items() if name in columns and name not in PAGING}
     where, values = _where({**filters, **(conditions or {})})
     total = int(store.value(f'SELECT count(*) FROM temp."{kind}"{where}', *values))  # noqa: S608 - our own names
     page = call.query.get("page", 1)

@@ -12,7 +12,7 @@ from jsonschema import FormatChecker, ValidationError
 
 from panelica_async.sandbox import handlers, panel_handlers
 from panelica_async.sandbox.calls import ApiReply, Handler
-from panelica_async.sandbox.handlers.default import default
+from panelica_async.sandbox.default import panel_default, reference_default
 from panelica_async.sandbox.messages import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -23,7 +23,6 @@ from panelica_async.sandbox.messages import (
     invalid,
     mistyped,
 )
-from panelica_async.sandbox.panel_handlers.default import panel_default
 from panelica_async.sandbox.seed import seed_panel
 from panelica_async.sandbox.spec import Document, Endpoint, Json, shipped_document
 from panelica_async.sandbox.store import Store
@@ -74,7 +73,7 @@ class ReferenceDialect(Dialect):
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """Return the handler of its operation."""
-        return handlers.HANDLERS.get(endpoint.operation, default)
+        return handlers.HANDLERS.get(endpoint.operation, reference_default)
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
         """Write the data as it is, or `{"message": …}`."""

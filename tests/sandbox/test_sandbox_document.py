@@ -17,7 +17,7 @@ ROUTER = Router(shipped_document().endpoints)
 
 
 def test_operations_of_the_reference_have_handlers() -> None:
-    """Operations outside the reference need no handler: `handlers/default.py` serves them."""
+    """Operations outside the reference need no handler: `default.py` serves them."""
     own = {name for name in HANDLERS if " " not in name}
     assert set(NAMES) <= own <= {endpoint.operation for endpoint in shipped_document().endpoints}
 

@@ -6,7 +6,7 @@ To add a handler, write a function of a call that returns a reply, and name its 
     def php_versions(call: ApiCall) -> ApiReply:
         return ApiReply([{"version": "8.4", "available": True}])
 
-Endpoints without a handler are served by `panel_handlers.default`.
+Endpoints without a handler are served by `default`.
 
 
 Objects that belong to an account or to one of its domains, and are deleted with it.
