@@ -1,4 +1,4 @@
-"""Arguments and results of handlers, and the registry of handlers by operation."""
+"""What a handler gets and returns, the registry of handlers, and the lists of the reference dialect."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar

@@ -1,9 +1,8 @@
-"""Records events, and a delivery for each webhook that subscribed to them.
+"""Webhook events, and their deliveries: HTTP calls to this machine, signed, repeated, and logged with their results.
 
-Sends webhook deliveries: real HTTP calls to this machine, signed, repeated, and logged with their results.
-
-It contacts only destinations of the type `http` on a loopback address, because a test must never reach a real
-address. All others are logged as `not_delivered`.
+A handler emits an event, which adds a delivery for each webhook that subscribed to it. `Deliveries` sends them once the
+call is committed. It contacts only destinations of the type `http` on a loopback address, because a test must never
+reach a real address. All others are logged as `not_delivered`.
 
 It is not known what a panel sends (evidence: webhook-deliveries). All of this is guessed: the headers and their
 signature, which only this sandbox uses; 2xx is success; the pause doubles with each repetition and ends at an hour.
@@ -56,7 +55,7 @@ def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
 
 
 def deliver(store: Store, webhook_id: str, event_type: str, data: dict[str, Any]) -> None:
-    """Record a delivery of an event to a webhook; `deliveries` sends it once the call is committed.
+    """Record a delivery of an event to a webhook; `Deliveries` sends it once the call is committed.
 
     Guess: the envelope of the message.
     """

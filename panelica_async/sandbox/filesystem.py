@@ -81,6 +81,12 @@ def owner_of(store: Store, path: str) -> Row:
     return owner
 
 
+def holds_document_root(store: Store, path: str) -> bool:
+    """Return whether a path is the document root of a domain, or a directory above one."""
+    sql = "SELECT 1 FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
+    return store.value(sql, f"{path}/", f"{path}/") is not None
+
+
 def write_file(store: Store, path: str, content: str | bytes) -> bool:
     """Create a file in an existing directory, or replace its content; return False if a directory is there."""
     size = len(content if isinstance(content, bytes) else content.encode())

@@ -1,9 +1,8 @@
 """Requests, responses and error replies as plain values, free of any HTTP library.
 
-Error replies of current panels, in the shapes that were seen there (evidence: error-shapes).
-
-Which shape answers what is known only where an entry is cited; the rest is a guess, spread over the shapes so that a
-program meets each of them.
+`ApiError` is the error of the reference dialect, `PanelError` that of current panels, in the shapes that were seen
+there (evidence: error-shapes). Which shape answers what is known only where an entry is cited; the rest is a guess,
+spread over the shapes so that a program meets each of them.
 """
 
 from collections.abc import Iterable, Mapping

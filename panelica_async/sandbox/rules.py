@@ -15,7 +15,6 @@ from panelica_async.sandbox.store import Row, Store
 _LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
 _DOMAIN = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_ADDRESSES = {"A": ipaddress.IPv4Address, "AAAA": ipaddress.IPv6Address}
 
 MIN_PASSWORD_LENGTH = 8
 
@@ -56,14 +55,27 @@ def password(text: str) -> None:
         raise bad_request(f"password: must have at least {MIN_PASSWORD_LENGTH} characters")
 
 
-def record_content(record_type: str, content: str) -> str:
-    """Return the content of a DNS record, or refuse an address of the wrong kind."""
-    if record_type in _ADDRESSES:
-        try:
-            _ADDRESSES[record_type](content)
-        except ValueError:
-            raise bad_request(f"content: {record_type} needs an address of its kind") from None
-    return content
+def record_address(record_type: str, content: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a DNS record holds; None for a type that holds none.
+
+    Raises:
+        ValueError: The content is no address of the kind that the type needs.
+    """
+    match record_type:
+        case "A":
+            return ipaddress.IPv4Address(content)
+        case "AAAA":
+            return ipaddress.IPv6Address(content)
+        case _:
+            return None
+
+
+def check_record(record_type: str, content: str) -> None:
+    """Refuse a DNS record that holds an address of the wrong kind."""
+    try:
+        record_address(record_type, content)
+    except ValueError:
+        raise bad_request(f"content: {record_type} needs an address of its kind") from None
 
 
 def one_of(text: str, choices: tuple[str, ...], field: str) -> str:

@@ -1,12 +1,11 @@
-"""Accounts.
+"""Accounts and plans. A limit of a plan that is omitted, or -1, means no limit.
 
-Guesses: an e-mail address that is already used is 409, like every duplicate; root cannot be suspended or deleted.
-
-
-Plans. An omitted limit, or -1, means no limit. Guess: the default slug comes from the name.
+Guesses: an e-mail address that is already used is 409, like every duplicate; root cannot be suspended or deleted; the
+default slug of a plan comes from its name.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
@@ -15,7 +14,7 @@ from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
 from panelica_async.sandbox.messages import forbidden
 from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox.store import Row, Store, new_id
 
 _ROLES = ("USER", "RESELLER", "ADMIN")
 
@@ -48,19 +47,7 @@ def get_account(call: ApiCall) -> ApiReply:
 def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
     rules.password(call.body["password"])
-    account_id, username = new_id(), rules.username(call.body["username"])
-    row = {
-        "id": account_id,
-        "username": username,
-        "role": "USER",
-        "created_at": call.now,
-        **_changes(call),
-    }
-    call.store.insert("account", row)
-    make_home(call.store, account_id, username)
-    account = call.store.get("account", account_id)
-    emit(call.store, "user.created", account)
-    return ApiReply(account)
+    return ApiReply(add_account(call.store, rules.username(call.body["username"]), _changes(call)))
 
 
 @handles("accounts.update")
@@ -75,12 +62,7 @@ def update_account(call: ApiCall) -> ApiReply:
 @handles("accounts.delete")
 def delete_account(call: ApiCall) -> ApiReply:
     """Delete the account with everything that it owns."""
-    account = _not_root(call)
-    domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
-    call.store.delete("account", account["id"])
-    for domain in domains:
-        emit(call.store, "domain.deleted", domain)
-    emit(call.store, "user.deleted", account)
+    delete_with_domains(call.store, _not_root(call))
     return ApiReply()
 
 
@@ -98,6 +80,26 @@ def unsuspend_account(call: ApiCall) -> ApiReply:
     account = call.store.get("account", call.path["id"])
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return accepted("Account unsuspended")
+
+
+def add_account(store: Store, username: str, columns: Mapping[str, object]) -> Row:
+    """Add an account and its home, by default for a customer, and return it as the reference shows it."""
+    account_id = new_id()
+    row = {"id": account_id, "username": username, "role": "USER", "created_at": store.now()}
+    store.insert("account", {**row, **columns})
+    make_home(store, account_id, username)
+    account = store.get("account", account_id)
+    emit(store, "user.created", account)
+    return account
+
+
+def delete_with_domains(store: Store, account: Row) -> None:
+    """Delete an account with everything that it owns."""
+    domains = store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
+    store.delete("account", account["id"])
+    for domain in domains:
+        emit(store, "domain.deleted", domain)
+    emit(store, "user.deleted", account)
 
 
 def _changes(call: ApiCall) -> dict[str, Any]:

@@ -1,15 +1,10 @@
-"""Calls about the API itself.
+"""The API itself: its health, the key of the caller, API keys, webhooks, the Postman collection.
 
-API keys. A new secret replaces the old one at once. Guess: a key belongs to the owner of the key that created it.
+A new secret of a key replaces the old one at once.
 
-Webhooks and their deliveries.
-
-Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than the known ones
-(evidence: webhook-events); a test is delivered as `webhook.test`; events without a known category are
-shown by their noun.
-
-
-The Postman collection of a document, format 2.1, with a script that signs each request.
+Guesses: a key belongs to the owner of the key that created it; any event of the form `noun.verb_words` is accepted,
+since panels have more than the known ones (evidence: webhook-events), and shown by its noun if it has no known
+category; a test of a webhook is delivered as `webhook.test`.
 """
 
 import json
@@ -22,11 +17,11 @@ from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows, select
 from panelica_async.sandbox.deliveries import deliver
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.spec import Document, Endpoint, Json
+from panelica_async.sandbox.spec import Endpoint, Json
 from panelica_async.sandbox.store import Row, new_id, timestamp
 from panelica_async.sandbox.validation import check
 
-_VERSION = "1.0.27"
+_PANEL_VERSION = "1.0.27"
 
 _DAY = 86400
 _SLOWEST_TIER = next(iter(TIERS))
@@ -41,7 +36,7 @@ _DESTINATIONS = {
 _EVENT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 # The defaults of the panel (evidence: webhooks).
-_DEFAULTS = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
+WEBHOOK_DEFAULTS = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
 
 # The reference's example asks for 20 deliveries.
 _LOGS_LIMIT = 20
@@ -87,7 +82,7 @@ def health(call: ApiCall) -> ApiReply:
     """Return the health of the API; the only call without a key."""
     seconds = call.now - int(call.store.setting("booted_at") or call.now)
     uptime = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
-    return ApiReply({"status": "healthy", "version": _VERSION, "uptime": uptime})
+    return ApiReply({"status": "healthy", "version": _PANEL_VERSION, "uptime": uptime})
 
 
 @handles("me")
@@ -125,12 +120,6 @@ def rate_limit(call: ApiCall) -> ApiReply:
             "reset_at": timestamp(minute.reset_at),
         }
     )
-
-
-@handles("postman_collection")
-def postman_collection(call: ApiCall) -> ApiReply:
-    """Return the Postman collection, made from the specification."""
-    return ApiReply(collection(call.document))
 
 
 @handles("api_keys.list")
@@ -194,8 +183,8 @@ def create_webhook(call: ApiCall) -> ApiReply:
         {
             "id": webhook_id,
             "created_at": call.now,
-            **_DEFAULTS,
-            **call.fields("name", "destination_type", "destination_config", "events", *_DEFAULTS),
+            **WEBHOOK_DEFAULTS,
+            **call.fields("name", "destination_type", "destination_config", "events", *WEBHOOK_DEFAULTS),
         },
     )
     return ApiReply(call.store.get("webhook", webhook_id))
@@ -247,31 +236,34 @@ def webhook_logs(call: ApiCall) -> ApiReply:
 @handles("webhooks.test")
 def test_webhook(call: ApiCall) -> ApiReply:
     """Send a test event with the name of the webhook."""
-    webhook = call.store.get("webhook", call.path["id"])
+    return send_test_event(call, call.store.get("webhook", call.path["id"]))
+
+
+def send_test_event(call: ApiCall, webhook: Row) -> ApiReply:
+    """Send a test event to a webhook."""
     deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
     return accepted("Test event sent")
 
 
-def collection(document: Document) -> dict[str, Any]:
-    """Return the collection, a folder for each tag."""
+@handles("postman_collection")
+def postman_collection(call: ApiCall) -> ApiReply:
+    """Return the Postman collection of the document, format 2.1: a folder for each tag, and a script that signs."""
     folders: dict[str, list[dict[str, Any]]] = {}
-    for endpoint in document.endpoints:
+    for endpoint in call.document.endpoints:
         folders.setdefault(endpoint.tag, []).append(_postman_request(endpoint))
-    return {
-        "info": {"name": document.content["info"]["title"], "schema": _POSTMAN_SCHEMA},
-        "item": [{"name": tag, "item": requests} for tag, requests in folders.items()],
-        "event": [
-            {
-                "listen": "prerequest",
-                "script": {"type": "text/javascript", "exec": _SIGNING_SCRIPT.strip().splitlines()},
-            }
-        ],
-        "variable": [
-            {"key": "base_url", "value": "https://panel.example.com:8443/api/external"},
-            {"key": "api_key", "value": ""},
-            {"key": "api_secret", "value": ""},
-        ],
-    }
+    script = {"type": "text/javascript", "exec": _SIGNING_SCRIPT.strip().splitlines()}
+    return ApiReply(
+        {
+            "info": {"name": call.document.content["info"]["title"], "schema": _POSTMAN_SCHEMA},
+            "item": [{"name": tag, "item": requests} for tag, requests in folders.items()],
+            "event": [{"listen": "prerequest", "script": script}],
+            "variable": [
+                {"key": "base_url", "value": "https://panel.example.com:8443/api/external"},
+                {"key": "api_key", "value": ""},
+                {"key": "api_secret", "value": ""},
+            ],
+        }
+    )
 
 
 def _postman_request(endpoint: Endpoint) -> dict[str, Any]:

@@ -27,17 +27,17 @@ def list_backups(call: ApiCall) -> ApiReply:
 
 
 @handles("backups.create")
-def create(call: ApiCall) -> ApiReply:
+def create_backup(call: ApiCall) -> ApiReply:
     """Start a backup of the domains in the body, by default of all."""
     rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
     name = call.body.get("name", f"backup-{timestamp(call.now)}")
-    return ApiReply(archive(call.store, domains or call.store.rows("SELECT * FROM temp.domain"), name, call.body))
+    return ApiReply(start_backup(call.store, domains or call.store.rows("SELECT * FROM temp.domain"), name, call.body))
 
 
 @handles("backups.restore")
-def restore(call: ApiCall) -> ApiReply:
+def restore_backup(call: ApiCall) -> ApiReply:
     """Restore a completed backup."""
     backup = call.store.get("backup", call.path["id"])
     if backup["status"] != "completed":
@@ -50,7 +50,7 @@ def restore(call: ApiCall) -> ApiReply:
     rules.one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
     present = [domain for domain_id in dict.fromkeys(chosen) if (domain := call.store.find("domain", domain_id))]
     if call.body.get("create_pre_restore_backup"):
-        archive(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)
+        start_backup(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)
     if call.body.get("include_web", True):
         for domain in present:
             restore_files(call.store, backup["id"], domain)
@@ -58,13 +58,13 @@ def restore(call: ApiCall) -> ApiReply:
 
 
 @handles("backups.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_backup(call: ApiCall) -> ApiReply:
     """Delete the archive in any state."""
     call.store.delete("backup", call.path["id"])
     return ApiReply()
 
 
-def archive(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
+def start_backup(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
     """Start a backup of domains; the options are those of a body of the reference."""
     now = store.now()
     backup_id = new_id()

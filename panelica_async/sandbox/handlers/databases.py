@@ -17,7 +17,7 @@ def list_databases(call: ApiCall) -> ApiReply:
 
 
 @handles("databases.create")
-def create(call: ApiCall) -> ApiReply:
+def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
     domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
     database_id = new_id()
@@ -37,7 +37,7 @@ def create(call: ApiCall) -> ApiReply:
 
 
 @handles("databases.delete")
-def delete(call: ApiCall) -> ApiReply:
+def delete_database(call: ApiCall) -> ApiReply:
     """Delete the database with its users."""
     call.store.delete("database", call.path["id"])
     return ApiReply()

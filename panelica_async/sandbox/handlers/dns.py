@@ -1,12 +1,8 @@
-"""DNS records.
+"""DNS records, and zones at Cloudflare.
 
-Guesses: a new zone has only the records of its name servers; by default, `ttl` is an hour and `priority` is 10. The
-reference's own example uses a private address, so private addresses are accepted.
-
-
-Cloudflare zones.
-
-Guesses: two exist from the start; a sync counts the records of the panel's zone of that name and sends nothing.
+Guesses: a new zone has only the records of its name servers; by default, `ttl` is an hour and `priority` is 10; private
+addresses are accepted, since the reference's own example uses one; two zones at Cloudflare exist from the start, and a
+sync counts the records of the panel's zone of that name and sends nothing.
 """
 
 from panelica_async.sandbox import rules
@@ -16,9 +12,9 @@ from panelica_async.sandbox.seed import NAME_SERVERS
 from panelica_async.sandbox.store import Row, Store, new_id
 
 # What clients send if their caller passes none (evidence: dns-records).
-_TTL = 3600
-_PRIORITY = 10
-_WITH_PRIORITY = frozenset({"MX", "SRV"})
+TTL = 3600
+PRIORITY = 10
+WITH_PRIORITY = frozenset({"MX", "SRV"})
 
 
 def add_default_records(store: Store, zone_id: str) -> None:
@@ -37,7 +33,7 @@ def list_records(call: ApiCall) -> ApiReply:
 def create_record(call: ApiCall) -> ApiReply:
     """Add a record; a second one of the same name, type and content is 409."""
     zone_id = _zone(call)
-    rules.record_content(call.body["type"], call.body["content"])
+    rules.check_record(call.body["type"], call.body["content"])
     record_id = _add(call.store, zone_id, call.fields("name", "type", "content", "ttl", "priority"))
     return ApiReply(call.store.get("dns_record", record_id))
 
@@ -47,8 +43,8 @@ def update_record(call: ApiCall) -> ApiReply:
     """Change a record; its type stays."""
     record = _record(call)
     changes = call.fields("name", "content", "ttl", "priority")
-    rules.record_content(record["type"], str(changes.get("content", record["content"])))
-    if record["type"] not in _WITH_PRIORITY:
+    rules.check_record(record["type"], str(changes.get("content", record["content"])))
+    if record["type"] not in WITH_PRIORITY:
         changes.pop("priority", None)
     call.store.update("dns_record", record["id"], changes)
     return ApiReply(call.store.get("dns_record", record["id"]))
@@ -78,8 +74,8 @@ def _record(call: ApiCall) -> Row:
 
 def _add(store: Store, zone_id: str, values: Row) -> str:
     record_id = new_id()
-    priority = values.get("priority", _PRIORITY) if values["type"] in _WITH_PRIORITY else None
-    store.insert("dns_record", {"id": record_id, "zone_id": zone_id, "ttl": _TTL, **values, "priority": priority})
+    priority = values.get("priority", PRIORITY) if values["type"] in WITH_PRIORITY else None
+    store.insert("dns_record", {"id": record_id, "zone_id": zone_id, "ttl": TTL, **values, "priority": priority})
     return record_id
 
 

@@ -1,11 +1,11 @@
-"""Domains. Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case.
+"""Domains and their certificates. A domain has one certificate: ordering a second is 409 unless the first has expired.
 
-Certificates, one for each domain: ordering a second is 409 unless the first has expired.
-
-Guesses: an order takes 60 s (about a minute, evidence: ssl-issue), a self-signed or custom certificate no time;
-certificates are valid for 90 days, self-signed and custom ones for a year.
+Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case; an order takes 60 s (about
+a minute, evidence: ssl-issue), a self-signed or custom certificate no time; certificates are valid for 90 days,
+self-signed and custom ones for a year.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
@@ -19,16 +19,17 @@ from panelica_async.sandbox.store import Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
-_DEFAULT_PHP_VERSION = "8.3"
-_NO_CERTIFICATE = "none"
+_DEFAULT_WEB_SERVER = "nginx"
+DEFAULT_PHP_VERSION = "8.3"
 
-CERTIFICATE_TYPES = ("lets_encrypt", "self_signed", "custom")
-_SSL_TYPES = (*CERTIFICATE_TYPES, _NO_CERTIFICATE)
+LETS_ENCRYPT, SELF_SIGNED, CUSTOM = "lets_encrypt", "self_signed", "custom"
+NO_CERTIFICATE = "none"
+_SSL_TYPES = (LETS_ENCRYPT, SELF_SIGNED, CUSTOM, NO_CERTIFICATE)
 
 _DAY = 86400
-_ISSUING_SECONDS = {"lets_encrypt": 60, "self_signed": 0, "custom": 0}
-_LIFETIME = {"lets_encrypt": 90 * _DAY, "self_signed": 365 * _DAY, "custom": 365 * _DAY}
-_ISSUERS = {"lets_encrypt": "Let's Encrypt", "self_signed": "Self-signed", "custom": "Custom"}
+_ISSUING_SECONDS = {LETS_ENCRYPT: 60, SELF_SIGNED: 0, CUSTOM: 0}
+_LIFETIME_SECONDS = {LETS_ENCRYPT: 90 * _DAY, SELF_SIGNED: 365 * _DAY, CUSTOM: 365 * _DAY}
+_ISSUERS = {LETS_ENCRYPT: "Let's Encrypt", SELF_SIGNED: "Self-signed", CUSTOM: "Custom"}
 
 
 @handles("domains.list")
@@ -46,32 +47,11 @@ def get_domain(call: ApiCall) -> ApiReply:
 @handles("domains.create")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
-    store = call.store
     name = rules.domain_name(call.body["domain"])
-    account = owner_with_room(store, call.body["user_id"], "max_domains")
-    ssl_type = rules.one_of(
-        call.body.get("ssl_type", _NO_CERTIFICATE), (*CERTIFICATE_TYPES, _NO_CERTIFICATE), "ssl_type"
-    )
-    domain_id = new_id()
-    document_root = document_root_of(account["username"], name)
-    row = {
-        "id": domain_id,
-        "domain": name,
-        "user_id": account["id"],
-        "php_version": _default_php_version(account),
-        "web_server": "nginx",
-        "document_root": document_root,
-        "created_at": call.now,
-        **_changes(call, account),
-    }
-    store.insert("domain", row)
-    make_site(store, account["id"], domain_id, document_root)
-    add_default_records(store, domain_id)
-    if ssl_type != _NO_CERTIFICATE:
-        order_certificate(store, domain_id, ssl_type, auto_renew=True)
-    domain = store.get("domain", domain_id)
-    emit(store, "domain.created", domain)
-    return ApiReply(domain)
+    account = owner_with_room(call.store, call.body["user_id"], "max_domains")
+    ssl_type = rules.one_of(call.body.get("ssl_type", NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
+    defaults = {"php_version": _default_php_version(account), "web_server": _DEFAULT_WEB_SERVER}
+    return ApiReply(add_domain(call.store, account, name, {**defaults, **_changes(call, account)}, ssl_type))
 
 
 @handles("domains.update")
@@ -108,6 +88,20 @@ def unsuspend_domain(call: ApiCall) -> ApiReply:
     return accepted("Domain unsuspended")
 
 
+def add_domain(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
+    """Add a domain with its directories, zone and certificate, and return it as the reference shows it."""
+    domain_id, document_root = new_id(), document_root_of(owner["username"], name)
+    row = {"id": domain_id, "domain": name, "user_id": owner["id"], "document_root": document_root}
+    store.insert("domain", {**row, "created_at": store.now(), **columns})
+    make_site(store, owner["id"], domain_id, document_root)
+    add_default_records(store, domain_id)
+    if ssl_type != NO_CERTIFICATE:
+        order_certificate(store, domain_id, ssl_type, auto_renew=True)
+    domain = store.get("domain", domain_id)
+    emit(store, "domain.created", domain)
+    return domain
+
+
 def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
     """Return the columns that create and update share."""
     changes = call.fields("php_version", "web_server")
@@ -125,7 +119,7 @@ def _php_versions(account: Row) -> tuple[str, ...]:
 
 def _default_php_version(account: Row) -> str:
     versions = _php_versions(account)
-    return _DEFAULT_PHP_VERSION if _DEFAULT_PHP_VERSION in versions else versions[-1]
+    return DEFAULT_PHP_VERSION if DEFAULT_PHP_VERSION in versions else versions[-1]
 
 
 def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bool) -> Row:
@@ -148,7 +142,7 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
             "created_at": now,
             "ready_at": now + _ISSUING_SECONDS[kind],
             "valid_from": now + _ISSUING_SECONDS[kind],
-            "expires_at": now + _LIFETIME[kind],
+            "expires_at": now + _LIFETIME_SECONDS[kind],
         },
     )
     return store.get("certificate", certificate_id)
@@ -157,7 +151,7 @@ def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bo
 def order_renewal(store: Store, certificate: Row) -> Row:
     """Start renewing a certificate and return it."""
     now, kind = store.now(), certificate["type"]
-    changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME[kind]}
+    changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME_SECONDS[kind]}
     if certificate["status"] == "expired":
         # Until the new one is issued, the site has no valid one.
         changes["valid_from"] = changes["ready_at"]
@@ -175,7 +169,7 @@ def list_certificates(call: ApiCall) -> ApiReply:
 def issue_certificate(call: ApiCall) -> ApiReply:
     """Order a certificate; it is pending until it is issued by the panel's clock."""
     domain = call.store.get("domain", call.body["domain_id"])
-    kind = call.body.get("type", CERTIFICATE_TYPES[0])
+    kind = call.body.get("type", LETS_ENCRYPT)
     return ApiReply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
 
 

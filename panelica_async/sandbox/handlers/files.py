@@ -1,23 +1,21 @@
-"""Files.
+"""Files, and FTP users.
 
-Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted.
-`user_id`, which current panels need, is accepted and ignored: the path shows who owns the file.
-
-
-FTP users. Guesses: no prefix before names; the document root by default, which need not exist.
+Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted; `user_id`, which
+current panels need, is accepted and ignored, since the path shows who owns the file; the names of FTP users get no
+prefix, and their directory is by default the document root, which need not exist.
 """
 
 import posixpath
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
-from panelica_async.sandbox.filesystem import absolute, home_of, owner_of, write_file
+from panelica_async.sandbox.filesystem import absolute, holds_document_root, home_of, owner_of, write_file
 from panelica_async.sandbox.messages import bad_request, forbidden, not_found
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import Row, new_id
 
 # 0 is unlimited (evidence: ftp-accounts).
-_FTP_QUOTA_MB = 0
+FTP_QUOTA_MB = 0
 
 
 @handles("files.list")
@@ -55,7 +53,7 @@ def write_text(call: ApiCall) -> ApiReply:
 def delete_file(call: ApiCall) -> ApiReply:
     """Delete a file, or a directory with all its contents."""
     path = _path(call)
-    if path == home_of(owner_of(call.store, path)["username"]) or _holds_document_root(call, path):
+    if path == home_of(owner_of(call.store, path)["username"]) or holds_document_root(call.store, path):
         raise forbidden("homes and document roots stay")
     call.store.delete("file", path, key="path")
     return ApiReply()
@@ -66,11 +64,6 @@ def _path(call: ApiCall) -> str:
     path = absolute(call.query["path"])
     owner_of(call.store, path)
     return path
-
-
-def _holds_document_root(call: ApiCall, path: str) -> bool:
-    sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
-    return bool(call.store.value(sql, f"{path}/", f"{path}/"))
 
 
 def _type(call: ApiCall, path: str) -> str:
@@ -100,7 +93,7 @@ def create_ftp_account(call: ApiCall) -> ApiReply:
             "user_id": domain["user_id"],
             "domain_id": domain["id"],
             "home_directory": _home_directory(call, domain),
-            "quota_mb": call.body.get("quota_mb", _FTP_QUOTA_MB),
+            "quota_mb": call.body.get("quota_mb", FTP_QUOTA_MB),
             "created_at": call.now,
         },
     )

@@ -1,11 +1,11 @@
-"""Mailboxes. Guess: 1,024 MB by default; addresses in lower case."""
+"""Mailboxes. Guesses: 1,024 MB by default; addresses in lower case."""
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, handles, rows
 from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
-_QUOTA_MB = 1024
+MAILBOX_QUOTA_MB = 1024
 
 
 @handles("email.accounts.list")
@@ -26,7 +26,7 @@ def create_mailbox(call: ApiCall) -> ApiReply:
             "id": mailbox_id,
             "email": f"{rules.local_part(call.body['local_part']).lower()}@{domain['domain']}",
             "domain_id": domain["id"],
-            "quota_mb": call.body.get("quota_mb", _QUOTA_MB),
+            "quota_mb": call.body.get("quota_mb", MAILBOX_QUOTA_MB),
             "created_at": call.now,
         },
     )

@@ -1,6 +1,6 @@
-"""The server and its services. Guesses: the machine of the reference's example; pids count up.
+"""The server, its services, and the traffic of its sites.
 
-Traffic of the sites. Guess: the only period is a month.
+Guesses: the machine of the reference's example; pids count up; the only period of traffic is a month.
 """
 
 from typing import Any

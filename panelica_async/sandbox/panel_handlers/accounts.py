@@ -1,15 +1,11 @@
-"""Accounts, which panels also call users.
+"""Accounts, which panels also call users, and plans with the traps of their columns.
 
-Guesses: the reply to a duplicate user name; root cannot be suspended or deleted; figures of processor and memory.
+A POST of a plan drops zeros and false, which makes them the defaults of their columns, and ignores what is not a basic
+column. A PATCH keeps every value that is sent (evidence: plans-create, plans-update).
 
-
-Plans, with the traps of their columns (evidence: plans-create, plans-update).
-
-A POST drops zeros and false, which makes them the defaults of their columns, and ignores what is not a basic column. A
-PATCH keeps every value that is sent.
-
-Guesses: the defaults apart from those seen (disk space, cron jobs, memory, processes, the switches); columns that do
-not exist are ignored.
+Guesses: the reply to a duplicate user name; root cannot be suspended or deleted; figures of processor and memory; the
+defaults of plans apart from those seen (disk space, cron jobs, memory, processes, the switches); columns that do not
+exist are ignored.
 """
 
 import secrets
@@ -17,10 +13,9 @@ from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.deliveries import emit
-from panelica_async.sandbox.filesystem import make_home
+from panelica_async.sandbox.handlers.accounts import add_account, delete_with_domains
 from panelica_async.sandbox.messages import ApiError, PanelError, failed, invalid, missing, taken
-from panelica_async.sandbox.panel_handlers.base import check_password, get, listed
+from panelica_async.sandbox.panel_handlers.base import check_password, get, visible
 from panelica_async.sandbox.seed import PHP_VERSIONS
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
@@ -29,7 +24,7 @@ _SSO_SECONDS = 300
 _INTERNAL_ADDRESS = "https://10.0.0.12:8443"
 _MEMORY_LIMIT_MB = 512
 
-_BASIC: dict[str, Any] = {
+_BASIC_COLUMNS: dict[str, Any] = {
     "disk_quota_mb": 5120,
     "monthly_bandwidth_mb": 51200,
     "max_domains": 1,
@@ -46,7 +41,7 @@ _BASIC: dict[str, Any] = {
     "backup_enabled": True,
 }
 """Columns that a POST stores, with their defaults."""
-_ADVANCED: dict[str, Any] = {
+_ADVANCED_COLUMNS: dict[str, Any] = {
     "cpu_limit_percent": 100,
     "memory_limit_mb": 512,
     "process_limit": 50,
@@ -86,14 +81,14 @@ UNLIMITED = -1
 @handles("GET /v1/accounts")
 def list_accounts(call: ApiCall) -> ApiReply:
     """Return all accounts: root, administrators and resellers too (evidence: accounts-list)."""
-    accounts = listed(call, "account").data
+    accounts = visible(call, "account")
     return ApiReply(accounts, beside={"total": len(accounts)})
 
 
 @handles("GET /v1/accounts/{id}")
 def get_account(call: ApiCall) -> ApiReply:
     """Return one account."""
-    return ApiReply(get(call, "account", call.path["id"]))
+    return ApiReply(get(call, "account"))
 
 
 @handles("POST /v1/accounts")
@@ -107,18 +102,15 @@ def create_account(call: ApiCall) -> ApiReply:
         raise taken("apiErrors.users.emailAlreadyExists")
     if store.value("SELECT 1 FROM accounts WHERE username = ?", body["username"]) is not None:
         raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
-    account_id, username = new_id(), rules.username(body["username"])
-    row = {"id": account_id, "username": username, "role": "USER", "created_at": call.now}
-    store.insert("account", {**row, **call.fields("email", "full_name"), **_new_plan(call)})
-    make_home(store, account_id, username)
-    emit(store, "user.created", store.get("account", account_id))
-    return ApiReply(get(call, "account", account_id))
+    username = rules.username(body["username"])
+    account = add_account(store, username, {**call.fields("email", "full_name"), **_new_plan(call)})
+    return ApiReply(get(call, "account", account["id"]))
 
 
 @handles("PATCH /v1/accounts/{id}")
 def update_account(call: ApiCall) -> ApiReply:
     """Change the account; a new plan acts at once (evidence: accounts-update)."""
-    account = get(call, "account", call.path["id"])
+    account = get(call, "account")
     call.store.update("account", account["id"], {**call.fields("email", "full_name"), **_new_plan(call)})
     return ApiReply(get(call, "account", account["id"]))
 
@@ -126,12 +118,7 @@ def update_account(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/accounts/{id}")
 def delete_account(call: ApiCall) -> ApiReply:
     """Delete the account with everything that it owns."""
-    account = _customer(call, "Delete Failed")
-    domains = call.store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
-    call.store.delete("account", account["id"])
-    for domain in domains:
-        emit(call.store, "domain.deleted", domain)
-    emit(call.store, "user.deleted", account)
+    delete_with_domains(call.store, _customer(call, "Delete Failed"))
     return accepted("Account deleted")
 
 
@@ -152,17 +139,17 @@ def unsuspend_account(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/accounts/{id}/change-password")
-def change_password_account(call: ApiCall) -> ApiReply:
+def change_account_password(call: ApiCall) -> ApiReply:
     """Set a new password, without asking for the old one (evidence: accounts-update)."""
-    get(call, "account", call.path["id"])
+    get(call, "account")
     check_password(call, "new_password")
     return accepted("Password changed")
 
 
 @handles("POST /v1/accounts/{id}/sso-login")
-def sso_login_account(call: ApiCall) -> ApiReply:
+def sso_login(call: ApiCall) -> ApiReply:
     """Return a link that signs in, with an address that may be of no use outside (evidence: sso-login)."""
-    get(call, "account", call.path["id"])
+    get(call, "account")
     token = secrets.token_urlsafe(32)
     return ApiReply({"url": f"{_INTERNAL_ADDRESS}/auto-login?token={token}", "expires_in": _SSO_SECONDS})
 
@@ -182,10 +169,10 @@ def account_stats(call: ApiCall) -> ApiReply:
     """Count what the account has (evidence: accounts-usage)."""
     account = _with_figures(call)
     counted = {
-        f"{name}_count": len(listed(call, kind, user_id=account["id"]).data)
+        f"{name}_count": len(visible(call, kind, user_id=account["id"]))
         for name, kind in (("domain", "domain"), ("ftp", "ftp_account"), ("database", "database_user"))
     }
-    emails = len(listed(call, "email_account", _owner=account["id"]).data)
+    emails = len(visible(call, "email_account", _owner=account["id"]))
     return ApiReply({**counted, "email_count": emails, "bandwidth_mb": account["bandwidth_mb"]})
 
 
@@ -201,17 +188,17 @@ def resource_usage(call: ApiCall) -> ApiReply:
 @handles("GET /v1/accounts/{id}/domains")
 def list_account_domains(call: ApiCall) -> ApiReply:
     """Return the domains of the account (evidence: accounts-domains)."""
-    account = get(call, "account", call.path["id"])
+    account = get(call, "account")
     fields = ("id", "domain_name", "user_id", "created_at", "updated_at", "php_version", "web_server")
-    rows = listed(call, "domain", user_id=account["id"]).data
+    rows = visible(call, "domain", user_id=account["id"])
     return ApiReply([{name: row[name] for name in fields} for row in rows])
 
 
 @handles("GET /v1/accounts/{id}/emails")
 def list_account_emails(call: ApiCall) -> ApiReply:
     """Return the mailboxes of the account (evidence: accounts-domains)."""
-    account = get(call, "account", call.path["id"])
-    rows = listed(call, "email_account", _owner=account["id"]).data
+    account = get(call, "account")
+    rows = visible(call, "email_account", _owner=account["id"])
     return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
 
 
@@ -227,7 +214,7 @@ def _new_plan(call: ApiCall) -> dict[str, Any]:
 def _customer(call: ApiCall, error: str) -> Row:
     """Return the account to suspend or delete; one that is gone is a 400 (evidence: missing-account)."""
     try:
-        account = get(call, "account", call.path["id"])
+        account = get(call, "account")
     except ApiError:
         raise failed(error, "user not found") from None
     if account["role"] == "ROOT":
@@ -236,7 +223,7 @@ def _customer(call: ApiCall, error: str) -> Row:
 
 
 def _with_figures(call: ApiCall) -> Row:
-    return call.store.get("account", get(call, "account", call.path["id"])["id"])
+    return call.store.get("account", get(call, "account")["id"])
 
 
 @handles("GET /v1/plans")
@@ -257,7 +244,7 @@ def create_plan(call: ApiCall) -> ApiReply:
     name = call.body["name"]
     if call.store.value("SELECT 1 FROM plans WHERE name = ?", name) is not None:
         raise taken("a plan with this name already exists")
-    kept = {column: call.body.get(column) or default for column, default in _BASIC.items()}
+    kept = {column: call.body.get(column) or default for column, default in _BASIC_COLUMNS.items()}
     plan_id = new_id()
     columns = {"name": name, "slug": call.body["slug"], **kept}
     fixed = {"id": plan_id, "php_versions": list(PHP_VERSIONS), "created_at": call.now}
@@ -308,11 +295,12 @@ def _plan(call: ApiCall) -> Row:
 def _shown_plan(row: Row) -> Row:
     """Return a plan with all its columns."""
     stored = {name: value for name, value in row.items() if name != "columns"}
-    return {**_BASIC, **_ADVANCED, **row["columns"], **stored}
+    return {**_BASIC_COLUMNS, **_ADVANCED_COLUMNS, **row["columns"], **stored}
 
 
 def _stored_plan(columns: Row, extra: Row) -> Row:
     """Return columns as the table has them; `extra` is its content so far."""
     own = {_STORED_AS[name]: value for name, value in columns.items() if name in _STORED_AS}
-    others = {name: value for name, value in columns.items() if name in _BASIC | _ADVANCED and name not in _STORED_AS}
+    names = (_BASIC_COLUMNS | _ADVANCED_COLUMNS).keys() - _STORED_AS.keys()
+    others = {name: value for name, value in columns.items() if name in names}
     return {**own, "columns": {**extra, **others}}

@@ -1,22 +1,11 @@
-"""The API itself and the key that signs. What the panel lists about itself is in `api_spec`.
+"""The API itself: its health, the key of the caller, API keys, webhooks, the catalogue.
 
-Guess: the versions.
+Keys and webhooks have the fields of the published reference (evidence: api-keys, webhooks, webhook-destinations), the
+catalogue has the form of newer panels (evidence: api-spec, api-spec-bodies).
 
-
-API keys, with the fields of the published reference (evidence: api-keys).
-
-Guesses: an owner that may manage keys sees all of them; a change takes name, scopes, tier and addresses; a new key may
-do no more than the reference says, so any scopes are granted.
-
-
-Webhooks, with the fields of the published reference (evidence: webhooks, webhook-destinations).
-
-Guesses: the destination is not checked; a change takes every field of a create, and `active`.
-
-
-What a panel lists about itself, in the form of newer panels (evidence: api-spec, api-spec-bodies).
-
-Guesses: the versions; `errors` is the same for all, as in the catalogue of a running panel.
+Guesses: the versions; an owner that may manage keys sees all of them, and a new key is granted any scopes; a change of
+a key takes name, scopes, tier and addresses, one of a webhook every field of a create and `active`; the destination of
+a webhook is not checked; `errors` is the same for all endpoints, as in the catalogue of a running panel.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,20 +14,18 @@ from typing import Any
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox.auth import is_scope
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.deliveries import deliver
 from panelica_async.sandbox.handlers import api
-from panelica_async.sandbox.handlers.api import collection
-from panelica_async.sandbox.messages import PREFIX, invalid, missing
+from panelica_async.sandbox.handlers.api import WEBHOOK_DEFAULTS
+from panelica_async.sandbox.messages import PREFIX, invalid
+from panelica_async.sandbox.panel_handlers.base import get_unowned
 from panelica_async.sandbox.spec import METHODS, Document, Json
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
 _API_VERSION = "1.0.0"
 
-_CHANGEABLE = ("name", "scopes", "rate_limit_tier", "ip_whitelist")
+_KEY_FIELDS = ("name", "scopes", "rate_limit_tier", "ip_whitelist")
 
-# The defaults of the panel (evidence: webhooks).
-_TIMING = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
-_FIELDS = ("name", "destination_type", "destination_config", "events", *_TIMING, "active")
+_WEBHOOK_FIELDS = ("name", "destination_type", "destination_config", "events", *WEBHOOK_DEFAULTS, "active")
 
 _PANEL_VERSION = "1.0.528"
 _UNLISTED = frozenset({"/v1/api-spec", "/v1/postman-collection"})
@@ -67,18 +54,9 @@ def me(call: ApiCall) -> ApiReply:
     return ApiReply({"user_id": call.caller.key.user_id, **{name: key[name] for name in fields}})
 
 
-@handles("GET /v1/rate-limit")
-def rate_limit(call: ApiCall) -> ApiReply:
-    """Return limits and usage of the key; the fields are those of the reference (evidence: rate-limit-endpoint)."""
-    return api.rate_limit(call)
-
-
-@handles("GET /v1/postman-collection")
-def postman_collection(call: ApiCall) -> ApiReply:
-    """Return the endpoints as a Postman collection."""
-    return ApiReply(collection(call.document))
-
-
+# The fields of the rate limit are those of the reference (evidence: rate-limit-endpoint).
+handles("GET /v1/rate-limit")(api.rate_limit)
+handles("GET /v1/postman-collection")(api.postman_collection)
 handles("GET /v1/api-keys")(api.list_api_keys)
 handles("POST /v1/api-keys")(api.create_api_key)
 
@@ -92,7 +70,7 @@ def get_api_key(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/api-keys/{key_id}")
 def update_api_key(call: ApiCall) -> ApiReply:
     """Change a key; its secret stays."""
-    key, changes = _key(call), call.fields(*_CHANGEABLE)
+    key, changes = _key(call), call.fields(*_KEY_FIELDS)
     if changes.get("rate_limit_tier", key["rate_limit_tier"]) not in TIERS:
         raise invalid(call.endpoint.operation, [("rate_limit_tier", "oneof")])
     if not all(is_scope(str(scope)) for scope in changes.get("scopes", ())):
@@ -115,10 +93,7 @@ def regenerate_api_key(call: ApiCall) -> ApiReply:
 
 
 def _key(call: ApiCall) -> Row:
-    key = call.store.find("api_key", call.path["key_id"])
-    if key is None:
-        raise missing("api_key", call.path["key_id"])
-    return key
+    return get_unowned(call, "api_key", call.path["key_id"])
 
 
 @handles("GET /v1/webhooks")
@@ -130,7 +105,7 @@ def list_webhooks(call: ApiCall) -> ApiReply:
 @handles("POST /v1/webhooks")
 def create_webhook(call: ApiCall) -> ApiReply:
     """Add a webhook."""
-    row: dict[str, Any] = {"id": new_id(), "created_at": call.now, **_TIMING, **call.fields(*_FIELDS)}
+    row: dict[str, Any] = {"id": new_id(), "created_at": call.now, **WEBHOOK_DEFAULTS, **call.fields(*_WEBHOOK_FIELDS)}
     call.store.insert("webhook", row)
     return ApiReply(call.store.get("webhook", row["id"]))
 
@@ -138,36 +113,27 @@ def create_webhook(call: ApiCall) -> ApiReply:
 @handles("GET /v1/webhooks/{id}")
 def get_webhook(call: ApiCall) -> ApiReply:
     """Return one webhook."""
-    return ApiReply(_webhook(call))
+    return ApiReply(get_unowned(call, "webhook"))
 
 
 @handles("PATCH /v1/webhooks/{id}")
 def update_webhook(call: ApiCall) -> ApiReply:
     """Change a webhook."""
-    call.store.update("webhook", _webhook(call)["id"], call.fields(*_FIELDS))
-    return ApiReply(_webhook(call))
+    call.store.update("webhook", get_unowned(call, "webhook")["id"], call.fields(*_WEBHOOK_FIELDS))
+    return ApiReply(get_unowned(call, "webhook"))
 
 
 @handles("DELETE /v1/webhooks/{id}")
 def delete_webhook(call: ApiCall) -> ApiReply:
     """Delete a webhook with its deliveries."""
-    call.store.delete("webhook", _webhook(call)["id"])
+    call.store.delete("webhook", get_unowned(call, "webhook")["id"])
     return accepted("Webhook deleted")
 
 
 @handles("POST /v1/webhooks/{id}/test")
 def test_webhook(call: ApiCall) -> ApiReply:
     """Send a test event with the name of the webhook."""
-    webhook = _webhook(call)
-    deliver(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
-    return accepted("Test event sent")
-
-
-def _webhook(call: ApiCall) -> Row:
-    webhook = call.store.find("webhook", call.path["id"])
-    if webhook is None:
-        raise missing("webhook", call.path["id"])
-    return webhook
+    return api.send_test_event(call, get_unowned(call, "webhook"))
 
 
 @handles("GET /v1/api-spec")

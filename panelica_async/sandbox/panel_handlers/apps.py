@@ -1,12 +1,8 @@
-"""Cron jobs of domains (evidence: cron-jobs).
+"""What runs in a site: cron jobs and WordPress (evidence: cron-jobs, wordpress, wordpress-backups).
 
-Guesses: a job never runs by itself here; what it prints; an update takes the fields of a create; the log.
-
-
-WordPress sites (evidence: wordpress, wordpress-backups).
-
-Guesses: a domain whose document root holds `wp-config.php` is a site, with the id of the domain; a backup takes a
-minute and holds the files of the domain; a restore changes nothing here; the replies to updates.
+Guesses: a cron job never runs by itself here; what it prints; an update takes the fields of a create; its log. A domain
+whose document root holds `wp-config.php` is a WordPress site, with the id of the domain; a backup takes a minute and
+holds the files of the domain; a restore changes nothing here; the replies to updates.
 """
 
 import secrets
@@ -14,11 +10,11 @@ import secrets
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.messages import failed, missing
 from panelica_async.sandbox.panel_handlers.accounts import is_within
-from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, listed, objects, remove, shown
+from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, objects, remove, shown, visible
 from panelica_async.sandbox.store import Row, timestamp
 
-_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
-_CHANGEABLE = ("task_name", "command", *_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
+_CRON_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
+_CRON_FIELDS = ("task_name", "command", *_CRON_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
 
 _BACKUP_SECONDS = 60
 
@@ -37,9 +33,9 @@ def create_cron_job(call: ApiCall) -> ApiReply:
     if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
         raise failed("Failed to create", "cron job limit reached", status=403)
     fields = {
-        **dict.fromkeys(_TIMES, "*"),
+        **dict.fromkeys(_CRON_TIMES, "*"),
         "enabled": True,
-        **call.fields(*_CHANGEABLE),
+        **call.fields(*_CRON_FIELDS),
         "domain_id": domain["id"],
         "user_id": owner,
         "last_run": None,
@@ -51,26 +47,26 @@ def create_cron_job(call: ApiCall) -> ApiReply:
 @handles("GET /v1/cron-jobs/{id}")
 def get_cron_job(call: ApiCall) -> ApiReply:
     """Return one cron job."""
-    return ApiReply(find(call, "cron_job", call.path["id"]).shown)
+    return ApiReply(find(call, "cron_job").shown)
 
 
 @handles("PATCH /v1/cron-jobs/{id}")
 def update_cron_job(call: ApiCall) -> ApiReply:
     """Change a cron job."""
-    return ApiReply(change(call, find(call, "cron_job", call.path["id"]), **call.fields(*_CHANGEABLE)).shown)
+    return ApiReply(change(call, find(call, "cron_job"), **call.fields(*_CRON_FIELDS)).shown)
 
 
 @handles("DELETE /v1/cron-jobs/{id}")
 def delete_cron_job(call: ApiCall) -> ApiReply:
     """Delete a cron job."""
-    remove(call, find(call, "cron_job", call.path["id"]))
+    remove(call, find(call, "cron_job"))
     return accepted("Cron job deleted")
 
 
 @handles("POST /v1/cron-jobs/{id}/toggle")
 def toggle_cron_job(call: ApiCall) -> ApiReply:
     """Turn a cron job on or off."""
-    job = find(call, "cron_job", call.path["id"])
+    job = find(call, "cron_job")
     change(call, job, enabled=not job.fields["enabled"])
     return accepted("Cron job toggled")
 
@@ -78,7 +74,7 @@ def toggle_cron_job(call: ApiCall) -> ApiReply:
 @handles("POST /v1/cron-jobs/{id}/run")
 def run_cron_job(call: ApiCall) -> ApiReply:
     """Run a cron job, and return what it printed when it has ended."""
-    job = find(call, "cron_job", call.path["id"])
+    job = find(call, "cron_job")
     output = f"{job.fields['command']}: done"
     change(call, job, last_run=timestamp(call.now), _output=output)
     return ApiReply({"output": output})
@@ -87,7 +83,7 @@ def run_cron_job(call: ApiCall) -> ApiReply:
 @handles("GET /v1/cron-jobs/{id}/logs")
 def cron_job_logs(call: ApiCall) -> ApiReply:
     """Return the last run of a cron job."""
-    fields = find(call, "cron_job", call.path["id"]).fields
+    fields = find(call, "cron_job").fields
     ran = fields["last_run"] is not None
     return ApiReply([{"executed_at": fields["last_run"], "output": fields["_output"]}] if ran else [])
 
@@ -96,7 +92,7 @@ def cron_job_logs(call: ApiCall) -> ApiReply:
 def list_sites(call: ApiCall) -> ApiReply:
     """Return the sites, those of one account if the query names it."""
     owner = call.query.get("account_id")
-    domains: list[Row] = listed(call, "domain", **({"user_id": owner} if owner else {})).data
+    domains: list[Row] = visible(call, "domain", **({"user_id": owner} if owner else {}))
     return ApiReply([_site_row(domain) for domain in domains if _is_wordpress(call, domain)])
 
 
@@ -151,7 +147,7 @@ def restore_site(call: ApiCall) -> ApiReply:
 
 def _site(call: ApiCall) -> Row:
     """Return the domain of the site in the path."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     owner = call.query.get("account_id", domain["user_id"])
     if owner != domain["user_id"] or not _is_wordpress(call, domain):
         raise missing("site", domain["id"])

@@ -1,9 +1,9 @@
-"""Backups, by file name. The work takes time by the panel's clock, as in the reference's handlers.
+"""What brings files back: backups, archives and the trash.
 
-Guesses: the form of the timestamp in names; a backup is listed while it runs, as `pending` and then `running`.
+Backups are known by file name. Their work takes time by the panel's clock, as in the handlers of the reference.
 
-
-Archives of files: zip, tar and tar.gz, packed and unpacked in memory.
+Guesses: the form of the timestamp in the names of backups; a backup is listed while it runs, as `pending` and then
+`running`; what archives and the trash answer.
 """
 
 import io
@@ -16,10 +16,9 @@ from typing import Any
 
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.filesystem import DIRECTORY
-from panelica_async.sandbox.handlers.backups import archive, restore_files
+from panelica_async.sandbox.handlers.backups import restore_files, start_backup
 from panelica_async.sandbox.messages import failed, missing, taken
-from panelica_async.sandbox.panel_handlers.base import get, listed
+from panelica_async.sandbox.panel_handlers.base import get, visible
 from panelica_async.sandbox.panel_handlers.files import account_of, entry_at, file_of, folder_at, free_path, inside
 from panelica_async.sandbox.store import Row, timestamp
 
@@ -33,7 +32,7 @@ _TAR_MODES: Mapping[str, Any] = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz"}
 @handles("GET /v1/backups")
 def list_backups(call: ApiCall) -> ApiReply:
     """Return all backups in their present state (evidence: backups-list)."""
-    return listed(call, "backup")
+    return ApiReply(visible(call, "backup"))
 
 
 @handles("GET /v1/backups/{filename}")
@@ -46,12 +45,12 @@ def get_backup(call: ApiCall) -> ApiReply:
 def create_backup(call: ApiCall) -> ApiReply:
     """Start a backup: of the whole server, unless the body names domains (evidence: backups-create)."""
     chosen = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
-    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or listed(call, "domain").data]
+    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or visible(call, "domain")]
     stamp = re.sub(r"\D", "", timestamp(call.now))
     name = f"{call.body.get('backup_name', _NAME)}_{stamp[:8]}_{stamp[8:]}"
     if call.store.value("SELECT 1 FROM backups WHERE name = ?", name) is not None:
         raise taken("a backup of this name is being made")
-    backup = archive(call.store, domains, name, {})
+    backup = start_backup(call.store, domains, name, {})
     return ApiReply({"backup_id": backup["id"], "status": backup["status"]}, message="Backup started")
 
 
@@ -84,75 +83,6 @@ def _backup(call: ApiCall) -> Row:
     return get(call, "backup", filename, key="filename")
 
 
-def pack(form: str, files: Mapping[str, Row]) -> bytes | None:
-    """Return an archive of rows by name, or None for an unknown form.
-
-    Args:
-        form: `zip`, `tar` or `tar.gz`.
-        files: Rows of the table `files`, folders before what is in them.
-    """
-    if form != "zip" and form not in _TAR_MODES:
-        return None
-    target = io.BytesIO()
-    if form == "zip":
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, row in files.items():
-                archive.writestr(f"{name}/" if row["type"] == DIRECTORY else name, _as_bytes(row["content"]))
-    else:
-        with tarfile.open(fileobj=target, mode=_TAR_MODES[form]) as archive:
-            for name, row in files.items():
-                member, content = tarfile.TarInfo(name), _as_bytes(row["content"])
-                member.type = tarfile.DIRTYPE if row["type"] == DIRECTORY else tarfile.REGTYPE
-                member.mode, member.size = int(row["permissions"], 8), len(content)
-                archive.addfile(member, io.BytesIO(content))
-    return target.getvalue()
-
-
-def unpack(content: str | bytes) -> list[tuple[str, bytes | None]] | None:
-    """Return names and contents of an archive, None for folders; or None if it is none, or too much."""
-    data = _as_bytes(content)
-    for read in (_read_zip, _read_tar):
-        try:
-            return list(read(data))
-        except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError):
-            continue
-    return None
-
-
-def members(content: str | bytes) -> list[dict[str, Any]] | None:
-    """Return what an archive holds, or None if it is no archive."""
-    found = unpack(content)
-    if found is None:
-        return None
-    return [{"name": name, "is_directory": data is None, "size": len(data or b"")} for name, data in found]
-
-
-def _read_zip(data: bytes) -> Iterator[tuple[str, bytes | None]]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        _check(info.file_size for info in archive.infolist())
-        for info in archive.infolist():
-            yield info.filename.rstrip("/"), None if info.is_dir() else archive.read(info)
-
-
-def _read_tar(data: bytes) -> Iterator[tuple[str, bytes | None]]:
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        _check(member.size for member in archive.getmembers())
-        for member in archive.getmembers():
-            if member.isdir():
-                yield member.name, None
-            elif (file := archive.extractfile(member)) is not None:
-                yield member.name, file.read()
-
-
-def _check(sizes: Iterable[int]) -> None:
-    if sum(sizes) > _MOST_BYTES:
-        raise OSError("the archive unpacks to too much")
-
-
-def _as_bytes(content: str | bytes) -> bytes:
-    return content if isinstance(content, bytes) else content.encode()
-
-
 @handles("POST /v1/files/compress")
 def compress(call: ApiCall) -> ApiReply:
     """Pack files and folders into an archive."""
@@ -165,7 +95,7 @@ def compress(call: ApiCall) -> ApiReply:
         for source in sources
         for row in fs.tree(call.store, source["path"])
     }
-    content = pack(call.body.get("format", "zip"), rows)
+    content = _pack(call.body.get("format", "zip"), rows)
     if content is None:
         raise failed("Compress Failed", "format must be zip, tar or tar.gz")
     fs.write_file(call.store, path, content)
@@ -178,10 +108,7 @@ def extract(call: ApiCall) -> ApiReply:
     account = account_of(call, call.body)
     archive = entry_at(call, inside(account, call.body["archive_path"]))
     target = inside(account, call.body["destination_path"])
-    found = unpack(archive["content"])
-    if found is None:
-        raise failed("Extract Failed", "path is not an archive")
-    for name, content in found:
+    for name, content in _unpack(archive, "Extract Failed"):
         path = inside(account, posixpath.join(target, name))
         fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
         if content is not None:
@@ -194,10 +121,69 @@ def extract(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/archive/info")
 def archive_info(call: ApiCall) -> ApiReply:
     """Return what an archive holds."""
-    found = members(file_of(call)["content"])
-    if found is None:
-        raise failed("Archive Failed", "path is not an archive")
-    return ApiReply({"files": found, "total_files": len(found)})
+    found = _unpack(file_of(call), "Archive Failed")
+    shown = [{"name": name, "is_directory": data is None, "size": len(data or b"")} for name, data in found]
+    return ApiReply({"files": shown, "total_files": len(shown)})
+
+
+def _pack(form: str, files: Mapping[str, Row]) -> bytes | None:
+    """Return an archive of files by name, folders before what is in them; None for an unknown form."""
+    if form != "zip" and form not in _TAR_MODES:
+        return None
+    target = io.BytesIO()
+    if form == "zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, row in files.items():
+                archive.writestr(f"{name}/" if row["type"] == fs.DIRECTORY else name, _as_bytes(row["content"]))
+    else:
+        with tarfile.open(fileobj=target, mode=_TAR_MODES[form]) as archive:
+            for name, row in files.items():
+                member, content = tarfile.TarInfo(name), _as_bytes(row["content"])
+                member.type = tarfile.DIRTYPE if row["type"] == fs.DIRECTORY else tarfile.REGTYPE
+                member.mode, member.size = int(row["permissions"], 8), len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return target.getvalue()
+
+
+def _unpack(archive: Row, error: str) -> list[tuple[str, bytes | None]]:
+    """Return names and contents of an archive; folders have no content.
+
+    Raises:
+        ApiError: 400, with this error: the file is no archive, or unpacks to too much.
+    """
+    data = _as_bytes(archive["content"])
+    for read in (_read_zip, _read_tar):
+        try:
+            return list(read(data))
+        except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError):
+            continue
+    raise failed(error, "path is not an archive")
+
+
+def _read_zip(data: bytes) -> Iterator[tuple[str, bytes | None]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _check_size(info.file_size for info in archive.infolist())
+        for info in archive.infolist():
+            yield info.filename.rstrip("/"), None if info.is_dir() else archive.read(info)
+
+
+def _read_tar(data: bytes) -> Iterator[tuple[str, bytes | None]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        _check_size(member.size for member in archive.getmembers())
+        for member in archive.getmembers():
+            if member.isdir():
+                yield member.name, None
+            elif (file := archive.extractfile(member)) is not None:
+                yield member.name, file.read()
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    if sum(sizes) > _MOST_BYTES:
+        raise OSError("the archive unpacks to too much")
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.encode()
 
 
 @handles("GET /v1/files/trash")

@@ -1,4 +1,4 @@
-"""What the handlers of current panels share: the registry, and objects as the owner of the key sees them.
+"""What the handlers of current panels share: objects, as the owner of the key sees them.
 
 To add a handler, write a function of a call that returns a reply, and name its endpoint as `spec/panel` writes it:
 
@@ -6,12 +6,8 @@ To add a handler, write a function of a call that returns a reply, and name its 
     def php_versions(call: ApiCall) -> ApiReply:
         return ApiReply([{"version": "8.4", "available": True}])
 
-Endpoints without a handler are served by `default`.
-
-
-Objects that belong to an account or to one of its domains, and are deleted with it.
-
-Their fields are kept as replies show them, so that a kind needs no table of its own.
+`visible` and `get` read the views of `panel_views.sql`. A kind without a table of its own is kept with `add`: it
+belongs to an account or to one of its domains, is deleted with it, and has the fields that replies show.
 """
 
 import json
@@ -35,7 +31,7 @@ _LIMIT_ERRORS: dict[str, dict[str, Any]] = {
 }
 
 
-def listed(call: ApiCall, kind: str, **conditions: object) -> ApiReply:
+def visible(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
     """Return all objects of a kind that the owner of the key sees (evidence: lists-unpaged, lists-owner-view).
 
     Args:
@@ -46,19 +42,32 @@ def listed(call: ApiCall, kind: str, **conditions: object) -> ApiReply:
     tests = {**conditions, **_only_own(call)}
     where = " AND ".join(f'"{name}" = ?' for name in tests) or "TRUE"
     sql = f'SELECT * FROM temp."panel_{kind}" WHERE {where}'  # noqa: S608 - our own names
-    return ApiReply(call.store.rows(sql, *tests.values()))
+    return call.store.rows(sql, *tests.values())
 
 
-def get(call: ApiCall, kind: str, identity: str, *, key: str = "id") -> Row:
-    """Return an object.
+def get(call: ApiCall, kind: str, identity: str | None = None, *, key: str = "id") -> Row:
+    """Return an object, by default the one in the path.
 
     Raises:
         ApiError: 404, there is none, or the owner of the key does not see it.
     """
-    rows = listed(call, kind, **{key: identity}).data
+    identity = call.path["id"] if identity is None else identity
+    rows = visible(call, kind, **{key: identity})
     if not rows:
         raise missing(kind, identity)
-    row: Row = rows[0]
+    return rows[0]
+
+
+def get_unowned(call: ApiCall, kind: str, identity: str | None = None) -> Row:
+    """Return an object that belongs to no account, by default the one in the path, as the reference shows it.
+
+    Raises:
+        ApiError: 404, there is none.
+    """
+    identity = call.path["id"] if identity is None else identity
+    row = call.store.find(kind, identity)
+    if row is None:
+        raise missing(kind, identity)
     return row
 
 
@@ -135,7 +144,7 @@ def add(
 
 def add_to_domain(call: ApiCall, kind: str, fields: Row) -> Owned:
     """Keep an object of the domain in the path."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     return add(call, kind, fields, user_id=domain["user_id"], domain_id=domain["id"])
 
 
@@ -147,16 +156,30 @@ def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
         kind: The kind, such as `cron_job`.
         conditions: `id`, `user_id` or `domain_id`.
     """
-    rows: list[dict[str, Any]] = listed(call, "object", _kind=kind, **conditions).data
     return [
         Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=json.loads(row["data"]))
-        for row in rows
+        for row in visible(call, "object", _kind=kind, **conditions)
     ]
 
 
 def of_domain(call: ApiCall, kind: str) -> list[Owned]:
     """Return the objects of the domain in the path."""
-    return objects(call, kind, domain_id=get(call, "domain", call.path["id"])["id"])
+    return objects(call, kind, domain_id=get(call, "domain")["id"])
+
+
+def settings(call: ApiCall, kind: str) -> Row:
+    """Return the settings of a kind that the domain in the path has; none before the first change."""
+    kept = of_domain(call, kind)
+    return kept[0].fields if kept else {}
+
+
+def change_settings(call: ApiCall, kind: str, **fields: Any) -> None:
+    """Change settings of the domain in the path."""
+    kept = of_domain(call, kind)
+    if kept:
+        change(call, kept[0], **fields)
+    else:
+        add_to_domain(call, kind, fields)
 
 
 def shown(found: Iterable[Owned]) -> ApiReply:
@@ -164,12 +187,13 @@ def shown(found: Iterable[Owned]) -> ApiReply:
     return ApiReply([item.shown for item in found])
 
 
-def find(call: ApiCall, kind: str, identity: str) -> Owned:
-    """Return an object.
+def find(call: ApiCall, kind: str, identity: str | None = None) -> Owned:
+    """Return an object without a table, by default the one in the path.
 
     Raises:
         ApiError: 404, there is none, or the owner of the key does not see it.
     """
+    identity = call.path["id"] if identity is None else identity
     found = objects(call, kind, id=identity)
     if not found:
         raise missing(kind, identity)

@@ -11,9 +11,9 @@ from panelica_async.sandbox.panel_handlers.base import (
     check_password,
     domain_with_room,
     get,
-    listed,
     owner_with_room,
     prefixed,
+    visible,
 )
 from panelica_async.sandbox.store import Row, new_id
 
@@ -24,13 +24,13 @@ _USER_ROLE = "readWrite"
 @handles("GET /v1/databases")
 def list_databases(call: ApiCall) -> ApiReply:
     """Return the users of all databases, or of those of one domain."""
-    return listed(call, "database_user", **call.query)
+    return ApiReply(visible(call, "database_user", **call.query))
 
 
 @handles("GET /v1/databases/{id}")
 def get_database(call: ApiCall) -> ApiReply:
     """Return a user with the name of its database."""
-    return ApiReply(get(call, "database_user", call.path["id"]))
+    return ApiReply(get(call, "database_user"))
 
 
 @handles("POST /v1/databases")
@@ -52,10 +52,10 @@ def delete_database(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/domains/{id}/databases")
-def create(call: ApiCall) -> ApiReply:
+def create_database(call: ApiCall) -> ApiReply:
     """Add a database and a user with a name of its own (evidence: databases-create)."""
     check_password(call)
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     owner = owner_with_room(call, domain["user_id"], "max_databases")
     database = prefixed(owner, rules.database_name(call.body["database_name"], "database_name"))
     user = prefixed(owner, rules.database_name(call.body["database_user"], "database_user"))
@@ -65,7 +65,7 @@ def create(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/domains/{id}/databases")
 def delete_by_name(call: ApiCall) -> ApiReply:
     """Delete a database of a domain with its users."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     name = call.query["database_name"]
     sql = "SELECT id FROM databases WHERE domain_id = ? AND name = ?"
     database_id = call.store.value(sql, domain["id"], name)
@@ -78,7 +78,7 @@ def delete_by_name(call: ApiCall) -> ApiReply:
 @handles("GET /v1/mysql-users")
 def list_users(call: ApiCall) -> ApiReply:
     """Return the users of all databases; the ids are those of `GET /v1/databases` (evidence: databases-users)."""
-    return listed(call, "database_user")
+    return ApiReply(visible(call, "database_user"))
 
 
 @handles("POST /v1/mysql-users")
@@ -91,7 +91,7 @@ def create_user(call: ApiCall) -> ApiReply:
 @handles("GET /v1/mysql-users/{id}")
 def get_user(call: ApiCall) -> ApiReply:
     """Return a user."""
-    return ApiReply(get(call, "database_user", call.path["id"]))
+    return ApiReply(get(call, "database_user"))
 
 
 @handles("DELETE /v1/mysql-users/{id}")
@@ -104,7 +104,7 @@ def delete_user(call: ApiCall) -> ApiReply:
 @handles("POST /v1/mysql-users/{id}/change-password")
 def change_password(call: ApiCall) -> ApiReply:
     """Set a new password."""
-    get(call, "database_user", call.path["id"])
+    get(call, "database_user")
     check_password(call)
     return accepted("Password changed")
 
@@ -139,7 +139,7 @@ def _add_user(call: ApiCall, database_id: str, name: str, role: str, *, is_prima
 
 
 def _delete_user(call: ApiCall) -> None:
-    user = get(call, "database_user", call.path["id"])
+    user = get(call, "database_user")
     if user["is_primary"]:
         sql = "SELECT database_id FROM database_users WHERE id = ?"
         call.store.delete("database", call.store.value(sql, user["id"]))

@@ -1,46 +1,48 @@
-"""DNS records.
+"""DNS records, and zones at Cloudflare.
 
-They are listed and added below the id of their domain, changed and deleted by their own (evidence: dns-record-paths).
+Records are listed and added below the id of their domain, changed and deleted by their own (evidence:
+dns-record-paths).
 
-Guess: a second record of the same name, type and content is 409.
-
-
-Zones at Cloudflare (evidence: cloudflare, cloudflare-sync-ip).
-
-Guesses: the zones exist from the start and have credentials; what the list and the settings show besides what the
-catalogue names; ids of records.
+Guesses: a second record of the same name, type and content is 409; zones at Cloudflare exist from the start and have
+credentials (evidence: cloudflare, cloudflare-sync-ip); what their list and settings show besides what the catalogue
+names; ids of their records.
 """
 
 import ipaddress
 import secrets
 from typing import Any
 
+from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.handlers.dns import PRIORITY, TTL, WITH_PRIORITY
 from panelica_async.sandbox.messages import PanelError, failed, missing
-from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, listed, objects, remove
+from panelica_async.sandbox.panel_handlers.base import (
+    Owned,
+    add,
+    change,
+    find,
+    get,
+    get_unowned,
+    objects,
+    remove,
+    visible,
+)
 from panelica_async.sandbox.seed import root_id
 from panelica_async.sandbox.store import Row, new_id
 
-_TTL = 3600
-_PRIORITY = 10
-_WITH_PRIORITY = frozenset({"MX", "SRV"})
-_ADDRESSES: dict[str, type[ipaddress.IPv4Address | ipaddress.IPv6Address]] = {
-    "A": ipaddress.IPv4Address,
-    "AAAA": ipaddress.IPv6Address,
-}
 # For examples and tests; Python calls them private.
 _DOCUMENTATION = [
     ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 ]
 _SAME = "SELECT id FROM dns_records WHERE zone_id = ? AND name = ? AND type = ? AND content = ?"
 
-_SETTINGS: Row = {
+_CLOUDFLARE_SETTINGS: Row = {
     "security_level": "medium",
     "ssl_mode": "full",
     "always_use_https": "off",
     "development_mode": "off",
 }
-_AUTOMATIC = 1
+_AUTOMATIC_TTL = 1
 
 
 @handles("GET /v1/dns/zones/{domain_id}")
@@ -54,7 +56,7 @@ def get_zone(call: ApiCall) -> ApiReply:
 def list_records(call: ApiCall) -> ApiReply:
     """Return the records of one zone."""
     domain = get(call, "domain", call.path["domain_id"])
-    return listed(call, "dns_record", _zone_id=domain["id"])
+    return ApiReply(visible(call, "dns_record", _zone_id=domain["id"]))
 
 
 @handles("POST /v1/dns/zones/{domain_id}/records")
@@ -62,9 +64,9 @@ def create_record(call: ApiCall) -> ApiReply:
     """Add a record (evidence: dns-records)."""
     zone_id = get(call, "domain", call.path["domain_id"])["id"]
     record_id, kind = new_id(), call.body["type"].upper()
-    row = {"id": record_id, "zone_id": zone_id, "ttl": _TTL, **call.fields("name", "content", "ttl"), "type": kind}
-    if kind in _WITH_PRIORITY:
-        row["priority"] = call.body.get("priority", _PRIORITY)
+    row = {"id": record_id, "zone_id": zone_id, "ttl": TTL, **call.fields("name", "content", "ttl"), "type": kind}
+    if kind in WITH_PRIORITY:
+        row["priority"] = call.body.get("priority", PRIORITY)
     _check(call, row)
     call.store.insert("dns_record", row)
     return ApiReply(get(call, "dns_record", record_id))
@@ -73,9 +75,9 @@ def create_record(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/dns/records/{id}")
 def update_record(call: ApiCall) -> ApiReply:
     """Change a record of any zone; its type stays (evidence: dns-record-changes)."""
-    record = get(call, "dns_record", call.path["id"])
+    record = get(call, "dns_record")
     changes = call.fields("name", "content", "ttl")
-    if record["type"] in _WITH_PRIORITY:
+    if record["type"] in WITH_PRIORITY:
         changes.update(call.fields("priority"))
     zone_id = call.store.value("SELECT zone_id FROM dns_records WHERE id = ?", record["id"])
     _check(call, {**record, "zone_id": zone_id, **changes})
@@ -86,20 +88,19 @@ def update_record(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/dns/records/{id}")
 def delete_record(call: ApiCall) -> ApiReply:
     """Delete a record of any zone."""
-    call.store.delete("dns_record", get(call, "dns_record", call.path["id"])["id"])
+    call.store.delete("dns_record", get(call, "dns_record")["id"])
     return accepted("Record deleted")
 
 
 def _check(call: ApiCall, row: Row) -> None:
     """Refuse an address that is wrong or private, and a record that the zone already has."""
     kind, content = str(row["type"]), str(row["content"])
-    if kind in _ADDRESSES:
-        try:
-            address = _ADDRESSES[kind](content)
-        except ValueError:
-            raise failed("Invalid record", f"{kind} needs an address of its kind") from None
-        if address.is_private and not any(address in network for network in _DOCUMENTATION):
-            raise failed("Invalid record", "private addresses are not allowed")
+    try:
+        address = rules.record_address(kind, content)
+    except ValueError:
+        raise failed("Invalid record", f"{kind} needs an address of its kind") from None
+    if address is not None and address.is_private and not any(address in network for network in _DOCUMENTATION):
+        raise failed("Invalid record", "private addresses are not allowed")
     same = call.store.value(_SAME, row["zone_id"], row["name"], kind, content)
     if same not in {None, row["id"]}:
         raise PanelError(409, error="Record already exists", code="CONFLICT")
@@ -148,31 +149,31 @@ def get_cloudflare_settings(call: ApiCall) -> ApiReply:
     """Return the settings of a zone."""
     zone = _cloudflare_zone(call)
     kept = _of_zone(call, "cloudflare_settings", zone["id"])
-    return ApiReply({**_SETTINGS, **(kept[0].shown if kept else {}), "id": zone["id"]})
+    return ApiReply({**_CLOUDFLARE_SETTINGS, **(kept[0].shown if kept else {}), "id": zone["id"]})
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/ssl-mode")
 def set_ssl_mode(call: ApiCall) -> ApiReply:
     """Choose how Cloudflare speaks to the server."""
-    return _set(call, ssl_mode=call.body["mode"])
+    return _change_zone_settings(call, ssl_mode=call.body["mode"])
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/https-redirect")
 def set_https_redirect(call: ApiCall) -> ApiReply:
     """Redirect http to https, or not."""
-    return _set(call, always_use_https=_switch(call))
+    return _change_zone_settings(call, always_use_https=_switch(call))
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/dev-mode")
 def set_dev_mode(call: ApiCall) -> ApiReply:
     """Bypass the cache, or not."""
-    return _set(call, development_mode=_switch(call))
+    return _change_zone_settings(call, development_mode=_switch(call))
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/under-attack")
 def set_under_attack(call: ApiCall) -> ApiReply:
     """Challenge all visitors, or not."""
-    return _set(call, security_level="under_attack" if call.body["enabled"] else "medium")
+    return _change_zone_settings(call, security_level="under_attack" if call.body["enabled"] else "medium")
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/purge")
@@ -189,23 +190,19 @@ def sync_ip(call: ApiCall) -> ApiReply:
     """Point the root A record at the server; a new one goes through Cloudflare."""
     zone = _cloudflare_zone(call)
     name, address = call.body["zone_name"], call.body["server_ip"]
-    for item in _of_zone(call, "cloudflare_record", zone["id"]):
-        if (item.fields["type"], item.fields["name"]) == ("A", name):
-            change(call, item, content=address)
-            break
+    records = _of_zone(call, "cloudflare_record", zone["id"])
+    root = next((item for item in records if (item.fields["type"], item.fields["name"]) == ("A", name)), None)
+    if root is not None:
+        change(call, root, content=address)
     else:
-        _add_cloudflare_record(
-            call, zone, {"type": "A", "name": name, "content": address, "ttl": _AUTOMATIC, "proxied": True}
-        )
+        record = {"type": "A", "name": name, "content": address, "ttl": _AUTOMATIC_TTL, "proxied": True}
+        _add_cloudflare_record(call, zone, record)
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
     return accepted(f"{name} points at {address}")
 
 
 def _cloudflare_zone(call: ApiCall) -> Row:
-    zone = call.store.find("cloudflare_zone", call.path["zone_id"])
-    if zone is None:
-        raise missing("zone", call.path["zone_id"])
-    return zone
+    return get_unowned(call, "cloudflare_zone", call.path["zone_id"])
 
 
 def _of_zone(call: ApiCall, kind: str, zone_id: str) -> list[Owned]:
@@ -214,7 +211,7 @@ def _of_zone(call: ApiCall, kind: str, zone_id: str) -> list[Owned]:
 
 def _cloudflare_record(call: ApiCall) -> Row:
     """Return the record of the body."""
-    return {"ttl": _AUTOMATIC, "proxied": False, **call.fields("type", "name", "content", "ttl", "proxied")}
+    return {"ttl": _AUTOMATIC_TTL, "proxied": False, **call.fields("type", "name", "content", "ttl", "proxied")}
 
 
 def _add_cloudflare_record(call: ApiCall, zone: Row, record: Row) -> Owned:
@@ -223,6 +220,7 @@ def _add_cloudflare_record(call: ApiCall, zone: Row, record: Row) -> Owned:
 
 
 def _found_record(call: ApiCall) -> Owned:
+    """Return the record of the path, which must be in the zone of the path."""
     zone, item = _cloudflare_zone(call), find(call, "cloudflare_record", call.path["record_id"])
     if item.fields["_zone_id"] != zone["id"]:
         raise missing("record", item.id)
@@ -233,7 +231,7 @@ def _switch(call: ApiCall) -> str:
     return "on" if call.body["enabled"] else "off"
 
 
-def _set(call: ApiCall, **setting: Any) -> ApiReply:
+def _change_zone_settings(call: ApiCall, **setting: Any) -> ApiReply:
     zone = _cloudflare_zone(call)
     kept = _of_zone(call, "cloudflare_settings", zone["id"])
     if kept:

@@ -1,6 +1,7 @@
-"""App templates, in the forms that were seen (evidence: docker-templates, docker-template-fields).
+"""Docker: app templates, the containers that are made from them, and the domains that serve them.
 
-Containers, apps from templates, and the domains that serve them (evidence: docker-containers, docker-templates).
+Templates and containers have the forms that were seen (evidence: docker-templates, docker-template-fields,
+docker-containers).
 
 Guesses: three templates; an app is there at once; figures of usage; what a running container answers to a deletion
 without `force`; how the panel counts containers against a plan.
@@ -26,7 +27,7 @@ _STOPPED = {"state": "exited", "status": "Exited (0) 1 second ago", "cpu_percent
 
 
 @attrs.frozen(kw_only=True)
-class Template:
+class _Template:
     """An app that can be deployed."""
 
     row: Row
@@ -65,23 +66,23 @@ def _template_row(slug: str, name: str, category: str, *, memory_mb: int, linked
 
 
 _TEMPLATES = (
-    Template(
+    _Template(
         row=_template_row("ghost", "Ghost", "cms", memory_mb=512, linked='["mysql"]'),
         image="ghost:5",
         variables=(_variable("url", required=True), _variable("ADMIN_PASSWORD", secret=True)),
         helpers={"database": "mysql:8"},
     ),
-    Template(
+    _Template(
         row=_template_row("n8n", "n8n", "automation", memory_mb=256, linked=[]),
         image="n8nio/n8n:1",
         variables=(_variable("TZ", "UTC", required=True),),
     ),
-    Template(
+    _Template(
         row=_template_row("uptime-kuma", "Uptime Kuma", "monitoring", memory_mb=128, linked=[]),
         image="louislam/uptime-kuma:1",
     ),
 )
-TEMPLATES: Mapping[str, Template] = {template.row["slug"]: template for template in _TEMPLATES}
+_BY_SLUG: Mapping[str, _Template] = {template.row["slug"]: template for template in _TEMPLATES}
 
 
 @handles("GET /v1/docker/templates")
@@ -90,7 +91,7 @@ def list_templates(call: ApiCall) -> ApiReply:
     allowed = True
     if owner := call.query.get("owner_user_id"):
         allowed = is_within(call, get(call, "account", owner)["id"], "max_containers", 0)
-    return ApiReply({"templates": [template.row for template in TEMPLATES.values()] if allowed else []})
+    return ApiReply({"templates": [template.row for template in _BY_SLUG.values()] if allowed else []})
 
 
 @handles("GET /v1/docker/templates/{slug}")
@@ -212,14 +213,14 @@ def list_links(call: ApiCall) -> ApiReply:
     return ApiReply([link.fields for link in links])
 
 
-def _template(call: ApiCall) -> Template:
-    template = TEMPLATES.get(call.path["slug"])
+def _template(call: ApiCall) -> _Template:
+    template = _BY_SLUG.get(call.path["slug"])
     if template is None:
         raise missing("template", call.path["slug"])
     return template
 
 
-def _environment(call: ApiCall, template: Template) -> tuple[dict[str, str], dict[str, str]]:
+def _environment(call: ApiCall, template: _Template) -> tuple[dict[str, str], dict[str, str]]:
     """Return the variables of an app, and those of them that are secret, which the panel makes up if they are empty.
 
     Raises:
@@ -241,7 +242,7 @@ def _create(
     owner: Row,
     name: str,
     image: str,
-    template: Template,
+    template: _Template,
     *,
     stack: str,
     role: str,

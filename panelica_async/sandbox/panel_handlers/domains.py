@@ -1,19 +1,11 @@
-"""Domains, their PHP settings and their web server.
+"""Domains with what belongs to their sites: PHP, web server, certificate, subdomains, redirects, ModSecurity, logs.
 
-Guesses: a duplicate is 409; no certificate unless `ssl_provider` asks for one; PHP settings that a change
-leaves out go back to their defaults (evidence: domains-php).
+A certificate is known by its domain; there is no list of them (evidence: ssl-by-domain).
 
-
-What a domain has besides its site: subdomains, redirects, ModSecurity, statistics and logs.
-
-Guesses: a subdomain and a redirect exist once; the fields of ModSecurity, statistics and logs; an update takes the
-fields of a create.
-
-
-Certificates, by their domain; there is no list of them (evidence: ssl-by-domain).
-
-Guesses: issuing again renews, and changes nothing while the work is under way; an uploaded certificate is valid at
-once, for a year.
+Guesses: a duplicate domain is 409; a new one has no certificate unless `ssl_provider` asks for one; PHP settings that a
+change leaves out go back to their defaults (evidence: domains-php); issuing again renews, and changes nothing while the
+work is under way; an uploaded certificate is valid at once, for a year; a subdomain and a redirect exist once, and an
+update takes the fields of a create; the fields of ModSecurity, statistics and logs.
 """
 
 import posixpath
@@ -22,88 +14,75 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.deliveries import emit
-from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.handlers.domains import CERTIFICATE_TYPES, order_certificate, order_renewal
+from panelica_async.sandbox.handlers.domains import (
+    CUSTOM,
+    DEFAULT_PHP_VERSION,
+    LETS_ENCRYPT,
+    NO_CERTIFICATE,
+    add_domain,
+    order_certificate,
+    order_renewal,
+)
 from panelica_async.sandbox.messages import PanelError, failed, invalid, taken
 from panelica_async.sandbox.panel_handlers.accounts import is_within
 from panelica_async.sandbox.panel_handlers.base import (
     add_to_domain,
     change,
+    change_settings,
     find,
     get,
-    listed,
     objects,
     of_domain,
     owner_with_room,
     remove,
+    settings,
     shown,
+    visible,
 )
 from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox.store import Row
 
-_PHP_VERSION = "8.3"
 _WEB_SERVERS = ("nginx_apache", "nginx_only")
-_WEB_SERVER = _WEB_SERVERS[0]
+_DEFAULTS = {"php_version": DEFAULT_PHP_VERSION, "web_server": _WEB_SERVERS[0]}
 _PHP_SETTINGS = {
     "memory_limit": "256M",
     "max_execution_time": "30",
     "upload_max_filesize": "64M",
     "post_max_size": "64M",
 }
-_NO_CERTIFICATE = "none"
-
 _PUBLIC = "public_html"
 _REDIRECT_TYPE = "301"
 _MODSECURITY = {"enabled": True}
-
-_LETS_ENCRYPT: str = CERTIFICATE_TYPES[0]
-_CUSTOM: str = CERTIFICATE_TYPES[2]
 
 
 @handles("GET /v1/domains")
 def list_domains(call: ApiCall) -> ApiReply:
     """Return all domains that the owner of the key sees."""
-    return listed(call, "domain")
+    return ApiReply(visible(call, "domain"))
 
 
 @handles("GET /v1/domains/{id}")
 def get_domain(call: ApiCall) -> ApiReply:
     """Return one domain."""
-    return ApiReply(get(call, "domain", call.path["id"]))
+    return ApiReply(get(call, "domain"))
 
 
 @handles("POST /v1/domains")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain with its directories and its zone (evidence: domains-create)."""
-    store, body = call.store, call.body
-    name = rules.domain_name(body["name"])
-    owner = owner_with_room(call, body["user_id"], "max_domains")
-    if store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
+    name = rules.domain_name(call.body["name"])
+    owner = owner_with_room(call, call.body["user_id"], "max_domains")
+    if call.store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
         raise PanelError(409, error="Domain already exists", code="CONFLICT")
-    domain_id, document_root = new_id(), document_root_of(owner["username"], name)
-    row = {
-        "id": domain_id,
-        "domain": name,
-        "user_id": owner["id"],
-        "php_version": _PHP_VERSION,
-        "web_server": _WEB_SERVER,
-        "document_root": document_root,
-        "created_at": call.now,
-    }
-    store.insert("domain", {**row, **_changes(call)})
-    make_site(store, owner["id"], domain_id, document_root)
-    add_default_records(store, domain_id)
-    if body.get("ssl_provider", _NO_CERTIFICATE) != _NO_CERTIFICATE:
-        order_certificate(store, domain_id, CERTIFICATE_TYPES[0], auto_renew=True)
-    emit(store, "domain.created", store.get("domain", domain_id))
-    return ApiReply(get(call, "domain", domain_id))
+    ssl_type = NO_CERTIFICATE if call.body.get("ssl_provider", NO_CERTIFICATE) == NO_CERTIFICATE else LETS_ENCRYPT
+    domain = add_domain(call.store, owner, name, {**_DEFAULTS, **_changes(call)}, ssl_type)
+    return ApiReply(get(call, "domain", domain["id"]))
 
 
 @handles("PATCH /v1/domains/{id}")
 def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     call.store.update("domain", domain["id"], _changes(call))
     return ApiReply(get(call, "domain", domain["id"]))
 
@@ -111,7 +90,7 @@ def update_domain(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/domains/{id}")
 def delete_domain(call: ApiCall) -> ApiReply:
     """Delete the domain with everything that belongs to it."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     deleted = call.store.get("domain", domain["id"])
     call.store.delete("domain", domain["id"])
     emit(call.store, "domain.deleted", deleted)
@@ -133,7 +112,7 @@ def unsuspend_domain(call: ApiCall) -> ApiReply:
 @handles("GET /v1/domains/{id}/php")
 def get_php(call: ApiCall) -> ApiReply:
     """Return PHP version and settings."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     kept = call.store.rows("SELECT php_settings FROM domains WHERE id = ?", domain["id"])[0]["php_settings"]
     return ApiReply({"php_version": domain["php_version"], **_PHP_SETTINGS, **kept})
 
@@ -141,7 +120,7 @@ def get_php(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/domains/{id}/php")
 def update_php(call: ApiCall) -> ApiReply:
     """Change PHP version and settings; settings that are not sent are reset."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     changes = {**_changes(call), "php_settings": call.fields(*_PHP_SETTINGS)}
     call.store.update("domain", domain["id"], changes)
     return accepted("PHP settings updated")
@@ -150,13 +129,13 @@ def update_php(call: ApiCall) -> ApiReply:
 @handles("GET /v1/domains/{id}/webserver")
 def get_web_server(call: ApiCall) -> ApiReply:
     """Return the web server."""
-    return ApiReply({"web_server": get(call, "domain", call.path["id"])["web_server"]})
+    return ApiReply({"web_server": get(call, "domain")["web_server"]})
 
 
 @handles("PATCH /v1/domains/{id}/webserver")
 def update_web_server(call: ApiCall) -> ApiReply:
     """Change the web server."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     call.store.update("domain", domain["id"], _changes(call))
     return accepted("Web server updated")
 
@@ -170,15 +149,15 @@ def php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 def _changes(call: ApiCall) -> dict[str, Any]:
     """Return the columns that the body changes."""
     changes = call.fields("php_version", "web_server")
-    if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
+    if changes.get("php_version", DEFAULT_PHP_VERSION) not in PHP_VERSIONS:
         raise failed("Invalid PHP version", f"{changes['php_version']} is not installed")
-    if changes.get("web_server", _WEB_SERVER) not in _WEB_SERVERS:
+    if changes.get("web_server", _WEB_SERVERS[0]) not in _WEB_SERVERS:
         raise invalid(call.endpoint.operation, [("web_server", "oneof")])
     return changes
 
 
 def _set_suspended(call: ApiCall, *, suspended: bool) -> ApiReply:
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     if not suspended:
         rules.active_owner(call.store, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": suspended})
@@ -194,7 +173,7 @@ def list_subdomains(call: ApiCall) -> ApiReply:
 @handles("POST /v1/domains/{id}/subdomains")
 def create_subdomain(call: ApiCall) -> ApiReply:
     """Add a subdomain, served from `public_html` if nothing else is asked for (evidence: subdomains-create)."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     name = call.body["subdomain_name"].lower()
     used = len(objects(call, "subdomain", user_id=domain["user_id"]))
     if not is_within(call, domain["user_id"], "max_subdomains", used):
@@ -217,20 +196,20 @@ def create_subdomain(call: ApiCall) -> ApiReply:
 @handles("GET /v1/subdomains/{id}")
 def get_subdomain(call: ApiCall) -> ApiReply:
     """Return one subdomain."""
-    return ApiReply(find(call, "subdomain", call.path["id"]).shown)
+    return ApiReply(find(call, "subdomain").shown)
 
 
 @handles("PATCH /v1/subdomains/{id}")
 def update_subdomain(call: ApiCall) -> ApiReply:
     """Change PHP, certificate or folder of a subdomain."""
     fields = call.fields("document_root", "php_version", "ssl_enabled")
-    return ApiReply(change(call, find(call, "subdomain", call.path["id"]), **fields).shown)
+    return ApiReply(change(call, find(call, "subdomain"), **fields).shown)
 
 
 @handles("DELETE /v1/subdomains/{id}")
 def delete_subdomain(call: ApiCall) -> ApiReply:
     """Delete a subdomain."""
-    remove(call, find(call, "subdomain", call.path["id"]))
+    remove(call, find(call, "subdomain"))
     return accepted("Subdomain deleted")
 
 
@@ -252,46 +231,41 @@ def create_redirect(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/redirects/{id}")
 def delete_redirect(call: ApiCall) -> ApiReply:
     """Delete a redirect of any domain."""
-    remove(call, find(call, "redirect", call.path["id"]))
+    remove(call, find(call, "redirect"))
     return accepted("Redirect deleted")
 
 
 @handles("GET /v1/domains/{id}/modsecurity")
 def get_modsecurity(call: ApiCall) -> ApiReply:
     """Return the settings of ModSecurity."""
-    kept = of_domain(call, "modsecurity")
-    return ApiReply({**_MODSECURITY, **(kept[0].fields if kept else {})})
+    return ApiReply({**_MODSECURITY, **settings(call, "modsecurity")})
 
 
 @handles("PATCH /v1/domains/{id}/modsecurity")
 def update_modsecurity(call: ApiCall) -> ApiReply:
     """Change settings of ModSecurity; any field is kept."""
-    kept = of_domain(call, "modsecurity")
-    if kept:
-        change(call, kept[0], **call.body)
-    else:
-        add_to_domain(call, "modsecurity", dict(call.body))
+    change_settings(call, "modsecurity", **call.body)
     return accepted("ModSecurity updated")
 
 
 @handles("GET /v1/domains/{id}/stats")
 def domain_stats(call: ApiCall) -> ApiReply:
     """Return disk space and traffic of the domain."""
-    domain = call.store.get("domain", get(call, "domain", call.path["id"])["id"])
+    domain = call.store.get("domain", get(call, "domain")["id"])
     return ApiReply({name: domain[name] for name in ("disk_usage_mb", "bandwidth_mb")})
 
 
 @handles("GET /v1/domains/{id}/logs/access")
 def access_log(call: ApiCall) -> ApiReply:
     """Return the access log, which is empty: no site is visited here."""
-    get(call, "domain", call.path["id"])
+    get(call, "domain")
     return ApiReply({"lines": list[str]()})
 
 
 @handles("GET /v1/domains/{id}/logs/error")
 def error_log(call: ApiCall) -> ApiReply:
     """Return the error log."""
-    get(call, "domain", call.path["id"])
+    get(call, "domain")
     return ApiReply({"lines": list[str]()})
 
 
@@ -306,7 +280,7 @@ def issue_certificate(call: ApiCall) -> ApiReply:
     """Order a certificate: the reply comes at once, the certificate a minute later (evidence: ssl-issue)."""
     certificate = _certificate(call)
     if certificate is None or certificate["status"] == "expired":
-        order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)
+        order_certificate(call.store, call.path["domain_id"], LETS_ENCRYPT, auto_renew=True)
     elif certificate["status"] == "active":
         order_renewal(call.store, certificate)
     return accepted("SSL certificate issuance started")
@@ -327,7 +301,7 @@ def upload_certificate(call: ApiCall) -> ApiReply:
     """Replace the certificate by one of the caller's own."""
     if _certificate(call) is not None:
         call.store.execute("DELETE FROM certificates WHERE domain_id = ?", call.path["domain_id"])
-    order_certificate(call.store, call.path["domain_id"], _CUSTOM, auto_renew=False)
+    order_certificate(call.store, call.path["domain_id"], CUSTOM, auto_renew=False)
     return accepted("SSL certificate uploaded")
 
 

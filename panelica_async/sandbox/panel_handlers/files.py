@@ -1,10 +1,8 @@
-"""Files of accounts; every call names the account (evidence: files-user-id).
+"""Files and FTP users of accounts; every call about files names the account (evidence: files-user-id).
 
 Guesses: sorting; what exists is not overwritten by a create, rename, copy or move; homes and document roots cannot be
-deleted or moved; owner and group are accepted and ignored; what writes answer.
-
-
-FTP users. Guesses: the directory of the domain by default, or else the home of the account; a taken name is 400.
+deleted or moved; owner and group are accepted and ignored; what writes answer; an FTP user gets the directory of the
+domain by default, or else the home of the account; a taken name is 400.
 """
 
 import posixpath
@@ -13,17 +11,14 @@ from typing import Any
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.filesystem import absolute, home_of
+from panelica_async.sandbox.handlers.files import FTP_QUOTA_MB
 from panelica_async.sandbox.messages import PanelError, UploadedFile, failed, missing, taken
-from panelica_async.sandbox.panel_handlers.base import check_password, get, listed, owner_with_room, prefixed
+from panelica_async.sandbox.panel_handlers.base import check_password, get, owner_with_room, prefixed, visible
 from panelica_async.sandbox.store import Row, new_id
 
 _FOLDERS = frozenset({"folder", "directory"})
 _SORTED_BY = {"size": "size", "modified": "modified_at"}
 _PRESETS = {"0644": "files", "0755": "folders", "0600": "private files", "0700": "private folders"}
-
-# 0 is unlimited (evidence: ftp-accounts).
-_FTP_QUOTA_MB = 0
 
 
 @handles("GET /v1/files")
@@ -237,8 +232,7 @@ def free_path(call: ApiCall, path: str) -> str:
 def _movable(call: ApiCall, account: Row, path: str) -> Row:
     """Return a file or folder that may be deleted or moved: homes and document roots may not."""
     row = entry_at(call, inside(account, path))
-    sql = "SELECT count(*) FROM domains WHERE substr(document_root || '/', 1, length(?)) = ?"
-    if row["parent"] is None or call.store.value(sql, f"{row['path']}/", f"{row['path']}/"):
+    if row["parent"] is None or fs.holds_document_root(call.store, row["path"]):
         raise failed("Access denied", "homes and document roots stay", status=403)
     return row
 
@@ -259,13 +253,13 @@ def _sources(call: ApiCall) -> list[tuple[Row, str]]:
 @handles("GET /v1/ftp-accounts")
 def list_ftp_users(call: ApiCall) -> ApiReply:
     """Return all FTP users."""
-    return listed(call, "ftp_account")
+    return ApiReply(visible(call, "ftp_account"))
 
 
 @handles("GET /v1/ftp-accounts/{id}")
 def get_ftp_user(call: ApiCall) -> ApiReply:
     """Return one FTP user."""
-    return ApiReply(get(call, "ftp_account", call.path["id"]))
+    return ApiReply(get(call, "ftp_account"))
 
 
 @handles("POST /v1/ftp-accounts")
@@ -279,7 +273,7 @@ def create_ftp_user(call: ApiCall) -> ApiReply:
     ftp_id = new_id()
     home, domain_id = _ftp_home(call, owner)
     row = {"id": ftp_id, "username": name, "user_id": owner["id"], "domain_id": domain_id, "home_directory": home}
-    quota = call.body.get("quota_mb", _FTP_QUOTA_MB)
+    quota = call.body.get("quota_mb", FTP_QUOTA_MB)
     call.store.insert("ftp_account", {**row, "quota_mb": quota, "created_at": call.now})
     return ApiReply(get(call, "ftp_account", ftp_id))
 
@@ -287,7 +281,7 @@ def create_ftp_user(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/ftp-accounts/{id}")
 def update_ftp_user(call: ApiCall) -> ApiReply:
     """Change the quota."""
-    user = get(call, "ftp_account", call.path["id"])
+    user = get(call, "ftp_account")
     call.store.update("ftp_account", user["id"], call.fields("quota_mb"))
     return ApiReply(get(call, "ftp_account", user["id"]))
 
@@ -295,14 +289,14 @@ def update_ftp_user(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/ftp-accounts/{id}")
 def delete_ftp_user(call: ApiCall) -> ApiReply:
     """Delete the FTP user, but none of its files."""
-    call.store.delete("ftp_account", get(call, "ftp_account", call.path["id"])["id"])
+    call.store.delete("ftp_account", get(call, "ftp_account")["id"])
     return accepted("FTP account deleted")
 
 
 @handles("POST /v1/ftp-accounts/{id}/change-password")
 def change_ftp_password(call: ApiCall) -> ApiReply:
     """Set a new password (evidence: password-changes)."""
-    get(call, "ftp_account", call.path["id"])
+    get(call, "ftp_account")
     check_password(call)
     return accepted("Password changed")
 
@@ -310,14 +304,14 @@ def change_ftp_password(call: ApiCall) -> ApiReply:
 @handles("POST /v1/ftp-accounts/{id}/suspend")
 def suspend_ftp_user(call: ApiCall) -> ApiReply:
     """Suspend the FTP user."""
-    call.store.update("ftp_account", get(call, "ftp_account", call.path["id"])["id"], {"suspended": 1})
+    call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 1})
     return accepted("FTP account suspended")
 
 
 @handles("POST /v1/ftp-accounts/{id}/unsuspend")
 def unsuspend_ftp_user(call: ApiCall) -> ApiReply:
     """Lift the suspension."""
-    call.store.update("ftp_account", get(call, "ftp_account", call.path["id"])["id"], {"suspended": 0})
+    call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 0})
     return accepted("FTP account unsuspended")
 
 
@@ -333,8 +327,8 @@ def _ftp_home(call: ApiCall, owner: Row) -> tuple[str, str | None]:
         if domain["user_id"] != owner["id"]:
             raise failed("Failed to create", "the domain belongs to another user", status=403)
         domain_id, directory = domain["id"], f"/{domain['domain_name']}"
-    path = absolute(call.body.get("home_directory") or directory)
-    home = home_of(owner["username"])
+    path = fs.absolute(call.body.get("home_directory") or directory)
+    home = fs.home_of(owner["username"])
     if not f"{path}/".startswith(f"{home}/"):
         path = f"{home}{path}".rstrip("/")
     if domain_id is None:

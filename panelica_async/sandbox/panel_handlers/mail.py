@@ -1,8 +1,7 @@
-"""Mailboxes. Guesses: 1,024 MB by default; a password and a quota can be changed, the address cannot.
+"""Mail of a domain: mailboxes, forwarders, autoresponders, DKIM and SPF.
 
-Mail of a domain besides its mailboxes: forwarders, autoresponders, DKIM and SPF.
-
-Guesses: a new domain signs its mail; what `…/dkim` and `…/spf` answer, and that SPF is changed by `record`; the key.
+Guesses: a mailbox has 1,024 MB by default; its quota and password can be changed, its address cannot; a new domain
+signs its mail; what `…/dkim` and `…/spf` answer, and that SPF is changed by `record`; the key.
 """
 
 import hashlib
@@ -10,37 +9,37 @@ from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.handlers.mail import MAILBOX_QUOTA_MB
 from panelica_async.sandbox.messages import failed, invalid, taken
 from panelica_async.sandbox.panel_handlers.base import (
-    Owned,
     add_to_domain,
-    change,
+    change_settings,
     check_password,
     domain_with_room,
     find,
     get,
-    listed,
     of_domain,
     remove,
+    settings,
     shown,
+    visible,
 )
 from panelica_async.sandbox.store import Row, new_id
 
-_QUOTA_MB = 1024
-
 _SPF = "v=spf1 a mx ~all"
+_SETTINGS = "mail_settings"
 
 
 @handles("GET /v1/email-accounts")
 def list_mailboxes(call: ApiCall) -> ApiReply:
     """Return all mailboxes (evidence: email-accounts)."""
-    return listed(call, "email_account")
+    return ApiReply(visible(call, "email_account"))
 
 
 @handles("GET /v1/email-accounts/{id}")
 def get_mailbox(call: ApiCall) -> ApiReply:
     """Return one mailbox."""
-    return ApiReply(get(call, "email_account", call.path["id"]))
+    return ApiReply(get(call, "email_account"))
 
 
 @handles("POST /v1/email-accounts")
@@ -53,14 +52,14 @@ def create_mailbox(call: ApiCall) -> ApiReply:
         raise taken("email address already exists", error="apiErrors.external.email.createFailed")
     mailbox_id = new_id()
     row = {"id": mailbox_id, "email": address, "domain_id": domain["id"], "created_at": call.now}
-    call.store.insert("email_account", {**row, "quota_mb": call.body.get("quota_mb") or _QUOTA_MB})
+    call.store.insert("email_account", {**row, "quota_mb": call.body.get("quota_mb") or MAILBOX_QUOTA_MB})
     return ApiReply(get(call, "email_account", mailbox_id))
 
 
 @handles("PATCH /v1/email-accounts/{id}")
 def update_mailbox(call: ApiCall) -> ApiReply:
     """Change the quota."""
-    mailbox = get(call, "email_account", call.path["id"])
+    mailbox = get(call, "email_account")
     call.store.update("email_account", mailbox["id"], call.fields("quota_mb"))
     return ApiReply(get(call, "email_account", mailbox["id"]))
 
@@ -68,14 +67,14 @@ def update_mailbox(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/email-accounts/{id}")
 def delete_mailbox(call: ApiCall) -> ApiReply:
     """Delete the mailbox."""
-    call.store.delete("email_account", get(call, "email_account", call.path["id"])["id"])
+    call.store.delete("email_account", get(call, "email_account")["id"])
     return accepted("Email account deleted")
 
 
 @handles("POST /v1/email-accounts/{id}/change-password")
 def change_mailbox_password(call: ApiCall) -> ApiReply:
     """Set a new password (evidence: password-changes)."""
-    get(call, "email_account", call.path["id"])
+    get(call, "email_account")
     check_password(call)
     return accepted("Password changed")
 
@@ -105,7 +104,7 @@ def create_forwarder(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/email-forwarders/{id}")
 def delete_forwarder(call: ApiCall) -> ApiReply:
     """Delete a forwarder of any domain."""
-    remove(call, find(call, "forwarder", call.path["id"]))
+    remove(call, find(call, "forwarder"))
     return accepted("Forwarder deleted")
 
 
@@ -126,14 +125,14 @@ def create_autoresponder(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/email-autoresponders/{id}")
 def delete_autoresponder(call: ApiCall) -> ApiReply:
     """Delete an autoresponder of any domain."""
-    remove(call, find(call, "autoresponder", call.path["id"]))
+    remove(call, find(call, "autoresponder"))
     return accepted("Autoresponder deleted")
 
 
 @handles("GET /v1/domains/{id}/email-deliverability")
 def deliverability(call: ApiCall) -> ApiReply:
     """Return DKIM and SPF (evidence: email-deliverability)."""
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     return ApiReply({"domain_name": domain["domain_name"], "dkim": _dkim(call), "spf": _spf(call)})
 
 
@@ -146,14 +145,14 @@ def get_dkim(call: ApiCall) -> ApiReply:
 @handles("POST /v1/domains/{id}/dkim/enable")
 def enable_dkim(call: ApiCall) -> ApiReply:
     """Sign mail of the domain."""
-    _change_settings(call, dkim=True)
+    change_settings(call, _SETTINGS, dkim=True)
     return accepted("DKIM enabled")
 
 
 @handles("POST /v1/domains/{id}/dkim/disable")
 def disable_dkim(call: ApiCall) -> ApiReply:
     """Leave mail of the domain unsigned."""
-    _change_settings(call, dkim=False)
+    change_settings(call, _SETTINGS, dkim=False)
     return accepted("DKIM disabled")
 
 
@@ -166,33 +165,16 @@ def get_spf(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/domains/{id}/spf")
 def update_spf(call: ApiCall) -> ApiReply:
     """Change the SPF record."""
-    _change_settings(call, **{"spf": call.body["record"]} if "record" in call.body else {})
+    change_settings(call, _SETTINGS, **({"spf": call.body["record"]} if "record" in call.body else {}))
     return accepted("SPF updated")
 
 
 def _dkim(call: ApiCall) -> dict[str, Any]:
-    domain = get(call, "domain", call.path["id"])
+    domain = get(call, "domain")
     key = hashlib.sha256(domain["id"].encode()).hexdigest()
-    return {"enabled": _settings(call).get("dkim", True), "public_key": f"v=DKIM1; k=rsa; p={key}"}
+    return {"enabled": settings(call, _SETTINGS).get("dkim", True), "public_key": f"v=DKIM1; k=rsa; p={key}"}
 
 
 def _spf(call: ApiCall) -> dict[str, Any]:
-    record = _settings(call).get("spf", _SPF)
+    record = settings(call, _SETTINGS).get("spf", _SPF)
     return {"enabled": bool(record), "record": record}
-
-
-def _settings(call: ApiCall) -> dict[str, Any]:
-    kept = _kept(call)
-    return {} if kept is None else kept.fields
-
-
-def _change_settings(call: ApiCall, **fields: object) -> None:
-    kept = _kept(call)
-    if kept is None:
-        add_to_domain(call, "mail_settings", fields)
-    else:
-        change(call, kept, **fields)
-
-
-def _kept(call: ApiCall) -> Owned | None:
-    return next(iter(of_domain(call, "mail_settings")), None)

@@ -9,7 +9,7 @@ from panelica_async.sandbox.calls import ApiCall, ApiReply, handles
 from panelica_async.sandbox.handlers import server
 from panelica_async.sandbox.messages import missing
 from panelica_async.sandbox.panel_handlers.accounts import UNLIMITED, limits_of
-from panelica_async.sandbox.panel_handlers.base import get, listed
+from panelica_async.sandbox.panel_handlers.base import get, visible
 from panelica_async.sandbox.store import Row, month_of, traffic
 
 _MIB = 1024 * 1024
@@ -33,24 +33,24 @@ def status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 @handles("GET /v1/bandwidth/accounts/{id}")
 def account_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of an account this month, and how much its plan allows."""
-    account = get(call, "account", call.path["id"])
+    account = get(call, "account")
     limits = limits_of(call, account["id"])
     allowed = max(0, limits["monthly_bandwidth_mb"] or 0) * _MIB if limits else 0
-    used = sum(_traffic(call, domain) for domain in listed(call, "domain", user_id=account["id"]).data)
+    used = sum(_traffic(call, domain) for domain in visible(call, "domain", user_id=account["id"]))
     return ApiReply({"bytes_used": used, "bytes_total": allowed, "month": month_of(call.now)})
 
 
 @handles("GET /v1/bandwidth/domains/{id}")
 def domain_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of a domain this month."""
-    used = _traffic(call, get(call, "domain", call.path["id"]))
+    used = _traffic(call, get(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
 @handles("GET /v1/bandwidth/summary")
 def total_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of all domains this month."""
-    used = sum(_traffic(call, domain) for domain in listed(call, "domain").data)
+    used = sum(_traffic(call, domain) for domain in visible(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
@@ -99,7 +99,7 @@ def search(call: ApiCall) -> ApiReply:
         [
             {"type": kind, "id": row["id"], "name": row[name]}
             for kind, name in names.items()
-            for row in listed(call, kind).data
+            for row in visible(call, kind)
             if text in row[name].lower()
         ]
     )
