@@ -177,6 +177,7 @@ ALONE = {
     "ratelimit.registry": "one limiter a key in a process",
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",
     "ratelimit.tables": "the tables of the SQLite store",
+    "sandbox.default": "endpoints that have no handler",
     "sandbox.panel": "a panel without a network: routes, and the order of the checks",
     "sandbox.server": "the public class; the package names it",
     "telemetry.otel": "entry point: users import it, with the extra `otel`",
