@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from panelica_async.api.completion import Written, completed, has_own_id, read_written
+from panelica_async.api.completion import Written, completed, has_own_id, object_in, read_written
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire
-from panelica_async.core.reply import Envelope, items
+from panelica_async.core.reply import Envelope, listed
 from panelica_async.core.request import check
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
@@ -42,7 +42,7 @@ def fetch_one(
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> M:
-        data = decode_reply(call, reply).data
+        data = object_in(decode_reply(call, reply).data, result, arguments)
         if wire.changes_reply:
             from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
 
@@ -103,9 +103,11 @@ async def upload(
         call = runner.prepare(operation, wire, arguments, upload=form)
 
         def read(reply: Reply) -> T:
-            data: object = decode_reply(call, reply).data
+            envelope = decode_reply(call, reply)
+            data: object = envelope.data
             # A success stays one, whatever else the panel says.
             shown: dict[str, Any] = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+            shown = {**envelope.beside, **shown}
             return decode(shown, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
@@ -157,7 +159,8 @@ def list_source(
             if not reply.body.strip():
                 # A reply cut short must never be taken for an empty list.
                 raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
-            rows = items(envelope.data, wire.items, endpoint=call.endpoint)
+            envelope = listed(envelope, wire.items, endpoint=call.endpoint)
+            rows = envelope.data
             if wire.changes_reply:
                 from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
 

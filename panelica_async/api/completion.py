@@ -50,7 +50,7 @@ def read_written(
     """Return what a write made or changed, from the reply and the arguments."""
     kind: Any = result
     fields = _fields(kind)
-    values = _shown(envelope, fields, arguments)
+    values = _shown(envelope, kind, arguments)
     set_aside = _take_own_id(values, wire, result)
     if wire.changes_reply:
         from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
@@ -110,28 +110,37 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
     return made
 
 
-def _shown(
-    envelope: Envelope, fields: "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]", arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the fields of the object in a reply, wherever it is."""
+def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the object in the data of a reply, wherever it is.
+
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
+    """
+    ids = {"id", *_id_names(kind)}
+    if not isinstance(data, dict) or not ids.isdisjoint(cast("dict[str, Any]", data)):
+        return data
+    shown = cast("dict[str, Any]", data)
+    inner = [name for name, value in shown.items() if isinstance(value, dict) and not ids.isdisjoint(value)]
+    names = {*arguments, *(name for _, several in _fields(kind) for name in several)}
+    if len(inner) != 1 or _is_part(inner[0], shown, names):
+        return shown
+    return shown[inner[0]]
+
+
+def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the object in the reply to a write."""
     data: object = envelope.data
     if isinstance(data, list) and len(cast("list[object]", data)) == 1:
         [data] = cast("list[object]", data)
+    data = object_in(data, kind, arguments)
     shown: dict[str, Any] = {}
     if isinstance(data, dict):
         shown |= cast("dict[str, Any]", data)
     elif isinstance(data, str) and data:
         shown = {"message": data}
-    # Guess: an object may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
-    if "id" not in shown:
-        names = {*arguments, *(name for _, several in fields for name in several)}
-        inner = [name for name, value in shown.items() if isinstance(value, dict) and "id" in value]
-        if len(inner) == 1 and not _is_part(inner[0], shown, names):
-            shown = dict(shown[inner[0]])
     # "success" is the result of the write, not the state of the object.
-    if shown.get("status") == "success":
+    if str(shown.get("status")).lower() in {"success", "ok"}:
         del shown["status"]
-    if envelope.message is not None and any(field.name == "message" for field, _ in fields):
+    if envelope.message is not None and any(field.name == "message" for field, _ in _fields(kind)):
         shown.setdefault("message", envelope.message)
     return {**envelope.beside, **shown} if envelope.beside else shown
 

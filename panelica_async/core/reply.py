@@ -3,17 +3,21 @@
 Panels answer `{"status": "success", "data": …}`, the published reference shows bare objects and arrays
 (evidence: envelope). Both are accepted everywhere. An object is taken for an envelope when, and only when,
 
-1. its `status` is `success` or `error`, and it has `data`; or
+1. its `status` is `success` or `error`, in any case, and it has `data`; or
 2. its `status` is `success` or `error`, and every other key belongs to an envelope or to an error
    (`message`, `error`, `code`, `request_id`, …); or
-3. it has no `status`, it has `data`, and every other key belongs to an envelope (`total`, `page`, …).
+3. it has no `status`, it has `data`, and every other key belongs to an envelope (`total`, `page`, …), or to an error
+   that is null or empty.
+
+Guess: a flag `success` or `status` says the same, so does `"status": "ok"` beside `data`, and what is wrapped twice
+is unwrapped twice.
 
 How long a list is stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
 
 It reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
 object with `success: false`, one without id and name whose `status` is `error` or `fail` and that says more, and one
-that holds an error and nothing else. A write that failed must not pass for one whose reply shows little.
+without a status that holds an error and no data. A write that failed must not pass for one whose reply shows little.
 
 So a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose `status` is `error`,
 a delivery `{"id": …, "status": "success"}` and an object with other fields beside `data` stay what they are.
@@ -26,7 +30,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from panelica_async.core.dates import http_date, unix_time
 from panelica_async.core.json_codec import JsonValue
@@ -40,14 +44,16 @@ _HAS_MORE = ("has_more", "has_next")
 _NEXT = ("next", "next_page", "next_page_url")
 _COUNT = re.compile(r"[0-9]{1,18}")
 _PAGINATION = ("meta", "pagination")
-_FAILED = frozenset({"error", "fail", "failed", "failure"})
+_ROWS = ("data", "items", "rows", "results", "list")
+_SUCCESS, _ERROR = "success", "error"
+_FAILED = frozenset({_ERROR, "fail", "failed", "failure"})
 _ERRORS = ("error", "errors")
 _ENVELOPE_KEYS = frozenset(
     {"status", "data", "message", "request_id", "links", "previous", "prev", "has_previous", "count"}
     | {*_TOTAL, *_PAGE, *_LIMIT, *_LAST_PAGE, *_HAS_MORE, *_NEXT, *_PAGINATION}
 )
 _ERROR_KEYS = frozenset(
-    {*_ERRORS, "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
+    {"success", *_ERRORS, "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
 )
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -88,71 +94,99 @@ def unwrap(payload: JsonValue) -> Envelope:
     has_failed = _reports_failure(payload)
     if not has_failed and not _is_envelope(payload):
         return Envelope(payload)
+    inner = payload.get("data")
+    if isinstance(inner, dict) and "data" in inner and _outcome(inner) == _SUCCESS and not has_failed:
+        payload = {**payload, **inner}
     message, request_id = payload.get("message"), payload.get("request_id")
-    figures = _figures(payload)
     return Envelope(
         data=payload.get("data"),
         beside={name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS},
         message=message if isinstance(message, str) else None,
-        total=_count(figures, _TOTAL),
-        page=_count(figures, _PAGE),
-        limit=_count(figures, _LIMIT),
-        last_page=_count(figures, _LAST_PAGE),
-        has_more=_has_more(figures),
+        **_read_figures(_figures(payload)),
         failed=has_failed,
         request_id=request_id if isinstance(request_id, str) else None,
     )
 
 
-def items(data: JsonValue, key: str | None = None, *, endpoint: str = "") -> list[Any]:
-    """Return the rows of a list reply.
+def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") -> Envelope:
+    """Return the envelope of a list with the rows as its data.
 
     Args:
-        data: `Envelope.data`. None is an empty list. Guess: Go servers write an empty slice as null, or leave
-            it out.
-        key: Key that holds the rows on some panels, as in `data.files` (evidence: envelope-list-keys).
-        endpoint: Method and path, for the error.
+        envelope: The reply. No data is an empty list. Guess: Go servers write an empty slice as null, or leave it out.
+        key: Key that holds the rows on some panels, as in `data.files` (evidence: envelope-list-keys). Guess: where it
+            is missing or unknown, rows stand under the last word of the path, or under `items` or another such name.
+        endpoint: Method and path.
 
     Raises:
         DecodeError: There is no list.
     """
-    json_path = "$"
-    if key is not None and isinstance(data, Mapping):
-        json_path = f"$.{key}"
-        if key not in data:
-            raise DecodeError(f"expected a list, found an object without {key}", endpoint=endpoint)
-        data = data[key]
-    if data is None:
-        return []
-    if isinstance(data, list):
-        return data
+    data: Any = envelope.data
+    rows, json_path = data, "$"
     if isinstance(data, Mapping):
-        found = f"an object with {', '.join(data) or 'no keys'}"
+        key = next((name for name in (key, *_row_names(endpoint)) if name in data), key)
+        if key is not None:
+            if key not in data:
+                raise DecodeError(f"expected a list, found an object without {key}", endpoint=endpoint)
+            rows, json_path = data[key], f"$.{key}"
+            # What stands beside the object counts for more than what stands in it.
+            within = _read_figures(_figures(data)).items()
+            envelope = evolve(envelope, **{name: value for name, value in within if getattr(envelope, name) is None})
+    if rows is None or isinstance(rows, list):
+        return evolve(envelope, data=rows or [])
+    if isinstance(rows, Mapping):
+        found = f"an object with {', '.join(rows) or 'no keys'}"
     else:
-        found = f"a {type(data).__name__}"
+        found = f"a {type(rows).__name__}"
     raise DecodeError(f"expected a list, found {found}", endpoint=endpoint, json_path=json_path)
 
 
+def _row_names(endpoint: str) -> tuple[str, ...]:
+    """Return what the rows of an endpoint may be called: `email-accounts` also `email_accounts` and `accounts`."""
+    last = endpoint.rpartition("/")[2]
+    return last, last.replace("-", "_"), last.rpartition("-")[2], *_ROWS
+
+
 def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
-    status = payload.get("status")
-    if status == "success" or status == "error":
+    outcome = _outcome(payload)
+    if outcome in {_SUCCESS, _ERROR}:
         return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
-    return "data" in payload and "status" not in payload and payload.keys() <= _ENVELOPE_KEYS
+    if "data" not in payload or outcome not in {None, "ok"}:
+        return False
+    return all(name in _ENVELOPE_KEYS or (name in _ERROR_KEYS and not value) for name, value in payload.items())
 
 
 def _reports_failure(payload: Mapping[str, JsonValue]) -> bool:
-    if payload.get("success") is False:
-        return True
-    status = payload.get("status")
-    if status is None:
+    outcome = _outcome(payload)
+    if outcome is None:
         has_error = any(payload.get(name) for name in _ERRORS)
-        return has_error and "data" not in payload and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
-    if status == "error" and _is_envelope(payload):
+        return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
+    if payload.get("success") is False or (outcome == _ERROR and _is_envelope(payload)):
         # A 200 can report a failure (evidence: envelope-error-200).
         return True
-    if not isinstance(status, str) or status not in _FAILED or "id" in payload or "name" in payload:
+    if outcome not in _FAILED or "id" in payload or "name" in payload:
         return False
     return any(payload.get(name) for name in ("message", "data", *_ERRORS))
+
+
+def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
+    """Return how a reply says that it went, in lower case; None when it says nothing."""
+    for name in ("success", "status"):
+        said = payload.get(name)
+        if isinstance(said, bool):
+            return _SUCCESS if said else _ERROR
+    said = payload.get("status")
+    return said.lower() if isinstance(said, str) else None if said is None else ""
+
+
+def _read_figures(figures: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Return what an envelope says about a list, by the names of `Envelope`."""
+    return {
+        "total": _count(figures, _TOTAL),
+        "page": _count(figures, _PAGE),
+        "limit": _count(figures, _LIMIT),
+        "last_page": _count(figures, _LAST_PAGE),
+        "has_more": _has_more(figures),
+    }
 
 
 def _figures(payload: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

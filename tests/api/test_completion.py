@@ -193,6 +193,9 @@ async def test_no_json_says_that_the_write_was_accepted(
         {"error": "The quota is full"},
         {"error": {"message": "The quota is full"}, "request_id": "r"},
         {"errors": [{"title": "The quota is full"}]},
+        {"status": "Error", "error": "The quota is full"},
+        {"status": False, "message": "The quota is full"},
+        {"data": None, "error": "The quota is full"},
     ],
     ids=str,
 )

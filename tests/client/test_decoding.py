@@ -219,15 +219,33 @@ async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Co
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        ({"domains": []}, "an object with domains"),
+        ({"hosts": []}, "an object with hosts"),
         ("text", "a str"),
         (7, "a int"),
-        ({"status": "success", "data": {"items": []}}, "an object with items"),
+        ({"status": "success", "data": {"warnings": []}}, "an object with warnings"),
     ],
 )
 async def test_a_list_that_is_none(server: RawServer, connect: Connect, data: Any, found: str) -> None:
     error = await decode_error(server, connect, reply(json=data), lambda panel: panel.domains.list().collect())
     assert error.message == f"expected a list, found {found}"
+
+
+@pytest.mark.parametrize("name", ["domains", "items"])
+async def test_list_under_another_name_keeps_its_total(server: RawServer, connect: Connect, name: str) -> None:
+    step = reply(json={"status": "success", "data": {name: [DOMAIN], "total": 2, "limit": 1}})
+    page = await fetch(server, connect, step, lambda panel: panel.domains.list())
+    assert (len(page.items), page.total, page.limit) == (1, 2, 1)
+
+
+async def test_object_under_the_name_of_its_kind_is_read(server: RawServer, connect: Connect) -> None:
+    domain = await fetch(server, connect, reply(json={"status": "success", "data": {"domain": DOMAIN}}))
+    assert domain.id == "d1"
+
+
+async def test_object_within_another_is_not_taken_for_it(server: RawServer, connect: Connect) -> None:
+    body = {"domain": "example.com", "user": {"id": "u1"}}
+    error = await decode_error(server, connect, reply(json={"status": "success", "data": body}))
+    assert error.json_path == "$.id"
 
 
 @pytest.mark.parametrize("row", [None, "d1", ["d1"], 5])

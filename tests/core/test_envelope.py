@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.core.reply import Envelope, items, unwrap
+from panelica_async.core.reply import Envelope, listed, unwrap
 from panelica_async.errors import DecodeError
 
 DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
@@ -65,6 +65,27 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
         ({"error": {"code": "X"}, "request_id": "r"}, Envelope(None, failed=True, request_id="r")),
         ({"errors": [{"title": "no"}]}, Envelope(None, failed=True)),
         ({"status": "error", "error": "no", "limit": 60, "retry_after": 9}, Envelope(None, limit=60, failed=True)),
+        # words in another case, flags, and errors that say nothing
+        ({"status": "Success"}, Envelope(None)),
+        ({"status": "SUCCESS", "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"status": "OK", "data": DOMAIN, "message": "done"}, Envelope(DOMAIN, message="done")),
+        ({"success": True, "data": [DOMAIN], "total": 1}, Envelope([DOMAIN], total=1)),
+        ({"success": True, "message": "deleted"}, Envelope(None, message="deleted")),
+        ({"status": True, "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"error": None, "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"code": 0, "message": "", "errors": [], "data": DOMAIN}, Envelope(DOMAIN, message="")),
+        ({"status": "Error", "error": "no"}, Envelope(None, failed=True)),
+        ({"status": "FAILED", "message": "no", "took_ms": 3}, Envelope(None, message="no", failed=True)),
+        ({"status": False, "message": "no"}, Envelope(None, message="no", failed=True)),
+        ({"data": None, "error": "no"}, Envelope(None, failed=True)),
+        ({"data": {}, "errors": [{"title": "no"}]}, Envelope({}, failed=True)),
+        ({"success": True, "data": DOMAIN, "error": "old"}, Envelope(DOMAIN)),
+        # wrapped twice
+        (
+            {"status": "success", "data": {"status": "success", "data": [DOMAIN], "total": 1}},
+            Envelope([DOMAIN], total=1),
+        ),
+        ({"data": {"success": True, "data": DOMAIN}, "message": "done"}, Envelope(DOMAIN, message="done")),
     ],
 )
 def test_envelopes(payload, expected):
@@ -92,7 +113,7 @@ def test_envelopes(payload, expected):
         {"status": "online"},
         # a status of its own
         {"status": "active"},
-        {"status": "Success"},
+        {"status": "Active"},
         {"status": None},
         {"status": 200, "data": []},
         {"status": ["success"]},
@@ -144,23 +165,37 @@ def test_nothing_is_lost_or_made_up(payload):
 @pytest.mark.parametrize(
     ("data", "key", "expected"),
     [
-        ([1, 2], None, [1, 2]),
-        ([1, 2], "files", [1, 2]),
-        (None, None, []),
-        (None, "files", []),
-        ({"files": [1], "path": "/home"}, "files", [1]),
-        ({"files": None}, "files", []),
-        ({"files": []}, "files", []),
+        ([1, 2], None, Envelope([1, 2])),
+        ([1, 2], "files", Envelope([1, 2])),
+        (None, None, Envelope([])),
+        (None, "files", Envelope([])),
+        ({"files": [1], "path": "/home"}, "files", Envelope([1])),
+        ({"files": None}, "files", Envelope([])),
+        ({"files": []}, "files", Envelope([])),
+        # under another name
+        ({"files": [1], "path": "/"}, None, Envelope([1])),
+        ({"items": [1], "path": "/"}, "entries", Envelope([1])),
+        ({"files": [1], "warnings": [2], "total": 250, "page": 1}, None, Envelope([1], total=250, page=1)),
+        ({"data": [1], "pagination": {"has_more": True}}, None, Envelope([1], has_more=True)),
+        ({"results": None}, None, Envelope([])),
     ],
 )
-def test_items(data, key, expected):
-    assert items(data, key) == expected
+def test_rows_of_a_list(data, key, expected):
+    assert listed(Envelope(data), key, endpoint="GET /v1/files") == expected
+
+
+def test_rows_of_a_path_of_two_words():
+    assert listed(Envelope({"accounts": [1]}), endpoint="GET /v1/email-accounts").data == [1]
+
+
+def test_total_beside_the_data_counts_more_than_the_one_in_it():
+    assert listed(Envelope({"items": [1], "total": 250}, total=1)) == Envelope([1], total=1)
 
 
 @pytest.mark.parametrize(
     ("data", "key", "text"),
     [
-        ({"files": [1], "path": "/"}, None, "GET /v1/files: expected a list, found an object with files, path at $"),
+        ({"warnings": []}, None, "GET /v1/files: expected a list, found an object with warnings at $"),
         ({}, None, "GET /v1/files: expected a list, found an object with no keys at $"),
         ({"path": "/"}, "files", "GET /v1/files: expected a list, found an object without files at $"),
         ({"files": {"a": 1}}, "files", "GET /v1/files: expected a list, found an object with a at $.files"),
@@ -168,7 +203,7 @@ def test_items(data, key, expected):
         (7, "files", "GET /v1/files: expected a list, found a int at $"),
     ],
 )
-def test_items_that_are_no_list(data, key, text):
+def test_rows_of_what_is_no_list(data, key, text):
     with pytest.raises(DecodeError) as caught:
-        items(data, key, endpoint="GET /v1/files")
+        listed(Envelope(data), key, endpoint="GET /v1/files")
     assert str(caught.value) == text
