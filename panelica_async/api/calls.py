@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from panelica_async.api.completion import Written, completed, has_own_id, object_in, read_written
@@ -208,9 +207,12 @@ async def _write(
     def read(reply: Reply) -> "Written[M]":  # in quotes, or each call would evaluate it
         return read_written(decode_reply(call, reply), operation, wire, arguments, result)
 
-    recover = None
-    if key is not None and runner.options.look_up_lost and runner.dialect.known in key.lookup.wires:
-        recover = partial(_recover, runner, key, result, arguments)
+    # A function, because a partial would show the arguments in a traceback with local variables.
+    async def recover(call: Call, error: OutcomeUnknownError) -> "Written[M]":
+        if key is None or not runner.options.look_up_lost or runner.dialect.known not in key.lookup.wires:
+            raise error
+        return await _recover(runner, key, result, arguments, call, error)
+
     written = await runner.run(call, read, recover)
     if not written.unknown:
         return written.made

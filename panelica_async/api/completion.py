@@ -115,23 +115,29 @@ def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
 
     Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
     """
-    ids = {"id", *_id_names(kind)}
-    if not isinstance(data, dict) or not ids.isdisjoint(cast("dict[str, Any]", data)):
+    if not isinstance(data, dict):
         return data
     shown = cast("dict[str, Any]", data)
-    inner = [name for name, value in shown.items() if isinstance(value, dict) and not ids.isdisjoint(value)]
-    names = {*arguments, *(name for _, several in _fields(kind) for name in several)}
-    if len(inner) != 1 or _is_part(inner[0], shown, names):
+    if "id" in shown:
         return shown
-    return shown[inner[0]]
+    ids = {"id", *_id_names(kind)}
+    if not ids.isdisjoint(shown):
+        return shown
+    inner = [name for name, value in shown.items() if _has_one_of(ids, value)]
+    names = {*arguments, *(name for _, several in _fields(kind) for name in several)}
+    return shown if len(inner) != 1 or _is_part(inner[0], shown, names) else shown[inner[0]]
+
+
+def _has_one_of(ids: set[str], value: object) -> bool:
+    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
 
 
 def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the object in the reply to a write."""
-    data: object = envelope.data
-    if isinstance(data, list) and len(cast("list[object]", data)) == 1:
-        [data] = cast("list[object]", data)
-    data = object_in(data, kind, arguments)
+    several: object = envelope.data
+    if isinstance(several, list) and len(cast("list[object]", several)) == 1:
+        [several] = cast("list[object]", several)
+    data: object = object_in(cast("object", several), kind, arguments)
     shown: dict[str, Any] = {}
     if isinstance(data, dict):
         shown |= cast("dict[str, Any]", data)

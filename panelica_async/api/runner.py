@@ -334,11 +334,15 @@ def decode_reply(call: Call, reply: Reply) -> Envelope:
     """
     if reply.is_cut:
         raise _unreadable(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
+    envelope, problem = None, ""
     try:
         envelope = reply.envelope
     except ValueError as error:
+        problem = f"the reply is {error}"
+    if envelope is None:
+        # Raised here, so that its traceback has no frame that holds the reply.
         hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
-        raise _unreadable(call, reply, f"the reply is {error}", hint) from error
+        raise _unreadable(call, reply, problem, hint)
     if envelope.failed:
         # A 200 can report a failure (evidence: envelope-error-200).
         raise call.error(reply)

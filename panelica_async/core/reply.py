@@ -120,9 +120,9 @@ def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") ->
     Raises:
         DecodeError: There is no list.
     """
-    data: Any = envelope.data
+    data: JsonValue = envelope.data
     rows, json_path = data, "$"
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         key = next((name for name in (key, *_row_names(endpoint)) if name in data), key)
         if key is not None:
             if key not in data:
@@ -133,10 +133,7 @@ def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") ->
             envelope = evolve(envelope, **{name: value for name, value in within if getattr(envelope, name) is None})
     if rows is None or isinstance(rows, list):
         return evolve(envelope, data=rows or [])
-    if isinstance(rows, Mapping):
-        found = f"an object with {', '.join(rows) or 'no keys'}"
-    else:
-        found = f"a {type(rows).__name__}"
+    found = f"an object with {', '.join(rows) or 'no keys'}" if isinstance(rows, dict) else f"a {type(rows).__name__}"
     raise DecodeError(f"expected a list, found {found}", endpoint=endpoint, json_path=json_path)
 
 

@@ -61,6 +61,20 @@ async def test_secret_that_is_quoted_is_shown_nowhere(
     assert "\n" not in str(caught.value)
 
 
+async def test_locals_show_a_secret_under_known_names_only(server: RawServer, connect: Connect) -> None:
+    server.script(reply(200, body=f"<p>{SECRET}</p>", content_type="text/html"))
+    with pytest.raises(PanelicaError) as caught:
+        await send(connect(), "body")
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown: set[str] = set()
+    while told is not None:
+        frames = [frame for frame in told.stack if "panelica_async" in frame.filename]
+        shown |= {name for frame in frames for name, value in (frame.locals or {}).items() if "Zq7!kW" in value}
+        told = told.__cause__ or told.__context__
+    # Tools that show local variables hide those with such a name, or such a key.
+    assert shown <= {"password", "arguments"}
+
+
 async def test_key_that_is_quoted_is_shown_nowhere(
     server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
