@@ -134,10 +134,9 @@ def _has_one_of(ids: set[str], value: object) -> bool:
 
 def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the object in the reply to a write."""
-    several: object = envelope.data
-    if isinstance(several, list) and len(cast("list[object]", several)) == 1:
-        [several] = cast("list[object]", several)
-    data: object = object_in(cast("object", several), kind, arguments)
+    said: object = envelope.data
+    rows = cast("list[object]", said) if isinstance(said, list) else [said]
+    data: object = object_in(rows[0] if len(rows) == 1 else None, kind, arguments)
     shown: dict[str, Any] = {}
     if isinstance(data, dict):
         shown |= cast("dict[str, Any]", data)

@@ -18,7 +18,11 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
 _DISPOSITION = re.compile(rb'\b(name|filename)="((?:[^"\\]|\\.)*)"')
 _MOST_DIGITS = 18
-_BOOLEANS = {"true": True, "false": False}
+_BOOLEANS = {
+    **dict.fromkeys(["1", "t", "T", "true", "True", "TRUE"], True),
+    **dict.fromkeys(["0", "f", "F", "false", "False", "FALSE"], False),
+}
+"""As Go reads them in a query; `http_build_query` of PHP writes 1 and 0."""
 _NAMES = {
     "object": "an object",
     "array": "a list",

@@ -66,7 +66,9 @@ async def test_hidden_files_are_listed_on_request(panel: PanelClient, john: str)
     for name in (".profile", "b.txt", "a.txt"):
         await create(panel, john, f"/home/john/{name}")
     assert await names(panel, john, "/home/john") == ["a.txt", "b.txt"]
-    assert await names(panel, john, "/home/john", "&show_hidden=true&sort_order=desc") == ["b.txt", "a.txt", ".profile"]
+    for true in ("true", "1"):
+        shown = await names(panel, john, "/home/john", f"&show_hidden={true}&sort_order=desc")
+        assert shown == ["b.txt", "a.txt", ".profile"]
 
 
 async def test_upload_of_any_bytes_comes_back_unchanged(panel: PanelClient, john: str) -> None:
