@@ -1,1 +1,1 @@
-"""Pure functions without I/O: signing, addresses, envelopes, errors, encodings."""
+"""What needs no I/O: addresses, signatures, requests, replies and their errors, models, JSON, redaction."""

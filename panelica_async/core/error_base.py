@@ -1,4 +1,7 @@
-"""The root of the errors, and the parts of which their texts are made."""
+"""The root of the error tree, and how its texts are put together.
+
+`errors` holds the tree itself: what users import.
+"""
 
 from typing import Any
 
@@ -11,8 +14,8 @@ class PanelicaError(Exception):
     """Root of every error of this package.
 
     Attributes:
-        message: What went wrong, in words.
-        hint: What to do about it, in a sentence, if there is anything.
+        message: What went wrong.
+        hint: What to do about it, in one sentence; None if there is nothing to advise.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -40,7 +43,7 @@ def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
 
 
 def call_text(method: str | None, path: str | None) -> str:
-    """Return the method and path of a call, as an error begins with."""
+    """Return the method and path of a call, with which the text of an error begins."""
     call = " ".join(part for part in (method, path) if part)
     return f"{call}: " if call else ""
 
@@ -48,7 +51,7 @@ def call_text(method: str | None, path: str | None) -> str:
 def facts_text(
     *, details: str | None = None, sent_at: str | None = None, request_id: str | None = None, attempts: int
 ) -> str:
-    """Return what is known besides the message of an error, in brackets."""
+    """Return what an error knows besides its message, in brackets."""
     facts = [
         shorten(details) if details else None,
         f"sent at {sent_at}" if sent_at else None,

@@ -12,11 +12,19 @@ from typing import Any
 from attrs import field, frozen
 
 from panelica_async.core import hints
-from panelica_async.core.dates import http_date
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import EXCERPT_LENGTH
-from panelica_async.core.reply import header, read_date, read_moment, read_number, read_scopes, read_whole, texts
 from panelica_async.core.sanitizing import LONGEST_HEADER, Sanitizer, header_text
+from panelica_async.core.values import (
+    header,
+    http_date,
+    read_date,
+    read_moment,
+    read_number,
+    read_scopes,
+    read_whole,
+    texts,
+)
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,

@@ -1,4 +1,7 @@
-"""What a panel accepts as a name: one rule a kind, for the plan of a launch and for the sandbox."""
+"""What a panel accepts as a name: one rule for each kind.
+
+Provisioning and the sandbox, which may not import each other, both check names by these rules.
+"""
 
 import re
 
@@ -11,15 +14,15 @@ class NameRule:
 
     pattern: re.Pattern[str]
     form: str
-    """The form in words, to stand in a message."""
+    """The form in words, for a message."""
 
     def allows(self, name: str) -> bool:
         """Return whether a name has the form."""
         return self.pattern.fullmatch(name) is not None
 
 
-# Guess: what a system user may be called on any Linux, and what a mail server takes without quoting. What the panel
-# itself checks is not known; its clients make names of lower-case letters and digits.
+# Guess: names that any Linux accepts for a system user, and any mail server without quotes. What the panel itself
+# checks is unknown; its own clients generate names of lower-case letters and digits.
 ACCOUNT_NAME = NameRule(
     re.compile(r"[a-z][a-z0-9_-]{0,31}"),
     "a lower-case letter, then lower-case letters, digits, '_' or '-', at most 32 in all",

@@ -12,12 +12,12 @@ from uuid import UUID
 import attrs
 
 from panelica_async.core.converter import to_wire
-from panelica_async.core.dates import rfc3339
 from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
 from panelica_async.core.unset import UNSET
+from panelica_async.core.values import rfc3339
 
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...]

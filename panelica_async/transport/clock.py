@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from math import inf
 
-from panelica_async.core.dates import http_date
+from panelica_async.core.values import http_date
 from panelica_async.telemetry.tally import LOGGER
 
 # A tenth of the window in which the panel accepts a timestamp (evidence: clock-window).
