@@ -172,6 +172,7 @@ ALONE = {
     "provision.manifest.entries": "builds what belongs to a site",
     "provision.manifest.manifest": "the public class; the package names it",
     "provision.manifest.validation": "checks of rows, alone and against each other",
+    "provision.search": "finds the objects of a journal on the panel again",
     "provision.runs": "public: which journal belongs to a manifest and a panel",
     "ratelimit.redis": "entry point: users import it, with the extra `redis`",
     "ratelimit.registry": "one limiter a key in a process",

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import attrs
 from rich.console import Console
@@ -21,14 +22,15 @@ from panelica_async.core.redaction import first_few
 from panelica_async.provision import (
     Journal,
     KnownJournal,
-    Record,
     Removal,
     RemovalStatus,
     RunDirectory,
     State,
+    is_removable,
     undo_all,
 )
 from panelica_async.provision.journal import journal_at
+from panelica_async.provision.slices import in_slices
 from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3
@@ -134,14 +136,15 @@ async def undo_runs(
             journals = [await resources.enter_async_context(journal_at(each.journal)) for each in files]
             panel = await resources.enter_async_context(connection.open(state))
             journals = _of_panel(journals, panel, output)
-            before = {(journal.path, record.id): record for journal in journals for record in await removable(journal)}
-            what = _description(journals, list(before.values()))
+            wanted = await _Wanted.of(journals)
+            what = wanted.description()
             question = f"Delete {what} from {panel.name}, with everything in them, files included?"
-            if not yes and before and not output.confirm(question):
+            if not yes and wanted.number and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             removals: Removals = {}
             error: PanelicaError | None = None
+            begun = datetime.now(UTC)
             try:
                 with output.busy(f"Deleting {what} from {panel.name} …"):
                     interruption.graceful = True
@@ -153,11 +156,7 @@ async def undo_runs(
             except asyncio.CancelledError:
                 if not interruption.cancelled:
                     raise
-                noted = {journal.path: journal.records for journal in journals}
-                removals = {
-                    (path, step_id): _interrupted(record, noted[path][step_id])
-                    for (path, step_id), record in before.items()
-                } | removals
+                removals = {**await _noted_since(begun, journals), **removals}
             report = UndoReport(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
@@ -193,19 +192,40 @@ def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Jou
     return here
 
 
-def _description(journals: list[Journal], records: list[Record]) -> str:
-    """Describe what undo deletes: how many objects, of which manifest, the time of the last run, the first sites."""
-    uncertain = sum(record.state is not State.DONE for record in records)
-    sites = list(dict.fromkeys(record.site for record in records))
-    objects = f"{plural(len(records) - uncertain, 'object')} of {_manifest(journals[0])}"
-    if uncertain:
-        objects += f" and up to {number(uncertain)} more that may exist"
-    details: list[str] = []
-    if started := [run.started_at for journal in journals for run in journal.runs]:
-        details.append(f"last run {local_time(max(started))}")
-    if sites:
-        details.append(f"sites {first_few(sites, _SITES_SHOWN)}")
-    return f"{objects} ({'; '.join(details)})" if details else objects
+@attrs.frozen
+class _Wanted:
+    """What undo is about to delete."""
+
+    journals: list[Journal]
+    number: int
+    """How many objects."""
+    uncertain: int
+    """How many of them may not exist."""
+    sites: list[str]
+
+    @classmethod
+    async def of(cls, journals: list[Journal]) -> Self:
+        """Count what the journals say was created or may have been."""
+        number = uncertain = 0
+        sites: dict[str, None] = {}
+        for journal in journals:
+            async for record in removable(journal):
+                number += 1
+                uncertain += record.state is not State.DONE
+                sites[record.site] = None
+        return cls(journals, number, uncertain, list(sites))
+
+    def description(self) -> str:
+        """Describe it: how many objects, of which manifest, the time of the last run, the first sites."""
+        objects = f"{plural(self.number - self.uncertain, 'object')} of {_manifest(self.journals[0])}"
+        if self.uncertain:
+            objects += f" and up to {number(self.uncertain)} more that may exist"
+        details: list[str] = []
+        if started := [run.started_at for journal in self.journals for run in journal.runs]:
+            details.append(f"last run {local_time(max(started))}")
+        if self.sites:
+            details.append(f"sites {first_few(self.sites, _SITES_SHOWN)}")
+        return f"{objects} ({'; '.join(details)})" if details else objects
 
 
 def _manifest(journal: Journal) -> str:
@@ -213,12 +233,21 @@ def _manifest(journal: Journal) -> str:
     return str(source or journal.path)
 
 
-def _interrupted(record: Record, noted: Record) -> Removal:
-    """Return the result for an object of an interrupted undo, as its journal has it."""
-    if noted.state is State.REMOVED:
-        return Removal(record=record, status=RemovalStatus.REMOVED)
-    hint = "Run undo again to continue: an object that is gone by then counts as removed."
-    return Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was interrupted", hint=hint)
+async def _noted_since(begun: datetime, journals: list[Journal]) -> Removals:
+    """Return the results of an interrupted undo, as its journals have them."""
+    removals: Removals = {}
+    for journal in journals:
+        async for record in in_slices(journal.records.values()):
+            if record.state is State.REMOVED and record.at >= begun:
+                removals[journal.path, record.id] = Removal(record=record, status=RemovalStatus.REMOVED)
+            elif is_removable(record):
+                removals[journal.path, record.id] = Removal(
+                    record=record,
+                    status=RemovalStatus.SKIPPED,
+                    reason="undo was interrupted",
+                    hint="Run undo again to continue: an object that is gone by then counts as removed.",
+                )
+    return removals
 
 
 def _row(removal: Removal) -> tuple[str, str, Text, str]:

@@ -21,7 +21,8 @@ How it works:
   after it, and finds out what became of a call without a reply. `ownership` tells whether an object that is found then
   is ours. `report` holds the results.
 - `credentials` keeps generated passwords. `group_commit` forces them and the notes to the disk, off the event loop.
-- `undo` removes what a journal says was created. `runs` chooses the journal of a manifest and a panel.
+- `undo` removes what a journal says was created; `search` finds it on the panel again. `runs` chooses the journal of a
+  manifest and a panel.
 """
 
 from panelica_async.provision.apply import apply, remaining_outcomes, resume

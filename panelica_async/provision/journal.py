@@ -7,7 +7,7 @@ that it was answered, or that it was sent and its outcome is unknown. It holds n
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from panelica_async.provision.journal_file import (
     unusable,
     write_rows,
 )
-from panelica_async.provision.journal_records import COLUMNS, PENDING, Record, Records, Run, State, seen_from
+from panelica_async.provision.journal_records import PENDING, RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
 from panelica_async.provision.slices import opened
@@ -263,8 +263,8 @@ class Journal:
             credentials_path=credentials_path,
             dialect=dialect,
         )
-        self._note("run", {"id": len(self._runs) + 1, **run.to_row()})
         self._runs.append(run)
+        self._note("run", run.to_row())
 
     def finish(self) -> None:
         """Note that the run came to its end."""
@@ -307,9 +307,9 @@ class Journal:
         """Note that an object is gone again."""
         self._insert(attrs.evolve(record, state=State.REMOVED, at=_now()))
 
-    def restored(self, record: Record) -> None:
-        """Note that an object is there although it counted as gone."""
-        self._insert(attrs.evolve(record, at=_now()))
+    def restored(self, record: Record, state: State) -> None:
+        """Note that an object is there although it counted as gone, and what is known of it."""
+        self._insert(attrs.evolve(record, state=state, at=_now()))
 
     def unknown(self, step: Step, reason: str) -> None:
         """Note that the outcome of a call is unknown."""
@@ -350,26 +350,26 @@ class Journal:
 
     def _insert(self, record: Record) -> None:
         row = record.to_row()
-        self._note("step", {"run": len(self._runs), **dict(zip(COLUMNS, row, strict=True))})
+        self._note("step", row)
         self._records.add(row)
 
     def _change_run(self, run: Run) -> None:
-        self._note("run", {"id": len(self._runs), **run.to_row()})
         self._runs[-1] = run
+        self._note("run", run.to_row())
 
     def _load(self, connection: sqlite3.Connection, cancelled: threading.Event) -> None:
         try:
             self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
-            for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
+            for row in connection.execute(f"SELECT {', '.join(RECORD_COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
                 if cancelled.is_set():
                     raise asyncio.CancelledError
                 self._records.add(tuple(row))
         except UNREADABLE as error:
             raise unreadable(self.path, error) from None
 
-    def _note(self, table: str, row: Mapping[str, object]) -> None:
+    def _note(self, table: str, row: tuple[object, ...]) -> None:
         if self._notes is not None:
-            self._notes.add((table, row))
+            self._notes.add((table, (len(self._runs), *row)))
 
 
 @asynccontextmanager

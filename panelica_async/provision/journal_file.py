@@ -3,20 +3,22 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
 from panelica_async.core.private_files import private_file
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.journal_records import Run
+from panelica_async.provision.journal_records import RECORD_COLUMNS, RUN_COLUMNS, Run
 
 VERSION = 5
 """Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
 
-Row: TypeAlias = tuple[str, Mapping[str, object]]
-"""A row to be written: the table and the values by column."""
+Row: TypeAlias = tuple[str, tuple[object, ...]]
+"""A row to be written: the table and the values, in the order of its columns."""
 
 _APPLICATION_ID = 0x706E6C61
 _SCHEMA = """
@@ -55,6 +57,10 @@ _MIGRATIONS = {
     4: "ALTER TABLE run ADD COLUMN dialect TEXT",
 }
 """What brings tables of a version to the next one."""
+
+
+_TABLES = {"run": ("id", *RUN_COLUMNS), "step": ("run", *RECORD_COLUMNS)}
+"""Columns that a row fills, by table."""
 
 
 def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -162,9 +168,10 @@ def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for table, row in rows:
-            names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-            connection.execute(f"REPLACE INTO {table} ({names}) VALUES ({marks})", row)  # noqa: S608 - own names
+        for table, group in groupby(rows, key=itemgetter(0)):
+            names = _TABLES[table]
+            statement = f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - own names
+            connection.executemany(statement, (values for _, values in group))
         connection.execute("COMMIT")
     except BaseException:
         # After some errors, such as a full disk, SQLite has rolled back by itself.

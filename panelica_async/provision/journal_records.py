@@ -43,7 +43,7 @@ class State(enum.StrEnum):
 
 
 RecordRow: TypeAlias = tuple[Any, ...]
-"""A record as a journal keeps it: the values of `COLUMNS`."""
+"""A record as a journal keeps it: the values of `RECORD_COLUMNS`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +71,7 @@ class Record:
     @classmethod
     def from_row(cls, row: RecordRow) -> Self:
         """Return the record in a row of a journal."""
-        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+        values: dict[str, Any] = dict(zip(RECORD_COLUMNS, row, strict=True))
         values["kind"] = StepKind(values["kind"])
         values["state"] = State(values["state"])
         values["at"] = datetime.fromisoformat(values["at"])
@@ -79,8 +79,18 @@ class Record:
 
     def to_row(self) -> RecordRow:
         """Return the record as a row of a journal."""
-        values = attrs.asdict(self) | {"kind": self.kind.value, "state": self.state.value, "at": self.at.isoformat()}
-        return tuple(values.values())
+        return (
+            self.id,
+            self.kind.value,
+            self.site,
+            self.state.value,
+            self.at.isoformat(),
+            self.parent_id,
+            self.object_id,
+            self.reason,
+            self.code,
+            self.request_id,
+        )
 
     @property
     def key(self) -> str:
@@ -91,6 +101,17 @@ class Record:
     def label(self) -> str:
         """What people call the object, such as `mailbox info@example.com`."""
         return f"{self.kind.label} {self.key}"
+
+    @property
+    def unique_id(self) -> str:
+        """Kind and id of the object, such as `domain:d1`: panels may number each kind for itself."""
+        return unique_id(self.kind, self.object_id)
+
+    @property
+    def parent_unique_id(self) -> str | None:
+        """Kind and id of the object it was created under; None for an account."""
+        parent = self.kind.parent
+        return None if parent is None or self.parent_id is None else unique_id(parent, self.parent_id)
 
     @property
     def is_settled(self) -> bool:
@@ -109,8 +130,13 @@ class Record:
 
 
 _UNANSWERED = frozenset({State.SENT, State.UNKNOWN})
-COLUMNS = tuple(attrs.fields_dict(Record))
+RECORD_COLUMNS = tuple(attrs.fields_dict(Record))
 """Columns of a record in a journal."""
+
+
+def unique_id(kind: StepKind, object_id: str | None) -> str:
+    """Return what no other object of the panel has: its kind and its id."""
+    return f"{kind.value}:{object_id or ''}"
 
 
 class Records(Mapping[str, Record]):
@@ -214,20 +240,20 @@ class Run:
             dialect=row["dialect"],
         )
 
-    def to_row(self) -> dict[str, Any]:
-        """Return the run as a row of a journal."""
-        return {
-            "started_at": self.started_at.isoformat(),
-            "finished_at": self.finished_at and self.finished_at.isoformat(),
-            "undone_at": self.undone_at and self.undone_at.isoformat(),
-            "base_url": self.base_url,
-            "manifest_path": self.manifest_path and _stored(str(self.manifest_path)),
-            "manifest_relative": self.manifest_relative and _stored(self.manifest_relative),
-            "manifest_digest": self.manifest_digest,
-            "manifest_reading": json.dumps(attrs.asdict(self.manifest_reading)),
-            "credentials_path": self.credentials_path and _stored(str(self.credentials_path)),
-            "dialect": self.dialect,
-        }
+    def to_row(self) -> tuple[Any, ...]:
+        """Return the run as a row of a journal: the values of `RUN_COLUMNS`."""
+        return (
+            self.started_at.isoformat(),
+            self.finished_at and self.finished_at.isoformat(),
+            self.undone_at and self.undone_at.isoformat(),
+            self.base_url,
+            self.manifest_path and _stored(str(self.manifest_path)),
+            self.manifest_relative and _stored(self.manifest_relative),
+            self.manifest_digest,
+            json.dumps(attrs.asdict(self.manifest_reading)),
+            self.credentials_path and _stored(str(self.credentials_path)),
+            self.dialect,
+        )
 
     def is_on(self, base_url: str) -> bool:
         """Return whether this is a run on the panel of an address."""
@@ -251,6 +277,10 @@ class Run:
             and not self.manifest_path.exists()
             and self.manifest_relative == seen_from(journal, manifest)
         )
+
+
+RUN_COLUMNS = tuple(attrs.fields_dict(Run))
+"""Columns of a run in a journal."""
 
 
 def _stored(path: str) -> str | bytes:

@@ -6,27 +6,21 @@ belong to anyone. Where rows show no time, as on current panels, that of the loo
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
-from typing import Final, cast
+from typing import Final, TypeAlias
 
 import attrs
 
 from panelica_async import models
 from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
-from panelica_async.provision.journal import Journal, Record, State
-from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.journal import Journal, State
+from panelica_async.provision.journal_records import unique_id
 from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.objects import Match, Step, StepKind, View
-from panelica_async.provision.objects.account import AccountStep
-from panelica_async.provision.objects.base import without_owner
-from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.dns_record import DnsRecordStep
-from panelica_async.provision.objects.domain import DomainStep
-from panelica_async.provision.objects.ftp_user import FtpUserStep
-from panelica_async.provision.objects.mailbox import MailboxStep
-from panelica_async.provision.snapshot import Listing, Snapshot
+from panelica_async.provision.objects import Step, StepKind
+from panelica_async.provision.snapshot import Snapshot
 
 _PRECISION = timedelta(seconds=2)
 """How far `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""
@@ -57,7 +51,9 @@ class Ownership:
             object_id: What it found; None where no list shows the object itself.
             snapshot: The lists it was found in.
         """
-        created_at, skew = _created_at(snapshot, step.listing, object_id), self._panel.clock_skew
+        # DNS records do not say when they were created.
+        created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
+        skew = self._panel.clock_skew
         window = self._journal.window(step.id)
         if created_at is None and window is not None and datetime.now(UTC) <= window[1] + LATEST:
             # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
@@ -73,100 +69,7 @@ class Ownership:
         return State.DONE if created_at <= noted_at + LATEST else State.UNCERTAIN
 
 
-def _created_at(snapshot: Snapshot, listing: Listing, object_id: str | None) -> datetime | None:
-    """Return when a row was created, by the panel's clock; DNS records do not say."""
-    if object_id is None or listing is Listing.ZONES:
-        return None
-    rows = getattr(snapshot, listing.value) or ()
-    return next((row.created_at for row in rows if row.id == object_id), None)
-
-
-@attrs.frozen
-class Sought:
-    """How to find the object of a record again."""
-
-    step: Step
-    """A step with the object's natural key, and nothing else that was wanted of it."""
-    ids: Mapping[str, str | None]
-    """Ids of what it was created under."""
-
-    def match(self, snapshot: Snapshot) -> Match:
-        """Find the object in what the panel has."""
-        return self.step.match(View(snapshot=snapshot, ids=self.ids))
-
-
-def is_to_be_sought(record: Record, snapshot: Snapshot) -> bool:
-    """Return whether only a look for its natural key shows what became of the object of a record.
-
-    Args:
-        record: The record of an object that was created, or may have been.
-        snapshot: What the panel has.
-    """
-    match record.kind:
-        case StepKind.CERTIFICATE:
-            return False
-        case StepKind.DATABASE_USER:
-            return record.is_unanswered and record.parent_id in snapshot.database_users
-        case _:
-            return record.is_unanswered or record.object_id is None
-
-
-def sought(record: Record, snapshot: Snapshot) -> Sought:
-    """Return what finds the object of a record.
-
-    Args:
-        record: The record, of a kind that the panel's lists show by name.
-        snapshot: What the panel has: accounts and domains.
-    """
-    if record.kind is StepKind.DATABASE_USER:
-        return _database_user(record, snapshot)
-    if record.kind is StepKind.ACCOUNT:
-        # The address is not noted; an empty one is compared with nothing.
-        return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
-    domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
-    row = snapshot.domains_by_id.get(domain_id or "")
-    account_id = record.parent_id if row is None else row.user_id
-    owner = snapshot.accounts_by_id.get(account_id or "")
-    account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
-    domain = DomainStep(site=record.site, account=account)
-    ids = {account.id: account_id, domain.id: domain_id}
-    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
-
-
-def _database_user(record: Record, snapshot: Snapshot) -> Sought:
-    key, _, username = record.key.rpartition(":")
-    row = snapshot.databases_by_id.get(record.parent_id or "")
-    of_database = attrs.evolve(
-        record,
-        id=f"{StepKind.DATABASE}:{key}",
-        kind=StepKind.DATABASE,
-        parent_id=None if row is None else row.domain_id,
-    )
-    database = sought(of_database, snapshot)
-    user = DatabaseUser(username=username)
-    step = DatabaseUserStep(site=record.site, database=cast("DatabaseStep", database.step), user=user)
-    return Sought(step, {**database.ids, database.step.id: record.parent_id})
-
-
-def _in_domain(record: Record, domain: DomainStep) -> Step:
-    site, key = record.site, record.key
-    own_key = without_owner(key)
-    is_shared = own_key != key
-    match record.kind:
-        case StepKind.DNS_RECORD:
-            name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
-            return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
-        case StepKind.DATABASE:
-            kind, _, name = own_key.partition("/")
-            database = Database(name=name, type=kind)
-            return DatabaseStep(site=site, domain=domain, database=database, is_shared_name=is_shared)
-        case StepKind.MAILBOX:
-            return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
-        case StepKind.FTP_USER:
-            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=own_key), is_shared_name=is_shared)
-        case _:
-            raise ValueError(f"no list shows a {record.kind} by name")
-
+_Row: TypeAlias = models.Database | models.Domain | models.EmailAccount | models.FtpAccount
 
 _SHOWN = 3
 """How many things a reason names."""
@@ -179,58 +82,82 @@ _PANELS_NAMES: Final = frozenset(
 _PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscover", "_imaps", "_submission")
 
 
-def foreign_in(snapshot: Snapshot, own: Collection[str | None], users: Mapping[str | None, int]) -> Mapping[str, str]:
-    """Return, for each account, domain and database by id, in words, what it contains that the runs did not create.
+def foreign_in(snapshot: Snapshot, own: AbstractSet[str], users: Mapping[str, int]) -> Mapping[str, str]:
+    """Return, in words, what each account, domain and database contains that the runs did not create.
+
+    Objects are known by their kind and id (`unique_id`).
 
     Args:
         snapshot: What the panel has, with the zones of the domains in question.
-        own: Ids of what the runs created.
-        users: Number of users that the runs created, by id of the database.
+        own: What the runs created.
+        users: Number of users that the runs created, by database.
     """
     found: defaultdict[str, list[str]] = defaultdict(list)
 
-    def add(parents: Iterable[str | None], names: Sequence[str]) -> None:
-        for parent in {*parents} - {None}:
-            found[str(parent)] += names
+    def add(kind: StepKind, object_id: str | None, names: Sequence[str]) -> None:
+        if object_id is not None:
+            found[unique_id(kind, object_id)] += names
 
-    def pass_on(object_id: str, name: str, *parents: str | None) -> None:
+    def pass_on(kind: StepKind, row: _Row, name: str, *, domain: str | None, account: str | None = None) -> None:
         # Our own objects pass on what they contain.
-        add(parents, found[object_id] if object_id in own else [name])
+        itself = unique_id(kind, row.id)
+        names = found[itself] if itself in own else [f"{kind.label} {name}"]
+        add(StepKind.DOMAIN, domain, names)
+        add(StepKind.ACCOUNT, account, names)
 
     for domain in snapshot.domains:
         records = snapshot.zones.get(domain.id, ())
-        add([domain.id], [f"DNS record {row.name} {row.type}" for row in records if _is_added(row, domain.domain, own)])
+        added = [f"DNS record {row.name} {row.type}" for row in records if _is_added(row, domain.domain, own)]
+        add(StepKind.DOMAIN, domain.id, added)
     for database in snapshot.distinct_databases:
-        others = (row for row in snapshot.database_users.get(database.id, ()) if row.id not in own)
-        add([database.id], [f"database user {row.username}" for row in others])
-        if extra := (database.user_count or 0) - users.get(database.id, 0):
-            add([database.id], [f"{extra} database user{'s' if extra > 1 else ''}"] if extra > 0 else [])
-        pass_on(database.id, f"database {database.name}", database.domain_id, database.user_id)
+        add(StepKind.DATABASE, database.id, [*_foreign_users(database, snapshot, own, users)])
+        pass_on(StepKind.DATABASE, database, database.name, domain=database.domain_id, account=database.user_id)
     for mailbox in snapshot.mailboxes:
-        pass_on(mailbox.id, f"mailbox {mailbox.email}", mailbox.domain_id)
+        pass_on(StepKind.MAILBOX, mailbox, mailbox.email, domain=mailbox.domain_id)
     for user in snapshot.ftp_users:
-        pass_on(user.id, f"FTP user {user.username}", user.domain_id, user.user_id)
+        pass_on(StepKind.FTP_USER, user, user.username, domain=user.domain_id, account=user.user_id)
     for domain in snapshot.domains:
-        pass_on(domain.id, f"domain {domain.domain}", domain.user_id)
+        pass_on(StepKind.DOMAIN, domain, domain.domain, domain=None, account=domain.user_id)
     return {object_id: _in_words(names) for object_id, names in found.items() if names}
 
 
-def parents_in(snapshot: Snapshot) -> Mapping[str | None, str]:
-    """Return the parent of each object by id: the account of a domain, the domain of what is in it."""
-    pairs = [
-        *((row.id, row.user_id) for row in snapshot.domains),
-        *((row.id, row.domain_id) for row in snapshot.databases),
-        *((row.id, row.domain_id) for row in snapshot.mailboxes),
-        *((row.id, row.domain_id) for row in snapshot.ftp_users),
-    ]
-    return {object_id: parent_id for object_id, parent_id in pairs if parent_id is not None}
+def parents_in(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return the parent of each object: the account of a domain, the domain of what is in it.
+
+    Objects are known by their kind and id (`unique_id`).
+    """
+    lists: Iterable[tuple[StepKind, Iterable[tuple[str, str | None]]]] = (
+        (StepKind.DOMAIN, ((row.id, row.user_id) for row in snapshot.domains)),
+        (StepKind.DATABASE, ((row.id, row.domain_id) for row in snapshot.databases)),
+        (StepKind.MAILBOX, ((row.id, row.domain_id) for row in snapshot.mailboxes)),
+        (StepKind.FTP_USER, ((row.id, row.domain_id) for row in snapshot.ftp_users)),
+    )
+    return {
+        unique_id(kind, row_id): unique_id(kind.parent, parent_id)
+        for kind, rows in lists
+        for row_id, parent_id in rows
+        if kind.parent is not None and parent_id is not None
+    }
 
 
-def _is_added(row: models.DnsRecord, domain: str, own: Collection[str | None]) -> bool:
+def _foreign_users(
+    database: models.Database, snapshot: Snapshot, own: AbstractSet[str], users: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield the users of a database that the runs did not create: by name where rows show them, else their number."""
+    for row in snapshot.database_users.get(database.id, ()):
+        # The row of its first user represents a database.
+        if own.isdisjoint({unique_id(kind, row.id) for kind in (StepKind.DATABASE, StepKind.DATABASE_USER)}):
+            yield f"database user {row.username}"
+    extra = (database.user_count or 0) - users.get(unique_id(StepKind.DATABASE, database.id), 0)
+    if extra > 0:
+        yield f"{extra} database user{'s' if extra > 1 else ''}"
+
+
+def _is_added(row: models.DnsRecord, domain: str, own: AbstractSet[str]) -> bool:
     """Return whether a record is neither ours nor one that the panel puts into a zone by itself."""
     name, _, _ = identity(row.name, row.type, row.content, domain)
     is_panels = row.type in _PANELS_TYPES or name in _PANELS_NAMES or any(text in name for text in _PANELS_TEXTS)
-    return row.id not in own and not is_panels
+    return not is_panels and unique_id(StepKind.DNS_RECORD, row.id) not in own
 
 
 def _in_words(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 # Bytes: a file of this size takes milliseconds to read.
 _LARGE: Final = 256 * 1024
-SLICE: Final = 500
+SLICE: Final = 100
 """How many items are processed before the event loop continues; they take milliseconds."""
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -68,6 +69,17 @@ class Snapshot:
     ftp_users: tuple[FtpAccount, ...] = ()
     zones: Mapping[str, tuple[DnsRecord, ...]] = attrs.field(factory=dict[str, tuple[DnsRecord, ...]])
     """Records by zone; a zone that was not read is not there."""
+
+    @cached_property
+    def created_at(self) -> Mapping[Listing, Mapping[str, datetime]]:
+        """When objects were created, by the panel's clock, by list and id; those that show no time are not there."""
+        lists: Iterable[tuple[Listing, Iterable[Any]]] = (
+            (listing, getattr(self, listing.value) or ()) for listing in Listing if listing is not Listing.ZONES
+        )
+        return {
+            listing: {row.id: at for row in rows if (at := getattr(row, "created_at", None)) is not None}
+            for listing, rows in lists
+        }
 
     @cached_property
     def accounts_by_name(self) -> Mapping[str, Account]:

@@ -2,28 +2,21 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from panelica_async.client import PanelicaClient
+from panelica_async.core.request import path_segment
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.journal import Journal, Record, State, journal_at
-from panelica_async.provision.objects import STEPS, Comparison, StepKind
+from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.outage import OutageWatch
-from panelica_async.provision.ownership import (
-    LATEST,
-    Ownership,
-    Sought,
-    foreign_in,
-    is_to_be_sought,
-    parents_in,
-    sought,
-)
+from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
+from panelica_async.provision.search import Search
 from panelica_async.provision.slices import in_slices
-from panelica_async.provision.snapshot import Inventory, Listing
 
 
 async def undo(
@@ -38,8 +31,8 @@ async def undo(
     What was sent and has no known outcome is looked for first, by its natural key, and removed when the time of its
     creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
     with a reason; what was created in it goes one by one. Files are not looked at. Whatever a deleted account or domain
-    held is gone with it. Each removal is noted in the journal when it is answered. At the end the lists are read again,
-    and what is still there counts as failed.
+    held is gone with it, and what no list shows any more is gone already: nothing is sent for it. Each removal is noted
+    in the journal when it is answered. At the end the lists are read again, and what is still there counts as failed.
 
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
@@ -124,25 +117,14 @@ def is_removable(record: Record) -> bool:
     return record.state in {State.DONE, State.UNCERTAIN} or record.is_unanswered
 
 
-async def removable(journal: Journal) -> list[Record]:
-    """Return the records that undo deals with."""
-    return [record async for record in in_slices(journal.records.values()) if is_removable(record)]
+async def removable(journal: Journal) -> AsyncGenerator[Record]:
+    """Yield the records that undo deals with, without holding up the event loop."""
+    async for record in in_slices(journal.records.values()):
+        if is_removable(record):
+            yield record
 
-
-async def _by_kind(records: Collection[Record], kinds: Iterable[StepKind]) -> list[Record]:
-    """Return the records of some kinds, kind by kind."""
-    return [record for kind in kinds async for record in in_slices(records) if record.kind is kind]
-
-
-def _is_deletable(record: Record) -> bool:
-    return STEPS[record.kind].is_deletable
-
-
-_LISTINGS = (Listing.ACCOUNTS, Listing.DOMAINS, Listing.DATABASES, Listing.MAILBOXES, Listing.FTP_USERS)
 
 _KEPT_HINT = "Remove it in the panel."
-_WHOSE_HINT = "Find out in the panel who owns it, and remove it there if it is yours."
-_LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
 class _Undo:
@@ -163,85 +145,84 @@ class _Undo:
         self._journal = journal
         self._outage = outage
         self._stop = stop
-        self._late = late
-        self._inventory = Inventory(panel)
-        self._ownership = Ownership(panel, journal)
-        self._ours: dict[str, Record] = {}
-        """What is to be removed, by id of the step."""
-        self._uncertain: dict[str, Removal] = {}
+        self._search = Search(panel, journal, late)
         self._kept: dict[str, str] = {}
-        """Why an object of ours is kept."""
-        self._going: set[str | None] = set()
-        """Ids of what is deleted, with all that is in it."""
+        """Why an object of ours is kept, by id of the step."""
+        self._going: set[str] = set()
+        """Kinds and ids of what is deleted, with all that is in it."""
         self._failed: dict[str, Removal] = {}
         self._unusable: set[str] = set()
         """Ids of steps whose object cannot be addressed."""
-        self._there: set[str | None] = set()
-        """Ids of what the lists show."""
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
-        records = await removable(self._journal)
-        if not records:
+        in_zones: list[str] = []
+        others: defaultdict[StepKind, list[str]] = defaultdict(list)
+        zones: set[str | None] = set()
+        async for record in removable(self._journal):
+            if record.kind is StepKind.DNS_RECORD:
+                in_zones.append(record.id)
+                zones.add(record.parent_id)
+            else:
+                others[record.kind].append(record.id)
+        if not in_zones and not others:
             return False
-        await self._read_lists()
-        in_zones = await _by_kind(records, [StepKind.DNS_RECORD])
-        others = await _by_kind(records, [kind for kind in StepKind if kind is not StepKind.DNS_RECORD])
-        async for record in in_slices(others):
-            self._classify(record)
-        await self._read_zones({record.parent_id async for record in in_slices(in_zones)})
-        async for record in in_slices(in_zones):
-            self._classify(record)
+        await self._search.read_lists()
+        async for record in self._records([step_id for kind in StepKind for step_id in others[kind]]):
+            self._search.classify(record)
+        await self._read_zones(zones)
+        async for record in self._records(in_zones):
+            self._search.classify(record)
         await self._decide()
+        await self._take_what_goes_along()
         return True
 
     async def delete(self) -> bool:
         """Delete what goes, last things first, and note each removal when it is answered; return False if stopped."""
         content = await self._content()
-        last_first = in_slices(await _by_kind(self._ours.values(), reversed(StepKind)))
         # What its parent takes along needs no call of its own.
         going = [
-            record
-            async for record in last_first
-            if record.object_id in self._going and record.parent_id not in self._going
+            record.id
+            async for record in self._ours(*reversed(StepKind))
+            if record.unique_id in self._going and record.parent_unique_id not in self._going
         ]
-        for record in going:
+        async for record in self._records(going):
             if self._stop.is_set():
                 return False
             if self._outage.error is not None:
                 raise self._outage.error
-            if await self._is_deleted(record):
-                gone = [record]
-                async for each in in_slices(gone):
-                    self._journal.removed(each)
-                    gone += content.get(each.object_id or "", ())
+            if self._is_gone_already(record):
+                await self._note_removal(record, content)
+            elif await self._is_deleted(record):
+                await self._note_removal(record, content)
                 await self._journal.commit()
         return True
 
     async def check(self) -> None:
         """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
-        await self._read_lists()
-        await self._read_zones({record.parent_id async for record in in_slices(self._ours.values())})
-        async for record in in_slices(self._ours.values()):
+        await self._search.read_lists()
+        await self._read_zones({record.parent_id async for record in self._ours(StepKind.DNS_RECORD)})
+        async for record in self._ours():
             if record.id in self._unusable:
                 continue
-            is_gone = self._journal.records[record.id].state is State.REMOVED
-            if not self._is_there(record):
+            is_gone = record.state is State.REMOVED
+            if not self._search.is_there(record):
                 self._failed.pop(record.id, None)
                 if not is_gone:
                     self._journal.removed(record)
             elif is_gone or (record.id not in self._failed and record.id not in self._kept):
                 if is_gone:
-                    self._journal.restored(record)
-                reason = "it is still there"
-                self._failed[record.id] = Removal(record=record, status=RemovalStatus.FAILED, reason=reason)
+                    self._journal.restored(record, self._search.unproven.get(record.id, State.DONE))
+                self._failed[record.id] = Removal(
+                    record=self._journal.records[record.id], status=RemovalStatus.FAILED, reason="it is still there"
+                )
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield what became of each object."""
-        async for record in in_slices(self._ours.values()):
-            if self._journal.records[record.id].state is State.REMOVED:
+        async for record in self._ours():
+            if record.state is State.REMOVED:
                 # What has no known outcome went along if it was there at all.
-                if not record.is_unanswered:
+                if record.id not in self._search.unproven:
                     yield Removal(record=record, status=RemovalStatus.REMOVED)
             elif reason := self._kept.get(record.id):
                 yield Removal(record=record, status=RemovalStatus.KEPT, reason=reason, hint=_KEPT_HINT)
@@ -249,95 +230,80 @@ class _Undo:
                 yield failed
             else:
                 yield Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was stopped")
-        async for removal in in_slices(self._uncertain.values()):
-            yield removal
+        async for record in self._records(list(self._search.uncertain)):
+            reason, hint = self._search.uncertain[record.id]
+            yield Removal(record=record, status=RemovalStatus.UNCERTAIN, reason=reason, hint=hint)
 
-    async def _read_lists(self) -> None:
-        for listing in _LISTINGS:
-            await self._inventory.refresh(listing)
-        snapshot = self._inventory.snapshot
-        self._there = {row.id for listing in _LISTINGS for row in getattr(snapshot, listing.value)}
+    def _records(self, step_ids: Iterable[str]) -> AsyncIterator[Record]:
+        """Iterate over records as they are now. They are not kept: the garbage collector would look at all of them."""
+        records = self._journal.records
+        return in_slices(records[step_id] for step_id in step_ids)
+
+    def _ours(self, *kinds: StepKind) -> AsyncIterator[Record]:
+        """Iterate over the records of what is ours, of some kinds or of all, kind by kind."""
+        return self._records(step_id for kind in kinds or StepKind for step_id in list(self._search.ours[kind]))
 
     async def _read_zones(self, zone_ids: set[str | None]) -> None:
         """Read the zones of domains that are there: those named and those of the domains that are ours."""
-        own = {record.object_id for record in await _by_kind(self._ours.values(), [StepKind.DOMAIN])}
-        there = sorted(domain.id for domain in self._inventory.snapshot.domains if domain.id in zone_ids | own)
-        await self._inventory.refresh_each(Listing.ZONES, there)
-        self._there.update(row.id for zone_id in there for row in self._inventory.snapshot.zones[zone_id])
-
-    def _classify(self, record: Record) -> None:
-        """Find out whether the object of a record is there and ours."""
-        if record.state is State.UNCERTAIN:
-            if self._is_there(record):
-                self._leave(record, "it is uncertain whether these runs created it", _WHOSE_HINT)
-            else:
-                self._journal.removed(record)
-        elif is_to_be_sought(record, self._inventory.snapshot):
-            self._look_for(record, sought(record, self._inventory.snapshot))
-        else:
-            # What no list shows is there as long as its parent.
-            self._ours[record.id] = record
-
-    def _look_for(self, record: Record, key: Sought) -> None:
-        """Look for an object by its natural key."""
-        found = key.match(self._inventory.snapshot)
-        match found.comparison:
-            case Comparison.SAME:
-                state = State.DONE
-                if record.is_unanswered:
-                    state = self._ownership.judge(key.step, found.object_id, self._inventory.snapshot)
-                if state is State.DONE:
-                    self._journal.done(key.step, found.object_id, "found by undo")
-                    self._ours[record.id] = self._journal.records[record.id]
-                elif state is State.FOUND:
-                    self._journal.found(key.step, found.object_id, "was there before the call")
-                else:
-                    self._journal.uncertain(key.step, found.object_id, "found by undo")
-                    self._leave(record, "it is uncertain whether these runs created it", _WHOSE_HINT)
-            case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
-                self._leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
-            case Comparison.ABSENT:
-                self._journal.removed(record)
-            case _:
-                self._leave(record, f"whether a run created it is uncertain: {found.reason}", _WHOSE_HINT)
-
-    def _may_come(self, record: Record) -> bool:
-        has_parent = record.parent_id is None or record.parent_id in self._there
-        return has_parent and datetime.now(UTC) - record.at < self._late
-
-    def _leave(self, record: Record, reason: str, hint: str) -> None:
-        self._uncertain[record.id] = Removal(record=record, status=RemovalStatus.UNCERTAIN, reason=reason, hint=hint)
+        await self._search.read_zones(zone_ids | {record.object_id async for record in self._ours(StepKind.DOMAIN)})
 
     async def _decide(self) -> None:
         """Decide what is kept and what goes, with all that is in it."""
-        users = Counter(record.parent_id for record in await _by_kind(self._ours.values(), [StepKind.DATABASE_USER]))
-        own = {record.object_id async for record in in_slices(self._ours.values())}
-        foreign = foreign_in(self._inventory.snapshot, own, users)
-        parents = parents_in(self._inventory.snapshot)
-        taken: set[str | None] = set()
-        async for record in in_slices(await _by_kind(self._ours.values(), StepKind)):
-            is_moved = parents.get(record.object_id, record.parent_id) not in {*own, record.parent_id}
-            if record.parent_id is not None and (is_moved or record.parent_id in taken):
-                taken.add(record.object_id)
+        snapshot = self._search.inventory.snapshot
+        users = Counter([record.parent_unique_id or "" async for record in self._ours(StepKind.DATABASE_USER)])
+        own = {record.unique_id async for record in self._ours()}
+        foreign = await asyncio.to_thread(foreign_in, snapshot, own, users)
+        parents = await asyncio.to_thread(parents_in, snapshot)
+        taken: set[str] = set()
+        async for record in self._ours():
+            parent = record.parent_unique_id
+            parent_now = parents.get(record.unique_id, parent)
+            is_moved = parent_now != parent and parent_now not in own
+            if parent is not None and (is_moved or parent in taken):
+                taken.add(record.unique_id)
                 self._kept[record.id] = "others have moved it to another account or domain"
-            elif reason := foreign.get(record.object_id or ""):
+            elif reason := foreign.get(record.unique_id):
                 self._kept[record.id] = reason
-            elif _is_deletable(record):
-                self._going.add(record.object_id)
-        async for record in in_slices(list(self._ours.values())):
-            if _is_deletable(record) or record.parent_id in self._going:
+            elif STEPS[record.kind].is_deletable:
+                self._going.add(record.unique_id)
+
+    async def _take_what_goes_along(self) -> None:
+        """Decide on what the API cannot delete, and on what may still come: it goes with its parent, or stays."""
+        async for record in self._ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
+            if record.parent_unique_id in self._going:
                 continue
-            if record.is_unanswered and self._is_there(record):
-                del self._ours[record.id]
-                self._leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
+            if record.is_unanswered and self._search.is_there(record):
+                self._search.leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
             else:
                 self._kept[record.id] = "the API cannot delete it"
-        # What goes takes along what may still come.
-        async for removal in in_slices(list(self._uncertain.values())):
-            record = removal.record
-            if record.parent_id in self._going:
-                del self._uncertain[record.id]
-                self._ours[record.id] = record
+        async for record in self._records(list(self._search.uncertain)):
+            if record.parent_unique_id in self._going:
+                self._search.take(record)
+
+    async def _content(self) -> Mapping[str, Sequence[str]]:
+        """Return the ids of the steps that created something in an object, by its kind and id."""
+        content: defaultdict[str, list[str]] = defaultdict(list)
+        async for record in self._ours():
+            if record.parent_unique_id is not None:
+                content[record.parent_unique_id].append(record.id)
+        return content
+
+    async def _note_removal(self, record: Record, content: Mapping[str, Sequence[str]]) -> None:
+        """Note that an object is gone with all that was created in it."""
+        gone = [record.id]
+        async for each in self._records(gone):
+            self._journal.removed(each)
+            gone += content.get(each.unique_id, ())
+
+    def _is_gone_already(self, record: Record) -> bool:
+        """Return whether no list shows an object, and its id could be that of one."""
+        if self._search.is_there(record):
+            return False
+        try:
+            path_segment(record.object_id, "id")
+        except (ValueError, TypeError):
+            return False
+        return True
 
     def _fail(self, record: Record, error: PanelicaError) -> None:
         self._failed[record.id] = Removal(
@@ -370,7 +336,9 @@ class _Undo:
     async def _is_gone(self, record: Record) -> bool:
         """Return whether the list no longer shows an object whose deletion had no answer."""
         try:
-            is_there = await self._inventory.shows(STEPS[record.kind].listing, record.object_id, record.parent_id)
+            is_there = await self._search.inventory.shows(
+                STEPS[record.kind].listing, record.object_id, record.parent_id
+            )
         except PanelicaError:
             # The outage watch has heard of it.
             return False
@@ -379,16 +347,3 @@ class _Undo:
         else:
             self._outage.settled()
         return not is_there
-
-    async def _content(self) -> Mapping[str, list[Record]]:
-        """Return what was created in each object, by its id."""
-        content: defaultdict[str, list[Record]] = defaultdict(list)
-        async for record in in_slices(self._ours.values()):
-            # What goes by the id of its parent holds nothing itself.
-            if record.parent_id is not None and record.object_id != record.parent_id:
-                content[record.parent_id].append(record)
-        return content
-
-    def _is_there(self, record: Record) -> bool:
-        """Return whether the lists show an object; what no list shows is there as long as its parent."""
-        return (record.object_id if _is_deletable(record) else record.parent_id) in self._there

@@ -10,7 +10,7 @@ from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision.ownership import foreign_in
 from panelica_async.provision.snapshot import Snapshot
 
-OWN = {"account", "domain", "database", "mailbox", "ftp", "record"}
+OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
 DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
 DATABASE = Database(id="database", name="shop", type="mysql", domain_id="domain", user_id="account", user_count=1)
 
@@ -30,8 +30,8 @@ def snapshot(**more: tuple[object, ...]) -> Snapshot:
 def held(found: Snapshot, users: int = 1) -> dict[str, str]:
     prefix = "it holds objects that these runs did not create: "
     return {
-        object_id: reason.removeprefix(prefix)
-        for object_id, reason in foreign_in(found, OWN, {"database": users}).items()
+        object_id.partition(":")[2]: reason.removeprefix(prefix)
+        for object_id, reason in foreign_in(found, OWN, {"database:database": users}).items()
     }
 
 

@@ -37,13 +37,13 @@ def change(path: Path, statement: str) -> None:
         database.executescript(statement)
 
 
-def add_foreign(journal: Path, number: int) -> None:
+def add_foreign(journal: Path, number: int, state: str = "CASE WHEN i % 2 THEN 'found' ELSE 'failed' END") -> None:
     """Add records of objects that no manifest names."""
     change(
         journal,
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}) INSERT INTO step "
         "(run, at, id, kind, site, state, object_id) SELECT 1, '2026-01-01T00:00:00+00:00', 'domain:x' || i, 'domain', "
-        "'x' || i || '.example', CASE WHEN i % 2 THEN 'found' ELSE 'failed' END, 'd' || i FROM n",
+        f"'x' || i || '.example', {state}, 'd' || i FROM n",
     )
 
 
@@ -127,12 +127,13 @@ class Turns:
     """Counts the turns of the loop, and how many records are read in one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.most = self._read = 0
+        self.most = self.all = self._read = 0
         from_row = Record.from_row
         monkeypatch.setattr(Record, "from_row", lambda row: (self._note(), from_row(row))[1])
 
     def _note(self) -> None:
         self._read += 1
+        self.all += 1
         self.most = max(self.most, self._read)
 
     async def watch(self) -> None:
@@ -141,16 +142,24 @@ class Turns:
             await asyncio.sleep(0)
 
 
-async def test_undo_reads_a_slice_of_the_records_at_a_time(
-    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", ["found", "done", "sent", "uncertain"])
+async def test_undo_of_a_large_journal_is_cut_into_slices(
+    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    add_foreign(journal, 3 * SLICE)
+    number = 10 * SLICE
+    add_foreign(journal, number, f"'{state}'")
     turns = Turns(monkeypatch)
     watch = asyncio.ensure_future(turns.watch())
-    async for _ in undo(panel, journal):
-        pass
+    removals = [removal async for removal in undo(panel, journal)]
     watch.cancel()
-    assert 0 < turns.most <= 2 * SLICE
+    # One pass over the records may end, and the next one begin, in the same turn.
+    assert 0 < turns.most <= 3 * SLICE
+    assert turns.all <= 12 * (number + 2)
+    # What no list shows any more is gone, and the panel need not be asked to delete it.
+    assert len(removals) == (number + 2 if state == "done" else 2)
+    with Journal.open(journal, read_only=True) as notes:
+        states = {record.state for record in notes.records.values()}
+    assert states == {State.REMOVED} | ({State.FOUND} if state == "found" else set())
 
 
 async def test_items_in_slices_keep_their_order_and_may_grow() -> None:

@@ -489,3 +489,30 @@ async def test_an_unanswered_user_of_a_kept_database_is_uncertain(box: Sandbox, 
     assert removed["database:mysql/shop"].status is RemovalStatus.KEPT
     assert removed[step_id].status is RemovalStatus.UNCERTAIN
     assert removed[step_id].reason == "whether it exists is uncertain, and the API cannot delete it"
+
+
+async def test_undo_when_ids_of_kinds_are_equal_keeps_what_others_made(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        account = next(row for row in await panel.accounts.list().collect() if row.username == "alder")
+        domain = next(row for row in await panel.domains.list().collect() if row.domain == "alder.example")
+        await panel.ftp.accounts.create(
+            username="theirs", password="correct-horse", domain_id=domain.id, user_id=account.id
+        )
+        box.database.execute("UPDATE ftp_accounts SET id = ? WHERE username = 'theirs'", (domain.id,))
+        removed = await removals(panel, journal)
+    reason = "it holds objects that these runs did not create: FTP user theirs"
+    assert removed["domain:alder.example"].reason == removed["account:alder"].reason == reason
+    assert [row[0] for row in state(box)["FTP users"]] == ["theirs"]
+
+
+async def test_undo_when_objects_are_gone_sends_nothing_for_them(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        for account in await panel.accounts.list().collect():
+            if account.username != "root":
+                await panel.accounts.delete(account.id)
+        box.requests.clear()
+        removed = await removals(panel, journal)
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
+    assert [request.method for request in box.requests if request.method != "GET"] == []

@@ -66,6 +66,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio calls it
+        self._virtual.threads += 1
+        try:
+            await super().shutdown_default_executor(*([] if timeout is None else [timeout]))
+        finally:
+            self._virtual.threads -= 1
+
     def _thread_done(self, _: asyncio.Future[Any]) -> None:
         self._virtual.threads -= 1
 

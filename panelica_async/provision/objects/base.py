@@ -39,6 +39,19 @@ class StepKind(enum.StrEnum):
         return self.value.replace("_", " ").replace("dns", "DNS").replace("ftp", "FTP")
 
     @property
+    def parent(self) -> "StepKind | None":
+        """What such an object is created under, such as the account of a domain; None for accounts."""
+        match self:
+            case StepKind.ACCOUNT:
+                return None
+            case StepKind.DOMAIN:
+                return StepKind.ACCOUNT
+            case StepKind.DATABASE_USER:
+                return StepKind.DATABASE
+            case _:
+                return StepKind.DOMAIN
+
+    @property
     def plural(self) -> str:
         """What people call several of them, such as `DNS records`."""
         return f"{self.label}es" if self is StepKind.MAILBOX else f"{self.label}s"

@@ -1,0 +1,233 @@
+"""Finds the objects of a journal on the panel again: which are there, and which of them the runs created."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import attrs
+
+from panelica_async.client import PanelicaClient
+from panelica_async.provision.journal import Journal, Record, State
+from panelica_async.provision.journal_records import unique_id
+from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
+from panelica_async.provision.objects import STEPS, Comparison, Match, Step, StepKind, View
+from panelica_async.provision.objects.account import AccountStep
+from panelica_async.provision.objects.base import without_owner
+from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
+from panelica_async.provision.objects.dns_record import DnsRecordStep
+from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.ftp_user import FtpUserStep
+from panelica_async.provision.objects.mailbox import MailboxStep
+from panelica_async.provision.ownership import Ownership
+from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+
+_LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
+    Listing.ACCOUNTS: (StepKind.ACCOUNT,),
+    Listing.DOMAINS: (StepKind.DOMAIN,),
+    # Current panels list a database once for each of its users (evidence: databases-list).
+    Listing.DATABASES: (StepKind.DATABASE, StepKind.DATABASE_USER),
+    Listing.MAILBOXES: (StepKind.MAILBOX,),
+    Listing.FTP_USERS: (StepKind.FTP_USER,),
+}
+"""The lists that are read, with the kinds of objects that they show."""
+_UNCERTAIN = "it is uncertain whether these runs created it"
+_WHOSE_HINT = "Find out in the panel who owns it, and remove it there if it is yours."
+_LATE_HINT = "Run undo again in two minutes: it looks again."
+
+
+class Search:
+    """Looks for the objects of a journal's records, and tells which of them are there and ours.
+
+    Only ids are kept: a million records in memory would hold up the program each time the garbage collector looks at
+    them.
+
+    Args:
+        panel: The panel.
+        journal: The journal.
+        late: After which time the panel is not expected to carry out a call any more.
+
+    Attributes:
+        inventory: What the panel has.
+        ours: Ids of the steps whose object the runs created, by kind.
+        unproven: What was known of those of ours that may not be there, by id of the step.
+        uncertain: Why an object is left alone, and what to do about it, by id of the step.
+    """
+
+    def __init__(self, panel: PanelicaClient, journal: Journal, late: timedelta) -> None:
+        self.inventory = Inventory(panel)
+        self.ours: Mapping[StepKind, dict[str, None]] = {kind: {} for kind in StepKind}
+        self.unproven: dict[str, State] = {}
+        self.uncertain: dict[str, tuple[str, str]] = {}
+        self._journal = journal
+        self._ownership = Ownership(panel, journal)
+        self._late = late
+        self._there: set[str] = set()
+        """Kinds and ids of what the lists show."""
+
+    async def read_lists(self) -> None:
+        """Read what the panel has, but for the records of zones."""
+        for listing in _LISTINGS:
+            await self.inventory.refresh(listing)
+        snapshot = self.inventory.snapshot
+        self._there = {
+            unique_id(kind, row.id)
+            for listing, kinds in _LISTINGS.items()
+            for row in getattr(snapshot, listing.value)
+            for kind in kinds
+        }
+
+    async def read_zones(self, zone_ids: Iterable[str | None]) -> None:
+        """Read the zones of domains that are there."""
+        wanted = {*zone_ids}
+        there = sorted(domain.id for domain in self.inventory.snapshot.domains if domain.id in wanted)
+        await self.inventory.refresh_each(Listing.ZONES, there)
+        zones = self.inventory.snapshot.zones
+        self._there.update(unique_id(StepKind.DNS_RECORD, row.id) for zone_id in there for row in zones[zone_id])
+
+    def is_there(self, record: Record) -> bool:
+        """Return whether the lists show an object; what no list shows is there as long as its parent."""
+        return (record.unique_id if STEPS[record.kind].is_deletable else record.parent_unique_id) in self._there
+
+    def classify(self, record: Record) -> None:
+        """Find out whether the object of a record is there and ours."""
+        if record.state is State.UNCERTAIN:
+            if self.is_there(record):
+                self.leave(record, _UNCERTAIN, _WHOSE_HINT)
+            else:
+                self._journal.removed(record)
+        elif is_to_be_sought(record, self.inventory.snapshot):
+            self._look_for(record, sought(record, self.inventory.snapshot))
+        else:
+            # What no list shows is there as long as its parent.
+            self.take(record)
+
+    def take(self, record: Record) -> None:
+        """Count an object as ours."""
+        self.uncertain.pop(record.id, None)
+        self.ours[record.kind][record.id] = None
+        if record.state is not State.DONE:
+            self.unproven[record.id] = record.state
+
+    def leave(self, record: Record, reason: str, hint: str) -> None:
+        """Leave an object alone, because it is uncertain whether it is there or ours."""
+        self.ours[record.kind].pop(record.id, None)
+        self.unproven.pop(record.id, None)
+        self.uncertain[record.id] = reason, hint
+
+    def _look_for(self, record: Record, key: "Sought") -> None:
+        """Look for an object by its natural key."""
+        found = key.match(self.inventory.snapshot)
+        match found.comparison:
+            case Comparison.SAME:
+                self._judge(record, key.step, found.object_id)
+            case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
+                self.leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
+            case Comparison.ABSENT:
+                self._journal.removed(record)
+            case _:
+                self.leave(record, f"whether a run created it is uncertain: {found.reason}", _WHOSE_HINT)
+
+    def _judge(self, record: Record, step: Step, object_id: str | None) -> None:
+        """Note whose an object is that was found by its natural key."""
+        state = State.DONE
+        if record.is_unanswered:
+            state = self._ownership.judge(step, object_id, self.inventory.snapshot)
+        if state is State.DONE:
+            self._journal.done(step, object_id, "found by undo")
+            self.take(self._journal.records[record.id])
+        elif state is State.FOUND:
+            self._journal.found(step, object_id, "was there before the call")
+        else:
+            self._journal.uncertain(step, object_id, "found by undo")
+            self.leave(record, _UNCERTAIN, _WHOSE_HINT)
+
+    def _may_come(self, record: Record) -> bool:
+        has_parent = record.parent_id is None or record.parent_unique_id in self._there
+        return has_parent and datetime.now(UTC) - record.at < self._late
+
+
+@attrs.frozen
+class Sought:
+    """How to find the object of a record again."""
+
+    step: Step
+    """A step with the object's natural key, and nothing else that was wanted of it."""
+    ids: Mapping[str, str | None]
+    """Ids of what it was created under."""
+
+    def match(self, snapshot: Snapshot) -> Match:
+        """Find the object in what the panel has."""
+        return self.step.match(View(snapshot=snapshot, ids=self.ids))
+
+
+def is_to_be_sought(record: Record, snapshot: Snapshot) -> bool:
+    """Return whether only a look for its natural key shows what became of the object of a record.
+
+    Args:
+        record: The record of an object that was created, or may have been.
+        snapshot: What the panel has.
+    """
+    match record.kind:
+        case StepKind.CERTIFICATE:
+            return False
+        case StepKind.DATABASE_USER:
+            return record.is_unanswered and record.parent_id in snapshot.database_users
+        case _:
+            return record.is_unanswered or record.object_id is None
+
+
+def sought(record: Record, snapshot: Snapshot) -> Sought:
+    """Return what finds the object of a record.
+
+    Args:
+        record: The record, of a kind that the panel's lists show by name.
+        snapshot: What the panel has: accounts and domains.
+    """
+    if record.kind is StepKind.DATABASE_USER:
+        return _database_user(record, snapshot)
+    if record.kind is StepKind.ACCOUNT:
+        # The address is not noted; an empty one is compared with nothing.
+        return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
+    domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
+    row = snapshot.domains_by_id.get(domain_id or "")
+    account_id = record.parent_id if row is None else row.user_id
+    owner = snapshot.accounts_by_id.get(account_id or "")
+    account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
+    domain = DomainStep(site=record.site, account=account)
+    ids = {account.id: account_id, domain.id: domain_id}
+    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
+
+
+def _database_user(record: Record, snapshot: Snapshot) -> Sought:
+    key, _, username = record.key.rpartition(":")
+    row = snapshot.databases_by_id.get(record.parent_id or "")
+    of_database = attrs.evolve(
+        record,
+        id=f"{StepKind.DATABASE}:{key}",
+        kind=StepKind.DATABASE,
+        parent_id=None if row is None else row.domain_id,
+    )
+    database = sought(of_database, snapshot)
+    user = DatabaseUser(username=username)
+    step = DatabaseUserStep(site=record.site, database=cast("DatabaseStep", database.step), user=user)
+    return Sought(step, {**database.ids, database.step.id: record.parent_id})
+
+
+def _in_domain(record: Record, domain: DomainStep) -> Step:
+    site, key = record.site, record.key
+    own_key = without_owner(key)
+    is_shared = own_key != key
+    match record.kind:
+        case StepKind.DNS_RECORD:
+            name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
+            return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
+        case StepKind.DATABASE:
+            kind, _, name = own_key.partition("/")
+            database = Database(name=name, type=kind)
+            return DatabaseStep(site=site, domain=domain, database=database, is_shared_name=is_shared)
+        case StepKind.MAILBOX:
+            return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
+        case StepKind.FTP_USER:
+            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=own_key), is_shared_name=is_shared)
+        case _:
+            raise ValueError(f"no list shows a {record.kind} by name")
