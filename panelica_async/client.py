@@ -42,35 +42,37 @@ class PanelicaClient(Namespaces):
             print(domain.domain, domain.disk_usage_mb)
     ```
 
-    All clients of a key at one address share its quota in a process, unless they are given a `RateLimiter`. A client
-    belongs to the event loop and the process of its first call.
+    All clients in a process that use the same key and address share its quota, unless you pass a `RateLimiter`. A
+    client belongs to the event loop and the process of its first call.
 
     Args:
-        base_url: Address of the panel: `host`, `host:port`, or a URL with or without `/api/external` and `/v1`.
-            Without a scheme https; without a port 8443, with a scheme too; on port 3002 the prefix `/api/external` only
-            if it is written; any other path is dropped. Default: the environment variable `PANELICA_BASE_URL`.
+        base_url: Address of the panel: `host`, `host:port`, or a URL with or without `/api/external` and `/v1`. The
+            default scheme is https, and the default port 8443, even after `https://`. Any other path is dropped. On
+            port 3002 the prefix `/api/external` is used only if you write it. Default: the environment variable
+            `PANELICA_BASE_URL`.
         api_key: Public half of the key, `pk_live_…`. Default: `PANELICA_API_KEY`.
         api_secret: Secret half, `sk_live_…`. Default: `PANELICA_API_SECRET`.
-        tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`; `auto` asks the
-            panel beside the first call, with a call or two, and takes `starter` until and unless it says.
-        session: A session to borrow; it is never closed. Default: one of its own, closed with the client.
-        timeout: Seconds for one attempt, from sending to the last byte of the reply. Connecting ends with a
-            `ConnectError` after half of it, and after 10 s at most.
-        deadline: Seconds for a whole call with its waits for quota and its retries; None for no end.
-        max_retries: How often an attempt that may be repeated is repeated at most, from 0. No retry is made when its
-            wait would pass 90 s, `max_wait` or the deadline, or when the retry budget is empty.
+        tier: Rate-limit tier of the key: `starter`, `professional`, `business` or `enterprise`. `auto` asks the panel
+            during the first call, which takes one or two further calls, and assumes `starter` until the panel answers.
+        session: An aiohttp session to borrow; it is never closed. Default: a session of its own, closed with the
+            client.
+        timeout: Seconds for one attempt, from sending to the last byte of the reply. Connecting may take half of it, at
+            most 10 s; after that it raises `ConnectError`.
+        deadline: Seconds for a whole call, with its waits for quota and its retries; None for no limit.
+        max_retries: Maximum number of retries of a call that may be repeated, 0 for none. There is no retry if its wait
+            would exceed 90 s, `max_wait` or the deadline, or if the retry budget is empty.
         ssl: How to verify the panel's certificate: path of a PEM file with the certificates to trust, `sha256:…` with
             the fingerprint of the only one to accept, an `ssl.SSLContext` or an `aiohttp.Fingerprint`. Default: the
-            authorities that the system trusts. False does not verify at all: anyone on the network path can read and
-            change everything.
-        dialect: Where calls go and what their fields are called: `reference` is the published API reference, `panel`
-            what current panels serve. `auto` asks the panel before the first call, without using quota, once for each
-            address in a process. Replies are read either way. Default: `PANELICA_DIALECT`, or `auto`.
-        app_name: Name of your program, put before that of this package in the User-Agent.
-        limiter: A `RateLimit`, which replies do not change, or a `RateLimiter`, which has its own rule, instead of the
-            tier's.
-        trust_env: Whether to go through the proxy that `HTTPS_PROXY` or `HTTP_PROXY` names, with user and password if
-            it wants them, unless `NO_PROXY` names the panel. A session that is passed in has its own settings.
+            authorities that the system trusts. False turns verification off: anyone on the network path can then read
+            and change everything.
+        dialect: Which API to call: `reference`, the published API reference, or `panel`, what current panels serve.
+            `auto` asks the panel before the first call, once for each address in a process, without using quota.
+            Replies of both forms are understood in either case. Default: `PANELICA_DIALECT`, or `auto`.
+        app_name: Name of your program, which precedes that of this package in the User-Agent.
+        limiter: What to use instead of the limit of the tier: a `RateLimit`, which replies do not change, or a
+            `RateLimiter` of your own.
+        trust_env: Whether to use the proxy in `HTTPS_PROXY` or `HTTP_PROXY`, with user and password if it requires
+            them, unless `NO_PROXY` excludes the panel. A borrowed session keeps its own settings.
 
     Raises:
         ConfigurationError: A setting is missing or invalid; the message names it.
@@ -122,13 +124,13 @@ class PanelicaClient(Namespaces):
     def base_url(self) -> str:
         """Address of the panel with the prefix of its API, such as `https://panel.example.com:8443/api/external`.
 
-        On port 3002 there is no prefix, unless one was written.
+        On port 3002 there is no prefix unless you wrote one.
         """
         return self._base_url
 
     @property
     def dialect(self) -> Dialect | None:
-        """Which API the panel speaks, `reference` or `panel`; None until that is known."""
+        """Which API the panel speaks, `reference` or `panel`; None until the client knows."""
         return self._runner.dialect.known
 
     async def learn_dialect(self) -> Dialect:
@@ -139,7 +141,7 @@ class PanelicaClient(Namespaces):
 
         Raises:
             ConfigurationError: The client is closed, or belongs to another event loop or process.
-            ResponseError: The panel answered with an error that does not decide.
+            ResponseError: The panel answered with an error that does not show which API it speaks.
             DecodeError: The answer is not JSON.
             TransportError: No complete reply came back.
         """
@@ -147,7 +149,7 @@ class PanelicaClient(Namespaces):
 
     @property
     def clock_skew(self) -> float | None:
-        """Seconds the panel's clock is ahead of this machine's, as near as replies told; None before one did."""
+        """Seconds by which replies show the panel's clock ahead of this machine's; None before the first reply."""
         return self._transport.clock.skew
 
     def with_options(
@@ -162,19 +164,19 @@ class PanelicaClient(Namespaces):
     ) -> Self:
         """Return a variant of the client with other options that shares its session, key and quota.
 
-        Cheap: make one for a single call. Closing either closes both.
+        A variant is cheap: make one even for a single call. Closing either closes both.
 
         Args:
             timeout: Seconds for one attempt.
-            deadline: Seconds for a whole call; None for no end.
-            max_wait: Seconds a call may wait for quota before each attempt: one that would wait longer raises
-                `RateLimitWaitError` at once. Also seconds it may wait before a retry: if that takes longer, it raises
-                what failed. None, as at first, for as long as it takes.
-            max_retries: How often an attempt that may be repeated is repeated at most.
-            lane: `interactive`, as at first, for calls a user waits for; `bulk` for background work, which
-                yields to them.
-            look_up_lost: Whether a create whose reply was lost is looked up on the panel, as at first, and returned
-                when this call made it. False raises `OutcomeUnknownError` at once.
+            deadline: Seconds for a whole call; None for no limit.
+            max_wait: Seconds that each wait of a call may take. A longer wait for quota raises `RateLimitWaitError`
+                immediately; before a longer wait for a retry, the call raises its last failure instead. None, the
+                default, for no limit.
+            max_retries: Maximum number of retries of a call that may be repeated.
+            lane: `interactive`, the default, for calls that a user waits for; `bulk` for background work, which yields
+                to them.
+            look_up_lost: Whether to look up a create whose reply was lost, and return the object if this call made it;
+                by default True. False raises `OutcomeUnknownError` immediately.
 
         Raises:
             ConfigurationError: An option is invalid.
@@ -203,10 +205,10 @@ class PanelicaClient(Namespaces):
         return variant
 
     def rotate_key(self, *, api_key: str, api_secret: str) -> None:
-        """Use another API key from now on, in the client and its variants; no call is lost.
+        """Use another API key from now on, in the client and all its variants; no call is lost.
 
-        Waiting and repeated calls use the new key and its quota. Calls in flight keep the key they were signed with,
-        and are signed again if the panel already rejects it.
+        Calls that wait or are repeated use the new key and its quota. Calls in flight keep the key they were signed
+        with, and are signed again if the panel already rejects it.
 
         Args:
             api_key: Public half of the new key.
@@ -218,7 +220,7 @@ class PanelicaClient(Namespaces):
         self._transport.keys.replace(Signer(api_key, api_secret), owner=self._transport)
 
     def subscribe(self, listener: "Listener") -> Callable[[], None]:
-        """Send what happens to the calls of the client and its variants to a listener.
+        """Send the events of all calls of the client and its variants to a listener.
 
         Args:
             listener: Called with each event of `panelica_async.telemetry`, in the event loop: it must not block.
@@ -229,19 +231,19 @@ class PanelicaClient(Namespaces):
         return self._transport.monitor.subscribe(listener)
 
     def stats(self) -> "Statistics":
-        """Return what the client and its variants did so far, what is left of the quota, and what waits for it.
+        """Return what the client and its variants have done so far, what is left of the quota, and what waits for it.
 
-        After the first call with the key in use, any thread may ask.
+        Once the key in use has made a call, any thread may ask.
 
         Raises:
-            RuntimeError: No call was made with that key yet, and no event loop is running.
+            RuntimeError: The key in use has made no call yet, and no event loop is running.
         """
         limiter = self._transport.keys.current.quota.limiter()
         return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
 
     @namespace
     def spec(self) -> "PanelSpec":
-        """What the panel at hand lists about itself; once loaded, `**fields` are checked against it."""
+        """What this panel lists about its own API; once it is loaded, `**fields` are checked against it."""
         from panelica_async.api.panel_spec import PanelSpec  # noqa: PLC0415 - loaded on first use
 
         return PanelSpec(self._runner)
@@ -255,19 +257,19 @@ class PanelicaClient(Namespaces):
         json: Any = UNSET,
         form: aiohttp.FormData | None = None,
     ) -> ApiResponse:
-        """Send a signed request to any path: the way to an endpoint this package does not know.
+        """Send a signed request to any path, such as an endpoint that this package does not know.
 
-        GET is retried like any read, PUT and DELETE like an idempotent write, everything else like an unsafe one.
+        GET is retried like any read, PUT and DELETE like idempotent writes, everything else like an unsafe write.
 
         Args:
             method: HTTP method.
-            path: Path from the API's root, such as `/v1/cron-jobs`, without `/api/external` and without a query.
-                What needs percent-encoding is encoded; what is encoded already stays.
-            query: Query parameters; lists repeat their name, booleans are `true` and `false`.
-            json: Body; left out unless given. None sends null.
-            form: Body with files, which are streamed; the panel's signature leaves multipart bodies out. It is used up
-                by the call, and its files are closed. What can be read only once, such as a pipe, is refused: a retry
-                would send it empty.
+            path: Path below the root of the API, such as `/v1/cron-jobs`, without `/api/external` and without a query.
+                Characters that need percent-encoding are encoded; what is encoded already stays.
+            query: Query parameters; a list repeats its name, booleans become `true` and `false`.
+            json: Body; without it, none is sent. None sends null.
+            form: Body with files, which are streamed; the signature does not cover multipart bodies. The call uses it
+                up and closes its files. A source that can be read only once, such as a pipe, is refused: a retry would
+                send it empty.
 
         Raises:
             TypeError: `query` is not a mapping; nothing was sent.
@@ -275,7 +277,7 @@ class PanelicaClient(Namespaces):
             ConfigurationError: The client is closed, or belongs to another event loop or process.
             RateLimitWaitError: The wait for quota would be longer than allowed.
             ResponseError: The panel answered with an error.
-            DecodeError: The panel says the reply is JSON, and it is not.
+            DecodeError: The panel declares the reply as JSON, but it is not.
             OutcomeUnknownError: A write was sent, and its outcome is unknown.
             TransportError: No complete reply came back.
         """
@@ -302,8 +304,8 @@ class PanelicaClient(Namespaces):
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied, and say why."""
         raise TypeError(
-            "a client cannot be pickled or copied: it holds connections and a secret. Make one in each process; "
-            "with_options() gives a variant in this one"
+            "a client cannot be pickled or copied: it holds connections and a secret. Create one in each process; "
+            "within a process, with_options() returns a variant"
         )
 
     def __repr__(self) -> str:

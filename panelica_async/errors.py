@@ -10,7 +10,7 @@ PanelicaError
 ├── PartialWriteError                a create made its object, but not as requested: id, missing arguments, remedy
 ├── RateLimitWaitError               the wait for quota would exceed max_wait or the deadline: says how long
 ├── DecodeError                      the reply does not have the promised form: endpoint, JSON path, body excerpt
-├── UnsupportedOperationError        current panels lack this operation, or cannot honour an argument
+├── UnsupportedOperationError        this panel lacks the operation, or cannot honour an argument
 └── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
     ├── BadRequestError 400, 422        ├── NotFoundError 404
     ├── AuthenticationError 401         ├── ConflictError 409
@@ -62,7 +62,7 @@ __all__ = [
     "UnsupportedOperationError",
 ]
 
-_WAIT_HINT = "Call again after that time, or let the call wait longer: max_wait=, deadline=."
+_WAIT_HINT = "Call again after that time, or allow a longer wait: max_wait=, deadline=."
 
 
 class ConfigurationError(PanelicaError, ValueError):
@@ -74,7 +74,7 @@ class ConfigurationError(PanelicaError, ValueError):
 
 
 class TransportError(PanelicaError):
-    """No complete reply came back; the request had no effect, or was a read.
+    """No complete reply came back, and the panel has changed nothing.
 
     Attributes:
         method: HTTP method, such as `GET`.
@@ -109,16 +109,16 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class OutcomeUnknownError(PanelicaError):
-    """A write was sent and no reply came: it may or may not have taken effect.
+    """A write was sent, and no reply shows its outcome: it may or may not have taken effect.
 
-    Check before you repeat it: the panel has no idempotency keys, so a second create can make a second object.
+    Look on the panel before you repeat it: there are no idempotency keys, so a second create can make a second object.
 
     Attributes:
         operation: Name of the operation, such as `domains.create`.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
-        sent: Body that was sent, as data without secrets; None when there was none.
-        sent_at: When the last attempt left, as an aware datetime, if known.
+        sent: Body that was sent, as data without secrets; None if there was none.
+        sent_at: When the last attempt was sent, as an aware datetime, if known.
         attempts: How many times the request was tried, from 1.
     """
 
@@ -152,11 +152,11 @@ class OutcomeUnknownError(PanelicaError):
 class PartialWriteError(PanelicaError):
     """A create made its object, but a further step failed: the object exists, but not as requested.
 
-    Do not repeat the call, which would make a second object: change the one there is, or delete it.
+    Do not repeat the call, which would create a second object: change the existing one, or delete it.
 
     Attributes:
         operation: Name of the operation, such as `plans.create`.
-        id: Id of the object; None when the panel does not show it.
+        id: Id of the object; None if the panel does not show it.
         made: The object as far as it is known.
         missing: The arguments that the object does not have, with their values.
     """
@@ -226,13 +226,13 @@ class DecodeError(PanelicaError):
 class UnsupportedOperationError(PanelicaError):
     """The API that the panel speaks lacks this operation, or cannot honour one of its arguments; nothing was sent.
 
-    Current panels do not serve all of the published reference, and it lacks most of what they serve. A panel that is
-    too old for an operation answers 404 as for an unknown id: that is a `NotFoundError`.
+    Current panels do not serve all of the published reference, which in turn lacks most of what they serve. A panel
+    that is too old for an operation answers 404, as for an unknown id, which raises `NotFoundError`.
 
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.
-        argument: Name of the argument that the panel cannot honour; None when it lacks the whole operation.
-        reason: Why panels cannot honour the argument or lack the operation; None when the reference lacks it.
+        argument: Name of the argument that the panel cannot honour; None if it lacks the whole operation.
+        reason: Why panels cannot honour the argument or lack the operation; None if the reference lacks it.
         hint: What to do instead, such as leaving the argument out or calling another operation.
     """
 
@@ -270,15 +270,15 @@ class ResponseError(PanelicaError):
 
     Attributes:
         status: HTTP status, such as 404. It is 200 when the body of a 200 says `"status": "error"`.
-        code: Machine-readable code, such as `INVALID_SIGNATURE`; where the panel gives none, the untranslated
-            key it sent instead of a sentence, such as `apiErrors.users.emailAlreadyExists`.
-        details: What the panel adds, text or data, secrets removed.
+        code: Machine-readable code, such as `INVALID_SIGNATURE`. If the panel sends none, the untranslated key that it
+            sent instead of a sentence, such as `apiErrors.users.emailAlreadyExists`.
+        details: Further text or data from the panel, without secrets.
         request_id: Id to quote to the panel's support.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
         attempts: How many times the request was tried, from 1.
-        from_panel: Whether the reply has the form of the panel's. False for a web page or other text, which a server
-            in front of the panel may have sent: it does not show what the panel did.
+        from_panel: Whether the reply has the form of the panel's own. If False, it is a web page or other text, perhaps
+            of a server in front of the panel, and does not show what the panel did.
     """
 
     def __init__(
@@ -313,7 +313,7 @@ class ResponseError(PanelicaError):
 
     def _shown_details(self) -> str | None:
         """Return the details as text for people; data as JSON without secrets, cut where it is long."""
-        if not self.details or (isinstance(self.details, str) and self.details in self.message):
+        if not self.details or (isinstance(self.details, str) and self.details in f"{self.code} {self.message}"):
             return None
         if isinstance(self.details, str):
             return self.details
@@ -321,7 +321,7 @@ class ResponseError(PanelicaError):
 
 
 class BadRequestError(ResponseError):
-    """400 or 422: the panel rejected the input. Some duplicates, such as a used email address, are 400 too."""
+    """400 or 422: the panel rejected the input. Some duplicates, such as an email address in use, are 400 too."""
 
 
 class AuthenticationError(ResponseError):
@@ -329,7 +329,7 @@ class AuthenticationError(ResponseError):
 
 
 class PermissionDeniedError(ResponseError):
-    """403: the object belongs to another account, a plan limit is reached, or a role is too low."""
+    """403: the object belongs to someone else, a limit of the hosting plan is reached, or a role is too low."""
 
 
 class MissingScopeError(PermissionDeniedError):
@@ -337,7 +337,7 @@ class MissingScopeError(PermissionDeniedError):
 
     Attributes:
         required_scope: Scope the operation needs, such as `domains:write`, if the panel says.
-        available_scopes: Scopes the key has, if the panel says.
+        available_scopes: Scopes that the key has, if the panel says.
     """
 
     def __init__(
@@ -354,15 +354,15 @@ class MissingScopeError(PermissionDeniedError):
 
 
 class NotFoundError(ResponseError):
-    """404: no such object for the owner of the key, or no such endpoint on this version of the panel."""
+    """404: the owner of the key has no such object, or this version of the panel no such endpoint."""
 
 
 class ConflictError(ResponseError):
-    """409: the object exists already, is in use, or an integration is not set up."""
+    """409: the object already exists or is in use, or an integration is not set up."""
 
 
 class RateLimitedError(ResponseError):
-    """429: rate limited after all retries, or the wait before the next one is too long.
+    """429: the rate limit is exceeded, and either the retries are used up or the next one would wait too long.
 
     Attributes:
         retry_after: Seconds to wait before the next request, if the panel says.

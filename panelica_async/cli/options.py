@@ -105,7 +105,7 @@ class Credentials:
         typer.Option(
             envvar="PANELICA_API_KEY",
             metavar="KEY",
-            help="Public half of the API key, pk_live_…; the secret half is read from PANELICA_API_SECRET.",
+            help="Public half of the API key, pk_live_…; PANELICA_API_SECRET has the secret half.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -115,7 +115,7 @@ class Credentials:
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="File with the secret half, instead of the variable.",
+            help="File with the secret half of the key, instead of PANELICA_API_SECRET.",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -157,8 +157,8 @@ def _required(name: str, value: str | None) -> str:
         option = name.replace("_", "-")
         raise ConfigurationError(
             f"{name} is missing",
-            hint=f"Pass --{option} or set PANELICA_{name.upper()}. To try things without a server, pass --sandbox, or "
-            "run `panelica sandbox`.",
+            hint=f"Pass --{option} or set PANELICA_{name.upper()}. To try it without a server, pass --sandbox or run "
+            "`panelica sandbox`.",
         )
     return value
 

@@ -1,6 +1,6 @@
-"""What to do about an error reply, one sentence each.
+"""Hints: what to do about an error, one sentence each.
 
-Hints for the panel's own error codes are in the catalog; these are for statuses and situations.
+These are for statuses and situations; hints for the panel's own error codes are in the catalog.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ INVALID_FIELDS: Final = "Correct {fields}."
 ALREADY_THERE: Final = ERROR_CODES["CONFLICT"].hint
 CLOCK: Final = "Set the clock of this machine by NTP: it is {skew} s {direction} that of the panel."
 CLOCKS_AGREE: Final = (
-    "Set the clock of the panel's API service by NTP, and check its time zone: this machine and the web server of the "
-    "panel agree on the time."
+    "Set the clock of the panel's API service by NTP, and check its time zone: the clocks of this machine and of the "
+    "panel's web server agree."
 )
 DIALECT: Final = (
-    'Pass dialect="panel" or "reference" (--dialect), or set PANELICA_DIALECT, if the panel cannot answer GET /health.'
+    'Choose the API if the panel cannot answer GET /health: dialect="panel" or "reference", --dialect or '
+    "PANELICA_DIALECT."
 )
 REDIRECT: Final = "Set base_url to the address of the API, such as https://panel.example.com:8443/api/external."
 PROXY: Final = (
-    "Check the proxy that HTTPS_PROXY or HTTP_PROXY names, and its user and password; NO_PROXY names hosts to "
-    "reach without it."
+    "Check the proxy in HTTPS_PROXY or HTTP_PROXY, and its user and password. NO_PROXY lists hosts to reach without it."
 )
 WEB_PAGE: Final = "Check base_url, its port and its path: a web server answered, not the API."
 WEB_PAGE_OF_PROXY: Final = (
-    "Check the proxy {proxy}, through which this web page came: name the panel in NO_PROXY to reach it without one. "
+    "Check the proxy {proxy}, which passed on this web page; add the panel to NO_PROXY to reach it directly. "
     "Otherwise check base_url, its port and its path."
 )
 _CLOUDFLARE = "Check whether the work was done before you send it again: Cloudflare got no reply from the panel."
@@ -46,17 +46,17 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         429: ERROR_CODES["RATE_LIMIT_EXCEEDED"].hint,
         500: ERROR_CODES["INTERNAL_ERROR"].hint,
         502: "Check the API service of the panel on the server, or wait a minute: it is down or restarting.",
-        503: "Check the service behind this call: start it on the server, and try again.",
+        503: "Check the service behind this call: start it on the server, then try again.",
         504: "Check whether the work was done before you send it again: the panel took too long.",
         520: _CLOUDFLARE,
         522: _CLOUDFLARE,
         524: _CLOUDFLARE,
     }
 )
-"""What to do when the reply has only a status, or its code is unknown."""
+"""Hints for replies that have only a status, or an unknown code."""
 
 
 def for_response(status: int, code: str | None) -> str | None:
-    """Return what to do about a code of the panel or, if it is unknown, about the status."""
+    """Return the hint for a code of the panel or, if it is unknown, for the status."""
     known = ERROR_CODES.get(code) if code else None
     return known.hint if known else STATUSES.get(status)

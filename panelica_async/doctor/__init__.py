@@ -43,11 +43,11 @@ async def diagnose(
 ) -> Diagnosis:
     """Find out whether calls to a panel work, and if not, why.
 
-    The checks only read, and never retry. A working panel receives four or five requests: one or two for its health
-    and one for its dialect, unsigned; `GET /v1/me` and `GET /v1/rate-limit`, signed, which count against the
-    quota of the key. A rejected signature costs one more signed request. If the API does not answer, up to six other
-    addresses on the same host receive two unsigned requests each. The certificate is read over a separate connection,
-    on which nothing is sent.
+    The checks only read, and never retry. A working panel receives four or five requests. One or two ask for its
+    health and one for its dialect; these are not signed. `GET /v1/me` and `GET /v1/rate-limit` are signed and count
+    against the quota of the key. A rejected signature costs one more signed request. If the API does not answer, up to
+    six other addresses on the same host receive two unsigned requests each. The certificate is read over a separate
+    connection, on which nothing is sent.
 
     Args:
         base_url: Address of the panel, in any form that `PanelicaClient` takes.

@@ -25,7 +25,7 @@ class CallEvent:
     """Path as sent, from `/v1` on, without query."""
     lane: Lane
     at: float
-    """When it happened, in Unix time."""
+    """Unix time of the event."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +45,7 @@ class Sent(CallEvent):
     """Query as sent, without its `?`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes | None = attrs.field(repr=False)
-    """None when there is none, and for file uploads, which are streamed."""
+    """None if there is none, and for file uploads, which are streamed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,24 +70,24 @@ class Retried(CallEvent):
     wait: float
     """Seconds until the call queues again."""
     status: int | None
-    """HTTP status of the reply; None when there was none."""
+    """HTTP status of the reply; None if there was none."""
     error: PanelicaError | None = attrs.field(repr=False)
-    """Why no reply came; None when there was one."""
+    """Why no reply came; None if there was one."""
 
     @property
     def reason(self) -> str:
-        """Return the reason as text: the status, or why no reply came."""
+        """The reason as text: the status, or why no reply came."""
         return f"the panel answered {self.status}" if self.error is None else self.error.message
 
 
 @attrs.frozen(kw_only=True)
 class Mismatched(CallEvent):
-    """Optional fields of a reply do not fit their types: they are None, and what the panel sent is in `extra`."""
+    """Optional fields of a reply do not fit their types: they are None, and `extra` has what the panel sent."""
 
     fields: tuple[str, ...]
-    """Each field once, and why, such as `Domain.disk_usage_mb: expected int, got list`; without values."""
+    """Each field once with the reason, such as `Domain.disk_usage_mb: expected int, got list`; without values."""
     count: int
-    """How many there are in all rows, up to 1,000."""
+    """Number of such values in all rows, up to 1,000."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,24 +96,24 @@ class Done(CallEvent):
 
     outcome: Outcome
     status: int | None
-    """HTTP status of the reply to the last attempt; None when there was none."""
+    """HTTP status of the reply to the last attempt; None if there was none."""
     attempts: int
     """Attempts that were sent or found no connection; 0 if the call ended in the queue."""
     waited: float
     """Seconds that all attempts together waited for quota."""
     duration: float
-    """Seconds from the call to its end, waits included."""
+    """Seconds from beginning to end, waits included."""
     request_id: str | None
-    """Id to quote to the panel's support, if there was one."""
+    """Id to quote to the panel's support, if there is one."""
     body: bytes = attrs.field(repr=False)
-    """Body of that reply; empty when there was no reply."""
+    """Body of that reply; empty if there was none."""
     error: BaseException | None = attrs.field(repr=False)
-    """The error that the caller gets; None when the call succeeded."""
+    """The error that the caller gets; None if the call succeeded."""
 
 
 Event: TypeAlias = Queued | Sent | Throttled | Retried | Mismatched | Done
 """Any of the events."""
 
 Listener: TypeAlias = Callable[[Event], object]
-"""A function that is called with each event, in the event loop. It must not block; its return value is ignored. When it
-raises, type and traceback are logged, without the message, which may quote the event and its secrets."""
+"""A function that is called with each event, in the event loop. It must not block; its return value is ignored. If it
+raises, the log has the type and the traceback, but not the message, which may quote the event and its secrets."""

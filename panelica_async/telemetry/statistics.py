@@ -23,7 +23,7 @@ class Percentiles:
 
 @attrs.frozen(kw_only=True)
 class Statistics:
-    """What a client and its variants did since the client was created, and what the quota of the key allows now."""
+    """What a client and its variants have done since it was created, and what the quota of the key allows now."""
 
     calls: int
     """Calls that have ended."""
@@ -33,7 +33,7 @@ class Statistics:
     """Writes that were sent, without a reply that shows whether the panel carried them out."""
     cancelled: int
     in_flight: int
-    """Calls that have not ended, including those that wait."""
+    """Calls that have not ended, including those that wait for quota."""
     attempts: int
     """Requests that were sent or found no connection."""
     retries: int
@@ -43,15 +43,15 @@ class Statistics:
     mismatches: int
     """Optional fields of replies that did not fit their types and are therefore None."""
     waited: float
-    """Seconds all calls together waited for quota."""
+    """Seconds that all calls together waited for quota."""
     duration: Percentiles | None
     """Durations of the last 1,000 calls, waits included; None before the first has ended."""
     quota: QuotaLeft
-    """How many requests the key may still send now: `left` of the limiter."""
+    """Requests that the key may still send now, as in `left` of the limiter."""
     limiter: LimiterState
     """The limit in force, the queue in front of it, and whether the quota is shared."""
     retries_left: int
-    """Retries that the budget of the client still pays for, 100 at most."""
+    """Retries left in the budget of the client, at most 100."""
 
     @classmethod
     def of(cls, tally: "Tally", limiter: LimiterState, retries_left: int) -> "Statistics":
@@ -60,7 +60,7 @@ class Statistics:
         Args:
             tally: The counts of the client.
             limiter: The state of its rate limiter.
-            retries_left: Retries that its budget still pays for.
+            retries_left: Retries left in its budget.
         """
         return cls(
             calls=sum(tally.outcomes.values()),

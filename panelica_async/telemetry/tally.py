@@ -67,6 +67,6 @@ class Tally:
 
     def summary(self, limiter: "LimiterState", retries_left: int) -> "Statistics":
         """Return the counts so far as a value."""
-        from panelica_async.telemetry.statistics import Statistics  # noqa: PLC0415  most clients are never asked
+        from panelica_async.telemetry.statistics import Statistics  # noqa: PLC0415 - few clients are asked
 
         return Statistics.of(self, limiter, retries_left)

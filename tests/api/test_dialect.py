@@ -143,7 +143,7 @@ async def test_what_does_not_decide_is_raised(
     with pytest.raises(error) as caught:
         await panel.domains.create(domain="example.com", user_id="u1")
     assert caught.value.hint is not None
-    assert 'Pass dialect="panel" or "reference" (--dialect), or set PANELICA_DIALECT' in caught.value.hint
+    assert 'Choose the API if the panel cannot answer GET /health: dialect="panel"' in caught.value.hint
     assert panel.dialect is None
     assert (asked(server), others(server)) == (count, [])
     # The next call asks again.

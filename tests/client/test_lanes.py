@@ -158,7 +158,7 @@ async def test_quota_that_frees_after_the_deadline_is_refused_at_once(deadline: 
             await launch.bulk.with_options(deadline=deadline).request("POST", "/v1/late")
         assert now() - asked < AT_ONCE
         assert caught.value.limit == pytest.approx(deadline, abs=AT_ONCE)
-        assert caught.value.hint == "Call again after that time, or let the call wait longer: max_wait=, deadline=."
+        assert caught.value.hint == "Call again after that time, or allow a longer wait: max_wait=, deadline=."
         # It is the 301st, and would go in the next minute.
         assert caught.value.wait == pytest.approx(60.5, abs=0.5)
         assert "late" not in launch.order()

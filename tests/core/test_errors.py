@@ -168,6 +168,11 @@ def test_the_shortest_text():
     assert str(PanelicaError("failed")) == "failed"
 
 
+def test_details_that_the_code_repeats_are_shown_once():
+    error = BadRequestError("taken", status=400, code="apiErrors.users.taken", details="apiErrors.users.taken")
+    assert str(error) == "400 apiErrors.users.taken: taken"
+
+
 def test_details_that_the_message_repeats_are_shown_once():
     error = BadRequestError("mailbox limit reached", status=400, details="mailbox limit reached")
     assert str(error) == "400: mailbox limit reached"

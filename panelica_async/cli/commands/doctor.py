@@ -38,8 +38,8 @@ async def doctor(
 ) -> ExitCode:
     """Check whether calls to a panel work, and if not, find out why.
 
-    Checks the connection, the certificate, the clock, and the key with its quota and scopes. Only reads, with two or
-    three signed calls. Exit code 1 means that a check failed.
+    Checks the connection, the certificate, the clock, the key with its rate limit and scopes, and the dialect. Only
+    reads, with two or three signed calls. Exit code 1 means that a check failed.
     """
     from panelica_async.doctor import diagnose  # noqa: PLC0415 - loads models, which `--help` need not wait for
 

@@ -1,4 +1,4 @@
-"""`panelica spec diff` and `panelica spec stubs`: what the panel at hand offers."""
+"""`panelica spec diff` and `panelica spec stubs`: what a panel lists about itself."""
 
 import json
 import keyword
@@ -39,7 +39,7 @@ Against = Annotated[
         "--against",
         metavar="FILE",
         dir_okay=False,
-        help="Compare with this catalogue instead, which `panelica api GET /v1/api-spec` has saved.",
+        help="Compare with a catalogue in this file, saved with `panelica api GET /v1/api-spec`.",
     ),
 ]
 Destination = Annotated[
@@ -50,13 +50,13 @@ Destination = Annotated[
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """What is not as it was known."""
+    """One way in which a panel differs from what is known."""
 
     kind: Literal["new", "gone", "scope", "fields"]
     method: str
     path: str
     operation: str | None
-    """Its name on the client."""
+    """Name of its method on the client."""
     before: str
     after: str
 
@@ -72,7 +72,7 @@ async def diff(connection: Connection, state: StateDirectory, output: Output, ag
     Shows endpoints that are new or gone, and those whose scopes or fields have changed. Fields are compared where both
     sides declare them.
 
-    Exit code 0 means that nothing differs, 1 that something does.
+    Exit code 0 means that there is no difference, 1 that there is one.
     """
     before, names = _known()
     if against is not None:
@@ -94,7 +94,10 @@ async def diff(connection: Connection, state: StateDirectory, output: Output, ag
 async def stubs(
     connection: Connection, state: StateDirectory, output: Output, destination: Destination = None
 ) -> ExitCode:
-    """Write types for the fields that a panel declares: a Python module with a `TypedDict` for each body and reply."""
+    """Write types for the fields that a panel declares.
+
+    The result is a Python module with a `TypedDict` for each body and each reply.
+    """
     _, names = _known()
     async with connection.open(state) as panel:
         catalogue = await panel.client.spec.load()
@@ -110,7 +113,7 @@ async def stubs(
 
 
 def differences(before: Catalogue, after: Catalogue, names: Mapping[str, str]) -> Iterator[Difference]:
-    """Yield what two catalogues disagree on: what is new, what is gone, then scopes and fields."""
+    """Yield the differences between two catalogues: new endpoints, those that are gone, then scopes and fields."""
 
     def difference(
         kind: Literal["new", "gone", "scope", "fields"], endpoint: CatalogueEndpoint, old: str, new: str

@@ -55,13 +55,13 @@ async def sandbox(
     ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead of this machine; may be negative.")
+        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead; negative if it is behind.")
     ] = 0.0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FAULT[:N]",
-            help="Make every Nth write fail, such as lost_reply:10; without N, every write. May be repeated.",
+            help="Make every Nth write fail, as in lost_reply:10; without N, every write. May be repeated.",
         ),
     ] = None,
     certificate: Annotated[
@@ -77,7 +77,7 @@ async def sandbox(
 ) -> ExitCode:
     """Serve a sandbox panel until Ctrl-C.
 
-    The sandbox implements every operation of the API, keeps state, and enforces signatures, scopes and rate limits.
+    The sandbox is a panel with real state: it serves every operation, and checks signatures, scopes and rate limits.
     """
     faults = [_parse_fault(text) for text in fault or ()]
     stopped = asyncio.Event()

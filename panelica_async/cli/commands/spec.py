@@ -26,7 +26,7 @@ spec: typer.Typer = typer.Typer(
 @command
 async def search(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORDS", help="Words, all of which the operation must contain.")
+        list[str], typer.Argument(metavar="WORDS", help="Words to find; an operation must contain all of them.")
     ],
     output: Output,
 ) -> ExitCode:
@@ -35,7 +35,7 @@ async def search(
     The operations are those of the published reference and those that current panels list about themselves. Each is
     shown with the line that calls it.
 
-    Exit code 0 means that operations were found, 1 that none was.
+    Exit code 0 means that operations were found, 1 that there are none.
     """
     found = [entry for entry in _entries() if entry.has(words)]
     if output.json:
@@ -79,7 +79,7 @@ class _Entry:
     call: str | None
     """Line of Python that calls it."""
     is_method: bool
-    """Whether the client has a method of this name; it has none for a WebSocket."""
+    """Whether the client has a method of this name; a WebSocket has none."""
     note: str | None = None
 
     def has(self, words: list[str]) -> bool:
