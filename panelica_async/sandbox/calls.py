@@ -125,10 +125,10 @@ def select(
     columns = store.columns(kind)
     filters = {name: value for name, value in call.query.items() if name in columns and name not in PAGING}
     where, values = _where({**filters, **(conditions or {})})
-    total = int(store.value(f'SELECT count(*) FROM temp."{kind}"{where}', *values))  # noqa: S608 - our own names
+    total = int(store.value(f'SELECT count(*) FROM "{kind}"{where}', *values))  # noqa: S608 - our own names
     page = call.query.get("page", 1)
     size = call.query.get("limit", limit or (DEFAULT_LIMIT if "page" in call.query else max(total, 1)))
-    sql = f'SELECT * FROM temp."{kind}"{where} ORDER BY {_order(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
+    sql = f'SELECT * FROM "{kind}"{where} ORDER BY {_order(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
     return Slice(store.rows(sql, *values, size, (page - 1) * size), total, page, size)
 
 

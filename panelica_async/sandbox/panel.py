@@ -6,7 +6,7 @@ The order of the checks is a guess: route, key, rate limit, scope, query and bod
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import attrs
@@ -27,7 +27,6 @@ from panelica_async.sandbox.messages import (
     HttpResponse,
     bad_request,
 )
-from panelica_async.sandbox.spec import Endpoint
 from panelica_async.sandbox.store import Store
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -35,62 +34,6 @@ REQUEST_ID_HEADER = "X-Request-Id"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _log = logging.getLogger(__name__)
-
-
-class Router:
-    """A tree of path segments. A literal segment wins over a parameter: `/v1/webhooks/events` is not a webhook's id.
-
-    Args:
-        endpoints: The endpoints to find.
-    """
-
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self._root = _Node()
-        for endpoint in endpoints:
-            node = self._root
-            for segment in _segments(endpoint.path):
-                if segment.startswith("{"):
-                    node.parameter = node.parameter or _Node()
-                    node = node.parameter
-                else:
-                    node = node.literals.setdefault(segment, _Node())
-            node.endpoints[endpoint.method] = endpoint
-
-    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-        """Return the endpoint and its path parameters, or None.
-
-        Args:
-            method: HTTP method in upper case.
-            path: Decoded path without public prefix, as the backend reads it (evidence: signed-path).
-        """
-        segments = _segments(path)
-        endpoint = _find(self._root, segments, method)
-        if endpoint is None:
-            return None
-        names = _segments(endpoint.path)
-        return endpoint, {
-            name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")
-        }
-
-
-class _Node:
-    def __init__(self) -> None:
-        self.literals: dict[str, _Node] = {}
-        self.parameter: _Node | None = None
-        self.endpoints: dict[str, Endpoint] = {}
-
-
-def _segments(path: str) -> list[str]:
-    return path.removeprefix("/").split("/")
-
-
-def _find(node: _Node, segments: list[str], method: str) -> Endpoint | None:
-    if not segments:
-        return node.endpoints.get(method)
-    first, *rest = segments
-    if first in node.literals and (found := _find(node.literals[first], rest, method)):
-        return found
-    return _find(node.parameter, rest, method) if node.parameter and first else None
 
 
 class Panel:
@@ -118,7 +61,6 @@ class Panel:
         self._clock = clock
         self._window: Counting = window
         self._thin_replies = thin_replies
-        self._router = Router(dialect.document.endpoints)
         self._limits: dict[str, ServerLimits] = {}
 
     def answer(self, request: HttpRequest) -> HttpResponse:
@@ -140,7 +82,7 @@ class Panel:
 
         Otherwise it is refused unread, so that a client without a key cannot make the panel hold a body.
         """
-        found = self._router.find(head.method, signed_path(head.raw_path, PREFIX))
+        found = self._dialect.document.find(head.method, signed_path(head.raw_path, PREFIX))
         if found is None or not found[0].signed:
             return False
         try:
@@ -159,7 +101,7 @@ class Panel:
         if _BROKEN_ESCAPE.search(request.raw_path):
             raise bad_request("the path contains a % that is not followed by two hexadecimal digits")
         path = signed_path(request.raw_path, PREFIX)
-        found = self._router.find(request.method, path)
+        found = self._dialect.document.find(request.method, path)
         if found is None:
             raise ApiError(404, NOT_FOUND, "Endpoint not found", f"{request.method} is not served there")
         endpoint, arguments = found

@@ -1,58 +1,58 @@
 -- What current panels show of each kind; what the reference shows is in views.sql. A kind is called `panel_` and its
 -- name. Columns that begin with `_` are not shown; `_owner` is the account that an object belongs to.
 
-CREATE TEMP VIEW panel_account AS
+CREATE VIEW panel_account AS
 SELECT
     id, username, email, full_name, role, CASE WHEN suspended THEN 'suspended' ELSE 'active' END AS status, plan_id,
     created_at, id AS _owner
 FROM accounts;
 
 -- All columns of a plan; its handlers put those in `columns` beside the others.
-CREATE TEMP VIEW panel_plan AS
+CREATE VIEW panel_plan AS
 SELECT
     id, name, slug, disk_space_mb AS disk_quota_mb, bandwidth_mb AS monthly_bandwidth_mb, max_domains,
     max_email_accounts, max_databases, max_ftp_accounts, columns, created_at, NULL AS _owner
 FROM plans;
 
-CREATE TEMP VIEW panel_domain AS
+CREATE VIEW panel_domain AS
 SELECT
     id, domain AS domain_name, user_id, status, php_version,
     CASE WHEN web_server IN ('nginx', 'nginx_only') THEN 'nginx_only' ELSE 'nginx_apache' END AS web_server,
     document_root, ssl_enabled, created_at, created_at AS updated_at, user_id AS _owner
-FROM temp.domain;
+FROM domain;
 
-CREATE TEMP VIEW panel_dns_record AS
+CREATE VIEW panel_dns_record AS
 SELECT r.id, r.type, r.name, r.content, r.ttl, r.priority, r.zone_id AS _zone_id, d.user_id AS _owner
 FROM dns_records AS r JOIN domains AS d ON d.id = r.zone_id;
 
-CREATE TEMP VIEW panel_certificate AS
+CREATE VIEW panel_certificate AS
 SELECT
     d.id AS domain_id, d.domain AS domain_name, d.ssl_enabled AS has_ssl, c.issuer, c.expires_at, d.user_id AS _owner
-FROM temp.domain AS d
+FROM domain AS d
 LEFT JOIN certificates AS c ON c.domain_id = d.id AND c.valid_from <= now() AND c.expires_at > now();
 
-CREATE TEMP VIEW panel_database_user AS
+CREATE VIEW panel_database_user AS
 SELECT
     u.id, u.username, u.privileges AS role, u.is_primary, b.name AS database_name, d.user_id, b.domain_id,
     b.id AS _database_id, d.user_id AS _owner
 FROM database_users AS u JOIN databases AS b ON b.id = u.database_id JOIN domains AS d ON d.id = b.domain_id;
 
-CREATE TEMP VIEW panel_email_account AS
+CREATE VIEW panel_email_account AS
 SELECT
     m.id, m.email, m.domain_id, m.quota_mb, CAST(m.used_mb AS INTEGER) AS used_quota_mb, d.status, m.created_at,
     d.user_id AS _owner
-FROM email_accounts AS m JOIN temp.domain AS d ON d.id = m.domain_id;
+FROM email_accounts AS m JOIN domain AS d ON d.id = m.domain_id;
 
-CREATE TEMP VIEW panel_ftp_account AS
+CREATE VIEW panel_ftp_account AS
 SELECT
     f.id, f.username AS ftp_username, f.user_id, f.domain_id,
     -- Below the home of the account, /home/<its name> (evidence: ftp-home).
     coalesce(nullif(substr(f.home_directory, length(a.username) + 7), ''), '/') AS home_directory,
     f.quota_mb, CAST(f.used_mb AS INTEGER) AS used_mb, f.status, f.created_at, f.user_id AS _owner
-FROM temp.ftp_account AS f JOIN accounts AS a ON a.id = f.user_id;
+FROM ftp_account AS f JOIN accounts AS a ON a.id = f.user_id;
 
 -- Whose domains it holds is whose backup it is; one of several owners belongs to none of them.
-CREATE TEMP VIEW panel_backup AS
+CREATE VIEW panel_backup AS
 SELECT
     b.id AS backup_id, b.name || '.tar.gz' AS filename, b.name AS backup_name,
     round(coalesce(b.size_bytes, 0) / 1048576.0, 2) AS size_mb,
@@ -62,24 +62,24 @@ SELECT
         SELECT CASE WHEN count(DISTINCT d.user_id) = 1 THEN min(d.user_id) END
         FROM backup_domains AS a JOIN domains AS d ON d.id = a.domain_id WHERE a.backup_id = b.id
     ) AS _owner
-FROM temp.backup AS b;
+FROM backup AS b;
 
 -- Objects of current panels that belong to an account or a domain and have no table of their own.
-CREATE TABLE IF NOT EXISTS main.panel_objects (
+CREATE TABLE IF NOT EXISTS panel_objects (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
     user_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
     domain_id TEXT REFERENCES domains (id) ON DELETE CASCADE,
     data TEXT NOT NULL  -- JSON
 );
-CREATE INDEX IF NOT EXISTS main.panel_objects_kind ON panel_objects (kind, user_id);
-CREATE INDEX IF NOT EXISTS main.panel_objects_domain ON panel_objects (domain_id);
+CREATE INDEX IF NOT EXISTS panel_objects_kind ON panel_objects (kind, user_id);
+CREATE INDEX IF NOT EXISTS panel_objects_domain ON panel_objects (domain_id);
 
-CREATE TEMP VIEW panel_object AS
+CREATE VIEW panel_object AS
 SELECT id, kind AS _kind, user_id, domain_id, data, user_id AS _owner FROM panel_objects;
 
 -- What was deleted and can come back; its files are outside the homes meanwhile.
-CREATE TABLE IF NOT EXISTS main.trash (
+CREATE TABLE IF NOT EXISTS trash (
     id TEXT PRIMARY KEY,
     path TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,
     original_path TEXT NOT NULL,

@@ -67,6 +67,39 @@ _Validator: type[Draft202012Validator] = cast("Any", validators).extend(
 )
 
 
+class _Routes:
+    """A tree of path segments. A literal segment wins over a parameter: `/v1/webhooks/events` is not a webhook's id."""
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Routes] = {}
+        self.parameter: _Routes | None = None
+        self.endpoints: dict[str, Endpoint] = {}
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Add an endpoint below this root."""
+        node = self
+        for segment in _segments(endpoint.path):
+            if segment.startswith("{"):
+                node.parameter = node.parameter or _Routes()
+                node = node.parameter
+            else:
+                node = node.literals.setdefault(segment, _Routes())
+        node.endpoints[endpoint.method] = endpoint
+
+    def find(self, method: str, segments: list[str]) -> Endpoint | None:
+        """Return the endpoint of the segments that follow."""
+        if not segments:
+            return self.endpoints.get(method)
+        first, *rest = segments
+        if first in self.literals and (found := self.literals[first].find(method, rest)):
+            return found
+        return self.parameter.find(method, rest) if self.parameter and first else None
+
+
+def _segments(path: str) -> list[str]:
+    return path.removeprefix("/").split("/")
+
+
 class Document:
     """The endpoints of an OpenAPI document, and validators for its schemas.
 
@@ -80,8 +113,10 @@ class Document:
         self._registry = registry.with_resource(_URI, DRAFT202012.create_resource(content))
         self.endpoints: tuple[Endpoint, ...] = tuple(self._endpoints())
         self._by_path: dict[str, dict[str, Endpoint]] = {}
+        self._routes = _Routes()
         for endpoint in self.endpoints:
             self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+            self._routes.add(endpoint)
 
     @property
     def catalog(self) -> Json:
@@ -92,6 +127,22 @@ class Document:
     def methods_at(self, path: str) -> Mapping[str, Endpoint]:
         """Return the endpoints of a path, as the document writes it, by method."""
         return self._by_path.get(path, {})
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        """Return the endpoint and its path parameters, or None.
+
+        Args:
+            method: HTTP method in upper case.
+            path: Decoded path without public prefix, as the backend reads it (evidence: signed-path).
+        """
+        segments = _segments(path)
+        endpoint = self._routes.find(method, segments)
+        if endpoint is None:
+            return None
+        names = _segments(endpoint.path)
+        return endpoint, {
+            name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")
+        }
 
     def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
         """Compile a schema of the document, and check these formats."""

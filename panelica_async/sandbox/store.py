@@ -5,9 +5,9 @@ import sqlite3
 import uuid
 from calendar import monthrange
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -95,27 +95,37 @@ class Store:
         self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
-        self.connection.create_function("uuid", 0, new_id)
         self.connection.create_function("traffic_mb", 2, self._traffic_mb)
-        # With WAL and synchronous=NORMAL, every commit survives a crash of the process.
+        # With WAL and synchronous=NORMAL, every commit survives a crash of the process. Views call our functions.
         self.connection.executescript(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+            " PRAGMA foreign_keys = ON; PRAGMA trusted_schema = ON;"
         )
-        self.connection.executescript(_script("views.sql") + _script("panel_views.sql"))
-        self._prepare(path, seed)
-
-    def _prepare(self, path: str, seed: "Callable[[Store], None]") -> None:
         version = self.value("PRAGMA user_version")
-        if version == SCHEMA_VERSION:
-            return
-        if version:
+        if version not in {0, SCHEMA_VERSION}:
             self.connection.close()
             raise ValueError(f"{path} has the schema {version} of another version: use a new file")
-        # One transaction, so that a file is either new or complete.
-        self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')}")
+        if version:
+            self._replace_views()
+        else:
+            self._fill(path, seed)
+
+    def _fill(self, path: str, seed: "Callable[[Store], None]") -> None:
+        """Make a new database, in one transaction, so that a file is either new or complete."""
+        if path == ":memory:":
+            self.connection.deserialize(_empty_database())
+            self.connection.execute("BEGIN")
+        else:
+            self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')} {_views()}")
         seed(self)
         self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self.connection.execute("COMMIT")
+
+    def _replace_views(self) -> None:
+        """Give a database the views of this version of the sandbox."""
+        views = self.rows("SELECT name FROM sqlite_master WHERE type = 'view'")
+        drops = " ".join(f'DROP VIEW "{row["name"]}";' for row in views)
+        self.connection.executescript(f"BEGIN IMMEDIATE; {drops} {_views()} COMMIT;")
 
     def now(self) -> int:
         """Return the panel's time in whole Unix seconds."""
@@ -151,7 +161,7 @@ class Store:
 
     def find(self, kind: str, identity: str, *, key: str = "id") -> Row | None:
         """Return an object as a reply shows it, or None."""
-        rows = self.rows(f'SELECT * FROM temp."{kind}" WHERE "{key}" = ?', identity)  # noqa: S608 - our own names
+        rows = self.rows(f'SELECT * FROM "{kind}" WHERE "{key}" = ?', identity)  # noqa: S608 - our own names
         return rows[0] if rows else None
 
     def get(self, kind: str, identity: str, *, key: str = "id") -> Row:
@@ -200,7 +210,7 @@ class Store:
     def columns(self, kind: str) -> frozenset[str]:
         """Return the columns that a view has, hidden ones included."""
         if kind not in self._columns:
-            cursor = self.connection.execute(f'SELECT * FROM temp."{kind}" LIMIT 0')  # noqa: S608 - our own names
+            cursor = self.connection.execute(f'SELECT * FROM "{kind}" LIMIT 0')  # noqa: S608 - our own names
             self._columns[kind] = frozenset(column[0] for column in cursor.description)
         return self._columns[kind]
 
@@ -237,6 +247,18 @@ def new_id() -> str:
 def timestamp(seconds: float) -> str:
     """Write a time as the panel does, in RFC 3339 with a Z (evidence: times)."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def _empty_database() -> bytes:
+    """Return a database with tables and views; copying it is faster than making another."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(f"BEGIN; {_script('schema.sql')} {_views()} COMMIT;")
+        return connection.serialize()
+
+
+def _views() -> str:
+    return _script("views.sql") + _script("panel_views.sql")
 
 
 def _script(name: str) -> str:

@@ -3,7 +3,7 @@
 -- traffic_mb() the traffic of a site this month.
 
 -- Objects of operations that have no handler of their own. Made here, so that older databases get it too.
-CREATE TABLE IF NOT EXISTS main.objects (
+CREATE TABLE IF NOT EXISTS objects (
     collection TEXT NOT NULL,
     id TEXT NOT NULL,
     data TEXT NOT NULL,  -- JSON
@@ -11,12 +11,12 @@ CREATE TABLE IF NOT EXISTS main.objects (
 );
 
 -- What a delivery sends.
-CREATE TABLE IF NOT EXISTS main.webhook_payloads (
+CREATE TABLE IF NOT EXISTS webhook_payloads (
     delivery_id TEXT PRIMARY KEY REFERENCES webhook_deliveries (id) ON DELETE CASCADE,
     body TEXT NOT NULL  -- JSON
 );
 
-CREATE TEMP VIEW plan AS
+CREATE VIEW plan AS
 SELECT
     id, name, slug, max_domains, max_databases, max_email_accounts, max_ftp_accounts, disk_space_mb, bandwidth_mb,
     php_versions,
@@ -24,7 +24,7 @@ SELECT
     rowid AS _position
 FROM plans;
 
-CREATE TEMP VIEW account AS
+CREATE VIEW account AS
 SELECT
     a.id, a.username, a.email, a.role,
     CASE WHEN a.suspended THEN 'suspended' ELSE 'active' END AS status,
@@ -36,14 +36,14 @@ SELECT
 FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
 
 -- An account with its plan, for the checks of other kinds: without the figures that take time.
-CREATE TEMP VIEW owner AS
+CREATE VIEW owner AS
 SELECT
     a.id, a.username, a.suspended, p.name AS plan_name, p.max_domains, p.max_databases, p.max_email_accounts,
     p.max_ftp_accounts, p.php_versions
 FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
 
 -- Suspended is a domain that was suspended itself or whose account is.
-CREATE TEMP VIEW domain AS
+CREATE VIEW domain AS
 SELECT
     d.id, d.domain, d.user_id,
     CASE WHEN d.suspended OR a.suspended THEN 'suspended' ELSE 'active' END AS status,
@@ -56,46 +56,46 @@ SELECT
     d.created_at, d.rowid AS _position
 FROM domains AS d JOIN accounts AS a ON a.id = d.user_id;
 
-CREATE TEMP VIEW dns_record AS
+CREATE VIEW dns_record AS
 SELECT id, zone_id, name, type, content, ttl, priority, rowid AS _position FROM dns_records;
 
-CREATE TEMP VIEW certificate AS
+CREATE VIEW certificate AS
 SELECT
     c.id, c.domain_id, d.domain, c.type,
     CASE WHEN c.ready_at > now() THEN 'pending' WHEN c.expires_at <= now() THEN 'expired' ELSE 'active' END AS status,
     c.issuer, c.expires_at, c.auto_renew, c.created_at, c.rowid AS _position
 FROM certificates AS c JOIN domains AS d ON d.id = c.domain_id;
 
-CREATE TEMP VIEW database AS
+CREATE VIEW database AS
 SELECT
     id, name, type, size_mb,
     (SELECT count(*) FROM database_users WHERE database_id = databases.id) AS user_count,
     domain_id, created_at, rowid AS _position
 FROM databases;
 
-CREATE TEMP VIEW database_user AS
+CREATE VIEW database_user AS
 SELECT
     u.id, u.username, u.privileges, u.is_primary, b.name AS database_name, b.domain_id, d.user_id, u.rowid AS _position
 FROM database_users AS u JOIN databases AS b ON b.id = u.database_id JOIN domains AS d ON d.id = b.domain_id;
 
-CREATE TEMP VIEW email_account AS
+CREATE VIEW email_account AS
 SELECT m.id, m.email, m.domain_id, m.quota_mb, m.used_mb, d.status, m.created_at, m.rowid AS _position
-FROM email_accounts AS m JOIN temp.domain AS d ON d.id = m.domain_id;
+FROM email_accounts AS m JOIN domain AS d ON d.id = m.domain_id;
 
-CREATE TEMP VIEW ftp_account AS
+CREATE VIEW ftp_account AS
 SELECT
     f.id, f.username, f.user_id, f.domain_id, f.home_directory, f.quota_mb, f.used_mb,
     CASE WHEN f.suspended OR a.suspended OR d.suspended THEN 'suspended' ELSE 'active' END AS status,
     f.created_at, f.rowid AS _position
 FROM ftp_accounts AS f JOIN accounts AS a ON a.id = f.user_id LEFT JOIN domains AS d ON d.id = f.domain_id;
 
-CREATE TEMP VIEW file AS
+CREATE VIEW file AS
 SELECT
     f.name, f.type, f.size, f.permissions, a.username AS owner, a.username AS "group", f.modified_at,
     f.path AS _path, f.parent AS _parent, f.name AS _position
 FROM files AS f JOIN accounts AS a ON a.id = f.account_id;
 
-CREATE TEMP VIEW backup AS
+CREATE VIEW backup AS
 SELECT
     id, name, type,
     CASE WHEN running_at > now() THEN 'pending' WHEN completed_at > now() THEN 'running' ELSE 'completed' END AS status,
@@ -104,7 +104,7 @@ SELECT
     encrypted, compression_level, created_at, rowid AS _position
 FROM backups;
 
-CREATE TEMP VIEW service AS
+CREATE VIEW service AS
 SELECT
     name, display_name, status, pid, now() - started_at AS uptime_seconds,
     CASE WHEN status = 'running' THEN cpu_percent ELSE 0.0 END AS cpu_percent,
@@ -112,23 +112,23 @@ SELECT
     rowid AS _position
 FROM services;
 
-CREATE TEMP VIEW cloudflare_zone AS
+CREATE VIEW cloudflare_zone AS
 SELECT id, name, status, rowid AS _position FROM cloudflare_zones;
 
-CREATE TEMP VIEW api_key AS
+CREATE VIEW api_key AS
 SELECT
     id, name, substr(api_key, 1, 16) AS key_prefix, scopes, rate_limit_tier, ip_whitelist,
     CASE WHEN revoked THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status,
     expires_at, created_at, rowid AS _position
 FROM api_keys;
 
-CREATE TEMP VIEW webhook AS
+CREATE VIEW webhook AS
 SELECT
     id, name, destination_type, destination_config, events, retry_count, retry_delay_seconds, timeout_seconds, active,
     created_at, rowid AS _position
 FROM webhooks;
 
-CREATE TEMP VIEW webhook_delivery AS
+CREATE VIEW webhook_delivery AS
 SELECT
     id, webhook_id AS _webhook_id, event_type, event_id, status,
     -- A destination that gave no answer has neither.

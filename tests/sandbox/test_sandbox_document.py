@@ -8,12 +8,11 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.calls import HANDLERS
-from panelica_async.sandbox.panel import Router
 from panelica_async.sandbox.spec import instance, shipped_document
 from tests.codegen.test_spec_reference import NAMES
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
-ROUTER = Router(shipped_document().endpoints)
+DOCUMENT = shipped_document()
 
 
 def test_operations_of_the_reference_have_handlers() -> None:
@@ -25,7 +24,7 @@ def test_operations_of_the_reference_have_handlers() -> None:
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
 def test_every_path_is_routed_to_its_operation(endpoint) -> None:
     path = endpoint.path.replace("{", "<").replace("}", ">")
-    found = ROUTER.find(endpoint.method, path)
+    found = DOCUMENT.find(endpoint.method, path)
     assert found is not None
     assert found[0] is endpoint
     assert all(value == f"<{name}>" for name, value in found[1].items())
@@ -48,7 +47,7 @@ def test_every_path_is_routed_to_its_operation(endpoint) -> None:
     ],
 )
 def test_path_when_unknown_has_no_operation(method: str, path: str) -> None:
-    assert ROUTER.find(method, path) is None
+    assert DOCUMENT.find(method, path) is None
 
 
 def test_literal_segment_wins_over_a_parameter() -> None:
@@ -57,7 +56,7 @@ def test_literal_segment_wins_over_a_parameter() -> None:
         ("stats", "webhooks.stats"),
         ("events/logs", "webhooks.logs"),
     ]:
-        found = ROUTER.find("GET", f"/v1/webhooks/{path}")
+        found = DOCUMENT.find("GET", f"/v1/webhooks/{path}")
         assert found is not None
         assert found[0].operation == operation
 

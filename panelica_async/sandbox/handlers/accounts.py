@@ -95,7 +95,7 @@ def add_account(store: Store, username: str, columns: Mapping[str, object]) -> R
 
 def delete_with_domains(store: Store, account: Row) -> None:
     """Delete an account with everything that it owns."""
-    domains = store.rows("SELECT * FROM temp.domain WHERE user_id = ?", account["id"])
+    domains = store.rows("SELECT * FROM domain WHERE user_id = ?", account["id"])
     store.delete("account", account["id"])
     for domain in domains:
         emit(store, "domain.deleted", domain)

@@ -33,7 +33,7 @@ def create_backup(call: ApiCall) -> ApiReply:
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
     name = call.body.get("name", f"backup-{timestamp(call.now)}")
-    return ApiReply(start_backup(call.store, domains or call.store.rows("SELECT * FROM temp.domain"), name, call.body))
+    return ApiReply(start_backup(call.store, domains or call.store.rows("SELECT * FROM domain"), name, call.body))
 
 
 @handles("backups.restore")

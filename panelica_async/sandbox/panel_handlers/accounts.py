@@ -229,7 +229,7 @@ def _with_figures(call: ApiCall) -> Row:
 @handles("GET /v1/plans")
 def list_plans(call: ApiCall) -> ApiReply:
     """Return all plans with all columns."""
-    return ApiReply([_shown_plan(row) for row in call.store.rows("SELECT * FROM temp.panel_plan")])
+    return ApiReply([_shown_plan(row) for row in call.store.rows("SELECT * FROM panel_plan")])
 
 
 @handles("GET /v1/plans/{id}")
@@ -249,7 +249,7 @@ def create_plan(call: ApiCall) -> ApiReply:
     columns = {"name": name, "slug": call.body["slug"], **kept}
     fixed = {"id": plan_id, "php_versions": list(PHP_VERSIONS), "created_at": call.now}
     call.store.insert("plan", {**fixed, **_stored_plan(columns, {})})
-    return ApiReply(_shown_plan(call.store.rows("SELECT * FROM temp.panel_plan WHERE id = ?", plan_id)[0]))
+    return ApiReply(_shown_plan(call.store.rows("SELECT * FROM panel_plan WHERE id = ?", plan_id)[0]))
 
 
 @handles("PATCH /v1/plans/{id}")
@@ -274,7 +274,7 @@ def delete_plan(call: ApiCall) -> ApiReply:
 
 def limits_of(call: ApiCall, user_id: str) -> Row | None:
     """Return the plan of an account with all its columns, or None if the account has no plan."""
-    sql = "SELECT p.* FROM temp.panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
+    sql = "SELECT p.* FROM panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
     rows = call.store.rows(sql, user_id)
     return _shown_plan(rows[0]) if rows else None
 
@@ -286,7 +286,7 @@ def is_within(call: ApiCall, user_id: str, column: str, used: int) -> bool:
 
 
 def _plan(call: ApiCall) -> Row:
-    rows = call.store.rows("SELECT * FROM temp.panel_plan WHERE id = ?", call.path["id"])
+    rows = call.store.rows("SELECT * FROM panel_plan WHERE id = ?", call.path["id"])
     if not rows:
         raise missing("plan", call.path["id"])
     return _shown_plan(rows[0])

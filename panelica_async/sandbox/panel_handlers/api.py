@@ -99,7 +99,7 @@ def _key(call: ApiCall) -> Row:
 @handles("GET /v1/webhooks")
 def list_webhooks(call: ApiCall) -> ApiReply:
     """Return all webhooks."""
-    return ApiReply(call.store.rows("SELECT * FROM temp.webhook"))
+    return ApiReply(call.store.rows("SELECT * FROM webhook"))
 
 
 @handles("POST /v1/webhooks")

@@ -41,7 +41,7 @@ def visible(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
     """
     tests = {**conditions, **_only_own(call)}
     where = " AND ".join(f'"{name}" = ?' for name in tests) or "TRUE"
-    sql = f'SELECT * FROM temp."panel_{kind}" WHERE {where}'  # noqa: S608 - our own names
+    sql = f'SELECT * FROM "panel_{kind}" WHERE {where}'  # noqa: S608 - our own names
     return call.store.rows(sql, *tests.values())
 
 

@@ -109,7 +109,7 @@ def _check(call: ApiCall, row: Row) -> None:
 @handles("GET /v1/cloudflare/zones")
 def list_cloudflare_zones(call: ApiCall) -> ApiReply:
     """Return the zones, and which of them are domains of the panel."""
-    zones: list[Row] = call.store.rows("SELECT id, name, status FROM temp.cloudflare_zone")
+    zones: list[Row] = call.store.rows("SELECT id, name, status FROM cloudflare_zone")
     return ApiReply(
         [
             {**zone, "panelica_domain_id": call.store.value("SELECT id FROM domains WHERE domain = ?", zone["name"])}
