@@ -143,6 +143,16 @@ async def test_file_of_another_version_is_rejected(tmp_path: Path) -> None:
         await Sandbox(db=db).start()
 
 
+@pytest.mark.parametrize("change", ["CREATE VIEW domain AS SELECT 1 AS id", ""], ids=["another view", "no view"])
+async def test_file_of_an_older_release_gets_the_views(tmp_path: Path, change: str) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db) as box:
+        box.database.executescript(f"DROP VIEW domain; {change}")
+    async with Sandbox(db=db) as box:
+        columns = [row[1] for row in box.database.execute("PRAGMA table_info(domain)")]
+    assert {"id", "domain", "status"} <= set(columns)
+
+
 async def test_requests_are_recorded(panel: SignedClient, box: Sandbox) -> None:
     await panel.ok("GET", "/v1/domains?limit=5")
     await panel.call("POST", "/v1/nothing")
