@@ -2,15 +2,20 @@
 
 import os
 import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "venv"
+# uv, where it is installed, takes 4 seconds for an environment, and pip 20.
+nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["checks", "tests", "floor", "foreign"]
+nox.options.sessions = ["all"]
 # A Python that is not on this machine is skipped.
 nox.options.error_on_missing_interpreters = False
 
@@ -26,13 +31,28 @@ NEWMAN = "newman@6.2.2"
 # Sessions install uncompiled packages. Where bytecode is not written, each worker and each process that a test starts
 # compiles all it imports, and rewrites the asserts of all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Half of their time the tests wait for processes, disks and sockets.
-WORKERS = str(2 * (os.cpu_count() or 1))
 # Hypothesis marks its properties itself.
 QUICK = "not once and not hypothesis"
 # All tests in these folders run once, so other sessions need not import them.
 NOT_ONCE = ["-m", QUICK, *(f"--ignore=tests/{folder}" for folder in ("codegen", "docs", "foreign"))]
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+@nox.session(name="all", python=False)
+def every_check(session: nox.Session) -> None:
+    """Run every check, two sessions at a time: type checkers keep one core busy, and tests wait for disks and peers."""
+    first, *others = [f"tests-{version}" for version in PYTHONS if shutil.which(f"python{version}")]
+    run = partial(session.run, sys.executable, "-m", "nox", "--sessions", external=True)
+    arguments = ["--", *session.posargs]
+    with tempfile.TemporaryFile("w+") as output, ThreadPoolExecutor() as lane:
+        beside = lane.submit(run, *others, "floor", "foreign", *arguments, stdout=output, stderr=output)
+        try:
+            run("checks", first, *arguments)
+        finally:
+            wait([beside])
+            output.seek(0)
+            print(output.read(), flush=True)
+        beside.result()
 
 
 @nox.session
@@ -76,14 +96,14 @@ def codegen(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest. Slow tests run only on the first Python."""
     _install(session, *TESTING)
-    session.run("pytest", "-n", WORKERS, *_selected(session), *session.posargs)
+    session.run("pytest", "-n", "auto", *_selected(session), *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
-    session.run("pytest", "-n", WORKERS, *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
+    session.run("pytest", "-n", "auto", *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session
