@@ -11,16 +11,16 @@ from codegen.arguments import Argument
 from codegen.bridge import Bridge, load_bridge
 from codegen.crossing import CONVERSIONS, SOURCES
 from codegen.output import generate
-from codegen.panel import load_panel
-from codegen.spec import load
+from codegen.panel import PanelOperation
+from codegen.spec import Specification
 from codegen.yaml_nodes import SpecError
 from panelica_async.api import derivation
 from panelica_async.core import translation
 from panelica_async.core.operation import Operation, Wire
+from tests.codegen.conftest import SPEC
 from tests.codegen.shipped import OPERATIONS
 
 pytestmark = pytest.mark.development
-REPOSITORY = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "spec"
 
 
@@ -284,9 +284,8 @@ def test_bridge_that_is_missing_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Bridge:
-    specification = load(REPOSITORY / "spec")
-    return load_bridge(REPOSITORY / "spec", specification, load_panel(REPOSITORY / "spec", specification))
+def bridge(specification: Specification, panel_operations: tuple[PanelOperation, ...]) -> Bridge:
+    return load_bridge(SPEC, specification, panel_operations)
 
 
 def ways(argument: Argument, wire: Wire) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen.__main__ import main
+from codegen import __main__ as command
 from codegen.output import differences, generate, write
 
 pytestmark = pytest.mark.development
@@ -48,12 +48,15 @@ def test_output_does_not_depend_on_the_process() -> None:
     assert done.stdout == "17 generated files are up to date\n"
 
 
-def test_check_fails_with_a_diff_and_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_fails_with_a_diff_and_the_command(
+    project: Path, generated: dict[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "generate", lambda _: generated)
     model = project / "panelica_async/models/utility.py"
     edited = model.read_text(encoding="utf-8").replace("Id of the thing.", "Id of what was found.")
     model.write_text(edited, encoding="utf-8")
 
-    assert main(["--check", "--project", str(project)]) == 1
+    assert command.main(["--check", "--project", str(project)]) == 1
 
     out, err = capsys.readouterr()
     name = "panelica_async/models/utility.py"
@@ -83,7 +86,7 @@ def test_missing_files_are_written(project: Path, generated: dict[Path, str]) ->
 def test_invalid_specification_changes_no_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "spec/utility.yaml").write_text("tag: 1\n", encoding="utf-8")
     before = {path: path.read_bytes() for path in project.rglob("*.py")}
-    assert main(["--project", str(project)]) == 2
+    assert command.main(["--project", str(project)]) == 2
     assert capsys.readouterr().err.startswith("spec/utility.yaml:1: `")
     assert {path: path.read_bytes() for path in project.rglob("*.py")} == before
 
@@ -93,9 +96,9 @@ def test_generated_code_keeps_the_rules_of_the_package(tmp_path: Path, generated
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
     (tmp_path / "panelica_async/__init__.py").write_text('"""A package."""\n', encoding="utf-8")
-    for command in (["check"], ["format", "--diff"]):
+    for ruff in (["check"], ["format", "--diff"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--no-cache", "--config", str(REPOSITORY / "pyproject.toml"), "."],
+            [sys.executable, "-m", "ruff", *ruff, "--no-cache", "--config", str(REPOSITORY / "pyproject.toml"), "."],
             cwd=tmp_path,
             capture_output=True,
             text=True,

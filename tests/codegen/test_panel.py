@@ -11,8 +11,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from codegen.output import generate
-from codegen.panel import PanelOperation, load_panel, merged_document, render_document
-from codegen.spec import Specification, load
+from codegen.panel import PanelOperation, load_panel, merged_document, render_document, render_endpoints
+from codegen.spec import load
 from codegen.yaml_nodes import SpecError
 from tests.codegen.shipped import PACKAGE
 
@@ -254,21 +254,11 @@ def test_file_names_are_module_names(tmp_path: Path) -> None:
 def test_specification_without_panels_ships_no_endpoint(tmp_path: Path) -> None:
     spec = shutil.copytree(GOLDEN, tmp_path / "spec")
     shutil.rmtree(spec / "panel")
-    (spec / "dialects" / "panel.yaml").write_text("operations: {}\nmodels: {}\n", encoding="utf-8")
-    assert json.loads(generate(spec)[Path("panelica_async/panel_endpoints.json")]) == []
+    operations = load_panel(spec, load(spec))
+    assert json.loads(render_endpoints(operations)) == []
 
 
 # The files of the project
-
-
-@pytest.fixture(scope="module")
-def specification() -> Specification:
-    return load(REPOSITORY / "spec")
-
-
-@pytest.fixture(scope="module")
-def operations(specification: Specification) -> tuple[PanelOperation, ...]:
-    return load_panel(REPOSITORY / "spec", specification)
 
 
 def endpoint(method: str, path: str) -> str:
@@ -285,25 +275,25 @@ def test_catalogue_has_406_entries_and_two_websockets() -> None:
     assert [entry["path"] for entry in CATALOGUE if entry.get("websocket")] == ["/v1/metrics/ws", "/v1/terminal/ws"]
 
 
-def test_every_catalogue_entry_has_its_operation(operations: tuple[PanelOperation, ...]) -> None:
-    found = {listed(operation) for operation in operations}
+def test_every_catalogue_entry_has_its_operation(panel_operations: tuple[PanelOperation, ...]) -> None:
+    found = {listed(operation) for operation in panel_operations}
     entries = {endpoint(entry["method"], entry["path"]) for entry in CATALOGUE}
     assert entries - found == set()
     assert found - entries == UNLISTED
 
 
-def test_scopes_are_those_of_the_catalogue(operations: tuple[PanelOperation, ...]) -> None:
+def test_scopes_are_those_of_the_catalogue(panel_operations: tuple[PanelOperation, ...]) -> None:
     scopes = {endpoint(entry["method"], entry["path"]): entry["scopes"] for entry in CATALOGUE}
     different = {
         operation.name
-        for operation in operations
+        for operation in panel_operations
         if operation.node["x-scope"] != scopes.get(listed(operation), []) and "x-scope-strength" not in operation.node
     }
     assert different == set()
 
 
-def test_fields_of_the_catalogue_are_described(operations: tuple[PanelOperation, ...]) -> None:
-    by_endpoint = {listed(operation): operation.as_endpoint() for operation in operations}
+def test_fields_of_the_catalogue_are_described(panel_operations: tuple[PanelOperation, ...]) -> None:
+    by_endpoint = {listed(operation): operation.as_endpoint() for operation in panel_operations}
     for entry in CATALOGUE:
         described: dict[str, Any] = by_endpoint[endpoint(entry["method"], entry["path"])]
         for place, name in (("query", "query"), ("body", "json")):
@@ -311,23 +301,23 @@ def test_fields_of_the_catalogue_are_described(operations: tuple[PanelOperation,
                 assert described[name] == entry[place], entry
 
 
-def test_websockets_are_marked(operations: tuple[PanelOperation, ...]) -> None:
-    assert [operation.path for operation in operations if operation.node.get("x-websocket")] == [
+def test_websockets_are_marked(panel_operations: tuple[PanelOperation, ...]) -> None:
+    assert [operation.path for operation in panel_operations if operation.node.get("x-websocket")] == [
         "/v1/metrics/ws",
         "/v1/terminal/ws",
     ]
 
 
-def test_summaries_are_not_the_catalogues_guesses(operations: tuple[PanelOperation, ...]) -> None:
+def test_summaries_are_not_the_catalogues_guesses(panel_operations: tuple[PanelOperation, ...]) -> None:
     """It writes "Create suspend" for a POST to `suspend`."""
-    for operation in operations:
+    for operation in panel_operations:
         last = operation.path.rpartition("/")[2].replace("-", " ")
         assert operation.node["summary"] != f"Create {last}"
 
 
-def test_package_ships_every_operation(operations: tuple[PanelOperation, ...]) -> None:
+def test_package_ships_every_operation(panel_operations: tuple[PanelOperation, ...]) -> None:
     shipped = json.loads((PACKAGE / "panel_endpoints.json").read_text(encoding="utf-8"))
-    assert [row["id"] for row in shipped] == [operation.name for operation in operations]
+    assert [row["id"] for row in shipped] == [operation.name for operation in panel_operations]
 
 
 def test_package_ships_one_valid_document() -> None:
@@ -335,17 +325,17 @@ def test_package_ships_one_valid_document() -> None:
     assert list(OpenAPIV31SpecValidator(shipped).iter_errors()) == []
 
 
-def test_merged_document_has_every_operation_and_schema(operations: tuple[PanelOperation, ...]) -> None:
-    document = merged_document(operations)
+def test_merged_document_has_every_operation_and_schema(panel_operations: tuple[PanelOperation, ...]) -> None:
+    document = merged_document(panel_operations)
     merged = {node["operationId"] for item in document["paths"].values() for node in item.values()}
-    assert merged == {operation.name for operation in operations}
+    assert merged == {operation.name for operation in panel_operations}
     schemas = {
         f"{operation.module}.{name}"
-        for operation in operations
+        for operation in panel_operations
         for name in operation.document.get("components", {}).get("schemas", {})
     }
     assert document["components"]["schemas"].keys() == schemas
 
 
-def test_merged_document_holds_no_evidence(operations: tuple[PanelOperation, ...]) -> None:
-    assert "x-strength" not in render_document(merged_document(operations))
+def test_merged_document_holds_no_evidence(panel_operations: tuple[PanelOperation, ...]) -> None:
+    assert "x-strength" not in render_document(merged_document(panel_operations))

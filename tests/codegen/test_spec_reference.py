@@ -132,14 +132,6 @@ def test_the_merged_document_is_valid_openapi() -> None:
     assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
 
 
-@pytest.mark.development
-def test_generated_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
-    from codegen.__main__ import main
-
-    code = main(["--check"])
-    assert code == 0, capsys.readouterr().out
-
-
 def test_reference_endpoints_have_their_promised_names() -> None:
     assert {f"{entry['method']} {entry['path']}" for entry in REFERENCE} == set(NAMES.values())
     assert {name: f"{e.reference['method']} {e.reference['path']}" for name, e in ENDPOINTS.items()} == NAMES
