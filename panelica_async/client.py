@@ -238,7 +238,7 @@ class PanelicaClient(Namespaces):
         Raises:
             RuntimeError: The key in use has made no call yet, and no event loop is running.
         """
-        limiter = self._transport.keys.current.quota.limiter()
+        limiter = self._transport.keys.current.quota.limiter
         return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
 
     @namespace

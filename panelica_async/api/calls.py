@@ -11,9 +11,10 @@ from panelica_async.api.recovery import LostCreate, find_made, given, look_up
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import Model
-from panelica_async.core.operation import NaturalKey, Operation, Repeat, Wire
+from panelica_async.core.operation import NaturalKey, Operation, Wire
 from panelica_async.core.reply import Envelope, listed
 from panelica_async.core.request import check
+from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
 from panelica_async.transport.call import Call, Reply
@@ -36,15 +37,13 @@ def fetch_one(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
 ) -> Awaitable[M]:
     """Call an operation that returns an object."""
-    if operation.repeat is not Repeat.READ:
+    if not operation.repeat.is_read:
         return _write(runner, operation, wire, arguments, result)
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> M:
         data = object_in(decode_reply(call, reply).data, result, arguments)
         if wire.changes_reply:
-            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
-
             data = incoming(data, wire, result)
         return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
@@ -161,8 +160,6 @@ def list_source(
             envelope = listed(envelope, wire.items, endpoint=call.endpoint)
             rows = envelope.data
             if wire.changes_reply:
-                from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
-
                 rows = incoming(rows, wire, item)
             matching = rows if selection is None else selection.matching(rows, envelope)
             try:

@@ -19,6 +19,7 @@ from panelica_async.core.model import Model, fields_of, wire_name
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
+from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 
@@ -53,8 +54,6 @@ def read_written(
     values = _shown(envelope, kind, arguments)
     set_aside = _take_own_id(values, wire, result)
     if wire.changes_reply:
-        from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
-
         values = incoming(values, wire, result)
     whole = None if set_aside else _whole(values, operation, arguments, result)
     if whole is not None:

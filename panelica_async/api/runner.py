@@ -234,11 +234,13 @@ class OperationRunner:
         """
         monitor = self.transport.monitor
         monitor.queued(call)
-        if call.repeat is not Repeat.READ:
+        if not call.repeat.is_read:
             self.lists.changed(call.operation)
         try:
             try:
-                reply = self._success(call, await self.transport.send(call))
+                reply = await self.transport.send(call)
+                if reply.status >= 300:
+                    reply = self._success(call, reply)
                 if len(reply.body) <= _LARGE:
                     result = _read(call, reply, read)
                 else:
@@ -260,10 +262,8 @@ class OperationRunner:
         return result
 
     def _success(self, call: Call, reply: Reply) -> Reply:
-        """Return the reply of a success, or raise the error that it is."""
+        """Return the success that a reply of another status stands for, or raise the error that it is."""
         status = reply.status
-        if 200 <= status < 300:
-            return reply
         if status == 404 and call.method == "DELETE" and call.may_be_done:
             # An earlier attempt, whose reply was lost, has deleted it.
             return attrs.evolve(reply, status=204, body=b"")
@@ -376,7 +376,7 @@ def _read(call: Call, reply: Reply, read: Read[T]) -> T:
 
 def _unreadable(call: Call, reply: Reply, problem: str, hint: str | None = None) -> DecodeError:
     """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
-    if call.repeat is not Repeat.READ:
+    if not call.repeat.is_read:
         problem = f"the panel accepted the request with {reply.status}, but {problem}"
     return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=reply.body, hint=hint)
 

@@ -29,6 +29,8 @@ class Repeat(enum.Enum):
     """A second effect, and no way to tell."""
 
     def __init__(self, name: str) -> None:
+        self.is_read: bool = name == "read"
+        """Whether the call changes nothing."""
         self.is_safe: bool = name in {"read", "idempotent"}
         """Whether sending the call again does no harm."""
 

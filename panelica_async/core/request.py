@@ -16,6 +16,7 @@ from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
+from panelica_async.core.translation import outgoing
 from panelica_async.core.unset import UNSET
 from panelica_async.core.values import rfc3339
 
@@ -174,8 +175,6 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
             if name in operation.constrained:
                 _check(operation, name, value)
     if wire.changes_arguments:
-        from panelica_async.core.translation import outgoing  # noqa: PLC0415 - few requests need it
-
         present = outgoing(operation, wire, present)
     query, body = wire.query, wire.body
     if wire.others is not None:

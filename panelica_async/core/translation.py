@@ -94,15 +94,13 @@ def incoming(data: object, wire: Wire, kind: type[Model]) -> Any:
         return [incoming(row, wire, kind) for row in cast("list[object]", data)]
     if not isinstance(data, dict):
         return data
-    row = cast("dict[str, Any]", data)
-    found = dict(row)
-    names = names_of(kind)
-    own = {name for several in names.values() for name in several}
+    row: dict[str, Any] = data
+    found, names = row.copy(), names_of(kind)
     for field, there in wire.reply_fields.items():
         if row.get(there) is None or field not in names:
             continue
         # A name that also belongs to another field keeps its value.
-        if there not in own:
+        if not any(there in several for several in names.values()):
             del found[there]
         found[names[field][0]] = row[there]
     for field, values in wire.reply_values.items():
@@ -114,7 +112,8 @@ def incoming(data: object, wire: Wire, kind: type[Model]) -> Any:
 
 def names_of(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:
     """Return the names that each field of a model has in JSON, its own first."""
-    return _names_of(cast("Any", kind))
+    hashable: Any = kind
+    return _names_of(hashable)
 
 
 @cache

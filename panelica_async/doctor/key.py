@@ -274,9 +274,9 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
     except PanelicaError as error:
         if key is not None and isinstance(error, REFUSALS):
             await _learn(quota, limit_of(key))
-        return _not_reported(key, quota.limiter().limit, error)
+        return _not_reported(key, quota.limiter.limit, error)
     await _learn(quota, status)
-    limit = quota.limiter().limit
+    limit = quota.limiter.limit
     tier = "no tier" if status.tier is None else excerpt(status.tier)
     used = f"{status.current_minute_usage or 0} calls used this minute, {status.current_hour_usage or 0} this hour"
     facts = {

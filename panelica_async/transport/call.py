@@ -192,7 +192,7 @@ class Call:
     @property
     def is_uncertain(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
-        return self.may_be_done and self.repeat is not Repeat.READ
+        return self.may_be_done and not self.repeat.is_read
 
 
 @attrs.define(eq=False)

@@ -140,8 +140,6 @@ class Exchange:
 
     async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply:
         """Send the request; raises `ConnectError`, `RequestTimeoutError` or `TransportError`."""
-        # The client may have been closed while this attempt waited for its turn.
-        self._sessions.require_open()
         clock = self._clock
         if not call.repeat.is_safe and clock.monotonic() - self._replied_at > _STALE_AFTER:
             await self._look_at_connections()
@@ -222,8 +220,8 @@ async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
     """Return the body of a reply, or its beginning, and whether it was cut."""
     length = response.content_length
     if length is not None and length <= LONGEST_ERROR and not _is_encoded(response):
-        # No reply has a shorter limit.
-        return await response.read(), False
+        # No reply has a shorter limit. Most have arrived by now: then there is nothing to wait for.
+        return response.content.read_nowait() if response.content.is_eof() else await response.read(), False
     return await _beginning(response, _limit_of(call, response))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,6 @@ class KeyQuota:
         self._api_key = api_key
         self._tier = tier
         self._given = given
-        self._limiter = given if isinstance(given, RateLimiter) else None
         # The panel does not change a limit that the caller chose.
         self._is_fixed = isinstance(given, RateLimit)
         if isinstance(given, RateLimit):
@@ -86,21 +85,22 @@ class KeyQuota:
             return self
         return KeyQuota(self._origin, api_key, tier=self._tier, given=self._given)
 
+    @cached_property
     def limiter(self) -> RateLimiter:
-        """Return the limiter of the key."""
-        if self._limiter is None:
-            cautious = RateLimit.for_tier(_CAUTIOUS_TIER)
-            self._limiter = shared_limiter(
-                self._origin,
-                self._api_key,
-                self._limit or cautious,
-                learn=not self._is_fixed,
-                # A tier that the caller names is the most it wants; without one, the panel's word decides.
-                may_rise=self._tier == AUTO,
-            )
-            if self._limit is not None:
-                self._limiter.reconfigure(self._limit)
-        return self._limiter
+        """The limiter of the key."""
+        if isinstance(self._given, RateLimiter):
+            return self._given
+        limiter = shared_limiter(
+            self._origin,
+            self._api_key,
+            self._limit or RateLimit.for_tier(_CAUTIOUS_TIER),
+            learn=not self._is_fixed,
+            # A tier that the caller names is the most it wants; without one, the panel's word decides.
+            may_rise=self._tier == AUTO,
+        )
+        if self._limit is not None:
+            limiter.reconfigure(self._limit)
+        return limiter
 
     def is_due(self) -> bool:
         """Return whether the panel should be asked for the quota, or has not answered yet."""
@@ -130,10 +130,10 @@ class KeyQuota:
     async def _ask(self, ask: Callable[[], Awaitable["RateLimitStatus"]]) -> None:
         again_at = _now() + _ASK_AGAIN_AFTER
         try:
-            apply_status(self.limiter(), await ask())
+            apply_status(self.limiter, await ask())
             again_at = inf
         except PanelicaError as error:
-            _log.info("the panel did not say the rate limit; assuming %s: %s", self.limiter().limit, error)
+            _log.info("the panel did not say the rate limit; assuming %s: %s", self.limiter.limit, error)
             again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
         finally:
             self._ask_at = again_at
@@ -142,8 +142,9 @@ class KeyQuota:
         """Cancel the waiters of an owner that no longer uses this quota, and stop asking for it."""
         if self._question is not None:
             self._question.cancel()
-        if self._limiter is not None:
-            self._limiter.cancel_waiters(owner)
+        # One that was never asked for has no waiters, and must not be made here.
+        if "limiter" in vars(self):
+            self.limiter.cancel_waiters(owner)
 
     async def close(self, owner: object) -> None:
         """Dismiss an owner, and wait until the question has ended."""

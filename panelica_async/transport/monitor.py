@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from panelica_async.core.operation import Repeat
 from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer, header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
@@ -211,7 +210,7 @@ def _outcome(call: Call, error: BaseException) -> Outcome:
     match error:
         case OutcomeUnknownError():
             return Outcome.UNKNOWN
-        case DecodeError() if call.repeat is not Repeat.READ:
+        case DecodeError() if not call.repeat.is_read:
             return Outcome.UNKNOWN
         case Exception():
             return Outcome.FAILED

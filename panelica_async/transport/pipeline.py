@@ -191,7 +191,7 @@ class Transport:
             # The client may have been closed meanwhile: then the attempt takes no quota.
             self._sessions.require_open()
             if signed:
-                if not self.keys.current.quota.limiter().try_acquire(lane=lane):
+                if not self.keys.current.quota.limiter.try_acquire(lane=lane):
                     await self._wait_for_quota(call)
                 call.key = self.keys.current
             reply = await self._exchange(call, request, handler)
@@ -215,7 +215,7 @@ class Transport:
         """Learn what a reply says about quota and time; after a 429 everyone on the key pauses."""
         if call.key is None:
             return
-        limiter, status = call.key.quota.limiter(), reply.status
+        limiter, status = call.key.quota.limiter, reply.status
         if status == _TOO_MANY_REQUESTS:
             said = call.problem(reply)
             limiter.observe(status, reply.headers, retry_after=said.retry_after, limit=said.limit, window=said.window)
@@ -238,7 +238,7 @@ class Transport:
     async def _wait_for_slot(self, call: Call) -> None:
         slots, lane, queued_at = self._sessions.slots, call.options.lane, _now()
         max_wait = call.longest_wait
-        limiter = self.keys.current.quota.limiter()
+        limiter = self.keys.current.quota.limiter
         if max_wait is not None:
             # Those who wait for a slot will all wait for quota too.
             limiter.require_within(max_wait, lane, slots.waiting)
@@ -256,14 +256,17 @@ class Transport:
             call.queued_for += _now() - queued_at
 
     async def _wait_for_quota(self, call: Call) -> None:
-        while not await self._passes(call, self.keys.current.quota):
+        passed = False
+        while not passed:
+            passed = await self._passes(call, self.keys.current.quota)
+            # The client may have been closed meanwhile.
             self._sessions.require_open()
 
     async def _passes(self, call: Call, quota: KeyQuota) -> bool:
         """Wait for a quota; return whether it is still that of the key."""
         queued_at = _now()
         try:
-            await quota.limiter().acquire(lane=call.options.lane, max_wait=call.longest_wait, group=self)
+            await quota.limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, group=self)
         except ConfigurationError:
             # The quota of a key that is replaced cancels those who wait for it.
             if quota is self.keys.current.quota:

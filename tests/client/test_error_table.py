@@ -256,7 +256,7 @@ def closed() -> Send:
 
 
 def impatient(panel: PanelicaClient) -> Awaitable[Any]:
-    panel._transport.keys.current.quota.limiter().pause(60)
+    panel._transport.keys.current.quota.limiter.pause(60)
     return panel.with_options(max_wait=1).me()
 
 

@@ -26,7 +26,7 @@ HOUR = 3600.0
 
 
 def limiter_of(panel: PanelicaClient) -> RateLimiter:
-    return panel._transport.keys.current.quota.limiter()
+    return panel._transport.keys.current.quota.limiter
 
 
 def is_of_old_key(request: RawRequest) -> bool:

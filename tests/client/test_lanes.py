@@ -136,7 +136,7 @@ async def test_a_call_that_would_wait_too_long_is_refused_at_once(lane: Any, wai
 @in_virtual_time
 async def test_a_pause_that_comes_later_ends_the_wait() -> None:
     async with launched(bulk=150) as launch:
-        limiter = launch.panel._transport.keys.current.quota.limiter()
+        limiter = launch.panel._transport.keys.current.quota.limiter
         patient = [
             asyncio.create_task(launch.bulk.with_options(max_wait=60).request("POST", "/v1/last")) for _ in range(100)
         ]

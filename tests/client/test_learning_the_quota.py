@@ -29,7 +29,7 @@ PROFESSIONAL = {
 
 
 def limit_of(panel: PanelicaClient) -> RateLimit:
-    return panel._transport.keys.current.quota.limiter().limit
+    return panel._transport.keys.current.quota.limiter.limit
 
 
 def asked(server: RawServer) -> int:
@@ -47,7 +47,7 @@ async def test_the_panel_is_asked_before_the_first_call(server: RawServer, conne
     await use(panel)
     assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/x", "/api/external/v1/x"]
     assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
-    assert panel._transport.keys.current.quota.limiter().granted == 3
+    assert panel._transport.keys.current.quota.limiter.granted == 3
 
 
 async def test_fifty_first_calls_ask_once(server: RawServer, connect: Connect) -> None:
@@ -192,7 +192,7 @@ async def test_a_process_that_starts_in_a_full_minute_asks_again(
     server.script(reply(429, headers={"Retry-After": "40"}), *[reply(json=PROFESSIONAL)] * 2)
     panel = connect(tier="auto")
     first = asyncio.create_task(use(panel))
-    await until(lambda: panel._transport.keys.current.quota.limiter().waiting == 1)
+    await until(lambda: panel._transport.keys.current.quota.limiter.waiting == 1)
     assert asked(server) == len(server.requests) == 1
     advance(61)
     await first
@@ -227,9 +227,9 @@ async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Conn
     other_key = connect(tier="starter", api_key="pk_live_other")
     for panel in (one, two, other_key):
         await use(panel)
-    assert one._transport.keys.current.quota.limiter() is two._transport.keys.current.quota.limiter()
-    assert one._transport.keys.current.quota.limiter().granted == 2
-    assert other_key._transport.keys.current.quota.limiter().granted == 1
+    assert one._transport.keys.current.quota.limiter is two._transport.keys.current.quota.limiter
+    assert one._transport.keys.current.quota.limiter.granted == 2
+    assert other_key._transport.keys.current.quota.limiter.granted == 1
 
 
 async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
@@ -273,4 +273,4 @@ async def test_numbers_that_no_panel_means_hold_up_no_call(
     panel = connect(tier="auto").with_options(max_wait=1)
     await use(panel)
     assert asked(server) == 1
-    assert len(panel._transport.keys.current.quota.limiter()._permits.quota.minute.instants()) <= 2
+    assert len(panel._transport.keys.current.quota.limiter._permits.quota.minute.instants()) <= 2

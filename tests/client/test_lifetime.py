@@ -214,7 +214,7 @@ async def test_variants_share_session_and_limiter(server: RawServer, connect: Co
     await panel.request("POST", "/v1/x")
     await variant.request("POST", "/v1/x")
     assert server.connections == 1
-    assert panel._transport.keys.current.quota.limiter().granted == 2
+    assert panel._transport.keys.current.quota.limiter.granted == 2
     await variant.close()
     with pytest.raises(ConfigurationError, match="closed"):
         await panel.me()

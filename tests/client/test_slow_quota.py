@@ -75,7 +75,7 @@ async def seconds_of(call: Awaitable[object]) -> float:
 
 
 def limit_of(client: PanelicaClient) -> RateLimit:
-    return client._transport.keys.current.quota.limiter().limit
+    return client._transport.keys.current.quota.limiter.limit
 
 
 @pytest.mark.parametrize("deadline", [0.2, 0.5, 2.0, 15.0])

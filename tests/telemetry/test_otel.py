@@ -432,7 +432,7 @@ async def test_gauges_show_each_client_of_a_provider(connect: Connect, telemetry
     for name, per_minute in names.items():
         panel = connect(base_url=origin.replace("127.0.0.1", name), limiter=RateLimit(per_minute=per_minute))
         telemetry.instrument(panel)
-        panel._transport.keys.current.quota.limiter()
+        assert panel._transport.keys.current.quota.limiter
     points = telemetry.metrics()["panelica.client.quota.limit"]
     assert {point.attributes["server.address"]: point.value for point in points} == names
 
