@@ -7,6 +7,7 @@ aiohttp's own repetition of idempotent requests finds nothing to repeat.
 import asyncio
 import importlib
 import io
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from math import inf
 
@@ -94,6 +95,8 @@ class Transport:
         self._sessions = sessions
         self._exchange = Exchange(sessions, RequestSigner(address, clock), clock, self.monitor)
         self._retry = RetryPolicy(keys, clock, self.waits)
+        # Of the calls that wait before a retry.
+        self._asleep = set[asyncio.Timeout]()
         self._ssl = verification(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
@@ -154,7 +157,7 @@ class Transport:
             outgoing.headers.update(self._headers if request.body is None else self._json_headers)
             outcome = await self._attempt(call, outgoing, handler)
             if isinstance(outcome, Retry):
-                outcome = await repeat(partial(self._attempt, call, outgoing, handler), outcome)
+                outcome = await self._repeat(partial(self._attempt, call, outgoing, handler), outcome)
             final = outcome
             return outcome.response
 
@@ -235,6 +238,14 @@ class Transport:
         self.monitor.retried(call, wait, failure)
         return Retry(wait)
 
+    async def _repeat(self, attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry) -> Reply:
+        try:
+            return await repeat(attempt, first, self._asleep)
+        except TimeoutError:
+            # That of an attempt, unless the client was closed during the wait before it.
+            self._sessions.require_open()
+            raise
+
     async def _wait_for_slot(self, call: Call) -> None:
         slots, lane, queued_at = self._sessions.slots, call.options.lane, _now()
         max_wait = call.longest_wait
@@ -289,8 +300,10 @@ class Transport:
         )
 
     async def close(self) -> None:
-        """Refuse what waits for quota, then close the session if it is ours."""
+        """Refuse what waits for a retry or for quota, then close the session if it is ours."""
         self._sessions.stop()
+        while self._asleep:
+            self._asleep.pop().reschedule(_now())
         await self.keys.current.quota.close(self)
         self.timeouts.close()
         await self._sessions.close()

@@ -1,5 +1,6 @@
 """Which failures are tried again, and after how long. The only module that knows backoff."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -163,12 +164,16 @@ class RetryBudget:
         return True
 
 
-async def repeat(attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry) -> Reply:
+async def repeat(attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry, asleep: set[asyncio.Timeout]) -> Reply:
     """Wait, and make further attempts until one is final; return its reply.
 
     Args:
         attempt: Makes an attempt.
         first: Outcome of the attempt that was made.
+        asleep: Holds the call while it waits; a wait ends when its timeout is rescheduled to now.
+
+    Raises:
+        TimeoutError: The wait was ended.
     """
     import backoff  # noqa: PLC0415 - only a call that fails needs it
 
@@ -178,9 +183,20 @@ async def repeat(attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry) 
     @backoff.on_predicate(backoff.runtime, _is_repeated, value=_wait_after, jitter=None, logger=None)
     async def outcome() -> Reply | Retry:
         # backoff sleeps after an outcome that it has seen, so it is shown the first one.
-        return made.pop() if made else await attempt()
+        if made:
+            return made.pop()
+        asleep.discard(wait)
+        try:
+            return await attempt()
+        finally:
+            asleep.add(wait)
 
-    final = await outcome()
+    async with asyncio.timeout(None) as wait:
+        asleep.add(wait)
+        try:
+            final = await outcome()
+        finally:
+            asleep.discard(wait)
     assert isinstance(final, Reply)  # noqa: S101 - backoff goes on after anything else
     return final
 

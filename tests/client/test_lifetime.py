@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from panelica_async import ConfigurationError, NotFoundError, PanelicaClient, PanelicaError
+from panelica_async import ConfigurationError, NotFoundError, OutcomeUnknownError, PanelicaClient, PanelicaError
 from panelica_async.api.runner import OperationRunner
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
@@ -136,6 +136,37 @@ async def test_close_refuses_calls_waiting_for_quota(server: RawServer, connect:
     assert limiter.waiting == 1
     assert server.requests == []
     patient.cancel()
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "kind", "problem"),
+    [
+        ("GET", [], ConfigurationError, "^the client is closed"),
+        # The reply to the first attempt is lost, so what it did is unknown.
+        ("DELETE", [CLOSE], OutcomeUnknownError, "outcome is unknown: the client is closed"),
+    ],
+)
+@pytest.mark.usefixtures("no_backoff")
+async def test_close_ends_the_wait_before_a_retry(
+    server: RawServer,
+    connect: Connect,
+    method: str,
+    steps: list[Step],
+    kind: type[PanelicaError],
+    problem: str,
+) -> None:
+    server.script(*steps, reply(503, headers={"Retry-After": "60"}))
+    panel = connect()
+    call = asyncio.create_task(panel.request(method, "/v1/domains/d1"))
+    await until(lambda: panel.stats().retries == len(steps) + 1)
+    await panel.close()
+    # Well before the wait is over.
+    done, _ = await asyncio.wait((call,), timeout=20)
+    assert done
+    with pytest.raises(kind, match=problem):
+        await call
+    assert len(server.requests) == len(steps) + 1
+    assert not call.cancelling()
 
 
 async def test_calls_of_a_closed_client_take_no_quota(server: RawServer, connect: Connect) -> None:

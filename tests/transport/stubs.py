@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
@@ -47,7 +47,14 @@ class StubResponse:
     def content_length(self) -> int:
         return len(self.body)
 
-    async def read(self) -> bytes:
+    @property
+    def content(self) -> Self:
+        return self
+
+    def is_eof(self) -> bool:
+        return True
+
+    def read_nowait(self) -> bytes:
         return self.body
 
 

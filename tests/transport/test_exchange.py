@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import ssl
-from typing import cast
+from typing import Self, cast
 
 import aiohttp
 import pytest
@@ -126,6 +126,13 @@ def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
         status = 200
         headers = CIMultiDictProxy(CIMultiDict({"Content-Length": "100"}))
         content_length = 100
+
+        @property
+        def content(self) -> Self:
+            return self
+
+        def is_eof(self) -> bool:
+            return False
 
         async def read(self) -> bytes:
             raise aiohttp.ClientPayloadError("Response payload is not completed")
