@@ -1,1 +1,13 @@
-"""The generator: reads `spec/`, writes everything generated in this repository. Run `python -m codegen`."""
+"""The generator: reads `spec/`, writes everything generated in this repository. Run `python -m codegen`.
+
+The modules in the order of the work:
+
+1. `yaml_nodes` reads YAML and remembers the line of every node. `checks` validates a file against `conventions.yaml`,
+   then references, names and scopes across files.
+2. `spec` merges the files of the published reference, `panel` reads those of current panels. `bridge` reads what ties
+   the two, and `panel_wires` works out how an operation of the reference travels to current panels.
+3. `operations` prepares the operations of the reference for the templates, `panel_operations` those that only current
+   panels have, `arguments` the arguments of both. `modules` arranges them in namespaces and modules.
+4. `render` fills the templates, with the texts of `docstrings` and `text`; `models` runs datamodel-code-generator.
+5. `output` formats the files, writes them or compares them; `__main__` is the command.
+"""

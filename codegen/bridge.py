@@ -1,4 +1,4 @@
-"""Ties the operations of the published reference to those of current panels, and proves that no argument is lost."""
+"""Reads the bridge, which ties the operations of the published reference to those of current panels."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,8 +8,8 @@ import attrs
 
 from codegen.arguments import Argument, arguments_of
 from codegen.checks import check_file
-from codegen.crossing import Crossing
 from codegen.panel import PanelOperation, check_evidence
+from codegen.panel_wires import WireBuilder
 from codegen.spec import Specification
 from codegen.yaml_nodes import Location, Node, SpecError, read
 from panelica_async.core.operation import Wire
@@ -52,7 +52,7 @@ class Bridge:
         if "absent" in entry or target is None:
             return None
         schema = self.specification.document["components"]["schemas"].get(model, {})
-        return Crossing(
+        return WireBuilder(
             name=node["operationId"],
             entry=entry,
             model=self.models.get(model or "", Node(entry.location)),
@@ -61,7 +61,7 @@ class Bridge:
             panel=self.panel,
             reference=self.reference,
             is_list=is_list,
-        ).wire(reference)
+        ).build(reference)
 
 
 def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOperation, ...]) -> Bridge:

@@ -1,12 +1,12 @@
-"""Writes the docstrings of generated methods."""
+"""Writes the docstrings of generated methods, and what the docs say about current panels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from codegen.arguments import Argument
-from codegen.differences import absence, differences
 from codegen.operations import OperationSource
+from codegen.panel_wires import CONVERSIONS, SOURCES
 from codegen.text import quoted, sentence, wrap
-from panelica_async.core.operation import Repeat, Wire
+from panelica_async.core.operation import Operation, Refusal, Repeat, Wire
 
 _ERRORS = {
     "400": ("BadRequestError", "the panel rejected the input."),
@@ -75,7 +75,7 @@ def _requirements(source: OperationSource) -> str:
         fields = ", ".join(f"`{name}`" for name in key.fields)
         parts.append(f"After a lost reply, the client looks it up with `{key.lookup.name}`, by {fields}.")
     if source.destructive:
-        parts.append("Destructive.")
+        parts.append("Destructive: it removes or overwrites data.")
     if source.asynchronous:
         parts.append("The panel replies before the work is done.")
     if source.panel is None:
@@ -97,22 +97,24 @@ def _argument_text(argument: Argument) -> str:
 def _others_text(operation: OperationSource) -> str:
     wire = operation.operation.wire
     place = "query" if wire.others == "query" else "body"
+    fields = "query parameters" if place == "query" else "fields of the body"
     if getattr(wire, place):
-        return f"Further fields that the panel may take; sent in the {place} unchanged."
-    return f"Untyped: it is not known what the panel takes. Sent in the {place} unchanged."
+        return f"Further {fields}, sent unchanged."
+    return f"{fields.capitalize()}, sent unchanged; it is not known which ones the panel accepts."
 
 
 def _returns(operation: OperationSource) -> str:
     text = sentence(operation.result.description)
     if operation.result.kind == "pages":
         return (
-            f"{text} Await it for the first page, or iterate over all items with `async for`. "
-            "Invalid arguments raise at once, other errors when it is used."
+            f"{text} Await the result for the first page, or iterate over all items with `async for`. "
+            "Invalid arguments raise at once, other errors on use."
         )
     if operation.result.model == "Acknowledgement":
         return f"{text} `message` has the panel's own text."
     if operation.operation.repeat is not Repeat.READ and operation.result.kind == "model":
-        return f"{text} Fields that the reply leaves out come from the arguments or from a second call."
+        reader = " or a second call" if operation.operation.natural_key or operation.operation.shown_by else ""
+        return f"{text} Fields missing from the reply come from the arguments{reader}."
     return text
 
 
@@ -151,3 +153,70 @@ def _may_be_invalid(operation: OperationSource) -> bool:
 
 def _item(name: str, text: str) -> list[str]:
     return wrap(f"{name}: {text}", "    ", "        ")
+
+
+def differences(operation: Operation) -> list[str]:
+    """Return sentences on what current panels do differently with the arguments of an operation."""
+    wire = operation.wires.get("panel")
+    if wire is None or wire is operation.wire:
+        return []
+    return [*_argument_differences(wire), *_refusals(wire), *_call_differences(wire)]
+
+
+def absence(operation: Operation) -> str:
+    """Return why current panels do not serve an operation and what they have instead; an empty text if unsaid."""
+    remedy = f"; call `{operation.instead}`" if operation.instead else ""
+    return f"{operation.absence}{remedy}" if operation.absence else ""
+
+
+def _argument_differences(wire: Wire) -> Iterator[str]:
+    if wire.required:
+        yield f"{_listed(sorted(wire.required))} {'is' if len(wire.required) == 1 else 'are'} required."
+    for name, source in wire.derived.items():
+        yield f"Without `{name}`, the client sends {SOURCES[source].words}."
+    for name, values in wire.values.items():
+        taken = (f"`{ours}`" if ours == theirs else f"`{ours}` (sent as `{theirs}`)" for ours, theirs in values.items())
+        yield f"`{name}` takes only {_joined(taken)}."
+    for name, conversion in wire.converted.items():
+        yield f"`{name}` is sent {CONVERSIONS[conversion]}."
+    if wire.minimum:
+        yield f"{_listed(wire.minimum)} must be {min(wire.minimum.values())} or more."
+
+
+def _call_differences(wire: Wire) -> Iterator[str]:
+    if wire.filters:
+        yield f"The client itself filters by {_listed(wire.filters)}."
+    if wire.fence:
+        argument, lookup = wire.fence.argument, wire.fence.lookup
+        yield f"The client first looks up `{argument}` in `{lookup}`, and changes nothing if it is not there."
+        if wire.fence.single:
+            yield f"It raises `ConflictError` if that list shows several values of `{wire.fence.single}`."
+    if wire.keeps:
+        kept = _listed(wire.keeps)
+        yield f"The client first reads {kept}, and sends them back: panels reset what a change leaves out."
+    if wire.read_back:
+        update, lookup = wire.read_back
+        yield "Panels store defaults in place of zeros and false."
+        yield f"The client sets these with `{update}`, and checks them with `{lookup}`."
+    if wire.gone:
+        yield f"If the panel answers 400, the client checks with `{wire.gone}` whether the object is gone."
+
+
+def _refusals(wire: Wire) -> Iterator[str]:
+    """Yield one sentence for all arguments that are refused for the same reason."""
+    refused: dict[Refusal, list[str]] = {}
+    for name, refusal in wire.refused.items():
+        refused.setdefault(refusal, []).append(name)
+    for refusal, names in refused.items():
+        verb = "is refused" if len(names) == 1 else "are refused"
+        unless = f" unless {_joined((f'`{value}`' for value in refusal.unless), 'or')}" if refusal.unless else ""
+        yield f"{_listed(names)} {verb}{unless}: {refusal.reason}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return _joined(f"`{name}`" for name in names)
+
+
+def _joined(parts: Iterable[str], word: str = "and") -> str:
+    *others, last = parts
+    return f"{', '.join(others)} {word} {last}" if others else last

@@ -166,24 +166,16 @@ def _module(
     operations: tuple[OperationSource, ...],
     homes: Mapping[str, str],
 ) -> ResourceModule:
-    if resource is None:
-        # The file that is named after the attribute, or the first.
-        document = max(added, key=lambda operation: operation.module == name).document
-        title, description, location = document["info"]["title"], document["info"]["description"], document.location
-    else:
-        title, description = resource.tag["name"], resource.tag["description"]
-        location = resource.paths.location
+    title, description, location = _heading(name, resource, added)
     files = {operation.module for operation in added}
-    description = sentence(description)
-    tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
     # What only current panels have must not make the rest slower to load.
     other = f"{name}{PANEL_SUFFIX}" if resource else None
+    tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
     namespaces = tuple(_namespace(top, operations, description, other) for top in tops)
     parents = [parent for top in namespaces for parent in _innermost_first(top)]
     late = tuple(child for parent in parents for child in parent.children if child.module)
     paths = {one.path for namespace in late for one in _innermost_first(namespace)}
-    beside = tuple(source for source in operations if source.namespace in paths)
-    own = tuple(source for source in operations if source not in beside)
+    own = tuple(source for source in operations if source.namespace not in paths)
     on_client = tuple(source for source in own if not source.namespace)
     imports = _imports(own, homes)
     module = ResourceModule(
@@ -198,22 +190,41 @@ def _module(
         late_imports=tuple(one for one in imports if resource and one[0].endswith(PANEL_SUFFIX)),
     )
     if other and late:
-        module = attrs.evolve(
-            module,
-            beside=ResourceModule(
-                name=other,
-                title=title,
-                description=f"What only current panels have of {title}",
-                origin=_origin(None, files),
-                operations=beside,
-                namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in late),
-                client=None,
-                imports=_imports(beside, homes),
-            ),
-        )
+        beside = tuple(source for source in operations if source.namespace in paths)
+        module = attrs.evolve(module, beside=_module_beside(other, title, files, beside, late, homes))
     for part in module.parts:
         _check_clashes(part, location)
     return module
+
+
+def _heading(name: str, resource: ResourceFile | None, added: Sequence[PanelOperation]) -> tuple[str, str, Location]:
+    """Return title and description of a module, and where to report a problem with it."""
+    if resource is not None:
+        return resource.tag["name"], sentence(resource.tag["description"]), resource.paths.location
+    # The file that is named after the attribute, or the first.
+    document = max(added, key=lambda operation: operation.module == name).document
+    return document["info"]["title"], sentence(document["info"]["description"]), document.location
+
+
+def _module_beside(
+    name: str,
+    title: str,
+    files: Collection[str],
+    operations: tuple[OperationSource, ...],
+    late: Iterable[Namespace],
+    homes: Mapping[str, str],
+) -> ResourceModule:
+    """Return the module for the namespaces of a resource that only current panels have."""
+    return ResourceModule(
+        name=name,
+        title=title,
+        description=f"What only current panels have of {title}",
+        origin=_origin(None, files),
+        operations=operations,
+        namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in late),
+        client=None,
+        imports=_imports(operations, homes),
+    )
 
 
 def _origin(resource: str | None, files: Collection[str]) -> str:

@@ -7,7 +7,6 @@ import attrs
 
 from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.bridge import Bridge
-from codegen.differences import differences
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
@@ -83,11 +82,6 @@ class OperationSource:
         return "reference" not in self.operation.wires
 
     @property
-    def differs(self) -> bool:
-        """Whether there is something to say about it on current panels."""
-        return bool(self.operation.absence or differences(self.operation))
-
-    @property
     def positional(self) -> tuple[Argument, ...]:
         """Arguments of the path, in its order."""
         return tuple(argument for argument in self.arguments if argument.is_positional)
@@ -130,25 +124,20 @@ def _source(
 ) -> OperationSource:
     arguments = arguments_of(path, item, node, specification)
     result = _result(node, specification)
-    scopes = () if node["x-scope"] is None else (node["x-scope"],)
-    reference = _reference_wire(method.upper(), path, arguments, result.items, scopes)
-    panel = bridge.wire(node, reference, result.model, is_list=result.kind == "pages")
-    wires: dict[Dialect, Wire] = {"reference": reference}
-    if panel is not None:
-        wires["panel"] = panel
+    entry, repeat = bridge.entry(node), Repeat(node["x-repeat"])
     operation = Operation(
         name=node["operationId"],
-        wires=wires,
-        repeat=Repeat(node["x-repeat"]),
+        wires=_wires(method.upper(), path, node, arguments, result, bridge),
+        repeat=repeat,
         natural_key=_natural_key(node, arguments, result, specification, earlier),
-        shown_by=shown_by(node["operationId"], Repeat(node["x-repeat"]), result, earlier.values()),
+        shown_by=shown_by(node["operationId"], repeat, result, earlier.values()),
         signed=node.get("security") != [],
         choices={argument.name: argument.choices for argument in arguments if argument.choices},
         not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
         lists=frozenset(argument.name for argument in arguments if argument.is_list),
         guard=_guard(node, arguments),
-        absence=bridge.entry(node).get("absent"),
-        instead=bridge.entry(node).get("instead"),
+        absence=entry.get("absent"),
+        instead=entry.get("instead"),
     )
     return OperationSource(
         operation=operation,
@@ -163,10 +152,19 @@ def _source(
     )
 
 
+def _wires(
+    method: str, path: str, node: Node, arguments: Sequence[Argument], result: Result, bridge: Bridge
+) -> dict[Dialect, Wire]:
+    """Return how the operation travels in each dialect that has it."""
+    scopes = () if node["x-scope"] is None else (node["x-scope"],)
+    reference = _reference_wire(method, path, arguments, result.items, scopes)
+    panel = bridge.wire(node, reference, result.model, is_list=result.kind == "pages")
+    return {"reference": reference} if panel is None else {"reference": reference, "panel": panel}
+
+
 def _reference_wire(
     method: str, path: str, arguments: Sequence[Argument], items: str | None, scopes: tuple[str, ...]
 ) -> Wire:
-    """Return the wire form of the published reference."""
     for argument in arguments:
         if argument.place == "path":
             path = path.replace(f"{{{argument.wire_name}}}", f"{{{argument.name}}}")

@@ -23,38 +23,6 @@ from codegen.render import (
 from codegen.spec import load
 
 _PROJECT = Path(__file__).parent.parent
-
-
-def formatted(files: Mapping[Path, str]) -> dict[Path, str]:
-    """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
-    with tempfile.TemporaryDirectory() as name:
-        # Under another name: ruff keeps unused imports in an `__init__.py`, because other modules may use them.
-        places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
-        for path, place in places.items():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(files[path], encoding="utf-8")
-        _ruff("check", "--fix", "--select", "I,F401,UP", folder=Path(name))
-        _ruff("format", folder=Path(name))
-        return {path: place.read_text(encoding="utf-8") for path, place in places.items()}
-
-
-def _ruff(*arguments: str, folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        *arguments,
-        "--quiet",
-        "--no-cache",
-        "--config",
-        str(_PROJECT / "pyproject.toml"),
-        ".",
-    ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
-    if done.returncode:
-        raise RuntimeError(f"ruff rejects the generated code:\n{done.stdout}{done.stderr}")
-
-
 _PACKAGE = Path("panelica_async")
 _FOLDERS = (_PACKAGE / "models", _PACKAGE / "resources")
 """Folders with generated files only: any other module in them is deleted."""
@@ -83,6 +51,29 @@ def generate(spec: Path) -> dict[Path, str]:
     files[Path("docs/operations.md")] = render_operations_table(modules)
     files[Path("docs/panel-operations.md")] = render_panel_operations_table(modules)
     return files
+
+
+def formatted(files: Mapping[Path, str]) -> dict[Path, str]:
+    """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        # Under another name: ruff keeps unused imports in an `__init__.py`, because other modules may use them.
+        places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
+        for path, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(files[path], encoding="utf-8")
+        # An import that fits on one line once the unused names are gone is put on one line.
+        one_line = ("--config", "lint.isort.split-on-trailing-comma = false")
+        _ruff("check", "--fix", "--select", "I,F401,UP", *one_line, folder=Path(name))
+        _ruff("format", folder=Path(name))
+        return {path: place.read_text(encoding="utf-8") for path, place in places.items()}
+
+
+def _ruff(*arguments: str, folder: Path) -> None:
+    options = ("--quiet", "--no-cache", "--config", str(_PROJECT / "pyproject.toml"))
+    command = [sys.executable, "-m", "ruff", *arguments, *options, "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
+    if done.returncode:
+        raise RuntimeError(f"ruff rejects the generated code:\n{done.stdout}{done.stderr}")
 
 
 def write(files: Mapping[Path, str], project: Path) -> list[Path]:

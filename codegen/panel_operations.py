@@ -29,7 +29,7 @@ _UNTYPED = "The JSON of the reply without its envelope, untyped; bytes if the re
 
 
 def panel_only(panel: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:
-    """Return the operations that the published reference lacks and that are no WebSocket."""
+    """Return the operations that the published reference lacks and that are not WebSockets."""
     known = {node["operationId"] for resource in specification.resources for *_, node in resource.operations()}
     return tuple(
         operation for operation in panel if operation.name not in known and not operation.node.get("x-websocket")
@@ -56,7 +56,7 @@ def sources_of(
 
 
 def schemas_of(operations: Iterable[PanelOperation], specification: Specification) -> tuple[ModelGroup, ...]:
-    """Return the schemas of the replies, by file, without those that have the name of one of the reference."""
+    """Return the schemas of the replies by file, except those whose name the reference has."""
     known = specification.document["components"]["schemas"]
     groups: dict[str, dict[str, Mapping[str, Any]]] = {}
     found: dict[str, tuple[str, Mapping[str, Any]]] = {}

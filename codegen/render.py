@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 import jinja2
 
-from codegen.differences import absence, differences
-from codegen.docstrings import method_docstring, scope_text
+from codegen.docstrings import absence, differences, method_docstring, scope_text
 from codegen.modules import ResourceModule
 from codegen.operations import OperationSource, constant_of
 from codegen.spec import Specification

@@ -138,7 +138,7 @@ class Namespaces:
         after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `ApiSpec`.
@@ -159,7 +159,7 @@ class Namespaces:
 
         Args:
             q: What to look for.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

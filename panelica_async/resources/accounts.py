@@ -204,8 +204,8 @@ class Accounts(SignIn):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The accounts. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The accounts. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -243,7 +243,7 @@ class Accounts(SignIn):
             full_name: Name of the person or company behind the account.
 
         Returns:
-            The new account. Fields that the reply leaves out come from the arguments or from a second call.
+            The new account. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -310,8 +310,7 @@ class Accounts(SignIn):
             full_name: Name of the person or company behind the account.
 
         Returns:
-            The account after the change. Fields that the reply leaves out come from the arguments or from a second
-            call.
+            The account after the change. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -331,9 +330,9 @@ class Accounts(SignIn):
         Deletes the user with everything it owns: domains, files, databases, mailboxes and FTP users.
 
         Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
-        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
+        On current panels: If the panel answers 400, the client checks with `accounts.get` whether the object is gone.
 
         Args:
             id: Id of the account.
@@ -352,7 +351,7 @@ class Accounts(SignIn):
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
+        On current panels: If the panel answers 400, the client checks with `accounts.get` whether the object is gone.
 
         Args:
             id: Id of the account.
@@ -376,7 +375,7 @@ class Accounts(SignIn):
 
         Scope: `accounts:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: A 400 means that the object is gone if `accounts.get` confirms it.
+        On current panels: If the panel answers 400, the client checks with `accounts.get` whether the object is gone.
 
         Args:
             id: Id of the account.
@@ -398,7 +397,7 @@ class Accounts(SignIn):
         504, but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -421,7 +420,7 @@ class Accounts(SignIn):
         Args:
             id: Id of the account.
             new_password: At least 8 characters.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -438,7 +437,7 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `DiskUsage`.
@@ -458,7 +457,7 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -478,7 +477,7 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `ResourceUsage`.
@@ -499,7 +498,7 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `AccountStats`.

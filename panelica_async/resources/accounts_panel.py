@@ -36,11 +36,11 @@ class AccountsDomains(Resource):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Domain`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `Domain`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -60,11 +60,11 @@ class AccountsEmails(Resource):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailAccount`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `EmailAccount`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -8,12 +8,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Operation,
-    Repeat,
-    Wire,
-    names,
-)
+from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.api_keys import ApiKey, CreatedApiKey, RegeneratedSecret
 
@@ -99,8 +94,8 @@ class ApiKeys(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The keys. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
-            at once, other errors when it is used.
+            The keys. Await the result for the first page, or iterate over all items with `async for`. Invalid arguments
+            raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -134,7 +129,7 @@ class ApiKeys(Resource):
             environment: `live` for a `pk_live_…` key, `test` for a `pk_test_…` key.
 
         Returns:
-            The new key with its secret. Fields that the reply leaves out come from the arguments or from a second call.
+            The new key with its secret. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -159,13 +154,14 @@ class ApiKeys(Resource):
         The old secret stops working, and only this reply shows the new one. Regenerating the key of this client leaves
         the client with an invalid secret.
 
-        Scope: `*:*`; on current panels `accounts:write`. Never sent again once it may have taken effect. Destructive.
+        Scope: `*:*`; on current panels `accounts:write`. Never sent again once it may have taken effect. Destructive:
+        it removes or overwrites data.
 
         Args:
             id: Id of the key.
 
         Returns:
-            The new secret. Fields that the reply leaves out come from the arguments or from a second call.
+            The new secret. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -182,7 +178,7 @@ class ApiKeys(Resource):
 
         Args:
             key_id: Id of the key.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `ApiKey`. The fields are those of the published reference.
@@ -201,7 +197,7 @@ class ApiKeys(Resource):
 
         Args:
             key_id: Id of the key.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -217,11 +213,11 @@ class ApiKeys(Resource):
         """DELETE /v1/api-keys/{key_id}: delete an API key.
 
         On current panels only. Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             key_id: Id of the key.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.waiting import BackupWait
-from panelica_async.core.operation import (
-    Guard,
-    Operation,
-    Refusal,
-    Repeat,
-    Wire,
-    names,
-    namespace,
-)
+from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.backups import Backup
 from panelica_async.models.shared import Acknowledgement
@@ -177,8 +169,8 @@ class Backups(BackupWait):
             status: Only backups in this state, such as `completed`.
 
         Returns:
-            The backups. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The backups. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -233,7 +225,7 @@ class Backups(BackupWait):
         Returns:
             The backup that was started; its `status` shows whether it is complete. Current panels know a backup by the
             name of its file: `id` is empty until they list it. Pass what is returned to `wait`, which finds it. Fields
-            that the reply leaves out come from the arguments or from a second call.
+            missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -274,8 +266,8 @@ class Backups(BackupWait):
         Restores the archived state in the background. Current panels restore everything in the archive, also what
         belongs to other accounts.
 
-        Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive. The panel replies before
-        the work is done.
+        Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive: it removes or overwrites
+        data. The panel replies before the work is done.
 
         On current panels: `domain_ids` is refused: panels restore every domain in the archive. `include_web` and
         `include_databases` are refused unless `True`: panels restore everything in the archive. `conflict_action` is
@@ -317,7 +309,7 @@ class Backups(BackupWait):
         Deletes the archive.
 
         Scope: `backups:write`; on current panels `backups:restore`. Safe to repeat; retried after a lost reply, 429,
-        502, 503 and 504, but not after 500. Destructive.
+        502, 503 and 504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the backup; on current panels its file name.
@@ -338,7 +330,7 @@ class Backups(BackupWait):
 
         Args:
             filename: File name of the backup.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `Backup`. Guess: an object of the list.

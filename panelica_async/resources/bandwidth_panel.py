@@ -32,7 +32,7 @@ class BandwidthAccounts(Resource):
 
         Args:
             id: Id of the account.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `AccountBandwidth`.
@@ -55,7 +55,7 @@ class BandwidthDomains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Operation,
-    Repeat,
-    Wire,
-    names,
-    namespace,
-)
+from panelica_async.core.operation import Operation, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.cloudflare import CloudflareZone
 from panelica_async.models.shared import Acknowledgement
@@ -140,8 +134,8 @@ class CloudflareZones(Resource):
         Scope: `cloudflare:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Returns:
-            The zones. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
-            at once, other errors when it is used.
+            The zones. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ConflictError: the object already exists or is in use.
@@ -183,7 +177,7 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -206,7 +200,7 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -237,7 +231,7 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
             purge_everything: True purges everything.
             files: Specific file URLs, such as https://example.com/style.css.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -259,7 +253,7 @@ class CloudflareZones(Resource):
 
         Args:
             zone_id: Id of the zone at Cloudflare.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `CloudflareSettings`.
@@ -285,7 +279,7 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             mode: Encryption between Cloudflare and the server. One of `off`, `flexible`, `full`, `strict`.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -309,7 +303,7 @@ class CloudflareZones(Resource):
             zone_id: Id of the zone at Cloudflare.
             zone_name: Domain name of the zone, such as example.com.
             server_ip: Server IP to set.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -334,7 +328,7 @@ class CloudflareZones(Resource):
         Args:
             zone_id: Id of the zone at Cloudflare.
             enabled: True turns it on.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

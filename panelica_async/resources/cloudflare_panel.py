@@ -71,12 +71,12 @@ class CloudflareRecords(Resource):
 
         Args:
             zone_id: Id of the zone at Cloudflare.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The rows, as `CloudflareRecord`. Guess: the fields of the body of `cloudflare.records.create`, and an id.
-            Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise at once,
-            other errors when it is used.
+            Await the result for the first page, or iterate over all items with `async for`. Invalid arguments raise at
+            once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -106,7 +106,7 @@ class CloudflareRecords(Resource):
             content: Value of the record.
             ttl: Seconds a resolver may keep it; 1 is automatic.
             proxied: Whether the traffic goes through Cloudflare.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -152,7 +152,7 @@ class CloudflareRecords(Resource):
             content: Value of the record.
             ttl: Seconds a resolver may keep it; 1 is automatic.
             proxied: Whether the traffic goes through Cloudflare.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -178,12 +178,12 @@ class CloudflareRecords(Resource):
         """DELETE /v1/cloudflare/zones/{zone_id}/dns/{record_id}: delete a record of a Cloudflare zone.
 
         On current panels only. Scope: `cloudflare:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503
-        and 504, but not after 500. Destructive.
+        and 504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             zone_id: Id of the zone at Cloudflare.
             record_id: Id of the record at Cloudflare.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -34,7 +34,7 @@ class ConfigLocks(Resource):
         On current panels only. Scope: `domains:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -50,10 +50,10 @@ class ConfigLocks(Resource):
         """DELETE /v1/config-locks: release a configuration lock.
 
         On current panels only. Scope: `domains:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -72,8 +72,8 @@ class ConfigLocks(Resource):
 
         Args:
             type: Type.
-            id: Id of the object.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            id: Id of the locked object.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -85,11 +85,11 @@ class CronJobs(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `CronJob`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `CronJob`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -131,11 +131,11 @@ class CronJobs(Resource):
             email_on_error: Whether a failure is mailed.
             timeout_seconds: Seconds after which it is stopped.
             email_recipient: Address that gets the mail.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `CronJob`. More than the id is not promised. Fields that the reply leaves out come from the
-            arguments or from a second call.
+            The reply, as `CronJob`. More than the id is not promised. Fields missing from the reply come from the
+            arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -168,7 +168,7 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `CronJob`. Guess: an object of the list.
@@ -187,7 +187,7 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -203,11 +203,11 @@ class CronJobs(Resource):
         """DELETE /v1/cron-jobs/{id}: delete a cron job.
 
         On current panels only. Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -224,7 +224,7 @@ class CronJobs(Resource):
 
         Args:
             id: Id of the cron job.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -246,7 +246,7 @@ class CronJobs(Resource):
             id: Id of the cron job.
 
         Returns:
-            The reply, as `CronJobRun`. Fields that the reply leaves out come from the arguments or from a second call.
+            The reply, as `CronJobRun`. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

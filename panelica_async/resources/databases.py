@@ -208,8 +208,8 @@ class DatabasesUsers(Resource):
 
         On current panels: `privileges` is required. Without `domain_id`, the client sends the domain of the database.
         `privileges` takes only `ALL` (sent as `dbOwner`), `read`, `readWrite`, `dbAdmin` and `dbOwner`. The client
-        first looks up `db_id` in `databases.list`. Unless it is there, nothing is changed. It raises `ConflictError` if
-        the list has several values of `database_name`.
+        first looks up `db_id` in `databases.list`, and changes nothing if it is not there. It raises `ConflictError` if
+        that list shows several values of `database_name`.
 
         Args:
             db_id: Id of the database.
@@ -220,7 +220,7 @@ class DatabasesUsers(Resource):
             domain_id: Id of the domain the database belongs to. Only current panels take it.
 
         Returns:
-            The new user. Fields that the reply leaves out come from the arguments or from a second call.
+            The new user. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -247,12 +247,12 @@ class DatabasesUsers(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `MysqlUser`. The ids are those of `databases.list`; guess: the fields as well. Await it for the
-            first page, or iterate over all items with `async for`. Invalid arguments raise at once, other errors when
-            it is used.
+            The rows, as `MysqlUser`. The ids are those of `databases.list`; guess: the fields as well. Await the result
+            for the first page, or iterate over all items with `async for`. Invalid arguments raise at once, other
+            errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -269,11 +269,11 @@ class DatabasesUsers(Resource):
             domain_id: Id of the domain.
             username: Name of the user. The panel puts a prefix before it.
             password: At least 8 characters.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `MysqlUser`. More than the id is not promised. Fields that the reply leaves out come from the
-            arguments or from a second call.
+            The reply, as `MysqlUser`. More than the id is not promised. Fields missing from the reply come from the
+            arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -297,7 +297,7 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `MysqlUser`. Guess: an object of the list.
@@ -316,7 +316,7 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -332,11 +332,11 @@ class DatabasesUsers(Resource):
         """DELETE /v1/mysql-users/{id}: delete a database user.
 
         On current panels only. Scope: `databases:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the database user.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -354,7 +354,7 @@ class DatabasesUsers(Resource):
         Args:
             id: Id of the database user.
             password: At least 8 characters.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -403,8 +403,8 @@ class Databases(Resource):
             domain_id: Only databases of this domain.
 
         Returns:
-            The databases. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The databases. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -443,7 +443,7 @@ class Databases(Resource):
             password: Password of the first user. Only current panels take it.
 
         Returns:
-            The new database. Fields that the reply leaves out come from the arguments or from a second call.
+            The new database. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -464,7 +464,7 @@ class Databases(Resource):
         Deletes the database with its data.
 
         Scope: `databases:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the database.
@@ -494,11 +494,11 @@ class Databases(Resource):
             username: Name of the user. The panel puts a prefix before it.
             password: At least 8 characters.
             role: Makes another user of the database. One of `read`, `readWrite`, `dbAdmin`, `dbOwner`.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `DatabaseUser`. More than the id is not promised. Fields that the reply leaves out come from
-            the arguments or from a second call.
+            The reply, as `DatabaseUser`. More than the id is not promised. Fields missing from the reply come from the
+            arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -523,7 +523,7 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `DatabaseUser`. Guess: an object of the list.
@@ -542,7 +542,7 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -562,7 +562,7 @@ class Databases(Resource):
 
         Args:
             id: Id of the database.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -581,7 +581,7 @@ class Databases(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -598,12 +598,12 @@ class Databases(Resource):
         The catalogue names no parameter for the database.
 
         On current panels only. Scope: `domains:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the domain.
             database_name: Name with its prefix.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -106,8 +106,8 @@ class DnsRecords(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The records. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The records. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -143,7 +143,7 @@ class DnsRecords(Resource):
             priority: Preference of an MX or SRV record, such as 10; the lowest is tried first. Other types have none.
 
         Returns:
-            The new record. Fields that the reply leaves out come from the arguments or from a second call.
+            The new record. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -180,8 +180,8 @@ class DnsRecords(Resource):
 
         Scope: `dns:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: The client first looks up `record_id` in `dns.records.list`. Unless it is there, nothing is
-        changed.
+        On current panels: The client first looks up `record_id` in `dns.records.list`, and changes nothing if it is not
+        there.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.
@@ -192,7 +192,7 @@ class DnsRecords(Resource):
             priority: Preference of an MX or SRV record; the lowest is tried first.
 
         Returns:
-            The record after the change. Fields that the reply leaves out come from the arguments or from a second call.
+            The record after the change. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -218,10 +218,10 @@ class DnsRecords(Resource):
         The zone is rewritten and its serial increased at once.
 
         Scope: `dns:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
-        On current panels: The client first looks up `record_id` in `dns.records.list`. Unless it is there, nothing is
-        changed.
+        On current panels: The client first looks up `record_id` in `dns.records.list`, and changes nothing if it is not
+        there.
 
         Args:
             zone_id: Id of the zone, which is the id of its domain.

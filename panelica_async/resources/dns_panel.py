@@ -26,7 +26,7 @@ class DnsZones(Resource):
 
         Args:
             domain_id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

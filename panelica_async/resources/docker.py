@@ -8,13 +8,7 @@ from typing import Any, Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Operation,
-    Repeat,
-    Wire,
-    names,
-    namespace,
-)
+from panelica_async.core.operation import Operation, Repeat, Wire, names, namespace
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.docker import (
     AppTemplate,
@@ -163,11 +157,11 @@ class DockerContainers(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Container`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `Container`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -181,7 +175,7 @@ class DockerContainers(Resource):
         On current panels only. Scope: `docker:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -201,7 +195,7 @@ class DockerContainers(Resource):
 
         Args:
             id: Id of the container.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `ContainerDetails`.
@@ -226,14 +220,14 @@ class DockerContainers(Resource):
         Deleting one container of a stack breaks the app.
 
         On current panels only. Scope: `docker:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the container.
             force: Whether to delete it while it runs.
             remove_volumes: Whether its volumes go as well.
             owner_user_id: Id of the account that owns it.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -257,7 +251,7 @@ class DockerContainers(Resource):
 
         Args:
             id: Id of the container.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -331,11 +325,10 @@ class DockerDomains(Resource):
             domain_id: Id of the domain.
             container_id: Id of the container.
             owner_user_id: Id of the account that owns both.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `LinkedDomain`. Fields that the reply leaves out come from the arguments or from a second
-            call.
+            The reply, as `LinkedDomain`. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -359,11 +352,11 @@ class DockerDomains(Resource):
 
         Args:
             owner_user_id: Only the domains of this account.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `ContainerLink`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `ContainerLink`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -380,7 +373,7 @@ class DockerDomains(Resource):
         Args:
             domain_id: Id of the domain.
             owner_user_id: Id of the account that owns it.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -401,11 +394,11 @@ class DockerTemplates(Resource):
 
         Args:
             owner_user_id: Shows only what the plan of the account allows.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `AppTemplate`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `AppTemplate`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -421,7 +414,7 @@ class DockerTemplates(Resource):
 
         Args:
             slug: Short name of the template.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `AppTemplateDetails`. Some panels answer the template itself.
@@ -454,10 +447,10 @@ class DockerTemplates(Resource):
             owner_user_id: Id of the account that will own the app.
             container_name: Name of the app. The panel puts the name of the account before it.
             env: Values of the template's variables. One that is required and has no default must be sent.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `Deployment`. Fields that the reply leaves out come from the arguments or from a second call.
+            The reply, as `Deployment`. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -235,8 +235,8 @@ class Domains(Resource):
             user_id: Only domains of this account.
 
         Returns:
-            The domains. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The domains. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -274,8 +274,8 @@ class Domains(Resource):
             ssl_type: Certificate to issue right away, such as `lets_encrypt`.
 
         Returns:
-            The new domain. The reference shows fewer fields here than in the list. Fields that the reply leaves out
-            come from the arguments or from a second call.
+            The new domain. The reference shows fewer fields here than in the list. Fields missing from the reply come
+            from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -324,7 +324,7 @@ class Domains(Resource):
 
         On current panels: `web_server` is refused: panels change it elsewhere, in a form that is not known
         (`domains.web_server.update`). The client first reads `memory_limit`, `max_execution_time`,
-        `upload_max_filesize` and `post_max_size`, and sends what it finds along: panels reset what a change leaves out.
+        `upload_max_filesize` and `post_max_size`, and sends them back: panels reset what a change leaves out.
 
         Args:
             id: Id of the domain.
@@ -332,7 +332,7 @@ class Domains(Resource):
             web_server: Web server: `nginx` or `apache`, which on current panels is behind nginx.
 
         Returns:
-            The domain after the change. Fields that the reply leaves out come from the arguments or from a second call.
+            The domain after the change. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -349,7 +349,7 @@ class Domains(Resource):
         Deletes the site with its files, zone, certificates, databases, mailboxes and FTP users.
 
         Scope: `domains:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the domain.
@@ -411,7 +411,7 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -431,7 +431,7 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `EmailDeliverability`.
@@ -452,7 +452,7 @@ class Domains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

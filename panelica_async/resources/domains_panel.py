@@ -157,7 +157,7 @@ class DomainsDkim(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `DkimStatus`. Guess: as in `domains.email_deliverability`.
@@ -213,7 +213,7 @@ class DomainsLogs(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -232,7 +232,7 @@ class DomainsLogs(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -255,7 +255,7 @@ class DomainsModsecurity(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -274,7 +274,7 @@ class DomainsModsecurity(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -298,7 +298,7 @@ class DomainsPhp(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `PhpSettings`.
@@ -334,7 +334,7 @@ class DomainsPhp(Resource):
             max_execution_time: Seconds a script may run.
             upload_max_filesize: Size of an upload, such as 64M.
             post_max_size: Size of a form, such as 64M.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -367,11 +367,11 @@ class DomainsRedirects(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Redirect`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `Redirect`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -391,11 +391,11 @@ class DomainsRedirects(Resource):
             source_path: Path that is redirected, such as /old.
             destination_url: Where it leads.
             redirect_type: HTTP status as text, such as 301.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `Redirect`. More than the id is not promised. Fields that the reply leaves out come from the
-            arguments or from a second call.
+            The reply, as `Redirect`. More than the id is not promised. Fields missing from the reply come from the
+            arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -416,11 +416,11 @@ class DomainsRedirects(Resource):
         """DELETE /v1/redirects/{id}: delete a redirect.
 
         On current panels only. Scope: `domains:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the redirect.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -441,7 +441,7 @@ class DomainsSpf(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `SpfStatus`. Guess: as in `domains.email_deliverability`.
@@ -460,7 +460,7 @@ class DomainsSpf(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -484,11 +484,11 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Subdomain`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `Subdomain`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -516,11 +516,11 @@ class DomainsSubdomains(Resource):
             ssl_enabled: Whether it uses the certificate of its domain.
             document_root: `public_html` when left out, the root of the subdomain when empty.
             php_version: Such as 8.3.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `Subdomain`. More than the id is not promised. Fields that the reply leaves out come from the
-            arguments or from a second call.
+            The reply, as `Subdomain`. More than the id is not promised. Fields missing from the reply come from the
+            arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -546,7 +546,7 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `Subdomain`. Guess: an object of the list.
@@ -565,7 +565,7 @@ class DomainsSubdomains(Resource):
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -581,11 +581,11 @@ class DomainsSubdomains(Resource):
         """DELETE /v1/subdomains/{id}: delete a subdomain.
 
         On current panels only. Scope: `domains:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the subdomain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -606,7 +606,7 @@ class DomainsWebServer(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -625,7 +625,7 @@ class DomainsWebServer(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

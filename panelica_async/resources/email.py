@@ -114,8 +114,8 @@ class EmailAccounts(Resource):
             domain_id: Only mailboxes of this domain.
 
         Returns:
-            The mailboxes. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The mailboxes. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -142,7 +142,7 @@ class EmailAccounts(Resource):
             quota_mb: Size limit of the mailbox in MB, at least 1, such as 1024; by default the panel decides.
 
         Returns:
-            The new mailbox. Fields that the reply leaves out come from the arguments or from a second call.
+            The new mailbox. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -167,7 +167,7 @@ class EmailAccounts(Resource):
         Deletes the mailbox with all mail in it.
 
         Scope: `email:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the mailbox.
@@ -187,7 +187,7 @@ class EmailAccounts(Resource):
 
         Args:
             id: Id of the mailbox.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `EmailAccount`. Guess: an object of the list.
@@ -206,7 +206,7 @@ class EmailAccounts(Resource):
 
         Args:
             id: Id of the mailbox.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -227,7 +227,7 @@ class EmailAccounts(Resource):
         Args:
             id: Id of the mailbox.
             password: The new password.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -79,11 +79,11 @@ class EmailAutoresponders(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailAutoresponder`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `EmailAutoresponder`. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -103,11 +103,11 @@ class EmailAutoresponders(Resource):
             email_account_id: Id of the mailbox. The panel does not check that it is of this domain.
             subject: Subject of the answer.
             message: Text of the answer.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `EmailAutoresponder`. More than the id is not promised. Fields that the reply leaves out come
-            from the arguments or from a second call.
+            The reply, as `EmailAutoresponder`. More than the id is not promised. Fields missing from the reply come
+            from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -128,11 +128,11 @@ class EmailAutoresponders(Resource):
         """DELETE /v1/email-autoresponders/{id}: delete an autoresponder.
 
         On current panels only. Scope: `email:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the autoresponder.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -153,11 +153,11 @@ class EmailForwarders(Resource):
 
         Args:
             id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailForwarder`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `EmailForwarder`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -174,11 +174,11 @@ class EmailForwarders(Resource):
             id: Id of the domain.
             source: Address that is forwarded.
             destination: Address that gets the mail.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `EmailForwarder`. More than the id is not promised. Fields that the reply leaves out come from
-            the arguments or from a second call.
+            The reply, as `EmailForwarder`. More than the id is not promised. Fields missing from the reply come from
+            the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -193,11 +193,11 @@ class EmailForwarders(Resource):
         """DELETE /v1/email-forwarders/{id}: delete an e-mail forwarder.
 
         On current panels only. Scope: `email:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the forwarder.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

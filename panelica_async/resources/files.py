@@ -260,8 +260,8 @@ class Files(Resource):
             user_id: Id of the account that owns the directory. Only current panels take it.
 
         Returns:
-            The entries of the directory. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The entries of the directory. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -276,7 +276,7 @@ class Files(Resource):
         Deletes a directory with everything in it. Current panels move it to the trash, from which it can be restored.
 
         Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         On current panels: Without `user_id`, the client sends the account in whose home `path` is.
 
@@ -321,7 +321,7 @@ class Files(Resource):
         Replaces the whole content of the file. The reference does not say whether the panel creates a missing file.
 
         Scope: `files:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         On current panels: Without `user_id`, the client sends the account in whose home `path` is.
 
@@ -356,7 +356,7 @@ class Files(Resource):
             name: Name of the file or folder.
             type: `file` or `folder`; the catalogue says `directory`.
             content: Text of the file.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -378,7 +378,7 @@ class Files(Resource):
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The reply, as `AccessibleDirectories`.
@@ -400,7 +400,7 @@ class Files(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -429,7 +429,7 @@ class Files(Resource):
             source_paths: Absolute paths of what to pack.
             archive_path: Absolute path of the archive.
             format: Such as zip or tar.gz.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -457,7 +457,7 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             source_paths: Absolute paths of files and folders.
             destination_path: Folder to put them into.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -480,7 +480,7 @@ class Files(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The file. One of more than 64 MiB raises `DecodeError`.
@@ -509,7 +509,7 @@ class Files(Resource):
             archive_path: Absolute path of the archive.
             destination_path: Folder to unpack into.
             remove_archive: Whether to delete the archive afterwards.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -537,7 +537,7 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             source_paths: Absolute paths of files and folders.
             destination_path: Folder to put them into.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -560,7 +560,7 @@ class Files(Resource):
             user_id: Id of the account that owns the files.
             path: Absolute path of the file or folder.
             new_name: New name, without a folder.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -136,7 +136,7 @@ class FilesOwnership(Resource):
             owner: Name of the new owner.
             group: Name of the new group.
             recursive: Whether everything in a folder changes as well.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -163,7 +163,7 @@ class FilesPermissions(Resource):
         Args:
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -187,7 +187,7 @@ class FilesPermissions(Resource):
             path: Absolute path, below /home/USERNAME.
             permissions: Octal, such as 0755.
             recursive: Whether everything in a folder changes as well.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -208,7 +208,7 @@ class FilesPermissions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -233,7 +233,7 @@ class FilesTrash(Resource):
             user_id: Id of the account that owns the files.
             page: Number of the page, from 1.
             limit: Rows on a page.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -248,11 +248,11 @@ class FilesTrash(Resource):
         """POST /v1/files/trash/empty: empty the trash.
 
         On current panels only. Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -272,7 +272,7 @@ class FilesTrash(Resource):
 
         Args:
             user_id: Id of the account that owns the files.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -287,12 +287,12 @@ class FilesTrash(Resource):
         """DELETE /v1/files/trash/{id}: delete a file from the trash permanently.
 
         On current panels only. Scope: `files:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the entry in the trash.
             user_id: Id of the account that owns the files.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -309,7 +309,7 @@ class FilesTrash(Resource):
         Args:
             id: Id of the entry in the trash.
             user_id: Id of the account that owns the files.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

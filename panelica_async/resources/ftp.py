@@ -112,8 +112,8 @@ class FtpAccounts(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The FTP users. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The FTP users. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -153,7 +153,7 @@ class FtpAccounts(Resource):
             user_id: Id of the account that will own the FTP user. Only current panels take it.
 
         Returns:
-            The new FTP user. Fields that the reply leaves out come from the arguments or from a second call.
+            The new FTP user. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -180,7 +180,7 @@ class FtpAccounts(Resource):
         Deletes the login of the FTP user.
 
         Scope: `ftp:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
-        Destructive.
+        Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the FTP user.
@@ -200,7 +200,7 @@ class FtpAccounts(Resource):
 
         Args:
             id: Id of the FTP user.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `FtpAccount`. Guess: an object of the list.
@@ -219,7 +219,7 @@ class FtpAccounts(Resource):
 
         Args:
             id: Id of the FTP user.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -240,7 +240,7 @@ class FtpAccounts(Resource):
         Args:
             id: Id of the FTP user.
             password: The new password.
-            fields: Further fields that the panel may take; sent in the body unchanged.
+            fields: Further fields of the body, sent unchanged.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

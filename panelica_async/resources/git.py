@@ -312,7 +312,7 @@ class GitDeployments(Resource):
 
         Args:
             id: Id of the deployment.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -332,7 +332,7 @@ class GitDeployments(Resource):
 
         Args:
             id: Id of the deployment.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -354,7 +354,7 @@ class GitOauth(Resource):
         after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -371,7 +371,7 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -389,7 +389,7 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -407,7 +407,7 @@ class GitOauth(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -423,11 +423,11 @@ class GitOauth(Resource):
         """DELETE /v1/git/oauth/{id}: delete an OAuth connection.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
-            id: Id of the object.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            id: Id of the OAuth connection.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -448,7 +448,7 @@ class GitRepositoriesBranches(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -466,7 +466,7 @@ class GitRepositoriesBranches(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -482,11 +482,11 @@ class GitRepositoriesBranches(Resource):
         """DELETE /v1/git/repositories/{id}/branches: delete a branch.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -507,7 +507,7 @@ class GitRepositoriesCommits(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -527,7 +527,7 @@ class GitRepositoriesCommits(Resource):
         Args:
             id: Id of the repository.
             hash: Hash of the commit.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -550,7 +550,7 @@ class GitRepositoriesDeployments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -573,7 +573,7 @@ class GitRepositoriesEnvironments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -591,7 +591,7 @@ class GitRepositoriesEnvironments(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -612,7 +612,7 @@ class GitRepositoriesEnvironments(Resource):
         Args:
             id: Id of the repository.
             env_id: Id of the environment.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -628,12 +628,12 @@ class GitRepositoriesEnvironments(Resource):
         """DELETE /v1/git/repositories/{id}/environments/{env_id}: delete an environment.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
             env_id: Id of the environment.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -654,7 +654,7 @@ class GitRepositoriesFiles(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -673,7 +673,7 @@ class GitRepositoriesFiles(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -696,7 +696,7 @@ class GitRepositoriesKeys(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -714,7 +714,7 @@ class GitRepositoriesKeys(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -730,12 +730,12 @@ class GitRepositoriesKeys(Resource):
         """DELETE /v1/git/repositories/{id}/keys/{key_id}: delete a deploy key.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
             key_id: Id of the key.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -756,7 +756,7 @@ class GitRepositoriesPipelines(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -774,7 +774,7 @@ class GitRepositoriesPipelines(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -795,7 +795,7 @@ class GitRepositoriesPipelines(Resource):
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -811,12 +811,12 @@ class GitRepositoriesPipelines(Resource):
         """DELETE /v1/git/repositories/{id}/pipelines/{pipeline_id}: delete a pipeline.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -833,7 +833,7 @@ class GitRepositoriesPipelines(Resource):
         Args:
             id: Id of the repository.
             pipeline_id: Id of the pipeline.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -857,7 +857,7 @@ class GitRepositoriesWebhooks(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -875,7 +875,7 @@ class GitRepositoriesWebhooks(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -891,12 +891,12 @@ class GitRepositoriesWebhooks(Resource):
         """DELETE /v1/git/repositories/{id}/webhooks/{webhook_id}: delete a webhook of a repository.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
             webhook_id: Id of the webhook.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -956,7 +956,7 @@ class GitRepositories(Resource):
         after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -973,7 +973,7 @@ class GitRepositories(Resource):
         On current panels only. Scope: `git:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -993,7 +993,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1012,7 +1012,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1028,11 +1028,11 @@ class GitRepositories(Resource):
         """DELETE /v1/git/repositories/{id}: delete a repository.
 
         On current panels only. Scope: `git:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -1048,7 +1048,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1067,7 +1067,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1086,7 +1086,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1105,7 +1105,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1124,7 +1124,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1144,7 +1144,7 @@ class GitRepositories(Resource):
 
         Args:
             id: Id of the repository.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1181,7 +1181,7 @@ class Git(Resource):
         after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -1199,7 +1199,7 @@ class Git(Resource):
         after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -142,7 +142,7 @@ class LaravelAppsComposer(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -160,7 +160,7 @@ class LaravelAppsComposer(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -179,7 +179,7 @@ class LaravelAppsComposer(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -198,7 +198,7 @@ class LaravelAppsComposer(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -222,7 +222,7 @@ class LaravelAppsQueues(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -241,7 +241,7 @@ class LaravelAppsQueues(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -260,7 +260,7 @@ class LaravelAppsQueues(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -284,7 +284,7 @@ class LaravelAppsScheduler(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -303,7 +303,7 @@ class LaravelAppsScheduler(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -341,11 +341,11 @@ class LaravelApps(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `LaravelApp`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `LaravelApp`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -359,7 +359,7 @@ class LaravelApps(Resource):
         On current panels only. Scope: `apps:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -379,7 +379,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `LaravelApp`. Guess: an object of the list.
@@ -394,11 +394,11 @@ class LaravelApps(Resource):
         """DELETE /v1/laravel/apps/{id}: delete a Laravel app.
 
         On current panels only. Scope: `apps:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -414,7 +414,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -433,7 +433,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -453,7 +453,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -472,7 +472,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -490,7 +490,7 @@ class LaravelApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -513,7 +513,7 @@ class LaravelOwners(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -535,7 +535,7 @@ class LaravelPhpVersions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -572,7 +572,7 @@ class Laravel(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -152,7 +152,7 @@ class LogsAccess(Resource):
         a lost reply, 429, 502, 503 and 504, but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -170,7 +170,7 @@ class LogsAccess(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -188,7 +188,7 @@ class LogsAccess(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -210,8 +210,8 @@ class LogsCategories(Resource):
         not after 500.
 
         Args:
-            id: Id of the object.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            id: Id of the category of logs.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -226,11 +226,11 @@ class LogsCategories(Resource):
         """POST /v1/logs/clear/{id}: clear a category of logs.
 
         On current panels only. Scope: `logs:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
-            id: Id of the object.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            id: Id of the category of logs.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -249,8 +249,8 @@ class LogsCategories(Resource):
         not after 500.
 
         Args:
-            id: Id of the object.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            id: Id of the category of logs.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -272,7 +272,7 @@ class LogsErrors(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -290,7 +290,7 @@ class LogsErrors(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -308,7 +308,7 @@ class LogsErrors(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -330,7 +330,7 @@ class LogsLogrotate(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -347,7 +347,7 @@ class LogsLogrotate(Resource):
         On current panels only. Scope: `logs:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -366,7 +366,7 @@ class LogsLogrotate(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -385,7 +385,7 @@ class LogsLogrotate(Resource):
 
         Args:
             name: Name of the configuration.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -401,11 +401,11 @@ class LogsLogrotate(Resource):
         """DELETE /v1/logs/logrotate/{name}: delete a logrotate configuration.
 
         On current panels only. Scope: `logs:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             name: Name of the configuration.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -421,7 +421,7 @@ class LogsLogrotate(Resource):
 
         Args:
             name: Name of the configuration.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -440,7 +440,7 @@ class LogsLogrotate(Resource):
 
         Args:
             name: Name of the configuration.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -463,7 +463,7 @@ class LogsSites(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -482,7 +482,7 @@ class LogsSites(Resource):
 
         Args:
             id: Id of the site.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -497,11 +497,11 @@ class LogsSites(Resource):
         """POST /v1/logs/sites/{id}/clear: clear the log of a site.
 
         On current panels only. Scope: `logs:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the site.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -524,7 +524,7 @@ class LogsSources(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -573,10 +573,10 @@ class Logs(Resource):
         """POST /v1/logs/clear-all: clear all logs.
 
         On current panels only. Scope: `logs:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -595,7 +595,7 @@ class Logs(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -613,7 +613,7 @@ class Logs(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -631,7 +631,7 @@ class Logs(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -649,7 +649,7 @@ class Logs(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -664,10 +664,10 @@ class Logs(Resource):
         """POST /v1/logs/truncate: truncate a log file.
 
         On current panels only. Scope: `logs:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

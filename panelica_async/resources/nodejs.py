@@ -116,11 +116,11 @@ class NodejsApps(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `NodejsApp`. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            The rows, as `NodejsApp`. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -134,7 +134,7 @@ class NodejsApps(Resource):
         On current panels only. Scope: `apps:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -154,7 +154,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `NodejsApp`. Guess: an object of the list.
@@ -173,7 +173,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -189,11 +189,11 @@ class NodejsApps(Resource):
         """DELETE /v1/nodejs/apps/{id}: delete a Node.js app.
 
         On current panels only. Scope: `apps:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -210,7 +210,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -228,7 +228,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -247,7 +247,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -267,7 +267,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -287,7 +287,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -306,7 +306,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -325,7 +325,7 @@ class NodejsApps(Resource):
 
         Args:
             id: Id of the app.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -347,7 +347,7 @@ class NodejsExamples(Resource):
         On current panels only. Scope: `apps:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -370,7 +370,7 @@ class NodejsOwners(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -392,7 +392,7 @@ class NodejsVersions(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -410,7 +410,7 @@ class NodejsVersions(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -426,11 +426,11 @@ class NodejsVersions(Resource):
         """DELETE /v1/nodejs/versions/{major}: remove a Node.js version.
 
         On current panels only. Scope: `apps:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504,
-        but not after 500. Destructive.
+        but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             major: Major version.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -447,7 +447,7 @@ class NodejsVersions(Resource):
 
         Args:
             major: Major version.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

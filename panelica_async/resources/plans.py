@@ -8,15 +8,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    NaturalKey,
-    Operation,
-    ReadBack,
-    Refusal,
-    Repeat,
-    Wire,
-    names,
-)
+from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Refusal, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.plans import Plan
 
@@ -168,8 +160,8 @@ class Plans(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The plans. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
-            at once, other errors when it is used.
+            The plans. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -215,7 +207,7 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`.
 
         Returns:
-            The new plan. Fields that the reply leaves out come from the arguments or from a second call.
+            The new plan. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -276,7 +268,7 @@ class Plans(Resource):
             php_versions: PHP versions an account may choose, such as `8.4`. Replaces the list.
 
         Returns:
-            The plan after the change. Fields that the reply leaves out come from the arguments or from a second call.
+            The plan after the change. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -309,7 +301,7 @@ class Plans(Resource):
 
         Args:
             id: Id of the plan.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `Plan`. Guess: an object of the list.
@@ -326,11 +318,12 @@ class Plans(Resource):
         Refused while an account uses the plan. The catalogue has no scope `plans:delete`.
 
         On current panels only. Scope: `plans:write`. The owner of the key must be ROOT or ADMIN. Safe to repeat;
-        retried after a lost reply, 429, 502, 503 and 504, but not after 500. Destructive.
+        retried after a lost reply, 429, 502, 503 and 504, but not after 500. Destructive: it removes or overwrites
+        data.
 
         Args:
             id: Id of the plan.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -71,8 +71,8 @@ class ServerServices(Resource):
         and 504, but not after 500.
 
         Returns:
-            The services. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The services. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
         """
         return self._pages(SERVER_SERVICES_LIST, Service)
 
@@ -170,7 +170,7 @@ class Server(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

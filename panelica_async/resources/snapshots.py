@@ -45,7 +45,7 @@ class Snapshots(Resource):
         not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -62,7 +62,7 @@ class Snapshots(Resource):
         On current panels only. Scope: `backups:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -82,7 +82,7 @@ class Snapshots(Resource):
 
         Args:
             id: Id of the snapshot.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -97,11 +97,11 @@ class Snapshots(Resource):
         """DELETE /v1/snapshots/{id}: delete a snapshot.
 
         On current panels only. Scope: `backups:restore`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the snapshot.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -113,11 +113,12 @@ class Snapshots(Resource):
     async def restore(self, id: str, **fields: Any) -> Any:
         """POST /v1/snapshots/{id}/restore: restore a snapshot.
 
-        On current panels only. Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive.
+        On current panels only. Scope: `backups:restore`. Never sent again once it may have taken effect. Destructive:
+        it removes or overwrites data.
 
         Args:
             id: Id of the snapshot.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -57,7 +57,7 @@ class SshUsers(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -74,7 +74,7 @@ class SshUsers(Resource):
         On current panels only. Scope: `accounts:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -94,7 +94,7 @@ class SshUsers(Resource):
 
         Args:
             id: Id of the SSH user.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -113,7 +113,7 @@ class SshUsers(Resource):
 
         Args:
             id: Id of the SSH user.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -129,11 +129,11 @@ class SshUsers(Resource):
         """DELETE /v1/ssh-users/{id}: delete an SSH user.
 
         On current panels only. Scope: `accounts:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the SSH user.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -150,7 +150,7 @@ class SshUsers(Resource):
 
         Args:
             id: Id of the SSH user.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -170,7 +170,7 @@ class SshUsers(Resource):
 
         Args:
             id: Id of the SSH user.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

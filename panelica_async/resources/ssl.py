@@ -107,8 +107,8 @@ class SslCertificates(CertificateWait):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The certificates. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The certificates. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -140,8 +140,8 @@ class SslCertificates(CertificateWait):
             auto_renew: Whether the panel renews the certificate before it expires.
 
         Returns:
-            The certificate that was ordered; its `status` shows whether it is installed. Fields that the reply leaves
-            out come from the arguments or from a second call.
+            The certificate that was ordered; its `status` shows whether it is installed. Fields missing from the reply
+            come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -167,8 +167,8 @@ class SslCertificates(CertificateWait):
             id: Id of the certificate; on current panels the id of its domain.
 
         Returns:
-            The certificate that is being renewed. Fields that the reply leaves out come from the arguments or from a
-            second call.
+            The certificate that is being renewed. Fields missing from the reply come from the arguments or a second
+            call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -185,7 +185,7 @@ class SslCertificates(CertificateWait):
 
         Args:
             domain_id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `DomainCertificate`.
@@ -205,7 +205,7 @@ class SslCertificates(CertificateWait):
 
         Args:
             domain_id: Id of the domain.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -40,7 +40,7 @@ class TwoFactor(Resource):
         504, but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -58,7 +58,7 @@ class TwoFactor(Resource):
         On current panels only. Scope: `accounts:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -77,7 +77,7 @@ class TwoFactor(Resource):
         but not after 500.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.
@@ -94,7 +94,7 @@ class TwoFactor(Resource):
         On current panels only. Scope: `accounts:write`. Never sent again once it may have taken effect.
 
         Args:
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

@@ -8,13 +8,7 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Operation,
-    Repeat,
-    Wire,
-    both,
-    names,
-)
+from panelica_async.core.operation import Operation, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.shared import Acknowledgement
 from panelica_async.models.webhooks import (
@@ -132,8 +126,8 @@ class Webhooks(Resource):
             order: Direction of the sort. One of `asc`, `desc`.
 
         Returns:
-            The webhooks. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The webhooks. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -173,7 +167,7 @@ class Webhooks(Resource):
             timeout_seconds: Seconds to wait for a reply from the destination; panels default to 30.
 
         Returns:
-            The new webhook. Fields that the reply leaves out come from the arguments or from a second call.
+            The new webhook. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -239,8 +233,8 @@ class Webhooks(Resource):
             limit: Items on a page, at least 1.
 
         Returns:
-            One page of deliveries. Await it for the first page, or iterate over all items with `async for`. Invalid
-            arguments raise at once, other errors when it is used.
+            One page of deliveries. Await the result for the first page, or iterate over all items with `async for`.
+            Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -278,7 +272,7 @@ class Webhooks(Resource):
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `Webhook`. The fields are those of the published reference.
@@ -297,11 +291,11 @@ class Webhooks(Resource):
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Webhook`. The fields are those of the published reference. Fields that the reply leaves out
-            come from the arguments or from a second call.
+            The reply, as `Webhook`. The fields are those of the published reference. Fields missing from the reply come
+            from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -314,11 +308,11 @@ class Webhooks(Resource):
         """DELETE /v1/webhooks/{id}: delete a webhook.
 
         On current panels only. Scope: `webhooks:delete`. Safe to repeat; retried after a lost reply, 429, 502, 503 and
-        504, but not after 500. Destructive.
+        504, but not after 500. Destructive: it removes or overwrites data.
 
         Args:
             id: Id of the webhook.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

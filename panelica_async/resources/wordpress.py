@@ -103,8 +103,7 @@ class WordpressBackups(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply, as `WordpressBackupStart`. Fields that the reply leaves out come from the arguments or from a
-            second call.
+            The reply, as `WordpressBackupStart`. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -122,11 +121,11 @@ class WordpressBackups(Resource):
         Args:
             id: Id of the site.
             account_id: Id of the account that owns the site.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `WordpressBackup`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `WordpressBackup`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -137,8 +136,8 @@ class WordpressBackups(Resource):
     async def restore(self, id: str, backup_id: str, *, account_id: str | Unset = UNSET) -> Any:
         """POST /v1/wordpress/{id}/backups/{backup_id}/restore: restore a backup of a WordPress site.
 
-        On current panels only. Scope: `domains:write`. Never sent again once it may have taken effect. Destructive. The
-        panel replies before the work is done.
+        On current panels only. Scope: `domains:write`. Never sent again once it may have taken effect. Destructive: it
+        removes or overwrites data. The panel replies before the work is done.
 
         Args:
             id: Id of the site.
@@ -172,11 +171,11 @@ class Wordpress(Resource):
 
         Args:
             account_id: Only the sites of this account.
-            fields: Further fields that the panel may take; sent in the query unchanged.
+            fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `WordpressSite`. Await it for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors when it is used.
+            The rows, as `WordpressSite`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -194,8 +193,7 @@ class Wordpress(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply, as `WordpressLogin`. Fields that the reply leaves out come from the arguments or from a second
-            call.
+            The reply, as `WordpressLogin`. Fields missing from the reply come from the arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

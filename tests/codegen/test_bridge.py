@@ -9,9 +9,9 @@ import pytest
 
 from codegen.arguments import Argument
 from codegen.bridge import Bridge, load_bridge
-from codegen.crossing import CONVERSIONS, SOURCES
 from codegen.output import generate
 from codegen.panel import PanelOperation
+from codegen.panel_wires import CONVERSIONS, SOURCES
 from codegen.spec import Specification
 from codegen.yaml_nodes import SpecError
 from panelica_async.api import derivation
@@ -347,7 +347,7 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
 
 
 def test_client_has_every_source_and_conversion_that_the_bridge_may_name() -> None:
-    sources, conversions = SOURCES.keys(), CONVERSIONS
+    sources, conversions = SOURCES.keys(), CONVERSIONS.keys()
     assert sources == derivation._SOURCES.keys()
     assert conversions == translation._CONVERSIONS.keys()
     wires = [operation.wires["panel"] for operation in OPERATIONS.values() if "panel" in operation.wires]

@@ -92,8 +92,8 @@ class Namespaces:
             page: Number of the page to return, from 1.
 
         Returns:
-            What was found. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            What was found. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

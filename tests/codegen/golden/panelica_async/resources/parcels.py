@@ -175,8 +175,8 @@ class ParcelsScans(Resource):
             page: Number of the page to return, from 1.
 
         Returns:
-            The scans. Await it for the first page, or iterate over all items with `async for`. Invalid arguments raise
-            at once, other errors when it is used.
+            The scans. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -190,8 +190,8 @@ class ParcelsScans(Resource):
         Scope: `parcels:read`; on current panels none. Read-only; retried after a lost reply, 429, 502, 503 and 504, but
         not after 500.
 
-        On current panels: The client first looks up `scan_id` in `parcels.scans.list`. Unless it is there, nothing is
-        changed.
+        On current panels: The client first looks up `scan_id` in `parcels.scans.list`, and changes nothing if it is not
+        there.
 
         Args:
             id: Id of the parcel.
@@ -253,8 +253,8 @@ class Parcels(Resource):
             status: Only parcels in these states.
 
         Returns:
-            The parcels. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            The parcels. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -300,7 +300,7 @@ class Parcels(Resource):
             labels: Your own labels.
 
         Returns:
-            The new parcel. Fields that the reply leaves out come from the arguments or from a second call.
+            The new parcel. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -330,8 +330,7 @@ class Parcels(Resource):
 
         Scope: `parcels:write`. Safe to repeat; retried after a lost reply, 429, 502, 503 and 504, but not after 500.
 
-        On current panels: The client first reads `insured`, and sends what it finds along: panels reset what a change
-        leaves out.
+        On current panels: The client first reads `insured`, and sends them back: panels reset what a change leaves out.
 
         Args:
             id: Id of the parcel.
@@ -339,7 +338,7 @@ class Parcels(Resource):
             fragile: Whether to handle it with care.
 
         Returns:
-            The parcel as it is now. Fields that the reply leaves out come from the arguments or from a second call.
+            The parcel as it is now. Fields missing from the reply come from the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -353,9 +352,9 @@ class Parcels(Resource):
         """DELETE /v1/parcels/{id}: destroy a parcel.
 
         Scope: `parcels:delete`; on current panels `parcels:write`. Safe to repeat; retried after a lost reply, 429,
-        502, 503 and 504, but not after 500. Destructive.
+        502, 503 and 504, but not after 500. Destructive: it removes or overwrites data.
 
-        On current panels: A 400 means that the object is gone if `parcels.route` confirms it.
+        On current panels: If the panel answers 400, the client checks with `parcels.route` whether the object is gone.
 
         Args:
             id: Id of the parcel.

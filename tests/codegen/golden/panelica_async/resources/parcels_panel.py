@@ -70,7 +70,7 @@ class ParcelsDetails(Resource):
 
         Args:
             id: Id of the parcel.
-            fields: Untyped: it is not known what the panel takes. Sent in the query unchanged.
+            fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The reply, as `Details`.
@@ -89,7 +89,7 @@ class ParcelsDetails(Resource):
 
         Args:
             id: Id of the parcel.
-            fields: Untyped: it is not known what the panel takes. Sent in the body unchanged.
+            fields: Fields of the body, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
             The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON.

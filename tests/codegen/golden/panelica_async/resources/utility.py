@@ -8,13 +8,7 @@ from typing import Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Operation,
-    Refusal,
-    Repeat,
-    Wire,
-    names,
-)
+from panelica_async.core.operation import Operation, Refusal, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.utility import Finding, Health, RateLimitStatus
 
@@ -110,8 +104,8 @@ class Utility(Resource):
             page: Number of the page to return, from 1.
 
         Returns:
-            What was found. Await it for the first page, or iterate over all items with `async for`. Invalid arguments
-            raise at once, other errors when it is used.
+            What was found. Await the result for the first page, or iterate over all items with `async for`. Invalid
+            arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -1,4 +1,4 @@
-"""Takes an operation of the published reference over the bridge to current panels, and proves that nothing is lost."""
+"""Works out how an operation of the published reference travels to current panels, and checks that nothing is lost."""
 
 import keyword
 import re
@@ -14,16 +14,26 @@ from panelica_async.core.operation import Fence, ReadBack, Refusal, Wire
 
 _PAGING = frozenset({"page", "limit", "sort", "order"})
 """Arguments that the client applies itself to a list that arrives in one reply."""
-SOURCES: Mapping[str, tuple[str, ...]] = {
-    "username": ("username",),
-    "slug_of_name": ("name",),
-    "owner_of_domain": ("domain_id",),
-    "owner_of_path": ("path",),
-    "domain_of_database": ("db_id",),
+
+
+@attrs.frozen
+class Source:
+    """A value that the client can derive for an argument that the caller leaves out."""
+
+    inputs: tuple[str, ...]
+    """The arguments from which it is derived."""
+    words: str
+
+
+SOURCES: Mapping[str, Source] = {
+    "username": Source(("username",), "the user name"),
+    "slug_of_name": Source(("name",), "one made from `name`"),
+    "owner_of_domain": Source(("domain_id",), "the account that owns the domain"),
+    "owner_of_path": Source(("path",), "the account in whose home `path` is"),
+    "domain_of_database": Source(("db_id",), "the domain of the database"),
 }
-"""What the client can work out, with the arguments from which it does."""
-CONVERSIONS = frozenset({"below_home"})
-"""Forms in which the client can write an argument for a panel."""
+CONVERSIONS: Mapping[str, str] = {"below_home": "as a path below the home of the account"}
+"""Forms in which the client can write an argument for a panel, each with how the docs say it."""
 
 
 @attrs.frozen
@@ -46,10 +56,11 @@ class Field:
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class Crossing:
-    """An operation on its way over the bridge."""
+class WireBuilder:
+    """Makes the wire form of one operation on current panels."""
 
     name: str
+    """Name of the operation."""
     entry: Node
     """What the bridge says about it."""
     model: Node
@@ -57,7 +68,7 @@ class Crossing:
     row: Iterable[str]
     """The fields of its result, or of the rows of a list."""
     target: PanelOperation
-    """The operation of panels that it becomes."""
+    """The operation of panels as which it travels."""
     panel: Mapping[str, PanelOperation]
     """Every operation of panels, by its name."""
     reference: Mapping[str, tuple[Argument, ...]]
@@ -79,7 +90,7 @@ class Crossing:
         """Method and path on panels."""
         return f"{self.target.method} {self.target.path}"
 
-    def wire(self, reference: Wire) -> Wire:
+    def build(self, reference: Wire) -> Wire:
         """Return how the operation travels on panels, made from how it travels in the reference.
 
         Raises:
@@ -94,25 +105,17 @@ class Crossing:
         placed: dict[Place, dict[str, str]] = {"path": {}, "query": {}, "body": {}}
         for name, wired in names.items():
             placed[self.fields[wired].place][name] = wired
-        in_path = {wired: name for name, wired in placed["path"].items()}
         return Wire(
             method=self.target.method,
-            path=re.sub(r"{(\w+)}", lambda match: f"{{{in_path[match[1]]}}}", self.target.path),
+            path=self._path(placed["path"]),
             query=placed["query"],
             body=placed["body"],
-            wrapped=frozenset(
-                name
-                for name, wired in placed["body"].items()
-                if self.fields[wired].is_list and not self.arguments[name].is_list
-            ),
+            wrapped=self._wrapped(placed["body"]),
             items=self._items(reference),
             scopes=tuple(self.target.node["x-scope"]),
             values=self._values(names),
             converted=dict(self.entry.get("convert", {})),
-            refused={
-                name: Refusal(refusal["reason"], tuple(refusal.get("unless", ())))
-                for name, refusal in self.entry.get("refuse", {}).items()
-            },
+            refused=self._refused(),
             required=frozenset(self.entry.get("require", ())),
             minimum=dict(self.entry.get("minimum", {})),
             derived=dict(self.entry.get("derive", {})),
@@ -123,11 +126,31 @@ class Crossing:
             keeps=self._keeps(names),
             gone=self.entry.get("gone"),
             reply_fields=dict(self.model.get("rename", {})),
-            reply_values={
-                field: {theirs: ours for ours, theirs in values.items()}
-                for field, values in self.model.get("values", {}).items()
-            },
+            reply_values=self._reply_values(),
         )
+
+    def _path(self, in_path: Mapping[str, str]) -> str:
+        """Return the path of panels, with our names of its placeholders."""
+        ours = {wired: name for name, wired in in_path.items()}
+        return re.sub(r"{(\w+)}", lambda match: f"{{{ours[match[1]]}}}", self.target.path)
+
+    def _wrapped(self, body: Mapping[str, str]) -> frozenset[str]:
+        """Return the arguments that travel as a list of one."""
+        return frozenset(
+            name for name, wired in body.items() if self.fields[wired].is_list and not self.arguments[name].is_list
+        )
+
+    def _refused(self) -> dict[str, Refusal]:
+        return {
+            name: Refusal(refusal["reason"], tuple(refusal.get("unless", ())))
+            for name, refusal in self.entry.get("refuse", {}).items()
+        }
+
+    def _reply_values(self) -> dict[str, dict[str, str]]:
+        return {
+            field: {theirs: ours for ours, theirs in values.items()}
+            for field, values in self.model.get("values", {}).items()
+        }
 
     def _error(self, key: str, name: str | None, problem: str, remedy: str) -> SpecError:
         """Return an error about a field of the entry, or about what the entry lacks."""
@@ -161,7 +184,7 @@ class Crossing:
 
     def _check_functions(self) -> None:
         """Check that the client has each source and conversion that the entry names."""
-        fitting = [source for source, inputs in SOURCES.items() if self.arguments.keys() >= set(inputs)]
+        fitting = [name for name, source in SOURCES.items() if self.arguments.keys() >= set(source.inputs)]
         for name, source in self.entry.get("derive", {}).items():
             if source not in fitting:
                 raise self._error("derive", name, f"`{source}` is not a source for `{self.name}`", _one_of(fitting))
@@ -247,8 +270,8 @@ class Crossing:
             if name is None:
                 problem = f"{self.endpoint} requires `{wired}`, and no argument of `{self.name}` is sent as it"
                 raise self._error("rename", None, problem, "Rename the argument that holds it")
-            sure = {other for _, other in self._named("require", "derive")}
-            if not self.arguments[name].required and name not in sure:
+            always_sent = {other for _, other in self._named("require", "derive")}
+            if not self.arguments[name].required and name not in always_sent:
                 problem = f"{self.endpoint} requires `{wired}`, and `{name}` of `{self.name}` is optional"
                 raise self._error("require", None, problem, "Name it under `require` or `derive`")
 
