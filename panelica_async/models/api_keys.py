@@ -37,11 +37,11 @@ class ApiKey(Model):
     """Name of the key."""
     key_prefix: str | None = None
     """First characters of the key, such as `pk_live_a1b2c3d4`."""
-    scopes: list[str] | None = None
+    scopes: list[str] | None = field(default=None, hash=False)
     """What the key may do, such as `domains:read`."""
     rate_limit_tier: RateLimitTier | None = None
     """Rate limit of the key."""
-    ip_whitelist: list[str] | None = None
+    ip_whitelist: list[str] | None = field(default=None, hash=False)
     """Addresses the key may be used from; empty for any address."""
     status: str | None = None
     """State of the key, such as `active`."""
@@ -65,7 +65,7 @@ class CreatedApiKey(Model):
     """Name of the key."""
     key_prefix: str | None = None
     """First characters of the key, such as `pk_live_a1b2c3d4`."""
-    scopes: list[str] | None = None
+    scopes: list[str] | None = field(default=None, hash=False)
     """What the key may do, such as `domains:read`."""
     rate_limit_tier: RateLimitTier | None = None
     """Rate limit of the key."""

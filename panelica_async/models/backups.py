@@ -46,7 +46,7 @@ class Backup(Model):
     """Size of the archive in MB. Current panels only."""
     domains_count: int | None = field(default=None, metadata={"aliases": ["domain_count"]})
     """Number of domains in the archive."""
-    domain_names: list[str] | None = None
+    domain_names: list[str] | None = field(default=None, hash=False)
     """Names of the domains in the archive. Current panels only."""
     encrypted: bool | None = None
     """Whether the archive is encrypted."""

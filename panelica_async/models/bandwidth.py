@@ -30,5 +30,5 @@ class BandwidthUsage(Model):
     """Traffic sent by all sites in bytes."""
     period: str | None = None
     """Period the figures are for, such as `2026-03`."""
-    domains: list[DomainBandwidth] | None = None
+    domains: list[DomainBandwidth] | None = field(default=None, hash=False)
     """The traffic of each site."""

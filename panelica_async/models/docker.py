@@ -80,7 +80,7 @@ class Deployment(Model):
     """Name of its container, with the name of the account before it."""
     access_url: str | None = None
     """Where it answers."""
-    credentials: dict[str, Any] | None = field(default=None, repr=False)
+    credentials: dict[str, Any] | None = field(default=None, repr=False, hash=False)
     """Names and passwords to sign in with; shown only here."""
     post_install_notes: str | None = None
     """What to do next."""
@@ -106,9 +106,9 @@ class Container(Model):
     """Memory in use in bytes."""
     mem_limit: int | None = None
     """Memory allowed in bytes."""
-    ports: list[ContainerPort] | None = None
+    ports: list[ContainerPort] | None = field(default=None, hash=False)
     """Published ports."""
-    labels: dict[str, Any] | None = None
+    labels: dict[str, Any] | None = field(default=None, hash=False)
     """`panelica.user_id` is the owner, `panelica.template` the template, `panelica.stack` the app it belongs to."""
     created: str | None = None
     """When it was created."""
@@ -118,11 +118,11 @@ class Container(Model):
 class ContainerDetails(Model):
     """Ports, environment and mounts of a container."""
 
-    ports: list[ContainerPort] | None = None
+    ports: list[ContainerPort] | None = field(default=None, hash=False)
     """Published ports."""
-    env: list[str] | None = field(default=None, repr=False)
+    env: list[str] | None = field(default=None, repr=False, hash=False)
     """Environment, each as NAME=value."""
-    mounts: list[ContainerMount] | None = None
+    mounts: list[ContainerMount] | None = field(default=None, hash=False)
     """What is mounted."""
 
 
@@ -138,7 +138,7 @@ class AppTemplate(Model):
     """What it is."""
     logo_url: str | None = None
     """Address of its logo; most have none."""
-    categories: list[str] | None = None
+    categories: list[str] | None = field(default=None, hash=False)
     """What it is for."""
     min_memory_mb: int | None = None
     """Memory it needs in MB. A smaller plan is raised to it."""
@@ -148,13 +148,13 @@ class AppTemplate(Model):
     """Whether it is often deployed."""
     deploy_count: int | None = None
     """How often it was deployed."""
-    linked_services: list[str] | None = None
+    linked_services: list[str] | None = field(default=None, hash=False)
     """Services it brings along: a list, or its JSON as text."""
     website_url: str | None = None
     """Website of the app."""
     documentation_url: str | None = None
     """Its documentation."""
-    env_vars: list[TemplateVariable] | None = None
+    env_vars: list[TemplateVariable] | None = field(default=None, hash=False)
     """Variables: a list, or its JSON as text."""
 
 

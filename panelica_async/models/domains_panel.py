@@ -44,7 +44,7 @@ class EmailForwarder(Model):
     """Id of the forwarder."""
     source_email: str | None = field(default=None, metadata={"aliases": ["source", "source_address"]})
     """Address that is forwarded."""
-    destination_emails: list[str] | None = field(default=None, metadata={"aliases": ["destination"]})
+    destination_emails: list[str] | None = field(default=None, hash=False, metadata={"aliases": ["destination"]})
     """Addresses that get the mail."""
 
 

@@ -30,7 +30,7 @@ class Plan(Model):
     """Disk space of an account in MB."""
     bandwidth_mb: int | None = field(default=None, metadata={"aliases": ["monthly_bandwidth_mb"]})
     """Traffic of an account a month in MB."""
-    php_versions: list[str] | None = None
+    php_versions: list[str] | None = field(default=None, hash=False)
     """PHP versions an account may choose, such as `8.4`."""
     user_count: int | None = None
     """Accounts that have this plan."""

@@ -75,7 +75,7 @@ class CurrentKey(Model):
     """First characters of the key, such as `pk_live_a1b2c3d4`."""
     name: str
     """Name of the key."""
-    scopes: list[str]
+    scopes: list[str] = field(hash=False)
     """What the key may do, such as `domains:read`."""
     key_id: str | None = field(default=None, metadata={"aliases": ["id"]})
     """Id of the key."""

@@ -63,9 +63,9 @@ class Webhook(Model):
     """Name of the webhook."""
     destination_type: str | None = None
     """Kind of destination, such as `http`."""
-    destination_config: dict[str, Any] | None = field(default=None, repr=False)
+    destination_config: dict[str, Any] | None = field(default=None, repr=False, hash=False)
     """Settings of the destination; may contain its token."""
-    events: list[str] | None = None
+    events: list[str] | None = field(default=None, hash=False)
     """Events it delivers, such as `domain.created`."""
     retry_count: int | None = None
     """Retries of a failed delivery."""
@@ -122,7 +122,7 @@ class WebhookEventCategory(Model):
 
     name: str
     """Name of the category, such as `Domain Events`."""
-    events: list[WebhookEvent]
+    events: list[WebhookEvent] = field(hash=False)
     """The events of the category."""
 
 
@@ -152,5 +152,5 @@ class WebhookDelivery(Model):
 class WebhookEventCatalog(Model):
     """The events a webhook can deliver."""
 
-    categories: list[WebhookEventCategory]
+    categories: list[WebhookEventCategory] = field(hash=False)
     """The events by category."""

@@ -38,7 +38,7 @@ class WordpressLogin(Model):
 class WordpressBackupStart(Model):
     """A backup of a WordPress site that was started."""
 
-    backup: dict[str, Any] | None = None
+    backup: dict[str, Any] | None = field(default=None, hash=False)
     """What is known of it so far; guess: the fields of `WordpressBackup`."""
 
 

@@ -83,13 +83,13 @@ class Parcel(Model):
     """Weight in g."""
     status: ParcelStatus | None = None
     """Where it is."""
-    destination: dict[str, Any] | None = None
+    destination: dict[str, Any] | None = field(default=None, hash=False)
     r"""Where it goes, as it was given: C:\home."""
     pin: str | None = field(default=None, repr=False)
     """What opens the locker."""
     on: bool | None = None
     """A name that YAML 1.1 takes for a value."""
-    scans: list[Scan] | None = None
+    scans: list[Scan] | None = field(default=None, hash=False)
     """Where it was seen.
 
     This description does not fit on one line either, and shows that a field may say as much as it needs to say.
