@@ -11,6 +11,7 @@ from typing import TypeGuard
 import attrs
 from multidict import istr
 
+from panelica_async.core.values import read_number
 from panelica_async.ratelimit.limit import RateLimit
 
 __all__ = ["MAX_WAIT", "UNNAMED_WAIT", "Feedback", "is_count", "read_feedback"]
@@ -137,10 +138,7 @@ def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: boo
 def _count(text: str | None, least: int) -> int | None:
     if text is None:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        return None
+    number = read_number(text)
     return int(number) if is_count(number, least) else None
 
 

@@ -31,6 +31,9 @@ from panelica_async.ratelimit.store import (
     LOOKAHEAD,
     MAX_LEAD,
     MEMBER_TTL,
+    MOST_COUNTED,
+    MOST_MEMBERS,
+    PATIENCE,
     Reservation,
     ReserveRequest,
     SharedLimit,
@@ -44,6 +47,7 @@ try:
         AuthenticationError,
         AuthorizationError,
         ClusterDownError,
+        ConnectionError,  # noqa: A004  so redis-py calls it
         InvalidResponse,
         MasterDownError,
         NoPermissionError,
@@ -61,7 +65,7 @@ except ImportError as _missing:
 
 __all__ = ["RedisCoordinator"]
 
-# Seconds for one reservation, for which Redis needs less than a thousandth. After that, Redis counts as away.
+# Seconds for one round trip, for which Redis needs less than a thousandth. After that, Redis counts as away.
 _TIMEOUT = 1.0
 
 # Incremented with every change of the script's data, so that old and new versions of the package do not share it.
@@ -80,6 +84,8 @@ CONSTANTS = json.dumps(
         "max_lead": MAX_LEAD,
         "max_slowdown": MAX_SLOWDOWN,
         "max_wait": MAX_WAIT,
+        "most_counted": MOST_COUNTED,
+        "most_members": MOST_MEMBERS,
         "member_ttl": MEMBER_TTL,
         "recheck": RECHECK,
         "record": RECORD,
@@ -166,8 +172,9 @@ class RedisCoordinator:
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             # A connection from before a restart of Redis fails once. More retries would only delay the fallback.
-            retry=Retry(NoBackoff(), 1),
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
         )
+        self._knows_script = False
         self._digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._keys = keys(key)
 
@@ -190,12 +197,14 @@ class RedisCoordinator:
         """Record what the member reports, and grant it permits.
 
         Raises:
-            redis.RedisError: The server is away, or answers with a temporary error.
+            redis.RedisError: The server is away, takes more than a second for a round trip, or answers with a
+                temporary error.
             ConfigurationError: Redis refuses, and will refuse until its configuration or the URL changes.
-            TimeoutError: It does not answer within a second.
+            TimeoutError: It does not answer within four seconds.
         """
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            # A new connection takes several round trips.
+            async with asyncio.timeout(PATIENCE):
                 return read_reply(await self._run([*self._keys, *arguments(request)]))
         except Exception as error:
             # After a failover the host name resolves to another server; only a new connection reaches it.
@@ -209,11 +218,13 @@ class RedisCoordinator:
             raise ConfigurationError(f"Redis cannot coordinate the rate limit: {complaint}", hint=_HINT) from error
 
     async def _run(self, arguments: list[str]) -> Any:
-        try:
-            return await self._redis.evalsha(self._digest, len(self._keys), *arguments)
-        except NoScriptError:
-            # EVAL loads it too, and needs no permission for SCRIPT LOAD.
-            return await self._redis.eval(SCRIPT, len(self._keys), *arguments)
+        if self._knows_script:
+            with suppress(NoScriptError):  # it has restarted
+                return await self._redis.evalsha(self._digest, len(self._keys), *arguments)
+        # EVAL loads it too, and needs no permission for SCRIPT LOAD. At first, this saves a round trip.
+        reply = await self._redis.eval(SCRIPT, len(self._keys), *arguments)
+        self._knows_script = True
+        return reply
 
     async def _is_without_tls(self) -> bool:
         """Return whether the URL asks for TLS, but the server, which ignores the handshake, answers plain text."""

@@ -15,7 +15,7 @@ local limit = request.limit
 -- Data that no member wrote could stop all members for good, or block the other clients of the server.
 for i, kind in ipairs({ 'hash', 'list', 'list', 'list', 'hash' }) do
     local found = redis.call('TYPE', KEYS[i]).ok
-    if found ~= 'none' and found ~= kind or found == 'hash' and redis.call('HLEN', KEYS[i]) > constants.record then
+    if found ~= 'none' and found ~= kind or found == 'hash' and redis.call('HLEN', KEYS[i]) >= constants.most_members then
         redis.call('UNLINK', KEYS[i])
     end
 end
@@ -97,15 +97,21 @@ local function since(log, instant)
     return low
 end
 
+-- How much of each log to keep: what this member needs, and what a member with a larger limit has left there.
+local function kept_of(log, count)
+    return math.min(math.max(count, redis.call('LLEN', log), constants.record), constants.most_counted)
+end
+local minute_kept, hour_kept = kept_of(minute_key, limit.minute_count), kept_of(hour_key, limit.hour_count)
+
 -- Puts entries, the oldest first, on top of a log; a script cannot pass thousands of arguments at once.
-local function push(log, entries)
-    local kept = constants.record - #entries
+local function push(log, entries, most)
+    local kept = most - #entries
     if kept <= 0 then
         redis.call('DEL', log)
     else
         redis.call('LTRIM', log, 0, kept - 1)
     end
-    for i = math.max(1, #entries - constants.record + 1), #entries, 1000 do
+    for i = math.max(1, #entries - most + 1), #entries, 1000 do
         redis.call('LPUSH', log, unpack(entries, i, math.min(i + 999, #entries)))
     end
 end
@@ -115,20 +121,20 @@ local function used(log, count, period)
 end
 
 -- Notes what the panel counted and the store did not; returns how many requests that is.
-local function add_usage(log, count, period, usage)
+local function add_usage(log, most, count, period, usage)
     local missing = math.min(usage - used(log, count, period), constants.record)
     local entry, entries = string.format('g%.6f', math.max(now, at(log, 0))), {}
     for i = 1, math.min(missing, count > 0 and count or constants.record) do
         entries[i] = entry
     end
     if missing > 0 then
-        push(log, entries)
+        push(log, entries, most)
     end
     return math.max(0, missing)
 end
 
 -- Each reported request takes the place of a guessed one that may stand for it.
-local function add_report(log, period)
+local function add_report(log, most, period)
     local reported = {}
     for _, group in ipairs(request.unrecorded) do
         if group[1] < period then
@@ -167,7 +173,7 @@ local function add_report(log, period)
         merged[#merged + 1] = kept[i][2]
     end
     redis.call('DEL', log)
-    push(log, merged)
+    push(log, merged, most)
 end
 
 -- The token bucket and its slow start after a refusal ----------------------------------------------------------------
@@ -189,16 +195,16 @@ end
 
 -- What the member reports ------------------------------------------------------------------------------------------
 
-add_report(minute_key, limit.minute_period)
-add_report(hour_key, limit.hour_period)
+add_report(minute_key, minute_kept, limit.minute_period)
+add_report(hour_key, hour_kept, limit.hour_period)
 for _, group in ipairs(request.unrecorded) do
     take_tokens(now - group[1], group[2])
 end
 -- A member that has not noticed yet that the store lost its memory has something to report first.
 local is_known = request.store == '' or request.store == state.store
 if is_known then
-    take_tokens(now, add_usage(minute_key, limit.minute_count, limit.minute_period, request.minute_usage))
-    add_usage(hour_key, limit.hour_count, limit.hour_period, request.hour_usage)
+    take_tokens(now, add_usage(minute_key, minute_kept, limit.minute_count, limit.minute_period, request.minute_usage))
+    add_usage(hour_key, hour_kept, limit.hour_count, limit.hour_period, request.hour_usage)
 end
 
 if request.pause > 0 or request.refused then
@@ -304,9 +310,9 @@ if request.wanted > 0 then
     local member = request.member .. ' ' .. request.lane
     redis.call('HSET', members_key, member, string.format('%.6f', now + last + constants.member_ttl))
 end
-for _, log in ipairs({ minute_key, hour_key, interactive_key }) do
-    redis.call('LTRIM', log, 0, constants.record - 1)
-end
+redis.call('LTRIM', minute_key, 0, minute_kept - 1)
+redis.call('LTRIM', hour_key, 0, hour_kept - 1)
+redis.call('LTRIM', interactive_key, 0, constants.record - 1)
 redis.call(
     'HSET', state_key,
     'clock', string.format('%.6f', now),

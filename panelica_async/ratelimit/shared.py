@@ -11,7 +11,6 @@ from math import inf
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.lanes import LANES, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import LocalPermits, Permits
@@ -20,11 +19,12 @@ from panelica_async.ratelimit.store import (
     BATCH,
     LATENESS,
     LOOKAHEAD,
-    MAX_LEAD,
+    PATIENCE,
     Coordinator,
     Reservation,
     ReserveRequest,
     SharedLimit,
+    checked,
     grouped_ages,
 )
 
@@ -37,21 +37,15 @@ _NEVER = inf
 # Members to assume if the store never answered.
 _GUESSED_MEMBERS = 2
 
-# Seconds after which a store that is away is asked again. All members with requests to send notice its return within
-# this time.
+# Seconds after which a store that is away is asked again. Within this time, all members that send requests notice its
+# return.
 _RETRY = 3.0
 
 # Seconds for which the panel's count of the current minute is worth passing on.
 _FRESH = 5.0
 
-# Seconds for one reservation from any store; a store that takes longer is away.
-_PATIENCE = 2.0
-
-# From a store that answers after a second, five times the usual number of permits is reserved.
+# A store that takes a second to answer grants five times the usual number of permits at a time.
 _MAX_SCALE = 5
-
-# Seconds by which the numbers of a store may be off.
-_ROUNDING = 1e-3
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -77,12 +71,26 @@ class _LanePermits:
         return self.permits[0] if self.permits else _NEVER
 
 
+@attrs.define
+class _Outage:
+    """A time in which the store does not answer."""
+
+    part: float
+    """Part of the limit that this member uses meanwhile."""
+    retry_at: float = -inf
+    """The instant to ask the store again; infinite while it is being asked."""
+    answers_since: float | None = None
+    """The instant of its first answer since, None before it. Other members may not have noticed its return yet."""
+    is_stale: bool = False
+    """Whether no caller came for so long that the store may be back: callers wait for its next answer."""
+
+
 class SharedPermits(Permits):
     """Reserves permits for the waiting callers.
 
-    While the store is away, it keeps to its own part of the limit: what its interactive lane used in the last minute,
-    and an equal part of what all interactive lanes leave. It asks again from time to time, and reports what it sent
-    meanwhile when the store is back.
+    During an outage of the store, this member keeps to its own part of the limit: what its interactive lane used in
+    the last minute, and an equal part of what all interactive lanes leave. It asks again every three seconds, and
+    reports what it sent meanwhile when the store is back.
 
     Args:
         limit: What all members together may send.
@@ -93,25 +101,21 @@ class SharedPermits(Permits):
     def __init__(self, limit: RateLimit, coordinator: Coordinator, on_change: Callable[[float], None]) -> None:
         super().__init__(limit)
         self._limit = limit
-        self._shared_limit = SharedLimit.of(Quota(limit))
+        self._shared_limit = _shared(limit)
         self._coordinator = coordinator
         self._on_change = on_change
         self._member: str | None = None
         self._members = _GUESSED_MEMBERS
-        self._local = LocalPermits(limit)  # always counts; decides while the store is away
+        self._local = LocalPermits(limit)  # always counts; decides during an outage
         self._lanes: dict[Lane, _LanePermits] = {lane: _LanePermits() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._store = ""
-        self._away = False
-        self._retry_at = -inf
-        self._found_at: float | None = None
-        self._is_uncertain = False  # after some time without a caller, callers wait for the answer of the store
+        self._store = ""  # name of the store's memory
+        self._outage: _Outage | None = None
         self._sent: deque[float] = deque(maxlen=RECORD)
-        self._unrecorded: deque[float] = deque(maxlen=RECORD)
-        self._usage = (-inf, 0, 0)
-        self._used = (-inf, 0, 0)
+        self._unrecorded: deque[float] = deque(maxlen=RECORD)  # sent, and not reported to the store
+        self._usage = (-inf, 0, 0)  # when the panel counted, and its counts of the minute and the hour
+        self._used = (-inf, 0, 0)  # when the store counted, and its counts of the minute and the hour
         self._interactive_used = 0
-        self._part = 1.0  # of the limit, for this member while the store is away
         self._round_trip = 0.0
 
     @property
@@ -122,7 +126,7 @@ class SharedPermits(Permits):
     @property
     def is_away(self) -> bool:
         """Whether the store does not answer."""
-        return self._away
+        return self._outage is not None
 
     @property
     def members(self) -> int:
@@ -131,11 +135,11 @@ class SharedPermits(Permits):
 
     def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is, and when; reserve permits for lanes that have none."""
-        if self._away:
-            self._is_uncertain = self._is_uncertain or now > self._retry_at + _RETRY
-            self._ask_again(now)
+        if (outage := self._outage) is not None:
+            outage.is_stale = outage.is_stale or now > outage.retry_at + _RETRY
+            self._ask_again(now, outage)
             lane, ready = self._local.next(now, depth)
-            return lane, _NEVER if self._is_uncertain else ready
+            return lane, _NEVER if outage.is_stale else ready
         turns: list[tuple[float, Lane]] = [
             (self._next_of(now, lane, depth[lane]), lane) for lane in LANES if depth[lane]
         ]
@@ -144,7 +148,7 @@ class SharedPermits(Permits):
 
     def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
         """Return when a caller that comes now would go if every member had as many waiting."""
-        if self._away:
+        if self._outage is not None:
             return self._local.expected_at(now, lane, depth)
         all_members: dict[Lane, int] = {lane: count * self._members for lane, count in depth.items()}
         return max(self._lanes[lane].opens_at, self._local.expected_at(now, lane, all_members))
@@ -166,15 +170,15 @@ class SharedPermits(Permits):
     @property
     def coordination(self) -> Coordination:
         """Whether the store answers."""
-        return "away" if self._away else "shared"
+        return "shared" if self._outage is None else "away"
 
     def try_take(self, now: float, lane: Lane) -> bool:
         """Count a request that goes now if there is a permit; return whether there was."""
-        if self._away:
-            if self._is_uncertain or now > self._retry_at or not self._local.try_take(now, lane):
+        if (outage := self._outage) is not None:
+            if outage.is_stale or now > outage.retry_at or not self._local.try_take(now, lane):
                 return False
             self._unrecorded.append(now)
-            self._ask_again(now)
+            self._ask_again(now, outage)
         else:
             own = self._lanes[lane]
             if own.first(now) > now:
@@ -194,7 +198,7 @@ class SharedPermits(Permits):
 
     def count_others(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
         """Report the panel's count with the next reservation; only the store knows whether it is new."""
-        if self._away:
+        if self._outage is not None:
             return self._local.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if minute_usage or hour_usage:
             self._usage = (now, *self._limit.own_usage(minute_usage, hour_usage))
@@ -207,7 +211,7 @@ class SharedPermits(Permits):
 
     def _apply(self, limit: RateLimit) -> None:
         self._limit = limit
-        self._shared_limit = SharedLimit.of(Quota(limit))
+        self._shared_limit = _shared(limit)
         self._local.reconfigure(self._local_limit())
 
     def _next_of(self, now: float, lane: Lane, wanted: int) -> float:
@@ -242,12 +246,13 @@ class SharedPermits(Permits):
 
     async def _report(self, *, pause: float = 0.0, refused: bool = False) -> None:
         await self._ask("interactive", pause=pause, refused=refused)
-        self._is_uncertain = False
+        if self._outage is not None:
+            self._outage.is_stale = False
         self._on_change(asyncio.get_running_loop().time())
 
-    def _ask_again(self, now: float) -> None:
-        if self._away and now >= self._retry_at:
-            self._retry_at = _NEVER  # until the answer arrives
+    def _ask_again(self, now: float, outage: _Outage) -> None:
+        if now >= outage.retry_at:
+            outage.retry_at = _NEVER  # until the answer arrives
             self._start(self._report())
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -295,8 +300,8 @@ class SharedPermits(Permits):
 
     async def _answer(self, request: ReserveRequest) -> Reservation:
         try:
-            async with asyncio.timeout(_PATIENCE):
-                return _checked(await self._coordinator.reserve(request), request.limit)
+            async with asyncio.timeout(PATIENCE):
+                return checked(await self._coordinator.reserve(request), request.limit)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -309,14 +314,12 @@ class SharedPermits(Permits):
         return max(1, min(_MAX_SCALE, round(2 * self._round_trip / LOOKAHEAD)))
 
     def _on_failure(self, now: float, error: Exception) -> None:
-        self._retry_at = now + _RETRY
-        self._found_at = None
-        if self._away:
+        if self._outage is not None:
+            self._outage.retry_at, self._outage.answers_since = now + _RETRY, None
             return
-        self._away = True
+        self._outage = _Outage(part=self._own_part(now), retry_at=now + _RETRY)
         for own in self._lanes.values():
             own.permits.clear()
-        self._part = self._own_part(now)
         self._local.reconfigure(self._local_limit())
         is_wrong = isinstance(error, ConfigurationError)
         _log.log(
@@ -329,8 +332,8 @@ class SharedPermits(Permits):
         )
 
     def _on_answer(self, now: float, reservation: Reservation, reported: list[float]) -> None:
-        if self._away:
-            self._come_back(now, sent_lately=any(went > now - _MINUTE for went in reported))
+        if self._outage is not None:
+            self._come_back(now, self._outage, sent_lately=any(went > now - _MINUTE for went in reported))
         else:
             self._members = max(1, reservation.members)
         if self._store not in {"", reservation.store}:
@@ -342,14 +345,14 @@ class SharedPermits(Permits):
         self._used = (now, reservation.minute_used, reservation.hour_used)
         self._interactive_used = reservation.interactive_used
 
-    def _come_back(self, now: float, *, sent_lately: bool) -> None:
-        """Return to the store, once the other senders have noticed it too."""
-        self._found_at = now if self._found_at is None else self._found_at
-        if sent_lately and now < self._found_at + _RETRY:
-            self._retry_at = self._found_at + _RETRY
+    def _come_back(self, now: float, outage: _Outage, *, sent_lately: bool) -> None:
+        """Return to the store, once the other members that send have noticed its return too."""
+        if outage.answers_since is None:
+            outage.answers_since = now
+        if sent_lately and now < outage.answers_since + _RETRY:
+            outage.retry_at = outage.answers_since + _RETRY
             return
-        self._away = False
-        self._found_at = None
+        self._outage = None
         self._local.reconfigure(self._local_limit())
         _log.warning("the coordinator of the rate limit is back")
 
@@ -367,20 +370,19 @@ class SharedPermits(Permits):
         return kept * min(1.0, own) + (1 - kept) / self._members
 
     def _local_limit(self) -> RateLimit:
-        return attrs.evolve(self._limit, share=self._limit.share * self._part) if self._away else self._limit
+        if self._outage is None:
+            return self._limit
+        return attrs.evolve(self._limit, share=self._limit.share * self._outage.part)
 
 
-def _checked(reservation: Reservation, limit: SharedLimit) -> Reservation:
-    """Return a plausible reservation.
-
-    Raises:
-        ValueError: The store, or its memory, is broken.
-    """
-    longest = max(MAX_WAIT, limit.minute_period, limit.hour_period) + limit.interval + limit.tolerance + MAX_LEAD
-    for seconds in (reservation.opens_in, reservation.retry_in, *reservation.delays):
-        if not 0 <= seconds + _ROUNDING <= longest:
-            raise ValueError(f"the wait must be between 0 and {longest:.0f} s, not {seconds:g} s")
-    return reservation
+def _shared(limit: RateLimit) -> SharedLimit:
+    """Return a limit as the store gets it, and warn where the store cannot count that far."""
+    quota = Quota(limit)
+    shared = SharedLimit.of(quota)
+    for log, count, name in ((quota.minute, shared.minute_count, "minute"), (quota.hour, shared.hour_count, "hour")):
+        if log.limits and count < log.count:
+            _log.warning("a shared quota counts at most %d requests a %s; using that instead of %s", count, name, limit)
+    return shared
 
 
 def _least(left: int | None, limit: float | None, used: int, is_fresh: bool) -> int | None:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import attrs
 
+from panelica_async.ratelimit.feedback import MAX_WAIT, is_count
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.rules import RECHECK, RuleSet
@@ -26,10 +27,14 @@ __all__ = [
     "LOOKAHEAD",
     "MAX_LEAD",
     "MEMBER_TTL",
+    "MOST_COUNTED",
+    "MOST_MEMBERS",
+    "PATIENCE",
     "Coordinator",
     "Reservation",
     "ReserveRequest",
     "SharedLimit",
+    "checked",
     "grant",
     "grouped_ages",
 ]
@@ -51,13 +56,28 @@ LATENESS = 0.4
 """Seconds after its instant during which a permit can still be used, because event loops and stores are sometimes late.
 Windows are longer by this."""
 
+PATIENCE = 4.0
+"""Seconds that a limiter waits for an answer of the store; then it counts as away. A new connection to a server that is
+0.8 s away takes four round trips, and callers should not wait for more than five seconds."""
+
+MOST_COUNTED = 100_000
+"""Requests in a window that a store counts: a window of more is treated as one of this size, which keeps the work for
+one reservation, and the memory, in bounds."""
+
+MOST_MEMBERS = 1000
+"""Members of a quota, far more than share any key: with more, the part of each during an outage would be next to
+nothing. A store that counts more has names that no member wrote, and forgets them."""
+
+# Seconds by which the numbers of a store may be off.
+_ROUNDING = 1e-3
+
 # Seconds: somewhat more than the window of a minute, whose requests are reported by the second.
 _RECENT = 65.0
 
 
 @attrs.frozen(kw_only=True)
 class SharedLimit:
-    """The rules of a quota as plain numbers, margins included; a count of 0 is no limit.
+    """The rules of a quota as plain numbers, margins included; a count of 0 is no limit, and 100,000 the largest.
 
     The reserves are what bulk leaves even to an idle interactive lane.
     """
@@ -76,16 +96,16 @@ class SharedLimit:
 
     @classmethod
     def of(cls, quota: Quota) -> "SharedLimit":
-        """Return the rules of a quota."""
+        """Return the rules of a quota, windows of more than `MOST_COUNTED` requests as windows of so many."""
         bucket, minute, hour = quota.bucket, quota.minute, quota.hour
         return cls(
             interval=bucket.interval,
             tolerance=bucket.tolerance,
             token_reserve=bucket.reserve,
-            minute_count=minute.count if minute.limits else 0,
+            minute_count=min(minute.count, MOST_COUNTED) if minute.limits else 0,
             minute_period=minute.period + LATENESS,
             minute_reserve=minute.reserve,
-            hour_count=hour.count if hour.limits else 0,
+            hour_count=min(hour.count, MOST_COUNTED) if hour.limits else 0,
             hour_period=hour.period + LATENESS,
             hour_reserve=hour.reserve,
         )
@@ -144,7 +164,8 @@ class Coordinator(Protocol):
     async def reserve(self, request: ReserveRequest) -> Reservation:
         """Record what the member reports, and grant it permits.
 
-        If it raises, the limiter continues with a part of the limit until the store answers again.
+        If it raises, takes longer than `PATIENCE`, or returns implausible numbers, the limiter continues with a part
+        of the limit until the store answers again.
         """
         ...
 
@@ -189,6 +210,28 @@ def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) ->
     elif interval and not rivals:
         batch = max(1, min(batch, int(LOOKAHEAD * request.scale / interval / (peers + 1))))
     return min(batch, request.wanted)
+
+
+def checked(reservation: Reservation, limit: SharedLimit) -> Reservation:
+    """Return a reservation whose numbers are plausible.
+
+    Args:
+        reservation: The answer of any store.
+        limit: The limit of the request.
+
+    Raises:
+        ValueError: The store, or its memory, is broken.
+    """
+    longest = max(MAX_WAIT, limit.minute_period, limit.hour_period) + limit.interval + limit.tolerance + MAX_LEAD
+    for seconds in (reservation.opens_in, reservation.retry_in, *reservation.delays):
+        if not 0 <= seconds + _ROUNDING <= longest:
+            raise ValueError(f"the wait must be between 0 and {longest:.0f} s, not {seconds:g} s")
+    if not 0 <= reservation.members <= MOST_MEMBERS:
+        raise ValueError(f"members must be at most {MOST_MEMBERS}, not {reservation.members}")
+    for used in (reservation.minute_used, reservation.hour_used, reservation.interactive_used):
+        if not is_count(used, 0):
+            raise ValueError(f"the number of requests used must be a plausible count, not {used}")
+    return reservation
 
 
 def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:

@@ -11,7 +11,7 @@ import attrs
 
 from panelica_async.ratelimit.feedback import MAX_WAIT
 from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
-from panelica_async.ratelimit.store import MAX_LEAD, ReserveRequest, SharedLimit
+from panelica_async.ratelimit.store import MAX_LEAD, MOST_COUNTED, MOST_MEMBERS, ReserveRequest, SharedLimit
 
 __all__ = ["FORMAT", "SCHEMA", "DamagedError", "Members", "State", "StoredRules"]
 
@@ -33,6 +33,9 @@ _MINUTE = 60.0
 
 # Seconds, more than any clock has counted.
 _FAR = 1e10
+
+# Characters; the names of a store and of a boot are shorter.
+_LONGEST_NAME = 64
 
 _Entry = tuple[float, int]
 """When a request went, and 1 if the time is guessed from the counts of the panel."""
@@ -67,7 +70,7 @@ class State:
         row = database.execute("SELECT * FROM state").fetchone()
         if row is not None:
             is_complete = len(row) == len(attrs.fields(cls))
-            if is_complete and all(isinstance(number, float) and abs(number) < _FAR for number in row[2:]):
+            if is_complete and _is_plausible(row):
                 return cls(*row)
             database.execute("DELETE FROM sent")
         return cls()
@@ -109,6 +112,13 @@ class State:
         database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", attrs.astuple(self))
 
 
+def _is_plausible(row: tuple[object, ...]) -> bool:
+    texts, numbers = row[:2], row[2:]
+    return all(isinstance(text, str) and len(text) <= _LONGEST_NAME for text in texts) and all(
+        isinstance(number, float) and abs(number) < _FAR for number in numbers
+    )
+
+
 class StoredLog(SlidingLog):
     """A sliding log whose requests are rows of the table `sent`, numbered in order of time.
 
@@ -129,9 +139,13 @@ class StoredLog(SlidingLog):
         self._database = database
         self._name = name
         self._latest = now + 2 * MAX_LEAD
-        self._last = int(self._value("SELECT MAX(number) FROM sent WHERE log = ?", missing=0))
-        if self._last > _FAR:
-            raise DamagedError(f"the log {name} has a request number {self._last}")
+        last = self._value("SELECT MAX(number) FROM sent WHERE log = ?", missing=0)
+        if not abs(last) < _FAR:
+            raise DamagedError(f"the log {name} has a request number {last}")
+        self._last = int(last)
+        # What this member needs, and what a member with a larger limit has left here.
+        before = self._last + 1 - self._value("SELECT MIN(number) FROM sent WHERE log = ?", missing=self._last + 1)
+        self._kept = min(max(self.count, before, RECORD), MOST_COUNTED)
         self._last_at = self._at(self._last)
 
     def take(self, now: float) -> None:
@@ -191,7 +205,7 @@ class StoredLog(SlidingLog):
             "INSERT INTO sent VALUES (?, ?, ?, ?)",
             ((self._name, number, *entry) for number, entry in enumerate(entries, first)),
         )
-        self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - RECORD))
+        self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - self._kept))
 
 
 def _unexplained(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
@@ -251,11 +265,16 @@ class Members:
         self._database = database
         self._request = request
         self._now = now
-        database.execute("DELETE FROM members WHERE until <= ? OR until > ?", (now, now + 2 * MAX_WAIT))
+        database.execute(
+            "DELETE FROM members WHERE NOT COALESCE(until > ? AND until <= ?, 0)", (now, now + 2 * MAX_WAIT)
+        )
         waiting, peers, others = database.execute(
             "SELECT COUNT(*), COALESCE(SUM(lane = ?), 0), COUNT(DISTINCT member) FROM members WHERE member != ?",
             (request.lane, request.member),
         ).fetchone()
+        if others >= MOST_MEMBERS:
+            database.execute("DELETE FROM members")
+            waiting = peers = others = 0
         self.count: int = others
         """How many members there are."""
         self.peers: int = peers

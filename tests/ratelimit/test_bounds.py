@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from math import inf, nan
 
+import attrs
 import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.rules import RECORD
+from panelica_async.ratelimit.store import MOST_COUNTED, SharedLimit
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY, file, machine, opens_in, spend
 from tests.support.virtual_time import run
 
@@ -34,6 +37,25 @@ def test_store_notes_at_most_the_record(file):
     assert rows == (RECORD,)
 
 
+def test_window_of_more_than_the_record_is_enforced(file):
+    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
+    for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
+        opened = file.reserve(ReserveRequest(member="a", limit=limit, unrecorded=((1.0, sent),))).opens_in
+        assert opened == pytest.approx(expected, abs=5)
+    file.reserve(ReserveRequest(member="b", limit=WINDOWS_ONLY, wanted=1))  # a smaller limit forgets nothing
+    assert file.reserve(ReserveRequest(member="a", limit=limit)).opens_in == pytest.approx(3600, abs=5)
+
+
+def test_window_beyond_what_a_store_counts_is_smaller(caplog):
+    async def main() -> SharedLimit:
+        limiter = RateLimiter(RateLimit(per_minute=60, per_hour=1_000_000), coordinator=Hanging())
+        return limiter._permits._shared_limit
+
+    limit = run(main())
+    assert (limit.minute_count, limit.hour_count) == (60, MOST_COUNTED)
+    assert "at most 100000 requests a hour" in caplog.text
+
+
 @pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
 @pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowdown"])
 def test_poisoned_state_holds_for_an_hour_at_most(file, column, poison):
@@ -48,11 +70,24 @@ def test_poisoned_log_stops_no_caller(file):
     assert opens_in(file) == 0
 
 
-@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e18, -5.0])
-def test_implausible_answer_of_a_store_is_no_answer(seconds, caplog):
+IMPLAUSIBLE = [
+    *({field: seconds} for field in ("opens_in", "retry_in") for seconds in (inf, nan, 1e18, -5.0)),
+    *({"delays": (0.0, seconds)} for seconds in (inf, nan, 1e18, -5.0, "soon")),
+    *({"members": count} for count in (inf, nan, 10**9, -1)),
+    *(
+        {field: count}
+        for field in ("minute_used", "hour_used", "interactive_used")
+        for count in (inf, nan, 10**18, -5, 0.5, "many")
+    ),
+]
+
+
+@pytest.mark.parametrize("answer", IMPLAUSIBLE, ids=str)
+def test_implausible_answer_of_a_store_is_no_answer(answer, caplog):
     class Broken:
         async def reserve(self, request: ReserveRequest) -> Reservation:
-            return Reservation(delays=(), opens_in=seconds, retry_in=seconds, members=1, store="a")
+            plausible = Reservation(delays=(0.0,), opens_in=0.0, retry_in=0.0, members=1, store="a")
+            return attrs.evolve(plausible, **answer)
 
     async def main() -> None:
         await RateLimiter(PROFESSIONAL, coordinator=Broken()).acquire()
@@ -61,7 +96,9 @@ def test_implausible_answer_of_a_store_is_no_answer(seconds, caplog):
     assert "is away" in caplog.text
 
 
-@pytest.mark.parametrize("number", ["inf", "nan", "1e18", "-1", "9" * 400, "1e-9", "0x10", "", "12abc"])
+@pytest.mark.parametrize(
+    "number", ["inf", "nan", "1e18", "-1", "9" * 400, "1e-9", "0x10", "", "12abc", "1_0", "\u0661\u0662", "7" * 8000]
+)
 @pytest.mark.parametrize("refused", [False, True])
 def test_poisoned_headers_hold_for_an_hour_at_most(number, refused):
     names = [

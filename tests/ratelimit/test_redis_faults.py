@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager, suppress
 import attrs
 import pytest
 import redis as blocking_redis
+from redis.asyncio.connection import AbstractConnection
 
 from panelica_async import ConfigurationError
 from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest, shared
 from panelica_async.ratelimit import redis as coordinator_module
 from panelica_async.ratelimit.redis import RedisCoordinator, keys
 from panelica_async.ratelimit.rules import RECORD
+from panelica_async.ratelimit.store import PATIENCE as LONGEST_ANSWER
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY
 
@@ -235,6 +237,46 @@ def test_server_that_hangs_bounds_the_reservation(monkeypatch):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_new_connection_when_redis_is_slow_fits_in_patience(server, admin, monkeypatch, is_new):
+    """With user, password and database; whether or not the server knows the script."""
+    admin.acl_setuser("panel", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all"])
+    steps = ""  # "S" for something sent, "R" for a reply that is waited for
+    send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
+
+    def counting(step, method):
+        async def counted(*arguments, **options):
+            nonlocal steps
+            steps += step
+            return await method(*arguments, **options)
+
+        return counted
+
+    async def main() -> None:
+        url = server.url.replace("//", "//panel:secret@").removesuffix("/0") + "/1"
+        async with RedisCoordinator(url, key="slow"):
+            pass
+
+    if is_new:
+        admin.script_flush()
+    else:
+        asyncio.run(main())
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counting("S", send))
+    monkeypatch.setattr(AbstractConnection, "read_response", counting("R", read))
+    asyncio.run(main())
+    assert 2 <= steps.count("SR") <= LONGEST_ANSWER / 0.8
+
+
+def test_restarted_redis_gets_the_script_again(server, admin):
+    async def main() -> None:
+        async with RedisCoordinator(server.url, key="restarted") as coordinator:
+            for _ in range(2):
+                await coordinator.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY))
+                admin.script_flush()
+
+    asyncio.run(main())
+
+
 @pytest.fixture
 def coordinated(server, admin, request):
     """Reserve through Redis, one request after another."""
@@ -277,4 +319,14 @@ def test_huge_numbers_are_few_commands(coordinated, admin):
     claim(limit=limit, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
     calls = sum(statistics["calls"] for statistics in admin.info("commandstats").values())
     assert calls <= 500
-    assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= RECORD
+    assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= 3 * RECORD  # one for each report
+
+
+def test_window_of_more_than_the_record_is_enforced(coordinated):
+    reserve, _ = coordinated
+    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
+    for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
+        opens_in = reserve(limit=limit, unrecorded=((1.0, sent),)).opens_in
+        assert opens_in == pytest.approx(expected, abs=5)
+    reserve(limit=WINDOWS_ONLY)  # a member with a smaller limit forgets nothing
+    assert reserve(limit=limit).opens_in == pytest.approx(3600, abs=5)

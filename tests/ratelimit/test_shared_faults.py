@@ -98,6 +98,19 @@ def test_report_after_an_outage_has_the_age_of_requests():
     assert sum(count for age, count in report.unrecorded if 590 < age < 610) == 5
 
 
+def test_store_that_takes_seconds_is_not_away(caplog):
+    """A new connection to a server that is 0.8 s away takes that long."""
+
+    async def main() -> float:
+        limiter = RateLimiter(PROFESSIONAL, coordinator=Store(delay=3.3))
+        started = now()
+        await limiter.acquire()
+        return now() - started
+
+    assert run(main()) < 5
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("hang", [False, True])
 def test_max_wait_ends_while_the_store_is_asked(hang):
     """No forecast says that there will be no permit."""

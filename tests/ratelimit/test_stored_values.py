@@ -34,11 +34,15 @@ STATEMENTS = {
         for value in ("1e18", "-1e18", "9e999", "'text'", "NULL", "9223372036854775807", "x'00ff'")
     },
     "name of the store": "UPDATE state SET store = hex(zeroblob(100000))",
+    "name of the store is a blob": "UPDATE state SET store = x'00ff'",
+    "name of the store NULL": "UPDATE state SET store = NULL",
+    "name of the boot is a number": "UPDATE state SET boot = zeroblob(9)",
     "rows of state": rows("state", "'a', 'b', 0, 0, 0, 0, 0, 0, 0"),
     "instants 1e308": "UPDATE sent SET at = 1e308",
     "instants text": "UPDATE sent SET at = 'soon'",
     "instants NULL": "UPDATE sent SET at = NULL",
     "numbers at the end": "UPDATE sent SET number = 9223372036854775807 WHERE number = 1",
+    "numbers infinite": "UPDATE sent SET number = 9e999 WHERE number = 1",
     "numbers text": "UPDATE sent SET number = 'x' WHERE number = 1",
     "gaps": "DELETE FROM sent WHERE number = 1",
     "foreign logs": rows("sent", "'log' || i, 1, 0, 0"),
@@ -47,6 +51,7 @@ STATEMENTS = {
     "members": rows("members", "'m' || i, 'bulk', (SELECT clock FROM state) + 10"),
     "members for ever": rows("members", "'m' || i, 'interactive', 1e18"),
     "members text": "INSERT INTO members VALUES ('m', 'bulk', 'later')",
+    "members NULL": "INSERT INTO members VALUES ('m', 'bulk', NULL)",
     "a view": "DROP TABLE state; CREATE VIEW state AS SELECT 1",
     "more columns": "ALTER TABLE state ADD COLUMN later REAL",
     "other columns": "DROP TABLE sent; CREATE TABLE sent (a, b)",
@@ -84,14 +89,15 @@ def test_stored_values_hold_up_neither_loop_nor_callers(tmp_path, monkeypatch, s
     assert coordination == "shared"
 
 
-def test_members_with_an_endless_wait_are_forgotten(tmp_path):
+@pytest.mark.parametrize("name", ["members for ever", "members text", "members NULL"])
+def test_members_with_an_endless_wait_are_forgotten(tmp_path, name):
     file = QuotaFile(
         tmp_path / "cache" / "quota.sqlite3", monotonic=lambda: 1000.0, wall=lambda: 1.7e9, boot=lambda: "a"
     )
     request = ReserveRequest(member="a", limit=SharedLimit.of(Quota(BUSINESS)), wanted=1)
     file.reserve(request)
     with file._transaction() as database:
-        database.execute(STATEMENTS["members for ever"])
+        database.execute(STATEMENTS[name])
     file.reserve(request)
     assert file.reserve(request).members == 1
     file.close()
