@@ -24,7 +24,7 @@ from panelica_async.sandbox.messages import (
     mistyped,
 )
 from panelica_async.sandbox.seed import seed_panel
-from panelica_async.sandbox.spec import Document, Endpoint, Json, shipped_document
+from panelica_async.sandbox.spec import Document, Endpoint, Json, Part, shipped_document
 from panelica_async.sandbox.store import Store
 from panelica_async.sandbox.validation import ReferenceValidation, Validation
 
@@ -173,7 +173,7 @@ class _PanelValidation(Validation):
         required = schema.get("required", ())
         return {name: value for name, value in renamed.items() if value != "" or name not in required}
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
         """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
         for error in errors:
             if error.validator == "maxProperties":
@@ -196,7 +196,7 @@ class _PanelValidation(Validation):
                     faults[field, "uuid"] = None
                 case _:
                     faults[field, "min"] = None
-        if where == "the query":
+        if part == "query":
             return failed("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
         return invalid(endpoint.operation, faults)
 

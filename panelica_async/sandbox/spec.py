@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 from jsonschema import Draft202012Validator, FormatChecker, validators
@@ -12,6 +12,8 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 Json: TypeAlias = Mapping[str, Any]
+Part: TypeAlias = Literal["body", "query"]
+"""What of a request is validated."""
 
 METHODS = ("get", "put", "post", "patch", "delete")
 _URI = "urn:panelica:openapi"
@@ -114,6 +116,7 @@ class Document:
         self.endpoints: tuple[Endpoint, ...] = tuple(self._endpoints())
         self._by_path: dict[str, dict[str, Endpoint]] = {}
         self._routes = _Routes()
+        self._validators: dict[tuple[str, Part, FormatChecker | None], Draft202012Validator] = {}
         for endpoint in self.endpoints:
             self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
             self._routes.add(endpoint)
@@ -143,6 +146,14 @@ class Document:
         return endpoint, {
             name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")
         }
+
+    def request_validator(self, endpoint: Endpoint, part: Part, formats: FormatChecker | None) -> Draft202012Validator:
+        """Return the validator of the body or query of an endpoint, which is compiled when it is first needed."""
+        key = (endpoint.operation, part, formats)
+        if key not in self._validators:
+            schema = endpoint.body or {} if part == "body" else _query_schema(endpoint)
+            self._validators[key] = self.validator(schema, formats)
+        return self._validators[key]
 
     def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
         """Compile a schema of the document, and check these formats."""
@@ -199,6 +210,14 @@ class Document:
         if "data" in schema.get("properties", {}):
             schema = self.resolve(schema["properties"]["data"])
         return self.resolve(schema.get("items", {}))
+
+
+def _query_schema(endpoint: Endpoint) -> Json:
+    return {
+        "type": "object",
+        "properties": {parameter["name"]: parameter["schema"] for parameter in endpoint.query},
+        "required": [parameter["name"] for parameter in endpoint.query if parameter.get("required")],
+    }
 
 
 @cache

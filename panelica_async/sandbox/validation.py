@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
 from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request
-from panelica_async.sandbox.spec import Document, Endpoint, Json
+from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
@@ -35,7 +35,7 @@ _NAMES = {
 
 
 class Validation(ABC):
-    """The checks of a document; each schema is compiled once, when it is first needed.
+    """The checks of a document.
 
     Args:
         document: The document with the schemas.
@@ -48,12 +48,10 @@ class Validation(ABC):
     def __init__(self, document: Document, *, strict: bool = False) -> None:
         self._document = document
         self._strict = strict
-        self._bodies: dict[str, Draft202012Validator] = {}
-        self._queries: dict[str, Draft202012Validator] = {}
 
     @abstractmethod
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:
-        """Return the refusal of a query or body, which `where` names, with its errors, at least one."""
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
+        """Return the refusal of a body or query for its errors, at least one."""
 
     def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
         """Return a body as its check and its handler see it."""
@@ -75,11 +73,8 @@ class Validation(ABC):
             if isinstance(value, dict):
                 value = self.canonical(schema, cast("dict[str, Any]", value))
                 if "properties" in schema:
-                    self._check_names(value, schema["properties"], "body")
-            validator = self._bodies.get(endpoint.operation)
-            if validator is None:
-                validator = self._bodies[endpoint.operation] = self._document.validator(endpoint.body, self.formats)
-            self._check(endpoint, validator, _with_names(value or {}) if endpoint.form else value, "the body")
+                    self._check_names("body", value, schema["properties"])
+            self._check(endpoint, "body", _with_names(value or {}) if endpoint.form else value)
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
@@ -90,7 +85,7 @@ class Validation(ABC):
         """
         schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query}
         sent = parse_qsl(raw_query, keep_blank_values=True)
-        self._check_names(dict(sent), schemas, "query")
+        self._check_names("query", dict(sent), schemas)
         if not schemas:
             return {}
         values: dict[str, object] = {}
@@ -98,32 +93,28 @@ class Validation(ABC):
             if name in schemas:
                 # Go's url.Values.Get returns the first of several values.
                 values.setdefault(name, _converted(name, text, schemas[name]))
-        validator = self._queries.get(endpoint.operation)
-        if validator is None:
-            required = [parameter["name"] for parameter in endpoint.query if parameter.get("required")]
-            schema = {"type": "object", "properties": schemas, "required": required}
-            validator = self._queries[endpoint.operation] = self._document.validator(schema, self.formats)
-        self._check(endpoint, validator, values, "the query")
+        self._check(endpoint, "query", values)
         return values
 
-    def _check(self, endpoint: Endpoint, validator: Draft202012Validator, value: object, where: str) -> None:
+    def _check(self, endpoint: Endpoint, part: Part, value: object) -> None:
+        validator = self._document.request_validator(endpoint, part, self.formats)
         errors: list[ValidationError] = list(cast("Any", validator).iter_errors(value))
         if errors:
-            raise self.refusal(endpoint, errors, where)
+            raise self.refusal(endpoint, errors, part)
 
-    def _check_names(self, sent: Iterable[str], known: Iterable[str], where: str) -> None:
+    def _check_names(self, part: Part, sent: Iterable[str], known: Iterable[str]) -> None:
         """Refuse names that the document does not know, if the sandbox is strict."""
         unknown = sorted(set(sent) - set(known))
         if self._strict and unknown:
-            raise bad_request(f"{', '.join(unknown)}: not known in the {where}", message="Unknown field")
+            raise bad_request(f"{', '.join(unknown)}: not known in the {part}", message="Unknown field")
 
 
 class ReferenceValidation(Validation):
     """The checks of the published reference."""
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], where: str) -> ApiError:  # noqa: ARG002
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:  # noqa: ARG002
         """Describe the first error in words."""
-        return _refusal(errors[0], where)
+        return _refusal(errors[0], f"the {part}")
 
 
 def _decoded(raw: bytes) -> Any:
