@@ -181,7 +181,7 @@ class PanelicaClient(Namespaces):
         Raises:
             ConfigurationError: An option is invalid.
         """
-        given = {
+        arguments = {
             "timeout": timeout,
             "deadline": deadline,
             "max_wait": max_wait,
@@ -189,7 +189,7 @@ class PanelicaClient(Namespaces):
             "lane": lane,
             "look_up_lost": look_up_lost,
         }
-        changes: dict[str, Any] = {name: value for name, value in given.items() if not isinstance(value, Unset)}
+        changes: dict[str, Any] = {name: value for name, value in arguments.items() if not isinstance(value, Unset)}
         runner = self._runner
         options = attrs.evolve(runner.options, **changes)
         variant = type(self).__new__(type(self))

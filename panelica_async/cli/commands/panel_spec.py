@@ -44,7 +44,9 @@ Against = Annotated[
 ]
 Destination = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write to this file instead."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", dir_okay=False, help="Write to this file instead of standard output."
+    ),
 ]
 
 

@@ -34,12 +34,12 @@ async def sandbox(
         typer.Option(
             "--tier",
             metavar="TIER",
-            help=f"Rate-limit tier of its key: {', '.join(TIERS)}.",
+            help=f"Rate-limit tier of the key: {', '.join(TIERS)}.",
             autocompletion=complete_tier,
         ),
     ] = "professional",
     scopes: Annotated[
-        str, typer.Option(metavar="SCOPE,…", help="Scopes of its key, such as domains:*,dns:read.")
+        str, typer.Option(metavar="SCOPE,…", help="Scopes of the key, such as domains:*,dns:read.")
     ] = "*:*",
     dialect: Annotated[
         str,
@@ -48,10 +48,10 @@ async def sandbox(
         ),
     ] = "reference",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse fields and query parameters that a panel would ignore.")
+        bool, typer.Option("--strict", metavar="", help="Refuse fields and query parameters that a panel would ignore.")
     ] = False,
     thin_replies: Annotated[
-        bool, typer.Option("--thin-replies", help="Answer writes with an id or a message only.")
+        bool, typer.Option("--thin-replies", metavar="", help="Answer writes with an id or a message only.")
     ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[
