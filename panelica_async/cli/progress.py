@@ -1,4 +1,4 @@
-"""Shows the progress of a run: bars on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of a run, and of reading before it: bars on a terminal, a line every few seconds elsewhere."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from panelica_async import RateLimiter
 from panelica_async.cli.console import is_live
-from panelica_async.cli.format import duration, number
+from panelica_async.cli.format import duration, number, plural
 from panelica_async.cli.run_view import SITE_STATUSES
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
@@ -165,6 +165,33 @@ class Progress:
         sites = f"sites {_count(meter.sites_done, meter.sites_total)}"
         writes = f"writes {_count(meter.writes_done, meter.writes_expected)}"
         return Text(_joined(sites, writes, meter.pace, meter.time_left))
+
+
+@asynccontextmanager
+async def reading(
+    console: Console, activity: str, limiter: RateLimiter, *, every: float = _LINE_EVERY
+) -> AsyncGenerator[None, None]:
+    """Show what the block reads: a spinner on a terminal, a line elsewhere; every few seconds with the calls so far.
+
+    Args:
+        console: Where to show it.
+        activity: What the block does.
+        limiter: The limiter that the calls wait for.
+        every: Seconds between two counts.
+    """
+    before = limiter.granted
+
+    def count() -> Text:
+        return Text(f"{activity} {plural(limiter.granted - before, 'call')} so far.")
+
+    if is_live(console):
+        with console.status(Text(activity)) as status:
+            async with _repeated(every, lambda: status.update(count())):
+                yield
+    else:
+        console.print(Text(activity), soft_wrap=True)
+        async with _repeated(every, lambda: console.print(count(), soft_wrap=True)):
+            yield
 
 
 @asynccontextmanager

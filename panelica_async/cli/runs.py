@@ -17,7 +17,7 @@ from panelica_async.cli.format import local_time, next_command, plural
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.cli.plan_view import has_obstacles, plan_data, plan_summary, print_plan
-from panelica_async.cli.progress import Meter, Progress
+from panelica_async.cli.progress import Meter, Progress, reading
 from panelica_async.cli.run_view import Ending, RunReport
 from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.status_view import missing_passwords_note
@@ -95,7 +95,7 @@ async def _plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: 
 
 
 async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
-    with output.busy(f"Reading what exists on {panel.name} …"):
+    async with reading(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
         return await Plan.build(panel.client, manifest, journal=journal)
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from panelica_async import RateLimit, RateLimiter
-from panelica_async.cli.progress import Meter, Progress
+from panelica_async.cli.progress import Meter, Progress, reading
 from panelica_async.provision import Event, Manifest, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 from panelica_async.provision.objects import steps_of
 
@@ -163,3 +163,15 @@ async def test_meter_measures_a_real_limiter() -> None:
         await limiter.acquire()
     take(measured, 3)
     assert measured.pace == "3 calls in the last minute"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+async def test_reading_shows_the_calls_so_far(is_terminal: bool) -> None:
+    limiter = Granting(300)
+    limiter.granted = 8
+    stream = Stream("12 calls so far.")
+    console = Console(file=stream, force_terminal=is_terminal, width=100)
+    async with reading(console, "Reading …", limiter, every=0.01):  # type: ignore[arg-type] # no more is needed
+        limiter.granted = 20
+        await asyncio.wait_for(stream.has_it.wait(), timeout=30)
+    assert "Reading … 12 calls so far." in stream.getvalue()
