@@ -1,4 +1,4 @@
-"""A server for the clients to call: aiohttp.web in a process of its own, with one small JSON reply to everything."""
+"""A server for the clients to call: aiohttp.web in a process of its own, with one small JSON object for each kind."""
 
 import asyncio
 import multiprocessing
@@ -21,6 +21,12 @@ _BODY = b"""{"id":"7d3f0c1a-5b7e-4c57-9a0e-2f6f4d1f8b11","domain":"example.com",
 "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed","status":"active","php_version":"8.4","web_server":"nginx",\
 "document_root":"/home/acme/example.com/public_html","ssl_enabled":true,"disk_usage_mb":245,\
 "bandwidth_mb":1024,"created_at":"2026-01-15T10:30:00Z"}"""
+
+_BODIES = {
+    "accounts": b'{"id":"1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed","username":"acme","email":"info@example.com"}',
+    "email": b'{"id":"0f8fad5b-d9cb-469f-a165-70867728950e","email":"info@example.com","quota_mb":1024}',
+}
+"""Replies to what is not about domains, by the first part of the path."""
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -60,8 +66,9 @@ def _serve(parent: Connection, core: int) -> None:
 
 
 async def _answer(parent: Connection) -> None:
-    async def answer(_: web.BaseRequest) -> web.Response:
-        return web.Response(body=_BODY, content_type="application/json")
+    async def answer(request: web.BaseRequest) -> web.Response:
+        kind = request.path.partition("/v1/")[2].partition("/")[0]
+        return web.Response(body=_BODIES.get(kind, _BODY), content_type="application/json")
 
     runner = web.ServerRunner(web.Server(answer, access_log=None))
     await runner.setup()

@@ -30,8 +30,9 @@ _CLIENT_MEMBERS = {
 }
 """Members of `PanelicaClient` that are not generated."""
 IMPORTED = {
-    "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey", "OpenEnum",
-    "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset", "Wire",
+    "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "Namespace", "NaturalKey",
+    "OpenEnum", "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset",
+    "Wire",
 }  # fmt: skip
 """Names that generated modules import besides their models."""
 

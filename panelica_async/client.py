@@ -10,10 +10,11 @@ import attrs
 
 from panelica_async.api import settings
 from panelica_async.api.dialect import PanelDialect
+from panelica_async.api.namespace import Namespace
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
-from panelica_async.core.operation import Dialect, namespace
+from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import PanelicaError, TransportError
@@ -77,6 +78,9 @@ class PanelicaClient(Namespaces):
     Raises:
         ConfigurationError: A setting is missing or invalid; the message names it.
     """
+
+    spec: "Namespace[PanelSpec]" = Namespace("panelica_async.api.panel_spec:PanelSpec")
+    """What this panel lists about its own API; once it is loaded, `**fields` are checked against it."""
 
     def __init__(
         self,
@@ -241,13 +245,6 @@ class PanelicaClient(Namespaces):
         limiter = self._transport.keys.current.quota.limiter
         return self._transport.monitor.tally.summary(limiter.state(), self._transport.budget.left)
 
-    @namespace
-    def spec(self) -> "PanelSpec":
-        """What this panel lists about its own API; once it is loaded, `**fields` are checked against it."""
-        from panelica_async.api.panel_spec import PanelSpec  # noqa: PLC0415 - loaded on first use
-
-        return PanelSpec(self._runner)
-
     async def request(
         self,
         method: str,
@@ -338,4 +335,4 @@ def _attributes(client: PanelicaClient) -> dict[str, Any]:
 
 
 def _is_derived(kind: type, name: str) -> bool:
-    return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)
+    return any(isinstance(vars(base).get(name), cached_property | Namespace) for base in kind.__mro__)

@@ -7,15 +7,15 @@ text, which no call takes for an id.
 """
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import attrs
 
+from panelica_async.api.objects import id_names, named_fields, object_in
 from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.decoder import note_misfits
-from panelica_async.core.model import Model, fields_of, wire_name
+from panelica_async.core.model import Model, fields_of
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
@@ -50,7 +50,7 @@ def read_written(
 ) -> Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
     kind: Any = result
-    fields = _fields(kind)
+    fields = named_fields(kind)
     values = _shown(envelope, kind, arguments)
     set_aside = _take_own_id(values, wire, result)
     if wire.changes_reply:
@@ -81,17 +81,11 @@ def completed(shown: M, operation: Operation, wire: Wire, arguments: Mapping[str
     """Return an object that was looked up, with what its row leaves out taken from the arguments."""
     kind: Any = type(shown)
     known, told = _known(operation, wire, arguments), dict[str, Any]()
-    for field, _ in _fields(kind):
+    for field, _ in named_fields(kind):
         value = known.get(field.name)
         if getattr(shown, field.name) is None and _fits(value, field):
             told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
     return attrs.evolve(shown, **told) if told else shown
-
-
-@cache
-def _fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
-    """Return each field of a model with its names on the wire."""
-    return [(field, (wire_name(field), *field.metadata.get("aliases", ()))) for field in fields_of(kind)]
 
 
 def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> M | None:
@@ -109,28 +103,6 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
     return made
 
 
-def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
-    """Return the object in the data of a reply, wherever it is.
-
-    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
-    """
-    if not isinstance(data, dict):
-        return data
-    shown = cast("dict[str, Any]", data)
-    if "id" in shown:
-        return shown
-    ids = {"id", *_id_names(kind)}
-    if not ids.isdisjoint(shown):
-        return shown
-    inner = [name for name, value in shown.items() if _has_one_of(ids, value)]
-    names = {*arguments, *(name for _, several in _fields(kind) for name in several)}
-    return shown if len(inner) != 1 or _is_part(inner[0], shown, names) else shown[inner[0]]
-
-
-def _has_one_of(ids: set[str], value: object) -> bool:
-    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
-
-
 def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the object in the reply to a write."""
     said: object = envelope.data
@@ -144,7 +116,7 @@ def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[
     # "success" is the result of the write, not the state of the object.
     if str(shown.get("status")).lower() in {"success", "ok"}:
         del shown["status"]
-    if envelope.message is not None and any(field.name == "message" for field, _ in _fields(kind)):
+    if envelope.message is not None and any(field.name == "message" for field, _ in named_fields(kind)):
         shown.setdefault("message", envelope.message)
     return {**envelope.beside, **shown} if envelope.beside else shown
 
@@ -154,21 +126,12 @@ def _take_own_id(values: dict[str, Any], wire: Wire, kind: type[Model]) -> dict[
     there = wire.reply_fields.get("id")
     if there is None or values.get(there) is not None:
         return {}
-    return {name: values.pop(name) for name in _id_names(kind) if values.get(name) is not None}
+    return {name: values.pop(name) for name in id_names(kind) if values.get(name) is not None}
 
 
 def has_own_id(row: Model, own_id: str) -> bool:
     """Return whether a row shows an id of its own, beside the field by which the panel knows it."""
-    return any(str(row.extra.get(name)) == own_id for name in _id_names(type(row)))
-
-
-def _id_names(kind: Any) -> tuple[str, ...]:
-    return next((names for field, names in _fields(kind) if field.name == "id"), ())
-
-
-def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
-    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
-    return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
+    return any(str(row.extra.get(name)) == own_id for name in id_names(type(row)))
 
 
 def _known(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> dict[str, Any]:

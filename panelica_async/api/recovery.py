@@ -16,7 +16,6 @@ from panelica_async.api.pagination import Paginator
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.unset import UNSET
 from panelica_async.errors import OutcomeUnknownError, PanelicaError
 from panelica_async.transport.clock import PanelClock
 
@@ -181,11 +180,6 @@ async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M |
     if why is None and prefix and prefix != (await owner() or "").lower():
         why = f"it may belong to another call: its name begins with {prefix}_"
     return (row, "") if why is None else (None, f"an object of that name exists, but {why}")
-
-
-def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments without those that are `UNSET`."""
-    return {name: value for name, value in arguments.items() if value is not UNSET}
 
 
 def _created_at(row: Model) -> "datetime | None":

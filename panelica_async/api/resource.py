@@ -37,7 +37,11 @@ class Resource:
 
     def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
-        return self._call(partial(fetch_one, result=result), operation, arguments)
+        if operation.repeat.is_read:
+            return self._call(partial(fetch_one, result=result), operation, arguments)
+        from panelica_async.api.writes import write_one  # noqa: PLC0415 - many programs only read
+
+        return self._call(partial(write_one, result=result), operation, arguments)
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""

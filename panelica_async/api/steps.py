@@ -13,12 +13,11 @@ import attrs
 
 from panelica_async.api.calls import Fetch, rows_of, send
 from panelica_async.api.derivation import Row, derive
-from panelica_async.api.recovery import given
 from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
-from panelica_async.core.unset import UNSET
+from panelica_async.core.unset import UNSET, provided
 from panelica_async.errors import (
     BadRequestError,
     ConflictError,
@@ -189,7 +188,7 @@ async def _create_exactly(
 
     Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
     """
-    runner, asked = deadline.runner(), given(arguments)
+    runner, asked = deadline.runner(), provided(arguments)
     update = runner.get_operation(read_back.update)
     there = runner.wire(update)
     replaced = {

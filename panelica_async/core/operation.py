@@ -1,16 +1,16 @@
 """An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
 
-import asyncio
 import enum
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import attrs
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 Dialect = Literal["reference", "panel"]
 """`reference` is the published API reference; `panel` is what current panels serve."""
@@ -82,16 +82,16 @@ class ReadBack(NamedTuple):
     lookup: str
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Wire:
     """How an operation travels in one dialect: where each argument goes, and under which name."""
 
     method: str
     path: str
     """Template; the placeholders are Python argument names."""
-    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    query: Mapping[str, str] = _EMPTY
     """Python argument to name in the query."""
-    body: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    body: Mapping[str, str] = _EMPTY
     """Python argument to name in the JSON body."""
     others: Literal["query", "body"] | None = None
     """Where `**fields` travel, which neither names; None if the method takes none."""
@@ -103,19 +103,19 @@ class Wire:
     """Key that holds the rows of a list reply; None when the reply is the list."""
     scopes: tuple[str, ...] = ()
     """Scopes of which the key needs one; empty when any key will do."""
-    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict[str, Mapping[str, str]])
+    values: Mapping[str, Mapping[str, str]] = _EMPTY
     """Arguments whose values the panel limits or calls otherwise: each value it takes, and what it is called there."""
-    converted: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    converted: Mapping[str, str] = _EMPTY
     """Arguments that the panel writes in another form: the name of the conversion of each."""
-    refused: Mapping[str, Refusal] = attrs.field(factory=dict[str, Refusal])
+    refused: Mapping[str, Refusal] = _EMPTY
     """Arguments that the panel cannot honour."""
     required: frozenset[str] = frozenset()
     """Arguments that are optional in the signature and required here."""
-    minimum: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    minimum: Mapping[str, int] = _EMPTY
     """Arguments with a lowest value that the panel itself does not check."""
-    derived: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    derived: Mapping[str, str] = _EMPTY
     """Arguments that the client derives if the caller leaves them out: the name of the source of each."""
-    filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    filters: Mapping[str, str] = _EMPTY
     """Arguments of a list that the panel ignores, with the field of a row by which the client filters instead."""
     is_whole: bool = False
     """Whether a list arrives in one reply: the client itself applies `page`, `limit`, `sort` and `order`."""
@@ -125,9 +125,9 @@ class Wire:
     """Names in the body that the panel resets when they are left out: a GET of the path first says what they hold."""
     gone: str | None = None
     """The operation whose 404 confirms that a 400 "not found" means that the object is gone."""
-    reply_fields: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    reply_fields: Mapping[str, str] = _EMPTY
     """Fields of the result that have another name in the reply, before any alias."""
-    reply_values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict[str, Mapping[str, str]])
+    reply_values: Mapping[str, Mapping[str, str]] = _EMPTY
     """Fields of the result with other values in the reply: each value there and what the result calls it."""
 
     @cached_property
@@ -172,7 +172,7 @@ def both(wire: Wire) -> dict[Dialect, Wire]:
     return {"reference": wire, "panel": wire}
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, eq=False)
 class Operation:
     """One operation of the External API."""
 
@@ -185,7 +185,7 @@ class Operation:
     """Reads what a write has made or changed, by its id or in a list; None where a natural key has its own."""
     signed: bool = True
     """Whether the call is signed and counted."""
-    choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
+    choices: Mapping[str, tuple[str, ...]] = _EMPTY
     """Arguments that take one of a closed set of values."""
     not_empty: frozenset[str] = frozenset()
     """Texts and lists that must not be empty."""
@@ -207,7 +207,8 @@ class Operation:
         """Whether it can be called before the dialect is known: it travels alike in both, and is never looked up."""
         if self.natural_key or self.shown_by:
             return False
-        forms = [attrs.evolve(wire, scopes=()) for wire in self.wires.values()]
+        travels = attrs.filters.exclude("scopes")
+        forms = [attrs.asdict(wire, recurse=False, filter=travels) for wire in self.wires.values()]
         return len(forms) > 1 and forms[0] == forms[1]
 
     @property
@@ -234,23 +235,3 @@ def allows(granted: Iterable[str], required: str | None) -> bool:
     # `*:read` covers reading everywhere, but not what asks for `*:*` itself (evidence: scope-wildcards).
     covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
     return not covering.isdisjoint(granted)
-
-
-if TYPE_CHECKING:
-    namespace = cached_property
-else:
-
-    class namespace(cached_property):  # noqa: N801 - a decorator
-        """A `cached_property` that is the class of its value when it is read from a class.
-
-        `unittest.mock` looks at classes to learn which attributes have which methods.
-        """
-
-        # From Python 3.13 on it looks at what stands in the class, which is this; see `client.resource.Resource`.
-        _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
-
-        def __get__(self, instance: object, owner: type | None = None) -> Any:
-            """Return the group of an instance, or the class of such groups."""
-            if instance is None:
-                return type(self.func(SimpleNamespace(_runner=None)))
-            return super().__get__(instance, owner)

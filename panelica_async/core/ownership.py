@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-import attrs
-
 from panelica_async.core.model import Model
 
 _OWNERS = ("user_id", "owner_user_id")
 _DOMAINS = ("domain_id", "zone_id")
 
 
-@attrs.frozen(kw_only=True)
 class Owner(Model):
     """Base of the model of an account, which owns other objects."""
+
+    __slots__ = ()
 
     def owns(self, row: Model, *, domains: Iterable[Model | str] | None = None) -> bool:
         """Return whether a row shows that it belongs to the account. One that shows no owner does not.

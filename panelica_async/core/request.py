@@ -17,7 +17,7 @@ from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
 from panelica_async.core.translation import outgoing
-from panelica_async.core.unset import UNSET
+from panelica_async.core.unset import UNSET, provided
 from panelica_async.core.values import rfc3339
 
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
@@ -167,7 +167,7 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     """
     present = arguments
     if UNSET in arguments.values():
-        present = {name: value for name, value in arguments.items() if value is not UNSET}
+        present = provided(arguments)
     if operation.guard is not None:
         _check_guard(operation, operation.guard, present)
     if operation.constrained:

@@ -1,7 +1,8 @@
 """The sentinel for an absent argument: absent and null differ in a PATCH."""
 
 import enum
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 
 class Unset(enum.Enum):
@@ -18,3 +19,8 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 """Absent: the field is left out of the request. `None` sends null."""
+
+
+def provided(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that are `UNSET`."""
+    return {name: value for name, value in arguments.items() if value is not UNSET}

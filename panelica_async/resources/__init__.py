@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from panelica_async.core.operation import namespace
+from panelica_async.api.namespace import Namespace
 
 if TYPE_CHECKING:
     from panelica_async.api.runner import OperationRunner
@@ -66,68 +66,23 @@ class Namespaces:
     """Namespaces and methods of `PanelicaClient` that the specification defines."""
 
     _runner: OperationRunner
-
-    @namespace
-    def accounts(self) -> Accounts:
-        """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
-        from panelica_async.resources.accounts import Accounts  # noqa: PLC0415 - loaded on first use
-
-        return Accounts(self._runner)
-
-    @namespace
-    def antivirus(self) -> Antivirus:
-        """Virus scans and quarantine."""
-        from panelica_async.resources.antivirus import Antivirus  # noqa: PLC0415 - loaded on first use
-
-        return Antivirus(self._runner)
-
-    @namespace
-    def api_keys(self) -> ApiKeys:
-        """The keys that sign calls. Each has a public `api_key` and an `api_secret`, which is shown once."""
-        from panelica_async.resources.api_keys import ApiKeys  # noqa: PLC0415 - loaded on first use
-
-        return ApiKeys(self._runner)
-
-    @namespace
-    def audit(self) -> Audit:
-        """What was done on the panel, and by which account."""
-        from panelica_async.resources.audit import Audit  # noqa: PLC0415 - loaded on first use
-
-        return Audit(self._runner)
-
-    @namespace
-    def backups(self) -> Backups:
-        """Archives of domains with their files, databases, mail, zones and certificates."""
-        from panelica_async.resources.backups import Backups  # noqa: PLC0415 - loaded on first use
-
-        return Backups(self._runner)
-
-    @namespace
-    def bandwidth(self) -> Bandwidth:
-        """Traffic of the sites, counted by month."""
-        from panelica_async.resources.bandwidth import Bandwidth  # noqa: PLC0415 - loaded on first use
-
-        return Bandwidth(self._runner)
-
-    @namespace
-    def cloudflare(self) -> Cloudflare:
-        """Zones of the Cloudflare accounts whose credentials are stored in the panel."""
-        from panelica_async.resources.cloudflare import Cloudflare  # noqa: PLC0415 - loaded on first use
-
-        return Cloudflare(self._runner)
-
-    @namespace
-    def config_locks(self) -> ConfigLocks:
-        """Locks that keep two editors from one configuration."""
-        from panelica_async.resources.config_locks import ConfigLocks  # noqa: PLC0415 - loaded on first use
-
-        return ConfigLocks(self._runner)
-
-    @namespace
-    def _core(self) -> Core:
-        from panelica_async.resources.core import Core  # noqa: PLC0415 - loaded on first use
-
-        return Core(self._runner)
+    accounts: Namespace[Accounts] = Namespace("panelica_async.resources.accounts:Accounts")
+    """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
+    antivirus: Namespace[Antivirus] = Namespace("panelica_async.resources.antivirus:Antivirus")
+    """Virus scans and quarantine."""
+    api_keys: Namespace[ApiKeys] = Namespace("panelica_async.resources.api_keys:ApiKeys")
+    """The keys that sign calls. Each has a public `api_key` and an `api_secret`, which is shown once."""
+    audit: Namespace[Audit] = Namespace("panelica_async.resources.audit:Audit")
+    """What was done on the panel, and by which account."""
+    backups: Namespace[Backups] = Namespace("panelica_async.resources.backups:Backups")
+    """Archives of domains with their files, databases, mail, zones and certificates."""
+    bandwidth: Namespace[Bandwidth] = Namespace("panelica_async.resources.bandwidth:Bandwidth")
+    """Traffic of the sites, counted by month."""
+    cloudflare: Namespace[Cloudflare] = Namespace("panelica_async.resources.cloudflare:Cloudflare")
+    """Zones of the Cloudflare accounts whose credentials are stored in the panel."""
+    config_locks: Namespace[ConfigLocks] = Namespace("panelica_async.resources.config_locks:ConfigLocks")
+    """Locks that keep two editors from one configuration."""
+    _core: Namespace[Core] = Namespace("panelica_async.resources.core:Core")
 
     async def api_spec(self, **fields: Any) -> ApiSpec:
         """GET /v1/api-spec: get what the panel lists about itself.
@@ -170,256 +125,77 @@ class Namespaces:
         """
         return await self._core.search(q=q, **fields)
 
-    @namespace
-    def cron_jobs(self) -> CronJobs:
-        """Cron jobs of domains."""
-        from panelica_async.resources.cron_jobs import CronJobs  # noqa: PLC0415 - loaded on first use
-
-        return CronJobs(self._runner)
-
-    @namespace
-    def databases(self) -> Databases:
-        """Databases of the domains, and their users."""
-        from panelica_async.resources.databases import Databases  # noqa: PLC0415 - loaded on first use
-
-        return Databases(self._runner)
-
-    @namespace
-    def dns(self) -> Dns:
-        """Records of the DNS zones. The zone of a domain has the id of the domain."""
-        from panelica_async.resources.dns import Dns  # noqa: PLC0415 - loaded on first use
-
-        return Dns(self._runner)
-
-    @namespace
-    def docker(self) -> Docker:
-        """Containers, and apps from templates."""
-        from panelica_async.resources.docker import Docker  # noqa: PLC0415 - loaded on first use
-
-        return Docker(self._runner)
-
-    @namespace
-    def domains(self) -> Domains:
-        """Websites. A domain belongs to one account and owns a DNS zone of the same id."""
-        from panelica_async.resources.domains import Domains  # noqa: PLC0415 - loaded on first use
-
-        return Domains(self._runner)
-
-    @namespace
-    def email(self) -> Email:
-        """Mailboxes of the domains."""
-        from panelica_async.resources.email import Email  # noqa: PLC0415 - loaded on first use
-
-        return Email(self._runner)
-
-    @namespace
-    def files(self) -> Files:
-        """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
-        from panelica_async.resources.files import Files  # noqa: PLC0415 - loaded on first use
-
-        return Files(self._runner)
-
-    @namespace
-    def ftp(self) -> Ftp:
-        """FTP users of the accounts."""
-        from panelica_async.resources.ftp import Ftp  # noqa: PLC0415 - loaded on first use
-
-        return Ftp(self._runner)
-
-    @namespace
-    def git(self) -> Git:
-        """Git repositories, their deployments and pipelines."""
-        from panelica_async.resources.git import Git  # noqa: PLC0415 - loaded on first use
-
-        return Git(self._runner)
-
-    @namespace
-    def ip_addresses(self) -> IpAddresses:
-        """IP addresses of the server."""
-        from panelica_async.resources.ip_addresses import IpAddresses  # noqa: PLC0415 - loaded on first use
-
-        return IpAddresses(self._runner)
-
-    @namespace
-    def laravel(self) -> Laravel:
-        """Laravel applications."""
-        from panelica_async.resources.laravel import Laravel  # noqa: PLC0415 - loaded on first use
-
-        return Laravel(self._runner)
-
-    @namespace
-    def license(self) -> License:
-        """The licence of the panel."""
-        from panelica_async.resources.license import License  # noqa: PLC0415 - loaded on first use
-
-        return License(self._runner)
-
-    @namespace
-    def logs(self) -> Logs:
-        """Logs of the server and of its sites."""
-        from panelica_async.resources.logs import Logs  # noqa: PLC0415 - loaded on first use
-
-        return Logs(self._runner)
-
-    @namespace
-    def mail_queue(self) -> MailQueue:
-        """The queue of the mail server."""
-        from panelica_async.resources.mail_queue import MailQueue  # noqa: PLC0415 - loaded on first use
-
-        return MailQueue(self._runner)
-
-    @namespace
-    def mailing_lists(self) -> MailingLists:
-        """Mailing lists."""
-        from panelica_async.resources.mailing_lists import MailingLists  # noqa: PLC0415 - loaded on first use
-
-        return MailingLists(self._runner)
-
-    @namespace
-    def metrics(self) -> Metrics:
-        """Metrics of the server."""
-        from panelica_async.resources.metrics import Metrics  # noqa: PLC0415 - loaded on first use
-
-        return Metrics(self._runner)
-
-    @namespace
-    def migrations(self) -> Migrations:
-        """Migrations from and to other servers."""
-        from panelica_async.resources.migrations import Migrations  # noqa: PLC0415 - loaded on first use
-
-        return Migrations(self._runner)
-
-    @namespace
-    def nodejs(self) -> Nodejs:
-        """Node.js applications."""
-        from panelica_async.resources.nodejs import Nodejs  # noqa: PLC0415 - loaded on first use
-
-        return Nodejs(self._runner)
-
-    @namespace
-    def notifications(self) -> Notifications:
-        """Notifications of the panel."""
-        from panelica_async.resources.notifications import Notifications  # noqa: PLC0415 - loaded on first use
-
-        return Notifications(self._runner)
-
-    @namespace
-    def panel_settings(self) -> PanelSettings:
-        """Settings of the panel."""
-        from panelica_async.resources.panel_settings import PanelSettings  # noqa: PLC0415 - loaded on first use
-
-        return PanelSettings(self._runner)
-
-    @namespace
-    def php(self) -> Php:
-        """PHP versions of the server."""
-        from panelica_async.resources.php import Php  # noqa: PLC0415 - loaded on first use
-
-        return Php(self._runner)
-
-    @namespace
-    def plans(self) -> Plans:
-        """Hosting plans, which limit what an account may use."""
-        from panelica_async.resources.plans import Plans  # noqa: PLC0415 - loaded on first use
-
-        return Plans(self._runner)
-
-    @namespace
-    def python(self) -> Python:
-        """Python applications."""
-        from panelica_async.resources.python import Python  # noqa: PLC0415 - loaded on first use
-
-        return Python(self._runner)
-
-    @namespace
-    def resource_quota(self) -> ResourceQuota:
-        """Limits and usage of resources."""
-        from panelica_async.resources.resource_quota import ResourceQuota  # noqa: PLC0415 - loaded on first use
-
-        return ResourceQuota(self._runner)
-
-    @namespace
-    def security(self) -> Security:
-        """Firewall, blocked addresses and logins."""
-        from panelica_async.resources.security import Security  # noqa: PLC0415 - loaded on first use
-
-        return Security(self._runner)
-
-    @namespace
-    def server(self) -> Server:
-        """The machine the panel runs on, and its services."""
-        from panelica_async.resources.server import Server  # noqa: PLC0415 - loaded on first use
-
-        return Server(self._runner)
-
-    @namespace
-    def sessions(self) -> Sessions:
-        """Sessions of the panel."""
-        from panelica_async.resources.sessions import Sessions  # noqa: PLC0415 - loaded on first use
-
-        return Sessions(self._runner)
-
-    @namespace
-    def smtp_relay(self) -> SmtpRelay:
-        """The relay that sends the server's mail."""
-        from panelica_async.resources.smtp_relay import SmtpRelay  # noqa: PLC0415 - loaded on first use
-
-        return SmtpRelay(self._runner)
-
-    @namespace
-    def snapshots(self) -> Snapshots:
-        """Snapshots of domains."""
-        from panelica_async.resources.snapshots import Snapshots  # noqa: PLC0415 - loaded on first use
-
-        return Snapshots(self._runner)
-
-    @namespace
-    def spam(self) -> Spam:
-        """Lists and statistics of the spam filter."""
-        from panelica_async.resources.spam import Spam  # noqa: PLC0415 - loaded on first use
-
-        return Spam(self._runner)
-
-    @namespace
-    def ssh_users(self) -> SshUsers:
-        """SSH users."""
-        from panelica_async.resources.ssh_users import SshUsers  # noqa: PLC0415 - loaded on first use
-
-        return SshUsers(self._runner)
-
-    @namespace
-    def ssl(self) -> Ssl:
-        """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
-        from panelica_async.resources.ssl import Ssl  # noqa: PLC0415 - loaded on first use
-
-        return Ssl(self._runner)
-
-    @namespace
-    def system_cron_jobs(self) -> SystemCronJobs:
-        """Cron jobs of the system."""
-        from panelica_async.resources.system_cron_jobs import SystemCronJobs  # noqa: PLC0415 - loaded on first use
-
-        return SystemCronJobs(self._runner)
-
-    @namespace
-    def terminal(self) -> Terminal:
-        """Terminals on the server."""
-        from panelica_async.resources.terminal import Terminal  # noqa: PLC0415 - loaded on first use
-
-        return Terminal(self._runner)
-
-    @namespace
-    def two_factor(self) -> TwoFactor:
-        """Two-factor authentication of the account that owns the key."""
-        from panelica_async.resources.two_factor import TwoFactor  # noqa: PLC0415 - loaded on first use
-
-        return TwoFactor(self._runner)
-
-    @namespace
-    def _utility(self) -> Utility:
-        from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loaded on first use
-
-        return Utility(self._runner)
+    cron_jobs: Namespace[CronJobs] = Namespace("panelica_async.resources.cron_jobs:CronJobs")
+    """Cron jobs of domains."""
+    databases: Namespace[Databases] = Namespace("panelica_async.resources.databases:Databases")
+    """Databases of the domains, and their users."""
+    dns: Namespace[Dns] = Namespace("panelica_async.resources.dns:Dns")
+    """Records of the DNS zones. The zone of a domain has the id of the domain."""
+    docker: Namespace[Docker] = Namespace("panelica_async.resources.docker:Docker")
+    """Containers, and apps from templates."""
+    domains: Namespace[Domains] = Namespace("panelica_async.resources.domains:Domains")
+    """Websites. A domain belongs to one account and owns a DNS zone of the same id."""
+    email: Namespace[Email] = Namespace("panelica_async.resources.email:Email")
+    """Mailboxes of the domains."""
+    files: Namespace[Files] = Namespace("panelica_async.resources.files:Files")
+    """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
+    ftp: Namespace[Ftp] = Namespace("panelica_async.resources.ftp:Ftp")
+    """FTP users of the accounts."""
+    git: Namespace[Git] = Namespace("panelica_async.resources.git:Git")
+    """Git repositories, their deployments and pipelines."""
+    ip_addresses: Namespace[IpAddresses] = Namespace("panelica_async.resources.ip_addresses:IpAddresses")
+    """IP addresses of the server."""
+    laravel: Namespace[Laravel] = Namespace("panelica_async.resources.laravel:Laravel")
+    """Laravel applications."""
+    license: Namespace[License] = Namespace("panelica_async.resources.license:License")
+    """The licence of the panel."""
+    logs: Namespace[Logs] = Namespace("panelica_async.resources.logs:Logs")
+    """Logs of the server and of its sites."""
+    mail_queue: Namespace[MailQueue] = Namespace("panelica_async.resources.mail_queue:MailQueue")
+    """The queue of the mail server."""
+    mailing_lists: Namespace[MailingLists] = Namespace("panelica_async.resources.mailing_lists:MailingLists")
+    """Mailing lists."""
+    metrics: Namespace[Metrics] = Namespace("panelica_async.resources.metrics:Metrics")
+    """Metrics of the server."""
+    migrations: Namespace[Migrations] = Namespace("panelica_async.resources.migrations:Migrations")
+    """Migrations from and to other servers."""
+    nodejs: Namespace[Nodejs] = Namespace("panelica_async.resources.nodejs:Nodejs")
+    """Node.js applications."""
+    notifications: Namespace[Notifications] = Namespace("panelica_async.resources.notifications:Notifications")
+    """Notifications of the panel."""
+    panel_settings: Namespace[PanelSettings] = Namespace("panelica_async.resources.panel_settings:PanelSettings")
+    """Settings of the panel."""
+    php: Namespace[Php] = Namespace("panelica_async.resources.php:Php")
+    """PHP versions of the server."""
+    plans: Namespace[Plans] = Namespace("panelica_async.resources.plans:Plans")
+    """Hosting plans, which limit what an account may use."""
+    python: Namespace[Python] = Namespace("panelica_async.resources.python:Python")
+    """Python applications."""
+    resource_quota: Namespace[ResourceQuota] = Namespace("panelica_async.resources.resource_quota:ResourceQuota")
+    """Limits and usage of resources."""
+    security: Namespace[Security] = Namespace("panelica_async.resources.security:Security")
+    """Firewall, blocked addresses and logins."""
+    server: Namespace[Server] = Namespace("panelica_async.resources.server:Server")
+    """The machine the panel runs on, and its services."""
+    sessions: Namespace[Sessions] = Namespace("panelica_async.resources.sessions:Sessions")
+    """Sessions of the panel."""
+    smtp_relay: Namespace[SmtpRelay] = Namespace("panelica_async.resources.smtp_relay:SmtpRelay")
+    """The relay that sends the server's mail."""
+    snapshots: Namespace[Snapshots] = Namespace("panelica_async.resources.snapshots:Snapshots")
+    """Snapshots of domains."""
+    spam: Namespace[Spam] = Namespace("panelica_async.resources.spam:Spam")
+    """Lists and statistics of the spam filter."""
+    ssh_users: Namespace[SshUsers] = Namespace("panelica_async.resources.ssh_users:SshUsers")
+    """SSH users."""
+    ssl: Namespace[Ssl] = Namespace("panelica_async.resources.ssl:Ssl")
+    """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
+    system_cron_jobs: Namespace[SystemCronJobs] = Namespace("panelica_async.resources.system_cron_jobs:SystemCronJobs")
+    """Cron jobs of the system."""
+    terminal: Namespace[Terminal] = Namespace("panelica_async.resources.terminal:Terminal")
+    """Terminals on the server."""
+    two_factor: Namespace[TwoFactor] = Namespace("panelica_async.resources.two_factor:TwoFactor")
+    """Two-factor authentication of the account that owns the key."""
+    _utility: Namespace[Utility] = Namespace("panelica_async.resources.utility:Utility")
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit and the current usage of this key.
@@ -470,16 +246,7 @@ class Namespaces:
         """
         return await self._utility.postman_collection()
 
-    @namespace
-    def webhooks(self) -> Webhooks:
-        """Messages the panel sends to other systems when something happens on the server."""
-        from panelica_async.resources.webhooks import Webhooks  # noqa: PLC0415 - loaded on first use
-
-        return Webhooks(self._runner)
-
-    @namespace
-    def wordpress(self) -> Wordpress:
-        """WordPress sites."""
-        from panelica_async.resources.wordpress import Wordpress  # noqa: PLC0415 - loaded on first use
-
-        return Wordpress(self._runner)
+    webhooks: Namespace[Webhooks] = Namespace("panelica_async.resources.webhooks:Webhooks")
+    """Messages the panel sends to other systems when something happens on the server."""
+    wordpress: Namespace[Wordpress] = Namespace("panelica_async.resources.wordpress:Wordpress")
+    """WordPress sites."""

@@ -10,20 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
-from panelica_async.core.operation import (
-    Fence,
-    Guard,
-    NaturalKey,
-    Operation,
-    Refusal,
-    Repeat,
-    Wire,
-    both,
-    names,
-    namespace,
-)
+from panelica_async.core.operation import Fence, Guard, NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
@@ -213,24 +203,12 @@ class Parcels(Resource):
     below.
     """
 
-    @namespace
-    def scans(self) -> ParcelsScans:
-        """Operations of `panel.parcels.scans`."""
-        return ParcelsScans(self._runner)
-
-    @namespace
-    def photos(self) -> "ParcelsPhotos":
-        """Operations of `panel.parcels.photos`."""
-        from panelica_async.resources.parcels_panel import ParcelsPhotos  # noqa: PLC0415 - loaded on first use
-
-        return ParcelsPhotos(self._runner)
-
-    @namespace
-    def details(self) -> "ParcelsDetails":
-        """Operations of `panel.parcels.details`."""
-        from panelica_async.resources.parcels_panel import ParcelsDetails  # noqa: PLC0415 - loaded on first use
-
-        return ParcelsDetails(self._runner)
+    scans: Namespace[ParcelsScans] = Namespace("panelica_async.resources.parcels:ParcelsScans")
+    """Operations of `panel.parcels.scans`."""
+    photos: "Namespace[ParcelsPhotos]" = Namespace("panelica_async.resources.parcels_panel:ParcelsPhotos")
+    """Operations of `panel.parcels.photos`."""
+    details: "Namespace[ParcelsDetails]" = Namespace("panelica_async.resources.parcels_panel:ParcelsDetails")
+    """Operations of `panel.parcels.details`."""
 
     def list(
         self,

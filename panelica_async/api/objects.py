@@ -1,0 +1,48 @@
+"""Finds the object in the data of a reply, by the names that its fields have on the wire."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from panelica_async.core.model import fields_of, wire_name
+
+if TYPE_CHECKING:
+    import attrs
+
+
+@cache
+def named_fields(kind: Any) -> "list[tuple[attrs.Attribute[Any], tuple[str, ...]]]":
+    """Return each field of a model with its names on the wire."""
+    return [(field, (wire_name(field), *field.metadata.get("aliases", ()))) for field in fields_of(kind)]
+
+
+def id_names(kind: Any) -> tuple[str, ...]:
+    """Return the names on the wire of the id of a model; none if it has no id."""
+    return next((names for field, names in named_fields(kind) if field.name == "id"), ())
+
+
+def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the object in the data of a reply, wherever it is.
+
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
+    """
+    if not isinstance(data, dict):
+        return data
+    shown = cast("dict[str, Any]", data)
+    if "id" in shown:
+        return shown
+    ids = {"id", *id_names(kind)}
+    if not ids.isdisjoint(shown):
+        return shown
+    inner = [name for name, value in shown.items() if _has_one_of(ids, value)]
+    names = {*arguments, *(name for _, several in named_fields(kind) for name in several)}
+    return shown if len(inner) != 1 or _is_part(inner[0], shown, names) else shown[inner[0]]
+
+
+def _has_one_of(ids: set[str], value: object) -> bool:
+    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
+
+
+def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
+    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
+    return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
