@@ -276,9 +276,10 @@ class ResponseError(PanelicaError):
         request_id: Id to quote to the panel's support.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
-        attempts: How many times the request was tried, from 1.
+        attempts: How many times the request was tried, from 1; 0 if it was not sent, because the client had read before
+            that it would fail or change another object.
         from_panel: Whether the reply has the form of the panel's own. If False, it is a web page or other text, perhaps
-            of a server in front of the panel, and does not show what the panel did.
+            of a server in front of the panel, and does not show what the panel did; or there is none (`attempts` is 0).
     """
 
     def __init__(

@@ -113,7 +113,7 @@ async def _slug_of_name(missing: _Missing) -> str:
 
 async def _owner_of_domain(missing: _Missing) -> str:
     """Return the owner of a domain, which seldom changes."""
-    reads, domain_id = missing.deadline.reads, missing.of("domain_id")
+    reads, domain_id = missing.deadline.runner().known.reads, missing.of("domain_id")
     owner = reads.kept(("owner", domain_id))
     if owner is None:
         owner = await _read_owner(missing, domain_id)
@@ -178,7 +178,12 @@ async def _owner_of_path(missing: _Missing) -> str:
 def _absent(missing: _Missing, name: str, problem: str) -> NotFoundError:
     wire = missing.deadline.wire(name)
     return NotFoundError(
-        f"{problem}; {missing.operation.name} sent nothing", status=404, method=wire.method, path=wire.path
+        f"{problem}; {missing.operation.name} sent nothing",
+        status=404,
+        method=wire.method,
+        path=wire.path,
+        attempts=0,
+        from_panel=False,
     )
 
 

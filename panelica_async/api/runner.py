@@ -282,7 +282,6 @@ class SharedDeadline:
     """
 
     def __init__(self, runner: OperationRunner, wire: Wire) -> None:
-        self.reads: SharedReads = runner.known.reads
         self._runner = runner
         self._wire = wire
         deadline = runner.options.deadline

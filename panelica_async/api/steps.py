@@ -84,6 +84,7 @@ async def carry_out(
             method=error.method,
             path=error.path,
             attempts=error.attempts,
+            from_panel=error.from_panel,
         ) from error
 
 
@@ -113,6 +114,8 @@ async def _check_fence(
         status=404,
         method=wire.method,
         path=wire.path,
+        attempts=0,
+        from_panel=False,
         hint=f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is.",
     )
 
@@ -127,6 +130,8 @@ def _check_single(operation: Operation, wire: Wire, fence: Fence, rows: list[Row
             status=409,
             method=wire.method,
             path=wire.path,
+            attempts=0,
+            from_panel=False,
         )
 
 

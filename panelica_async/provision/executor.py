@@ -369,9 +369,9 @@ def _may_have_run(error: PanelicaError) -> bool:
     """Return whether a create may have been carried out despite its error.
 
     Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a
-    429 or a 5xx judges the attempt, not the work.
+    429 or a 5xx judges the attempt, not the work. What the client itself refused was never sent.
     """
-    if isinstance(error, ResponseError):
+    if isinstance(error, ResponseError) and error.attempts:
         judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
         return judges_attempt or not error.from_panel
     return isinstance(error, OutcomeUnknownError | DecodeError)

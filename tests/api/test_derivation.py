@@ -244,8 +244,9 @@ async def test_path_outside_a_home_asks_for_the_owner(server: RawServer, resourc
 @pytest.mark.parametrize("username", ["root", "nobody", "JOHN"])
 async def test_home_without_its_user_is_an_error(server: RawServer, resource: Resource, username: str) -> None:
     server.script(ACCOUNTS)
-    with pytest.raises(NotFoundError, match=f"no account with the role USER has the user name {username}"):
+    with pytest.raises(NotFoundError, match=f"no account with the role USER has the user name {username}") as caught:
         await resource._pages(FILES, FileEntry, path=f"/home/{username}/x")
+    assert (caught.value.from_panel, caught.value.attempts) == (False, 0)
     assert targets(server) == ["GET /accounts"]
 
 

@@ -128,6 +128,7 @@ async def test_record_of_another_zone_is_left_alone(server: RawServer, resource:
         "DELETE /v1/dns/records/{record_id}: 404: dns.records.delete: dns.records.list(zone_id='z1') has nothing with "
         "the id r1; nothing was changed"
     )
+    assert (caught.value.from_panel, caught.value.attempts) == (False, 0)
     assert said(server) == ["GET /dns/zones/z1/records"]
 
 
@@ -151,8 +152,9 @@ async def test_user_of_one_of_several_databases_is_refused(
     call = resource._run(CREATE_USER, db_id="u1", domain_id="d1", username="jane")
     if not is_refused:
         return await call
-    with pytest.raises(ConflictError, match=r"shows several of database_name, .* nothing was changed"):
+    with pytest.raises(ConflictError, match=r"shows several of database_name, .* nothing was changed") as caught:
         await call
+    assert (caught.value.from_panel, caught.value.attempts) == (False, 0)
     assert said(server) == ["GET /databases"]
     return None
 
