@@ -17,6 +17,9 @@ from panelica_async.sandbox.spec import shipped_document
 
 PREFIX = "/api/external"
 PASSWORD = "correct horse"
+MAILBOX = {"local_part": "info", "password": PASSWORD}
+USER = {"username": "app", "password": PASSWORD}
+"""A user of a database or of FTP."""
 NOTHING = object()
 
 

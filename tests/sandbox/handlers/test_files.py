@@ -2,7 +2,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.sandbox.signed_client import Clock, SignedClient
+from tests.sandbox.signed_client import USER, Clock, SignedClient
 
 ROOT = "/home/john/example.com/public_html"
 
@@ -95,3 +95,49 @@ async def test_directory_when_deleted_loses_its_contents(panel: SignedClient) ->
     assert panel.count("files") == 5
     await panel.ok("DELETE", at(f"{ROOT}/logs"))
     assert panel.count("files") == 3
+
+
+async def test_ftp_users_are_created_listed_and_deleted(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    created = await panel.ok("POST", "/v1/ftp/accounts", {**USER, "domain_id": domain["id"]})
+    assert created == {
+        "id": created["id"],
+        "username": "app",
+        "user_id": domain["user_id"],
+        "domain_id": domain["id"],
+        "home_directory": "/home/john/example.com/public_html",
+        "quota_mb": 0,
+        "used_mb": 0.0,
+        "status": "active",
+        "created_at": "2026-03-07T12:00:00Z",
+    }
+    await panel.refused(409, "POST", "/v1/ftp/accounts", {**USER, "domain_id": domain["id"]})
+    assert await panel.ok("GET", "/v1/ftp/accounts") == [created]
+    await panel.ok("DELETE", f"/v1/ftp/accounts/{created['id']}")
+    await panel.refused(404, "DELETE", f"/v1/ftp/accounts/{created['id']}")
+
+
+@pytest.mark.parametrize(
+    ("directory", "status"),
+    [
+        ("/home/john", 201),
+        ("/home/john/example.com/", 201),
+        ("/home/jane", 403),
+        ("/home/john/../jane", 403),
+        ("/home", 403),
+        ("example.com", 400),
+    ],
+)
+async def test_ftp_home_must_be_in_the_owners_home(panel: SignedClient, directory: str, status: int) -> None:
+    await panel.account("jane")
+    domain = await panel.domain()
+    body = {**USER, "domain_id": domain["id"], "home_directory": directory}
+    assert (await panel.call("POST", "/v1/ftp/accounts", body)).status == status
+
+
+@pytest.mark.parametrize("directory", ["/example.com", "/../example.com"])
+async def test_ftp_home_may_be_below_the_owners_home(panel: SignedClient, directory: str) -> None:
+    body = {**USER, "domain_id": (await panel.domain())["id"], "home_directory": directory}
+    user = await panel.call("POST", "/v1/ftp/accounts", body)
+
+    assert user.data["home_directory"] == "/home/john/example.com"

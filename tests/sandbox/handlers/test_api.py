@@ -1,8 +1,7 @@
-"""Plans, API keys, webhooks, services, and calls about the API itself."""
+"""API keys, webhooks, and calls about the API itself."""
 
 import pytest
 
-from panelica_async.catalog import SERVICES
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.signed_client import Clock, SignedClient
@@ -13,34 +12,6 @@ HTTP = {
     "destination_config": {"url": "https://example.com/webhook", "method": "POST"},
     "events": ["domain.created", "domain.deleted"],
 }
-
-
-async def test_plans_are_created_listed_and_changed(panel: SignedClient) -> None:
-    assert [plan["name"] for plan in await panel.ok("GET", "/v1/plans")] == ["Starter", "Standard", "Business"]
-    created = await panel.ok("POST", "/v1/plans", {"name": "Très Grand Plan!", "max_domains": 0})
-    assert created == {
-        "id": created["id"],
-        "name": "Très Grand Plan!",
-        "slug": "très-grand-plan",
-        "max_domains": 0,
-        "max_databases": None,
-        "max_email_accounts": None,
-        "max_ftp_accounts": None,
-        "disk_space_mb": None,
-        "bandwidth_mb": None,
-        "php_versions": created["php_versions"],
-        "user_count": 0,
-    }
-    await panel.refused(409, "POST", "/v1/plans", {"name": "très grand plan!".title()})
-    path = f"/v1/plans/{created['id']}"
-    changed = await panel.ok("PATCH", path, {"max_domains": -1, "slug": "big", "php_versions": ["8.4"]})
-    assert changed == {**created, "max_domains": -1, "slug": "big", "php_versions": ["8.4"]}
-    await panel.refused(409, "PATCH", path, {"name": "starter"})
-    await panel.refused(400, "PATCH", path, {})
-    await panel.refused(404, "PATCH", "/v1/plans/gone", {"max_domains": 1})
-    await panel.account("john", "Starter")
-    counts = {plan["name"]: plan["user_count"] for plan in await panel.ok("GET", "/v1/plans")}
-    assert (counts["Starter"], counts["Standard"]) == (1, 0)
 
 
 async def test_api_key_is_created_listed_and_regenerated(panel: SignedClient, clock: Clock) -> None:
@@ -203,50 +174,6 @@ async def test_events_are_listed_by_category(panel: SignedClient) -> None:
         "security.ip_blocked",
         "ssl.expiring_soon",
     }
-
-
-async def test_services_start_and_stop(panel: SignedClient, clock: Clock) -> None:
-    services = await panel.ok("GET", "/v1/server/services")
-    assert {row["name"]: row["display_name"] for row in services} == dict(SERVICES)
-    path = "/v1/server/services/nginx"
-
-    async def nginx() -> tuple[str, int | None, int | None]:
-        (row,) = [row for row in await panel.ok("GET", "/v1/server/services") if row["name"] == "nginx"]
-        return row["status"], row["pid"], row["uptime_seconds"]
-
-    first = await nginx()
-    assert first == ("running", 1000, 883_800)
-    await panel.ok("POST", f"{path}/start")
-    assert await nginx() == first
-    for _ in range(2):
-        await panel.ok("POST", f"{path}/stop", b"[]")
-        assert await nginx() == ("stopped", None, None)
-    await panel.ok("POST", f"{path}/start")
-    clock.advance(5)
-    assert await nginx() == ("running", 2001, 5)
-    assert await panel.ok("POST", f"{path}/restart") == {"message": "Nginx restarted"}
-    assert await nginx() == ("running", 2002, 0)
-    for action in ("start", "stop", "restart"):
-        await panel.refused(404, "POST", f"/v1/server/services/gone/{action}")
-
-
-async def test_server_status_follows_clock_and_services(panel: SignedClient, clock: Clock) -> None:
-    before = await panel.ok("GET", "/v1/server/status")
-    assert (before["status"], before["hostname"]) == ("online", "server1.example.com")
-    clock.advance(60)
-    await panel.ok("POST", "/v1/server/services/mysql/stop")
-    after = await panel.ok("GET", "/v1/server/status")
-    assert after["uptime_seconds"] == before["uptime_seconds"] + 60
-    assert after["memory"]["used_mb"] < before["memory"]["used_mb"]
-
-
-async def test_cloudflare_zones_are_listed_and_synced(panel: SignedClient) -> None:
-    zones = await panel.ok("GET", "/v1/cloudflare/zones")
-    assert [zone["name"] for zone in zones] == ["example.com", "example.org"]
-    await panel.domain("example.com")
-    path = f"/v1/cloudflare/zones/{zones[0]['id']}/sync"
-    assert await panel.ok("POST", path) == {"message": "2 records of example.com are in sync"}
-    await panel.refused(404, "POST", "/v1/cloudflare/zones/gone/sync")
 
 
 async def test_postman_collection_has_every_operation(panel: SignedClient) -> None:

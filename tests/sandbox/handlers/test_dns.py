@@ -1,0 +1,77 @@
+import pytest
+
+from tests.sandbox.signed_client import SignedClient
+
+
+async def test_dns_records_are_created_changed_and_deleted(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    path = f"/v1/dns/zones/{domain['id']}/records"
+    www = await panel.ok("POST", path, {"name": "www", "type": "A", "content": "192.168.1.100", "priority": 5})
+    assert www == {
+        "id": www["id"],
+        "zone_id": domain["id"],
+        "name": "www",
+        "type": "A",
+        "content": "192.168.1.100",
+        "ttl": 3600,
+        "priority": None,
+    }
+    mail = await panel.ok("POST", path, {"name": "@", "type": "MX", "content": "mail.example.com", "ttl": 60})
+    assert (mail["ttl"], mail["priority"]) == (60, 10)
+    assert (await panel.ok("GET", path))[-2:] == [www, mail]
+
+    changed = await panel.ok("PATCH", f"{path}/{www['id']}", {"name": "web", "ttl": 0, "priority": 5})
+    assert changed == {**www, "name": "web", "ttl": 0}
+    changed = await panel.ok("PATCH", f"{path}/{mail['id']}", {"priority": 0, "content": "mx.example.com"})
+    assert (changed["priority"], changed["content"]) == (0, "mx.example.com")
+
+    await panel.ok("DELETE", f"{path}/{www['id']}")
+    await panel.refused(404, "DELETE", f"{path}/{www['id']}")
+    await panel.refused(404, "PATCH", f"{path}/{www['id']}", {"ttl": 1})
+
+
+async def test_record_when_created_twice_conflicts(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    path = f"/v1/dns/zones/{domain['id']}/records"
+    record = {"name": "www", "type": "A", "content": "192.0.2.1"}
+    first = await panel.ok("POST", path, record)
+    await panel.refused(409, "POST", path, {**record, "name": "WWW", "ttl": 60})
+    second = await panel.ok("POST", path, {**record, "content": "192.0.2.2"})
+    await panel.refused(409, "PATCH", f"{path}/{second['id']}", {"content": "192.0.2.1"})
+    assert (await panel.ok("GET", path))[-2:] == [first, second]
+
+
+async def test_record_in_another_zone_is_not_found(panel: SignedClient) -> None:
+    john = await panel.account()
+    first = await panel.domain("one.example", john["id"])
+    second = await panel.domain("two.example", john["id"])
+    (record, *_) = await panel.ok("GET", f"/v1/dns/zones/{first['id']}/records")
+    await panel.refused(404, "DELETE", f"/v1/dns/zones/{second['id']}/records/{record['id']}")
+    refusal = await panel.refused(404, "GET", "/v1/dns/zones/gone/records")
+    assert refusal["error"] == "Zone not found"
+    await panel.refused(404, "POST", "/v1/dns/zones/gone/records", {"name": "www", "type": "A", "content": "192.0.2.1"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"), [("A", "::1"), ("A", "www.example.com"), ("AAAA", "192.0.2.1"), ("HINFO", "x"), ("TXT", "")]
+)
+async def test_record_when_invalid_is_rejected(panel: SignedClient, kind: str, content: str) -> None:
+    domain = await panel.domain()
+    path = f"/v1/dns/zones/{domain['id']}/records"
+    await panel.refused(400, "POST", path, {"name": "www", "type": kind, "content": content})
+
+
+async def test_record_when_changed_to_invalid_is_rejected(panel: SignedClient) -> None:
+    domain = await panel.domain()
+    path = f"/v1/dns/zones/{domain['id']}/records"
+    record = await panel.ok("POST", path, {"name": "www", "type": "AAAA", "content": "2001:db8::1"})
+    await panel.refused(400, "PATCH", f"{path}/{record['id']}", {"content": "192.0.2.1"})
+
+
+async def test_cloudflare_zones_are_listed_and_synced(panel: SignedClient) -> None:
+    zones = await panel.ok("GET", "/v1/cloudflare/zones")
+    assert [zone["name"] for zone in zones] == ["example.com", "example.org"]
+    await panel.domain("example.com")
+    path = f"/v1/cloudflare/zones/{zones[0]['id']}/sync"
+    assert await panel.ok("POST", path) == {"message": "2 records of example.com are in sync"}
+    await panel.refused(404, "POST", "/v1/cloudflare/zones/gone/sync")
