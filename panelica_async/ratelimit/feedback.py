@@ -101,7 +101,9 @@ def read_feedback(
     if not refused and texts == _NOTHING:
         return None
     minute_limit, hour_limit = _count(texts[0], 1), _count(texts[1], 1)
-    minute_remaining, hour_remaining = _count(texts[2], 0), _count(texts[3], 0)
+    # Guess: a limit of 0 or less means that there is none, and then nothing left means nothing, too.
+    minute_remaining = None if _is_unlimited(texts[0]) else _count(texts[2], 0)
+    hour_remaining = None if _is_unlimited(texts[1]) else _count(texts[3], 0)
     if refused and is_count(limit, 1):
         if window == "minute":
             minute_limit = int(limit)
@@ -140,6 +142,10 @@ def _count(text: str | None, least: int) -> int | None:
         return None
     number = read_number(text)
     return int(number) if is_count(number, least) else None
+
+
+def _is_unlimited(text: str | None) -> bool:
+    return text is not None and (text.strip() == "0" or text.strip().startswith("-"))
 
 
 def is_count(number: object, least: int) -> TypeGuard[float]:

@@ -63,6 +63,15 @@ class TestLimit:
 
         assert run(main()) == limit
 
+    @pytest.mark.parametrize("unlimited", ["0", "-1"])
+    def test_limit_of_zero_with_nothing_left_stops_no_call(self, unlimited):
+        async def main() -> list[float]:
+            limiter = RateLimiter(PROFESSIONAL)
+            limiter.observe(200, minute(limit=unlimited, remaining=0))
+            return await passing(limiter, 3)
+
+        assert max(run(main())) < 0.1
+
     def test_unlimited_key_follows_the_limit_of_a_refusal(self):
         async def main() -> list[float]:
             limiter = RateLimiter(RateLimit.unlimited())
