@@ -242,11 +242,19 @@ def _result(panel: PanelOperation) -> Result:
     [content] = response.get("content", {"": {"schema": {}}}).values()
     model, key = _rows(content["schema"])
     if model:
-        return Result("pages", f"The rows, as `{model}`. {remark}", model, key)
+        return Result("pages", f"{_returned(panel)}, as `{model}`. {remark}", model, key)
     if "$ref" in content["schema"] and _loose(resolve(panel.document, content["schema"]["$ref"])).get("properties"):
         model = _name(content["schema"])
-        return Result("upload" if _is_form(panel) else "model", f"The reply, as `{model}`. {remark}", model)
+        return Result("upload" if _is_form(panel) else "model", f"{_returned(panel)}, as `{model}`. {remark}", model)
     return Result("upload", "The reply without its envelope.") if _is_form(panel) else Result("untyped", _UNTYPED)
+
+
+def _returned(panel: PanelOperation) -> str:
+    """Return what a reply holds, as far as the summary of its operation says it."""
+    verb, _, objects = panel.node["summary"].partition(" ")
+    if verb not in {"List", "Get", "Create"} or "," in objects:
+        return "The reply"
+    return re.sub(r"^An? ", "The ", objects[0].upper() + objects[1:])
 
 
 def _rows(schema: Node) -> tuple[str | None, str | None]:

@@ -96,7 +96,7 @@ class Namespaces:
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `ApiSpec`.
+            What the panel lists about itself, as `ApiSpec`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -411,7 +411,7 @@ class Accounts(SignIn):
 
         Args:
             id: Id of the account.
-            new_password: At least 8 characters.
+            new_password: New password, at least 8 characters.
             fields: Further fields of the body, sent unchanged.
 
         Raises:
@@ -432,7 +432,7 @@ class Accounts(SignIn):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `DiskUsage`.
+            The disk usage of an account, as `DiskUsage`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -472,7 +472,7 @@ class Accounts(SignIn):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `ResourceUsage`.
+            The CPU and memory usage of an account, as `ResourceUsage`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -39,8 +39,8 @@ class AccountsDomains(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Domain`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            The domains of an account, as `Domain`. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -63,8 +63,8 @@ class AccountsEmails(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailAccount`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            The mailboxes of an account, as `EmailAccount`. Await the result for the first page, or iterate over all
+            items with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -181,7 +181,7 @@ class ApiKeys(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `ApiKey`. The fields are those of the published reference.
+            The API key, as `ApiKey`. The fields are those of the published reference.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -330,7 +330,7 @@ class Backups(BackupWait):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Backup`. Guess: an object of the list.
+            The backup, as `Backup`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

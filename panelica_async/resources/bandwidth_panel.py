@@ -35,7 +35,7 @@ class BandwidthAccounts(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `AccountBandwidth`.
+            The traffic of an account, as `AccountBandwidth`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

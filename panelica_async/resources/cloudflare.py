@@ -257,7 +257,7 @@ class CloudflareZones(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `CloudflareSettings`.
+            The settings of a zone, as `CloudflareSettings`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

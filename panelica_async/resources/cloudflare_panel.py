@@ -74,9 +74,9 @@ class CloudflareRecords(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `CloudflareRecord`. Guess: the fields of the body of `cloudflare.records.create`, and an id.
-            Await the result for the first page, or iterate over all items with `async for`. Invalid arguments raise at
-            once, other errors on use.
+            The records of a Cloudflare zone, as `CloudflareRecord`. Guess: the fields of the body of
+            `cloudflare.records.create`, and an id. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

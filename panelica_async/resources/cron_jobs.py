@@ -88,7 +88,7 @@ class CronJobs(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `CronJob`. Await the result for the first page, or iterate over all items with `async for`.
+            Cron jobs, as `CronJob`. Await the result for the first page, or iterate over all items with `async for`.
             Invalid arguments raise at once, other errors on use.
 
         Raises:
@@ -134,8 +134,8 @@ class CronJobs(Resource):
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `CronJob`. More than the id is not promised. Fields missing from the reply come from the
-            arguments or a second call.
+            The cron job, as `CronJob`. Only the id is promised. Fields missing from the reply come from the arguments
+            or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -171,7 +171,7 @@ class CronJobs(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `CronJob`. Guess: an object of the list.
+            The cron job, as `CronJob`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -251,9 +251,9 @@ class DatabasesUsers(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `MysqlUser`. The ids are those of `databases.list`; guess: the fields as well. Await the result
-            for the first page, or iterate over all items with `async for`. Invalid arguments raise at once, other
-            errors on use.
+            Database users, as `MysqlUser`. The ids are those of `databases.list`; guess: the fields as well. Await the
+            result for the first page, or iterate over all items with `async for`. Invalid arguments raise at once,
+            other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -269,11 +269,11 @@ class DatabasesUsers(Resource):
         Args:
             domain_id: Id of the domain.
             username: Name of the user. The panel puts a prefix before it.
-            password: At least 8 characters.
+            password: Password, at least 8 characters.
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `MysqlUser`. More than the id is not promised. Fields missing from the reply come from the
+            The database user, as `MysqlUser`. Only the id is promised. Fields missing from the reply come from the
             arguments or a second call.
 
         Raises:
@@ -301,7 +301,7 @@ class DatabasesUsers(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `MysqlUser`. Guess: an object of the list.
+            The database user, as `MysqlUser`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -354,7 +354,7 @@ class DatabasesUsers(Resource):
 
         Args:
             id: Id of the database user.
-            password: At least 8 characters.
+            password: New password, at least 8 characters.
             fields: Further fields of the body, sent unchanged.
 
         Raises:
@@ -488,12 +488,12 @@ class Databases(Resource):
         Args:
             domain_id: Id of the domain.
             username: Name of the user. The panel puts a prefix before it.
-            password: At least 8 characters.
+            password: Password, at least 8 characters.
             role: Makes another user of the database. One of `read`, `readWrite`, `dbAdmin`, `dbOwner`.
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `DatabaseUser`. More than the id is not promised. Fields missing from the reply come from the
+            The reply, as `DatabaseUser`. Only the id is promised. Fields missing from the reply come from the
             arguments.
 
         Raises:
@@ -512,7 +512,7 @@ class Databases(Resource):
         )
 
     async def get(self, id: str, **fields: Any) -> DatabaseUser:
-        """GET /v1/databases/{id}: get a database.
+        """GET /v1/databases/{id}: get a database with its user.
 
         On current panels only. Scope: `databases:read`. Read-only; retried after a lost reply, 429, 502, 503 and 504,
         but not after 500.
@@ -522,7 +522,7 @@ class Databases(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `DatabaseUser`. Guess: an object of the list.
+            The database with its user, as `DatabaseUser`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

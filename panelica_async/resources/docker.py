@@ -161,7 +161,7 @@ class DockerContainers(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Container`. Await the result for the first page, or iterate over all items with `async for`.
+            Containers, as `Container`. Await the result for the first page, or iterate over all items with `async for`.
             Invalid arguments raise at once, other errors on use.
 
         Raises:
@@ -199,7 +199,7 @@ class DockerContainers(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `ContainerDetails`.
+            The container, as `ContainerDetails`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -356,8 +356,8 @@ class DockerDomains(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `ContainerLink`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            The domains that serve containers, as `ContainerLink`. Await the result for the first page, or iterate over
+            all items with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -398,8 +398,8 @@ class DockerTemplates(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `AppTemplate`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            App templates, as `AppTemplate`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -418,7 +418,7 @@ class DockerTemplates(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `AppTemplateDetails`. Some panels answer the template itself.
+            The app template, as `AppTemplateDetails`. Some panels reply with the template itself.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

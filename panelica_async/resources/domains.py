@@ -398,7 +398,7 @@ class Domains(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `EmailDeliverability`.
+            DKIM and SPF of a domain, as `EmailDeliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

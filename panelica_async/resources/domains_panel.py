@@ -160,7 +160,7 @@ class DomainsDkim(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `DkimStatus`. Guess: as in `domains.email_deliverability`.
+            The DKIM key of a domain, as `DkimStatus`. Guess: as in `domains.email_deliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -301,7 +301,7 @@ class DomainsPhp(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `PhpSettings`.
+            The PHP settings of a domain, as `PhpSettings`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -370,8 +370,8 @@ class DomainsRedirects(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Redirect`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            The redirects of a domain, as `Redirect`. Await the result for the first page, or iterate over all items
+            with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -394,8 +394,8 @@ class DomainsRedirects(Resource):
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `Redirect`. More than the id is not promised. Fields missing from the reply come from the
-            arguments or a second call.
+            The redirect, as `Redirect`. Only the id is promised. Fields missing from the reply come from the arguments
+            or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -444,7 +444,7 @@ class DomainsSpf(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `SpfStatus`. Guess: as in `domains.email_deliverability`.
+            The SPF record of a domain, as `SpfStatus`. Guess: as in `domains.email_deliverability`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -487,8 +487,8 @@ class DomainsSubdomains(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `Subdomain`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            The subdomains of a domain, as `Subdomain`. Await the result for the first page, or iterate over all items
+            with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -519,7 +519,7 @@ class DomainsSubdomains(Resource):
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `Subdomain`. More than the id is not promised. Fields missing from the reply come from the
+            The subdomain, as `Subdomain`. Only the id is promised. Fields missing from the reply come from the
             arguments or a second call.
 
         Raises:
@@ -549,7 +549,7 @@ class DomainsSubdomains(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Subdomain`. Guess: an object of the list.
+            The subdomain, as `Subdomain`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

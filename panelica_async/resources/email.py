@@ -191,7 +191,7 @@ class EmailAccounts(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `EmailAccount`. Guess: an object of the list.
+            The mailbox, as `EmailAccount`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -82,8 +82,8 @@ class EmailAutoresponders(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailAutoresponder`. Await the result for the first page, or iterate over all items with
-            `async for`. Invalid arguments raise at once, other errors on use.
+            The autoresponders of a domain, as `EmailAutoresponder`. Await the result for the first page, or iterate
+            over all items with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -106,8 +106,8 @@ class EmailAutoresponders(Resource):
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `EmailAutoresponder`. More than the id is not promised. Fields missing from the reply come
-            from the arguments or a second call.
+            The autoresponder, as `EmailAutoresponder`. Only the id is promised. Fields missing from the reply come from
+            the arguments or a second call.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -156,8 +156,8 @@ class EmailForwarders(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `EmailForwarder`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            The e-mail forwarders of a domain, as `EmailForwarder`. Await the result for the first page, or iterate over
+            all items with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -177,7 +177,7 @@ class EmailForwarders(Resource):
             fields: Further fields of the body, sent unchanged.
 
         Returns:
-            The reply, as `EmailForwarder`. More than the id is not promised. Fields missing from the reply come from
+            The e-mail forwarder, as `EmailForwarder`. Only the id is promised. Fields missing from the reply come from
             the arguments or a second call.
 
         Raises:

@@ -368,7 +368,7 @@ class Files(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            The reply, as `AccessibleDirectories`.
+            The folders an account can reach, as `AccessibleDirectories`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

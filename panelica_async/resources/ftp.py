@@ -204,7 +204,7 @@ class FtpAccounts(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `FtpAccount`. Guess: an object of the list.
+            The FTP user, as `FtpAccount`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -337,8 +337,8 @@ class LaravelApps(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `LaravelApp`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            Laravel apps, as `LaravelApp`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -375,7 +375,7 @@ class LaravelApps(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `LaravelApp`. Guess: an object of the list.
+            The Laravel app, as `LaravelApp`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

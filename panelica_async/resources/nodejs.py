@@ -120,8 +120,8 @@ class NodejsApps(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The rows, as `NodejsApp`. Await the result for the first page, or iterate over all items with `async for`.
-            Invalid arguments raise at once, other errors on use.
+            Node.js apps, as `NodejsApp`. Await the result for the first page, or iterate over all items with `async
+            for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -158,7 +158,7 @@ class NodejsApps(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `NodejsApp`. Guess: an object of the list.
+            The Node.js app, as `NodejsApp`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -304,7 +304,7 @@ class Plans(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Plan`. Guess: an object of the list.
+            The plan, as `Plan`. Guess: the fields are those of the list.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -189,7 +189,7 @@ class SslCertificates(CertificateWait):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `DomainCertificate`.
+            The certificate of a domain, as `DomainCertificate`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -275,7 +275,7 @@ class Webhooks(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Webhook`. The fields are those of the published reference.
+            The webhook, as `Webhook`. The fields are those of the published reference.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -125,8 +125,8 @@ class WordpressBackups(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `WordpressBackup`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            The backups of a WordPress site, as `WordpressBackup`. Await the result for the first page, or iterate over
+            all items with `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -173,8 +173,8 @@ class Wordpress(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            The rows, as `WordpressSite`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            WordPress sites, as `WordpressSite`. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
@@ -192,7 +192,8 @@ class Wordpress(Resource):
             account_id: Id of the account that owns the site.
 
         Returns:
-            The reply, as `WordpressLogin`. Fields missing from the reply come from the arguments.
+            The link that signs in to a WordPress site, as `WordpressLogin`. Fields missing from the reply come from the
+            arguments.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -73,7 +73,7 @@ class ParcelsDetails(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            The reply, as `Details`.
+            The details of a parcel, as `Details`.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
