@@ -47,12 +47,12 @@ def check_openapi(root: Node) -> None:
 def check_references(document: Node) -> None:
     """Check that every reference has a target, and that no resource refers to `Error`, which has no model."""
     for node in nodes_of(document):
-        reference = node.get("$ref")
-        if not isinstance(reference, str):
+        if "$ref" not in node:
             continue
+        reference = node["$ref"]
         try:
             resolve(document, reference)
-        except (KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError):
             remedy = "Define it, or correct the name after #/components/"
             raise SpecError(node.where("$ref"), f"`{reference}` does not exist", remedy) from None
         if reference == "#/components/schemas/Error" and node.location.file.stem != "openapi":

@@ -517,6 +517,13 @@ EDITS = {
         '`requests_per_minute` is "1_000". Give a number from 1, or null if unknown or unlimited.',
         "catalog.yaml",
     ),
+    "a reference that is a list": Edit(
+        '{schema: {$ref: "#/components/schemas/Error"}}',
+        "{schema: {$ref: [Error]}}",
+        "    BadRequest:",
+        "`['Error']` does not exist. Define it, or correct the name after #/components/.",
+        "openapi.yaml",
+    ),
     "not OpenAPI, in the root": Edit(
         'info: {title: Tiny API, version: "1"}',
         "info: {title: Tiny API}",
