@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from panelica_async import models
 from panelica_async.core.converter import decode, decode_rows, to_wire
 from panelica_async.core.converter import structure_hook as hook_of
-from panelica_async.core.decoder import MisfitError, build, compile_decoder, inner_type, parts_of
+from panelica_async.core.decoder import MisfitError, build, compile_decoder, inner_type, note_misfits, parts_of
 from panelica_async.core.model import Model, OpenEnum, fields_of
 from panelica_async.models import AppTemplate, Domain, TemplateVariable
 
@@ -155,6 +155,18 @@ def test_bad_row_does_not_cost_the_list() -> None:
     good, unreadable = decode_rows([ROW, {"id": "d2"}, "row", {**ROW, "id": "d3"}], Domain)
     assert [model.id for model in good] == ["d1", "d3"]
     assert unreadable == [{"id": "d2"}, "row"]
+
+
+def test_number_near_enough_is_no_misfit() -> None:
+    misfits = note_misfits()
+    assert decode({**ROW, "disk_usage_mb": 245.7}, Domain, endpoint="GET /v1/domains").disk_usage_mb == 246
+    assert misfits == []
+
+
+def test_misfits_of_many_rows_are_bounded() -> None:
+    misfits = note_misfits()
+    decode_rows([{**ROW, "disk_usage_mb": []}] * 1500, Domain)
+    assert len(misfits) == 1000
 
 
 # What the compiled decoder would skip

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
+from panelica_async.ratelimit.permits import LocalPermits
 from panelica_async.ratelimit.rules import RECORD
 from panelica_async.ratelimit.store import MOST_COUNTED, SharedLimit
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY, file, machine, opens_in, spend
@@ -147,6 +148,30 @@ def test_lower_limit_of_a_refusal_is_forgotten(caplog):
     lowered, restored = run(main())
     assert (lowered.per_minute, restored) == (50, PROFESSIONAL)
     assert "lower rate limit" in caplog.text
+
+
+def test_lower_limit_holds_until_replies_no_longer_name_it():
+    async def main() -> list[float | None]:
+        limiter, limits = RateLimiter(PROFESSIONAL), []
+        for pause, names_limit in ((0, True), (200, True), (200, False), (101, False)):
+            await asyncio.sleep(pause)
+            if names_limit:
+                limiter.observe(200, {"X-RateLimit-Limit-Minute": "50"})
+            limiter.try_acquire()
+            limits.append(limiter.limit.per_minute)
+        return limits
+
+    assert run(main()) == [50, 50, 50, 300]
+
+
+def test_bulk_is_not_woken_during_a_pause():
+    """It checks once a second whether the interactive lane has become quieter, but not before the pause is over."""
+    permits = LocalPermits(PROFESSIONAL)
+    for _ in range(44):
+        permits.take(0.0, "interactive")
+    permits.pause(0.0, 300.0, refused=False)
+    assert permits.quota.makes_room(1.0)
+    assert permits.next(1.0, {"interactive": 0, "bulk": 1}) == ("bulk", pytest.approx(300, abs=1))
 
 
 class Hanging:

@@ -134,6 +134,22 @@ def test_expected_wait_depends_on_the_lane():
     assert real[1] == pytest.approx(bulk, abs=2.1)
 
 
+def test_expected_wait_behind_both_lanes_includes_the_fifth_of_bulk():
+    async def main() -> tuple[float, float]:
+        limiter = await spent(STARTER)
+        tasks = [asyncio.create_task(limiter.acquire(lane=lane)) for lane in ["interactive"] * 20 + ["bulk"] * 20]
+        await asyncio.sleep(0)
+        expected, started = limiter.expected_wait("interactive"), asyncio.get_running_loop().time()
+        await limiter.acquire()
+        real = asyncio.get_running_loop().time() - started
+        await asyncio.gather(*tasks)
+        return expected, real
+
+    expected, real = run(main())
+    assert expected == pytest.approx(real, abs=1.1)
+    assert expected > 24  # twenty interactive calls, and five of bulk between them
+
+
 def test_unknown_lane_is_rejected():
     async def main() -> None:
         with pytest.raises(ValueError, match=r"^lane must be one of interactive, bulk, not 'fast'"):

@@ -150,6 +150,28 @@ class TestMembers:
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 25),)))
         assert spend(file, 80) == 15
 
+    def test_report_of_this_instant_explains_a_guess(self, file):
+        """The panel counted the very requests that a member has not reported yet."""
+        file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10, hour_usage=10))
+        file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 10),)))
+        assert spend(file, 80) == 50
+
+    def test_endless_pause_holds_for_an_hour(self, file):
+        paused = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=1e9, wanted=1))
+        assert paused.opens_in == pytest.approx(3600)
+
+    def test_member_of_a_lost_memory_reports_before_it_gets_permits(self, file):
+        request = ReserveRequest(member="a", store="lost", limit=WINDOWS_ONLY, wanted=1, unrecorded=((1.0, 59),))
+        reported = file.reserve(request)
+        assert (reported.delays, reported.retry_in) == ((), 0)
+        again = attrs.evolve(request, store=reported.store, unrecorded=())
+        assert len(file.reserve(again).delays) == 1
+
+    def test_member_of_a_lost_memory_asks_again_at_once(self, file):
+        """The quota is used up, and other members have reported what the first one learns of."""
+        request = ReserveRequest(member="a", store="lost", limit=WINDOWS_ONLY, wanted=1, unrecorded=((1.0, 60),))
+        assert file.reserve(request).retry_in == 0
+
     def test_no_report_holds_for_longer_than_a_window(self, file):
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
         assert opens_in(file) == pytest.approx(3601)
