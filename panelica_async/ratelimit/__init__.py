@@ -1,29 +1,40 @@
-"""Client-side rate limiting: every request waits for its turn, so that the panel never has to refuse one.
+"""Client-side rate limiting: each request waits here until the panel will accept it.
 
-The panel counts the requests of each API key and answers 429 above its limit. How it counts is unknown, so the limiter
-keeps to every plausible way at once, and uses 97 % or more of each.
+The panel counts the requests of each API key and answers 429 above its limit. Whether it counts with a token bucket, in
+fixed or in sliding windows is unknown, so the limiter obeys all three at once. It still uses at least 97 % of what any
+of them allows.
 
-**A limit is a value, a quota is arithmetic.** `RateLimit` (`limit`) says what a key may send. A `Quota` turns it into
-rules (`rules`): a token bucket for the pace and the burst, sliding logs for the windows of a minute and an hour. A rule
-answers one question, *when may the next request go?*, and computes with instants only; it knows no clock, no queue and
-no event loop.
+    acquire(lane=…)
+          │
+     RateLimiter           a queue with two lanes (limiter, lanes)
+          │
+       Permits             when may the next request go?
+       ┌──┴───────────────────────┐
+    LocalPermits           SharedPermits (shared)
+    (permits)                     │ ReserveRequest → Reservation (store)
+       │                   ┌──────┴──────────┐
+     Quota           HostCoordinator    RedisCoordinator
+    (limit, rules)   a SQLite file      a Redis server
+                     (sqlite, tables)   (redis, reserve.lua)
 
-**A permit is an instant at which one request may go.** Permits come from a quota in this process (`permits`) or from
-one that several processes share (`shared`).
+**A `RateLimit` is what a key may send; a `Quota` counts.** The quota turns the limit into rules (`rules`): a token
+bucket for pace and burst, and a sliding log for each window. A rule answers one question: when may the next request go?
+It computes with instants, and knows no clock, no queue and no event loop.
 
-**A limiter is a queue in front of the permits.** `RateLimiter` (`limiter`) lets callers pass in two lanes (`lanes`):
-interactive calls go first, bulk work keeps a fifth while both wait, and leaves a reserve for interactive calls that are
-still to come. A caller takes its permit at the moment it passes, so cancelling a waiting one loses nothing; one timer,
-for the head of the queue, serves all. The clients of a key in one process share a limiter (`registry`).
+**A permit is an instant at which one request may go.** A process that has the quota to itself takes each permit from
+the quota when a request goes (`LocalPermits`). Processes that share a quota keep it in a store: each reserves a few
+permits at a time, and uses them as their instants come (`SharedPermits`). The SQLite store loads and saves the very
+rules that the local quota uses; the Redis store repeats them in Lua, and a test compares the two. While a store does
+not answer, each process uses its part of the limit.
 
-**Replies correct the limiter.** `RateLimiter.observe` reads the headers and the 429 replies of the panel (`feedback`):
-the limit follows them, requests of other users of the key are counted, and a refusal pauses all callers, which then
-start slowly.
+**The limiter decides who goes next.** Interactive calls go before bulk work; bulk is sure of a fifth while both wait,
+and leaves a reserve for interactive calls to come. A caller takes its permit when it passes, so cancelling one that
+waits loses nothing. One timer, for the head of the queue, serves all. In one process, the limiters of a key share a
+quota, one limiter for each event loop (`registry`).
 
-**Several processes reserve permits from a store.** A `Coordinator` (`store`) answers a `ReserveRequest` with a
-`Reservation`: a few permits at a time, fairly by member, in the same lanes. One store is a SQLite file on the host
-(`sqlite`, `tables`), with the rules themselves saved in it; the other is Redis (`redis`, `reserve.lua`), which repeats
-them. While a store cannot be reached, each member uses only a part of the limit.
+**Replies correct the limiter.** `RateLimiter.observe` reads the headers and the 429 replies of the panel (`feedback`).
+The limit follows them, and requests by other users of the key count. A refusal pauses all callers; then they go slowly
+at first.
 """
 
 import importlib

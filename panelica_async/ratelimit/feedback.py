@@ -1,4 +1,4 @@
-"""Reads what a reply says about the quota, without implausible values.
+"""Read what a reply says about the quota, and drop implausible numbers.
 
 It is unknown whether replies other than refusals have these headers. The names for the hour are a guess from those for
 the minute (evidence: rate-limit-reply).

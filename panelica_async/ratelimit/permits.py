@@ -1,4 +1,4 @@
-"""Where a limiter gets its permits: here from its own quota, in `shared` from a quota of several processes."""
+"""Permits: when may the next caller go? Here from the quota of this process; in `shared` from one of several."""
 
 import logging
 import random
@@ -15,7 +15,7 @@ __all__ = ["LocalPermits", "Permits"]
 
 _log = logging.getLogger("panelica_async")
 
-# Seconds.
+# Seconds by which a process may start later after a refusal; each draws its own at random.
 _MAX_STAGGER = 1.0
 
 # Seconds for which a limit holds that a reply named and that is lower than the configured one.

@@ -23,8 +23,10 @@ _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[byte
 _quotas: dict[bytes, LocalPermits] = {}
 _lock = threading.Lock()
 
-# Seconds: the longest window, and by how much the clocks of event loops may differ that use the system's.
+# Seconds: the longest window.
 _HOUR = 3600.0
+
+# Seconds by which the clock of an event loop may differ from the system's and still be the same clock.
 _SAME_CLOCK = 5.0
 
 

@@ -1,4 +1,7 @@
-"""A quota in the tables of a SQLite database: the objects of `rules`, loaded and saved within one transaction."""
+"""The tables of the SQLite store: the objects of `rules`, loaded and saved within one transaction.
+
+Any number in the tables may be wrong: instants in the future, counts and names are bounded where they are read.
+"""
 
 import secrets
 import sqlite3

@@ -201,3 +201,20 @@ def test_content_of_a_file_is_secret() -> None:
 
 def test_flags_and_nulls_are_no_secrets() -> None:
     assert list(secret_values({"password": None, "token": True, "secret": 1.5})) == ["1.5"]
+
+
+def test_secret_that_is_added_later_is_replaced_too() -> None:
+    sanitizer = Sanitizer(["the-first-secret"])
+    assert sanitizer.text("the-first-secret, the-second-secret") == "[redacted], the-second-secret"
+    sanitizer.add("the-second-secret")
+    sanitizer.add("~~//~~")
+    assert sanitizer.text("the-first-secret, the-second-secret, ~~//~~") == "[redacted], [redacted], [redacted]"
+
+
+def test_password_across_the_cut_is_not_shown() -> None:
+    """What stands behind it would say that it is one; secrets before it have made room for it."""
+    known, limit = "known-secret-" * 30, 250
+    text = f"{known} postgres://admin:{'hunter2' * 20}@db.example.com"
+    shown = Sanitizer([known]).text(text, limit)
+    assert "redacted" in shown
+    assert "hunter2" not in shown
