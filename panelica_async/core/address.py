@@ -1,4 +1,4 @@
-"""Where a panel is: turns what people write as its address into the origin and the path prefix.
+"""The address of a panel: from what people write to its origin and path prefix.
 
 | written | meant |
 |---|---|
@@ -13,8 +13,8 @@ The rules: no scheme means https; no port, or port 0, means 8443. A path that en
 names the API, and is kept without `/v1`. Any other path is a page of the panel's own interface, copied from a
 browser; it is dropped, as the vendor's billing module does (evidence: address-forms). Without a path the prefix is
 `/api/external`, except on port 3002, where the API listens without the web server that adds it. No other port is known
-to serve the API without the prefix (evidence: address-backend), so nothing here says so; a tunnel to port 3002 begins
-at a port 3002 too, such as that of 127.0.0.2.
+to serve the API without the prefix (evidence: address-backend), so there is no form for one: a tunnel to port 3002 must
+begin at a port 3002 too, such as that of 127.0.0.2.
 """
 
 import ipaddress

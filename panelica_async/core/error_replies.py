@@ -1,6 +1,6 @@
-"""From a reply that reports a failure to the error that says so: all known shapes (evidence: error-shapes), and worse.
+"""Turn a reply that reports a failure into an error: all known shapes (evidence: error-shapes), and any other.
 
-Nothing here raises, whatever a server or a proxy sends: an error must not hide another error.
+Nothing here raises, whatever a server or a proxy sends: an error must not hide another.
 """
 
 import re
@@ -321,34 +321,34 @@ def _page_hint(status: int, proxy: str | None) -> str | None:
     return hints.WEB_PAGE if is_misdirected else hints.for_response(status, None)
 
 
-def _hint(status: int, headers: Mapping[str, str], report: _Said, required_scope: str | None, now: float) -> str | None:
-    said = f"{report.message} {report.details}"
+def _hint(status: int, headers: Mapping[str, str], said: _Said, required_scope: str | None, now: float) -> str | None:
+    words = f"{said.message} {said.details}"
     if 300 <= status < 400:
         return hints.REDIRECT
     if status == 403 and required_scope:
         return hints.MISSING_SCOPE.format(scope=required_scope)
-    if invalid := _VALIDATION.findall(said):
+    if invalid := _VALIDATION.findall(words):
         fields = [f"{_WORD_START.sub('_', field).lower()} ({tag})" for field, tag in dict.fromkeys(invalid)]
         return hints.INVALID_FIELDS.format(fields=", ".join(fields))
     date = read_date(headers)
-    if status == 401 and report.blames_timestamp and date is not None:
+    if status == 401 and said.blames_timestamp and date is not None:
         if abs(now - date) < _MAX_DELAY:
             return hints.CLOCKS_AGREE
         return hints.CLOCK.format(skew=round(abs(now - date)), direction="ahead of" if now > date else "behind")
-    if status == 400 and _ALREADY_THERE.search(said):
+    if status == 400 and _ALREADY_THERE.search(words):
         # A taken e-mail address is a 400, not a 409 (evidence: duplicate-email).
         return hints.ALREADY_THERE
-    return hints.for_response(status, report.code)
+    return hints.for_response(status, said.code)
 
 
-def _wait(status: int, headers: Mapping[str, str], report: _Said, now: float) -> float | None:
+def _wait(status: int, headers: Mapping[str, str], said: _Said, now: float) -> float | None:
     date = read_date(headers)
     clock = now if date is None else date
     asked = header(headers, "Retry-After")
     reset = header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
     waits = (
-        read_number(report.first("retry_after")),
-        _until(read_moment(report.first("reset_at")), clock),
+        read_number(said.first("retry_after")),
+        _until(read_moment(said.first("reset_at")), clock),
         read_number(asked),
         _until(http_date(asked or ""), clock),
         _until(read_number(reset), clock),

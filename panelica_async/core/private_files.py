@@ -1,8 +1,8 @@
 """Files and directories that only their owner may read: passwords, journals, keys, logs.
 
-Files are made with mode 0600 and directories with 0700, whatever the umask. What exists already must be the caller's
-own and no symbolic link, and others must not be able to write to it. A file that others may only read is closed to
-them. On systems without POSIX permissions only the kind of the file is checked.
+New files get mode 0600 and new directories 0700, whatever the umask. An existing one must belong to this user, must not
+be a symbolic link, and others must not be able to write to it. If others can read an existing file, its mode becomes
+0600. On systems without POSIX permissions, only the kind of the file is checked.
 """
 
 import os
@@ -16,14 +16,14 @@ _OTHERS_WRITE = 0o022
 
 
 def private_file(path: Path) -> None:
-    """Make an empty private file, or require that the existing one is private.
+    """Create an empty private file, or make sure that an existing one is private.
 
     An existing file is looked at and not opened: closing it would drop the locks that SQLite holds on it in this
     process. Call this before SQLite opens a database; `-wal` and `-shm` take their mode from it.
 
     Raises:
         ConfigurationError: Something at this path is not a private file of this user.
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -35,7 +35,7 @@ def private_file(path: Path) -> None:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a private file and return its descriptor; it is made when it does not exist.
+    """Open a private file, which is created if it does not exist, and return its descriptor.
 
     Args:
         path: The file.
@@ -62,11 +62,11 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def private_directory(path: Path) -> None:
-    """Make a private directory with its parents, or require that others cannot write to the existing one.
+    """Create a private directory with its parents, or make sure that others cannot write to an existing one.
 
     Raises:
         ConfigurationError: Something at this path is not a directory of this user, or others can write to it.
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

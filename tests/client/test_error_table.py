@@ -1,7 +1,7 @@
 """What comes out of a client for every known error reply (evidence: error-shapes) and worse ones, whatever was called.
 
-The shapes themselves are tested with the function that reads them (tests/core/test_faults.py); here they come off a
-socket.
+The shapes themselves are tested with the function that reads them (tests/core/test_error_replies.py); here they come
+off a socket.
 """
 
 import copy
@@ -35,7 +35,7 @@ from panelica_async.core.operation import ReadBack
 from panelica_async.models import Plan
 from panelica_async.resources.plans import PLANS_CREATE
 from tests.conftest import Connect
-from tests.core.test_faults import ROWS
+from tests.core.test_error_replies import ROWS
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply, truncated
 
 Send = Callable[[PanelicaClient], Awaitable[Any]]

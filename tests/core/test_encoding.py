@@ -1,4 +1,4 @@
-"""Path segments and query strings: read back by independent decoders, and refused where they cannot be right."""
+"""Path segments and query strings: read back by independent decoders, and refused where they are invalid."""
 
 import enum
 import math
@@ -45,7 +45,7 @@ def is_refused(text):
 
 
 @given(st.text(st.characters(), min_size=1))
-def test_a_segment_decodes_to_what_was_given(text):
+def test_segment_decodes_to_the_argument(text):
     if is_refused(text):
         with pytest.raises(ValueError, match=r"^id "):
             path_segment(text, "id")
@@ -110,7 +110,7 @@ scalars = st.one_of(
 
 
 @given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), scalars)))
-def test_a_query_decodes_to_what_was_given(pairs):
+def test_query_decodes_to_the_arguments(pairs):
     query = query_string(pairs)
     assert set(query) <= UNRESERVED | set("%&=")
     decoded = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))

@@ -145,7 +145,7 @@ def assert_same(other, error):
     assert str(other) == str(error)
 
 
-def test_the_text_of_a_response_error_says_all():
+def test_text_of_a_response_error_has_every_fact():
     error = ConflictError(
         "domain exists",
         status=409,

@@ -43,7 +43,7 @@ LETTERS = "aB1._-+*@&'ü /"
         (FTP_NAME, ".hidden", False),
     ],
 )
-def test_what_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -> None:
+def test_names_that_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -> None:
     assert rule.allows(name) is is_allowed
 
 
@@ -61,7 +61,7 @@ def test_what_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -> None
 @given(st.text(LETTERS, min_size=1, max_size=20) | st.text("ab.", min_size=1, max_size=70))
 @example("a.bc")
 @example("AcmeShop")
-def test_the_sandbox_takes_what_a_manifest_takes(
+def test_sandbox_accepts_the_names_of_a_manifest(
     parse: Callable[[str], str], check: Callable[[str], str], name: str
 ) -> None:
     try:
@@ -75,7 +75,7 @@ def test_the_sandbox_takes_what_a_manifest_takes(
     ("check", "name"),
     [(rules.username, "Alder"), (rules.local_part, "*"), (rules.ftp_name, "-x")],
 )
-def test_the_sandbox_says_the_form_of_a_name(check: Callable[[str], str], name: str) -> None:
+def test_sandbox_names_the_form_of_a_name(check: Callable[[str], str], name: str) -> None:
     with pytest.raises(ApiError) as caught:
         check(name)
     assert "must be a l" in str(caught.value.details)

@@ -64,7 +64,7 @@ def test_values_of_secret_keys_are_hidden_at_any_depth(key):
     assert redact(data) == {"rows": [{"name": "x", key: REDACTED}, {key: REDACTED}, {key: REDACTED}]}
 
 
-def test_what_is_no_secret_stays():
+def test_values_of_other_keys_stay():
     data = {
         "id": "1",
         "key_prefix": "a1b2c3d4",
@@ -103,7 +103,7 @@ def test_redact_copies():
     assert data == {"list": [{"password": SECRET}], "pair": ("a",)}
 
 
-def test_what_lies_too_deep_is_hidden():
+def test_values_nested_too_deep_are_hidden():
     data = SECRET
     for _ in range(10_000):
         data = [data]
@@ -187,6 +187,11 @@ def test_queries(query, expected):
     assert redact_query(query) == expected
 
 
+def test_redacted_query_stays_on_one_line():
+    """Decoded, it could forge a line of a log."""
+    assert redact_query(f"q=a%0Apassword%3D{SECRET}&page=2") == "q=a%0Apassword=[redacted]&page=2"
+
+
 def test_headers():
     headers = {
         "X-API-Key": "pk_live_a1b2c3d4",
@@ -210,7 +215,7 @@ def test_headers():
     st.sampled_from(["password", "api_secret", "token", "X-Signature"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8).filter(lambda text: "%" not in text),
 )
-def test_a_quoted_value_never_gets_through(key, value):
+def test_quoted_value_is_always_hidden(key, value):
     text = json.dumps({"name": "x", key: f"<{value}>"})
     for cut in (len(text), len(text) - 3):
         assert f"<{value[:7]}" not in redact_text(text[:cut])
@@ -257,7 +262,7 @@ def test_excerpt():
     assert SECRET not in excerpt('{"padding": "' + "x" * 150 + f'", "password": "{SECRET}"}}')
 
 
-def test_a_secret_that_the_cut_would_halve_is_still_hidden():
+def test_secret_halved_by_the_cut_is_hidden():
     text = "x" * 185 + f" password={SECRET}"
     assert "hunter" not in excerpt(text)
 
@@ -280,7 +285,11 @@ def test_short_names_of_secrets_are_known(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["key", "key_prefix", "public_key", "primary_key", "author", "session_timeout", "pinned", "spin", "passive"]
+    "key",
+    [
+        *("key", "key_prefix", "public_key", "primary_key", "foreign_key"),
+        *("author", "session_timeout", "pinned", "spin", "passive"),
+    ],
 )
 def test_names_that_only_look_alike_are_no_secrets(key: str) -> None:
     assert redact({key: "shown"}) == {key: "shown"}

@@ -17,11 +17,11 @@ def path(**arguments: object) -> str:
     return prepare(UPDATE, UPDATE.wire, arguments).path
 
 
-def test_arguments_fill_their_places_in_the_path() -> None:
+def test_arguments_replace_their_placeholders() -> None:
     assert path(thing_id="a b", box_id=1) == "/v1/boxes/1/things/a%20b"
 
 
-def test_an_argument_that_looks_like_a_place_is_none() -> None:
+def test_argument_with_braces_is_no_placeholder() -> None:
     assert path(box_id="{thing_id}", thing_id="1") == "/v1/boxes/%7Bthing_id%7D/things/1"
 
 
@@ -31,6 +31,6 @@ def test_a_path_needs_all_its_arguments(value: object) -> None:
         path(box_id="1", thing_id=value)
 
 
-def test_the_argument_that_is_wrong_is_named() -> None:
+def test_invalid_argument_is_named() -> None:
     with pytest.raises(ValueError, match=r"^thing_id must not be empty"):
         path(box_id="1", thing_id="")

@@ -79,7 +79,7 @@ def test_verify_accepts_the_right_signature(vector):
     ("vector", "mistake"),
     [pytest.param(vector, mistake, id=mistake) for vector in VECTORS for mistake in vector["wrong"]],
 )
-def test_no_mistake_matches(vector, mistake):
+def test_wrong_variants_do_not_match(vector, mistake):
     wrong = vector["wrong"][mistake]
     # The vector itself is sound: it is the signature of the mistaken string.
     assert hmac.new(SECRET.encode(), wrong["string"].encode(), hashlib.sha256).hexdigest() == wrong["signature"]
@@ -88,7 +88,7 @@ def test_no_mistake_matches(vector, mistake):
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=by_name)
-def test_verify_refuses_whatever_is_off(vector):
+def test_verify_rejects_any_changed_part(vector):
     signature = vector["signature"]
     assert not check(vector, sign(vector, secret="sk_test_another")["X-Signature"])
     assert not check(vector, signature, timestamp=str(int(TIMESTAMP) + 1))
@@ -142,7 +142,7 @@ def test_signers_of_one_key_do_not_disturb_each_other():
     assert signer.headers("GET", "/v1/me", "", b"", prefix="", timestamp=1) == first
 
 
-def test_the_secret_is_nowhere_to_be_seen():
+def test_secret_is_never_shown():
     signer = Signer(KEY, SECRET)
     assert SECRET not in repr(signer)
     assert KEY not in repr(signer)
@@ -174,5 +174,5 @@ def test_swapped_credentials_are_noticed(api_key, api_secret):
 
 
 @pytest.mark.parametrize("api_key", ["pk_live_a", "pk_test_a", "mk_a", "anything-else"])
-def test_other_prefixes_are_the_panels_business(api_key):
+def test_unknown_prefix_is_part_of_the_signed_path(api_key):
     assert Signer(api_key, "any secret".replace(" ", "-")).api_key == api_key

@@ -144,7 +144,7 @@ class TestOthers:
 
         assert 45 <= run(main()) <= 61
 
-    def test_two_unconnected_limiters_share_a_key_in_peace(self):
+    def test_two_unconnected_limiters_share_a_key_without_refusals(self):
         """A server that counts in fixed minutes and reports what is left; each limiter assumes that it is alone."""
 
         async def main() -> tuple[int, int]:

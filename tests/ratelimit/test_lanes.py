@@ -134,7 +134,7 @@ def test_expected_wait_depends_on_the_lane():
     assert real[1] == pytest.approx(bulk, abs=2.1)
 
 
-def test_expected_wait_behind_both_lanes_includes_the_fifth_of_bulk():
+def test_expected_wait_includes_the_fifth_of_bulk():
     async def main() -> tuple[float, float]:
         limiter = await spent(STARTER)
         tasks = [asyncio.create_task(limiter.acquire(lane=lane)) for lane in ["interactive"] * 20 + ["bulk"] * 20]

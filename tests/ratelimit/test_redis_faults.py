@@ -238,7 +238,7 @@ def test_server_that_hangs_bounds_the_reservation(monkeypatch):
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_new_connection_when_redis_is_slow_fits_in_patience(server, admin, monkeypatch, is_new):
+def test_new_connection_to_a_slow_redis_fits_in_patience(server, admin, monkeypatch, is_new):
     """With user, password and database; whether or not the server knows the script."""
     admin.acl_setuser("panel", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all"])
     steps = ""  # "S" for something sent, "R" for a reply that is waited for

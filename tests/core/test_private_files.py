@@ -103,7 +103,7 @@ def test_symbolic_link_is_refused_and_not_followed(
 
 @pytest.mark.parametrize("make", FILE_MAKERS)
 @pytest.mark.parametrize("kind", ["pipe", "directory"])
-def test_what_is_no_regular_file_is_refused(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
+def test_irregular_file_is_refused(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
     path = tmp_path / "odd"
     os.mkfifo(path, 0o600) if kind == "pipe" else path.mkdir(mode=0o700)
     with pytest.raises((ConfigurationError, OSError)):
@@ -118,7 +118,7 @@ def test_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [*FILE_MAKERS, private_directory])
-def test_what_another_user_owns_is_refused(
+def test_file_of_another_user_is_refused(
     tmp_path: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "theirs"

@@ -380,7 +380,7 @@ def test_other_bodies(body, headers, message, details):
     assert error.details == details
 
 
-def test_a_web_page_with_another_status_points_to_the_address():
+def test_web_page_points_to_the_address():
     assert make(404, b"<html><title>404 Not Found</title></html>").hint == hints.WEB_PAGE
 
 
@@ -581,7 +581,7 @@ header_values = st.text(max_size=30) | st.sampled_from(
     ),
     st.binary() | json_values.map(json.dumps).map(str.encode),
 )
-def test_whatever_comes_becomes_an_error_that_can_be_shown(status, headers, body):
+def test_any_reply_becomes_an_error_that_can_be_shown(status, headers, body):
     error = make(status, body, headers)
     assert isinstance(error, PanelicaError)
     assert str(error)
@@ -596,6 +596,6 @@ def test_body_with_a_byte_order_mark_is_json() -> None:
 
 
 @pytest.mark.parametrize("asked", ["1_0", "\uff15", "5 s", "0x10", "inf", "nan", "9" * 400, "1e999", "--5", ""])
-def test_what_is_no_number_of_seconds_is_not_said(asked: str) -> None:
+def test_implausible_seconds_are_dropped(asked: str) -> None:
     assert retry_after(503, {"Retry-After": asked}, b"") is None
     assert retry_after(503, {}, json.dumps({"retry_after": asked}).encode()) is None
