@@ -3,6 +3,7 @@
 Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environment, and `pip install fastapi uvicorn`.
 """
 
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -92,15 +93,18 @@ async def list_sites(panel: Panel, page: int = 1) -> dict[str, Any]:
 
 
 @app.post("/sites/{domain_id}/backups", status_code=202)
-async def back_up(domain_id: str, panel: Panel) -> dict[str, Any]:
+async def back_up(domain_id: str, panel: Panel) -> dict[str, str]:
     """Start a backup; the next route shows its progress."""
-    return (await panel.backups.create(name=f"of-{domain_id[:8]}", domain_ids=[domain_id])).to_dict()
+    # A name that no other backup has: current panels may not know the id yet, and add the time to the name.
+    name = f"{domain_id[:8]}-{secrets.token_hex(4)}"
+    await panel.backups.create(name=name, domain_ids=[domain_id])
+    return {"name": name}
 
 
-@app.get("/backups/{backup_id}")
-async def show_backup(backup_id: str, panel: Panel) -> JSONResponse:
+@app.get("/backups/{name}")
+async def show_backup(name: str, panel: Panel) -> JSONResponse:
     """Show the state of a backup."""
     async for backup in panel.backups.list(sort="created_at", order="desc"):
-        if backup.id == backup_id:
+        if backup.name is not None and backup.name.startswith(name):
             return JSONResponse(backup.to_dict())
     return JSONResponse({"detail": "there is no such backup"}, 404)
