@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 
 from codegen.arguments import Argument
@@ -18,24 +17,11 @@ from panelica_async.api import derivation
 from panelica_async.core import translation
 from panelica_async.core.operation import Operation, Wire
 from tests.codegen.conftest import SPEC
+from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
 from tests.codegen.shipped import OPERATIONS
 
 pytestmark = pytest.mark.development
-GOLDEN = Path(__file__).parent / "golden" / "spec"
-
-
-@attrs.frozen
-class Edit:
-    """An edit of the golden bridge that makes it wrong."""
-
-    old: str
-    """Text to replace; if it occurs several times, its first occurrence."""
-    new: str
-    at: str
-    """Text of the line of the bridge that the message must name, after the edit."""
-    message: str
-    """The message after the location."""
-    file: str = "dialects/panel.yaml"
+BRIDGE = "dialects/panel.yaml"
 
 
 CREATE = "PUT /v1/accounts/{payer}/parcels"
@@ -260,17 +246,9 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_message(edit: Edit, tmp_path: Path) -> None:
-    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
-    text = (spec / edit.file).read_text(encoding="utf-8")
-    assert edit.old in text
-    text = text.replace(edit.old, edit.new, 1)
-    (spec / edit.file).write_text(text, encoding="utf-8")
-    with pytest.raises(SpecError) as caught:
-        generate(spec)
-    bridge = (spec / "dialects/panel.yaml").read_text(encoding="utf-8")
-    line = bridge[: bridge.index(edit.at)].count("\n") + 1
-    assert str(caught.value) == f"spec/dialects/panel.yaml:{line}: {edit.message}"
+def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
+    spec = edited(edit, BRIDGE, tmp_path)
+    assert message_about(spec) == f"spec/{BRIDGE}:{line_of(edit.at, spec / BRIDGE)}: {edit.message}"
 
 
 def test_bridge_that_is_missing_is_reported(tmp_path: Path) -> None:

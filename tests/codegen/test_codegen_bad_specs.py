@@ -1,32 +1,12 @@
 """Wrong specifications, and the exact messages with place, problem and remedy."""
 
-import shutil
 from pathlib import Path
 
-import attrs
 import pytest
 
-from codegen.output import generate
-from codegen.yaml_nodes import SpecError
+from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
 
 pytestmark = pytest.mark.development
-GOLDEN = Path(__file__).parent / "golden" / "spec"
-
-
-@attrs.frozen
-class Edit:
-    """An edit of the golden specification that makes it wrong."""
-
-    old: str
-    """Text to replace; if it occurs several times, its first occurrence."""
-    new: str
-    at: str
-    """Text of the line that the message must name, after the edit."""
-    message: str
-    """The message after the location."""
-    file: str = "parcels.yaml"
-    other: str = ""
-    """Text in parcels.yaml whose line the message names as OTHER."""
 
 
 LIST = "operationId: parcels.list\n"
@@ -542,18 +522,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_message(edit: Edit, tmp_path: Path) -> None:
-    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
-    text = (spec / edit.file).read_text(encoding="utf-8")
-    assert edit.old in text
-    text = text.replace(edit.old, edit.new, 1)
-    (spec / edit.file).write_text(text, encoding="utf-8")
-    other = _line(edit.other, (GOLDEN / "parcels.yaml").read_text(encoding="utf-8"))
-    with pytest.raises(SpecError) as caught:
-        generate(spec)
-    expected = f"spec/{edit.file}:{_line(edit.at, text)}: {edit.message.replace('OTHER', str(other))}"
-    assert str(caught.value) == expected
-
-
-def _line(part: str, text: str) -> int:
-    return text[: text.index(part)].count("\n") + 1
+def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
+    spec, file = edited(edit, "parcels.yaml", tmp_path), edit.file or "parcels.yaml"
+    message = edit.message.replace("OTHER", str(line_of(edit.other, GOLDEN / "parcels.yaml")))
+    assert message_about(spec) == f"spec/{file}:{line_of(edit.at, spec / file)}: {message}"

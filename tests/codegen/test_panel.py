@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -14,30 +13,18 @@ from codegen.output import generate
 from codegen.panel import PanelOperation, load_panel, merged_document, render_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError
+from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
 from tests.codegen.shipped import PACKAGE
 
 pytestmark = pytest.mark.development
 REPOSITORY = Path(__file__).parents[2]
-GOLDEN = Path(__file__).parent / "golden" / "spec"
+FILE = "panel/parcels.yaml"
 CATALOGUE = [
     json.loads(line)
     for line in (REPOSITORY / "tests" / "data" / "panel-catalogue.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 # The catalogue does not list itself (evidence: api-spec-gaps).
 UNLISTED = {"GET /v1/api-spec", "GET /v1/postman-collection"}
-
-
-@attrs.frozen
-class Edit:
-    """An edit of the golden file that makes it wrong."""
-
-    old: str
-    """Text to replace; if it occurs several times, its first occurrence."""
-    new: str
-    at: str
-    """Text of the line that the message must name, after the edit."""
-    message: str
-    """The message after the location."""
 
 
 LIST = "operationId: parcels.list\n"
@@ -228,20 +215,12 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_message(edit: Edit, tmp_path: Path) -> None:
-    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
-    file = spec / "panel" / "parcels.yaml"
-    text = file.read_text(encoding="utf-8")
-    assert edit.old in text
-    text = text.replace(edit.old, edit.new, 1)
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(SpecError) as caught:
-        generate(spec)
-    line = text[: text.index(edit.at)].count("\n") + 1
-    bridge = (GOLDEN / "dialects" / "panel.yaml").read_text(encoding="utf-8").splitlines()
-    message = edit.message.replace("ABSENT", str(bridge.index("    absent: panels keep their index up to date") + 1))
-    message = message.replace("OTHER", str(bridge.index("    operation: parcels.details.update") + 1))
-    assert str(caught.value) == f"spec/panel/parcels.yaml:{line}: {message}"
+def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
+    spec = edited(edit, FILE, tmp_path)
+    bridge = GOLDEN / "dialects/panel.yaml"
+    message = edit.message.replace("ABSENT", str(line_of("    absent: panels keep their index up to date", bridge)))
+    message = message.replace("OTHER", str(line_of("    operation: parcels.details.update", bridge)))
+    assert message_about(spec) == f"spec/{FILE}:{line_of(edit.at, spec / FILE)}: {message}"
 
 
 def test_file_names_are_module_names(tmp_path: Path) -> None:
