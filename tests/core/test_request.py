@@ -2,7 +2,8 @@
 
 import pytest
 
-from panelica_async.core.operation import Operation, Repeat, Wire, both
+from panelica_async.core.json_codec import loads
+from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both
 from panelica_async.core.request import prepare
 from panelica_async.core.unset import UNSET
 
@@ -11,6 +12,22 @@ UPDATE = Operation(
     wires=both(Wire(method="GET", path="/v1/boxes/{box_id}/things/{thing_id}")),
     repeat=Repeat.READ,
 )
+
+
+SAVE = Operation(
+    name="things.save",
+    wires=both(
+        Wire(method="POST", path="/v1/things", body={"only": "only", "comment": "note", "all": "all"}, others="body")
+    ),
+    repeat=Repeat.UNSAFE,
+    guard=Guard("all", "only", "without it, everything is saved"),
+    not_empty=frozenset({"only"}),
+    lists=frozenset({"only"}),
+)
+
+
+def body(**arguments: object) -> object:
+    return loads(prepare(SAVE, SAVE.wire, {"all": False, **arguments}).body or b"null")
 
 
 def path(**arguments: object) -> str:
@@ -34,3 +51,25 @@ def test_a_path_needs_all_its_arguments(value: object) -> None:
 def test_invalid_argument_is_named() -> None:
     with pytest.raises(ValueError, match=r"^thing_id must not be empty"):
         path(box_id="1", thing_id="")
+
+
+@pytest.mark.parametrize("confirmed", [False, None, 1, "yes", "false"])
+def test_everything_needs_true_and_nothing_like_it(confirmed: object) -> None:
+    with pytest.raises(ValueError, match=r"^things\.save: pass only, or all=True: without it, everything is saved$"):
+        body(all=confirmed)
+    assert body(all=True) == {"all": True}
+
+
+@pytest.mark.parametrize("only", [["a"], ["a", ""], ["a", " "], ["a", None], [], "", None])
+def test_list_that_must_not_be_empty_has_no_empty_item(only: object) -> None:
+    if only == ["a"]:
+        assert body(only=only) == {"only": ["a"], "all": False}
+    else:
+        with pytest.raises(ValueError, match=r"^things\.save: only must not"):
+            body(only=only)
+
+
+def test_name_that_is_passed_twice_is_refused() -> None:
+    assert body(only=["a"], comment="x", colour="red") == {"only": ["a"], "all": False, "note": "x", "colour": "red"}
+    with pytest.raises(ValueError, match=r"^things\.save: note is already passed as comment$"):
+        body(only=["a"], comment="x", note="y")
