@@ -31,6 +31,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.redaction import first_few, shorten
 from panelica_async.errors import DecodeError
 
 _TOTAL = ("total", "total_count", "total_items")
@@ -39,6 +40,7 @@ _LIMIT = ("limit", "per_page", "page_size")
 _LAST_PAGE = ("total_pages", "last_page")
 _HAS_MORE = ("has_more", "has_next")
 _NEXT = ("next", "next_page", "next_page_url")
+_KEYS_SHOWN = 10
 _COUNT = re.compile(r"[0-9]{1,18}")
 _PAGINATION = ("meta", "pagination")
 _ROWS = ("data", "items", "rows", "results", "list")
@@ -130,7 +132,8 @@ def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") ->
             envelope = evolve(envelope, **{name: value for name, value in within if getattr(envelope, name) is None})
     if rows is None or isinstance(rows, list):
         return evolve(envelope, data=rows or [])
-    found = f"an object with {', '.join(rows) or 'no keys'}" if isinstance(rows, dict) else f"a {type(rows).__name__}"
+    keys = shorten(first_few(list(rows), _KEYS_SHOWN)) if isinstance(rows, dict) else ""
+    found = f"an object with {keys or 'no keys'}" if isinstance(rows, dict) else f"a {type(rows).__name__}"
     raise DecodeError(f"expected a list, found {found}", endpoint=endpoint, json_path=json_path)
 
 

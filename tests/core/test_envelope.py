@@ -207,3 +207,9 @@ def test_rows_of_what_is_no_list(data, key, text):
     with pytest.raises(DecodeError) as caught:
         listed(Envelope(data), key, endpoint="GET /v1/files")
     assert str(caught.value) == text
+
+
+def test_error_about_an_object_names_its_first_keys():
+    envelope = Envelope({f"k{number}": {} for number in range(1000)})
+    with pytest.raises(DecodeError, match="an object with k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 990 more"):
+        listed(envelope)

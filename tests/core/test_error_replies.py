@@ -599,3 +599,13 @@ def test_body_with_a_byte_order_mark_is_json() -> None:
 def test_implausible_seconds_are_dropped(asked: str) -> None:
     assert retry_after(503, {"Retry-After": asked}, b"") is None
     assert retry_after(503, {}, json.dumps({"retry_after": asked}).encode()) is None
+
+
+def test_end_of_a_long_body_is_not_read() -> None:
+    body = b'{"message": "' + b"x" * 100_000 + b'"}'
+    assert error_from_response(500, {}, body, method="GET", path="/v1/x").message.endswith("with broken JSON")
+
+
+def test_title_is_looked_for_at_the_top_of_a_page() -> None:
+    page = b"<html>" + b" " * 5000 + b"<title>Late</title>"
+    assert "Late" not in error_from_response(502, {}, page, method="GET", path="/v1/x").message

@@ -1,0 +1,94 @@
+"""Values of replies: what is read, and that no text or number of a server takes long or means something else."""
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panelica_async.core.values import (
+    header,
+    http_date,
+    read_moment,
+    read_number,
+    read_scopes,
+    read_whole,
+    rfc3339,
+    unix_time,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *(
+            (12, 12.0),
+            (1.5, 1.5),
+            ("12", 12.0),
+            (" 1.5 ", 1.5),
+            ("-3", -3.0),
+            ("+3", 3.0),
+            ("1e3", 1000.0),
+            ("1.", 1.0),
+        ),
+        *((text, None) for text in ("", " ", "twelve", "1_0", "0x10", "1 2", "nan", "inf", "\u0661\u0662", "9" * 19)),
+        *((value, None) for value in (True, None, [], {}, inf, nan, 10**400, "1e999", "1" * 1_000_000)),
+    ],
+)
+def test_number(value: object, number: float | None) -> None:
+    assert read_number(value) == number
+
+
+def test_whole_number_loses_its_fraction() -> None:
+    assert [read_whole(value) for value in ("12.9", -1.5, "x", 1e300)] == [12, -1, None, int(1e300)]
+
+
+@given(st.floats() | st.integers() | st.text() | st.from_regex(r"[0-9eE+._-]{1,30}"))
+def test_number_is_finite_or_none(value: object) -> None:
+    number = read_number(value)
+    assert number is None or -inf < number < inf
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_time_without_a_zone_is_utc_wherever_we_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        naive = datetime(2026, 1, 15, 10, 30)  # noqa: DTZ001  the case that is tested
+        assert unix_time(naive) == unix_time(naive.replace(tzinfo=UTC)) == 1768473000
+        assert read_moment("2026-01-15T10:30:00") == 1768473000
+        assert http_date("Thu, 15 Jan 2026 10:30:00 -0000") == 1768473000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "Thu, 99 Jan 2026 10:30:00 GMT", "9" * 5000, "0000-01-01"])
+def test_text_that_is_no_time_is_none(text: str) -> None:
+    assert read_moment(text) is None
+    assert http_date(text) is None
+
+
+def test_moment_is_rfc3339_or_unix_seconds() -> None:
+    assert (
+        read_moment("2026-01-15T11:30:00+01:00") == read_moment(1768473000) == read_moment("1768473000") == 1768473000
+    )
+
+
+def test_time_of_any_zone_is_written_in_utc() -> None:
+    assert rfc3339(datetime(2026, 1, 15, 11, 30, tzinfo=timezone(timedelta(hours=1)))) == "2026-01-15T10:30:00Z"
+
+
+def test_scopes_are_bounded() -> None:
+    assert read_scopes("domains:read, dns:*  ssl:write") == ("domains:read", "dns:*", "ssl:write")
+    assert read_scopes(["domains:read", 1, None]) == ("domains:read",)
+    assert len(read_scopes([f"s{number}" for number in range(10_000)])) == 100
+    assert sum(map(len, read_scopes("x" * 1_000_000))) == 10_000
+    assert read_scopes({"domains": "read"}) == ()
+
+
+def test_header_is_found_in_any_case() -> None:
+    assert header({"rEtRy-AfTeR": "5"}, "Retry-After") == "5"
+    assert header({}, "Retry-After") is None
