@@ -135,6 +135,28 @@ def test_named_limit_is_not_lifted_where_it_may_not_rise():
     assert run(main()) == RateLimit.for_tier("starter")
 
 
+@pytest.mark.parametrize(("may_rise", "expected"), [(False, 1000), (True, 5000)])
+def test_named_limit_of_the_hour_rises_only_where_it_may(may_rise, expected):
+    async def main() -> float | None:
+        limiter = RateLimiter(RateLimit(per_minute=60, per_hour=1000), may_rise=may_rise)
+        limiter.observe(200, {"X-RateLimit-Limit-Hour": "5000"})
+        return limiter.limit.per_hour
+
+    assert run(main()) == expected
+
+
+def test_configured_limit_that_is_named_again_has_its_burst():
+    async def main() -> list[RateLimit]:
+        limiter, limits = RateLimiter(PROFESSIONAL), []
+        for minute in ("100", "300"):
+            limiter.observe(200, {"X-RateLimit-Limit-Minute": minute})
+            limits.append(limiter.limit)
+        return limits
+
+    lowered, restored = run(main())
+    assert (lowered.burst, restored) == (None, PROFESSIONAL)
+
+
 def test_lower_limit_of_a_refusal_is_forgotten(caplog):
     async def main() -> tuple[RateLimit, RateLimit]:
         limiter = RateLimiter(PROFESSIONAL)
