@@ -6,16 +6,14 @@ or a screen. It knows the secrets of the request and replaces them, however they
 several lines; it also removes whatever looks like a secret.
 """
 
-import json
 import re
-import shlex
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
+from panelica_async.core.escapes import escaped, plain_forms, plain_text, plain_text_with_places
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
 from panelica_async.errors import PanelicaError
@@ -37,18 +35,6 @@ _OURS = {"operation", "method", "path", "endpoint"}
 """Attributes of errors that do not come from a reply."""
 # Characters beyond the kept ones that are searched, so that a truncated secret is still recognised.
 _MARGIN = 200
-_PERCENT_CODE = re.compile(r"%[0-9A-F]{2}")
-_SHELL_SPECIAL = re.compile(r"([^\w@%+=:,./-])")
-# Python, Go, PHP and XML write quotes in HTML differently, and none need be written.
-_HTML_QUOTES = (
-    ('"', "'"),
-    ("&quot;", "'"),
-    ("&quot;", "&#x27;"),
-    ("&quot;", "&#39;"),
-    ("&quot;", "&#039;"),
-    ("&quot;", "&apos;"),
-    ("&#34;", "&#39;"),
-)
 _URL_PASSWORD = re.compile(r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@")
 _LONGEST_NESTED = 65_536
 """Characters of a text that is searched for data within."""
@@ -70,6 +56,7 @@ class Sanitizer:
             self._secrets.add(secret)
             self._forms.update(_forms_of(secret))
             self._exact.update(_exact_of(secret))
+            self._plain.update(plain_forms(secret[:_LONGEST_SECRET]))
 
     def __repr__(self) -> str:
         return f"<Sanitizer of {len(self._secrets)} secrets>"
@@ -126,6 +113,12 @@ class Sanitizer:
                 yield places[start], places[end - 1] + 1
         for secret in self._exact:
             yield from _found(secret, text)
+        shown = plain_text(text) if self._plain else ""
+        if any(plain[:_ANCHOR] in shown for plain in self._plain):
+            letters, bounds = plain_text_with_places(text)
+            for plain in self._plain:
+                for start, end in _found(plain, letters):
+                    yield bounds[start][0], bounds[end - 1][1]
 
     @cached_property
     def _forms(self) -> set[str]:
@@ -136,6 +129,11 @@ class Sanitizer:
     def _exact(self) -> set[str]:
         """Secrets that have too few letters."""
         return {exact for secret in self._secrets for exact in _exact_of(secret)}
+
+    @cached_property
+    def _plain(self) -> set[str]:
+        """ASCII letters and digits of the secrets."""
+        return {plain for secret in self._secrets for plain in plain_forms(secret[:_LONGEST_SECRET])}
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
@@ -277,7 +275,7 @@ def _common_length(form: str, text: str, start: int) -> int:
 
 def _forms_of(secret: str) -> set[str]:
     """Return the letters of everything that a secret can look like."""
-    forms = {_bare(form) for piece in set(_pieces(secret)) for form in _escaped(piece)}
+    forms = {_bare(form) for piece in set(_pieces(secret)) for form in escaped(piece)}
     return {form for form in forms if len(form) >= _SHORTEST_SECRET}
 
 
@@ -294,43 +292,3 @@ def _pieces(secret: str) -> Iterator[str]:
     yield one_line(beginning)
     lines = [line.strip() for line in secret[: _LONGEST_SECRET * 4].splitlines()[:_MOST_LINES]]
     yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
-
-
-def _escaped(value: str) -> Iterator[str]:
-    """Yield a value as it looks inside JSON, a URL, a shell command, HTML, SQL and Base64."""
-    yield value
-    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
-        # Go escapes these three in JSON.
-        go = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-        for form in (text, go):
-            yield form
-            yield json.dumps(form, ensure_ascii=False)[1:-1]
-    for text in (
-        quote(value, "", errors="replace"),
-        quote(value, errors="replace"),
-        quote_plus(value, errors="replace"),
-    ):
-        yield text
-        yield _PERCENT_CODE.sub(lambda code: code[0].lower(), text)
-    yield shlex.quote(value).strip("'")
-    yield value.replace("'", "'\\''")
-    yield value.replace("'", "\\'")
-    yield value.replace("'", "''")
-    yield _SHELL_SPECIAL.sub(r"\\\1", value)
-    marked = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for double, single in _HTML_QUOTES:
-        yield marked.replace('"', double).replace("'", single)
-    data = value.encode("utf-8", "replace")
-    yield data.hex()
-    for text in _in_base64(data):
-        yield text
-        yield text.replace("+", "-").replace("/", "_")
-
-
-def _in_base64(data: bytes) -> Iterator[str]:
-    """Yield bytes in Base64: alone, and the letters that only they decide, wherever they stand in what is encoded."""
-    yield b64encode(data).decode().rstrip("=")
-    for before, shared in ((0, 0), (1, 2), (2, 3)):
-        text = b64encode(bytes(before) + data).decode()
-        whole = text.rstrip("=")
-        yield whole[shared:] if whole == text else whole[shared:-1]

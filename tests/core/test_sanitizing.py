@@ -2,9 +2,11 @@
 
 import html
 import json
+import quopri
 import re
 import shlex
 from base64 import b64encode, urlsafe_b64encode
+from unicodedata import normalize
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -71,6 +73,40 @@ def test_secret_is_replaced_however_it_is_escaped(secret: str, way: str) -> None
     said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
     assert REDACTED in said
     assert said.replace(REDACTED, "").strip("\"'\\= ") == ""
+
+
+ODD_WAYS = {
+    "URL twice": lambda secret: quote(quote(secret, safe=""), safe=""),
+    "URL of every byte": lambda secret: "".join(f"%{byte:02X}" for byte in secret.encode()),
+    "URL of JavaScript": lambda secret: quote(secret, safe=";,/?:@&=+$-_.!~*'()#"),
+    "URL in Latin-1": lambda secret: quote(secret.encode("latin-1", "replace")),
+    "HTML twice": lambda secret: html.escape(html.escape(secret)),
+    "HTML by number": lambda secret: "".join(f"&#{ord(char)};" for char in secret),
+    "HTML by hexadecimal number": lambda secret: "".join(f"&#x{ord(char):X};" for char in secret),
+    "JSON three times": lambda secret: json.dumps(json.dumps(json.dumps(secret))),
+    "JSON of every character": lambda secret: "".join(f"\\u{ord(char):04x}" for char in secret),
+    "bytes of Python": lambda secret: repr(secret.encode()),
+    "bytes in hexadecimal": lambda secret: "".join(f"\\x{byte:02x}" for byte in secret.encode()),
+    "bytes in octal": lambda secret: "".join(chr(byte) if byte < 127 else f"\\{byte:o}" for byte in secret.encode()),
+    "quoted printable": lambda secret: quopri.encodestring(secret.encode()).decode(),
+    "UTF-8 taken for Latin-1": lambda secret: secret.encode().decode("latin-1"),
+    "question marks": lambda secret: secret.encode("ascii", "replace").decode(),
+    "decomposed": lambda secret: normalize("NFD", secret),
+}
+
+
+@pytest.mark.parametrize("secret", ['Tr0ub4dor&3 "zé/+Q9', "pässwörd-2026%", "correct horse: 9"])
+@pytest.mark.parametrize("way", ODD_WAYS)
+def test_secret_is_recognised_by_its_letters_and_digits(secret: str, way: str) -> None:
+    shown = Sanitizer([secret]).text(f"chpasswd: the word {ODD_WAYS[way](secret)} was refused")
+    said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
+    assert REDACTED in said
+    assert not re.search("[A-Za-z]{2}", said.replace(REDACTED, ""))
+
+
+def test_words_alike_but_for_a_letter_stay() -> None:
+    said = "the password of example.com was refused: 100%25 of &amp; used"
+    assert Sanitizer(["pass-word-of-it", "example&org"]).text(said) == said
 
 
 @pytest.mark.parametrize("user", ["a", "ab", "abc", "admin@example.com"])
