@@ -152,6 +152,7 @@ ALONE = {
     "api.panel_spec": "what `panel.spec` offers",
     "api.completion": "what a success that says too little is completed from",
     "api.derivation": "arguments that panels need, derived from the others",
+    "api.downloads": "the base of a generated class: files that are received",
     "api.recovery": "what a create whose reply was lost has made",
     "api.shared_reads": "reads that several calls need at once or again",
     "api.sign_in": "the base of a generated class",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 import aiohttp
@@ -117,6 +117,12 @@ class Call:
     """Whether its reply is short, so that the beginning of a longer one is enough."""
     misfits: Sequence[str] = ()
     """Optional fields of the reply that do not fit their types, and why."""
+    sink: "Sink | None" = None
+    """Takes a successful reply piece by piece, instead of a body that is read to its end."""
+    is_passing_on: bool = False
+    """Whether the sink has got the first piece: then no attempt follows, and the deadline no longer holds."""
+    deadline_timer: asyncio.Timeout | None = None
+    """What ends the call when its deadline passes."""
     last_reply: "Reply | None" = None
     """The reply to the last attempt that left, for the monitor; the pipeline returns it."""
 
@@ -193,6 +199,13 @@ class Call:
     def is_uncertain(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
         return self.may_be_done and not self.repeat.is_read
+
+
+class Sink(Protocol):
+    """Takes the content of a file as it arrives."""
+
+    async def take(self, piece: bytes, total: int | None) -> None:
+        """Take the next piece of so many bytes in all, if the panel says how many."""
 
 
 @attrs.define(eq=False)

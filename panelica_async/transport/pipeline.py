@@ -133,7 +133,7 @@ class Transport:
     async def _send_in_time(self, call: Call, deadline: float) -> Reply:
         call.deadline_at = asyncio.get_running_loop().time() + deadline
         try:
-            async with asyncio.timeout_at(call.deadline_at):
+            async with asyncio.timeout_at(call.deadline_at) as call.deadline_timer:
                 return await self._send(call)
         except RequestTimeoutError:
             raise

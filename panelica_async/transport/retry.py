@@ -59,6 +59,8 @@ class RetryPolicy:
     | 502, 504, 520, 522, 524 | again | final | backoff |
     | any other reply | final | final | |
 
+    A reply that breaks off after part of it was passed on is final, too.
+
     Backoff is 0.5 s, doubled with each attempt up to 30 s, plus up to half of that at random. A wait that the panel
     asks for only lengthens it. A 429 is waited for in the queue of the limiter, which pauses everyone on the key; only
     where the panel asks for less than 0.5 s, or the call is not counted, the call waits by itself.
@@ -81,7 +83,7 @@ class RetryPolicy:
         """Return the wait before the next attempt, or None when a failure is final."""
         own = self._backoff(call)
         if isinstance(failure, TransportError):
-            repeatable = call.repeat.is_safe or isinstance(failure, ConnectError)
+            repeatable = (call.repeat.is_safe or isinstance(failure, ConnectError)) and not call.is_passing_on
             return self._within_limits(call, own) if repeatable and not is_final(failure) else None
         if failure.status == _UNAUTHORIZED:
             return 0.0 if self._would_sign_otherwise(call, failure) and not call.was_signed_anew else None

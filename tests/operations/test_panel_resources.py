@@ -179,6 +179,8 @@ async def test_upload_comes_back_in_a_download(panel: PanelicaClient, account: A
     result = await panel.files.upload(user_id=account.id, target_path="/home/acme", file=file)
     assert result.success
     assert await panel.files.download(user_id=account.id, path=f"/home/acme/{file.name}") == content
+    copy = await panel.files.download_to(tmp_path / "copy", user_id=account.id, path=f"/home/acme/{file.name}")
+    assert copy.read_bytes() == content
 
 
 async def test_app_is_deployed_and_served_on_a_domain(panel: PanelicaClient, account: Account, domain: Domain) -> None:

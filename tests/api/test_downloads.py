@@ -1,0 +1,196 @@
+"""Downloads to the disk: complete under their name, or not there."""
+
+import asyncio
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from panelica_async import (
+    PanelicaClient,
+    RequestTimeoutError,
+    ResponseError,
+    TransportError,
+    UnsupportedOperationError,
+)
+from tests.conftest import Connect
+from tests.support.raw_server import RESET, RawServer, Step, reply
+
+FILE = {"user_id": "u1", "path": "/home/john/site.tar.gz"}
+CONTENT = bytes(range(256)) * 20_000
+
+
+@pytest.fixture
+def panel(connect: Connect) -> PanelicaClient:
+    return connect(dialect="panel")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "site.tar.gz"
+
+
+def begun(*, of: int, content: bytes = CONTENT, ends: str = "") -> Step:
+    """The beginning of a file, and what follows."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {of}\r\n\r\n"
+    return Step(head.encode() + content, ends=ends)
+
+
+def only(folder: Path, *names: str) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def saved(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def old(path: Path) -> None:
+    path.write_text("old")
+    path.chmod(0o644)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_download_is_written_in_pieces_with_progress(
+    server: RawServer, panel: PanelicaClient, target: Path
+) -> None:
+    server.script(reply(body=CONTENT, content_type="application/octet-stream"))
+    told: list[tuple[int, int | None]] = []
+    assert await panel.files.download_to(target, **FILE, on_progress=lambda *figures: told.append(figures)) == target
+    assert saved(target) == CONTENT
+    assert len(told) > 1
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert [received for received, _ in told] == sorted(received for received, _ in told)
+    assert only(target.parent, target.name)
+    request = server.requests[0]
+    assert request.target == "/api/external/v1/files/download?user_id=u1&path=%2Fhome%2Fjohn%2Fsite.tar.gz"
+    assert request.signature
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no modes")
+async def test_download_is_private_to_its_user(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+    old(target)
+    server.script(reply(body=b"new", content_type="application/octet-stream"))
+    await panel.files.download_to(target, **FILE)
+    assert saved(target) == b"new"
+    assert mode(target) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b'{"data": {"not": "an envelope"}}', b"[" + b"1," * 50_000 + b"1]"])
+async def test_short_and_long_json_is_a_file_too(
+    server: RawServer, panel: PanelicaClient, target: Path, content: bytes
+) -> None:
+    server.script(reply(body=content))
+    await panel.files.download_to(target, **FILE)
+    assert saved(target) == content
+
+
+async def test_chunked_download_has_no_total(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"10000\r\n" + b'"' * 65_536 + b"\r\n" for _ in range(4))
+    server.script(Step(head + chunks + b"0\r\n\r\n"))
+    totals = set[int | None]()
+    await panel.files.download_to(target, **FILE, on_progress=lambda _, total: totals.add(total))
+    assert saved(target) == b'"' * 262_144
+    assert totals == {None}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_failure_with_200_is_not_saved(
+    server: RawServer, panel: PanelicaClient, target: Path, is_there: bool
+) -> None:
+    if is_there:
+        old(target)
+    server.script(reply(json={"status": "error", "error": "no such file"}))
+    with pytest.raises(ResponseError, match="no such file"):
+        await panel.files.download_to(target, **FILE)
+    assert only(target.parent, *[target.name] * is_there)
+    assert not is_there or saved(target) == b"old"
+
+
+async def test_error_reply_raises_and_leaves_nothing(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+    server.script(reply(404, json={"status": "error", "error": "File not found"}))
+    with pytest.raises(ResponseError, match="File not found"):
+        await panel.files.download_to(target, **FILE)
+    assert only(target.parent)
+
+
+@pytest.mark.parametrize("ends", ["close", "reset"])
+async def test_reply_that_breaks_off_raises_once(
+    server: RawServer, panel: PanelicaClient, target: Path, ends: str
+) -> None:
+    server.script(begun(of=len(CONTENT) + 1, ends=ends), reply(body=b"again", content_type="text/plain"))
+    with pytest.raises(TransportError, match="no complete reply"):
+        await panel.files.download_to(target, **FILE)
+    assert len(server.requests) == 1
+    assert only(target.parent)
+
+
+async def test_lost_reply_is_repeated_before_the_first_byte(
+    server: RawServer, panel: PanelicaClient, target: Path
+) -> None:
+    server.script(RESET, reply(503), reply(body=CONTENT, content_type="application/octet-stream"))
+    await panel.files.download_to(target, **FILE)
+    assert saved(target) == CONTENT
+    assert len(server.requests) == 3
+
+
+async def test_deadline_holds_until_the_file_begins(
+    server: RawServer, connect: Connect, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    server.script(reply(body=CONTENT, content_type="application/octet-stream"))
+
+    def a_minute_later(*_: object) -> None:
+        monkeypatch.setattr(loop, "time", lambda: time() + 60)
+
+    await connect(dialect="panel", deadline=30).files.download_to(target, **FILE, on_progress=a_minute_later)
+    assert saved(target) == CONTENT
+
+
+async def test_silence_within_the_file_is_a_timeout(server: RawServer, connect: Connect, target: Path) -> None:
+    panel = connect(dialect="panel", timeout=1, max_retries=0)
+    server.script(begun(of=len(CONTENT) + 1, ends="hang"))
+    with pytest.raises(RequestTimeoutError, match="within 1 s"):
+        await panel.files.download_to(target, **FILE)
+    assert only(target.parent)
+
+
+async def test_cancelled_download_leaves_nothing(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+    server.script(begun(of=len(CONTENT) + 1, ends="hang"))
+    got = asyncio.Event()
+    task = asyncio.create_task(panel.files.download_to(target, **FILE, on_progress=lambda *_: got.set()))
+    await got.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert only(target.parent)
+
+
+async def test_error_of_the_disk_is_raised_as_it_is(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    server.script(reply(body=CONTENT, content_type="application/octet-stream"))
+    with pytest.raises(OSError, match="No space left") as caught:
+        await panel.files.download_to(target, **FILE, on_progress=full)
+    assert type(caught.value) is OSError
+    assert len(server.requests) == 1
+    assert only(target.parent)
+
+
+async def test_target_that_cannot_be_written_sends_nothing(
+    server: RawServer, panel: PanelicaClient, connect: Connect, tmp_path: Path
+) -> None:
+    with pytest.raises(IsADirectoryError):
+        await panel.files.download_to(tmp_path, **FILE)
+    with pytest.raises(FileNotFoundError):
+        await panel.files.download_to(tmp_path / "none" / "a", **FILE)
+    with pytest.raises(UnsupportedOperationError):
+        await connect(dialect="reference").files.download_to(tmp_path / "a", **FILE)
+    assert not server.requests
