@@ -90,8 +90,9 @@ def unwrap(payload: JsonValue) -> Envelope:
     """Return a decoded reply as an envelope, by the rules in the docstring of this module."""
     if not isinstance(payload, dict):
         return Envelope(payload)
-    has_failed = _reports_failure(payload)
-    if not has_failed and not _is_envelope(payload):
+    outcome = _outcome(payload)
+    has_failed = _reports_failure(payload, outcome)
+    if not has_failed and not _is_envelope(payload, outcome):
         return Envelope(payload)
     inner = payload.get("data")
     if isinstance(inner, dict) and "data" in inner and _outcome(inner) == _SUCCESS and not has_failed:
@@ -143,8 +144,7 @@ def _row_names(endpoint: str) -> tuple[str, ...]:
     return last, last.replace("-", "_"), last.rpartition("-")[2], *_ROWS
 
 
-def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
-    outcome = _outcome(payload)
+def _is_envelope(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
     if outcome in {_SUCCESS, _ERROR}:
         return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if "data" not in payload or outcome not in {None, "ok"}:
@@ -152,12 +152,11 @@ def _is_envelope(payload: Mapping[str, JsonValue]) -> bool:
     return all(name in _ENVELOPE_KEYS or (name in _ERROR_KEYS and not value) for name, value in payload.items())
 
 
-def _reports_failure(payload: Mapping[str, JsonValue]) -> bool:
-    outcome = _outcome(payload)
+def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
     if outcome is None:
         has_error = any(payload.get(name) for name in _ERRORS)
         return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
-    if payload.get("success") is False or (outcome == _ERROR and _is_envelope(payload)):
+    if payload.get("success") is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
         # A 200 can report a failure (evidence: envelope-error-200).
         return True
     if outcome not in _FAILED or "id" in payload or "name" in payload:

@@ -1,7 +1,7 @@
 """A call on its way through the pipeline, and the reply that it gets."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -88,6 +88,8 @@ class Call:
 
     number: int = 0
     """Number of the call in its client."""
+    time: Callable[[], float]
+    """The clock of its event loop, once it has begun."""
     began_at: float = 0.0
     is_watched: bool = False
     """Whether anyone is listening to this call."""

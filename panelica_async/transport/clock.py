@@ -93,7 +93,7 @@ class PanelClock:
         seconds = None if date is None else http_date(date)
         if seconds is None:
             return
-        self._learnt_zero = self._wall() - self.monotonic()
+        self._learnt_zero = self._wall() - received_at
         least, most = seconds - received_at, seconds + 1 - sent_at
         if least > self._most_lead or most < self._least_lead:
             # One of the clocks was set: what was learnt no longer holds.
