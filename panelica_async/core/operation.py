@@ -207,8 +207,11 @@ class Operation:
         """Whether it can be called before the dialect is known: it travels alike in both, and is never looked up."""
         if self.natural_key or self.shown_by:
             return False
-        travels = attrs.filters.exclude("scopes")
-        forms = [attrs.asdict(wire, recurse=False, filter=travels) for wire in self.wires.values()]
+        forms = [
+            # Not `attrs.filters.exclude`: it hashes the defaults, and Python 3.11 cannot hash a mapping proxy.
+            attrs.asdict(wire, recurse=False, filter=lambda field, _: field.name != "scopes")
+            for wire in self.wires.values()
+        ]
         return len(forms) > 1 and forms[0] == forms[1]
 
     @property
