@@ -114,7 +114,7 @@ async def _slug_of_name(missing: _Missing) -> str:
 async def _owner_of_domain(missing: _Missing) -> str:
     """Return the owner of a domain, which seldom changes."""
     reads, domain_id = missing.deadline.runner().known.reads, missing.of("domain_id")
-    owner = reads.kept(("owner", domain_id))
+    owner: str | None = reads.kept(("owner", domain_id))
     if owner is None:
         owner = await _read_owner(missing, domain_id)
         reads.keep(("owner", domain_id), owner)

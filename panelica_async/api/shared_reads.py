@@ -23,16 +23,16 @@ class SharedReads:
     """What the calls of a client and its variants read for each other."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[str, float]] = {}
+        self._kept: dict[Hashable, tuple[Any, float]] = {}
         """Answers and when they end, by question."""
         self._under_way: dict[Hashable, _Read] = {}
 
-    def kept(self, question: Hashable) -> str | None:
-        """Return an answer that was kept, unless it is too old."""
+    def kept(self, question: Hashable) -> Any:
+        """Return an answer that was kept; None when there is none or it is too old."""
         answer, ends_at = self._kept.get(question, (None, 0.0))
         return answer if asyncio.get_running_loop().time() < ends_at else None
 
-    def keep(self, question: Hashable, answer: str) -> None:
+    def keep(self, question: Hashable, answer: object) -> None:
         """Keep an answer for a minute."""
         self._kept.pop(question, None)
         if len(self._kept) >= _MOST_KEPT:

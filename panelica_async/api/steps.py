@@ -94,7 +94,11 @@ async def carry_out(
 async def _check_fence(
     deadline: SharedDeadline, operation: Operation, wire: Wire, fence: Fence, arguments: Mapping[str, Any]
 ) -> None:
-    """Raise unless the object is in its list: by its id alone, a panel would change one of another parent."""
+    """Raise unless the object is in its list: by its id alone, a panel would change one of another parent.
+
+    What the list showed counts for a minute, so that changing a whole zone reads it once, not once for each record.
+    Objects do not move between lists; one that is gone by then is a 404 of the panel.
+    """
     runner = deadline.runner()
     lookup = runner.get_operation(fence.lookup)
     there = runner.wire(lookup)
@@ -104,7 +108,11 @@ async def _check_fence(
         if arguments.get(name, UNSET) is not UNSET
     }
     wanted = str(arguments[fence.argument])
+    question = ("rows", fence.lookup, *where.items())
+    if fence.single is None and wanted in (runner.known.reads.kept(question) or ()):
+        return
     rows = await rows_of(runner, lookup, Row, where).collect()
+    runner.known.reads.keep(question, frozenset(row.id for row in rows))
     shown = ", ".join(f"{name}={value!r}" for name, value in where.items())
     if any(row.id == wanted for row in rows):
         _check_single(operation, wire, fence, rows, shown)

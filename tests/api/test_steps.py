@@ -120,6 +120,21 @@ async def test_record_of_the_zone_is_deleted(server: RawServer, resource: Resour
     assert said(server) == ["GET /dns/zones/z1/records", f"DELETE /dns/records/{id}"]
 
 
+async def test_records_of_a_zone_are_deleted_after_one_look(server: RawServer, resource: Resource) -> None:
+    server.script(rows(a_record("r0"), a_record("r1")), reply(204), reply(204), rows(a_record("r2")), reply(204))
+    for record_id in ("r0", "r1", "r2"):
+        await resource._run(DELETE_RECORD, zone_id="z1", record_id=record_id)
+    zone = "GET /dns/zones/z1/records"
+    assert said(server) == [
+        zone,
+        "DELETE /dns/records/r0",
+        "DELETE /dns/records/r1",
+        # It was not there at the first look.
+        zone,
+        "DELETE /dns/records/r2",
+    ]
+
+
 async def test_record_of_another_zone_is_left_alone(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0")))
     with pytest.raises(NotFoundError) as caught:
