@@ -2,15 +2,20 @@
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import attrs
 
 from panelica_async.provision.abilities import Abilities
 from panelica_async.provision.allowances import Allowances
 from panelica_async.provision.journal import Record
-from panelica_async.provision.objects import Comparison, Step, StepKind, View
+from panelica_async.provision.objects import ORDER_TIMEOUT, Comparison, Step, StepKind, View
 from panelica_async.provision.snapshot import Snapshot
+
+_ORDER_TIME: Final = f"{ORDER_TIMEOUT.total_seconds() / 60:.0f} minutes"
+OVERDUE: Final = f"it was ordered more than {_ORDER_TIME} ago, and is still not there"
+"""Reason of a step that is ordered again."""
 
 
 class Action(enum.StrEnum):
@@ -117,6 +122,11 @@ class Decisions:
         is_made = maker is not None and self.decided[maker.id].action is Action.CREATE
         return attrs.evolve(planned, comes_with=maker if is_made else None)
 
+    @property
+    def new(self) -> list[PlannedStep]:
+        """The steps whose object is to be created."""
+        return [planned for planned in self.decided.values() if planned.action is Action.CREATE]
+
     def of(self, action: Action) -> list[Step]:
         """Return the steps with an action."""
         return [planned.step for planned in self.decided.values() if planned.action is action]
@@ -127,17 +137,19 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
         return _decide_settled(step, view, record, decided)
     for parent in step.parents:
         if decided[parent.id].action not in _READY:
-            reason = f"depends on the {parent.label}"
+            depends = f"depends on the {parent.label}"
             if step.id in view.unanswered:
-                return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {reason}")
-            return PlannedStep(step=step, action=Action.BLOCKED, reason=reason)
+                return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {depends}")
+            return PlannedStep(step=step, action=Action.BLOCKED, reason=depends)
     match = step.match(view)
-    action = _ACTIONS[match.comparison]
-    if match.comparison is Comparison.UNKNOWN and step.id in view.unanswered:
-        action = Action.UNCERTAIN
-    return PlannedStep(
-        step=step, action=action, object_id=match.object_id, reason=match.reason, is_pending=match.is_pending
-    )
+    action, reason = _ACTIONS[match.comparison], match.reason
+    if match.comparison is Comparison.UNKNOWN and record is not None and record.is_unanswered:
+        if _is_overdue(step, record):
+            reason = OVERDUE
+        else:
+            action = Action.UNCERTAIN
+            reason = f"{reason}; runs order it again after {_ORDER_TIME}" if step.is_order else reason
+    return PlannedStep(step=step, action=action, object_id=match.object_id, reason=reason, is_pending=match.is_pending)
 
 
 def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
@@ -160,6 +172,9 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
     match match.comparison:
         case Comparison.SAME:
             return attrs.evolve(kept, object_id=match.object_id or record.object_id, is_pending=match.is_pending)
+        case Comparison.ABSENT | Comparison.UNKNOWN if _is_overdue(step, record):
+            what = match.reason if match.comparison is Comparison.ABSENT else None
+            return PlannedStep(step=step, action=Action.CREATE, reason=what or OVERDUE)
         case Comparison.ABSENT if step.is_order and match.reason is None and parents <= view.ids.keys():
             # A panel may list an order only once it is done; a second one would not make it faster.
             return kept
@@ -170,6 +185,12 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
             return PlannedStep(step=step, action=Action.CONFLICT, reason=match.reason)
         case Comparison.UNKNOWN:
             return kept
+
+
+def _is_overdue(step: Step, record: Record) -> bool:
+    """Return whether something was ordered so long ago that the order has failed if it is not there yet."""
+    is_open = record.is_pending or record.is_unanswered
+    return step.is_order and is_open and datetime.now(UTC) - record.at > ORDER_TIMEOUT
 
 
 def _is_listed(step: Step, view: View, record: Record) -> bool:

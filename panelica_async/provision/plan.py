@@ -116,7 +116,7 @@ class Plan:
             ),
             remarks=(
                 *manifest.remarks,
-                *remarks_on(decisions.of(Action.KEEP), decisions.of(Action.CREATE), decisions.ids, snapshot),
+                *remarks_on(decisions.of(Action.KEEP), decisions.new, decisions.ids, snapshot),
             ),
             records=records,
             abilities=abilities,

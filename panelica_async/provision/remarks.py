@@ -2,19 +2,21 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
+from panelica_async.provision.decisions import OVERDUE, PlannedStep
 from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
 from panelica_async.provision.objects import CertificateStep, DnsRecordStep, DomainStep, Step, shown
 from panelica_async.provision.snapshot import Snapshot
 
 THERE_ALREADY = "the object exists already: its password is not changed to the one in the manifest"
-_ORDERED_ANEW = "the certificate is ordered again because the previous one failed or expired"
+_ORDERED_AGAIN = "the certificate is ordered again"
+_UNDER_WAY = "the panel does not show orders of certificates: one that is under way is ordered again"
 _OTHER_RECORD = "the record is not in the manifest; it stays beside those of its name and type that are"
 _SUSPENDED = "the account or domain is suspended: the panel may refuse to create anything in it"
 
 
 def remarks_on(
-    existing: Collection[Step], new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
+    existing: Collection[Step], new: Collection[PlannedStep], ids: Mapping[str, str | None], snapshot: Snapshot
 ) -> Iterator[Remark]:
     """Yield the remarks on a plan.
 
@@ -25,13 +27,14 @@ def remarks_on(
         snapshot: What exists.
     """
     yield from _passwords_not_set(existing)
-    yield from _suspended(new, ids, snapshot)
-    for step in new:
-        if isinstance(step, DomainStep):
-            yield from _on_domain(step, ids, snapshot)
-        elif isinstance(step, CertificateStep) and snapshot.certificates_by_domain.get(ids.get(step.domain.id)):
-            yield Remark(step.label, _ORDERED_ANEW)
-    yield from _records_that_stay([*existing, *new], ids, snapshot)
+    new_steps = [planned.step for planned in new]
+    yield from _suspended(new_steps, ids, snapshot)
+    for planned in new:
+        if isinstance(planned.step, DomainStep):
+            yield from _on_domain(planned.step, ids, snapshot)
+        elif isinstance(planned.step, CertificateStep) and planned.step.domain.id in ids:
+            yield from _on_certificate(planned, snapshot)
+    yield from _records_that_stay([*existing, *new_steps], ids, snapshot)
 
 
 def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
@@ -56,6 +59,14 @@ def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapsh
         row = snapshot.domains_by_name.get(".".join(labels[begin:]))
         if row is not None and row.user_id is not None and row.user_id != ids.get(step.account.id):
             yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
+
+
+def _on_certificate(planned: PlannedStep, snapshot: Snapshot) -> Iterator[Remark]:
+    """Yield a remark on a certificate that is ordered for a domain that exists."""
+    if snapshot.certificates is None and planned.reason != OVERDUE:
+        yield Remark(planned.step.label, _UNDER_WAY)
+    elif planned.reason is not None:
+        yield Remark(planned.step.label, f"{_ORDERED_AGAIN}: {planned.reason}")
 
 
 def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:

@@ -1,8 +1,10 @@
 """Provisioning on current panels: the launch, faults at each kind of call, certificates, and what the plan refuses."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from panelica_async import ConfigurationError
 from panelica_async.provision import (
     Action,
+    Journal,
     Manifest,
     Plan,
     RemovalStatus,
@@ -190,7 +193,7 @@ def test_a_kill_at_a_create_then_undo(
     run(main())
 
 
-async def test_an_order_without_a_reply_is_never_sent_again(tmp_path: Path) -> None:
+async def test_order_without_a_reply_waits_for_the_certificate(tmp_path: Path) -> None:
     clock = Clock()
     async with a_panel(clock=clock) as box, FaultyPanel(box) as proxy, client(box, dialect="panel") as direct:
         async with client(box, proxy.base_url, dialect="panel") as panel:
@@ -203,6 +206,48 @@ async def test_an_order_without_a_reply_is_never_sent_again(tmp_path: Path) -> N
         (domain,) = await direct.domains.list().collect()
         assert (await direct.ssl.certificates.get(domain.id)).has_ssl
     assert [request.operation for request in box.requests].count("ssl.certificates.issue") == 1
+
+
+def age(journal: Path, minutes: float) -> None:
+    """Make the notes of a journal older."""
+    with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
+        at = datetime.now(UTC) - timedelta(minutes=minutes)
+        connection.execute("UPDATE step SET at = ?", (at.isoformat(),))
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_REQUEST, None], ids=["lost", "answered"])
+async def test_order_is_sent_again_when_no_certificate_follows(tmp_path: Path, fault: Fault | None) -> None:
+    async with a_panel() as box, FaultyPanel(box) as proxy, client(box, proxy.base_url, dialect="panel") as panel:
+        launch = Launch(box, proxy, panel, tmp_path, MANIFEST)
+        if fault is not None:
+            proxy.decide_writes(first("POST", "/issue", fault))
+        ordered = await launch.apply()
+        assert ordered[CERTIFICATE] is (StepStatus.CREATED if fault is None else StepStatus.UNKNOWN)
+        orders = proxy.writes
+        age(launch.journal, 14)
+        waiting = await launch.apply()
+        assert waiting[CERTIFICATE] is (StepStatus.EXISTS if fault is None else StepStatus.UNKNOWN)
+        assert proxy.writes == orders
+
+        age(launch.journal, 16)
+        with Journal.open(launch.journal, read_only=True) as journal:
+            plan = await Plan.build(panel, MANIFEST, journal=journal)
+        reason = "it was ordered more than 15 minutes ago, and is still not there"
+        assert f"the certificate is ordered again: {reason}" in {remark.text for remark in plan.remarks}
+        assert plan.writes == 1
+        assert (await launch.apply())[CERTIFICATE] is StepStatus.CREATED
+        assert proxy.writes == orders + 1
+        assert (await launch.apply())[CERTIFICATE] is StepStatus.EXISTS
+        assert proxy.writes == orders + 1
+
+
+async def test_plan_without_journal_tells_that_orders_are_not_shown(tmp_path: Path) -> None:
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        fresh = await Plan.build(panel, MANIFEST)
+        await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv"))
+        again = await Plan.build(panel, MANIFEST)
+    text = "the panel does not show orders of certificates: one that is under way is ordered again"
+    assert [text in {remark.text for remark in plan.remarks} for plan in (fresh, again)] == [False, True]
 
 
 async def test_a_plan_asks_only_for_certificates_that_may_be_missing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from panelica_async.provision.abilities import REFERENCE, Abilities
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.objects.account import AccountStep, find_plans
 from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown
-from panelica_async.provision.objects.certificate import CertificateStep
+from panelica_async.provision.objects.certificate import ORDER_TIMEOUT, CertificateStep
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
 from panelica_async.provision.objects.dns_record import DnsRecordStep
 from panelica_async.provision.objects.domain import DomainStep
@@ -16,6 +16,7 @@ from panelica_async.provision.objects.ftp_user import FtpUserStep
 from panelica_async.provision.objects.mailbox import MailboxStep
 
 __all__ = [
+    "ORDER_TIMEOUT",
     "STEPS",
     "AccountStep",
     "CertificateStep",

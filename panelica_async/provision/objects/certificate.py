@@ -1,6 +1,7 @@
 """The certificate of a site."""
 
-from typing import Any, Literal, cast
+from datetime import timedelta
+from typing import Any, Final, Literal, cast
 
 import attrs
 
@@ -21,6 +22,12 @@ from panelica_async.provision.objects.base import (
 from panelica_async.provision.objects.domain import DomainStep
 from panelica_async.provision.snapshot import Listing
 
+ORDER_TIMEOUT: Final = timedelta(minutes=15)
+"""How long after an order a domain without a certificate gets another one.
+
+Guess: an order that takes about a minute (evidence: ssl-issue) has failed by then, and four of them an hour stay below
+what Let's Encrypt allows to fail for a name.
+"""
 # One in these states is as good as none: it may be ordered anew.
 _SPENT = frozenset({"failed", "expired"})
 _PENDING = "pending"

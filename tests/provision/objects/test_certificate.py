@@ -124,9 +124,7 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
     snapshot = Snapshot(**{**there, **existing})
     plan = Plan.decide(Manifest.from_data([SITE]), snapshot, {each.id: each for each in records})
     step = plan.steps[-1]
-    anew = Remark(
-        "certificate alder.example", "the certificate is ordered again because the previous one failed or expired"
-    )
+    anew = Remark("certificate alder.example", f"the certificate is ordered again: {step.reason}")
     assert plan.remarks == ((anew,) if step.action is Action.CREATE else ())
     assert plan.pending == ((step,) if step.is_pending else ())
     return step.action.value, step.reason, step.is_pending
