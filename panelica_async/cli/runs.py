@@ -38,6 +38,7 @@ from panelica_async.provision import (
     remaining_outcomes,
 )
 from panelica_async.provision.journal import journal_at
+from panelica_async.provision.remarks import remarks_on_scopes
 
 _STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
 
@@ -96,7 +97,9 @@ async def _plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: 
 
 async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
     async with reading(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
-        return await Plan.build(panel.client, manifest, journal=journal)
+        plan = await Plan.build(panel.client, manifest, journal=journal)
+        lacking = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
+        return attrs.evolve(plan, remarks=(*lacking, *plan.remarks))
 
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:

@@ -49,6 +49,10 @@ class Abilities:
                 return f"{name} must be one of {', '.join(wire.values[name])}, not {value!r}"
         return None
 
+    def scopes(self, operation: str) -> tuple[str, ...]:
+        """Return the scopes of which a key needs one for an operation; none when any key may use it."""
+        return self._wire(operation).scopes
+
     def _wire(self, operation: str) -> Wire:
         return get_operation(operation).wires[self._dialect]
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
+from panelica_async.client import PanelicaClient
+from panelica_async.core.operation import allows
+from panelica_async.errors import MissingScopeError, PanelicaError
+from panelica_async.provision.abilities import Abilities
 from panelica_async.provision.decisions import OVERDUE, PlannedStep
 from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
@@ -35,6 +39,40 @@ def remarks_on(
         elif isinstance(planned.step, CertificateStep) and planned.step.domain.id in ids:
             yield from _on_certificate(planned, snapshot)
     yield from _records_that_stay([*existing, *new_steps], ids, snapshot)
+
+
+async def remarks_on_scopes(
+    panel: PanelicaClient, new: Collection[PlannedStep], abilities: Abilities
+) -> tuple[Remark, ...]:
+    """Return a remark for each kind of object that the key may not create, if the panel tells what it may.
+
+    It takes one read, which current panels allow only to keys with the scope accounts:read. The panel decides in the
+    end, so this is no conflict.
+
+    Args:
+        panel: The panel.
+        new: The steps whose objects are to be created.
+        abilities: What the panel can do.
+    """
+    granted = await _scopes_of_key(panel) if new else ()
+    needed = {
+        planned.step.kind: abilities.scopes(planned.step.operation) for planned in new if planned.comes_with is None
+    }
+    return tuple(
+        Remark(kind.plural, f"the key lacks the scope {' or '.join(scopes)}, so the panel will refuse to create these")
+        for kind, scopes in needed.items()
+        if granted and scopes and not any(allows(granted, scope) for scope in scopes)
+    )
+
+
+async def _scopes_of_key(panel: PanelicaClient) -> tuple[str, ...]:
+    """Return the scopes of the key; none when the panel does not tell."""
+    try:
+        return tuple((await panel.with_options(lane="bulk").me()).scopes)
+    except MissingScopeError as error:
+        return error.available_scopes
+    except PanelicaError:
+        return ()
 
 
 def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:

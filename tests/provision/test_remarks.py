@@ -1,5 +1,5 @@
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -11,6 +11,8 @@ from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.provision import Manifest, Plan, Record, Remark, State, StepKind
+from panelica_async.provision.abilities import REFERENCE
+from panelica_async.provision.remarks import remarks_on_scopes
 from panelica_async.provision.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client
@@ -221,3 +223,37 @@ async def test_plans_are_read_for_php_versions_if_the_key_may() -> None:
     assert [remark.where for remark in seen.remarks] == ["domain alder.example"]
     assert unseen.remarks == ()
     assert unseen.writes == 2
+
+
+@pytest.mark.parametrize("dialect", ["reference", "panel"])
+async def test_scopes_that_the_key_lacks_are_told(dialect: Literal["reference", "panel"]) -> None:
+    manifest = Manifest.from_data(
+        [{"domain": "a.example", "owner": {"username": "ann", "email": "a@b.example"}, "mailboxes": "info"}]
+    )
+    async with Sandbox(dialect=dialect) as box:
+        for scopes, expected in (
+            (["*:*"], []),
+            (["accounts:*", "domains:*", "email:read"], ["mailboxes"]),
+            (["accounts:read", "domains:read", "email:*"], ["accounts", "domains"]),
+        ):
+            key = box.add_key(scopes=scopes, tier="enterprise")
+            async with PanelicaClient(
+                box.base_url, api_key=key.api_key, api_secret=key.api_secret, dialect=dialect
+            ) as panel:
+                plan = await Plan.build(panel, manifest)
+                remarks = await remarks_on_scopes(panel, plan.new, plan.abilities)
+                assert [remark.where for remark in remarks] == expected
+                assert all("so the panel will refuse to create these" in remark.text for remark in remarks)
+
+
+async def test_scopes_are_not_asked_for_when_nothing_is_new() -> None:
+    async with Sandbox() as box, PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
+        assert await remarks_on_scopes(panel, (), REFERENCE) == ()
+        assert not box.requests
+
+
+async def test_scopes_that_the_panel_does_not_tell_are_no_remark() -> None:
+    async with Sandbox() as box, PanelicaClient(box.base_url, api_key=box.api_key, api_secret="sk_live_x") as panel:
+        manifest = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "a@b.example"}])
+        plan = Plan.decide(manifest, Snapshot(), {})
+        assert await remarks_on_scopes(panel, plan.new, plan.abilities) == ()

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import stat
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -408,3 +409,15 @@ def test_plan_when_current_panels_lack_something_exits_1(panelica: Command) -> N
         "certificate": "conflict",
         "database": "conflict",
     }
+
+
+def test_plan_tells_what_the_key_may_not_create(
+    panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "panelica_async.provision.remarks._scopes_of_key", AsyncMock(return_value=("accounts:*", "domains:*", "dns:*"))
+    )
+    outcome = panelica("provision", "plan", "launch.csv", *FAST)
+    assert "Note: the key lacks the scope email:write, so the panel will refuse to create these (mailboxes)." in (
+        " ".join(outcome.stdout.split())
+    )
