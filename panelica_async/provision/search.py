@@ -7,6 +7,7 @@ from typing import cast
 import attrs
 
 from panelica_async.client import PanelicaClient
+from panelica_async.core.request import path_segment
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.journal_records import unique_id
 from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
@@ -48,7 +49,8 @@ class Search:
 
     Attributes:
         inventory: What the panel has.
-        ours: Ids of the steps whose object the runs created, by kind.
+        ours: Ids of the steps whose object is there and was created by the runs, by kind.
+        gone: Ids of the steps whose object the runs created, and that no list shows any more.
         unproven: What was known of those of ours that may not be there, by id of the step.
         uncertain: Why an object is left alone, and what to do about it, by id of the step.
     """
@@ -56,6 +58,7 @@ class Search:
     def __init__(self, panel: PanelicaClient, journal: Journal, late: timedelta) -> None:
         self.inventory = Inventory(panel)
         self.ours: Mapping[StepKind, dict[str, None]] = {kind: {} for kind in StepKind}
+        self.gone: list[str] = []
         self.unproven: dict[str, State] = {}
         self.uncertain: dict[str, tuple[str, str]] = {}
         self._journal = journal
@@ -97,9 +100,12 @@ class Search:
                 self._journal.removed(record)
         elif is_to_be_sought(record, self.inventory.snapshot):
             self._look_for(record, sought(record, self.inventory.snapshot))
-        else:
-            # What no list shows is there as long as its parent.
+        elif self.is_there(record) or not _is_addressable(record):
             self.take(record)
+        else:
+            self._journal.removed(record)
+            if not record.is_unanswered:
+                self.gone.append(record.id)
 
     def take(self, record: Record) -> None:
         """Count an object as ours."""
@@ -144,6 +150,17 @@ class Search:
     def _may_come(self, record: Record) -> bool:
         has_parent = record.parent_id is None or record.parent_unique_id in self._there
         return has_parent and datetime.now(UTC) - record.at < self._late
+
+
+def _is_addressable(record: Record) -> bool:
+    """Return whether the id of a record can be that of an object."""
+    if not STEPS[record.kind].is_deletable:
+        return True
+    try:
+        path_segment(record.object_id, "id")
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 @attrs.frozen

@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 from panelica_async.client import PanelicaClient
-from panelica_async.core.request import path_segment
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.objects import STEPS, StepKind
@@ -191,9 +191,7 @@ class _Undo:
                 return False
             if self._outage.error is not None:
                 raise self._outage.error
-            if self._is_gone_already(record):
-                await self._note_removal(record, content)
-            elif await self._is_deleted(record):
+            if await self._is_deleted(record):
                 await self._note_removal(record, content)
                 await self._journal.commit()
         return True
@@ -202,7 +200,7 @@ class _Undo:
         """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
         await self._search.read_lists()
         await self._read_zones({record.parent_id async for record in self._ours(StepKind.DNS_RECORD)})
-        async for record in self._ours():
+        async for record in self._records(self._all_ours()):
             if record.id in self._unusable:
                 continue
             is_gone = record.state is State.REMOVED
@@ -219,7 +217,7 @@ class _Undo:
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield what became of each object."""
-        async for record in self._ours():
+        async for record in self._records(self._all_ours()):
             if record.state is State.REMOVED:
                 # What has no known outcome went along if it was there at all.
                 if record.id not in self._search.unproven:
@@ -240,8 +238,12 @@ class _Undo:
         return in_slices(records[step_id] for step_id in step_ids)
 
     def _ours(self, *kinds: StepKind) -> AsyncIterator[Record]:
-        """Iterate over the records of what is ours, of some kinds or of all, kind by kind."""
+        """Iterate over the records of what was there and is ours, of some kinds or of all, kind by kind."""
         return self._records(step_id for kind in kinds or StepKind for step_id in list(self._search.ours[kind]))
+
+    def _all_ours(self) -> Iterable[str]:
+        """Return the ids of the steps whose object is or was ours."""
+        return chain(*self._search.ours.values(), self._search.gone)
 
     async def _read_zones(self, zone_ids: set[str | None]) -> None:
         """Read the zones of domains that are there: those named and those of the domains that are ours."""
@@ -294,16 +296,6 @@ class _Undo:
         async for each in self._records(gone):
             self._journal.removed(each)
             gone += content.get(each.unique_id, ())
-
-    def _is_gone_already(self, record: Record) -> bool:
-        """Return whether no list shows an object, and its id could be that of one."""
-        if self._search.is_there(record):
-            return False
-        try:
-            path_segment(record.object_id, "id")
-        except (ValueError, TypeError):
-            return False
-        return True
 
     def _fail(self, record: Record, error: PanelicaError) -> None:
         self._failed[record.id] = Removal(
