@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -114,7 +115,7 @@ class Executor:
             return attrs.evolve(outcome, remark=remark if step.password_needed else None)
         if record is not None and record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
-        return _there(step, there, planned.reason)
+        return StepOutcome.there(step, there, planned.reason)
 
     async def _create(self, step: Step) -> StepOutcome:
         """Create the object, unless one it builds on is missing or its kind is refused."""
@@ -123,7 +124,7 @@ class Executor:
             reason = f"depends on the {missing.label}, which does not exist"
             return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
         if error := self._refused.get(step.kind):
-            return _failure(step, error)
+            return StepOutcome.failed(step, error)
         return await self._send_until_clear(step)
 
     async def _send_until_clear(self, step: Step) -> StepOutcome:
@@ -168,9 +169,7 @@ class Executor:
         finally:
             unsubscribe()
         if made.id == "":
-            # A success that does not say what it made, such as a message alone.
-            silent = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
-            return await self._after_silence(step, silent, was_unanswered=was_unanswered)
+            return await self._after_thin_success(step, was_unanswered=was_unanswered)
         return self._created(step, Match(Comparison.SAME, made.id, is_pending=made.is_pending))
 
     def _broken_off(self, step: Step, *, may_be_sent: bool) -> None:
@@ -180,12 +179,29 @@ class Executor:
             self._take_back(step)
             self._journal.failed(step, NOT_SENT)
 
+    async def _after_thin_success(self, step: Step, *, was_unanswered: bool) -> StepOutcome | None:
+        """Look for what a call made that succeeded without saying what, such as with a message alone.
+
+        The work is done, so the look need not wait; steps of other sites that look at the same time share it.
+        """
+        thin = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
+        self._journal.unknown(step, reason_of(thin))
+        await self._commit()
+        with suppress(PanelicaError):
+            found = await self._look(step)
+            if found.comparison is Comparison.SAME and self._owner(step, found.object_id) is not State.FOUND:
+                return self._created(step, found, "the reply had no id; found by looking")
+        if step.is_order:
+            # It is on its way, whether lists show that or not.
+            return self._created(step, Match(Comparison.SAME, is_pending=True))
+        return await self._after_silence(step, thin, was_unanswered=was_unanswered)
+
     async def _after_silence(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:
         """Look for the object of a call without a proper reply. Return None when it is not there."""
         self._journal.unknown(step, reason_of(error))
         self._consider(step, error)
         if self.fatal is error:
-            return _failure(step, error)
+            return StepOutcome.failed(step, error)
         await self._commit()
         await asyncio.sleep(self._settle)
         try:
@@ -206,7 +222,7 @@ class Executor:
                 return self._unknown(step, f"{reason_of(error)}; {found.reason}")
             case _:
                 # The panel may still be working on it: only the report calls it a failure.
-                return _failure(step, error, found.reason)
+                return StepOutcome.failed(step, error, found.reason)
 
     async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
         """Look whether the panel refused a call because the object exists as wanted."""
@@ -219,7 +235,7 @@ class Executor:
             found = await self._look(step)
         except PanelicaError as failure:
             self._consider(step, failure)
-            return _failure(step, error, f"looking for it failed: {reason_of(failure)}")
+            return StepOutcome.failed(step, error, f"looking for it failed: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         is_conflict = isinstance(error, ConflictError)
         if found.comparison is not Comparison.SAME and not (found.comparison is Comparison.UNKNOWN and is_conflict):
@@ -229,7 +245,7 @@ class Executor:
         if before is not None and before.state is State.DONE and found.object_id is None:
             # No list shows it by itself, and it was sent again because others of its kind are gone.
             self._created(step, found, before.reason)
-            return _there(step, found, "done by an earlier run")
+            return StepOutcome.there(step, found, "done by an earlier run")
         return self._met(step, found)
 
     async def _look(self, step: Step) -> Match:
@@ -275,9 +291,9 @@ class Executor:
             self._ids[companion.id] = None
             unsure = f"it came with the {step.label}: whether this run created it is uncertain"
             self._journal.uncertain(companion, None, unsure, parent_id=there.object_id)
-            beside = _there(companion, Match(Comparison.SAME), unsure)
+            beside = StepOutcome.there(companion, Match(Comparison.SAME), unsure)
             self._came_along[companion.id] = attrs.evolve(beside, remark=unsure, hint=_SET_HINT)
-        return attrs.evolve(_there(step, there, remark), remark=remark, hint=hint)
+        return attrs.evolve(StepOutcome.there(step, there, remark), remark=remark, hint=hint)
 
     def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
         self._ids[step.id] = there.object_id
@@ -285,9 +301,9 @@ class Executor:
         for companion in step.companions:
             self._ids[companion.id] = None
             self._journal.done(companion, None, reason, parent_id=there.object_id)
-            beside = _there(companion, Match(Comparison.SAME), reason)
+            beside = StepOutcome.there(companion, Match(Comparison.SAME), reason)
             self._came_along[companion.id] = attrs.evolve(beside, status=StepStatus.CREATED)
-        return attrs.evolve(_there(step, there, reason), status=StepStatus.CREATED)
+        return attrs.evolve(StepOutcome.there(step, there, reason), status=StepStatus.CREATED)
 
     def _met(self, step: Step, there: Match) -> StepOutcome:
         """Return the outcome of a step whose object others created since the plan was made."""
@@ -297,14 +313,14 @@ class Executor:
     def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:
         self._ids[step.id] = there.object_id
         self._journal.found(step, there.object_id, reason)
-        return _there(step, there, reason)
+        return StepOutcome.there(step, there, reason)
 
     def _failed(
         self, step: Step, error: PanelicaError, found: str | None = None, *, was_unanswered: bool
     ) -> StepOutcome:
         """Note that a call did nothing, unless an earlier one may still have its effect."""
         self._consider(step, error)
-        outcome = _failure(step, error, found)
+        outcome = StepOutcome.failed(step, error, found)
         if was_unanswered:
             self._journal.unknown(step, f"{outcome.reason}; an earlier call has no known outcome")
         else:
@@ -375,25 +391,3 @@ def _may_have_run(error: PanelicaError) -> bool:
         judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
         return judges_attempt or not error.from_panel
     return isinstance(error, OutcomeUnknownError | DecodeError)
-
-
-def _there(step: Step, there: Match, reason: str | None) -> StepOutcome:
-    return StepOutcome(
-        step=step,
-        status=StepStatus.EXISTS,
-        object_id=there.object_id,
-        reason=reason,
-        is_pending=there.is_pending,
-    )
-
-
-def _failure(step: Step, error: PanelicaError, found: str | None = None) -> StepOutcome:
-    reason = reason_of(error) if found is None else f"{reason_of(error)}; {found}"
-    return StepOutcome(
-        step=step,
-        status=StepStatus.FAILED,
-        reason=reason,
-        hint=error.hint,
-        code=error.code if isinstance(error, ResponseError) else None,
-        request_id=error.request_id if isinstance(error, ResponseError) else None,
-    )

@@ -17,7 +17,7 @@ from panelica_async.errors import (
     ResponseError,
 )
 from panelica_async.provision.journal_records import Record
-from panelica_async.provision.objects import Step
+from panelica_async.provision.objects import Match, Step
 
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
@@ -81,6 +81,29 @@ class StepOutcome:
     """Whether the object exists and the panel is still working on it, such as a certificate that was ordered."""
     remark: str | None = None
     """What an operator should know of an object that is there."""
+
+    @classmethod
+    def there(cls, step: Step, there: Match, reason: str | None) -> "StepOutcome":
+        """Return the outcome of a step whose object is there."""
+        return cls(
+            step=step,
+            status=StepStatus.EXISTS,
+            object_id=there.object_id,
+            reason=reason,
+            is_pending=there.is_pending,
+        )
+
+    @classmethod
+    def failed(cls, step: Step, error: PanelicaError, found: str | None = None) -> "StepOutcome":
+        """Return the outcome of a step that the panel refused, with what a look for its object found."""
+        return cls(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=reason_of(error) if found is None else f"{reason_of(error)}; {found}",
+            hint=error.hint,
+            code=error.code if isinstance(error, ResponseError) else None,
+            request_id=error.request_id if isinstance(error, ResponseError) else None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON-like data, without secrets."""

@@ -1,5 +1,6 @@
 """Each fault at each kind of call: then `resume`, then `undo`, then the panel is as it was before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.errors import PanelicaError
-from panelica_async.provision import Manifest, Plan, RemovalStatus, State, StepStatus, apply
+from panelica_async.provision import Manifest, Plan, RemovalStatus, SiteStatus, State, StepStatus, apply
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_launch import Launch, PanelState
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
@@ -79,6 +80,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> PanelState:
 async def launching(directory: Path) -> AsyncIterator[Launch]:
     async with Sandbox(tier="enterprise") as box, FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         yield Launch(box, proxy, panel, directory, MANIFEST)
+
+
+@pytest.mark.parametrize("kind", CREATES)
+def test_object_of_a_reply_without_id_is_looked_for_at_once(tmp_path: Path, kind: str) -> None:
+    async def main() -> None:
+        async with launching(tmp_path) as launch:
+            launch.proxy.decide_writes(first("POST", CREATES[kind], Fault.THIN_REPLY))
+            began = asyncio.get_running_loop().time()
+            options = {"journal": launch.journal, "credentials": launch.credentials}
+            outcomes = await collect(apply(launch.panel, MANIFEST, **options, settle=3600))
+            assert {outcome.status for outcome in outcomes} == {SiteStatus.DONE}
+            assert asyncio.get_running_loop().time() - began < 3600
+            assert set(launch.states.values()) == {State.DONE}
+
+    run(main())
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
