@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
@@ -125,6 +126,8 @@ async def removable(journal: Journal) -> AsyncGenerator[Record]:
 
 
 _KEPT_HINT = "Remove it in the panel."
+_NOTES: Final = 5_000
+"""Notes that may wait for the disk before the next ones are made."""
 
 
 class _Undo:
@@ -168,14 +171,20 @@ class _Undo:
         if not in_zones and not others:
             return False
         await self._search.read_lists()
-        async for record in self._records([step_id for kind in StepKind for step_id in others[kind]]):
-            self._search.classify(record)
+        await self._classify(chain.from_iterable(others[kind] for kind in StepKind))
         await self._read_zones(zones)
-        async for record in self._records(in_zones):
-            self._search.classify(record)
+        await self._classify(in_zones)
         await self._decide()
         await self._take_what_goes_along()
         return True
+
+    async def _classify(self, step_ids: Iterable[str]) -> None:
+        number = 0
+        async for record in self._records(step_ids):
+            self._search.classify(record)
+            number += 1
+            if number % _NOTES == 0:
+                await self._journal.commit()
 
     async def delete(self) -> bool:
         """Delete what goes, last things first, and note each removal when it is answered; return False if stopped."""
