@@ -1,6 +1,6 @@
 """Waits for what a panel does in the background: certificates, backups, and anything else that can be read.
 
-Waiting only reads. It can be given up and begun again at any time, also by another process.
+Waiting only reads. It can be stopped and started again at any time, in another process too.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from panelica_async.models.ssl import Certificate, CertificateStatus
 T = TypeVar("T")
 
 _FIRST, _GROWTH, _LONGEST = 2.0, 1.5, 30.0
-"""Seconds between reads at first, how they grow, and at most: ten minutes take 26 reads."""
+"""Seconds between the first two reads, their growth from read to read, and their maximum: ten minutes take 26 reads."""
 _PASSING = (TransportError, ServerError, RateLimitWaitError)
-"""Failures that say nothing about what is waited for."""
+"""Failures that say nothing about the work."""
 _BACKUP_ENDS = frozenset({BackupStatus.COMPLETED, BackupStatus.FAILED, None})
 # Guess: a backup without a state is whole, since panels that send none list no other (evidence: backups-list).
 _CERTIFICATE_ENDS = frozenset({CertificateStatus.ACTIVE, CertificateStatus.FAILED})
@@ -29,7 +29,7 @@ _CERTIFICATE_ENDS = frozenset({CertificateStatus.ACTIVE, CertificateStatus.FAILE
 _STAMP = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")
 
 Progress = Callable[[T, float], object]
-"""Called after each read with what was read, and the seconds that have passed."""
+"""A function called after each read, with the result and the seconds that have passed."""
 
 
 async def wait_until(
@@ -40,23 +40,23 @@ async def wait_until(
     on_progress: Progress[T] | None = None,
     subject: str = "what is waited for",
 ) -> T:
-    """Read something again and again until it is done, at growing intervals; return what was read last.
+    """Repeat a read at growing intervals until it shows that the work is done; return the last result.
 
-    A read that fails because the panel is down or the quota is used up is made again.
+    A read that fails because the panel is down or the quota is used up is repeated, too.
 
     ```python
     await wait_until(lambda: panel.git.deployments.logs(id), lambda log: log["status"] != "running", deadline=600)
     ```
 
     Args:
-        read: Reads it.
-        is_done: Tells from what was read whether it is done.
+        read: Function that makes the call, such as `lambda: panel.domains.get(id)`.
+        is_done: Function that returns whether a result shows that the work is done.
         deadline: Seconds to wait.
-        on_progress: Called after each read.
-        subject: Names it in the error.
+        on_progress: Function called after each read, with the result and the seconds that have passed.
+        subject: What the error calls it.
 
     Raises:
-        RequestTimeoutError: It is not done in time. Wait again, if you like.
+        RequestTimeoutError: The work was not done by the deadline; you may wait again.
     """
     clock = asyncio.get_running_loop().time
     began, interval = clock(), _FIRST
@@ -87,7 +87,7 @@ class CertificateWait(Resource):
     async def wait(
         self, domain_id: str, *, deadline: float = 600.0, on_progress: Progress[Certificate | None] | None = None
     ) -> Certificate:
-        """Wait until the certificate of a domain is there, after `issue`; takes about a minute.
+        """Wait until the certificate of a domain has been issued or has failed, after `issue`; takes about a minute.
 
         Only reads, at intervals from 2 to 30 seconds. On current panels it ends when the domain has any certificate.
 
@@ -96,13 +96,14 @@ class CertificateWait(Resource):
         Args:
             domain_id: Id of the domain.
             deadline: Seconds to wait.
-            on_progress: Called after each read with the certificate so far, and the seconds that have passed.
+            on_progress: Function called after each read, with the certificate, or None if there is none yet, and the
+                seconds that have passed.
 
         Returns:
             The certificate. `status` is `failed` if the panel could not obtain it.
 
         Raises:
-            RequestTimeoutError: not done in time; wait again, if you like.
+            RequestTimeoutError: not done by the deadline; you may wait again.
             NotFoundError: no such domain for the owner of this key.
         """
         found = await wait_until(
@@ -140,17 +141,18 @@ class BackupWait(Resource):
         Scope: `backups:read`.
 
         Args:
-            backup: What `create` returned; or the id, file name or name of the backup. Of several with a name, which
-                current panels tell apart by a timestamp after it, the newest is meant.
+            backup: What `create` returned; or the id, file name or name of the backup. Of several backups with that
+                name, which current panels distinguish by a timestamp after it, the newest.
             deadline: Seconds to wait.
-            on_progress: Called after each read with the backup so far, and the seconds that have passed.
+            on_progress: Function called after each read, with the backup, or None if it is not listed yet, and the
+                seconds that have passed.
 
         Returns:
             The backup. `status` is `failed` if it could not be made.
 
         Raises:
             ValueError: the backup has neither an id nor a name.
-            RequestTimeoutError: not done in time; wait again, if you like.
+            RequestTimeoutError: not done by the deadline; you may wait again.
         """
         ids, name = ({backup}, backup) if isinstance(backup, str) else (_ids(backup), backup.name)
         if not any(ids) and not name:
