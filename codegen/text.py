@@ -1,9 +1,11 @@
 """How texts of the specification become docstrings."""
 
+import re
 import textwrap
 
 WIDTH = 120
 """Columns of a line of code."""
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def sentence(text: str) -> str:
@@ -25,15 +27,16 @@ def fits(text: str, indent: int) -> bool:
 
 
 def wrap(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
-    """Break a text into lines that fit at the indent of a method; words, also hyphenated ones, stay whole."""
-    return textwrap.wrap(
-        text,
+    """Break a text into lines that fit at the indent of a method; words, hyphenated ones and code stay whole."""
+    lines = textwrap.wrap(
+        re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", _NO_BREAK), text),
         WIDTH - 8,
         initial_indent=indent,
         subsequent_indent=indent if hanging is None else hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def docstring(text: str, indent: int, *more: str) -> str:

@@ -398,8 +398,8 @@ class DockerTemplates(Resource):
             fields: Further query parameters, sent unchanged.
 
         Returns:
-            App templates, as `AppTemplate`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            App templates, as `AppTemplate`. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

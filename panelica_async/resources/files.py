@@ -247,8 +247,8 @@ class Files(Downloads):
             user_id: Id of the account that owns the directory. Only current panels take it.
 
         Returns:
-            The entries of the directory. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            The entries of the directory. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.

@@ -337,8 +337,8 @@ class LaravelApps(Resource):
             fields: Query parameters, sent unchanged; it is not known which ones the panel accepts.
 
         Returns:
-            Laravel apps, as `LaravelApp`. Await the result for the first page, or iterate over all items with `async
-            for`. Invalid arguments raise at once, other errors on use.
+            Laravel apps, as `LaravelApp`. Await the result for the first page, or iterate over all items with
+            `async for`. Invalid arguments raise at once, other errors on use.
 
         Raises:
             ValueError: invalid argument; nothing was sent.
