@@ -6,7 +6,8 @@ and the raw value stays in `extra` under its name on the wire. Other spellings o
 - a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
   number with another fraction is rounded, and stays in `extra` as it came;
 - a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
-- a list written as JSON text (`"[1, 2]"`) is that list;
+- a list written as JSON text (`"[1, 2]"`) is that list; null is an empty one where a list is required, because Go
+  writes an empty list so;
 - the year 1, which Go writes for a time that was never set, and an empty text become None;
 - for an optional field, a time without a zone is in UTC, as panels write theirs, and stays in `extra` as it came.
 """
@@ -196,6 +197,8 @@ def _list_hook(kind: Any, converter: Converter) -> Hook:
     hook = cast("Hook", converter.get_structure_hook(inner))
 
     def structure(value: object, _: object) -> list[Any]:
+        if value is None:
+            return []
         if type(value) is str and value.startswith("["):
             value = _list_in(value)
         if not isinstance(value, list):

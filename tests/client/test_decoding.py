@@ -76,6 +76,11 @@ async def test_both_dialects(server: RawServer, connect: Connect, field: str, en
     assert (await fetch(server, connect, reply(json=envelope(data)))).domain == "example.com"
 
 
+async def test_null_where_a_list_is_required_is_an_empty_list(server: RawServer, connect: Connect) -> None:
+    step = reply(json={"name": "Billing", "key_prefix": "pk_live_a1", "scopes": None})
+    assert (await fetch(server, connect, step, lambda panel: panel.me())).scopes == []
+
+
 async def test_what_is_new_is_kept(server: RawServer, connect: Connect) -> None:
     step = reply(json={**DOMAIN, "status": "parked", "extra": 1, "shiny": {"a": [1]}})
     domain = await fetch(server, connect, step)
