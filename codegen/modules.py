@@ -28,6 +28,7 @@ _RESOURCE = Base("panelica_async.api.resource", "Resource", frozenset())
 _HAND_WRITTEN: Mapping[tuple[str, ...], Base] = {
     ("accounts",): Base("panelica_async.api.sign_in", "SignIn", frozenset({"sso_login"})),
     ("backups",): Base("panelica_async.api.waiting", "BackupWait", frozenset()),
+    ("docker",): Base("panelica_async.api.stacks", "DockerApps", frozenset()),
     ("files",): Base("panelica_async.api.downloads", "Downloads", frozenset()),
     ("ssl", "certificates"): Base("panelica_async.api.waiting", "CertificateWait", frozenset()),
 }

@@ -157,6 +157,7 @@ ALONE = {
     "api.shared_reads": "reads that several calls need at once or again",
     "api.sign_in": "the base of a generated class",
     "api.steps": "calls that take others before or after them",
+    "api.stacks": "the base of a generated class: apps in Docker as a unit",
     "api.writes": "calls that return what they wrote, loaded with the first",
     "cli.app": "entry point of the command `panelica`",
     "cli.plan_view": "one of the views: what a plan shows",

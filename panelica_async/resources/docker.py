@@ -9,6 +9,7 @@ from typing import Any, Final
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.api.stacks import DockerApps
 from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.docker import (
@@ -469,7 +470,7 @@ class DockerTemplates(Resource):
         )
 
 
-class Docker(Resource):
+class Docker(DockerApps):
     """Containers, and apps from templates."""
 
     containers: Namespace[DockerContainers] = Namespace("panelica_async.resources.docker:DockerContainers")

@@ -205,6 +205,39 @@ async def test_app_is_deployed_and_served_on_a_domain(panel: PanelicaClient, acc
     await panel.docker.containers.delete(app.container_id, remove_volumes=True)
 
 
+async def test_app_is_one_thing_from_deployment_to_deletion(panel: PanelicaClient, account: Account) -> None:
+    stacks = panel.docker.stacks
+    app = await stacks.deploy(
+        "ghost", owner_user_id=account.id, container_name="blog", env={"url": "https://acme.example"}
+    )
+    other = await stacks.deploy("n8n", owner_user_id=account.id, container_name="flows")
+    stack = await stacks.wait(app)
+    assert (stack.app.name, [helper.name for helper in stack.helpers]) == ("/acme_blog", ["/acme_blog_database"])
+    assert (stack.template, stack.owner_user_id, stack.is_running) == ("ghost", account.id, True)
+    assert [len(found.containers) for found in await stacks.list(owner_user_id=account.id)] == [2, 1]
+    assert await stacks.list(owner_user_id="another") == []
+    assert (await stacks.get("acme_blog_database")).name == stack.name
+    await stacks.stop(app)
+    assert {row.state for row in (await stacks.get(stack.name)).containers} == {"exited"}
+    assert (await stacks.wait(app)).has_failed
+    await stacks.start(app)
+    assert (await stacks.get(app)).is_running
+    await stacks.delete(app, remove_volumes=True)
+    with pytest.raises(NotFoundError, match="there is no app"):
+        await stacks.delete(app)
+    assert [found.app.name for found in await stacks.list()] == [f"/{other.container_name}"]
+
+
+async def test_deletion_of_an_app_goes_on_where_it_failed(panel: PanelicaClient, account: Account) -> None:
+    app = await panel.docker.stacks.deploy(
+        "ghost", owner_user_id=account.id, container_name="blog", env={"url": "https://acme.example"}
+    )
+    stack = await panel.docker.stacks.get(app)
+    await panel.docker.containers.delete(stack.helpers[0].id, force=True)
+    await panel.docker.stacks.delete(app)
+    assert await panel.docker.stacks.list() == []
+
+
 async def test_wordpress_site_is_signed_in_to_and_backed_up(
     panel: PanelicaClient, account: Account, domain: Domain, later: Callable[[float], None]
 ) -> None:

@@ -1,0 +1,239 @@
+"""Apps in Docker as a unit: the container of the app and its helpers, such as its database.
+
+A panel knows containers alone; labels say which belong together (evidence: docker-stacks).
+
+Guess: a container without the label of a stack is an app of its own; an app runs when all its containers do, and has
+failed when its own has ended; the panel may write the full id of a container where a deployment shows the first
+twelve characters, as Docker itself does.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from panelica_async.api.namespace import Namespace
+from panelica_async.api.resource import Resource
+from panelica_async.api.waiting import Progress, wait_until
+from panelica_async.core.unset import UNSET, Unset
+from panelica_async.errors import NotFoundError
+from panelica_async.models.docker import Container, Deployment
+
+_STACK, _ROLE = "panelica.stack", "panelica.template.role"
+_OWNER, _TEMPLATE = "panelica.user_id", "panelica.template"
+_SHORT_ID = 12
+
+
+@attrs.frozen(kw_only=True)
+class Stack:
+    """An app with everything that it consists of."""
+
+    name: str
+    """What the panel calls the stack; the name of the container if it stands alone."""
+    containers: tuple[Container, ...]
+    """Its containers: the app, then its helpers."""
+
+    @property
+    def app(self) -> Container:
+        """The container of the app itself."""
+        return self.containers[0]
+
+    @property
+    def helpers(self) -> tuple[Container, ...]:
+        """The containers that work for the app, such as its database."""
+        return self.containers[1:]
+
+    @property
+    def owner_user_id(self) -> str | None:
+        """Id of the account that owns it, if the panel shows it."""
+        return _label(self.app, _OWNER)
+
+    @property
+    def template(self) -> str | None:
+        """Short name of the template that it was deployed from, if the panel shows it."""
+        return _label(self.app, _TEMPLATE)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether all its containers run."""
+        return all(_state(container) == "running" for container in self.containers)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the app itself has ended."""
+        return _state(self.app) in {"exited", "dead"}
+
+
+class Stacks(Resource):
+    """Apps in Docker, each with all its containers. On current panels only."""
+
+    async def deploy(
+        self, slug: str, *, owner_user_id: str, container_name: str, env: Mapping[str, Any] | Unset = UNSET
+    ) -> Deployment:
+        """Deploy an app from a template, as `docker.templates.deploy` does; `wait` tells when it runs.
+
+        The panel works on after a timeout: then look for the app with `list` before you deploy it again.
+
+        Args:
+            slug: Short name of the template.
+            owner_user_id: Id of the account that will own the app.
+            container_name: Name of the app. The panel puts the name of the account before it.
+            env: Values of the template's variables. One that is required and has no default must be sent.
+
+        Returns:
+            The app with its credentials, which are shown only here.
+
+        Raises:
+            ValueError: invalid argument; nothing was sent.
+            PermissionDeniedError: the plan of the account allows no further container.
+            OutcomeUnknownError: sent, outcome unknown.
+        """
+        arguments = {"owner_user_id": owner_user_id, "container_name": container_name, "env": env}
+        return await self._one(
+            self._runner.get_operation("docker.templates.deploy"), Deployment, slug=slug, **arguments
+        )
+
+    async def list(self, *, owner_user_id: str | None = None) -> list[Stack]:
+        """Return the apps that the owner of the key sees, with one call.
+
+        Args:
+            owner_user_id: Only the apps of this account.
+        """
+        grouped: dict[str, list[Container]] = {}
+        async for container in self._pages(self._runner.get_operation("docker.containers.list"), Container):
+            if owner_user_id is None or _label(container, _OWNER) == owner_user_id:
+                grouped.setdefault(_label(container, _STACK) or _name(container) or container.id, []).append(container)
+        return [
+            Stack(name=name, containers=tuple(sorted(found, key=lambda container: bool(_label(container, _ROLE)))))
+            for name, found in grouped.items()
+        ]
+
+    async def get(self, app: str | Deployment, *, owner_user_id: str | None = None) -> Stack:
+        """Return an app with its containers.
+
+        Args:
+            app: What `deploy` returned; or the name of the stack, or name or id of one of its containers.
+            owner_user_id: Only look among the apps of this account.
+
+        Raises:
+            ValueError: `app` has neither name nor id.
+            NotFoundError: no such app for the owner of this key.
+        """
+        wanted = {app} if isinstance(app, str) else {name for name in (app.container_id, app.container_name) if name}
+        if not any(name.strip() for name in wanted):
+            raise ValueError("app must be what deploy returned, a name or an id; it has neither")
+        for stack in await self.list(owner_user_id=owner_user_id):
+            if stack.name in wanted or any(_is_named(container, wanted) for container in stack.containers):
+                return stack
+        raise NotFoundError(f"there is no app {' or '.join(sorted(wanted))} among the containers", status=404)
+
+    async def wait(
+        self,
+        app: str | Deployment,
+        *,
+        owner_user_id: str | None = None,
+        deadline: float = 900.0,
+        on_progress: Progress[Stack | None] | None = None,
+    ) -> Stack:
+        """Wait until an app runs with all its helpers, after `deploy`.
+
+        Only reads, at intervals from 2 to 30 seconds.
+
+        Args:
+            app: What `deploy` returned; or the name of the stack, or name or id of one of its containers.
+            owner_user_id: Only look among the apps of this account.
+            deadline: Seconds to wait.
+            on_progress: Called after each read with the app so far, and the seconds that have passed.
+
+        Returns:
+            The app. `has_failed` says that it ended instead.
+
+        Raises:
+            ValueError: `app` has neither name nor id.
+            RequestTimeoutError: not done in time; wait again, if you like.
+        """
+
+        async def read() -> Stack | None:
+            with suppress(NotFoundError):
+                return await self.get(app, owner_user_id=owner_user_id)
+            return None
+
+        found = await wait_until(
+            read,
+            lambda stack: stack is not None and (stack.is_running or stack.has_failed),
+            deadline=deadline,
+            on_progress=on_progress,
+            subject=f"the app {app if isinstance(app, str) else app.container_name}",
+        )
+        assert found is not None  # noqa: S101 - it is done
+        return found
+
+    async def start(self, app: str | Deployment, *, owner_user_id: str | None = None) -> None:
+        """Start an app: its helpers first."""
+        stack = await self.get(app, owner_user_id=owner_user_id)
+        for container in (*stack.helpers, stack.app):
+            await self._run(self._runner.get_operation("docker.containers.start"), id=container.id)
+
+    async def stop(self, app: str | Deployment, *, owner_user_id: str | None = None) -> None:
+        """Stop an app: its helpers last."""
+        stack = await self.get(app, owner_user_id=owner_user_id)
+        for container in stack.containers:
+            await self._run(self._runner.get_operation("docker.containers.stop"), id=container.id)
+
+    async def delete(
+        self, app: str | Deployment, *, owner_user_id: str | None = None, remove_volumes: bool = False
+    ) -> None:
+        """Delete an app with all its containers. If it fails half-way, call it again: it goes on.
+
+        Args:
+            app: What `deploy` returned; or the name of the stack, or name or id of one of its containers.
+            owner_user_id: Only look among the apps of this account.
+            remove_volumes: Whether its data goes as well.
+
+        Raises:
+            ValueError: `app` has neither name nor id.
+            NotFoundError: no such app for the owner of this key.
+        """
+        stack = await self.get(app, owner_user_id=owner_user_id)
+        get_operation = self._runner.get_operation
+        if _state(stack.app) == "running":
+            await self._run(get_operation("docker.containers.stop"), id=stack.app.id)
+        # The app last: what finds the stack must be there until the end.
+        for container in (*stack.helpers, stack.app):
+            with suppress(NotFoundError):
+                await self._run(
+                    get_operation("docker.containers.delete"),
+                    id=container.id,
+                    force=True,
+                    **({"remove_volumes": True} if remove_volumes else {}),
+                )
+
+
+class DockerApps(Resource):
+    """What `panel.docker` has besides the endpoints of the panel."""
+
+    stacks: Namespace[Stacks] = Namespace("panelica_async.api.stacks:Stacks")
+    """Apps, each with all its containers."""
+
+
+def _label(container: Container, name: str) -> str | None:
+    value = (container.labels or {}).get(name)
+    return str(value) if value else None
+
+
+def _state(container: Container) -> str:
+    return (container.state or "").lower()
+
+
+def _name(container: Container) -> str:
+    return (container.name or "").removeprefix("/")
+
+
+def _is_named(container: Container, wanted: set[str]) -> bool:
+    return any(
+        name.removeprefix("/") == _name(container)
+        or name == container.id
+        or (len(name) >= _SHORT_ID and container.id.startswith(name))
+        for name in wanted
+    )
