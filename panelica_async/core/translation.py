@@ -94,7 +94,7 @@ def incoming(data: object, wire: Wire, kind: type[Model]) -> Any:
         return [incoming(row, wire, kind) for row in cast("list[object]", data)]
     if not isinstance(data, dict):
         return data
-    row: dict[str, Any] = data
+    row = cast("dict[str, Any]", data)
     found, names = row.copy(), names_of(kind)
     for field, there in wire.reply_fields.items():
         if row.get(there) is None or field not in names:
