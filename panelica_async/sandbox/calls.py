@@ -89,7 +89,7 @@ def accepted(message: str) -> ApiReply:
     return ApiReply(message=message)
 
 
-DEFAULT_LIMIT = 25
+_DEFAULT_LIMIT = 25
 PAGING = frozenset({"page", "limit", "sort", "order"})
 """Query parameters that do not filter."""
 
@@ -126,8 +126,7 @@ def select(
     filters = {name: value for name, value in call.query.items() if name in columns and name not in PAGING}
     where, values = _where({**filters, **(conditions or {})})
     total = int(store.value(f'SELECT count(*) FROM "{kind}"{where}', *values))  # noqa: S608 - our own names
-    page = call.query.get("page", 1)
-    size = call.query.get("limit", limit or (DEFAULT_LIMIT if "page" in call.query else max(total, 1)))
+    page, size = page_and_limit(call, total, limit)
     sql = f'SELECT * FROM "{kind}"{where} ORDER BY {_order(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
     return Slice(store.rows(sql, *values, size, (page - 1) * size), total, page, size)
 
@@ -135,6 +134,12 @@ def select(
 def rows(call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None) -> list[Row]:
     """Return just the rows of `select`."""
     return select(call, kind, conditions).rows
+
+
+def page_and_limit(call: ApiCall, total: int, default: int | None = None) -> tuple[int, int]:
+    """Return which page of a list a call asks for, and the number of its rows."""
+    size = _DEFAULT_LIMIT if "page" in call.query else max(total, 1)
+    return call.query.get("page", 1), call.query.get("limit", default or size)
 
 
 def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
@@ -145,9 +150,7 @@ def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
 
 def _order(call: ApiCall, columns: frozenset[str]) -> str:
     direction = "DESC" if call.query.get("order") == "desc" else "ASC"
-    field = call.query.get("sort")
-    if field is None:
-        return f"_position {direction}"
+    field = call.query.get("sort", "created_at")
     if field == "created_at":
         # Lists are in order of creation, whether or not their rows show its time.
         return f"_position {direction}"

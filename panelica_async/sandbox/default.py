@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.calls import DEFAULT_LIMIT, HANDLERS, PAGING, ApiCall, ApiReply, accepted
+from panelica_async.sandbox.calls import HANDLERS, PAGING, ApiCall, ApiReply, accepted, page_and_limit
 from panelica_async.sandbox.messages import bad_request, conflict, missing, not_found
 from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
@@ -160,8 +160,7 @@ def _list(call: ApiCall, collection: str) -> ApiReply:
         found.sort(key=lambda row: (row.get(field) is not None, str(row.get(field))))
     if call.query.get("order") == "desc":
         found.reverse()
-    page = call.query.get("page", 1)
-    limit = call.query.get("limit", DEFAULT_LIMIT if "page" in call.query else max(len(found), 1))
+    page, limit = page_and_limit(call, len(found))
     rows = found[(page - 1) * limit : page * limit]
     described = call.document.resolve(call.endpoint.reply or {}).get("properties", {})
     if "data" not in described:

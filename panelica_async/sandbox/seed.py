@@ -8,6 +8,7 @@ HOSTNAME = "server1.example.com"
 PHP_VERSIONS = ("7.4", "8.0", "8.1", "8.2", "8.3", "8.4", "8.5")
 NAME_SERVERS = (f"ns1.{HOSTNAME}", f"ns2.{HOSTNAME}")
 
+_BOOTED_AT = "booted_at"
 # The reference's health check shows an uptime of "10d 5h 30m".
 _UPTIME_SECONDS = 10 * 86400 + 5 * 3600 + 30 * 60
 
@@ -28,43 +29,17 @@ _CLOUDFLARE_ZONES = {
 def seed(store: Store) -> None:
     """Fill a new database: plans, the administrator root, services, Cloudflare zones."""
     now = store.now()
-    store.set_setting("booted_at", str(now - _UPTIME_SECONDS))
+    booted_at = now - _UPTIME_SECONDS
+    store.set_setting(_BOOTED_AT, str(booted_at))
     for name, *limits in _PLANS:
-        store.insert(
-            "plan",
-            {
-                "id": new_id(),
-                "name": name,
-                "slug": name.lower(),
-                **dict(zip(_LIMITS, limits, strict=True)),
-                "php_versions": list(PHP_VERSIONS),
-                "created_at": now,
-            },
-        )
+        plan = {"id": new_id(), "name": name, "slug": name.lower(), **dict(zip(_LIMITS, limits, strict=True))}
+        store.insert("plan", {**plan, "php_versions": list(PHP_VERSIONS), "created_at": now})
     # The list includes administrators, root too (evidence: accounts-list).
-    store.insert(
-        "account",
-        {
-            "id": new_id(),
-            "username": ROOT_USERNAME,
-            "email": f"{ROOT_USERNAME}@{HOSTNAME}",
-            "role": "ROOT",
-            "created_at": now - _UPTIME_SECONDS,
-        },
-    )
+    root = {"id": new_id(), "username": ROOT_USERNAME, "email": f"{ROOT_USERNAME}@{HOSTNAME}", "role": "ROOT"}
+    store.insert("account", {**root, "created_at": booted_at})
     for number, (name, display_name) in enumerate(SERVICES.items()):
-        store.insert(
-            "service",
-            {
-                "name": name,
-                "display_name": display_name,
-                "status": "running",
-                "pid": 1000 + number,
-                "started_at": now - _UPTIME_SECONDS,
-                "cpu_percent": 0.5,
-                "memory_mb": 128,
-            },
-        )
+        service = {"name": name, "display_name": display_name, "pid": 1000 + number, "started_at": booted_at}
+        store.insert("service", {**service, "status": "running", "cpu_percent": 0.5, "memory_mb": 128})
     for zone_id, name in _CLOUDFLARE_ZONES.items():
         store.insert("cloudflare_zone", {"id": zone_id, "name": name, "status": "active"})
 
@@ -82,3 +57,8 @@ def seed_panel(store: Store) -> None:
 def root_id(store: Store) -> str:
     """Return the id of the administrator root."""
     return str(store.value("SELECT id FROM accounts WHERE username = ?", ROOT_USERNAME))
+
+
+def uptime(store: Store) -> int:
+    """Return the seconds since the server was started."""
+    return store.now() - int(store.setting(_BOOTED_AT) or store.now())

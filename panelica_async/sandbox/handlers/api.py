@@ -17,6 +17,7 @@ from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows, select
 from panelica_async.sandbox.deliveries import deliver
 from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.seed import uptime
 from panelica_async.sandbox.spec import Endpoint, Json
 from panelica_async.sandbox.store import Row, new_id, timestamp
 from panelica_async.sandbox.validation import check
@@ -80,9 +81,9 @@ pm.request.headers.upsert({key: "X-Signature", value: signature});
 @handles("health")
 def health(call: ApiCall) -> ApiReply:
     """Return the health of the API; the only call without a key."""
-    seconds = call.now - int(call.store.setting("booted_at") or call.now)
-    uptime = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
-    return ApiReply({"status": "healthy", "version": _PANEL_VERSION, "uptime": uptime})
+    seconds = uptime(call.store)
+    shown = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
+    return ApiReply({"status": "healthy", "version": _PANEL_VERSION, "uptime": shown})
 
 
 @handles("me")

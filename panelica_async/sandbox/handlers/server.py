@@ -8,7 +8,7 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.seed import HOSTNAME
+from panelica_async.sandbox.seed import HOSTNAME, uptime
 from panelica_async.sandbox.store import Row, month_of, traffic
 
 _DISK_GB = 500
@@ -30,7 +30,7 @@ def server_status(call: ApiCall) -> ApiReply:
             "hostname": HOSTNAME,
             "os": "Ubuntu 24.04.3 LTS",
             "kernel": "6.8.0-101-generic",
-            "uptime_seconds": call.now - int(call.store.setting("booted_at") or call.now),
+            "uptime_seconds": uptime(call.store),
             "cpu": {"model": "Intel Xeon E-2288G", "cores": 8, "usage_percent": 0.5 * running},
             "memory": {"total_mb": 32768, "used_mb": memory_mb, "usage_percent": round(memory_mb / 327.68, 1)},
             "disk": {
