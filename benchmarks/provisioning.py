@@ -24,7 +24,7 @@ import attrs
 from benchmarks import machine
 from panelica_async import PanelicaClient
 from panelica_async.provision import Manifest, SiteStatus, apply
-from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.provision.background import GroupCommit
 from panelica_async.sandbox import Sandbox
 
 OBJECTS_PER_SITE = 9

@@ -29,8 +29,8 @@ from panelica_async.provision import (
     is_removable,
     undo_all,
 )
+from panelica_async.provision.background import in_slices
 from panelica_async.provision.journal import journal_at
-from panelica_async.provision.slices import in_slices
 from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3
@@ -137,26 +137,13 @@ async def undo_runs(
             panel = await resources.enter_async_context(connection.open(state))
             journals = _of_panel(journals, panel, output)
             wanted = await _Wanted.of(journals)
-            what = wanted.description()
-            question = f"Delete {what} from {panel.name}, with everything in them, files included?"
+            what = f"{wanted.description()} from {panel.name}"
+            question = f"Delete {what}, with everything in them, files included?"
             if not yes and wanted.number and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            removals: Removals = {}
-            error: PanelicaError | None = None
-            begun = datetime.now(UTC)
-            try:
-                with output.busy(f"Deleting {what} from {panel.name} …"):
-                    interruption.graceful = True
-                    await _undo_all(panel, journals, removals, interruption.stop)
-            except PanelicaError as failure:
-                if not removals:
-                    raise
-                error = failure
-            except asyncio.CancelledError:
-                if not interruption.cancelled:
-                    raise
-                removals = {**await _noted_since(begun, journals), **removals}
+            with output.busy(f"Deleting {what} …"):
+                removals, error = await _delete(panel, journals, interruption)
             report = UndoReport(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
@@ -175,9 +162,25 @@ async def undo_runs(
     return report.exit_code
 
 
-async def _undo_all(panel: Panel, journals: list[Journal], removals: Removals, stop: asyncio.Event) -> None:
-    async for journal, removal in undo_all(panel.client, journals, stop=stop):
-        removals[journal.path, removal.record.id] = removal
+async def _delete(
+    panel: Panel, journals: list[Journal], interruption: Interruption
+) -> tuple[Removals, PanelicaError | None]:
+    """Undo the journals; return the results so far, and the error that ended it early, if any."""
+    removals: Removals = {}
+    begun = datetime.now(UTC)
+    interruption.graceful = True
+    try:
+        async for journal, removal in undo_all(panel.client, journals, stop=interruption.stop):
+            removals[journal.path, removal.record.id] = removal
+    except PanelicaError as error:
+        if not removals:
+            raise
+        return removals, error
+    except asyncio.CancelledError:
+        if not interruption.cancelled:
+            raise
+        removals = {**await _noted_since(begun, journals), **removals}
+    return removals, None
 
 
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:

@@ -20,7 +20,7 @@ How it works:
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
   after it, and finds out what became of a call without a reply. `ownership` tells whether an object that is found then
   is ours. `report` holds the results.
-- `credentials` keeps generated passwords. `group_commit` forces them and the notes to the disk, off the event loop.
+- `credentials` keeps generated passwords. `background` forces them and the notes to the disk, off the event loop.
 - `undo` removes what a journal says was created; `search` finds it on the panel again. `runs` chooses the journal of a
   manifest and a panel.
 """

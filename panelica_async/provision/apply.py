@@ -13,6 +13,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, PanelicaError
+from panelica_async.provision.background import opened
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
@@ -30,7 +31,6 @@ from panelica_async.provision.report import (
     StepStatus,
     reason_of,
 )
-from panelica_async.provision.slices import opened
 
 CONCURRENCY = 8
 """Sites worked on at a time, by default."""

@@ -14,7 +14,7 @@ from typing import Self
 
 from panelica_async.core.private_files import open_private
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.provision.background import GroupCommit
 from panelica_async.provision.objects import Step
 
 PASSWORD_LENGTH = 20

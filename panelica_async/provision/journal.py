@@ -20,7 +20,7 @@ import attrs
 from panelica_async.core.operation import Dialect
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.provision.background import GroupCommit, opened
 from panelica_async.provision.journal_file import (
     UNREADABLE,
     Row,
@@ -33,7 +33,6 @@ from panelica_async.provision.journal_file import (
 from panelica_async.provision.journal_records import PENDING, RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
-from panelica_async.provision.slices import opened
 
 __all__ = ["PENDING", "Journal", "Record", "Records", "Run", "State", "journal_at"]
 

@@ -13,9 +13,9 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
+from panelica_async.provision.background import in_slices
 from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
-from panelica_async.provision.slices import in_slices
 
 PENDING = "the panel took the order and is still working on it"
 """Reason of a step that is done, and whose object is not ready yet, such as a certificate."""

@@ -11,13 +11,13 @@ from typing import Final
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
+from panelica_async.provision.background import in_slices
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search
-from panelica_async.provision.slices import in_slices
 
 
 async def undo(

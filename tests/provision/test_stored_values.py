@@ -11,8 +11,8 @@ import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient
 from panelica_async.provision import CredentialsFile, Journal, JournalStatus, Manifest, RunFiles, State, apply, undo
+from panelica_async.provision.background import SLICE, in_slices, opened
 from panelica_async.provision.journal import Record, Records, journal_at
-from panelica_async.provision.slices import SLICE, in_slices, opened
 from tests.support.loop_watch import longest_step
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.provision import CredentialsFile, Journal, Manifest, State, apply
-from panelica_async.provision.group_commit import GroupCommit
+from panelica_async.provision.background import GroupCommit
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import FaultyPanel
 from tests.provision.launching import SITES, WRITES, client, collect, statuses
