@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit import RateLimit, RateLimiter
+from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
+from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, LANES
 from panelica_async.ratelimit.limit import DELAY_SPREAD
 from tests.support.virtual_time import run
 
@@ -148,3 +149,43 @@ def test_limiter_agrees_with_the_model(bounds, script):
             assert place - first + 1 <= bounds.burst + bounds.rate * (instant - went[first]) + PRECISION
     for start, end in paused:
         assert not [instant for instant in went if start < instant < end]
+
+
+lanes = st.lists(st.tuples(st.one_of(st.just(0), st.integers(0, 4_000)), st.sampled_from(LANES)), max_size=60)
+
+
+async def play_lanes(limit: RateLimit, script: list[tuple[int, Lane]]) -> list[tuple[float, Lane, int, bool]]:
+    """Let callers come after so many milliseconds; return who passed when, and whether both lanes waited then."""
+    loop = asyncio.get_running_loop()
+    limiter = RateLimiter(limit)
+    passed: list[tuple[float, Lane, int, bool]] = []
+
+    async def call(lane: Lane, number: int) -> None:
+        await limiter.acquire(lane=lane)
+        # The caller itself has left the queue: the others of its lane wait still.
+        waiting = limiter.state().waiting
+        passed.append((loop.time(), lane, number, all(waiting.values())))
+
+    async with asyncio.TaskGroup() as group:
+        for number, (after, lane) in enumerate(script):
+            await asyncio.sleep(after * MILLISECOND)
+            group.create_task(call(lane, number))
+    return passed
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(BOUNDS), lanes)
+def test_lanes_keep_the_order_the_limit_and_the_fifth_of_bulk(bounds, script):
+    passed = run(play_lanes(bounds.limit, script))
+
+    assert len(passed) == len(script)
+    went = [instant for instant, _, _, _ in passed]
+    for count, period in bounds.windows:
+        assert all(later - earlier >= period - PRECISION for earlier, later in zip(went, went[count:], strict=False))
+    for lane in LANES:
+        numbers = [number for _, own, number, _ in passed if own == lane]
+        assert numbers == sorted(numbers)
+    for first in range(len(passed) - INTERACTIVE_RUN):
+        run_of_both = passed[first : first + INTERACTIVE_RUN + 1]
+        if all(both for _, _, _, both in run_of_both):
+            assert "bulk" in {lane for _, lane, _, _ in run_of_both}
