@@ -147,8 +147,10 @@ local function add_report(log, most, period)
         return
     end
     table.sort(reported)
+    -- Earlier requests stay as they are: a report cannot explain them, and comes after them.
+    local recent = since(log, reported[1] - 1e-5)
     local kept, unexplained = {}, #reported
-    for _, entry in ipairs(redis.call('LRANGE', log, 0, -1)) do
+    for _, entry in ipairs(recent > 0 and redis.call('LRANGE', log, 0, recent - 1) or {}) do
         local instant, is_known = instant_of(entry), false
         if string.sub(entry, 1, 1) == 'g' then
             while unexplained > 0 and reported[unexplained] > instant do
@@ -172,7 +174,7 @@ local function add_report(log, most, period)
     for i = next_kept, 1, -1 do
         merged[#merged + 1] = kept[i][2]
     end
-    redis.call('DEL', log)
+    redis.call('LTRIM', log, recent, -1)
     push(log, merged, most)
 end
 

@@ -60,9 +60,9 @@ PATIENCE = 4.0
 """Seconds that a limiter waits for an answer of the store; then it counts as away. A new connection to a server that is
 0.8 s away takes four round trips, and callers should not wait for more than five seconds."""
 
-MOST_COUNTED = 100_000
-"""Requests in a window that a store counts: a window of more is treated as one of this size, which keeps the work for
-one reservation, and the memory, in bounds."""
+MOST_COUNTED = 60_000
+"""Requests in a window that a store counts, 1,000 a minute for an hour: a window of more is treated as one of this
+size. It bounds the memory of a store, and the work for a report of what was sent in the last hour."""
 
 MOST_MEMBERS = 1000
 """Members of a quota, far more than share any key: with more, the part of each during an outage would be next to
@@ -77,7 +77,7 @@ _RECENT = 65.0
 
 @attrs.frozen(kw_only=True)
 class SharedLimit:
-    """The rules of a quota as plain numbers, margins included; a count of 0 is no limit, and 100,000 the largest.
+    """The rules of a quota as plain numbers, margins included; a count of 0 is no limit, and 60,000 the largest.
 
     The reserves are what bulk leaves even to an idle interactive lane.
     """

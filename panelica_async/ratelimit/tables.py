@@ -6,6 +6,7 @@ Any number in the tables may be wrong: instants in the future, counts and names 
 import secrets
 import sqlite3
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from heapq import merge
 from math import inf
@@ -36,6 +37,9 @@ _MINUTE = 60.0
 
 # Seconds, more than any clock has counted.
 _FAR = 1e10
+
+# Seconds by which a sum of instants may be off.
+_ROUNDING = 1e-6
 
 # Characters; the names of a store and of a boot are shorter.
 _LONGEST_NAME = 64
@@ -142,13 +146,10 @@ class StoredLog(SlidingLog):
         self._database = database
         self._name = name
         self._latest = now + 2 * MAX_LEAD
-        last = self._value("SELECT MAX(number) FROM sent WHERE log = ?", missing=0)
-        if not abs(last) < _FAR:
-            raise DamagedError(f"the log {name} has a request number {last}")
-        self._last = int(last)
+        self._last = self._number("SELECT MAX(number) FROM sent WHERE log = ?", missing=0)
+        self._first = self._number("SELECT MIN(number) FROM sent WHERE log = ?", missing=self._last + 1)
         # What this member needs, and what a member with a larger limit has left here.
-        before = self._last + 1 - self._value("SELECT MIN(number) FROM sent WHERE log = ?", missing=self._last + 1)
-        self._kept = min(max(self.count, before, RECORD), MOST_COUNTED)
+        self._kept = min(max(self.count, self._last + 1 - self._first, RECORD), MOST_COUNTED)
         self._last_at = self._at(self._last)
 
     def take(self, now: float) -> None:
@@ -165,7 +166,7 @@ class StoredLog(SlidingLog):
 
     def instants(self) -> Sequence[float]:
         """Return when the remembered requests went, oldest first."""
-        return array("d", [at for at, _ in self._entries()[-self.count :]])
+        return array("d", [at for at, _ in self._entries(self._last - self.count)])
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
         """Record the requests that a member reports, each in place of a guess that may stand for it."""
@@ -174,8 +175,12 @@ class StoredLog(SlidingLog):
         ]
         if not reported:
             return
-        kept = list(_unexplained(self._entries(), reported))
-        self._database.execute("DELETE FROM sent WHERE log = ?", (self._name,))
+        # Earlier requests keep their rows: a report cannot explain them, and comes after them.
+        numbers = range(self._first, self._last + 1)
+        recent = self._first - 1 + bisect_right(numbers, reported[0] - _ROUNDING, key=self._at)
+        kept = list(_unexplained(self._entries(recent), reported))
+        self._database.execute("DELETE FROM sent WHERE log = ? AND number > ?", (self._name, recent))
+        self._last = recent
         self._append(list(merge(kept, ((at, 0) for at in reported))))
 
     def _instant(self, index: int) -> float:
@@ -186,6 +191,12 @@ class StoredLog(SlidingLog):
         # An instant that no reservation can have written would stop all members for good.
         return at if at <= self._latest else -inf
 
+    def _number(self, query: str, *, missing: int) -> int:
+        number = self._value(query, missing=missing)
+        if not abs(number) < _FAR:
+            raise DamagedError(f"the log {self._name} has a request number {number}")
+        return int(number)
+
     def _value(self, query: str, *arguments: float, missing: float) -> float:
         row = self._database.execute(query, (self._name, *arguments)).fetchone()
         value = missing if row is None or row[0] is None else row[0]
@@ -193,10 +204,12 @@ class StoredLog(SlidingLog):
             raise DamagedError(f"the log {self._name} contains {value!r:.50}")
         return value
 
-    def _entries(self) -> list[_Entry]:
+    def _entries(self, before: int) -> list[_Entry]:
+        """Return the requests after one, by its number."""
         rows = self._database.execute(
-            "SELECT at, guessed FROM sent WHERE log = ? AND typeof(at) IN ('real', 'integer') ORDER BY number",
-            (self._name,),
+            "SELECT at, guessed FROM sent WHERE log = ? AND number > ? AND typeof(at) IN ('real', 'integer') "
+            "ORDER BY number",
+            (self._name, before),
         )
         return rows.fetchall()
 
