@@ -30,7 +30,7 @@ def form_of(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> G
 
     Raises:
         TypeError: An argument is no file.
-        ValueError: An argument is None, the path is that of a pipe or device, or the name cannot be sent.
+        ValueError: An argument is None, a pipe, a device or another stream, or the name cannot be sent.
         OSError: A file cannot be opened.
     """
     # Names go as they are: Go, in which panels are written, takes a percent sign in them for itself.
@@ -71,14 +71,16 @@ def _check_name(operation: Operation, argument: str, name: str) -> None:
         raise ValueError(f"{operation.name}: the name of {argument} must be text on one line, not {name!a}")
 
 
-def _part(operation: Operation, argument: str, content: bytes | IO[bytes]) -> "bytes | IO[bytes] | _Content":
+def _part(operation: Operation, argument: str, content: bytes | IO[bytes]) -> "bytes | _Content":
     """Return the content of a file as the form takes it."""
     if isinstance(content, bytes | bytearray | memoryview):
         return content
     if not isinstance(content.read(0), bytes):
         raise TypeError(f"{operation.name}: {argument} must be open in binary mode")
-    # What cannot be rewound, such as a pipe, is sent to its end, without saying how long it is.
-    return _Content(content) if content.seekable() else content
+    if not content.seekable():
+        problem = "must not be a stream, which a retry could not send again; pass bytes or a file on disk"
+        raise ValueError(f"{operation.name}: {argument} {problem}")
+    return _Content(content)
 
 
 class _Content(aiohttp.Payload):

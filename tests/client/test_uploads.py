@@ -264,6 +264,10 @@ async def test_what_is_no_file_is_refused_before_it_is_opened(
     panel = connect(dialect="panel")
     with pytest.raises(ValueError, match="must be a file, not a pipe or device"):
         await panel.files.upload(file=tmp_path / "pipe", user_id="u1", target_path="/home/jo")
+    reader, writer = os.pipe()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream, pytest.raises(ValueError, match="must not be a stream"):
+        await panel.files.upload(file=("a.txt", stream), user_id="u1", target_path="/home/jo")
     with pytest.raises(TypeError, match="must be open in binary mode"):
         await panel.files.upload(file=("a.txt", io.StringIO("text")), user_id="u1", target_path="/home/jo")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be text on one line, not 'a"):
