@@ -1,4 +1,4 @@
-"""From an operation and its arguments to what goes on the wire. Pure: nothing is sent here."""
+"""Turn an operation and its arguments into a request: check the arguments, then place them in path, query and body."""
 
 import math
 import re

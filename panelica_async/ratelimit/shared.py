@@ -1,4 +1,4 @@
-"""Permits that several limiters share, reserved from a coordinator; without it, from a part of the limit."""
+"""Permits of a quota that several limiters share, from a coordinator; during an outage, from a part of the limit."""
 
 import asyncio
 import contextvars
