@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM, which have the same effect."""
+"""Ctrl-C, SIGTERM and a terminal that is closed, which have the same effect."""
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from types import FrameType
 
 @contextmanager
 def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
-    """Call a function in the event loop for each SIGINT and SIGTERM, instead of their usual effect.
+    """Call a function in the event loop for each SIGINT, SIGTERM and SIGHUP, instead of their usual effect.
 
+    A SIGHUP that is ignored stays so: the command was started with `nohup`.
     Only the main thread may handle signals; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -22,7 +24,10 @@ def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(call)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

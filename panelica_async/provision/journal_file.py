@@ -111,6 +111,8 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
                 prepare(memory, path)
                 connection = memory
             yield connection
+        except ConfigurationError:
+            raise  # It is a ValueError too, and says what is wrong.
         except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
         except UNREADABLE as error:

@@ -75,7 +75,7 @@ def test_apply_after_a_kill_continues(
     assert objects(DATABASE) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_waits_for_calls_in_flight(
     panelica: Command, run_in_the_middle: Process, number: signal.Signals
 ) -> None:

@@ -273,7 +273,9 @@ def test_a_journal_of_a_newer_package(tmp_path: Path) -> None:
     connection.close()
 
     for read_only in (True, False):
-        with pytest.raises(ConfigurationError, match="is a journal of version 99; this package reads up to version 5"):
+        with pytest.raises(
+            ConfigurationError, match=r"\A\S+ is a journal of version 99; this package reads up to version 5"
+        ):
             Journal.open(path, read_only=read_only)
 
 
