@@ -33,7 +33,7 @@ _QUOTED = r"""\\*+(?: "(?:[^"\\]|\\.)*+"? | '(?:[^'\\]|\\.)*+'? )"""
 _ASSIGNMENT = rf"""(?isx)
     (?P<name> (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ (?:\\*+["'])? \s*+ )
     (?:
-        (?P<equals> = \s*+ ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
+        (?P<equals> = \s*+ ) (?! \[redacted\] (?: \Z | [\s&;,"')\]}}] ) ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
     |
         # "password: hunter2" holds a value, "password: too short" is a sentence.
         (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
