@@ -112,7 +112,8 @@ class Store:
 
     def _fill(self, path: str, seed: "Callable[[Store], None]") -> None:
         """Make a new database, in one transaction, so that a file is either new or complete."""
-        if path == ":memory:":
+        # An SQLite that was built without serialization cannot copy a database.
+        if path == ":memory:" and hasattr(self.connection, "deserialize"):
             self.connection.deserialize(_empty_database())
             self.connection.execute("BEGIN")
         else:

@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ async def test_sandbox_in_memory_keeps_nothing(session, clock: Clock) -> None:
     async with Sandbox(clock=clock) as box:
         assert box.api_key != first
         assert len(await SignedClient(box, session, clock).ok("GET", "/v1/accounts")) == 1
+
+
+async def test_sandbox_starts_where_sqlite_cannot_copy(monkeypatch, session, clock: Clock) -> None:
+    class Connection(sqlite3.Connection):
+        """As of an SQLite that was built without serialization."""
+
+        @property
+        def deserialize(self) -> None:
+            raise AttributeError
+
+        serialize = deserialize
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
+    async with Sandbox(clock=clock) as box:
+        assert len(await SignedClient(box, session, clock).ok("GET", "/v1/plans")) == 3
 
 
 async def test_sandbox_can_be_started_and_stopped() -> None:

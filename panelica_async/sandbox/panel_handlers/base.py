@@ -173,7 +173,7 @@ def settings(call: ApiCall, kind: str) -> Row:
     return kept[0].fields if kept else {}
 
 
-def change_settings(call: ApiCall, kind: str, **fields: Any) -> None:
+def change_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
     """Change settings of the domain in the path."""
     kept = of_domain(call, kind)
     if kept:
@@ -200,7 +200,7 @@ def find(call: ApiCall, kind: str, identity: str | None = None) -> Owned:
     return found[0]
 
 
-def change(call: ApiCall, item: Owned, **fields: Any) -> Owned:
+def change(call: ApiCall, item: Owned, /, **fields: Any) -> Owned:
     """Change fields of an object."""
     changed = {**item.fields, **fields}
     call.store.update("panel_object", item.id, {"data": changed})

@@ -77,6 +77,14 @@ async def test_objects_go_with_their_owner(panel: PanelClient, owner: str) -> No
     assert panel.count("panel_objects") == 0
 
 
+async def test_setting_of_any_name_is_kept(panel: PanelClient) -> None:
+    path = f"/v1/domains/{(await panel.domain())['id']}/modsecurity"
+    for fields in ({"kind": "strict"}, {"item": "all", "call": "none"}):
+        await panel.data("PATCH", path, fields)
+    kept = await panel.data("GET", path)
+    assert kept == {"enabled": True, "kind": "strict", "item": "all", "call": "none"}
+
+
 async def test_cron_job_keeps_what_an_update_leaves_out(panel: PanelClient) -> None:
     domain = await panel.domain()
     job = await panel.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB, "hour": "3"})
