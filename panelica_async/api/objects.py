@@ -1,13 +1,17 @@
 """Finds the object in the data of a reply, by the names that its fields have on the wire."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_origin
 
-from panelica_async.core.model import fields_of, wire_name
+from panelica_async.core.decoder import inner_type
+from panelica_async.core.model import Model, fields_of, wire_name
 
 if TYPE_CHECKING:
     import attrs
+
+_CAPITAL = re.compile("[A-Z]")
 
 
 @cache
@@ -24,7 +28,8 @@ def id_names(kind: Any) -> tuple[str, ...]:
 def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """Return the object in the data of a reply, wherever it is.
 
-    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress).
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or alone
+    under any other.
     """
     if not isinstance(data, dict):
         return data
@@ -35,14 +40,28 @@ def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
     if not ids.isdisjoint(shown):
         return shown
     inner = [name for name, value in shown.items() if _has_one_of(ids, value)]
-    names = {*arguments, *(name for _, several in named_fields(kind) for name in several)}
-    return shown if len(inner) != 1 or _is_part(inner[0], shown, names) else shown[inner[0]]
+    return shown if len(inner) != 1 or _is_part(inner[0], shown, kind, arguments) else shown[inner[0]]
 
 
 def _has_one_of(ids: set[str], value: object) -> bool:
     return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
 
 
-def _is_part(name: str, shown: Mapping[str, Any], names: set[str]) -> bool:
+def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
     """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
-    return f"{name}_id" in names or not names.isdisjoint(shown.keys() - {name, "message", "status"})
+    fields = named_fields(kind)
+    names = {*arguments, *(name for _, several in fields for name in several)}
+    if f"{name}_id" in names or any(name in several and _holds_object(field.type) for field, several in fields):
+        return True
+    beside = shown.keys() - {name, "message", "status", "success"}
+    return bool(beside) and not (_is_name_of(kind, name) and names.isdisjoint(beside))
+
+
+def _holds_object(type_: Any) -> bool:
+    inner = inner_type(type_) or type_
+    return get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Model))
+
+
+def _is_name_of(kind: Any, name: str) -> bool:
+    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`."""
+    return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
