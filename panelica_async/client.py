@@ -281,7 +281,7 @@ class PanelicaClient(Namespaces):
         return await send_raw(self._runner, method, path, query, json, form)
 
     async def close(self) -> None:
-        """Close the client: calls that wait for quota fail, its own session is closed. May be called again."""
+        """Close the client and its own session; calls that wait for quota or a retry fail. May be called again."""
         await self._transport.close()
         await self._runner.dialect.close()
 

@@ -231,7 +231,11 @@ class Transport:
     def _again(self, call: Call, failure: Reply | TransportError) -> Retry | None:
         """Return that another attempt follows a failure, and pay for it; None when the failure is final."""
         wait = self._retry.decide(call, failure)
-        if wait is None or not (self._retry.is_free(failure) or self.budget.try_spend()):
+        if wait is None:
+            return None
+        # The client may have been closed meanwhile: then nothing is waited for.
+        self._sessions.require_open()
+        if not (self._retry.is_free(failure) or self.budget.try_spend()):
             return None
         if isinstance(failure, Reply) and failure.status == _UNAUTHORIZED:
             call.was_signed_anew = True

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 
 from panelica_async import ConfigurationError, NotFoundError, OutcomeUnknownError, PanelicaClient, PanelicaError
@@ -167,6 +168,23 @@ async def test_close_ends_the_wait_before_a_retry(
         await call
     assert len(server.requests) == len(steps) + 1
     assert not call.cancelling()
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_call_in_flight_at_close_waits_for_no_retry(
+    server: RawServer, connect: Connect, session: aiohttp.ClientSession
+) -> None:
+    answered = asyncio.Event()
+    server.script(attrs.evolve(reply(503, headers={"Retry-After": "60"}), after=answered))
+    panel = connect(session=session)
+    call = asyncio.create_task(panel.request("GET", "/v1/domains/d1"))
+    await until(lambda: len(server.requests) == 1)
+    await panel.close()
+    answered.set()
+    done, _ = await asyncio.wait((call,), timeout=20)
+    assert done
+    with pytest.raises(ConfigurationError, match="the client is closed"):
+        await call
 
 
 async def test_calls_of_a_closed_client_take_no_quota(server: RawServer, connect: Connect) -> None:
