@@ -98,6 +98,49 @@ def test_report_after_an_outage_has_the_age_of_requests():
     assert sum(count for age, count in report.unrecorded if 590 < age < 610) == 5
 
 
+def test_requests_are_reported_once_to_a_store_that_lost_its_memory():
+    """It was away, and the first report after that has the requests of the outage."""
+
+    class Renamed(Store):
+        name = "one"
+
+        async def reserve(self, request: ReserveRequest) -> Reservation:
+            return attrs.evolve(await super().reserve(request), store=self.name)
+
+    async def main() -> tuple[int, int]:
+        store = Renamed()
+        limiter = RateLimiter(PROFESSIONAL, coordinator=store)
+        for _ in range(3):
+            await limiter.acquire()
+        store.failure = OSError("away")
+        for _ in range(5):
+            await limiter.acquire()
+        store.failure, store.name = None, "two"
+        del store.requests[:]
+        await asyncio.sleep(10)
+        await limiter.acquire()
+        await asyncio.sleep(1)
+        return limiter.granted - 1, sum(count for request in store.requests for _, count in request.unrecorded)
+
+    sent, reported = run(main())
+    assert reported == sent
+
+
+def test_old_count_of_the_panel_is_not_passed_on():
+    async def main() -> list[int]:
+        store = Store()
+        limiter = RateLimiter(PROFESSIONAL, coordinator=store)
+        counts = []
+        for pause in (0, 30):
+            limiter.observe(200, {"X-RateLimit-Limit-Minute": "300", "X-RateLimit-Remaining-Minute": "260"})
+            await asyncio.sleep(pause)
+            await limiter.acquire()
+            counts.append(store.requests[-1].minute_usage)
+        return counts
+
+    assert run(main()) == [40, 0]
+
+
 def test_store_that_takes_seconds_is_not_away(caplog):
     """A new connection to a server that is 0.8 s away takes that long."""
 
