@@ -11,7 +11,6 @@ from panelica_async.core.model import Model
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope, listed
 from panelica_async.core.request import check
-from panelica_async.core.translation import incoming
 from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call, Reply
@@ -37,6 +36,8 @@ def fetch_one(
     def read(reply: Reply) -> M:
         data = object_in(decode_reply(call, reply).data, result, arguments)
         if wire.changes_reply:
+            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
             data = incoming(data, wire, result)
         return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
@@ -153,6 +154,8 @@ def list_source(
             envelope = listed(envelope, wire.items, endpoint=call.endpoint)
             rows = envelope.data
             if wire.changes_reply:
+                from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
                 rows = incoming(rows, wire, item)
             matching = rows if selection is None else selection.matching(rows, envelope)
             try:

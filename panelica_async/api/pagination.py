@@ -53,7 +53,7 @@ class Page(Generic[T]):
         return to_json(self.to_dict())
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class PageRequest:
     """What to ask the panel for."""
 
@@ -66,7 +66,7 @@ class PageRequest:
     """Seconds for the call; None for those of the client."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ListSource(Generic[T]):
     """A list, and how it is read."""
 

@@ -33,7 +33,7 @@ Owner = Callable[[], Awaitable[str | None]]
 """Returns the user name of the account that the object is for."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class LostCreate:
     """A create whose object is looked for: its arguments and when it was sent."""
 

@@ -157,6 +157,9 @@ async def _with_kept(
         )
     now = cast("dict[str, Any]", shown)
     arguments_by_name = {name: argument for argument, name in wire.body.items()}
+    if not any(now.get(name) is not None for name in wire.keeps):
+        # Refusing would also fail where there is nothing to reset.
+        _log.warning("%s: the panel shows none of %s, and may reset them", operation.name, ", ".join(wire.keeps))
     kept = {arguments_by_name.get(name, name): (name, now[name]) for name in wire.keeps if now.get(name) is not None}
     kept = {argument: both for argument, both in kept.items() if arguments.get(argument, UNSET) is UNSET}
     # They are as the panel has them: not to be translated again.

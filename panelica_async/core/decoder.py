@@ -102,7 +102,7 @@ def inner_type(kind: object) -> Any:
     return next(type_ for type_ in get_args(kind) if type_ is not NoneType)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Part:
     """A field of a model, as it is decoded."""
 

@@ -35,7 +35,7 @@ class Repeat(enum.Enum):
         """Whether sending the call again does no harm."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class NaturalKey:
     """Arguments that identify what a create makes, and the list that finds it."""
 

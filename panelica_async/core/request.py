@@ -16,7 +16,6 @@ from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES
 from panelica_async.core.sanitizing import secret_values
-from panelica_async.core.translation import outgoing
 from panelica_async.core.unset import UNSET, provided
 from panelica_async.core.values import rfc3339
 
@@ -175,6 +174,8 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
             if name in operation.constrained:
                 _check(operation, name, value)
     if wire.changes_arguments:
+        from panelica_async.core.translation import outgoing  # noqa: PLC0415 - no import of the client needs it
+
         present = outgoing(operation, wire, present)
     query, body = wire.query, wire.body
     if wire.others is not None:

@@ -12,7 +12,7 @@ from panelica_async.telemetry.tally import Outcome
 __all__ = ["CallEvent", "Done", "Event", "Listener", "Mismatched", "Outcome", "Queued", "Retried", "Sent", "Throttled"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class CallEvent:
     """The fields of every event. Bodies and headers are as sent and received, secrets included, and never in a repr."""
 
@@ -28,12 +28,12 @@ class CallEvent:
     """Unix time of the event."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Queued(CallEvent):
     """A call was made and waits for quota."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Sent(CallEvent):
     """An attempt was signed and is being sent."""
 
@@ -48,7 +48,7 @@ class Sent(CallEvent):
     """None if there is none, and for file uploads, which are streamed."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Throttled(CallEvent):
     """The panel refused an attempt with 429; all calls with the key pause."""
 
@@ -61,7 +61,7 @@ class Throttled(CallEvent):
     """The window that is full, such as `minute`, if the panel names it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Retried(CallEvent):
     """An attempt failed; another one follows."""
 
@@ -80,7 +80,7 @@ class Retried(CallEvent):
         return f"the panel answered {self.status}" if self.error is None else self.error.message
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Mismatched(CallEvent):
     """Optional fields of a reply do not fit their types: they are None, and `extra` has what the panel sent."""
 
@@ -90,7 +90,7 @@ class Mismatched(CallEvent):
     """Number of such values in all rows, up to 1,000."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Done(CallEvent):
     """A call ended."""
 

@@ -189,7 +189,7 @@ class ApiKey:
     quota: KeyQuota = attrs.field(repr=False)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class KeyHolder:
     """Holds the current key, and learns its quota."""
 

@@ -23,7 +23,7 @@ _UNAVAILABLE = 503
 _PASSING = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS}
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Waits:
     """Seconds that a client waits of its own accord."""
 
@@ -35,7 +35,7 @@ class Waits:
     """Between a lost reply and the look for what the call made: the panel may still be working on it."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Retry:
     """The outcome of an attempt after which another one follows."""
 
