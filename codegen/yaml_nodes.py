@@ -87,7 +87,10 @@ class _Nodes(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
         mapping = Node(Location(self.file, node.start_mark.line + 1))
         yield mapping
         for key_node, value_node in node.value:
-            key, where = str(key_node.value), Location(self.file, key_node.start_mark.line + 1)
+            where = Location(self.file, key_node.start_mark.line + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError(where, "a key is a list or a mapping", "Write a name")
+            key = str(key_node.value)
             if key in mapping:
                 raise SpecError(where, f"`{key}` is defined twice", "Remove one of them")
             mapping.put(key, self.construct_object(value_node, deep=True), where)
@@ -119,12 +122,20 @@ def read(path: Path, root: Path | None = None) -> Node:
     """Read one file. Locations show its path from the parent of the root folder, by default its own folder."""
     name = path.relative_to((root or path.parent).parent)
     try:
-        document = _parsed(path.read_text(encoding="utf-8"), name)
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        where = Location(name, error.object.count(b"\n", 0, error.start) + 1)
+        raise SpecError(where, f"the file is not UTF-8: {error.reason}", "Save it as UTF-8") from error
+    try:
+        document = _parsed(text, name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecError(Location(name, line), f"not valid YAML: {error.problem}", "Correct the syntax") from error
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise SpecError(Location(name, 1), f"the file is not UTF-8: {error.reason}", "Save it as UTF-8") from error
+        problem = f"{error.context}, {error.problem}" if error.context else str(error.problem)
+        raise SpecError(Location(name, line), f"not valid YAML: {problem}", "Correct the syntax") from error
+    except yaml.reader.ReaderError as error:
+        where = Location(name, text.count("\n", 0, error.position) + 1)
+        problem = f"the character U+{error.character:04X} is not allowed in YAML"
+        raise SpecError(where, problem, "Remove it, or escape it in double quotes") from error
     if not isinstance(document, Node):
         raise SpecError(Location(name, 1), "the file is not a mapping", "See spec/README.md for what it holds")
     return document

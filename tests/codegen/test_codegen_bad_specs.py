@@ -30,13 +30,14 @@ EDITS = {
         "summary: List parcels",
         "summary: {List parcels",
         "x-scope: parcels:read",
-        "not valid YAML: expected ',' or '}', but got ':'. Correct the syntax.",
+        "not valid YAML: while parsing a flow mapping, expected ',' or '}', but got ':'. Correct the syntax.",
     ),
     "a tab": Edit(
         "      summary: List parcels",
         "\tsummary: List parcels",
         "summary: List parcels",
-        "not valid YAML: found character '\\t' that cannot start any token. Correct the syntax.",
+        "not valid YAML: while scanning for the next token, found character '\\t' that cannot start any token. "
+        "Correct the syntax.",
     ),
     "a key twice": Edit(
         "summary: List parcels",
@@ -44,8 +45,23 @@ EDITS = {
         "summary: List them",
         "`summary` is defined twice. Remove one of them.",
     ),
-    "not text": Edit(
-        "tag:", "tag: \x07", "tag:", "the file is not UTF-8: special characters are not allowed. Save it as UTF-8."
+    "a control character": Edit(
+        "summary: List parcels",
+        "summary: List \x07 parcels",
+        "summary: List",
+        "the character U+0007 is not allowed in YAML. Remove it, or escape it in double quotes.",
+    ),
+    "a key that is a mapping": Edit(
+        "summary: List parcels",
+        "? {a: 1}\n      : 2",
+        "? {a: 1}",
+        "a key is a list or a mapping. Write a name.",
+    ),
+    "two documents": Edit(
+        "components:",
+        "---\ncomponents:",
+        "---",
+        "not valid YAML: expected a single document in the stream, but found another document. Correct the syntax.",
     ),
     "a comma in a text without quotes": Edit(
         "description: When it was scanned.",
