@@ -48,7 +48,7 @@ async def test_an_async_mock_of_the_client_can_be_awaited(connect: Connect) -> N
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 async def test_a_client_is_not_copied(connect: Connect, duplicate: Any) -> None:
-    with pytest.raises(TypeError, match="Make one in each process"):
+    with pytest.raises(TypeError, match="Create one in each process"):
         duplicate(connect())
 
 
