@@ -26,10 +26,17 @@ _HTML_QUOTES = (
     ("&#34;", "&#39;"),
 )
 _SHORTEST_PLAIN = 8
-_ESCAPES = re.compile(
-    r"[%=]([0-9A-Fa-f]{2})|\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|&#[xX]([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
+# Letters or digits alone may be a word or a date; so many of them are not.
+_SHORTEST_WORD = 12
+_OTHER_ESCAPES = (
+    r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|&#[xX]([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
     r"|\\[0-3][0-7]{2}|&(?:amp|lt|gt|quot|apos);"
 )
+ESCAPES = (
+    re.compile(rf"%([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}"),
+    re.compile(rf"[%=]([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}"),
+)
+"""What escapes look like in general, and in mail, where an equals sign begins one too. Elsewhere a value follows it."""
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]+")
 _MOST_ESCAPED = 3
 """How often a text may have been escaped."""
@@ -79,22 +86,27 @@ def plain_forms(secret: str) -> set[str]:
     """Return the ASCII letters and digits of a secret, if they are enough to know it by."""
     # Without its accent, a letter is ASCII.
     plain = {_NOT_PLAIN.sub("", form).lower() for form in (secret, normalize("NFD", secret))}
-    return {letters for letters in plain if len(letters) >= _SHORTEST_PLAIN}
+    return {form for form in plain if _is_telling(form)}
 
 
-def plain_text(text: str) -> str:
+def _is_telling(form: str) -> bool:
+    """Return whether ordinary text is unlikely to have a form."""
+    return len(form) >= (_SHORTEST_WORD if form.isalpha() or form.isdigit() else _SHORTEST_PLAIN)
+
+
+def plain_text(text: str, escapes: re.Pattern[str]) -> str:
     """Return the ASCII letters and digits of a text, in lower case and without escapes."""
     for _ in range(_MOST_ESCAPED):
-        text = _ESCAPES.sub(_char_of, text)
+        text = escapes.sub(_char_of, text)
     return _NOT_PLAIN.sub("", text).lower()
 
 
-def plain_text_with_places(text: str) -> tuple[str, list[tuple[int, int]]]:
+def plain_text_with_places(text: str, escapes: re.Pattern[str]) -> tuple[str, list[tuple[int, int]]]:
     """Return the plain text of a text, and where each of its characters begins and ends there."""
     bounds = [(place, place + 1) for place in range(len(text))]
     for _ in range(_MOST_ESCAPED):
         pieces, kept, position = list[str](), list[tuple[int, int]](), 0
-        for match in _ESCAPES.finditer(text):
+        for match in escapes.finditer(text):
             start, end = match.span()
             pieces += [text[position:start], _char_of(match)]
             kept += [*bounds[position:start], (bounds[start][0], bounds[end - 1][1])]

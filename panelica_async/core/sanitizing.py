@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
-from panelica_async.core.escapes import escaped, plain_forms, plain_text, plain_text_with_places
+from panelica_async.core.escapes import ESCAPES, escaped, plain_forms, plain_text, plain_text_with_places
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
 from panelica_async.errors import PanelicaError
@@ -113,12 +113,13 @@ class Sanitizer:
                 yield places[start], places[end - 1] + 1
         for secret in self._exact:
             yield from _found(secret, text)
-        shown = plain_text(text) if self._plain else ""
-        if any(plain[:_ANCHOR] in shown for plain in self._plain):
-            letters, bounds = plain_text_with_places(text)
-            for plain in self._plain:
-                for start, end in _found(plain, letters):
-                    yield bounds[start][0], bounds[end - 1][1]
+        for escapes in ESCAPES if self._plain else ():
+            shown = plain_text(text, escapes)
+            if any(plain[:_ANCHOR] in shown for plain in self._plain):
+                letters, bounds = plain_text_with_places(text, escapes)
+                for plain in self._plain:
+                    for start, end in _found(plain, letters):
+                        yield bounds[start][0], bounds[end - 1][1]
 
     @cached_property
     def _forms(self) -> set[str]:

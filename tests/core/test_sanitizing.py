@@ -109,6 +109,19 @@ def test_words_alike_but_for_a_letter_stay() -> None:
     assert Sanitizer(["pass-word-of-it", "example&org"]).text(said) == said
 
 
+@pytest.mark.parametrize("secret", ["Password!", "#username#", "[12-34-56-78]", "Key: email."])
+def test_ordinary_words_and_numbers_are_no_secrets(secret: str) -> None:
+    said = "Password: invalid username, key email, at 12:34:56.78"
+    assert Sanitizer([secret]).text(said) == said
+
+
+@pytest.mark.parametrize("before", ["password=", "password%3D"])
+@pytest.mark.parametrize("secret", ["ab!cdefgh12", "25!cdefgh12", "AB!cdefgh12"])
+def test_secret_after_an_equals_sign_is_replaced(before: str, secret: str) -> None:
+    shown = redacted(before + secret.replace("!", "%2521"), [secret])
+    assert shown == before + REDACTED
+
+
 @pytest.mark.parametrize("user", ["a", "ab", "abc", "admin@example.com"])
 def test_secret_within_base64_is_replaced(user: str) -> None:
     said = b64encode(f"{user}:correct horse 9\n".encode()).decode()
