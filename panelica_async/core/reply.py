@@ -95,7 +95,7 @@ def unwrap(payload: JsonValue) -> Envelope:
     if not has_failed and not _is_envelope(payload, outcome):
         return Envelope(payload)
     inner = payload.get("data")
-    if isinstance(inner, dict) and "data" in inner and _outcome(inner) == _SUCCESS and not has_failed:
+    if isinstance(inner, dict) and _wraps_again(inner) and not has_failed:
         payload = {**payload, **inner}
     message, request_id = payload.get("message"), payload.get("request_id")
     return Envelope(
@@ -150,6 +150,11 @@ def _is_envelope(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
     if "data" not in payload or outcome not in {None, "ok"}:
         return False
     return all(name in _ENVELOPE_KEYS or (name in _ERROR_KEYS and not value) for name, value in payload.items())
+
+
+def _wraps_again(data: Mapping[str, JsonValue]) -> bool:
+    """Return whether the data of an envelope is an envelope, and no object of which `status` and `data` are fields."""
+    return "data" in data and _outcome(data) == _SUCCESS and data.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
 
 
 def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:

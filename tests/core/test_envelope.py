@@ -8,6 +8,7 @@ from panelica_async.core.reply import Envelope, listed, unwrap
 from panelica_async.errors import DecodeError
 
 DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
+DELIVERY = {"id": "1", "status": "success", "data": DOMAIN}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,7 @@ DOMAIN = {"id": "1", "domain": "example.com", "status": "active"}
             Envelope([DOMAIN], total=1),
         ),
         ({"data": {"success": True, "data": DOMAIN}, "message": "done"}, Envelope(DOMAIN, message="done")),
+        ({"status": "success", "data": DELIVERY}, Envelope(DELIVERY)),
     ],
 )
 def test_envelopes(payload, expected):
