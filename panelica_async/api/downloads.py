@@ -5,13 +5,14 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
 
 from panelica_async.api.resource import Resource
 from panelica_async.api.runner import OperationRunner, decode_any
 from panelica_async.core.operation import Operation, Wire
+from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Reply
 
 T = TypeVar("T")
@@ -66,8 +67,10 @@ class Downloads(Resource):
             call = runner.prepare(operation, wire, arguments)
 
             def read(reply: Reply) -> bytes:
-                # A failure that is reported with a 200 (evidence: envelope-error-200), or a short file of JSON.
-                decode_any(call, reply)
+                # A failure that is reported with a 200 (evidence: envelope-error-200), or a short file of JSON, which
+                # need not be valid.
+                with suppress(DecodeError):
+                    decode_any(call, reply)
                 return reply.body
 
             with _replacing(file) as temporary:

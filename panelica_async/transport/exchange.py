@@ -243,11 +243,15 @@ async def _beginning_for_sink(response: ClientResponse) -> tuple[bytes, bool]:
     if not _is_json(response) or (length is not None and length > LONGEST_ERROR):
         return b"", True
     body = bytearray()
-    while len(body) <= LONGEST_ERROR:
-        piece = await response.content.readany()
-        if not piece:
-            return bytes(body), False
-        body += piece
+    try:
+        while len(body) <= LONGEST_ERROR:
+            piece = await response.content.readany()
+            if not piece:
+                return bytes(body), False
+            body += piece
+    except BaseException:
+        response.close()
+        raise
     return bytes(body), True
 
 

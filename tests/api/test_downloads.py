@@ -15,7 +15,7 @@ from panelica_async import (
     TransportError,
     UnsupportedOperationError,
 )
-from tests.conftest import Connect
+from tests.conftest import Connect, until
 from tests.support.raw_server import RESET, RawServer, Step, reply
 
 FILE = {"user_id": "u1", "path": "/home/john/site.tar.gz"}
@@ -80,7 +80,9 @@ async def test_download_is_private_to_its_user(server: RawServer, panel: Panelic
     assert mode(target) == 0o600
 
 
-@pytest.mark.parametrize("content", [b"", b'{"data": {"not": "an envelope"}}', b"[" + b"1," * 50_000 + b"1]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n{}\n", b'{"data": {"not": "an envelope"}}', b"[" + b"1," * 50_000 + b"1]"]
+)
 async def test_short_and_long_json_is_a_file_too(
     server: RawServer, panel: PanelicaClient, target: Path, content: bytes
 ) -> None:
@@ -159,6 +161,19 @@ async def test_silence_within_the_file_is_a_timeout(server: RawServer, connect: 
     with pytest.raises(RequestTimeoutError, match="within 1 s"):
         await panel.files.download_to(target, **FILE)
     assert only(target.parent)
+
+
+async def test_silence_at_the_beginning_of_json_closes_the_connection(
+    server: RawServer, connect: Connect, target: Path
+) -> None:
+    panel = connect(dialect="panel", timeout=0.5, max_retries=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server.script(Step(head, endless=b"1\r\n \r\n", pause=0.05))
+    with pytest.raises(RequestTimeoutError) as caught:
+        await panel.files.download_to(target, **FILE)
+    await asyncio.wait_for(until(lambda: server.connected == 0), 5)
+    # As long as the error lives, so does the reply.
+    assert caught.value.attempts == 1
 
 
 async def test_cancelled_download_leaves_nothing(server: RawServer, panel: PanelicaClient, target: Path) -> None:

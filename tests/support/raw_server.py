@@ -126,6 +126,11 @@ class RawServer:
         host, port = self._server.sockets[0].getsockname()
         return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
+    @property
+    def connected(self) -> int:
+        """How many connections there are now."""
+        return len(self._tasks)
+
     def script(self, *steps: Step) -> None:
         """Add steps for the requests to come."""
         self._script.extend(steps)
