@@ -17,7 +17,7 @@ from panelica_async.api.namespace import Namespace
 from panelica_async.api.resource import Resource
 from panelica_async.api.waiting import Progress, wait_until
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.errors import NotFoundError
+from panelica_async.errors import ConflictError, NotFoundError
 from panelica_async.models.docker import Container, Deployment
 
 _STACK, _ROLE = "panelica.stack", "panelica.template.role"
@@ -100,13 +100,15 @@ class Stacks(Resource):
         Args:
             owner_user_id: Only the apps of this account.
         """
-        grouped: dict[str, list[Container]] = {}
+        grouped: dict[tuple[str | None, str], list[Container]] = {}
         async for container in self._pages(self._runner.get_operation("docker.containers.list"), Container):
-            if owner_user_id is None or _label(container, _OWNER) == owner_user_id:
-                grouped.setdefault(_label(container, _STACK) or _name(container) or container.id, []).append(container)
+            owner = _label(container, _OWNER)
+            if owner_user_id is None or owner == owner_user_id:
+                name = _label(container, _STACK) or _name(container) or container.id
+                grouped.setdefault((owner, name), []).append(container)
         return [
             Stack(name=name, containers=tuple(sorted(found, key=lambda container: bool(_label(container, _ROLE)))))
-            for name, found in grouped.items()
+            for (_, name), found in grouped.items()
         ]
 
     async def get(self, app: str | Deployment, *, owner_user_id: str | None = None) -> Stack:
@@ -119,14 +121,24 @@ class Stacks(Resource):
         Raises:
             ValueError: `app` has neither name nor id.
             NotFoundError: no such app for the owner of this key.
+            ConflictError: several apps have this name.
         """
         wanted = {app} if isinstance(app, str) else {name for name in (app.container_id, app.container_name) if name}
         if not any(name.strip() for name in wanted):
             raise ValueError("app must be what deploy returned, a name or an id; it has neither")
-        for stack in await self.list(owner_user_id=owner_user_id):
-            if stack.name in wanted or any(_is_named(container, wanted) for container in stack.containers):
-                return stack
-        raise NotFoundError(f"there is no app {' or '.join(sorted(wanted))} among the containers", status=404)
+        found = [
+            stack
+            for stack in await self.list(owner_user_id=owner_user_id)
+            if stack.name in wanted or any(_is_named(container, wanted) for container in stack.containers)
+        ]
+        names = " or ".join(sorted(wanted))
+        if not found:
+            problem = f"there is no app {names} among the containers"
+            raise NotFoundError(problem, status=404, attempts=0, from_panel=False)
+        if len(found) > 1:
+            problem, hint = f"{len(found)} apps are called {names}", "Pass owner_user_id, or the id of a container."
+            raise ConflictError(problem, status=409, attempts=0, from_panel=False, hint=hint)
+        return found[0]
 
     async def wait(
         self,
@@ -155,9 +167,13 @@ class Stacks(Resource):
         """
 
         async def read() -> Stack | None:
-            with suppress(NotFoundError):
+            try:
                 return await self.get(app, owner_user_id=owner_user_id)
-            return None
+            except NotFoundError as error:
+                # A panel without Docker will not have it later either.
+                if error.from_panel:
+                    raise
+                return None
 
         found = await wait_until(
             read,
@@ -194,6 +210,7 @@ class Stacks(Resource):
         Raises:
             ValueError: `app` has neither name nor id.
             NotFoundError: no such app for the owner of this key.
+            ConflictError: several apps have this name; nothing was deleted.
         """
         stack = await self.get(app, owner_user_id=owner_user_id)
         get_operation = self._runner.get_operation
