@@ -34,7 +34,11 @@ def make_home(store: Store, account_id: str, username: str) -> None:
 def make_site(store: Store, account_id: str, domain_id: str, document_root: str) -> None:
     """Create the directories of a new domain."""
     site = posixpath.dirname(document_root)
-    make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=posixpath.dirname(site))
+    home = posixpath.dirname(site)
+    if store.value("SELECT 1 FROM files WHERE path = ?", home) is None:
+        # The accounts of a new panel, such as root, have no home before their first domain.
+        make_home(store, account_id, posixpath.basename(home))
+    make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=home)
     make_directory(store, document_root, account_id=account_id, domain_id=domain_id, parent=site)
 
 

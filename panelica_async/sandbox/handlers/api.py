@@ -2,9 +2,9 @@
 
 A new secret of a key replaces the old one at once.
 
-Guesses: a key belongs to the owner of the key that created it; any event of the form `noun.verb_words` is accepted,
-since panels have more than the known ones (evidence: webhook-events), and shown by its noun if it has no known
-category; a test of a webhook is delivered as `webhook.test`.
+Guesses: a key belongs to the owner of the key that created it, and lasts for a hundred years at most; any event of the
+form `noun.verb_words` is accepted, since panels have more than the known ones (evidence: webhook-events), and shown by
+its noun if it has no known category; a test of a webhook is delivered as `webhook.test`.
 """
 
 import json
@@ -25,6 +25,7 @@ from panelica_async.sandbox.validation import check
 _PANEL_VERSION = "1.0.27"
 
 _DAY = 86400
+_MOST_DAYS = 36_500
 _SLOWEST_TIER = next(iter(TIERS))
 _SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "expires_at", "created_at")
 
@@ -133,6 +134,8 @@ def list_api_keys(call: ApiCall) -> ApiReply:
 def create_api_key(call: ApiCall) -> ApiReply:
     """Create a key; only this reply shows both halves."""
     body, now = call.body, call.now
+    if body.get("expires_in", 1) > _MOST_DAYS:
+        raise bad_request(f"expires_in: must be at most {_MOST_DAYS} days")
     credentials = create_key(
         call.store,
         user_id=call.caller.key.user_id,

@@ -2,6 +2,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from tests.sandbox.handlers.test_accounts import TABLES, fill
+from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import MAILBOX, USER, Clock, SignedClient
 
 
@@ -41,6 +42,14 @@ async def test_domain_when_created_has_zone_and_directories(panel: SignedClient)
     assert {(row["name"], row["type"], row["zone_id"]) for row in records} == {("@", "NS", domain["id"])}
     (entry,) = await panel.ok("GET", "/v1/files?path=/home/john/example.com")
     assert (entry["name"], entry["type"], entry["owner"]) == ("public_html", "directory", "john")
+
+
+async def test_administrators_may_have_domains(panel: SignedClient, current: PanelClient) -> None:
+    [root] = await panel.ok("GET", "/v1/accounts")
+    assert (await panel.domain("example.com", root["id"]))["document_root"] == "/home/root/example.com/public_html"
+    for account in await current.data("GET", "/v1/accounts"):
+        await current.domain(f"{account['username']}.example.com", account["id"])
+    assert len(await current.data("GET", "/v1/domains")) == 3
 
 
 async def test_domain_when_created_twice_conflicts(panel: SignedClient) -> None:
