@@ -216,7 +216,8 @@ class Transport:
 
     def _learn(self, call: Call, reply: Reply) -> None:
         """Learn what a reply says about quota and time; after a 429 everyone on the key pauses."""
-        if call.key is None:
+        # What was said before a file may be minutes old after it.
+        if call.key is None or call.is_passing_on:
             return
         limiter, status = call.key.quota.limiter, reply.status
         if status == _TOO_MANY_REQUESTS:

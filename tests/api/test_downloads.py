@@ -155,6 +155,15 @@ async def test_deadline_holds_until_the_file_begins(
     assert saved(target) == CONTENT
 
 
+async def test_quota_at_the_beginning_of_a_file_is_old_at_its_end(
+    server: RawServer, panel: PanelicaClient, target: Path
+) -> None:
+    used_up = {"X-RateLimit-Limit-Minute": "1000", "X-RateLimit-Remaining-Minute": "0"}
+    server.script(reply(body=CONTENT, content_type="application/octet-stream", headers=used_up))
+    await panel.files.download_to(target, **FILE)
+    await panel.with_options(max_wait=1).request("GET", "/v1/me")
+
+
 async def test_silence_within_the_file_is_a_timeout(server: RawServer, connect: Connect, target: Path) -> None:
     panel = connect(dialect="panel", timeout=1, max_retries=0)
     server.script(begun(of=len(CONTENT) + 1, ends="hang"))

@@ -54,7 +54,7 @@ def test_window_beyond_what_a_store_counts_is_smaller(caplog):
 
     limit = run(main())
     assert (limit.minute_count, limit.hour_count) == (60, MOST_COUNTED)
-    assert "at most 60000 requests a hour" in caplog.text
+    assert "at most 60000 requests per hour" in caplog.text
 
 
 @pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
