@@ -6,6 +6,7 @@ Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environ
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -75,7 +76,7 @@ async def answer_error(_: Request, error: PanelicaError) -> JSONResponse:
     """Answer the visitor when a call failed, without the details that belong in the log."""
     status = status_of(error)
     wait = error.wait if isinstance(error, RateLimitWaitError) else getattr(error, "retry_after", None)
-    headers = {} if wait is None else {"Retry-After": f"{wait:.0f}"}
+    headers = {} if wait is None else {"Retry-After": str(ceil(wait))}
     detail = error.message if status < 500 else "The hosting panel cannot do this at the moment."
     return JSONResponse({"detail": detail}, status, headers)
 

@@ -4,6 +4,7 @@ Needs PANELICA_BASE_URL, PANELICA_API_KEY and PANELICA_API_SECRET in the environ
 """
 
 from collections.abc import AsyncGenerator
+from math import ceil
 
 from aiohttp import web
 
@@ -27,7 +28,7 @@ async def show_domain(request: web.Request) -> web.Response:
     except NotFoundError:
         raise web.HTTPNotFound from None
     except RateLimitWaitError as error:
-        raise web.HTTPServiceUnavailable(headers={"Retry-After": f"{error.wait:.0f}"}) from error
+        raise web.HTTPServiceUnavailable(headers={"Retry-After": str(ceil(error.wait))}) from error
     return web.json_response({"domain": domain.domain, "status": domain.status, "disk_usage_mb": domain.disk_usage_mb})
 
 

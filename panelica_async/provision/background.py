@@ -61,7 +61,7 @@ async def opened(open_file: Callable[[threading.Event, str | Path], _File], path
     except asyncio.CancelledError:
         cancelled.set()
         opening.add_done_callback(_close_opened)
-        # The file is closed before its caller goes on, and before a loop ends that would cancel the callback.
+        # The file is closed before its caller continues, and before a loop ends that would cancel the callback.
         await asyncio.wait([opening])
         raise
 
@@ -84,8 +84,8 @@ class GroupCommit(Generic[_T]):
     """Collects items, and forces them to the disk in groups.
 
     A disk takes milliseconds to confirm a write, whatever its size. Items added while one group is being written make
-    up the next one, so any number of callers share a confirmation and the event loop goes on. Items that could not be
-    written stay due: the next attempt writes them, in their order.
+    up the next one, so any number of callers share a confirmation and the event loop keeps running. Items that could
+    not be written stay due: the next attempt writes them, in their order.
 
     A forked process cannot use it: the items and the open file belong to its parent, and the thread is not there.
 

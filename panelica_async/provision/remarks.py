@@ -44,7 +44,7 @@ def remarks_on(
 async def remarks_on_scopes(
     panel: PanelicaClient, new: Collection[PlannedStep], abilities: Abilities
 ) -> tuple[Remark, ...]:
-    """Return a remark for each kind of object that the key may not create, if the panel tells what it may.
+    """Return a remark for each kind of object that the key may not create, if the panel reveals its scopes.
 
     It takes one read, which current panels allow only to keys with the scope accounts:read. The panel decides in the
     end, so this is no conflict.
@@ -66,7 +66,7 @@ async def remarks_on_scopes(
 
 
 async def _scopes_of_key(panel: PanelicaClient) -> tuple[str, ...]:
-    """Return the scopes of the key; none when the panel does not tell."""
+    """Return the scopes of the key; none when the panel does not reveal them."""
     try:
         return tuple((await panel.with_options(lane="bulk").me()).scopes)
     except MissingScopeError as error:

@@ -37,7 +37,7 @@ _LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
 class Search:
-    """Looks for the objects of a journal's records, and tells which of them are there and ours.
+    """Finds out which objects of a journal are on the panel, and which of them its runs created.
 
     Only ids are kept: a million records in memory would hold up the program each time the garbage collector looks at
     them.
@@ -98,8 +98,8 @@ class Search:
                 self.leave(record, _UNCERTAIN, _WHOSE_HINT)
             else:
                 self._journal.removed(record)
-        elif is_to_be_sought(record, self.inventory.snapshot):
-            self._look_for(record, sought(record, self.inventory.snapshot))
+        elif needs_lookup(record, self.inventory.snapshot):
+            self._look_up(record, lookup_of(record, self.inventory.snapshot))
         elif self.is_there(record) or not _is_addressable(record):
             self.take(record)
         else:
@@ -120,12 +120,12 @@ class Search:
         self.unproven.pop(record.id, None)
         self.uncertain[record.id] = reason, hint
 
-    def _look_for(self, record: Record, key: "Sought") -> None:
+    def _look_up(self, record: Record, lookup: "Lookup") -> None:
         """Look for an object by its natural key."""
-        found = key.match(self.inventory.snapshot)
+        found = lookup.match(self.inventory.snapshot)
         match found.comparison:
             case Comparison.SAME:
-                self._judge(record, key.step, found.object_id)
+                self._judge(record, lookup.step, found.object_id)
             case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
                 self.leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
             case Comparison.ABSENT:
@@ -164,7 +164,7 @@ def _is_addressable(record: Record) -> bool:
 
 
 @attrs.frozen
-class Sought:
+class Lookup:
     """How to find the object of a record again."""
 
     step: Step
@@ -177,8 +177,8 @@ class Sought:
         return self.step.match(View(snapshot=snapshot, ids=self.ids))
 
 
-def is_to_be_sought(record: Record, snapshot: Snapshot) -> bool:
-    """Return whether only a look for its natural key shows what became of the object of a record.
+def needs_lookup(record: Record, snapshot: Snapshot) -> bool:
+    """Return whether only a look-up by natural key shows what became of the object of a record.
 
     Args:
         record: The record of an object that was created, or may have been.
@@ -193,8 +193,8 @@ def is_to_be_sought(record: Record, snapshot: Snapshot) -> bool:
             return record.is_unanswered or record.object_id is None
 
 
-def sought(record: Record, snapshot: Snapshot) -> Sought:
-    """Return what finds the object of a record.
+def lookup_of(record: Record, snapshot: Snapshot) -> Lookup:
+    """Return how to find the object of a record.
 
     Args:
         record: The record, of a kind that the panel's lists show by name.
@@ -204,7 +204,7 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
         return _database_user(record, snapshot)
     if record.kind is StepKind.ACCOUNT:
         # The address is not noted; an empty one is compared with nothing.
-        return Sought(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
+        return Lookup(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
     domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
     row = snapshot.domains_by_id.get(domain_id or "")
     account_id = record.parent_id if row is None else row.user_id
@@ -212,10 +212,10 @@ def sought(record: Record, snapshot: Snapshot) -> Sought:
     account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
     domain = DomainStep(site=record.site, account=account)
     ids = {account.id: account_id, domain.id: domain_id}
-    return Sought(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
+    return Lookup(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
 
 
-def _database_user(record: Record, snapshot: Snapshot) -> Sought:
+def _database_user(record: Record, snapshot: Snapshot) -> Lookup:
     key, _, username = record.key.rpartition(":")
     row = snapshot.databases_by_id.get(record.parent_id or "")
     of_database = attrs.evolve(
@@ -224,10 +224,10 @@ def _database_user(record: Record, snapshot: Snapshot) -> Sought:
         kind=StepKind.DATABASE,
         parent_id=None if row is None else row.domain_id,
     )
-    database = sought(of_database, snapshot)
+    database = lookup_of(of_database, snapshot)
     user = DatabaseUser(username=username)
     step = DatabaseUserStep(site=record.site, database=cast("DatabaseStep", database.step), user=user)
-    return Sought(step, {**database.ids, database.step.id: record.parent_id})
+    return Lookup(step, {**database.ids, database.step.id: record.parent_id})
 
 
 def _in_domain(record: Record, domain: DomainStep) -> Step:

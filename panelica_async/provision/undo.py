@@ -31,9 +31,10 @@ async def undo(
 
     What was sent and has no known outcome is looked for first, by its natural key, and removed when the time of its
     creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
-    with a reason; what was created in it goes one by one. Files are not looked at. Whatever a deleted account or domain
-    held is gone with it, and what no list shows any more is gone already: nothing is sent for it. Each removal is noted
-    in the journal when it is answered. At the end the lists are read again, and what is still there counts as failed.
+    with a reason; what was created in it is deleted one by one. Files are not checked. Whatever a deleted account or
+    domain held is gone with it, and what no list shows any more is gone already: nothing is sent for it. Each removal
+    is noted in the journal when it is answered. At the end the lists are read again, and what is still there counts as
+    failed.
 
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
@@ -151,8 +152,8 @@ class _Undo:
         self._search = Search(panel, journal, late)
         self._kept: dict[str, str] = {}
         """Why an object of ours is kept, by id of the step."""
-        self._going: set[str] = set()
-        """Kinds and ids of what is deleted, with all that is in it."""
+        self._deleting: set[str] = set()
+        """Kinds and ids of the objects to delete, with everything in them."""
         self._failed: dict[str, Removal] = {}
         self._unusable: set[str] = set()
         """Ids of steps whose object cannot be addressed."""
@@ -175,7 +176,7 @@ class _Undo:
         await self._read_zones(zones)
         await self._classify(in_zones)
         await self._decide()
-        await self._take_what_goes_along()
+        await self._decide_undeletable()
         return True
 
     async def _classify(self, step_ids: Iterable[str]) -> None:
@@ -187,15 +188,15 @@ class _Undo:
                 await self._journal.commit()
 
     async def delete(self) -> bool:
-        """Delete what goes, last things first, and note each removal when it is answered; return False if stopped."""
+        """Delete in reverse order of creation, and note each removal when it is answered; return False if stopped."""
         content = await self._content()
         # What its parent takes along needs no call of its own.
-        going = [
+        calls = [
             record.id
             async for record in self._ours(*reversed(StepKind))
-            if record.unique_id in self._going and record.parent_unique_id not in self._going
+            if record.unique_id in self._deleting and record.parent_unique_id not in self._deleting
         ]
-        async for record in self._records(going):
+        async for record in self._records(calls):
             if self._stop.is_set():
                 return False
             if self._outage.error is not None:
@@ -259,7 +260,7 @@ class _Undo:
         await self._search.read_zones(zone_ids | {record.object_id async for record in self._ours(StepKind.DOMAIN)})
 
     async def _decide(self) -> None:
-        """Decide what is kept and what goes, with all that is in it."""
+        """Decide which objects to keep, and which to delete with everything in them."""
         snapshot = self._search.inventory.snapshot
         users = Counter([record.parent_unique_id or "" async for record in self._ours(StepKind.DATABASE_USER)])
         own = {record.unique_id async for record in self._ours()}
@@ -276,19 +277,19 @@ class _Undo:
             elif reason := foreign.get(record.unique_id):
                 self._kept[record.id] = reason
             elif STEPS[record.kind].is_deletable:
-                self._going.add(record.unique_id)
+                self._deleting.add(record.unique_id)
 
-    async def _take_what_goes_along(self) -> None:
-        """Decide on what the API cannot delete, and on what may still come: it goes with its parent, or stays."""
+    async def _decide_undeletable(self) -> None:
+        """Decide on what the API cannot delete, and on what may still be created: it goes with its parent, or stays."""
         async for record in self._ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
-            if record.parent_unique_id in self._going:
+            if record.parent_unique_id in self._deleting:
                 continue
             if record.is_unanswered and self._search.is_there(record):
                 self._search.leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
             else:
                 self._kept[record.id] = "the API cannot delete it"
         async for record in self._records(list(self._search.uncertain)):
-            if record.parent_unique_id in self._going:
+            if record.parent_unique_id in self._deleting:
                 self._search.take(record)
 
     async def _content(self) -> Mapping[str, Sequence[str]]:
@@ -300,7 +301,7 @@ class _Undo:
         return content
 
     async def _note_removal(self, record: Record, content: Mapping[str, Sequence[str]]) -> None:
-        """Note that an object is gone with all that was created in it."""
+        """Note that an object is gone with everything that was created in it."""
         gone = [record.id]
         async for each in self._records(gone):
             self._journal.removed(each)
@@ -341,7 +342,7 @@ class _Undo:
                 STEPS[record.kind].listing, record.object_id, record.parent_id
             )
         except PanelicaError:
-            # The outage watch has heard of it.
+            # The outage watch has seen this error.
             return False
         if is_there:
             self._outage.missed(record.site)

@@ -438,7 +438,7 @@ class DockerTemplates(Resource):
     ) -> Deployment:
         """POST /v1/docker/templates/{slug}/deploy: deploy an app from a template.
 
-        May take minutes; the panel goes on when the caller has stopped waiting. The limit of containers of the plan
+        May take minutes; the panel continues after the caller has stopped waiting. The plan's limit of containers
         applies.
 
         On current panels only. Scope: `docker:write`. Never sent again once it may have taken effect. The panel replies

@@ -30,7 +30,7 @@ class _Effect(enum.Enum):
     NEVER = enum.auto()
     AT_ONCE = enum.auto()
     LATER = enum.auto()
-    """Just before the next write, like a worker that goes on after its client was cut off."""
+    """Just before the next write, like a worker that continues after its client has disconnected."""
 
 
 class _Delivery(enum.Enum):

@@ -7,7 +7,7 @@ from panelica_async.models.databases import Database
 from panelica_async.models.domains import Domain
 from panelica_async.provision import Manifest, Record, State, StepKind
 from panelica_async.provision.objects import Comparison, Step, steps_of
-from panelica_async.provision.search import sought
+from panelica_async.provision.search import lookup_of
 from panelica_async.provision.snapshot import Snapshot
 
 OWN = {"ssl": "yes", "databases": ["shop:u", "postgresql/blog"], "mailboxes": ["info"], "ftp_users": ["Deploy"]}
@@ -53,7 +53,7 @@ def record(step: Step) -> Record:
     "step", [step for step in STEPS if step.kind is not StepKind.CERTIFICATE], ids=lambda step: step.id
 )
 def test_a_record_finds_what_its_step_made(step: Step) -> None:
-    key = sought(record(step), SNAPSHOT)
+    key = lookup_of(record(step), SNAPSHOT)
     assert (key.step.id, key.step.listing, key.step.password_needed) == (step.id, step.listing, step.password_needed)
     there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
     assert key.match(SNAPSHOT).comparison is (Comparison.SAME if there else Comparison.ABSENT)
@@ -64,4 +64,4 @@ def test_a_record_finds_what_its_step_made(step: Step) -> None:
 )
 def test_no_list_shows_a_certificate_by_name(step: Step) -> None:
     with pytest.raises(ValueError, match="no list shows"):
-        sought(record(step), SNAPSHOT)
+        lookup_of(record(step), SNAPSHOT)

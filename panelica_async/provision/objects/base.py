@@ -151,7 +151,7 @@ class Step(abc.ABC):
     password_needed: ClassVar[bool] = False
     """Whether the object has a password."""
     is_order: ClassVar[bool] = False
-    """Whether the panel goes on working after the call, so that the object can still fail."""
+    """Whether the panel continues to work after its reply, so that the object can still fail."""
     is_deletable: ClassVar[bool] = True
     """Whether the API can delete the object by itself; if not, it goes with its parent."""
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)

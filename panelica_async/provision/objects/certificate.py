@@ -28,14 +28,14 @@ ORDER_TIMEOUT: Final = timedelta(minutes=15)
 Guess: an order that takes about a minute (evidence: ssl-issue) has failed by then, and four of them an hour stay below
 what Let's Encrypt allows to fail for a name.
 """
-# One in these states is as good as none: it may be ordered anew.
+# A certificate in one of these states counts as missing, and is ordered again.
 _SPENT = frozenset({"failed", "expired"})
 _PENDING = "pending"
 
 
 @attrs.frozen(kw_only=True)
 class CertificateStep(Step):
-    """Orders the certificate of a domain; the panel goes on issuing it for about a minute (evidence: ssl-issue)."""
+    """Orders the certificate of a domain; the panel issues it within about a minute (evidence: ssl-issue)."""
 
     kind = StepKind.CERTIFICATE
     operation = "ssl.certificates.issue"

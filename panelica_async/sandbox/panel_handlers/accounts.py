@@ -148,7 +148,7 @@ def change_account_password(call: ApiCall) -> ApiReply:
 
 @handles("POST /v1/accounts/{id}/sso-login")
 def sso_login(call: ApiCall) -> ApiReply:
-    """Return a link that signs in, with an address that may be of no use outside (evidence: sso-login)."""
+    """Return a link that signs in, with an address that may be unreachable from outside (evidence: sso-login)."""
     get(call, "account")
     token = secrets.token_urlsafe(32)
     return ApiReply({"url": f"{_INTERNAL_ADDRESS}/auto-login?token={token}", "expires_in": _SSO_SECONDS})

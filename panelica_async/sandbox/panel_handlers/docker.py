@@ -166,7 +166,7 @@ def stop(call: ApiCall) -> ApiReply:
 
 @handles("POST /v1/docker/containers/{id}/restart")
 def restart(call: ApiCall) -> ApiReply:
-    """Start a container anew."""
+    """Restart a container."""
     return _set_state(call, _RUNNING, "Container restarted")
 
 
