@@ -314,10 +314,10 @@ class ResponseError(PanelicaError):
 
     def _shown_details(self) -> str | None:
         """Return the details as text for people; data as JSON without secrets, cut where it is long."""
-        if not self.details or (isinstance(self.details, str) and self.details in f"{self.code} {self.message}"):
+        if not self.details:
             return None
         if isinstance(self.details, str):
-            return self.details
+            return None if self.details == self.code or self.details in self.message else self.details
         return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str))
 
 

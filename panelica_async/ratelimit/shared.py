@@ -381,7 +381,7 @@ def _shared(limit: RateLimit) -> SharedLimit:
     shared = SharedLimit.of(quota)
     for log, count, name in ((quota.minute, shared.minute_count, "minute"), (quota.hour, shared.hour_count, "hour")):
         if log.limits and count < log.count:
-            _log.warning("a shared quota counts at most %d requests per %s, used instead of %s", count, name, limit)
+            _log.warning("a store counts at most %d requests per %s: using that instead of %s", count, name, limit)
     return shared
 
 

@@ -173,6 +173,11 @@ def test_details_that_the_code_repeats_are_shown_once():
     assert str(error) == "400 apiErrors.users.taken: taken"
 
 
+@pytest.mark.parametrize(("code", "details"), [(None, "No"), ("apiErrors.users.taken", "users")])
+def test_details_that_are_part_of_the_code_are_shown(code: str | None, details: str) -> None:
+    assert f"({details})" in str(BadRequestError("taken", status=400, code=code, details=details))
+
+
 def test_details_that_the_message_repeats_are_shown_once():
     error = BadRequestError("mailbox limit reached", status=400, details="mailbox limit reached")
     assert str(error) == "400: mailbox limit reached"
