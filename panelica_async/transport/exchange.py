@@ -190,7 +190,11 @@ def _may_have_left(error: BaseException, request: ClientRequest) -> bool:
     """Return whether a request that ended in an error may have reached the panel."""
     if isinstance(error, (*_BEFORE_SENDING, aiohttp.InvalidURL)):
         return False
-    return request.response is not None if isinstance(error, asyncio.CancelledError | TimeoutError) else True
+    # aiohttp raises the base class itself where the connector was closed while it made the connection.
+    is_closed = type(error) is aiohttp.ClientConnectionError
+    if is_closed or isinstance(error, asyncio.CancelledError | TimeoutError):
+        return request.response is not None
+    return True
 
 
 def _quotes_reply(error: aiohttp.ClientError | OSError) -> bool:

@@ -399,6 +399,18 @@ async def test_a_client_closed_over_a_write(server: RawServer, connect: Connect)
     assert len(server.requests) == 2
 
 
+async def test_write_whose_client_is_closed_while_it_connects_was_not_sent(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    connector = panel._transport._sessions.session().connector
+    assert connector is not None
+    writing = asyncio.create_task(failure(create, panel))
+    while not connector._acquired:  # noqa: ASYNC110 - aiohttp has no event for it
+        await asyncio.sleep(0)
+    await panel.close()
+    assert isinstance(await writing, TransportError)
+    assert server.requests == []
+
+
 async def test_a_cancelled_call_leaves_the_client_usable(server: RawServer, connect: Connect) -> None:
     server.script(HANG)
     panel = connect()
