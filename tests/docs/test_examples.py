@@ -7,6 +7,7 @@ import runpy
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -16,10 +17,11 @@ from panelica_async import PanelicaClient, PanelicaError, ResponseError
 from panelica_async.api import waiting
 from panelica_async.models import BackupStatus
 from panelica_async.provision import ManifestError
-from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox import Fault, Sandbox
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SERVICES = (EXAMPLES.parent / "docs" / "services.md").read_text("utf-8")
+DOCS = EXAMPLES.parent / "docs"
+SERVICES = (DOCS / "services.md").read_text("utf-8")
 STATUSES = [
     (name, status)
     for names, status in re.findall(r"^\| (`\w+Error`.*?) \| (.+?) \|", SERVICES, re.MULTILINE)
@@ -120,6 +122,21 @@ async def test_waiting_for_a_backup_takes_few_calls(
     assert json.loads(capsys.readouterr().out)["status"] == BackupStatus.COMPLETED
     assert slept == [2.0, 3.0, 4.5, 6.75]
     assert len(reads) == 5
+
+
+async def test_backup_of_a_lost_reply_is_found_and_started_once(box: Sandbox) -> None:
+    async def no_sleep(_: float) -> None: ...
+
+    program: dict[str, Any] = {}
+    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "write-safety.md").read_text("utf-8"), re.DOTALL)
+    exec(code.removesuffix("asyncio.run(main())\n"), program)
+    program["asyncio"] = SimpleNamespace(sleep=no_sleep)
+    async with PanelicaClient() as panel:
+        account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
+        domain = await panel.domains.create(domain="acme.example", user_id=account.id)
+        box.faults.add(Fault.LOST_REPLY, method="POST", path="/v1/backups")
+        started = await program["back_up"](panel, domain.id, "before-the-upgrade")
+        assert [backup.id for backup in await panel.backups.list().collect()] == [started]
 
 
 def test_pages_quote_examples_as_they_are() -> None:
