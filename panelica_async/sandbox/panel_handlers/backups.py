@@ -11,6 +11,7 @@ import posixpath
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ _FILENAME = re.compile(r"[^/\\]+\.tar\.gz")
 _NAME = "backup"
 
 _MOST_BYTES = 64 * 1024 * 1024
+# RuntimeError is what an encrypted zip raises, and one with an unknown compression.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, tarfile.TarError, OSError, EOFError)
 _TAR_MODES: Mapping[str, Any] = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz"}
 
 
@@ -155,7 +158,7 @@ def _unpack(archive: Row, error: str) -> list[tuple[str, bytes | None]]:
     for read in (_read_zip, _read_tar):
         try:
             return list(read(data))
-        except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError):
+        except _UNREADABLE:
             continue
     raise failed(error, "path is not an archive")
 

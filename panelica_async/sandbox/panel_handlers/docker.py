@@ -7,6 +7,7 @@ Guesses: three templates; an app is there at once; figures of usage; what a runn
 without `force`; how the panel counts containers against a plan.
 """
 
+import itertools
 import json
 import secrets
 from collections.abc import Mapping
@@ -248,8 +249,7 @@ def _create(
     role: str,
     env: dict[str, str],
 ) -> Owned:
-    used = call.store.value("SELECT count(*) FROM panel_objects WHERE kind = 'container'")
-    port = {"host_port": "" if role else str(_FIRST_PORT + used), "container_port": "80", "protocol": "tcp"}
+    port = {"host_port": "" if role else _free_port(call), "container_port": "80", "protocol": "tcp"}
     fields = {
         "name": f"/{name}",
         "image": image,
@@ -267,6 +267,12 @@ def _create(
         "_env": [f"{key}={value}" for key, value in env.items()],
     }
     return add(call, "container", fields, user_id=owner["id"], identity=secrets.token_hex(6))
+
+
+def _free_port(call: ApiCall) -> str:
+    rows = call.store.rows("SELECT data FROM panel_objects WHERE kind = 'container'")
+    used = {port["host_port"] for row in rows for port in json.loads(row["data"])["ports"]}
+    return next(port for number in itertools.count(_FIRST_PORT) if (port := str(number)) not in used)
 
 
 def _container(call: ApiCall) -> Owned:

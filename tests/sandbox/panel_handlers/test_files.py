@@ -1,5 +1,7 @@
 """Files on a sandbox of current panels: the trash, archives, uploads, and the walls between accounts."""
 
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -110,6 +112,20 @@ async def test_archive_that_leaves_the_home_is_refused(panel: PanelClient, john:
     body = {"user_id": john, "archive_path": "/home/john/plain.zip", "destination_path": "/home/john"}
     assert await status(panel, "POST", "/v1/files/extract", body) == 400
     assert await status(panel, "POST", "/v1/files/extract", {**body, "destination_path": "/home/jane"}) == 403
+
+
+@pytest.mark.parametrize("mistake", ["encrypted", "damaged"])
+async def test_archive_that_cannot_be_unpacked_is_refused(panel: PanelClient, john: str, mistake: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", "text" * 100)
+    content = bytearray(buffer.getvalue())
+    if mistake == "encrypted":
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    else:
+        content[content.index(b"a.txt") + len("a.txt")] ^= 0xFF
+    await upload(panel, john, "/home/john", "site.zip", bytes(content))
+    assert await status(panel, "GET", f"/v1/files/archive/info?user_id={john}&path=/home/john/site.zip") == 400
 
 
 async def test_trash_keeps_folders_and_tenants_apart(panel: PanelClient, john: str) -> None:

@@ -110,6 +110,17 @@ async def test_containers_of_an_app_share_a_stack(panel: PanelClient) -> None:
     ).status == 409
 
 
+async def test_apps_have_a_port_each(panel: PanelClient) -> None:
+    account = await panel.account()
+    for name in ("first", "second", "third"):
+        if name == "third":
+            await panel.data("DELETE", "/v1/docker/containers/john_first?force=true")
+        body = {"owner_user_id": account["id"], "container_name": name, "env": {}}
+        await panel.data("POST", "/v1/docker/templates/uptime-kuma/deploy", body)
+    ports = [row["ports"][0]["host_port"] for row in await containers(panel)]
+    assert len(ports) == len(set(ports)) == 2
+
+
 async def test_running_container_is_deleted_by_force_only(panel: PanelClient) -> None:
     await deploy(panel, (await panel.account())["id"])
     assert (await panel.call("DELETE", "/v1/docker/containers/john_blog")).status == 409
