@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import attrs
 
 _CAPITAL = re.compile("[A-Z]")
+_ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
+_OTHER_NAMES = {"Account": "user"}
+"""What panels call a kind otherwise: the id of an account is a `user_id`."""
 
 
 @cache
@@ -28,8 +31,8 @@ def id_names(kind: Any) -> tuple[str, ...]:
 def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """Return the object in the data of a reply, wherever it is.
 
-    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or alone
-    under any other.
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
+    a word for any object. What stands under another name is another object, such as the zone of a new domain.
     """
     if not isinstance(data, dict):
         return data
@@ -39,7 +42,7 @@ def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
     ids = {"id", *id_names(kind)}
     if not ids.isdisjoint(shown):
         return shown
-    inner = [name for name, value in shown.items() if _has_one_of(ids, value)]
+    inner = [name for name, value in shown.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
     return shown if len(inner) != 1 or _is_part(inner[0], shown, kind, arguments) else shown[inner[0]]
 
 
@@ -53,8 +56,7 @@ def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[
     names = {*arguments, *(name for _, several in fields for name in several)}
     if f"{name}_id" in names or any(name in several and _holds_object(field.type) for field, several in fields):
         return True
-    beside = shown.keys() - {name, "message", "status", "success"}
-    return bool(beside) and not (_is_name_of(kind, name) and names.isdisjoint(beside))
+    return not names.isdisjoint(shown.keys() - {name, "message", "status"})
 
 
 def _holds_object(type_: Any) -> bool:
@@ -63,5 +65,7 @@ def _holds_object(type_: Any) -> bool:
 
 
 def _is_name_of(kind: Any, name: str) -> bool:
-    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`."""
+    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
+    if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
+        return True
     return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
