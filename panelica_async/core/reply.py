@@ -123,7 +123,10 @@ def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") ->
     data: JsonValue = envelope.data
     rows, json_path = data, "$"
     if isinstance(data, dict):
-        key = next((name for name in (key, *_row_names(endpoint)) if name in data), key)
+        if key not in data:
+            guesses = [name for name in _row_names(endpoint) if name in data]
+            # A count may have the name of the rows.
+            key = next((name for name in guesses if isinstance(data[name], list)), guesses[0] if guesses else key)
         if key is not None:
             if key not in data:
                 raise DecodeError(f"expected a list, found an object without {key}", endpoint=endpoint)

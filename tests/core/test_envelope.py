@@ -215,3 +215,9 @@ def test_error_about_an_object_names_its_first_keys():
     envelope = Envelope({f"k{number}": {} for number in range(1000)})
     with pytest.raises(DecodeError, match="an object with k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 990 more"):
         listed(envelope)
+
+
+@pytest.mark.parametrize("other", [3, None, {"id": "1"}])
+def test_rows_are_a_list_where_another_name_is_none(other: object) -> None:
+    shown = {"status": "success", "data": {"domains": other, "items": [DOMAIN]}}
+    assert listed(unwrap(shown), endpoint="GET /v1/domains").data == [DOMAIN]
