@@ -14,7 +14,7 @@ import attrs
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.client import PanelicaClient
-from panelica_async.errors import NotFoundError, PanelicaError, UnsupportedOperationError
+from panelica_async.errors import DecodeError, NotFoundError, PanelicaError, UnsupportedOperationError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -294,13 +294,22 @@ class Inventory:
         return (await self._panel.ssl.certificates.get(domain_id)).has_ssl
 
     async def _rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
+        """Return all rows of a list; read it once more if it changes meanwhile, since runs themselves add to it."""
+        try:
+            return await self._read_pages(paginator)
+        except DecodeError:
+            return await self._read_pages(paginator)
+
+    async def _read_pages(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
         rows: list[_T] = []
-        counted = 0
-        async for page in paginator.pages():
-            rows += page.items
-            counted = self._count(paginator.calls, counted)
-        # The last call may have found no page.
-        self._count(paginator.calls, counted)
+        counted = paginator.calls
+        try:
+            async for page in paginator.pages():
+                rows += page.items
+                counted = self._count(paginator.calls, counted)
+        finally:
+            # The last call may have found no page, or failed.
+            self._count(paginator.calls, counted)
         return tuple(rows)
 
     def _count(self, calls: int, counted: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async.errors import NotFoundError, ServerError
+from panelica_async.errors import DecodeError, NotFoundError, ServerError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -18,7 +18,7 @@ from panelica_async.provision import plan as plan_module
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
-from panelica_async.telemetry import CallEvent, Done
+from panelica_async.telemetry import CallEvent, Done, Event, Sent
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.launching import client, collect
 
@@ -544,6 +544,33 @@ async def test_zones_are_read_for_records_alone() -> None:
         domains = {row.domain: row.id for row in await panel.domains.list().collect()}
     assert {path for path in read if domains["s0.example"] not in path} == set()
     assert read != []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_list_that_grows_while_it_is_read_is_read_again(box: Sandbox, times: int) -> None:
+    """Without limits, a list comes whole; the page after it holds 25 rows, so that it has old and new ones."""
+    added: list[int] = []
+
+    def add(event: Event) -> None:
+        if isinstance(event, Sent) and "page" in str(event.query) and len(added) < times:
+            added.append(len(added))
+            insert(len(added) + 26)
+
+    def insert(number: int) -> None:
+        row = (f"id-{number}", f"user{number}", f"user{number}@example.com", "USER", number)
+        box.database.execute("INSERT INTO accounts (id, username, email, role, created_at) VALUES (?, ?, ?, ?, ?)", row)
+
+    for number in range(1, 26):
+        insert(number)
+    async with client(box) as panel:
+        panel.subscribe(add)
+        inventory = Inventory(panel)
+        if times == 1:
+            assert len((await inventory.refresh(Listing.ACCOUNTS)).accounts) == 27
+        else:
+            with pytest.raises(DecodeError, match="on an earlier page already"):
+                await inventory.refresh(Listing.ACCOUNTS)
+        assert inventory.calls == len(box.requests)
 
 
 async def test_a_list_that_failed_is_read_again() -> None:
