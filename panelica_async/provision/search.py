@@ -56,7 +56,7 @@ class Search:
     """
 
     def __init__(self, panel: PanelicaClient, journal: Journal, late: timedelta) -> None:
-        self.inventory = Inventory(panel)
+        self.inventory: Inventory = Inventory(panel)
         self.ours: Mapping[StepKind, dict[str, None]] = {kind: {} for kind in StepKind}
         self.gone: list[str] = []
         self.unproven: dict[str, State] = {}

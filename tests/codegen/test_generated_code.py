@@ -276,8 +276,18 @@ def test_required_field_raises_when_missing(model: type[Model]) -> None:
             with pytest.raises(DecodeError, match=f"'{_wire_name(field)}' is missing") as caught:
                 decode(data, model, endpoint="GET /v1/test")
             assert caught.value.json_path == f"$.{_wire_name(field)}"
+
+
+@each_model
+def test_required_field_raises_when_null_unless_a_list(model: type[Model]) -> None:
+    for field in _fields(model):
+        if field.default is attrs.NOTHING:
+            data = {**_sample(model), _wire_name(field): None}
+            if get_origin(_core(field.type)) is list:
+                assert getattr(decode(data, model, endpoint="GET /v1/test"), field.name) == []
+                continue
             with pytest.raises(DecodeError) as caught:
-                decode({**data, _wire_name(field): None}, model, endpoint="GET /v1/test")
+                decode(data, model, endpoint="GET /v1/test")
             assert caught.value.json_path == f"$.{_wire_name(field)}"
 
 
