@@ -3,9 +3,7 @@
 import os
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -40,19 +38,18 @@ CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile
 
 @nox.session(name="all", python=False)
 def every_check(session: nox.Session) -> None:
-    """Run every check, two sessions at a time: type checkers keep one core busy, and tests wait for disks and peers."""
+    """Run every check, some sessions at a time: one installs or checks types while another waits for its servers."""
     first, *others = [f"tests-{version}" for version in PYTHONS if shutil.which(f"python{version}")]
-    run = partial(session.run, sys.executable, "-m", "nox", "--sessions", external=True)
-    arguments = ["--", *session.posargs]
-    with tempfile.TemporaryFile("w+") as output, ThreadPoolExecutor() as lane:
-        beside = lane.submit(run, *others, "floor", "foreign", *arguments, stdout=output, stderr=output)
-        try:
-            run("checks", first, *arguments)
-        finally:
-            wait([beside])
-            output.seek(0)
-            print(output.read(), flush=True)
-        beside.result()
+
+    def run(name: str) -> None:
+        command = (sys.executable, "-m", "nox", "--sessions", name, "--", *session.posargs)
+        print(session.run(*command, external=True, silent=True), flush=True)
+
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
+        running = [pool.submit(run, name) for name in (first, "checks", *others, "floor", "foreign")]
+        wait(running)
+    for finished in running:
+        finished.result()
 
 
 @nox.session
@@ -96,14 +93,14 @@ def codegen(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest. Slow tests run only on the first Python."""
     _install(session, *TESTING)
-    session.run("pytest", "-n", "auto", *_selected(session), *session.posargs)
+    session.run("pytest", *_options(session), *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
     _install(session, *TESTING, *_floors())
-    session.run("pytest", "-n", "auto", *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
+    session.run("pytest", *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session
@@ -146,11 +143,14 @@ def _drift(session: nox.Session) -> None:
     session.run("python", "-m", "codegen", "--check")
 
 
-def _selected(session: nox.Session) -> list[str]:
-    """Return the selection of the tests of a Python: all on the first one that this machine has."""
+def _options(session: nox.Session) -> list[str]:
+    """Return the options of the tests of a Python: all tests on the first one that this machine has, on all its cores.
+
+    A quick selection takes as long to collect in each worker as to run.
+    """
     python = str(session.python)
     first = next((version for version in PYTHONS if shutil.which(f"python{version}")), python)
-    return [] if python == first else NOT_ONCE
+    return ["-n", "auto"] if python == first else NOT_ONCE
 
 
 def _install(session: nox.Session, *requirements: str) -> None:

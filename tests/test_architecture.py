@@ -11,6 +11,8 @@ import pytest
 import panelica_async
 from panelica_async import errors
 
+pytestmark = pytest.mark.once
+
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "panelica_async"
 

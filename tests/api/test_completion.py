@@ -18,6 +18,8 @@ from panelica_async.resources.registry import MODULES, get_operation
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, Step, reply
 
+pytestmark = pytest.mark.once
+
 DOCUMENT = json.loads((Path(panelica_async.__file__).parent / "openapi.json").read_text("utf-8"))
 DIALECTS: tuple[Dialect, ...] = ("reference", "panel")
 NEW = "0b9d3f2c-new"

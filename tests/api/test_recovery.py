@@ -40,6 +40,8 @@ from tests.support.raw_server import CLOSE, RawServer, reply
 from tests.support.virtual_time import run
 from tests.transport.stubs import now
 
+pytestmark = pytest.mark.once
+
 every_create = pytest.mark.parametrize("create", CREATES, ids=BY_NAME)
 every_dated_create = pytest.mark.parametrize(
     "create", [create for create in CREATES if create.has_time], ids=lambda create: create.operation

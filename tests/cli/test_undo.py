@@ -15,6 +15,8 @@ from panelica_async.provision import Journal, Removal, undo_all
 from panelica_async.telemetry import Done, Event
 from tests.cli.harness import Command, Terminal, objects, write_manifest
 
+pytestmark = pytest.mark.once
+
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 DATABASE = Path(".panelica/sandbox.db")
 JOURNAL = Path(".panelica/launch.journal.db")

@@ -38,6 +38,8 @@ from tests.conftest import Connect
 from tests.core.test_error_replies import ROWS
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply, truncated
 
+pytestmark = pytest.mark.once
+
 Send = Callable[[PanelicaClient], Awaitable[Any]]
 
 READS: dict[str, Send] = {

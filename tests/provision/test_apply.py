@@ -35,6 +35,8 @@ from panelica_async.sandbox import Sandbox, rules
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
+pytestmark = pytest.mark.once
+
 MANIFEST = Manifest.from_data(SITES)
 DOMAINS = [site.domain for site in MANIFEST.sites]
 

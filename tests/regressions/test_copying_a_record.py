@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from panelica_async import PanelicaClient
+
+pytestmark = pytest.mark.once
 
 PROGRAM = """
 from panelica_async import PanelicaClient

@@ -9,6 +9,8 @@ import pytest
 from panelica_async import ConnectError, OutcomeUnknownError, PanelicaClient, PanelicaError, TransportError
 from panelica_async.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.once
+
 DONE = [fault for fault in Fault if "has done it" in fault.description]
 NOT_DONE = [
     fault for fault in Fault if "has done nothing" in fault.description or "before the panel" in fault.description
