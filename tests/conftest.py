@@ -1,6 +1,7 @@
 """Fixtures for tests that talk to a server: a panel that works (`box`), or one that does as it is told (`server`)."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] in _ONCE:
             item.add_marker(pytest.mark.once)
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests stay in memory until the end: each full garbage collection would look at all of them again.
+    gc.freeze()
 
 
 async def until(condition: Callable[[], bool]) -> None:
