@@ -53,7 +53,7 @@ def _opened(operation: Operation, argument: str, value: object, files: ExitStack
     if isinstance(value, str | os.PathLike):
         path = Path(cast("str | os.PathLike[str]", value))
         if path.exists() and not path.is_file() and not path.is_dir():
-            # Opening a pipe waits for whoever writes to it.
+            # Opening a pipe blocks until another process writes to it.
             raise ValueError(
                 f"{operation.name}: {argument} must be a file, not a pipe or device: pass name and content"
             )
