@@ -6,12 +6,11 @@ import typer
 from typer.core import TyperGroup
 
 from panelica_async._version import __version__
-from panelica_async.cli.commands.api import api
 from panelica_async.cli.commands.doctor import doctor
 from panelica_async.cli.commands.panel_spec import diff, stubs
 from panelica_async.cli.commands.provision import provision
+from panelica_async.cli.commands.request import api, sign
 from panelica_async.cli.commands.sandbox import sandbox
-from panelica_async.cli.commands.sign import sign
 from panelica_async.cli.commands.spec import spec
 
 

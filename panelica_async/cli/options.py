@@ -1,58 +1,42 @@
 """Options and arguments that several commands share, with their shell completion."""
 
-import json
 import os
 import sys
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
-from importlib.resources import files
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import attrs
 import typer
 
-from panelica_async import UNSET, ConfigurationError, PanelicaError
+from panelica_async import ConfigurationError
 from panelica_async.api.settings import DIALECTS
 from panelica_async.catalog import TIERS
 from panelica_async.cli.signals import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
-from panelica_async.core.redaction import excerpt
 
 PANEL = "Panel"
 """Section of the help for options about the panel."""
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def complete_tier(incomplete: str) -> list[str]:
     """Return the tiers that start with a text."""
-    return _matching(TIERS, incomplete)
+    return matching(TIERS, incomplete)
 
 
 def complete_tier_or_auto(incomplete: str) -> list[str]:
     """Return the tiers, and `auto`, that start with a text."""
-    return _matching(("auto", *TIERS), incomplete)
+    return matching(("auto", *TIERS), incomplete)
 
 
 def complete_dialect(incomplete: str) -> list[str]:
     """Return the dialects, and `auto`, that start with a text."""
-    return _matching(DIALECTS, incomplete)
+    return matching(DIALECTS, incomplete)
 
 
-def complete_method(incomplete: str) -> list[str]:
-    """Return the methods that start with a text, ignoring case."""
-    return _matching(_METHODS, incomplete.upper())
-
-
-def complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the documented paths that start with a text and serve the typed method; ids stay as `{id}`."""
-    method = str(ctx.params.get("method") or "").lower()
-    paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
-    return _matching((path for path, operations in paths.items() if not method or method in operations), incomplete)
-
-
-def _matching(values: Iterable[str], incomplete: str) -> list[str]:
+def matching(values: Iterable[str], incomplete: str) -> list[str]:
+    """Return the values that start with a text."""
     return [value for value in values if value.startswith(incomplete)]
 
 
@@ -161,72 +145,3 @@ def _required(name: str, value: str | None) -> str:
             "`panelica sandbox`.",
         )
     return value
-
-
-@attrs.frozen(kw_only=True)
-class RequestInput:
-    """A request. The fields are arguments and options of the commands that take one."""
-
-    method: Annotated[
-        str,
-        typer.Argument(
-            metavar="METHOD",
-            help="GET, POST, PUT, PATCH or DELETE.",
-            show_default=False,
-            autocompletion=complete_method,
-        ),
-    ]
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Path of the API, such as /v1/domains.", autocompletion=complete_path)
-    ]
-    query: Annotated[
-        list[str] | None, typer.Option("--query", "-q", metavar="NAME=VALUE", help="Query parameter; may be repeated.")
-    ] = None
-    data: Annotated[
-        str | None,
-        typer.Option("--data", "-d", metavar="JSON", help="Body: JSON, @FILE, or - for standard input."),
-    ] = None
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the query parameters.
-
-        Raises:
-            ConfigurationError: A parameter is not NAME=VALUE.
-        """
-        parameters: dict[str, list[str]] = {}
-        for text in self.query or []:
-            name, equals, value = text.partition("=")
-            if not name or not equals:
-                raise ConfigurationError(f"--query must be NAME=VALUE, not {excerpt(text)!r}")
-            parameters.setdefault(name, []).append(value)
-        return parameters
-
-    def body(self) -> Any:
-        """Return the body as data, or `UNSET` without one.
-
-        Raises:
-            ConfigurationError: It is not valid JSON.
-        """
-        if self.data is None:
-            return UNSET
-        if self.data == "-":
-            name, text = "standard input", sys.stdin.read()
-        elif self.data.startswith("@"):
-            name, text = self.data[1:], Path(self.data[1:]).read_text("utf-8")
-        else:
-            name, text = "--data", self.data
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ConfigurationError(f"{name} must be valid JSON: {error}") from error
-
-
-@contextmanager
-def checked_input() -> Generator[None, None, None]:
-    """Turn a `ValueError` of an invalid request into a `ConfigurationError`."""
-    try:
-        yield
-    except PanelicaError:
-        raise
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
