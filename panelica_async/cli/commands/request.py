@@ -31,12 +31,12 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _JSON = "application/json"
 
 
-def complete_method(incomplete: str) -> list[str]:
+def _complete_method(incomplete: str) -> list[str]:
     """Return the methods that start with a text, ignoring case."""
     return matching(_METHODS, incomplete.upper())
 
 
-def complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
+def _complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the documented paths that start with a text and serve the typed method; ids stay as `{id}`."""
     method = str(ctx.params.get("method") or "").lower()
     paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
@@ -53,11 +53,11 @@ class RequestInput:
             metavar="METHOD",
             help="GET, POST, PUT, PATCH or DELETE.",
             show_default=False,
-            autocompletion=complete_method,
+            autocompletion=_complete_method,
         ),
     ]
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Path of the API, such as /v1/domains.", autocompletion=complete_path)
+        str, typer.Argument(metavar="PATH", help="Path of the API, such as /v1/domains.", autocompletion=_complete_path)
     ]
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", metavar="NAME=VALUE", help="Query parameter; may be repeated.")
@@ -102,7 +102,7 @@ class RequestInput:
 
 
 @contextmanager
-def checked_input() -> Generator[None, None, None]:
+def _checked_input() -> Generator[None, None, None]:
     """Turn a `ValueError` of an invalid request into a `ConfigurationError`."""
     try:
         yield
@@ -121,27 +121,22 @@ async def api(request: RequestInput, connection: Connection, state: StateDirecto
     """
     query, body = request.parameters(), request.body()
     async with connection.open(state) as panel:
-        with checked_input():
+        with _checked_input():
             response = await panel.client.request(request.method, request.path, query=query, json=body)
+    data = response.data
+    readable = _text(data) if isinstance(data, bytes) else data
     if output.json:
-        output.document(
-            {"status": response.status, "request_id": response.request_id, "data": _readable(response.data)}
-        )
-    elif isinstance(response.data, bytes):
-        if output.results.is_terminal:
-            output.results.print(Text(visible(_readable(response.data))), soft_wrap=True)
-        else:
-            output.stream.write_bytes(response.data)
-    elif response.data is not None:
-        if output.results.is_terminal:
-            output.results.print(JSONHighlighter()(to_json(response.data)), soft_wrap=True)
-        else:
-            output.document(response.data)
+        output.document({"status": response.status, "request_id": response.request_id, "data": readable})
+    elif data is None:
+        pass
+    elif output.results.is_terminal:
+        shown = Text(visible(readable)) if isinstance(data, bytes) else JSONHighlighter()(to_json(data))
+        output.results.print(shown, soft_wrap=True)
+    elif isinstance(data, bytes):
+        output.stream.write_bytes(data)
+    else:
+        output.document(data)
     return ExitCode.OK
-
-
-def _readable(data: Any) -> Any:
-    return data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else data
 
 
 @command
@@ -163,7 +158,7 @@ async def sign(
     The string to sign is method, path, query, timestamp and body, without separators. The path is decoded and starts
     with /v1; the query is exactly as sent. The body of a DELETE request is sent but not signed.
     """
-    with checked_input():
+    with _checked_input():
         prepared = prepare_raw(request.method, request.path, request.parameters(), request.body())
     signer = Signer(credentials.key(), credentials.secret())
     signed = _Signed.of(prepared, signer, int(time.time()) if timestamp is None else timestamp)
