@@ -165,7 +165,6 @@ ALONE = {
     "cli.plan_view": "one of the views: what a plan shows",
     "cli.progress": "one of the views: bars and lines while a run goes on",
     "cli.runs": "plan, apply and resume, loaded only when one of them runs",
-    "cli.sharing": "how --share-quota becomes a limiter",
     "cli.undo": "undo, loaded only when it runs",
     "core.error_base": "the root of the errors, and the parts of their texts",
     "core.escapes": "how servers write what they quote: JSON, URL, shell, HTML, SQL, Base64",

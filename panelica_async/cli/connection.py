@@ -1,16 +1,16 @@
-"""Connects a command to a panel: a server, or the embedded sandbox."""
+"""Connects a command to a panel, a server or the embedded sandbox, and shares the quota of the key as asked."""
 
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import aiohttp
 import attrs
 import typer
 
-from panelica_async import ConfigurationError, PanelicaClient, RateLimit, RateLimiter
+from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
 from panelica_async.api import settings
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
@@ -22,19 +22,26 @@ from panelica_async.cli.options import (
     complete_tier,
     complete_tier_or_auto,
 )
-from panelica_async.cli.sharing import HOST, OFF, VARIABLE, checked_sharing, shared_limiter_of
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
-from panelica_async.ratelimit import shared_limiter
+from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.telemetry import Event, Sent
 from panelica_async.transport.session import TlsSetting
+
+if TYPE_CHECKING:
+    from panelica_async.ratelimit.redis import RedisCoordinator
 
 _SANDBOX = "Sandbox"
 _TIERS = ", ".join(TIERS)
 _READS = {"GET", "HEAD", "OPTIONS"}
 _UNCOUNTED = "health"
 """Not signed; the client also asks it for the dialect."""
+_HOST, _OFF = "host", "off"
+_SHARING_VARIABLE = "PANELICA_SHARE_QUOTA"
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_LIMIT_DEADLINE = 5.0
+"""Seconds for asking the panel for the limit."""
 
 
 @attrs.define
@@ -111,7 +118,7 @@ class Connection(Credentials):
         str | None,
         typer.Option(
             "--share-quota",
-            envvar=VARIABLE,
+            envvar=_SHARING_VARIABLE,
             metavar="host|off|URL",
             help="Share the quota of the key with other processes: those of this user on this host, none, or all that "
             "use the same Redis server.",
@@ -183,13 +190,15 @@ class Connection(Credentials):
     @asynccontextmanager
     async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
         """Connect, and start the sandbox if it is used; errors are those of `reach` and of sharing."""
-        sharing = OFF if self.sandbox else checked_sharing(self.share_quota)
+        sharing = _OFF if self.sandbox else _checked_sharing(self.share_quota)
         async with AsyncExitStack() as stack:
             access = await stack.enter_async_context(self.reach(state))
             asking = await stack.enter_async_context(self._client(access, tier="starter"))
-            limiter = await stack.enter_async_context(
-                shared_limiter_of(sharing, api_key=access.api_key, tier=self.tier, asking=asking)
-            )
+            limiter = None
+            if (coordinator := await _coordinator(sharing, access.api_key, stack)) is not None:
+                limiter = await _coordinated_limiter(coordinator, self.tier, asking)
+            if limiter is not None:
+                stack.callback(limiter.close)
             client = await stack.enter_async_context(self._client(access, tier=self.tier, limiter=limiter))
             if limiter is None:
                 origin = Address.parse(access.base_url).origin
@@ -266,6 +275,93 @@ class Connection(Credentials):
         texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
         texts += dialect
         # The address of a Redis server may hold a password.
-        if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(VARIABLE):
+        if self.share_quota in {_HOST, _OFF} and self.share_quota != os.environ.get(_SHARING_VARIABLE):
             texts += ["--share-quota", self.share_quota]
         return [*texts, "--trust-env"] if self.trust_env else texts
+
+
+def _checked_sharing(value: str | None) -> str | None:
+    """Return a value of --share-quota unchanged; None means the host, if possible.
+
+    Raises:
+        ConfigurationError: The value is invalid. The message does not quote it, because addresses hold passwords.
+    """
+    if value is None or value in {_HOST, _OFF} or value.startswith(_REDIS_SCHEMES):
+        return value
+    raise ConfigurationError(
+        "--share-quota must be host, off or the address of a Redis server",
+        hint="Start the address with redis://, rediss:// or unix://; if it has a password, set it as "
+        f"{_SHARING_VARIABLE}.",
+    )
+
+
+async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack) -> Coordinator | None:
+    """Return what shares the quota of a key with the programs that pass it to `for_host` or `RedisCoordinator`.
+
+    Args:
+        sharing: `host`, `off`, the address of a Redis server, or None for the host, if possible.
+        api_key: The key.
+        stack: Closes the coordinator.
+
+    Raises:
+        ConfigurationError: The file of the host, or the Redis server, cannot be used.
+    """
+    if sharing == _OFF:
+        return None
+    if sharing is not None and sharing != _HOST:
+        return await stack.enter_async_context(_redis(sharing, api_key))
+    from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415 - `--help` needs no sqlite3
+
+    try:
+        coordinator = HostCoordinator(api_key)
+        coordinator.prepare()
+    except (ConfigurationError, OSError, RuntimeError) as error:
+        if sharing is None:
+            return None
+        raise ConfigurationError(
+            f"the quota cannot be shared on this host: {error}",
+            hint="Set XDG_CACHE_HOME to a directory of your own, or pass --share-quota off.",
+        ) from error
+    stack.callback(coordinator.close)
+    return coordinator
+
+
+def _redis(url: str, api_key: str) -> "RedisCoordinator":
+    from panelica_async.ratelimit.redis import RedisCoordinator  # noqa: PLC0415 - an extra
+
+    try:
+        return RedisCoordinator(url, key=api_key)
+    except (ValueError, TypeError):
+        # The message of redis-py may quote the password.
+        raise ConfigurationError(
+            "--share-quota is not a valid address of a Redis server",
+            hint="Write redis://user:password@host:6379/0, with special characters percent-encoded.",
+        ) from None
+
+
+async def _coordinated_limiter(coordinator: Coordinator, tier: str, asking: PanelicaClient) -> RateLimiter | None:
+    """Return a limiter that shares the quota of a key, or None if the client should use its own.
+
+    Without the limit of the key, nothing is shared: at the pace of the slowest tier, a command would hardly get a
+    permit beside programs that use a faster one.
+
+    Args:
+        coordinator: Shares the quota.
+        tier: The tier of the key, or `auto` to ask the panel.
+        asking: A client that asks for the limit.
+    """
+    if tier in TIERS:
+        limit = RateLimit.for_tier(tier)
+        return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
+    # These load models, which is slow, and unnecessary if the tier is configured.
+    from panelica_async.api.tier import REFUSALS, ask_limit  # noqa: PLC0415
+    from panelica_async.transport.keys import apply_status  # noqa: PLC0415
+
+    limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
+    try:
+        apply_status(limiter, await ask_limit(asking.with_options(deadline=_LIMIT_DEADLINE, max_retries=0)))
+    except REFUSALS:
+        return RateLimiter(limiter.limit)
+    except PanelicaError:
+        return None  # The first call of the command reports it.
+    return RateLimiter(limiter.limit) if limiter.limit.is_unlimited else limiter
