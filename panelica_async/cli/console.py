@@ -1,14 +1,16 @@
-"""Standard output and standard error: text that is safe to print, and what happens when printing fails.
+"""Standard output and standard error: text that is safe to print, failures to print, questions that Ctrl-C ends.
 
-It fails on a full disk, a closed pipe or a lost terminal.
+Printing fails on a full disk, a closed pipe or a lost terminal.
 """
 
 import errno
 import io
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -140,3 +142,13 @@ def visible(text: str) -> str:
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
     )
+
+
+@contextmanager
+def interruptible() -> Generator[None, None, None]:
+    """Let SIGINT raise KeyboardInterrupt at once, for questions: the event loop cannot react while they wait."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

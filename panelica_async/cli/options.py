@@ -12,7 +12,7 @@ import typer
 from panelica_async import ConfigurationError
 from panelica_async.api.settings import DIALECTS
 from panelica_async.catalog import TIERS
-from panelica_async.cli.signals import interruptible
+from panelica_async.cli.console import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
 

@@ -19,9 +19,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from panelica_async.cli.console import NOT_ASCII, MessageStream, ResultStream, console_on, is_live, visible
+from panelica_async.cli.console import (
+    NOT_ASCII,
+    MessageStream,
+    ResultStream,
+    console_on,
+    interruptible,
+    is_live,
+    visible,
+)
 from panelica_async.cli.format import remark_lines
-from panelica_async.cli.signals import interruptible
 from panelica_async.core.private_files import open_private
 from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError, PanelicaError

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from panelica_async import ConfigurationError, PanelicaError
-from panelica_async.cli.command import ExitCode
+from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Connection, Panel
 from panelica_async.cli.embedded import is_sandbox, sandbox_flags
 from panelica_async.cli.format import local_time, next_command, plural
@@ -19,7 +19,6 @@ from panelica_async.cli.output import Output
 from panelica_async.cli.plan_view import has_obstacles, plan_data, plan_summary, print_plan
 from panelica_async.cli.progress import Meter, Progress, reading
 from panelica_async.cli.run_view import Ending, RunReport
-from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.cli.status_view import missing_passwords_note
 from panelica_async.provision import (
     Journal,

@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
-from panelica_async.cli.command import ExitCode
+from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.format import calls_sent, local_time, number, object_table, plural, print_labelled
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
-from panelica_async.cli.signals import Interruption, on_stop_signal
 from panelica_async.core.redaction import first_few
 from panelica_async.provision import (
     Journal,

@@ -1,9 +1,10 @@
+import signal
 import sqlite3
 
 import pytest
 
 from panelica_async import ConfigurationError
-from panelica_async.cli.command import ExitCode, _run
+from panelica_async.cli.command import ExitCode, _run, on_stop_signal
 from panelica_async.cli.connection import Traffic
 from panelica_async.cli.output import Output
 from panelica_async.errors import PanelicaError
@@ -26,3 +27,13 @@ def test_exit_code_is_2_only_when_nothing_was_changed(error: Exception, traffic:
         raise error
 
     assert _run(work(), Output(), traffic) is code
+
+
+@pytest.mark.parametrize("is_ignored", [True, False], ids=["nohup", "terminal"])
+async def test_closed_terminal_stops_unless_it_is_ignored(is_ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        with on_stop_signal(lambda: None):
+            assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) is is_ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
