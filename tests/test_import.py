@@ -83,12 +83,13 @@ def test_a_model_loads_its_own_module_alone() -> None:
 
 
 def test_optional_packages_are_optional() -> None:
-    """The plain client works where nothing but its dependencies is installed."""
+    """The plain client and provisioning work where nothing but the dependencies is installed."""
     blocked = [*HEAVY - {"sqlite3", "multiprocessing"}, "orjson"]
     loaded_by(
-        "from panelica_async import PanelicaClient",
+        "from panelica_async import PanelicaClient, provision",
         CLIENT,
         "panel.domains; panel.accounts",
+        "provision.Manifest.from_data([{'domain': 'example.com', 'owner': {'username': 'alice'}}])",
         after=f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))",
     )
 

@@ -1,6 +1,6 @@
 """The manifest: what an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
 
-`csv_source`, `documents` (JSON, YAML) and `sources` (Python data) read rows of raw values. `columns` knows which name
+`csv_source`, `yaml_source` and `documents` (JSON, Python data) read rows of raw values. `columns` knows which name
 means which field, and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
 the checks of `fields`, `dns` and `entries`, and collects every problem.
 """

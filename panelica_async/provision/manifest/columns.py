@@ -3,12 +3,16 @@
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Self, TypeVar
 
 import attrs
 
 from panelica_async.errors import ConfigurationError
+from panelica_async.provision.manifest.fields import domain_name, text, trim, user_name, web_server
+from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
+
+_T = TypeVar("_T")
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain_name", "fqdn", "host", "hostname", "main_domain", "primary_domain", "site", "website"),
@@ -196,3 +200,114 @@ def _misspelt(key: str) -> str | None:
     if stem.endswith("s") and _CANONICAL.get(stem[:-1], LISTS[0]) not in LISTS:
         return None
     return _CANONICAL[alike[0]]
+
+
+@attrs.frozen
+class Row:
+    """One site as the source has it."""
+
+    line: int
+    """Line it begins on, from 1; for Python data, its position."""
+    values: Mapping[str, object] = attrs.field(repr=False)
+    """Raw values by field of a site. May hold passwords."""
+    columns: Mapping[str, str]
+    """Field of a site to its name in the source."""
+
+    def column(self, field: str) -> str:
+        """Return what the source calls a field."""
+        return self.columns.get(field, field)
+
+    def without(self, names: "set[str]") -> "Row":
+        """Return the row without columns of these names."""
+        dropped = {field for field, name in self.columns.items() if name in names}
+        return Row(self.line, _without(self.values, dropped), _without(self.columns, dropped)) if dropped else self
+
+
+@attrs.frozen
+class Source:
+    """A manifest as read."""
+
+    rows: tuple[Row, ...]
+    ignored_columns: tuple[str, ...]
+    """Names of columns that mean nothing here, in the order met."""
+    problems: tuple[Problem, ...] = ()
+    """Problems found while reading."""
+    remarks: tuple[Remark, ...] = ()
+    """Not problems, but worth knowing."""
+    names: frozenset[str] = frozenset()
+    """Every name of a column, as the source spells it."""
+
+    def settled(self, reading: Reading) -> "Source":
+        """Return the source with columns dropped or reported whose values show that they mean something else."""
+        said = set(map(simple, reading.columns))
+        columns: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            for field, name in row.columns.items():
+                if simple(name) not in said and row.values.get(field):
+                    columns.setdefault((field, name), []).append(row)
+        machines = {
+            name
+            for (field, name), rows in columns.items()
+            if simple(name) == MACHINE and not any(_is_web_server(row.values[field]) for row in rows)
+        }
+        counts = list(_counts(columns))
+        misread = machines | {problem.column for problem in counts}
+        others = list(_other_things(columns))
+        return attrs.evolve(
+            self,
+            # Without a domain or an owner in any row there is nothing to say about single ones.
+            rows=() if others else tuple(row.without(misread) for row in self.rows),
+            ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
+            problems=(*self.problems, *counts, *others, *self._unknown(reading)),
+        )
+
+    def _unknown(self, reading: Reading) -> Iterator[Problem]:
+        """Yield the columns that the caller names and that are not there."""
+        known = set(map(simple, self.names))
+        for name in reading.names:
+            if simple(name) not in known:
+                yield Problem(1, name, "there is no such column")
+
+
+def _without(mapping: Mapping[str, _T], keys: set[str]) -> Mapping[str, _T]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _is_web_server(value: object) -> bool:
+    return _is_valid(web_server, value)
+
+
+def _is_valid(parse: Callable[[str], object], value: object) -> bool:
+    try:
+        return parse(text(value)) is not None
+    except InvalidValueError:
+        return False
+
+
+def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield columns that hold numbers where names are expected: exports count mailboxes and databases."""
+    for (field, name), rows in columns.items():
+        values = [row.values[field] for row in rows]
+        if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
+            message = "holds only numbers, like a count; ignore it with --ignore-column, or put numeric names in quotes"
+            yield Problem(rows[0].line, name, message)
+
+
+def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield columns that hold no domain or user name in any row, and whose name may mean something else."""
+    for (field, name), rows in columns.items():
+        parse = _REQUIRED_FORMS.get(field)
+        if parse is None or simple(name) not in WEAK or len(rows) < _FEWEST_ROWS:
+            continue
+        if any(_is_valid(parse, row.values[field]) for row in rows):
+            continue
+        try:
+            parse(text(rows[0].values[field]))
+        except InvalidValueError as error:
+            advice = f"no row has a valid one; if another column has it, name it with --column NAME={field}"
+            yield Problem(rows[0].line, name, f"{error}; {advice}")
+
+
+_REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
+# A single row may just be wrong.
+_FEWEST_ROWS = 2

@@ -1,22 +1,94 @@
-"""Reads manifests in JSON and YAML, and finds the line of each site."""
+"""Reads manifests in JSON and from Python data."""
 
 import json
-import re
-from collections.abc import Iterator
-from typing import Any, cast
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
-import yaml
+from panelica_async.provision.manifest.columns import Reading, Row, Source, understand
+from panelica_async.provision.manifest.fields import as_mapping, is_list, trim
+from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 
-from panelica_async.provision.manifest.columns import Reading
-from panelica_async.provision.manifest.problems import ManifestError, Problem
-from panelica_async.provision.manifest.sources import Source, read_data, sites_of
+TWICE = "appears twice in the same mapping"
+TOO_DEEP = "not usable: lists and mappings are nested too deeply"
 
 # Python refuses to read numbers of more digits; a float of that size is refused where a whole number is expected.
 _MOST_DIGITS = 4000
+_OWNER_KEYS = ("username", "email", "plan", "password")
+
+
+def read_data(sites: Iterable[object], reading: Reading, lines: Sequence[int] | None = None) -> Source:
+    """Read sites from mappings.
+
+    Args:
+        sites: One mapping per site.
+        reading: What the caller says about the keys.
+        lines: Line each site begins on; their positions from 1 when left out.
+    """
+    rows: list[Row] = []
+    ignored: dict[str, None] = {}
+    problems: list[Problem] = []
+    remarks: list[Remark] = []
+    names: set[str] = set()
+    for index, site in enumerate(sites):
+        line = lines[index] if lines else index + 1
+        mapping = as_mapping(site)
+        if mapping is None:
+            problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))
+            continue
+        if _has_more_cells(site):
+            problems.append(Problem(line, "", "has more cells than the header; is a quote missing?"))
+            continue
+        flat, twice = _with_flat_owner(mapping)
+        problems += (Problem(line, key, "is set both in the site and in its owner") for key in twice)
+        keys = list(flat)
+        columns = understand(keys, reading)
+        problems += (Problem(line, *problem) for problem in columns.problems)
+        remarks += (Remark.at(line, *remark) for remark in columns.remarks)
+        ignored |= dict.fromkeys(columns.ignored)
+        names |= flat.keys()
+        fields = {field: keys[position] for position, field in columns.fields.items()}
+        rows.append(Row(line, {field: _or_none(flat[key]) for field, key in fields.items()}, fields))
+    return Source(tuple(rows), tuple(ignored), tuple(problems), tuple(remarks), frozenset(names))
+
+
+def sites_of(document: object, name: str) -> Sequence[object]:
+    """Return the list of sites in a document.
+
+    Raises:
+        ManifestError: If there is none.
+    """
+    mapping = as_mapping(document)
+    sites = document if mapping is None else mapping.get("sites")
+    if not is_list(sites):
+        message = "must be a list of sites, or a mapping with the list under 'sites'"
+        raise ManifestError(name, [Problem(1, "", message)])
+    return sites
+
+
+def _has_more_cells(site: object) -> bool:
+    """Return whether `csv.DictReader` met more cells than the header has: it keeps them under None."""
+    more: object = cast("Mapping[object, object]", site).get(None) if isinstance(site, Mapping) else None
+    return is_list(more) and any(isinstance(cell, str) and trim(cell) for cell in more)
+
+
+def _or_none(value: object) -> object:
+    """Return a value, or None for the NaN that tables of numbers hold where a cell is empty."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_flat_owner(site: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
+    """Return a site with the keys of its owner among its own, and the keys that were there already."""
+    owner = as_mapping(site.get("owner"))
+    if owner is None:
+        return site, []
+    own = {key: value for key, value in site.items() if key != "owner"}
+    of_owner = {key if key in _OWNER_KEYS else f"owner.{key}": value for key, value in owner.items()}
+    return own | of_owner, sorted(own.keys() & of_owner.keys())
 
 
 def read_json(text: str, name: str, reading: Reading) -> Source:
-    """Read a JSON document, as `sources.read_data` describes it.
+    """Read a JSON document, as `read_data` describes it.
 
     Raises:
         ManifestError: It is not valid JSON, a mapping names a key twice, or there is no list of sites.
@@ -27,7 +99,7 @@ def read_json(text: str, name: str, reading: Reading) -> Source:
     except json.JSONDecodeError as error:
         raise ManifestError(name, [Problem(error.lineno, "", f"not valid JSON: {error.msg}")]) from None
     except RecursionError:
-        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deeply")]) from None
+        raise ManifestError(name, [Problem(1, "", TOO_DEEP)]) from None
 
 
 def _read(text: str, name: str, reading: Reading) -> Source:
@@ -41,7 +113,7 @@ def _read(text: str, name: str, reading: Reading) -> Source:
             sites.append(decoder.raw_decode(text, start)[0])
             lines.append(line)
         except _DuplicateKeyError as error:
-            problems.append(Problem(line, str(error), _TWICE))
+            problems.append(Problem(line, str(error), TWICE))
     if problems:
         raise ManifestError(name, problems)
     return read_data(sites, reading, lines)
@@ -62,7 +134,7 @@ def _starts(text: str, problems: list[Problem]) -> Iterator[int]:
             begin = index
             key, index = decoder.raw_decode(text, index)
             if key in keys:
-                problems.append(Problem(_line(text, begin), key, _TWICE))
+                problems.append(Problem(_line(text, begin), key, TWICE))
             keys.add(key)
             index = _skip(text, index, ":")
             if key == "sites":
@@ -91,9 +163,6 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
-_TWICE = "appears twice in the same mapping"
-
-
 class _DuplicateKeyError(Exception):
     pass
 
@@ -105,85 +174,3 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise _DuplicateKeyError(key)
         mapping[key] = value
     return mapping
-
-
-# Quoted text of a file in messages of the parser: tags and anchors may be passwords that begin with `!`, `&` or `*`.
-_QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")
-_NEED_QUOTES = "; a value that begins with one of ! & * % @ ` must be in quotes"
-
-
-def read_yaml(text: str, name: str, reading: Reading) -> Source:
-    """Read a YAML document, as `sources.read_data` describes it.
-
-    Raises:
-        ManifestError: It is not valid YAML, names a key twice in a mapping, or there is no list of sites.
-    """
-    try:
-        root, document = _parse(text, name)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ManifestError(name, [Problem(line, "", f"not valid YAML: {_explained(error)}")]) from None
-    except yaml.YAMLError:
-        raise ManifestError(name, [Problem(1, "", "not valid YAML")]) from None
-    except RecursionError:
-        raise ManifestError(name, [Problem(1, "", "not usable: lists and mappings are nested too deeply")]) from None
-    return read_data(sites_of(document, name), reading, _lines(root))
-
-
-def _parse(text: str, name: str) -> tuple[yaml.Node | None, object]:
-    """Return the root of a document, which knows its lines, and the data it stands for."""
-    loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        if problems := list(_duplicate_keys(root)):
-            raise ManifestError(name, problems)
-        # The types of PyYAML leave parts open.
-        return root, None if root is None else cast("Any", loader).construct_document(root)
-    finally:
-        loader.dispose()
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads what `yaml.safe_load` does, with a YAML error for every value that is invalid."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Build the value of a node."""
-        try:
-            return cast("Any", super()).construct_object(node, deep=deep)
-        except (ValueError, OverflowError, TypeError):
-            message = "looks like a number or a date but is not one; put it in quotes"
-            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
-
-
-def _explained(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "not understood"
-    shown = _QUOTED_TEXT.sub("", problem)
-    return shown if shown == problem else shown + _NEED_QUOTES
-
-
-def _lines(root: yaml.Node | None) -> list[int] | None:
-    """Return the line of each site; None when the sites are not where they are looked for."""
-    if isinstance(root, yaml.MappingNode):
-        # Merged keys (`<<`) come before those of the mapping itself, which win.
-        root = next((value for key, value in reversed(root.value) if key.value == "sites"), None)
-    return [site.start_mark.line + 1 for site in root.value] if isinstance(root, yaml.SequenceNode) else None
-
-
-def _duplicate_keys(root: yaml.Node | None) -> Iterator[Problem]:
-    pending = [root]
-    visited: set[int] = set()  # An anchor may be used again, even inside itself.
-    while pending:
-        node = pending.pop()
-        if id(node) in visited:
-            continue
-        visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    if key.value in keys:
-                        yield Problem(key.start_mark.line + 1, key.value, _TWICE)
-                    keys.add(key.value)
-                pending.append(value)

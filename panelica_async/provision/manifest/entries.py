@@ -11,7 +11,6 @@ from panelica_async.provision.manifest import cells, fields
 from panelica_async.provision.manifest.dns import record
 from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.manifest.sites import ALL, Database, DatabaseUser, DnsRecord, FtpUser, Mailbox
-from panelica_async.provision.manifest.sources import as_mapping, is_list
 
 # Guess: what fits the integer column of any panel.
 _MAX_QUOTA_MB = 2**31 - 1
@@ -45,7 +44,7 @@ def database(entry: cells.Entry, _domain: str) -> Database:
     name = fields.database_name(fields.text(entry.get("name")))
     with _about(name):
         users = entry.get("users") or ()
-        if not is_list(users):
+        if not fields.is_list(users):
             raise InvalidValueError("users must be a list")
         return Database(
             name=name,
@@ -105,7 +104,7 @@ def _distinct(users: Iterable[DatabaseUser]) -> tuple[DatabaseUser, ...]:
 
 
 def _mapping(raw: object) -> cells.Entry:
-    mapping = as_mapping(raw)
+    mapping = fields.as_mapping(raw)
     if mapping is None:
         raise InvalidValueError("an entry must be text or a mapping; put numbers and words such as yes in quotes")
     return mapping

@@ -3,7 +3,8 @@
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeGuard, cast
 
 import idna
 
@@ -276,3 +277,15 @@ def _invisible(value: str) -> int | None:
 def _character_name(char: str) -> str:
     unnamed = "CONTROL CHARACTER" if unicodedata.category(char) == "Cc" else "UNNAMED CHARACTER"
     return f"U+{ord(char):04X} {_CONTROLS.get(char) or unicodedata.name(char, unnamed)}"
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Return whether a value is a list or, as Python callers may pass, a tuple."""
+    return isinstance(value, list | tuple)
+
+
+def as_mapping(value: object) -> dict[str, object] | None:
+    """Return a mapping with its keys as text; None for anything else."""
+    if not isinstance(value, Mapping):
+        return None
+    return {str(key): entry for key, entry in cast("Mapping[object, object]", value).items()}

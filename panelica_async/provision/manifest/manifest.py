@@ -1,5 +1,6 @@
 """The manifest: the sites an operator wants, loaded from a file or from Python data."""
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -9,13 +10,18 @@ from typing import Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.columns import Reading
+from panelica_async.provision.manifest.columns import Reading, Source
 from panelica_async.provision.manifest.csv_source import read_csv
-from panelica_async.provision.manifest.documents import read_json
+from panelica_async.provision.manifest.documents import read_data, read_json, sites_of
 from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import Site
-from panelica_async.provision.manifest.sources import Source, decode, read_data, sites_of
 from panelica_async.provision.manifest.validation import check
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @attrs.frozen
@@ -59,11 +65,11 @@ class Manifest:
         name = path.name
         match path.suffix.lower():
             case ".csv":
-                source = read_csv(decode(data, name), name, reading)
+                source = read_csv(_decode(data, name), name, reading)
             case ".json":
-                source = read_json(decode(data, name), name, reading)
+                source = read_json(_decode(data, name), name, reading)
             case ".yaml" | ".yml":
-                source = _read_yaml(decode(data, name), name, reading)
+                source = _read_yaml(_decode(data, name), name, reading)
             case suffix:
                 raise ConfigurationError(f"{name}: a manifest ends in .csv, .yaml, .yml or .json, not in {suffix!r}")
         return cls._checked(source, name, reading, path)
@@ -131,10 +137,25 @@ def _is_asked_for(attribute: "attrs.Attribute[object]", _value: object) -> bool:
 
 def _read_yaml(text: str, name: str, reading: Reading) -> Source:
     try:
-        from panelica_async.provision.manifest.documents import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
+        from panelica_async.provision.manifest.yaml_source import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
     except ImportError:
         raise ConfigurationError(
             f"{name} is YAML, and PyYAML is not installed",
             hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
         ) from None
     return read_yaml(text, name, reading)
+
+
+def _decode(data: bytes, name: str) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        ManifestError: It is neither; guessing would corrupt names silently.
+    """
+    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"not {encoding.removesuffix('-sig').upper()} text; save the file as 'CSV UTF-8' or in UTF-8"
+        raise ManifestError(name, [Problem(line, "", message)]) from None

@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from panelica_async.provision.manifest import agreement, cells, entries, fields
+from panelica_async.provision.manifest.columns import Row
 from panelica_async.provision.manifest.dns import contradictions, targets_that_are_aliases
 from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
 from panelica_async.provision.manifest.sites import Database, DnsRecord, FtpUser, Mailbox, Owner, Site
-from panelica_async.provision.manifest.sources import Row, as_mapping, is_list
 
 _T = TypeVar("_T")
 
@@ -114,7 +114,7 @@ class _RowCheck:
             except InvalidValueError as error:
                 self._note(field, str(error))
                 return ()
-        if not is_list(value):
+        if not fields.is_list(value):
             self._note(field, "must be a list")
             return ()
         errors: list[tuple[int, InvalidValueError]] = []
@@ -150,7 +150,7 @@ class _RowCheck:
 def _has_password(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry, or a user in it, has a password."""
     users = entry.get("users")
-    inner = [mapping for user in users if (mapping := as_mapping(user))] if is_list(users) else []
+    inner = [mapping for user in users if (mapping := fields.as_mapping(user))] if fields.is_list(users) else []
     return "password" in entry or any("password" in user for user in inner)
 
 

@@ -14,7 +14,8 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision import Manifest, ManifestError
 from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.csv_source import read_csv
-from panelica_async.provision.manifest.documents import read_json, read_yaml
+from panelica_async.provision.manifest.documents import read_json
+from panelica_async.provision.manifest.yaml_source import read_yaml
 
 SITE = "- domain: a.example\n  owner: {username: a, email: a@a.example}\n"
 DIGITS = "9" * 5000

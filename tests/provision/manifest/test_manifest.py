@@ -715,7 +715,7 @@ def test_manifest_file_when_unusable_raises(tmp_path: Path) -> None:
 
 def test_without_pyyaml_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    monkeypatch.delitem(__import__("sys").modules, "panelica_async.provision.manifest.documents", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "panelica_async.provision.manifest.yaml_source", raising=False)
 
     with pytest.raises(ConfigurationError, match=r"Install panelica_async\[yaml\]"):
         Manifest.load(write(tmp_path, "sites.yaml", YAML))
