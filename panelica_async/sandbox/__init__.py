@@ -16,7 +16,7 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `limits`: which requests count, how they are counted, and which replies say so
 - `calls`: what a list returns without `page` and `limit`
 - `rules`: forms of names, length of passwords; what a full plan or a suspension forbids
-- `seed`, `store`: the contents of a new panel, made-up traffic
+- `store`: the contents of a new panel, made-up traffic
 - `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate

@@ -15,8 +15,7 @@ import attrs
 from panelica_async.catalog import SCOPES, TIERS
 from panelica_async.core.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request, forbidden
-from panelica_async.sandbox.seed import root_id
-from panelica_async.sandbox.store import Store, new_id
+from panelica_async.sandbox.store import Store, new_id, root_id
 
 ENVIRONMENTS = ("live", "test")
 WINDOW_SECONDS = 300

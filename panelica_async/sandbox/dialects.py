@@ -5,10 +5,8 @@ The dialect of current panels shares no code with the client's bridge: what judg
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast
-
-from jsonschema import FormatChecker, ValidationError
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from panelica_async.sandbox import handlers, panel_handlers
 from panelica_async.sandbox.calls import ApiReply, Handler
@@ -19,16 +17,10 @@ from panelica_async.sandbox.messages import (
     ApiError,
     HttpResponse,
     PanelError,
-    failed,
-    invalid,
-    mistyped,
 )
-from panelica_async.sandbox.seed import seed_panel
-from panelica_async.sandbox.spec import Document, Endpoint, Json, Part, shipped_document
-from panelica_async.sandbox.store import Store
-from panelica_async.sandbox.validation import ReferenceValidation, Validation
-
-_GO_TYPES = {"string": "string", "integer": "int", "number": "float64", "boolean": "bool", "array": "[]string"}
+from panelica_async.sandbox.spec import Document, Endpoint, shipped_document
+from panelica_async.sandbox.store import Store, seed_panel
+from panelica_async.sandbox.validation import PanelValidation, ReferenceValidation, Validation
 
 
 class Dialect(ABC):
@@ -99,7 +91,7 @@ class PanelDialect(Dialect):
 
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
         document = document or shipped_document("panel_openapi.json")
-        super().__init__(document, _PanelValidation(document, strict=strict))
+        super().__init__(document, PanelValidation(document, strict=strict))
         # The order changes from one request to the next, and is the same in every run.
         self._random = random.Random(0)  # noqa: S311 - nothing secret
 
@@ -148,71 +140,6 @@ class PanelDialect(Dialect):
                 details = {"details": error.details} if error.details else {}
                 body = {"status": "error", "error": error.message, **details, "code": error.code}
         return HttpResponse(status=error.status, data=body)
-
-
-class _PanelValidation(Validation):
-    """The checks of a panel: those of Go's decoder and validator (evidence: error-validator)."""
-
-    formats = FormatChecker(["uuid"])
-
-    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:
-        """Give fields their main names, and drop nulls, which Go's decoder skips.
-
-        Official clients disagree on some names, and panels take them all, as far as known (evidence: subdomains).
-        """
-        names = {
-            alias: name
-            for name, field in schema.get("properties", {}).items()
-            for alias in field.get("x-aliases", ())
-            if name not in body
-        }
-        if schema.get("maxProperties") == 0 and not self._strict:
-            return {}
-        renamed = {names.get(name, name): value for name, value in body.items() if value is not None}
-        # A required field that is empty is missing, to Go's validator.
-        required = schema.get("required", ())
-        return {name: value for name, value in renamed.items() if value != "" or name not in required}
-
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
-        """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
-        for error in errors:
-            if error.validator == "maxProperties":
-                return failed("Unknown field", "the request takes no fields")
-            if error.validator == "type":
-                field = ".".join(str(part) for part in error.absolute_path)
-                kinds = cast("str | list[str]", error.validator_value)
-                wanted = kinds if isinstance(kinds, str) else kinds[0]
-                return mistyped(endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object"))
-        faults: dict[tuple[str, str], None] = {}
-        for error in errors:
-            field = ".".join(str(part) for part in error.absolute_path)
-            match error.validator:
-                case "required":
-                    names, sent = cast("list[str]", error.validator_value), cast("Json", error.instance)
-                    faults.update({(name, "required"): None for name in names if name not in sent})
-                case "enum":
-                    faults[field, "oneof"] = None
-                case "format":
-                    faults[field, "uuid"] = None
-                case _:
-                    faults[field, "min"] = None
-        if part == "query":
-            return failed("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
-        return invalid(endpoint.operation, faults)
-
-
-def _json_type(value: object) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int() | float():
-            return "number"
-        case list():
-            return "array"
-        case _:
-            return "object"
 
 
 DialectName: TypeAlias = Literal["reference", "panel"]

@@ -26,9 +26,8 @@ from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
 from panelica_async.sandbox.panel import Panel
-from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import Document, Json
-from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.store import Store, root_id
 
 _http_log = logging.getLogger(f"{__name__}.http")
 # A request that is not HTTP gets a 400; a traceback would only show where the parser failed.
@@ -149,7 +148,7 @@ class Sandbox:
         """
         if self._running is not None:
             raise RuntimeError("the sandbox is already running")
-        store = Store(self._db, self._clock, seed)
+        store = Store(self._db, self._clock)
         try:
             credentials = self._root_key(store)
             self._dialect.prepare(store)

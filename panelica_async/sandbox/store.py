@@ -1,4 +1,7 @@
-"""The state of the panel in SQLite: one connection, used synchronously in the event loop."""
+"""The state of the panel in SQLite: one connection, used synchronously in the event loop; and what a new panel has.
+
+Guesses: plans, services and server of a new panel, which follow the examples of the reference; the traffic of sites.
+"""
 
 import json
 import sqlite3
@@ -13,45 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
 
+from panelica_async.catalog import SERVICES
 from panelica_async.core.private_files import private_file
 from panelica_async.sandbox.messages import conflict, not_found
-
-_MB = 1024 * 1024
-_DAY = 86400
-
-
-def traffic(domain: str, created_at: int, month: str, now: int) -> tuple[int, int]:
-    """Return the bytes a site has received and sent in a month, `YYYY-MM`, so far.
-
-    Guess: a site receives between 100 and 999 bytes a second and sends four times as much.
-    """
-    start, end = _bounds(month)
-    seconds = max(0, min(now, end) - max(created_at, start))
-    received = seconds * (100 + crc32(domain.encode()) % 900)
-    return received, received * 4
-
-
-def traffic_mb(domain: str, created_at: int, now: int) -> int:
-    """Return the traffic of a site this month in MB."""
-    return sum(traffic(domain, created_at, month_of(now), now)) // _MB
-
-
-def month_of(now: int) -> str:
-    """Return the month of a time, as `YYYY-MM` in UTC."""
-    return _month_of_day(now // _DAY)
-
-
-@lru_cache
-def _month_of_day(day: int) -> str:
-    return datetime.fromtimestamp(day * _DAY, UTC).strftime("%Y-%m")
-
-
-@lru_cache
-def _bounds(month: str) -> tuple[int, int]:
-    start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    days = monthrange(start.year, start.month)[1]
-    return int(start.timestamp()), int(start.timestamp()) + days * _DAY
-
 
 Row: TypeAlias = dict[str, Any]
 
@@ -71,6 +38,30 @@ _JSON = frozenset(
         "domain_names",
     }
 )
+_MB = 1024 * 1024
+_DAY = 86400
+
+ROOT_USERNAME = "root"
+HOSTNAME = "server1.example.com"
+PHP_VERSIONS = ("7.4", "8.0", "8.1", "8.2", "8.3", "8.4", "8.5")
+NAME_SERVERS = (f"ns1.{HOSTNAME}", f"ns2.{HOSTNAME}")
+
+_BOOTED_AT = "booted_at"
+# The reference's health check shows an uptime of "10d 5h 30m".
+_UPTIME_SECONDS = 10 * 86400 + 5 * 3600 + 30 * 60
+
+# Name, then domains, databases, mailboxes, FTP users, disk space and traffic in MB; -1 is unlimited
+# (evidence: plans-unlimited).
+_PLANS = (
+    ("Starter", 10, 20, 100, 20, 10240, 102400),
+    ("Standard", 50, 100, 500, 100, 51200, 512000),
+    ("Business", -1, -1, -1, -1, -1, -1),
+)
+_LIMITS = ("max_domains", "max_databases", "max_email_accounts", "max_ftp_accounts", "disk_space_mb", "bandwidth_mb")
+_CLOUDFLARE_ZONES = {
+    "023e105f4ecef8ad9ca31a8372d0c353": "example.com",
+    "372e67954025e0ba6aaa6d586b9e0b59": "example.org",
+}
 
 
 class Store:
@@ -79,7 +70,6 @@ class Store:
     Args:
         path: Database file, or `:memory:`.
         clock: Returns the panel's time in Unix seconds.
-        seed: Fills a new database.
 
     Raises:
         ValueError: The file was written by another version of the sandbox.
@@ -87,7 +77,7 @@ class Store:
         OSError: The file cannot be created.
     """
 
-    def __init__(self, path: str, clock: Callable[[], float], seed: "Callable[[Store], None]") -> None:
+    def __init__(self, path: str, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._columns: dict[str, frozenset[str]] = {}
         if path != ":memory:":
@@ -108,9 +98,9 @@ class Store:
         if version:
             self._replace_views()
         else:
-            self._fill(path, seed)
+            self._fill(path)
 
-    def _fill(self, path: str, seed: "Callable[[Store], None]") -> None:
+    def _fill(self, path: str) -> None:
         """Make a new database, in one transaction, so that a file is either new or complete."""
         # An SQLite that was built without serialization cannot copy a database.
         if path == ":memory:" and hasattr(self.connection, "deserialize"):
@@ -118,7 +108,7 @@ class Store:
             self.connection.execute("BEGIN")
         else:
             self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')} {_views()}")
-        seed(self)
+        _seed(self)
         self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self.connection.execute("COMMIT")
 
@@ -225,7 +215,8 @@ class Store:
         self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def _traffic_mb(self, domain: str, created_at: int) -> int:
-        return traffic_mb(domain, created_at, self.now())
+        now = self.now()
+        return sum(traffic(domain, created_at, month_of(now), now)) // _MB
 
     def _write(self, kind: str, sql: str, row: Mapping[str, object], *identity: str) -> None:
         values = [_encoded(value) for value in row.values()]
@@ -291,3 +282,75 @@ def _taken(constraint: str, row: Mapping[str, object]) -> str:
     """Return the duplicate values, from a message such as `UNIQUE constraint failed: accounts.email`."""
     columns = [part.strip().rpartition(".")[2] for part in constraint.rpartition(":")[2].split(",")]
     return ", ".join(f"{column}={row[column]}" for column in columns if column in row)
+
+
+# What a new panel has
+
+
+def _seed(store: Store) -> None:
+    """Fill a new database: plans, the administrator root, services, Cloudflare zones."""
+    now = store.now()
+    booted_at = now - _UPTIME_SECONDS
+    store.set_setting(_BOOTED_AT, str(booted_at))
+    for name, *limits in _PLANS:
+        plan = {"id": new_id(), "name": name, "slug": name.lower(), **dict(zip(_LIMITS, limits, strict=True))}
+        store.insert("plan", {**plan, "php_versions": list(PHP_VERSIONS), "created_at": now})
+    # The list includes administrators, root too (evidence: accounts-list).
+    root = {"id": new_id(), "username": ROOT_USERNAME, "email": f"{ROOT_USERNAME}@{HOSTNAME}", "role": "ROOT"}
+    store.insert("account", {**root, "created_at": booted_at})
+    for number, (name, display_name) in enumerate(SERVICES.items()):
+        service = {"name": name, "display_name": display_name, "pid": 1000 + number, "started_at": booted_at}
+        store.insert("service", {**service, "status": "running", "cpu_percent": 0.5, "memory_mb": 128})
+    for zone_id, name in _CLOUDFLARE_ZONES.items():
+        store.insert("cloudflare_zone", {"id": zone_id, "name": name, "status": "active"})
+
+
+def seed_panel(store: Store) -> None:
+    """Add accounts that a client of a current panel must not take for customers (evidence: accounts-list)."""
+    for role in ("ADMIN", "RESELLER"):
+        username = role.lower()
+        # A database that the reference dialect has filled may have an account of this name.
+        if store.value("SELECT 1 FROM accounts WHERE role = ? OR username = ?", role, username) is None:
+            account = {"id": new_id(), "username": username, "email": f"{username}@{HOSTNAME}", "role": role}
+            store.insert("account", {**account, "full_name": role.title(), "created_at": store.now()})
+
+
+def root_id(store: Store) -> str:
+    """Return the id of the administrator root."""
+    return str(store.value("SELECT id FROM accounts WHERE username = ?", ROOT_USERNAME))
+
+
+def uptime(store: Store) -> int:
+    """Return the seconds since the server was started."""
+    return store.now() - int(store.setting(_BOOTED_AT) or store.now())
+
+
+# The traffic of sites
+
+
+def traffic(domain: str, created_at: int, month: str, now: int) -> tuple[int, int]:
+    """Return the bytes a site has received and sent in a month, `YYYY-MM`, so far.
+
+    Guess: a site receives between 100 and 999 bytes a second and sends four times as much.
+    """
+    start, end = _bounds(month)
+    seconds = max(0, min(now, end) - max(created_at, start))
+    received = seconds * (100 + crc32(domain.encode()) % 900)
+    return received, received * 4
+
+
+def month_of(now: int) -> str:
+    """Return the month of a time, as `YYYY-MM` in UTC."""
+    return _month_of_day(now // _DAY)
+
+
+@lru_cache
+def _month_of_day(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY, UTC).strftime("%Y-%m")
+
+
+@lru_cache
+def _bounds(month: str) -> tuple[int, int]:
+    start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    days = monthrange(start.year, start.month)[1]
+    return int(start.timestamp()), int(start.timestamp()) + days * _DAY

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
-from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request
+from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request, failed, invalid, mistyped
 from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
 
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -32,6 +32,7 @@ _NAMES = {
     "boolean": "true or false",
     "null": "null",
 }
+_GO_TYPES = {"string": "string", "integer": "int", "number": "float64", "boolean": "bool", "array": "[]string"}
 
 
 class Validation(ABC):
@@ -117,6 +118,57 @@ class ReferenceValidation(Validation):
         return _refusal(errors[0], f"the {part}")
 
 
+class PanelValidation(Validation):
+    """The checks of current panels: those of Go's decoder and validator (evidence: error-validator)."""
+
+    formats = FormatChecker(["uuid"])
+
+    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:
+        """Give fields their main names, and drop nulls, which Go's decoder skips.
+
+        Official clients disagree on some names, and panels take them all, as far as known (evidence: subdomains).
+        """
+        names = {
+            alias: name
+            for name, field in schema.get("properties", {}).items()
+            for alias in field.get("x-aliases", ())
+            if name not in body
+        }
+        if schema.get("maxProperties") == 0 and not self._strict:
+            return {}
+        renamed = {names.get(name, name): value for name, value in body.items() if value is not None}
+        # A required field that is empty is missing, to Go's validator.
+        required = schema.get("required", ())
+        return {name: value for name, value in renamed.items() if value != "" or name not in required}
+
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
+        """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
+        for error in errors:
+            if error.validator == "maxProperties":
+                return failed("Unknown field", "the request takes no fields")
+            if error.validator == "type":
+                field = ".".join(str(part) for part in error.absolute_path)
+                kinds = cast("str | list[str]", error.validator_value)
+                wanted = kinds if isinstance(kinds, str) else kinds[0]
+                return mistyped(endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object"))
+        faults: dict[tuple[str, str], None] = {}
+        for error in errors:
+            field = ".".join(str(part) for part in error.absolute_path)
+            match error.validator:
+                case "required":
+                    names, sent = cast("list[str]", error.validator_value), cast("Json", error.instance)
+                    faults.update({(name, "required"): None for name in names if name not in sent})
+                case "enum":
+                    faults[field, "oneof"] = None
+                case "format":
+                    faults[field, "uuid"] = None
+                case _:
+                    faults[field, "min"] = None
+        if part == "query":
+            return failed("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
+        return invalid(endpoint.operation, faults)
+
+
 def _decoded(raw: bytes) -> Any:
     if not raw.strip():
         return None
@@ -200,3 +252,17 @@ def _refusal(error: ValidationError, where: str) -> ApiError:
         case _:
             text = "does not have an accepted form"
     return bad_request(f"{path}: {text}")
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case int() | float():
+            return "number"
+        case list():
+            return "array"
+        case _:
+            return "object"

@@ -8,8 +8,7 @@ import pytest
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.auth import authenticate, create_key
 from panelica_async.sandbox.messages import ApiError, HttpRequest
-from panelica_async.sandbox.seed import root_id, seed
-from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.store import Store, root_id
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient, signature
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "signing-vectors.json").read_text("utf-8"))
@@ -125,7 +124,7 @@ async def test_health_needs_no_key(panel: SignedClient) -> None:
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
 def test_signing_vectors(vector: dict[str, Any]) -> None:
     """The panel accepts each vector and none of its wrong variants."""
-    store = Store(":memory:", lambda: float(VECTORS["timestamp"]), seed)
+    store = Store(":memory:", lambda: float(VECTORS["timestamp"]))
     create_key(
         store,
         user_id=root_id(store),

@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.sandbox.calls import ApiCall, select
-from panelica_async.sandbox.seed import root_id, seed
 from panelica_async.sandbox.spec import shipped_document
-from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.store import Store, root_id
 from tests.sandbox.signed_client import Clock, SignedClient
 
 
@@ -87,7 +86,7 @@ async def test_every_field_of_a_list_can_be_sorted_by(panel: SignedClient) -> No
 
 @given(total=st.integers(0, 12), limit=st.integers(1, 5), order=st.sampled_from(["asc", "desc"]))
 def test_pages_together_are_the_whole_list(total: int, limit: int, order: str) -> None:
-    store = Store(":memory:", Clock(), seed)
+    store = Store(":memory:", Clock())
     (endpoint,) = [endpoint for endpoint in shipped_document().endpoints if endpoint.operation == "domains.list"]
     for number in range(total):
         row = {"id": str(number), "domain": f"d{number % 4}-{number}.example", "user_id": root_id(store)}

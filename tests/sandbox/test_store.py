@@ -4,7 +4,6 @@ import sqlite3
 
 import pytest
 
-from panelica_async.sandbox.seed import seed
 from panelica_async.sandbox.store import Store
 from tests.sandbox.signed_client import Clock
 
@@ -15,6 +14,6 @@ from tests.sandbox.signed_client import Clock
     ids=["a column that may not be empty", "an owner that is not there"],
 )
 def test_broken_constraint_is_not_a_conflict(kind, row):
-    store = Store(":memory:", Clock(), seed)
+    store = Store(":memory:", Clock())
     with pytest.raises(sqlite3.IntegrityError):
         store.insert(kind, row)

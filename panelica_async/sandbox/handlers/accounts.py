@@ -13,8 +13,7 @@ from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, r
 from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
 from panelica_async.sandbox.messages import forbidden
-from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, Store, new_id
+from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 _ROLES = ("USER", "RESELLER", "ADMIN")
 

@@ -17,9 +17,8 @@ from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows, select
 from panelica_async.sandbox.deliveries import deliver
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.seed import uptime
 from panelica_async.sandbox.spec import Endpoint, Json
-from panelica_async.sandbox.store import Row, new_id, timestamp
+from panelica_async.sandbox.store import Row, new_id, timestamp, uptime
 from panelica_async.sandbox.validation import check
 
 _PANEL_VERSION = "1.0.27"

@@ -8,8 +8,7 @@ sync counts the records of the panel's zone of that name and sends nothing.
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import not_found
-from panelica_async.sandbox.seed import NAME_SERVERS
-from panelica_async.sandbox.store import Row, Store, new_id
+from panelica_async.sandbox.store import NAME_SERVERS, Row, Store, new_id
 
 # What clients send if their caller passes none (evidence: dns-records).
 TTL = 3600

@@ -14,8 +14,7 @@ from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
-from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, Store, new_id
+from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")

@@ -8,8 +8,7 @@ from typing import Any
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.seed import HOSTNAME, uptime
-from panelica_async.sandbox.store import Row, month_of, traffic
+from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
 
 _DISK_GB = 500
 _BASE_DISK_GB = 125

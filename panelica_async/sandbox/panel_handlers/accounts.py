@@ -16,8 +16,7 @@ from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.handlers.accounts import add_account, delete_with_domains
 from panelica_async.sandbox.messages import ApiError, PanelError, failed, invalid, missing, taken
 from panelica_async.sandbox.panel_handlers.base import check_password, get, visible
-from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row, new_id, timestamp
+from panelica_async.sandbox.store import PHP_VERSIONS, Row, new_id, timestamp
 
 _SSO_SECONDS = 300
 # Only the panel's own network knows this address (evidence: sso-login).

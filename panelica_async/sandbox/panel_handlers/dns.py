@@ -27,8 +27,7 @@ from panelica_async.sandbox.panel_handlers.base import (
     remove,
     visible,
 )
-from panelica_async.sandbox.seed import root_id
-from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox.store import Row, new_id, root_id
 
 # For examples and tests; Python calls them private.
 _DOCUMENTATION = [

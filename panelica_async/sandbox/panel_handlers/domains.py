@@ -39,8 +39,7 @@ from panelica_async.sandbox.panel_handlers.base import (
     shown,
     visible,
 )
-from panelica_async.sandbox.seed import PHP_VERSIONS
-from panelica_async.sandbox.store import Row
+from panelica_async.sandbox.store import PHP_VERSIONS, Row
 
 _WEB_SERVERS = ("nginx_apache", "nginx_only")
 _DEFAULTS = {"php_version": DEFAULT_PHP_VERSION, "web_server": _WEB_SERVERS[0]}
