@@ -2,7 +2,7 @@
 
 `csv_source`, `yaml_source` and `documents` (JSON, Python data) read rows of raw values. `columns` knows which name
 means which field, and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
-the checks of `fields`, `dns` and `entries`, and collects every problem.
+the checks of `fields` and `dns`, and of rows against each other in `agreement`; it collects every problem.
 """
 
 from panelica_async.provision.manifest.columns import Reading

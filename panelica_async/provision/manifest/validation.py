@@ -1,17 +1,32 @@
-"""Turns rows of raw values into sites, and finds all their problems at once."""
+"""Turns rows of raw values into sites, and finds all their problems at once.
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+An entry of a list is read from a cell or is a mapping already, and becomes an object of the site.
+"""
+
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.provision.manifest import agreement, cells, entries, fields
+from panelica_async.provision.manifest import agreement, cells, dns, fields
 from panelica_async.provision.manifest.columns import Row
-from panelica_async.provision.manifest.dns import contradictions, targets_that_are_aliases
 from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
-from panelica_async.provision.manifest.sites import Database, DnsRecord, FtpUser, Mailbox, Owner, Site
+from panelica_async.provision.manifest.sites import (
+    ALL,
+    Database,
+    DatabaseUser,
+    DnsRecord,
+    FtpUser,
+    Mailbox,
+    Owner,
+    Site,
+)
 
 _T = TypeVar("_T")
+
+# Guess: what fits the integer column of any panel.
+_MAX_QUOTA_MB = 2**31 - 1
 
 
 @attrs.frozen
@@ -34,29 +49,6 @@ def check(rows: Sequence[Row]) -> Checked:
         problems=(*(problem for each in checks for problem in each.problems), *names.problems, *owners.problems),
         remarks=(*(remark for each in checks for remark in each.remarks), *names.remarks),
     )
-
-
-@attrs.frozen
-class _Kind(Generic[_T]):
-    """A kind of objects that a site has several of."""
-
-    build: Callable[[cells.Entry, str], _T]
-    key: Callable[[_T], Hashable]
-    """What a site may have only once."""
-    name: Callable[[_T], str]
-    """What to call it in a message."""
-
-
-_DNS = _Kind[DnsRecord](
-    entries.dns_record,
-    lambda record: (record.name, record.type, record.content),
-    lambda record: f"{record.name} {record.type} {record.content}",
-)
-_DATABASES = _Kind[Database](
-    entries.database, lambda database: (database.type, database.name.lower()), lambda database: database.name
-)
-_MAILBOXES = _Kind[Mailbox](entries.mailbox, lambda mailbox: mailbox.local_part, lambda mailbox: mailbox.local_part)
-_FTP_USERS = _Kind[FtpUser](entries.ftp_user, lambda user: user.username.lower(), lambda user: user.username)
 
 
 class _RowCheck:
@@ -93,9 +85,9 @@ class _RowCheck:
 
     def _records(self, domain: str) -> tuple[DnsRecord, ...]:
         records = self._list("dns", _DNS, domain)
-        for message in contradictions(records, domain):
+        for message in dns.contradictions(records, domain):
             self._note("dns", message)
-        for record in targets_that_are_aliases(records, domain):
+        for record in dns.targets_that_are_aliases(records, domain):
             self._remark("dns", "the mail or name server is itself a CNAME, which some servers refuse", record)
         return records
 
@@ -106,7 +98,7 @@ class _RowCheck:
             self._note(field, str(error))
             return None
 
-    def _list(self, field: str, kind: _Kind[_T], domain: str) -> tuple[_T, ...]:
+    def _list(self, field: str, kind: "_Kind[_T]", domain: str) -> tuple[_T, ...]:
         value = self.row.values.get(field) or ()
         if isinstance(value, str):
             try:
@@ -121,7 +113,7 @@ class _RowCheck:
         read: list[tuple[int, cells.Entry]] = []
         for position, raw in enumerate(value, start=1):
             try:
-                read.append((position, entries.read(field, raw)))
+                read.append((position, _read(field, raw)))
             except InvalidValueError as error:
                 is_text = isinstance(raw, str) and error.value is None
                 errors.append((position, error.inside(f"entry {position}") if is_text else error))
@@ -170,3 +162,135 @@ def _optional(parse: Callable[[str], str]) -> Callable[[object], str | None]:
         return parse(written) if written else None
 
     return parse_optional
+
+
+def _read(column: str, raw: object) -> cells.Entry:
+    """Return an entry as a mapping, whether it is one already or text as in a cell."""
+    return cells.READERS[column](raw) if isinstance(raw, str) else _mapping(raw)
+
+
+def _dns_record(entry: cells.Entry, domain: str) -> DnsRecord:
+    """Build a record of the zone of a domain; an empty domain stands for one that was refused."""
+    _expect(entry, ("name", "type", "content", "ttl", "priority"))
+    name = fields.text(entry.get("name"))
+    with _about(name):
+        content = entry.get("content")
+        return dns.record(
+            name=name,
+            type=fields.text(entry.get("type")),
+            # Text in parentheses may span several lines.
+            content=fields.trim(content) if isinstance(content, str) else fields.text(content),
+            ttl=entry.get("ttl"),
+            priority=entry.get("priority"),
+            domain=domain,
+        )
+
+
+def _database(entry: cells.Entry, _domain: str) -> Database:
+    """Build a database with its users."""
+    _expect(entry, ("name", "type", "users"))
+    name = fields.database_name(fields.text(entry.get("name")))
+    with _about(name):
+        users = entry.get("users") or ()
+        if not fields.is_list(users):
+            raise InvalidValueError("users must be a list")
+        return Database(
+            name=name,
+            type=fields.choice(fields.text(entry.get("type")).lower() or "mysql", fields.DATABASE_TYPES),
+            users=_distinct(map(_database_user, users)),
+        )
+
+
+def _mailbox(entry: cells.Entry, domain: str) -> Mailbox:
+    """Build a mailbox; its name may also be the full address."""
+    _expect(entry, ("local_part", "password", "quota_mb"))
+    address = fields.text(entry.get("local_part"))
+    local, _, host = address.partition("@")
+    if host and fields.domain_name(host) != domain and domain:
+        raise InvalidValueError(f"is not an address of {domain}", address)
+    local = fields.mailbox_name(local)
+    with _about(local):
+        return Mailbox(
+            local_part=local,
+            password=fields.password(entry.get("password")),
+            quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=1, maximum=_MAX_QUOTA_MB),
+        )
+
+
+def _ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
+    """Build an FTP user."""
+    _expect(entry, ("username", "password", "home_directory", "quota_mb"))
+    username = fields.ftp_name(fields.text(entry.get("username")))
+    with _about(username):
+        home = fields.text(entry.get("home_directory"))
+        return FtpUser(
+            username=username,
+            password=fields.password(entry.get("password")),
+            home_directory=fields.home_directory(home) if home else None,
+            quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=0, maximum=_MAX_QUOTA_MB),
+        )
+
+
+def _database_user(entry: object) -> DatabaseUser:
+    user: Mapping[str, object] = {"username": entry} if isinstance(entry, str) else _mapping(entry)
+    _expect(user, ("username", "password", "privileges"))
+    username = fields.database_name(fields.text(user.get("username")))
+    with _about(username):
+        return DatabaseUser(
+            username=username,
+            password=fields.password(user.get("password")),
+            privileges=fields.text(user.get("privileges")) or ALL,
+        )
+
+
+def _distinct(users: Iterable[DatabaseUser]) -> tuple[DatabaseUser, ...]:
+    by_name: dict[str, DatabaseUser] = {}
+    for user in users:
+        if by_name.setdefault(user.username, user) is not user:
+            raise InvalidValueError(f"user {user.username!r} appears twice")
+    return tuple(by_name.values())
+
+
+def _mapping(raw: object) -> cells.Entry:
+    mapping = fields.as_mapping(raw)
+    if mapping is None:
+        raise InvalidValueError("an entry must be text or a mapping; put numbers and words such as yes in quotes")
+    return mapping
+
+
+def _expect(entry: cells.Entry, keys: Collection[str]) -> None:
+    unknown = [key for key in entry if key not in keys]
+    if unknown:
+        raise InvalidValueError(f"unknown key {unknown[0]!r}; expected one of {', '.join(keys)}")
+
+
+@contextmanager
+def _about(name: str) -> Generator[None]:
+    """Put the name of the entry before the error."""
+    try:
+        yield
+    except InvalidValueError as error:
+        raise error.inside(name) from None
+
+
+@attrs.frozen
+class _Kind(Generic[_T]):
+    """A kind of objects that a site has several of."""
+
+    build: Callable[[cells.Entry, str], _T]
+    key: Callable[[_T], Hashable]
+    """What a site may have only once."""
+    name: Callable[[_T], str]
+    """What to call it in a message."""
+
+
+_DNS = _Kind[DnsRecord](
+    _dns_record,
+    lambda record: (record.name, record.type, record.content),
+    lambda record: f"{record.name} {record.type} {record.content}",
+)
+_DATABASES = _Kind[Database](
+    _database, lambda database: (database.type, database.name.lower()), lambda database: database.name
+)
+_MAILBOXES = _Kind[Mailbox](_mailbox, lambda mailbox: mailbox.local_part, lambda mailbox: mailbox.local_part)
+_FTP_USERS = _Kind[FtpUser](_ftp_user, lambda user: user.username.lower(), lambda user: user.username)
