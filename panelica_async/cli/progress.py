@@ -16,8 +16,16 @@ from rich.text import Text
 from panelica_async import RateLimiter
 from panelica_async.cli.console import is_live
 from panelica_async.cli.format import duration, number, plural
-from panelica_async.cli.run_view import SITE_STATUSES
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
+
+SITE_STATUSES = {
+    SiteStatus.DONE: ("done", "green"),
+    SiteStatus.EXISTS: ("already there", "green"),
+    SiteStatus.FAILED: ("failed", "red"),
+    SiteStatus.UNKNOWN: ("uncertain", "yellow"),
+    SiteStatus.SKIPPED: ("not finished", "yellow"),
+}
+"""The word and the colour for each status of a site."""
 
 _MINUTE = 60.0
 """Seconds over which the pace is measured: a quota is for a minute, and may be used up in the first seconds."""

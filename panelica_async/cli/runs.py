@@ -1,25 +1,38 @@
-"""Runs of a manifest: plans, applies and resumes them."""
+"""`panelica provision apply` and `resume`: run a manifest, and report the result as text or JSON."""
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+from typing import Any
 
 import attrs
+from rich.console import Console
+from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.embedded import is_sandbox, sandbox_flags
-from panelica_async.cli.format import local_time, next_command, plural
+from panelica_async.cli.format import (
+    calls_sent,
+    duration,
+    local_time,
+    next_command,
+    object_table,
+    pending_line,
+    plural,
+    print_labelled,
+    remark_lines,
+)
 from panelica_async.cli.options import StateDirectory
-from panelica_async.cli.output import Output
-from panelica_async.cli.plan_view import has_obstacles, plan_data, plan_summary, print_plan
-from panelica_async.cli.progress import Meter, Progress, reading
-from panelica_async.cli.run_view import Ending, RunReport
-from panelica_async.cli.status_view import missing_passwords_note
+from panelica_async.cli.output import Output, error_data
+from panelica_async.cli.plan import build_plan, plan_summary
+from panelica_async.cli.progress import SITE_STATUSES, Meter, Progress
+from panelica_async.cli.status import missing_passwords_note
 from panelica_async.provision import (
     Journal,
     JournalStatus,
@@ -27,19 +40,27 @@ from panelica_async.provision import (
     Manifest,
     ManifestError,
     Plan,
+    Remark,
     Run,
     RunDirectory,
     RunFiles,
     SiteOutcome,
+    SiteStatus,
+    StepOutcome,
+    StepStatus,
     apply,
     journal_on,
     missing_passwords,
     remaining_outcomes,
 )
 from panelica_async.provision.journal import journal_at
-from panelica_async.provision.remarks import remarks_on_scopes
 
 _STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
+_BAD = {
+    StepStatus.FAILED: ("failed", "red"),
+    StepStatus.CONFLICT: ("conflict", "red"),
+    StepStatus.UNKNOWN: ("uncertain", "yellow"),
+}
 
 
 @attrs.frozen
@@ -63,42 +84,6 @@ class RunOptions:
     def asks(self) -> bool:
         """Whether to ask before the first write; writes to the embedded sandbox affect no real panel."""
         return not (self.yes or self.connection.sandbox)
-
-
-async def show_plan(
-    file: Path, manifest: Manifest, connection: Connection, state: StateDirectory, output: Output
-) -> ExitCode:
-    """Show what `apply` would do."""
-    async with connection.open(state) as panel:
-        files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
-        plan = await _preview(panel, manifest, files, output)
-        if output.json:
-            output.document(plan_data(plan, panel))
-        else:
-            print_plan(plan, panel, output.results)
-    return ExitCode.FAILED if has_obstacles(plan) else ExitCode.OK
-
-
-async def _preview(panel: Panel, manifest: Manifest, files: RunFiles, output: Output) -> Plan:
-    """Plan what `apply` would do, without writing anything."""
-    if not files.journal.exists():
-        return await _build_plan(panel, manifest, None, output)
-    async with journal_at(files.journal, read_only=True) as journal:
-        return await _build_plan(panel, manifest, journal, output)
-
-
-async def _plan_run(panel: Panel, manifest: Manifest, journal: Journal, output: Output) -> Plan:
-    """Plan a run that writes to a journal."""
-    if journal.runs and journal.runs[-1].finished_at is None:
-        output.say(f"Continuing the run of {local_time(journal.runs[-1].started_at)}.")
-    return await _build_plan(panel, manifest, journal, output)
-
-
-async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
-    async with reading(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
-        plan = await Plan.build(panel.client, manifest, journal=journal)
-        lacking = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
-        return attrs.evolve(plan, remarks=(*lacking, *plan.remarks))
 
 
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
@@ -189,7 +174,9 @@ async def _run(
             begun = time.monotonic()
             files = await choose(panel.client.base_url)
             journal = await resources.enter_async_context(journal_at(files.journal))
-            plan = await _plan_run(panel, manifest, journal, output)
+            if journal.runs and journal.runs[-1].finished_at is None:
+                output.say(f"Continuing the run of {local_time(journal.runs[-1].started_at)}.")
+            plan = await build_plan(panel, manifest, journal, output)
             planning = time.monotonic() - begun
             output.say(plan_summary(plan, panel))
             steps = (planned.step for planned in plan.steps)
@@ -200,11 +187,17 @@ async def _run(
             if plan.writes and options.asks and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            ending = await _carry_out(panel, plan, journal, files.passwords, options, interruption)
-    report = RunReport(
+            begun = time.monotonic()
+            outcomes, error = await _carry_out(panel, plan, journal, files.passwords, options, interruption)
+            seconds = planning + time.monotonic() - begun
+    report = _Report(
         manifest=manifest.name,
         panel=panel.client.base_url,
-        ending=attrs.evolve(ending, seconds=planning + ending.seconds),
+        outcomes=outcomes,
+        traffic=options.connection.traffic,
+        seconds=seconds,
+        interrupted=interruption.stop.is_set(),
+        error=error,
         files=files,
         remarks=plan.remarks,
         arguments=(name, *options.connection.flags(), *options.state.flags()),
@@ -213,14 +206,15 @@ async def _run(
         output.document(report.to_dict())
     else:
         report.print(output.results)
-    if ending.error is not None:
-        output.explain(ending.error)
+    if error is not None:
+        output.explain(error)
     return report.exit_code
 
 
 async def _carry_out(
     panel: Panel, plan: Plan, journal: Journal, passwords: Path, options: RunOptions, interruption: Interruption
-) -> Ending:
+) -> tuple[tuple[SiteOutcome, ...], PanelicaError | None]:
+    """Apply a plan; return the outcome of each site, and the error that ended the run early, if any."""
     least = plan.estimate(panel.limiter.limit).total_seconds()
     meter = Meter(panel.limiter, sites=len(plan.sites), writes=plan.writes, least=least)
     progress = Progress(options.output.messages, meter)
@@ -247,13 +241,7 @@ async def _carry_out(
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
-    return Ending(
-        outcomes=(*outcomes, *remaining_outcomes(plan, outcomes, journal)),
-        traffic=options.connection.traffic,
-        seconds=meter.elapsed,
-        interrupted=interruption.stop.is_set(),
-        error=fatal,
-    )
+    return (*outcomes, *remaining_outcomes(plan, outcomes, journal)), fatal
 
 
 def _generates_passwords(plan: Plan) -> bool:
@@ -270,3 +258,126 @@ def _write_error(error: OSError | sqlite3.Error, journal: Journal, passwords: Pa
         f"{path} cannot be written: {problem}",
         hint="Free space or make the file writable, then run `resume`: nothing is created twice.",
     )
+
+
+@attrs.frozen(kw_only=True)
+class _Report:
+    """The report of a run."""
+
+    manifest: str
+    panel: str
+    outcomes: tuple[SiteOutcome, ...]
+    """One for each site."""
+    traffic: Traffic
+    """All calls, including those of the plan and retries."""
+    seconds: float
+    """Duration, including the plan, without the time of the question."""
+    interrupted: bool
+    error: PanelicaError | None
+    """The error that ended the run early, if any."""
+    files: RunFiles
+    remarks: tuple[Remark, ...]
+    """The remarks of the plan."""
+    arguments: tuple[str, ...]
+    """The arguments that select the same run in the next command."""
+
+    @property
+    def counts(self) -> Mapping[SiteStatus, int]:
+        """Number of sites by status."""
+        counts = Counter(outcome.status for outcome in self.outcomes)
+        return {status: counts[status] for status in SiteStatus}
+
+    @property
+    def pending(self) -> list[str]:
+        """Domains whose certificate was not active at the last check."""
+        return [step.step.key for outcome in self.outcomes for step in outcome.steps if step.is_pending]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        is_complete = all(outcome.status in {SiteStatus.DONE, SiteStatus.EXISTS} for outcome in self.outcomes)
+        return ExitCode.OK if is_complete and self.error is None else ExitCode.FAILED
+
+    @property
+    def passwords(self) -> Path | None:
+        """The file of the generated passwords, if it exists."""
+        return self.files.passwords if self.files.passwords.exists() else None
+
+    @property
+    def next_command(self) -> str:
+        """The command to run next."""
+        command = "undo" if self.exit_code is ExitCode.OK else "resume"
+        return next_command(command, *self.arguments)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-like data."""
+        return {
+            "manifest": self.manifest,
+            "panel": self.panel,
+            "counts": {"sites": len(self.outcomes)} | {status.value: count for status, count in self.counts.items()},
+            "pending_certificates": self.pending,
+            "calls": self.traffic.calls,
+            "writes": self.traffic.writes,
+            "reads": self.traffic.reads,
+            "seconds": round(self.seconds, 1),
+            "interrupted": self.interrupted,
+            "error": None if self.error is None else error_data(self.error),
+            "remarks": [remark.to_dict() for remark in self._all_remarks],
+            "sites": [outcome.to_dict() for outcome in self.outcomes],
+            "journal": str(self.files.journal),
+            "passwords": None if self.passwords is None else str(self.passwords),
+            "next_command": self.next_command,
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the report."""
+        console.print()
+        console.print(self._summary(), soft_wrap=True)
+        console.print(
+            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent in {duration(self.seconds)}.", soft_wrap=True
+        )
+        if self.pending:
+            console.print(Text(pending_line(len(self.pending))), soft_wrap=True)
+        for line in remark_lines(self._all_remarks):
+            console.print(Text(line), soft_wrap=True)
+        steps = [(outcome.domain, step) for outcome in self.outcomes for step in outcome.steps]
+        bad = [(site, step) for site, step in steps if step.status in _BAD]
+        if bad:
+            console.print()
+            rows = ((site, step.step.label, Text(*_BAD[step.status]), _reason(step)) for site, step in bad)
+            console.print(object_table(rows))
+        for hint in dict.fromkeys(step.hint for _, step in steps if step.hint):
+            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        console.print()
+        print_labelled(console, self._places())
+
+    @property
+    def _all_remarks(self) -> tuple[Remark, ...]:
+        """The remarks of the plan, and those about existing objects."""
+        steps = {step.step.id: step for outcome in self.outcomes for step in outcome.steps if step.remark}
+        found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
+        return (*self.remarks, *found)
+
+    def _summary(self) -> Text:
+        text = Text(f"{plural(len(self.outcomes), 'site')}: ")
+        parts = [
+            Text(f"{count} {SITE_STATUSES[status][0]}", SITE_STATUSES[status][1])
+            for status, count in self.counts.items()
+            if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
+        ]
+        return text.append_text(Text(", ").join(parts)).append(".")
+
+    def _places(self) -> Iterator[tuple[str, str]]:
+        yield "Journal", str(self.files.journal)
+        if self.passwords is not None:
+            yield "Passwords", str(self.passwords)
+        if self.pending and self.exit_code is ExitCode.OK:
+            yield "Check", next_command("resume", *self.arguments)
+        yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
+
+
+def _reason(step: StepOutcome) -> str:
+    reference = f" (request {step.request_id})" if step.request_id else ""
+    return f"{step.reason}{reference}"

@@ -5,7 +5,7 @@ import pytest
 from panelica_async import RateLimit
 from panelica_async.cli.format import duration, next_command, plural, quota, remark_lines
 from panelica_async.cli.output import error_data, to_json
-from panelica_async.cli.run_view import SITE_STATUSES
+from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
 

@@ -89,9 +89,9 @@ async def plan(
 
     Only reads. Exit code 1 means that something conflicts or is uncertain.
     """
-    from panelica_async.cli import runs
+    from panelica_async.cli.plan import show_plan
 
-    return await runs.show_plan(file, columns.load(file), connection, state, output)
+    return await show_plan(file, columns.load(file), connection, state, output)
 
 
 @provision.command(epilog="Example: panelica provision apply launch.csv --sandbox")
@@ -148,7 +148,7 @@ async def status(state: StateDirectory, output: Output, file: RunFile = None) ->
 
     Without FILE, shows every journal in the state directory.
     """
-    from panelica_async.cli.status_view import show_status
+    from panelica_async.cli.status import show_status
 
     return await show_status(file, state, output)
 

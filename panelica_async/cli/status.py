@@ -1,4 +1,4 @@
-"""Shows the content of journals, as text or JSON, without asking a panel."""
+"""`panelica provision status`: shows the content of journals, as text or JSON, without asking a panel."""
 
 import asyncio
 from collections.abc import Sequence
