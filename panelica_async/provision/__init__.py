@@ -13,8 +13,8 @@ After a crash or a stop, `resume(panel, "launch.journal")` continues without doi
 
 How it works:
 
-- `manifest` reads what is wanted. `objects` turns it into steps, one for each object; a module for each kind knows how
-  such an object is compared, created and deleted.
+- `manifest` reads what is wanted. `objects` turns it into steps, one for each object, and knows how each kind is
+  compared, created and deleted.
 - `snapshot` reads what exists. `plan` compares the two. `allowances` checks what hosting plans allow, and `remarks`
   adds what else is worth knowing.
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and

@@ -11,14 +11,22 @@ from panelica_async.core.request import path_segment
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.journal_records import unique_id
 from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
-from panelica_async.provision.objects import STEPS, Comparison, Match, Step, StepKind, View
-from panelica_async.provision.objects.account import AccountStep
-from panelica_async.provision.objects.base import without_owner
-from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.dns_record import DnsRecordStep
-from panelica_async.provision.objects.domain import DomainStep
-from panelica_async.provision.objects.ftp_user import FtpUserStep
-from panelica_async.provision.objects.mailbox import MailboxStep
+from panelica_async.provision.objects import (
+    STEPS,
+    AccountStep,
+    Comparison,
+    DatabaseStep,
+    DatabaseUserStep,
+    DnsRecordStep,
+    DomainStep,
+    FtpUserStep,
+    MailboxStep,
+    Match,
+    Step,
+    StepKind,
+    View,
+    without_owner,
+)
 from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 

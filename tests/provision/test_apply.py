@@ -28,8 +28,7 @@ from panelica_async.provision import (
     resume,
 )
 from panelica_async.provision.executor import Executor
-from panelica_async.provision.objects import View
-from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects import DomainStep, View
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 from panelica_async.sandbox import Sandbox, rules
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every

@@ -1,4 +1,4 @@
-"""Steps: what each kind of object is called, how it is recognised and how it is made, one module a kind."""
+"""Steps: what each kind of object is called, how it is recognised, made and deleted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -7,11 +7,9 @@ from typing import TypeAlias
 from panelica_async.provision.abilities import REFERENCE, Abilities
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.objects.account import AccountStep, find_plans
-from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown
-from panelica_async.provision.objects.certificate import ORDER_TIMEOUT, CertificateStep
+from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown, without_owner
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.dns_record import DnsRecordStep
-from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.domain import ORDER_TIMEOUT, CertificateStep, DnsRecordStep, DomainStep
 from panelica_async.provision.objects.ftp_user import FtpUserStep
 from panelica_async.provision.objects.mailbox import MailboxStep
 
@@ -21,8 +19,12 @@ __all__ = [
     "AccountStep",
     "CertificateStep",
     "Comparison",
+    "DatabaseStep",
+    "DatabaseUserStep",
     "DnsRecordStep",
     "DomainStep",
+    "FtpUserStep",
+    "MailboxStep",
     "Match",
     "SiteSteps",
     "Step",
@@ -31,6 +33,7 @@ __all__ = [
     "find_plans",
     "shown",
     "steps_of",
+    "without_owner",
 ]
 
 

@@ -81,7 +81,7 @@ class AccountStep(Step):
         return NewObject(account.id)
 
     @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
         """Delete an account with everything in it."""
         await panel.accounts.delete(object_id)
 

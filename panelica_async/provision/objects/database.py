@@ -25,7 +25,7 @@ from panelica_async.provision.objects.base import (
     with_owner,
     without_none,
 )
-from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.domain import InDomain
 from panelica_async.provision.snapshot import Listing
 
 _OWNER = "dbOwner"
@@ -35,14 +35,13 @@ _USER_COUNTS = range(10_000)
 
 
 @attrs.frozen(kw_only=True)
-class DatabaseStep(Step):
+class DatabaseStep(InDomain):
     """Creates a database: without users, or with its first one, as the panel wants it."""
 
     kind = StepKind.DATABASE
     operation = "databases.create"
     listing = Listing.DATABASES
 
-    domain: DomainStep
     database: Database
     is_shared_name: bool = False
     """Whether another owner in the manifest asks for the same name."""
@@ -56,11 +55,6 @@ class DatabaseStep(Step):
         """Type and name, with the owner where two ask for the name."""
         key = f"{self.database.type}/{self.database.name}"
         return with_owner(key, self.domain.account.key) if self.is_shared_name else key
-
-    @property
-    def parents(self) -> tuple[Step, ...]:
-        """The domain and what it needs."""
-        return (self.domain, *self.domain.parents)
 
     @property
     def problem(self) -> str | None:
@@ -114,7 +108,7 @@ class DatabaseStep(Step):
         return NewObject(database.id)
 
     @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
         """Delete a database with its users."""
         await panel.databases.delete(object_id)
 

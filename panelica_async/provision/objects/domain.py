@@ -1,15 +1,18 @@
-"""The domain of a site."""
+"""The domain of a site, the records of its zone, and its certificate."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final, Literal, cast
 
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.provision.manifest import Site
+from panelica_async.provision.manifest import DnsRecord, Site
+from panelica_async.provision.manifest.dns import clash, identity
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.account import AccountStep
 from panelica_async.provision.objects.base import (
     ABSENT,
+    Comparison,
     Match,
     NewObject,
     Step,
@@ -19,12 +22,24 @@ from panelica_async.provision.objects.base import (
     or_unset,
     same,
     shown,
+    unknown,
     without_none,
 )
 from panelica_async.provision.snapshot import Listing
 
+ORDER_TIMEOUT: Final = timedelta(minutes=15)
+"""How long after an order a domain without a certificate gets another one.
+
+Guess: an order that takes about a minute (evidence: ssl-issue) has failed by then, and four of them an hour stay below
+what Let's Encrypt allows to fail for a name.
+"""
 _WEB_SERVERS = {"nginx_only": "nginx", "nginx_apache": "apache"}
 """What current panels call the web servers of the reference (evidence: domains-create)."""
+# A certificate in one of these states counts as missing, and is ordered again.
+_SPENT = frozenset({"failed", "expired"})
+_PENDING = "pending"
+
+_RecordType = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR"]
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +90,7 @@ class DomainStep(Step):
             return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
         return same(domain.id)
 
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:  # noqa: ARG002 - has none
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the domain."""
         domain = await panel.domains.create(
             domain=self.site,
@@ -86,6 +101,141 @@ class DomainStep(Step):
         return NewObject(domain.id)
 
     @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
         """Delete a domain with everything in it."""
         await panel.domains.delete(object_id)
+
+
+@attrs.frozen(kw_only=True)
+class InDomain(Step):
+    """A step whose object belongs to a domain."""
+
+    domain: DomainStep
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and what it needs."""
+        return (self.domain, *self.domain.parents)
+
+
+@attrs.frozen(kw_only=True)
+class DnsRecordStep(InDomain):
+    """Adds a record to the zone of a domain. The zone has the id of the domain (evidence: dns-zones)."""
+
+    kind = StepKind.DNS_RECORD
+    operation = "dns.records.create"
+    listing = Listing.ZONES
+
+    record: DnsRecord
+
+    @property
+    def key(self) -> str:
+        """Domain, name, type and content."""
+        return f"{self.site} {self.record.name} {self.record.type} {self.record.content}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The record."""
+        return without_none(**attrs.asdict(self.record))
+
+    def match(self, view: View) -> Match:
+        """Find the record by name, type and content and compare priority and time to live.
+
+        A record that cannot stand beside it is in conflict with it, such as a CNAME or a second SPF record.
+        """
+        zone_id = view.ids.get(self.domain.id)
+        if zone_id is None:
+            return ABSENT
+        if zone_id not in view.snapshot.zones:
+            return unknown("the zone was not read")
+        wanted = self.record
+        reason: str | None = None
+        for record in view.snapshot.zones[zone_id]:
+            name, kind, content = identity(record.name, record.type, record.content, self.site)
+            if name != wanted.name:
+                continue
+            if (kind, content) == (wanted.type, wanted.content):
+                return self._compare(record.id, record.priority, record.ttl)
+            if why := clash(name, wanted.type, wanted.content, kind, content):
+                reason = f"the name has the record {kind} {shown(content)} already, and {why}"
+        return ABSENT if reason is None else different(reason)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Add the record."""
+        record = await panel.dns.records.create(
+            view.id_of(self.domain),
+            name=self.record.name,
+            type=cast("_RecordType", self.record.type),
+            content=self.record.content,
+            ttl=or_unset(self.record.ttl),
+            priority=or_unset(self.record.priority),
+        )
+        return NewObject(record.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete a record of a zone."""
+        await panel.dns.records.delete(parent_id, object_id)
+
+    def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
+        for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):
+            if have is not None and want is not None and have != want:
+                return different(f"the record has {name} {shown(have)}, not {want}")
+        return same(record_id)
+
+
+@attrs.frozen(kw_only=True)
+class CertificateStep(InDomain):
+    """Orders the certificate of a domain; the panel issues it within about a minute (evidence: ssl-issue)."""
+
+    kind = StepKind.CERTIFICATE
+    operation = "ssl.certificates.issue"
+    listing = Listing.CERTIFICATES
+    is_order = True
+    is_deletable = False
+
+    type: str
+
+    @property
+    def key(self) -> str:
+        """The domain."""
+        return self.site
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Type and renewal."""
+        return {"type": self.type, "auto_renew": True}
+
+    def match(self, view: View) -> Match:
+        """Find a certificate of the domain that is in place or on its way."""
+        domain_id = view.ids.get(self.domain.id)
+        if domain_id is None:
+            return ABSENT
+        if view.snapshot.certificates is None:
+            # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
+            domain = view.snapshot.domains_by_name.get(self.site)
+            if (domain is not None and domain.ssl_enabled) or view.snapshot.secured.get(domain_id):
+                return same(None, "the domain has a certificate")
+            return unknown("the domain has no certificate yet: an order takes about a minute, and shows no progress")
+        spent: str | None = None
+        for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
+            status = (certificate.status or "").lower()
+            if status in _SPENT:
+                spent = status
+            elif certificate.type is not None and certificate.type != self.type:
+                return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
+            else:
+                return same(certificate.id, is_pending=status == _PENDING)
+        return ABSENT if spent is None else Match(Comparison.ABSENT, reason=f"the previous certificate has {spent}")
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Order the certificate."""
+        domain_id = view.id_of(self.domain)
+        certificate = await panel.ssl.certificates.issue(
+            domain_id=domain_id,
+            type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
+            auto_renew=True,
+        )
+        # Current panels answer an order with no more than that they took it, and know it by its domain.
+        own_id = None if certificate.id == domain_id else certificate.id
+        return NewObject(own_id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)

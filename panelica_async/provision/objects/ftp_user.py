@@ -11,7 +11,6 @@ from panelica_async.provision.objects.base import (
     ABSENT,
     Match,
     NewObject,
-    Step,
     StepKind,
     View,
     different,
@@ -22,12 +21,12 @@ from panelica_async.provision.objects.base import (
     with_owner,
     without_none,
 )
-from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.domain import InDomain
 from panelica_async.provision.snapshot import Listing
 
 
 @attrs.frozen(kw_only=True)
-class FtpUserStep(Step):
+class FtpUserStep(InDomain):
     """Creates an FTP user for the files of the domain."""
 
     kind = StepKind.FTP_USER
@@ -35,7 +34,6 @@ class FtpUserStep(Step):
     listing = Listing.FTP_USERS
     password_needed = True
 
-    domain: DomainStep
     user: FtpUser
     is_shared_name: bool = False
     """Whether another owner in the manifest asks for the same name."""
@@ -52,11 +50,6 @@ class FtpUserStep(Step):
     def password(self) -> str | None:
         """The user's password in the manifest, if any."""
         return self.user.password
-
-    @property
-    def parents(self) -> tuple[Step, ...]:
-        """The domain and what it needs."""
-        return (self.domain, *self.domain.parents)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -87,7 +80,7 @@ class FtpUserStep(Step):
         return NewObject(user.id)
 
     @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
         """Delete an FTP user."""
         await panel.ftp.accounts.delete(object_id)
 

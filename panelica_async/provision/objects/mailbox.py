@@ -10,7 +10,6 @@ from panelica_async.provision.objects.base import (
     ABSENT,
     Match,
     NewObject,
-    Step,
     StepKind,
     View,
     different,
@@ -19,12 +18,12 @@ from panelica_async.provision.objects.base import (
     shown,
     without_none,
 )
-from panelica_async.provision.objects.domain import DomainStep
+from panelica_async.provision.objects.domain import InDomain
 from panelica_async.provision.snapshot import Listing
 
 
 @attrs.frozen(kw_only=True)
-class MailboxStep(Step):
+class MailboxStep(InDomain):
     """Creates a mailbox under the domain."""
 
     kind = StepKind.MAILBOX
@@ -32,7 +31,6 @@ class MailboxStep(Step):
     listing = Listing.MAILBOXES
     password_needed = True
 
-    domain: DomainStep
     mailbox: Mailbox
 
     @property
@@ -44,11 +42,6 @@ class MailboxStep(Step):
     def password(self) -> str | None:
         """The mailbox's password in the manifest, if any."""
         return self.mailbox.password
-
-    @property
-    def parents(self) -> tuple[Step, ...]:
-        """The domain and what it needs."""
-        return (self.domain, *self.domain.parents)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -78,6 +71,6 @@ class MailboxStep(Step):
         return NewObject(mailbox.id)
 
     @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:  # noqa: ARG003 - not needed
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
         """Delete a mailbox."""
         await panel.email.accounts.delete(object_id)
