@@ -151,8 +151,6 @@ def test_imports_run_in_no_circle() -> None:
 PATTERNS = ("cli.commands", "sandbox.handlers", "sandbox.panel_handlers", "provision.objects")
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
-    "api.panel_spec": "what `panel.spec` offers",
-    "api.completion": "what a success that says too little is completed from",
     "api.derivation": "arguments that panels need, derived from the others",
     "api.downloads": "the base of a generated class: files that are received",
     "api.recovery": "what a create whose reply was lost has made",

@@ -1,12 +1,119 @@
-"""`panel.spec`: what the panel at hand lists about itself."""
+"""`panel.spec`: what the panel at hand lists about itself, its endpoints with the fields that they take.
 
-from panelica_async.api.catalogue import Catalogue, read_catalogue
+A panel may list anything (evidence: api-spec, api-spec-bodies). What is no endpoint is left out and counted, and texts
+are cut and cleaned.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+import attrs
+
 from panelica_async.api.resource import Resource
 from panelica_async.api.runner import decode_reply
-from panelica_async.core.operation import Repeat
+from panelica_async.core.address import PUBLIC_PREFIX
+from panelica_async.core.operation import Operation, Repeat, Wire
+from panelica_async.core.redaction import one_line
 from panelica_async.core.request import PreparedRequest
+from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Reply
+
+MOST_ENDPOINTS = 5_000
+"""Endpoints of a catalogue that are read; a panel has about 400."""
+_MOST_FIELDS = 500
+_MOST_CHOICES = 200
+_LONGEST_SUMMARY = 200
+_METHODS = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE"})
+_PATH = re.compile(r"/[!-~]{1,300}")
+_NAME = re.compile(r"[A-Za-z_][\w.\[\]-]{0,79}", re.ASCII)
+_SCOPE = re.compile(r"[\w*.-]{1,60}:[\w*.-]{1,60}", re.ASCII)
+_PLACEHOLDER = re.compile(r"\{[^}]*\}")
+_ACTIONS = ("start", "stop", "restart")
+"""What `{action}` stands for (evidence: api-spec-gaps)."""
+
+
+@attrs.frozen(kw_only=True)
+class CatalogueField:
+    """A field that an endpoint takes."""
+
+    name: str
+    type: str
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    """The values that the panel takes; empty when any will do."""
+
+
+Fields = Mapping[str, CatalogueField]
+
+
+@attrs.frozen(kw_only=True)
+class CatalogueEndpoint:
+    """An endpoint that a panel lists."""
+
+    method: str
+    path: str
+    category: str = ""
+    summary: str = ""
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    query: Fields | None = None
+    """Parameters of the query; None if the panel declares none."""
+    body: Fields | None = None
+    """Fields of the body; None if the panel does not declare them, empty if it takes no body."""
+    reply: Fields | None = None
+    """Fields of the reply, or of its rows."""
+
+    @property
+    def key(self) -> str:
+        """Method and path without the names of the placeholders, which differ between catalogues."""
+        return key_of(self.method, self.path)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@attrs.frozen(kw_only=True)
+class Catalogue:
+    """What a panel lists about itself."""
+
+    version: str | None = None
+    panel_version: str | None = None
+    endpoints: Mapping[str, CatalogueEndpoint] = attrs.field(repr=False, factory=dict[str, CatalogueEndpoint])
+    """Endpoints by their `key`, in the panel's order."""
+    unreadable: int = 0
+    """Entries that are no endpoints."""
+
+    def check(self, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
+        """Check the arguments of a call against the fields that the panel declares, if it does.
+
+        Raises:
+            ValueError: A field is unknown to the panel or missing, or has another value than the panel takes.
+        """
+        endpoint = self.endpoints.get(key_of(wire.method, wire.path))
+        if endpoint is None or wire.others is None:
+            return
+        declared, names = (endpoint.query, wire.query) if wire.others == "query" else (endpoint.body, wire.body)
+        if declared is None:
+            return
+        named = {*wire.query, *wire.body, *wire.placeholders}
+        passed = {
+            names.get(argument, argument): value
+            for argument, value in arguments.items()
+            if value is not UNSET and (argument in names or argument not in named)
+        }
+        for name, value in passed.items():
+            if name not in declared:
+                if name not in names.values():
+                    raise ValueError(f"{operation.name}: {_unknown(name, declared)}")
+            elif (choices := declared[name].choices) and isinstance(value, str) and value not in choices:
+                near = _near(value, choices)
+                raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}{near}")
+        for name, field in declared.items():
+            if field.required and name not in passed:
+                raise ValueError(f"{operation.name}: this panel requires {name}")
 
 
 class PanelSpec(Resource):
@@ -50,3 +157,120 @@ class PanelSpec(Resource):
     def unload(self) -> None:
         """Forget what was loaded; `**fields` are sent unchecked again."""
         self._runner.known.catalogue = None
+
+
+def key_of(method: str, path: str) -> str:
+    """Return method and path without the names of the placeholders."""
+    return f"{method} {_PLACEHOLDER.sub('{}', path)}"
+
+
+def _unknown(name: str, declared: Fields) -> str:
+    if not declared:
+        return f"this panel takes no fields here, and {name} was passed"
+    return f"this panel takes no field {name}{_near(name, declared) or '; it takes ' + ', '.join(declared)}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def read_catalogue(data: object) -> Catalogue:
+    """Read what a panel answers.
+
+    Raises:
+        ValueError: It is no catalogue, or one of too many endpoints.
+    """
+    if not isinstance(data, dict):
+        raise ValueError("expected an object with endpoints")  # noqa: TRY004 - it came from the panel
+    values = cast("dict[str, object]", data)
+    entries = values.get("endpoints")
+    if not isinstance(entries, list):
+        raise ValueError("expected a list of endpoints")  # noqa: TRY004 - it came from the panel
+    rows = cast("list[object]", entries)
+    if len(rows) > MOST_ENDPOINTS:
+        raise ValueError(f"expected at most {MOST_ENDPOINTS:,} endpoints, got {len(rows):,}")
+    endpoints: dict[str, CatalogueEndpoint] = {}
+    unreadable = 0
+    for row in rows:
+        endpoint = _endpoint(row)
+        unreadable += endpoint is None
+        if endpoint is not None:
+            endpoints.update((one.key, one) for one in _actions(endpoint))
+    return Catalogue(
+        version=_text(values.get("version")) or None,
+        panel_version=_text(values.get("panel_version")) or None,
+        endpoints=endpoints,
+        unreadable=unreadable,
+    )
+
+
+def _actions(endpoint: CatalogueEndpoint) -> Iterator[CatalogueEndpoint]:
+    """Yield an endpoint, or each of those that a catalogue writes as one."""
+    before, action, after = endpoint.path.partition("/{action}")
+    if not action or after:
+        yield endpoint
+        return
+    for name in _ACTIONS:
+        yield attrs.evolve(endpoint, path=f"{before}/{name}")
+
+
+def _endpoint(row: object) -> CatalogueEndpoint | None:
+    entry = _object(row)
+    method, path = str(entry.get("method", "")).upper(), str(entry.get("path", "")).removeprefix(PUBLIC_PREFIX)
+    if method not in _METHODS or not _PATH.fullmatch(path):
+        return None
+    auth, request, response = (_object(entry.get(name)) for name in ("auth", "request", "response"))
+    # A bare list of scopes is what older copies of a catalogue have.
+    scopes = auth.get("scopes", entry.get("scopes"))
+    return CatalogueEndpoint(
+        method=method,
+        path=path,
+        category=_text(entry.get("category")),
+        summary=_text(entry.get("summary")),
+        scopes=tuple(_texts(scopes, _SCOPE.fullmatch)),
+        roles=tuple(_texts(auth.get("roles"), _NAME.fullmatch)),
+        query=_fields(request.get("query_params")) or None,
+        body=_body(request.get("body")),
+        reply=_fields(response.get("fields")) or None,
+    )
+
+
+def _body(value: object) -> Fields | None:
+    body = _object(value)
+    if body.get("content_type") == "none":
+        return {}
+    return _fields(body.get("fields")) or None
+
+
+def _fields(value: object) -> Fields:
+    fields: dict[str, CatalogueField] = {}
+    for entry in map(_object, _list(value)[:_MOST_FIELDS]):
+        name = str(entry.get("name", ""))
+        if _NAME.fullmatch(name):
+            fields[name] = CatalogueField(
+                name=name,
+                type=_text(entry.get("type")),
+                required=entry.get("required") is True,
+                choices=tuple(_texts(entry.get("enum"), bool)),
+            )
+    return fields
+
+
+def _object(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _texts(value: object, fits: Callable[[str], object]) -> Iterator[str]:
+    for item in _list(value)[:_MOST_CHOICES]:
+        text = _text(item)
+        if text and fits(text):
+            yield text
+
+
+def _text(value: object) -> str:
+    return one_line(value[:_LONGEST_SUMMARY]) if isinstance(value, str) else ""

@@ -27,7 +27,7 @@ from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unkn
 from panelica_async.transport.pipeline import Transport
 
 if TYPE_CHECKING:
-    from panelica_async.api.catalogue import Catalogue
+    from panelica_async.api.panel_spec import Catalogue
     from panelica_async.api.shared_reads import SharedReads
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from panelica_async._version import __version__
-from panelica_async.api.catalogue import Catalogue, CatalogueEndpoint, CatalogueField, Fields, key_of, read_catalogue
+from panelica_async.api.panel_spec import Catalogue, CatalogueEndpoint, CatalogueField, Fields, key_of, read_catalogue
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.commands.spec import shipped
 from panelica_async.cli.connection import Connection

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import DecodeError, NotFoundError, PanelicaClient
-from panelica_async.api.catalogue import MOST_ENDPOINTS, read_catalogue
+from panelica_async.api.panel_spec import MOST_ENDPOINTS, read_catalogue
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
