@@ -167,7 +167,6 @@ ALONE = {
     "core.ownership": "public: the method of the model of an account",
     "doctor.key": "checks of the key: accepted, clock, rate limit, scopes",
     "doctor.network": "checks of the way to the panel: name, port, TLS, path, dialect",
-    "provision.allowances": "what hosting plans allow",
     "provision.executor": "carries out one step; apply decides which is next",
     "provision.manifest.agreement": "checks of rows against each other",
     "provision.manifest.cells": "how entries are written in a cell",

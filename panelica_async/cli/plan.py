@@ -20,7 +20,7 @@ from panelica_async.cli.output import Output
 from panelica_async.cli.progress import reading
 from panelica_async.provision import Action, Journal, Manifest, Plan, PlannedStep, RunDirectory, StepKind
 from panelica_async.provision.journal import journal_at
-from panelica_async.provision.remarks import remarks_on_scopes
+from panelica_async.provision.plan import remarks_on_scopes
 
 _OBSTACLES = {Action.CONFLICT: ("conflict", "red"), Action.UNCERTAIN: ("uncertain", "yellow")}
 

@@ -15,8 +15,8 @@ How it works:
 
 - `manifest` reads what is wanted. `objects` turns it into steps, one for each object, and knows how each kind is
   compared, created and deleted.
-- `snapshot` reads what exists. `plan` compares the two. `allowances` checks what hosting plans allow, and `remarks`
-  adds what else is worth knowing.
+- `snapshot` reads what exists. `plan` compares the two and adds what is worth knowing: `decisions` says what to do with
+  each step, by what exists, what earlier runs did, and what hosting plans allow.
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
   after it, and finds out what became of a call without a reply. `ownership` tells whether an object that is found then
   is ours. `report` holds the results.

@@ -415,7 +415,7 @@ def test_plan_tells_what_the_key_may_not_create(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "panelica_async.provision.remarks._scopes_of_key", AsyncMock(return_value=("accounts:*", "domains:*", "dns:*"))
+        "panelica_async.provision.plan._scopes_of_key", AsyncMock(return_value=("accounts:*", "domains:*", "dns:*"))
     )
     outcome = panelica("provision", "plan", "launch.csv", *FAST)
     assert "Note: the key lacks the scope email:write, so the panel will refuse to create these (mailboxes)." in (
