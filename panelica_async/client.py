@@ -1,5 +1,7 @@
 """The client."""
 
+import os
+import platform
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from types import TracebackType
@@ -8,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, cast
 import aiohttp
 import attrs
 
-from panelica_async.api import settings
-from panelica_async.api.dialect import PanelDialect
+from panelica_async._version import __version__
+from panelica_async.api.dialect import PanelDialect, chosen_dialect
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.runner import OperationRunner
@@ -17,7 +19,7 @@ from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
 from panelica_async.core.unset import UNSET, Unset
-from panelica_async.errors import PanelicaError, TransportError
+from panelica_async.errors import ConfigurationError, PanelicaError, TransportError
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
 from panelica_async.resources.registry import get_operation
@@ -99,8 +101,8 @@ class PanelicaClient(Namespaces):
         limiter: RateLimiter | RateLimit | None = None,
         trust_env: bool = False,
     ) -> None:
-        address = Address.parse(settings.setting("base_url", base_url))
-        signer = Signer(settings.setting("api_key", api_key), settings.setting("api_secret", api_secret))
+        address = Address.parse(_setting("base_url", base_url))
+        signer = Signer(_setting("api_key", api_key), _setting("api_secret", api_secret))
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
         transport = Transport(
             address=address,
@@ -108,11 +110,11 @@ class PanelicaClient(Namespaces):
             keys=KeyHolder(ApiKey(signer, quota)),
             clock=PanelClock(),
             ssl=ssl,
-            user_agent=settings.user_agent(app_name),
+            user_agent=user_agent(app_name),
         )
         require_encryption(address.origin, ssl)
         options = CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries)
-        learnt = PanelDialect(transport, str(address), settings.dialect(dialect))
+        learnt = PanelDialect(transport, str(address), chosen_dialect(dialect))
         runner = OperationRunner(transport, options, learnt, get_operation)
         transport.keys.ask = partial(_ask_quota, learnt)
         self._bind(runner, base_url=str(address))
@@ -307,6 +309,29 @@ class PanelicaClient(Namespaces):
 
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"
+
+
+def _setting(name: str, argument: str | None) -> str:
+    """Return an argument or, without one, the environment variable of its name."""
+    variable = f"PANELICA_{name.upper()}"
+    value = argument if argument is not None else os.environ.get(variable)
+    if value is None:
+        raise ConfigurationError(f"{name} is missing", hint=f"Pass {name}= or set the environment variable {variable}.")
+    return value
+
+
+def user_agent(app_name: str | None) -> str:
+    """Return the User-Agent header: the name of the program, if there is one, and that of this package.
+
+    Raises:
+        ConfigurationError: The name does not fit into a header.
+    """
+    own = f"panelica_async/{__version__} Python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+    if app_name is None:
+        return own
+    if not isinstance(app_name, str) or not (app_name.isascii() and app_name.isprintable() and app_name.strip()):
+        raise ConfigurationError(f"app_name must be printable ASCII text, not {app_name!r}")
+    return f"{app_name.strip()} {own}"
 
 
 _ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)

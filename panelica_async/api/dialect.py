@@ -1,4 +1,4 @@
-"""Finds out which dialect a panel speaks, once for each address in a process.
+"""Which dialect a panel speaks: the caller chooses, or the panel is asked, once for each address in a process.
 
 `GET /health`, without `/v1` and without a signature, decides: current panels answer with a JSON object, servers of the
 published reference with a JSON 404 (evidence: address-health). Anything else is no answer: a 5xx, a web page, a
@@ -12,20 +12,46 @@ import threading
 from concurrent.futures import Future
 from contextvars import Context
 from math import inf
+from typing import Final
 
 from panelica_async.core import hints
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Dialect, Repeat
 from panelica_async.core.reply import unwrap
 from panelica_async.core.request import PreparedRequest
+from panelica_async.core.unset import Unset
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, RequestTimeoutError
 from panelica_async.telemetry.tally import LOGGER
 from panelica_async.transport.call import Call, CallOptions, Reply
 from panelica_async.transport.pipeline import Transport
 
-__all__ = ["PanelDialect", "forget"]
-
+DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
+DIALECTS: Final = ("auto", "reference", "panel")
+DEFAULT_DIALECT: Final = "auto"
 _METHOD, _PATH = "GET", "/health"
+
+
+def chosen_dialect(argument: str | Unset) -> Dialect | None:
+    """Return the dialect that an argument or `PANELICA_DIALECT` names; None for `auto`, which asks the panel.
+
+    Raises:
+        ConfigurationError: No dialect has this name.
+    """
+    source, name = "dialect", argument
+    if isinstance(name, Unset):
+        source, name = DIALECT_VARIABLE, default_dialect()
+    match name:
+        case "reference" | "panel":
+            return name
+        case "auto":
+            return None
+        case _:
+            raise ConfigurationError(f"{source} must be one of {', '.join(DIALECTS)}, not {name!r}")
+
+
+def default_dialect() -> str:
+    """Return the dialect where no other is chosen: that of `PANELICA_DIALECT`, or `auto`."""
+    return os.environ.get(DIALECT_VARIABLE) or DEFAULT_DIALECT
 
 
 class PanelDialect:

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
-from panelica_async.api import settings
+from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import (
@@ -106,14 +106,14 @@ class Connection(Credentials):
         str,
         typer.Option(
             "--dialect",
-            envvar=settings.DIALECT_VARIABLE,
+            envvar=DIALECT_VARIABLE,
             metavar="DIALECT",
             help="API that the panel speaks: panel for that of current panels, reference for the published one; auto "
             "asks the panel.",
             autocompletion=complete_dialect,
             rich_help_panel=PANEL,
         ),
-    ] = settings.DEFAULT_DIALECT
+    ] = DEFAULT_DIALECT
     share_quota: Annotated[
         str | None,
         typer.Option(
@@ -263,11 +263,11 @@ class Connection(Credentials):
 
     def chosen_dialect(self) -> Dialect | None:
         """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
-        return settings.dialect(self.dialect)
+        return chosen_dialect(self.dialect)
 
     def flags(self) -> list[str]:
         """Return the options that select the same panel, without credentials."""
-        dialect = [] if self.dialect == settings.default_dialect() else ["--dialect", self.dialect]
+        dialect = [] if self.dialect == default_dialect() else ["--dialect", self.dialect]
         if self.sandbox:
             return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else []), *dialect]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url

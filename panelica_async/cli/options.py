@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError
-from panelica_async.api.settings import DIALECTS
+from panelica_async.api.dialect import DIALECTS
 from panelica_async.catalog import TIERS
 from panelica_async.cli.console import interruptible
 from panelica_async.core.operation import Dialect

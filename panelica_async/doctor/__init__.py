@@ -14,7 +14,7 @@ from typing import Literal
 
 import aiohttp
 
-from panelica_async.api import settings
+from panelica_async.api.dialect import chosen_dialect
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
@@ -67,7 +67,7 @@ async def diagnose(
     Raises:
         ConfigurationError: An argument is invalid.
     """
-    address, chosen = Address.parse(base_url), settings.dialect(dialect)
+    address, chosen = Address.parse(base_url), chosen_dialect(dialect)
     sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
     probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
     try:

@@ -4,7 +4,7 @@ import attrs
 
 from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.runner import OperationRunner, decode_reply
-from panelica_async.api.settings import user_agent
+from panelica_async.client import user_agent
 from panelica_async.core.address import Address
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat

@@ -1,4 +1,4 @@
-"""What a client takes, where it comes from, and that each mistake is named before anything is sent."""
+"""Settings of a client: where they come from, and that each invalid one is named before anything is sent."""
 
 import ssl
 from datetime import timedelta
@@ -65,7 +65,7 @@ MISTAKES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), MISTAKES)
-def test_a_mistake_is_named(name: str, value: Any) -> None:
+def test_invalid_setting_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}\b") as caught:
         PanelicaClient(**{**GOOD, name: value})
     assert API_SECRET not in str(caught.value)
@@ -73,31 +73,31 @@ def test_a_mistake_is_named(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["timeout", "deadline", "max_retries"])
-def test_variants_are_checked_too(name: str) -> None:
+def test_invalid_option_of_a_variant_is_named(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} must be .*, not -1"):
         PanelicaClient(**GOOD).with_options(**{name: -1})
 
 
 @pytest.mark.parametrize("name", ["base_url", "api_key", "api_secret"])
-def test_what_is_missing_is_named_with_its_variable(name: str) -> None:
+def test_missing_setting_is_named_with_its_variable(name: str) -> None:
     settings = {key: value for key, value in GOOD.items() if key != name}
     with pytest.raises(ConfigurationError, match=f"^{name} is missing") as caught:
         PanelicaClient(**settings)
     assert caught.value.hint == f"Pass {name}= or set the environment variable PANELICA_{name.upper()}."
 
 
-async def test_the_environment_fills_what_is_not_given(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settings_when_left_out_come_from_environment(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANELICA_BASE_URL", server.origin)
     monkeypatch.setenv("PANELICA_API_KEY", "pk_live_environment")
     monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_environment")
     async with PanelicaClient(tier="enterprise") as panel:
         await panel.request("GET", "/v1/me")
-    async with PanelicaClient(api_key="pk_live_given", tier="enterprise") as panel:
+    async with PanelicaClient(api_key="pk_live_argument", tier="enterprise") as panel:
         await panel.request("GET", "/v1/me")
-    assert [sent.headers["X-API-Key"] for sent in server.requests] == ["pk_live_environment", "pk_live_given"]
+    assert [sent.headers["X-API-Key"] for sent in server.requests] == ["pk_live_environment", "pk_live_argument"]
 
 
-def test_an_empty_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", "")
     with pytest.raises(ConfigurationError, match=r"^api_secret is missing"):
         PanelicaClient("panel.example.com", api_key=API_KEY)
@@ -115,7 +115,7 @@ def test_an_empty_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None
         {"limiter": RateLimit(per_minute=10)},
     ],
 )
-def test_what_is_right_is_taken(options: dict[str, Any]) -> None:
+def test_valid_settings_are_accepted(options: dict[str, Any]) -> None:
     assert PanelicaClient(**GOOD, **options).base_url == "https://panel.example.com:8443/api/external"
 
 
