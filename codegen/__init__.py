@@ -8,6 +8,6 @@ The modules in the order of the work:
    the two, and `panel_wires` works out how an operation of the reference travels to current panels.
 3. `operations` prepares the operations of the reference for the templates, `panel_operations` those that only current
    panels have, `arguments` the arguments of both. `modules` arranges them in namespaces and modules.
-4. `render` fills the templates, with the texts of `docstrings` and `text`; `models` runs datamodel-code-generator.
-5. `output` formats the files, writes them or compares them; `__main__` is the command.
+4. `render` fills the templates with the texts of `docstrings` and `text`, runs datamodel-code-generator (`models`), and
+   formats the result. `__main__` is the command: it writes the files or compares them.
 """

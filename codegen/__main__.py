@@ -1,13 +1,15 @@
 """The command line of the generator."""
 
 import argparse
+import difflib
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.text import COMMAND
 
 try:
-    from codegen.output import differences, generate, write
+    from codegen.render import generate
     from codegen.yaml_nodes import SpecError
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] in {"codegen", "panelica_async"}:
@@ -17,6 +19,8 @@ except ModuleNotFoundError as error:
     ) from None
 
 _PROJECT = Path(__file__).parent.parent
+_FOLDERS = ("panelica_async/models", "panelica_async/resources")
+"""Folders with generated files only: any other module in them is deleted."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +54,41 @@ def main(arguments: list[str] | None = None) -> int:
     command = COMMAND if project == _PROJECT else f"{COMMAND} --project {options.project}"
     print(f"\nGenerated files are not up to date. Run `{command}` and commit what it writes.", file=sys.stderr)
     return 1
+
+
+def write(files: Mapping[Path, str], project: Path) -> list[Path]:
+    """Bring the generated files of a project up to date and return the paths that changed.
+
+    Files that the generator no longer writes are deleted.
+    """
+    stale = sorted(_present(project) - files.keys())
+    for path in stale:
+        (project / path).unlink()
+    changed = [path for path, text in files.items() if _content(project / path) != text]
+    for path in changed:
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(files[path], encoding="utf-8")
+    return stale + changed
+
+
+def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
+    """Yield a unified diff for each file that is out of date."""
+    for path in sorted(_present(project) | files.keys()):
+        diff = difflib.unified_diff(
+            _content(project / path).splitlines(keepends=True),
+            files.get(path, "").splitlines(keepends=True),
+            f"{path.as_posix()} (as it is)",
+            f"{path.as_posix()} (as generated)",
+        )
+        yield from diff
+
+
+def _present(project: Path) -> set[Path]:
+    return {path.relative_to(project) for folder in _FOLDERS for path in (project / folder).glob("**/*.py")}
+
+
+def _content(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 if __name__ == "__main__":

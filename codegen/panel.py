@@ -1,10 +1,8 @@
 """Reads the files of `spec/panel/` on current panels, and checks them against the rest of `spec/`."""
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -22,8 +20,8 @@ from codegen.spec import METHODS, Specification
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _FOLDER, _EVIDENCE = "panel", "evidence.md"
-_SCHEMAS = "#/components/schemas/"
-_STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
+STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
+"""Fields that say how sure something is, and from where; only `spec/` has them."""
 _ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
 _CITATION = re.compile(r"^known \(\w+: (.*)\)$")
 _SOURCE = re.compile(r"\b[e]vidence: ([a-z0-9-]+(?:, [a-z0-9-]+)*)")
@@ -59,30 +57,6 @@ class PanelOperation:
         found: Node = resolve(self.document, schema["$ref"]) if "$ref" in schema else schema
         return found
 
-    def as_endpoint(self) -> dict[str, Any]:
-        """Return its entry in `panel_endpoints.json`; fields are shown by name, each with whether it is required."""
-        endpoint: dict[str, Any] = {
-            "id": self.name,
-            "method": self.method,
-            "path": self.path,
-            "category": self.category,
-            "summary": self.node["summary"],
-            "scopes": list(self.node["x-scope"]),
-        }
-        if "x-roles" in self.node:
-            endpoint["roles"] = list(self.node["x-roles"])
-        if self.node.get("x-websocket"):
-            endpoint["websocket"] = True
-        query = {node["name"]: node.get("required", False) for node in self.parameters if node["in"] == "query"}
-        if query:
-            endpoint["query"] = query
-        if "requestBody" in self.node:
-            [(media_type, content)] = self.node["requestBody"]["content"].items()
-            required = content["schema"].get("required", ())
-            kind = "json" if media_type == "application/json" else "form"
-            endpoint[kind] = {name: name in required for name in content["schema"].get("properties", ())}
-        return endpoint
-
 
 def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation, ...]:
     """Read and check the operations of current panels; raises `SpecError` for the first problem.
@@ -99,64 +73,6 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
     _check_scopes(operations, {scope["name"] for scope in specification.catalog["scopes"]})
     _check_citations(documents, root / _EVIDENCE)
     return operations
-
-
-def merged_document(operations: Iterable[PanelOperation]) -> dict[str, Any]:
-    """Return current panels as one OpenAPI document, without the evidence of its fields.
-
-    A schema bears the name of its file too, because two files may use the same name: `accounts.Account`.
-    """
-    paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {}
-    for operation in operations:
-        node = {**operation.node, "tags": [operation.category]}
-        if operation.parameters:
-            node["parameters"] = operation.parameters
-        item = paths.setdefault(operation.path, {})
-        item[operation.method.lower()] = _qualified(node, operation.module)
-        for name, schema in operation.document.get("components", {}).get("schemas", {}).items():
-            schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Panelica External API of current panels", "version": "1"},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
-
-
-def _qualified(node: Any, module: str) -> Any:
-    """Copy a part of a file, with references to the merged document and without evidence."""
-    match node:
-        case {"$ref": str(reference)}:
-            return {"$ref": f"{_SCHEMAS}{module}.{reference.removeprefix(_SCHEMAS)}"}
-        case dict():
-            fields: dict[str, Any] = node
-            return {key: _qualified(value, module) for key, value in fields.items() if key not in _STRENGTHS}
-        case list() | tuple():
-            return [_qualified(item, module) for item in node]
-        case _:
-            return node
-
-
-def render_document(document: Mapping[str, Any]) -> str:
-    """Return the text of `panel_openapi.json`, one path or schema on each line."""
-    lines = {
-        part: ",\n".join(
-            f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items()
-        )
-        for part, nodes in (("paths", document["paths"]), ("schemas", document["components"]["schemas"]))
-    }
-    head = ",\n ".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in ("openapi", "info"))
-    return (
-        f'{{\n {head},\n "paths": {{\n{lines["paths"]}\n }},\n'
-        f' "components": {{"schemas": {{\n{lines["schemas"]}\n }}}}\n}}\n'
-    )
-
-
-def render_endpoints(operations: Iterable[PanelOperation]) -> str:
-    """Return the text of `panel_endpoints.json`, one operation on each line."""
-    lines = [json.dumps(operation.as_endpoint(), ensure_ascii=False) for operation in operations]
-    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _document(path: Path, root: Path) -> Node:
@@ -209,7 +125,7 @@ def _check_citations(documents: Iterable[Node], file: Path) -> None:
     """Check that every `known` cites existing entries."""
     anchors = _anchors(file)
     for node in (node for document in documents for node in nodes_of(document)):
-        for key in _STRENGTHS:
+        for key in STRENGTHS:
             for names in _CITATION.findall(node.get(key, "")):
                 _check_cited(names, anchors, node.where(key))
 

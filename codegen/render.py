@@ -1,21 +1,32 @@
-"""Renders the resources, the index of the models, the catalog and the table of operations."""
+"""Renders every generated file: fills the templates, formats the code, and writes the JSON files of the package."""
 
 import enum
+import json
+import subprocess
+import sys
+import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import jinja2
 
+from codegen.bridge import load_bridge
 from codegen.docstrings import absence, differences, method_docstring, scope_text
-from codegen.modules import ResourceModule
+from codegen.models import group_of_schema, model_groups, render_models
+from codegen.modules import ResourceModule, resource_modules
 from codegen.operations import OperationSource, constant_of
-from codegen.spec import Specification
+from codegen.panel import STRENGTHS, PanelOperation, load_panel
+from codegen.panel_operations import panel_only, schemas_of
+from codegen.spec import load
 from codegen.text import docstring, generated_by, module_docstring
 from panelica_async.core.operation import Operation, Wire
 
+_PROJECT = Path(__file__).parent.parent
+_PACKAGE = Path("panelica_async")
+_SCHEMAS = "#/components/schemas/"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     trim_blocks=True,
@@ -26,7 +37,55 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
+def generate(spec: Path) -> dict[Path, str]:
+    """Return every generated file, by its path below the project."""
+    specification = load(spec)
+    panel = load_panel(spec, specification)
+    only = panel_only(panel, specification)
+    groups = model_groups(specification, schemas_of(only, specification))
+    homes = group_of_schema(groups)
+    modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
+    code = {
+        _PACKAGE / "catalog.py": _render("catalog.py.jinja2", catalog=specification.catalog),
+        _PACKAGE / "models/__init__.py": _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items()))),
+        **{_PACKAGE / "models" / name: text for name, text in render_models(groups).items()},
+        **{_PACKAGE / "resources" / name: text for name, text in _render_resources(modules).items()},
+    }
+    files = _formatted(code)
+    for path, text in files.items():
+        compile(text, path.as_posix(), "exec")
+    files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
+    files[_PACKAGE / "panel_endpoints.json"] = render_endpoints(panel)
+    files[_PACKAGE / "panel_openapi.json"] = render_document(merged_document(panel))
+    files[Path("docs/operations.md")] = _render("operations.md.jinja2", modules=modules)
+    files[Path("docs/panel-operations.md")] = _render("panel-operations.md.jinja2", modules=modules)
+    return files
+
+
+def _formatted(files: Mapping[Path, str]) -> dict[Path, str]:
+    """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        # Under another name: ruff keeps unused imports in an `__init__.py`, because other modules may use them.
+        places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
+        for path, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(files[path], encoding="utf-8")
+        # An import that fits on one line once the unused names are gone is put on one line.
+        one_line = ("--config", "lint.isort.split-on-trailing-comma = false")
+        _ruff("check", "--fix", "--select", "I,F401,UP", *one_line, folder=Path(name))
+        _ruff("format", folder=Path(name))
+        return {path: place.read_text(encoding="utf-8") for path, place in places.items()}
+
+
+def _ruff(*arguments: str, folder: Path) -> None:
+    options = ("--quiet", "--no-cache", "--config", str(_PROJECT / "pyproject.toml"))
+    command = [sys.executable, "-m", "ruff", *arguments, *options, "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
+    if done.returncode:
+        raise RuntimeError(f"ruff rejects the generated code:\n{done.stdout}{done.stderr}")
+
+
+def _render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the resource modules."""
     files = {
         f"{part.name}.py": _render("resources/resource.py.jinja2", module=part)
@@ -36,26 +95,6 @@ def render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
     for name in ("__init__.py", "registry.py", "panel_registry.py"):
         files[name] = _render(f"resources/{name}.jinja2", modules=modules)
     return files
-
-
-def render_model_index(homes: Mapping[str, str]) -> str:
-    """Return the text of the index of the models; `homes` has the module of each."""
-    return _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items())))
-
-
-def render_operations_table(modules: tuple[ResourceModule, ...]) -> str:
-    """Return `docs/operations.md`: every method of the published reference next to its endpoint."""
-    return _render("operations.md.jinja2", modules=modules)
-
-
-def render_panel_operations_table(modules: tuple[ResourceModule, ...]) -> str:
-    """Return `docs/panel-operations.md`: every method for what only current panels have next to its endpoint."""
-    return _render("panel-operations.md.jinja2", modules=modules)
-
-
-def render_catalog(specification: Specification) -> str:
-    """Return the text of `catalog.py`."""
-    return _render("catalog.py.jinja2", catalog=specification.catalog)
 
 
 def _render(template: str, **context: Any) -> str:
@@ -149,6 +188,89 @@ def _passed(operation: OperationSource) -> str:
 def _literal(text: str) -> str:
     """Return a string literal, split if it is too long for a line."""
     return "(" + " ".join(repr(part) for part in textwrap.wrap(text, 90, drop_whitespace=False)) + ")"
+
+
+def merged_document(operations: Iterable[PanelOperation]) -> dict[str, Any]:
+    """Return current panels as one OpenAPI document, without the evidence of its fields.
+
+    A schema bears the name of its file too, because two files may use the same name: `accounts.Account`.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Any] = {}
+    for operation in operations:
+        node = {**operation.node, "tags": [operation.category]}
+        if operation.parameters:
+            node["parameters"] = operation.parameters
+        item = paths.setdefault(operation.path, {})
+        item[operation.method.lower()] = _qualified(node, operation.module)
+        for name, schema in operation.document.get("components", {}).get("schemas", {}).items():
+            schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Panelica External API of current panels", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _qualified(node: Any, module: str) -> Any:
+    """Copy a part of a file, with references to the merged document and without evidence."""
+    match node:
+        case {"$ref": str(reference)}:
+            return {"$ref": f"{_SCHEMAS}{module}.{reference.removeprefix(_SCHEMAS)}"}
+        case dict():
+            fields: dict[str, Any] = node
+            return {key: _qualified(value, module) for key, value in fields.items() if key not in STRENGTHS}
+        case list() | tuple():
+            return [_qualified(item, module) for item in node]
+        case _:
+            return node
+
+
+def render_document(document: Mapping[str, Any]) -> str:
+    """Return the text of `panel_openapi.json`, one path or schema on each line."""
+    lines = {
+        part: ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items()
+        )
+        for part, nodes in (("paths", document["paths"]), ("schemas", document["components"]["schemas"]))
+    }
+    head = ",\n ".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in ("openapi", "info"))
+    return (
+        f'{{\n {head},\n "paths": {{\n{lines["paths"]}\n }},\n'
+        f' "components": {{"schemas": {{\n{lines["schemas"]}\n }}}}\n}}\n'
+    )
+
+
+def render_endpoints(operations: Iterable[PanelOperation]) -> str:
+    """Return the text of `panel_endpoints.json`, one operation on each line."""
+    lines = [json.dumps(endpoint_of(operation), ensure_ascii=False) for operation in operations]
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def endpoint_of(operation: PanelOperation) -> dict[str, Any]:
+    """Return the entry of an operation in `panel_endpoints.json`; the value of a field is whether it is required."""
+    endpoint: dict[str, Any] = {
+        "id": operation.name,
+        "method": operation.method,
+        "path": operation.path,
+        "category": operation.category,
+        "summary": operation.node["summary"],
+        "scopes": list(operation.node["x-scope"]),
+    }
+    if "x-roles" in operation.node:
+        endpoint["roles"] = list(operation.node["x-roles"])
+    if operation.node.get("x-websocket"):
+        endpoint["websocket"] = True
+    query = {node["name"]: node.get("required", False) for node in operation.parameters if node["in"] == "query"}
+    if query:
+        endpoint["query"] = query
+    if "requestBody" in operation.node:
+        [(media_type, content)] = operation.node["requestBody"]["content"].items()
+        required = content["schema"].get("required", ())
+        kind = "json" if media_type == "application/json" else "form"
+        endpoint[kind] = {name: name in required for name in content["schema"].get("properties", ())}
+    return endpoint
 
 
 _TEMPLATES.globals.update(docstring=docstring, generated_by=generated_by, module_docstring=module_docstring)

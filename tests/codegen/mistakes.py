@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from codegen.output import generate
+from codegen.render import generate
 from codegen.yaml_nodes import SpecError
 
 GOLDEN = Path(__file__).parent / "golden" / "spec"

@@ -8,9 +8,9 @@ import pytest
 
 from codegen.arguments import Argument
 from codegen.bridge import Bridge, load_bridge
-from codegen.output import generate
 from codegen.panel import PanelOperation
 from codegen.panel_wires import CONVERSIONS, SOURCES
+from codegen.render import generate
 from codegen.spec import Specification
 from codegen.yaml_nodes import SpecError
 from panelica_async.api import derivation

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codegen.output import generate, write
+from codegen.__main__ import write
+from codegen.render import generate
 from tests.codegen.package_copy import REPOSITORY, copy_hand_written, run
 
 pytestmark = pytest.mark.development

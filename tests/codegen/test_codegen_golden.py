@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from codegen import __main__ as command
-from codegen.output import differences, generate, write
+from codegen.__main__ import differences, write
+from codegen.render import generate
 
 pytestmark = pytest.mark.development
 REPOSITORY = Path(__file__).parents[2]

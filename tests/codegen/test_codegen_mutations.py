@@ -16,8 +16,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from codegen.bridge import load_bridge
 from codegen.models import group_of_schema, model_groups
 from codegen.modules import resource_modules
-from codegen.panel import load_panel, merged_document, render_endpoints
+from codegen.panel import load_panel
 from codegen.panel_operations import panel_only, schemas_of
+from codegen.render import merged_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.output import generate
-from codegen.panel import PanelOperation, load_panel, merged_document, render_document, render_endpoints
+from codegen.panel import PanelOperation, load_panel
+from codegen.render import endpoint_of, generate, merged_document, render_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError
 from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
@@ -272,7 +272,7 @@ def test_scopes_are_those_of_the_catalogue(panel_operations: tuple[PanelOperatio
 
 
 def test_fields_of_the_catalogue_are_described(panel_operations: tuple[PanelOperation, ...]) -> None:
-    by_endpoint = {listed(operation): operation.as_endpoint() for operation in panel_operations}
+    by_endpoint = {listed(operation): endpoint_of(operation) for operation in panel_operations}
     for entry in CATALOGUE:
         described: dict[str, Any] = by_endpoint[endpoint(entry["method"], entry["path"])]
         for place, name in (("query", "query"), ("body", "json")):
