@@ -30,7 +30,7 @@ _OPTIONS = (
     "--strict-refs",
     "--formatters", "builtin",
 )  # fmt: skip
-_BASES = {"Owner": "panelica_async.core.ownership.Owner"}
+_BASES = {"Owner": "panelica_async.core.model.Owner"}
 """Classes with methods that a model inherits, by their names in `x-base`."""
 
 

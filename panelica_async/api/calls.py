@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from panelica_async.api.objects import object_in
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
-from panelica_async.core.converter import decode, decode_rows
+from panelica_async.core.converter import decode, decode_rows, object_in
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope, listed

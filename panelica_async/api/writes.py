@@ -14,12 +14,11 @@ from uuid import UUID
 import attrs
 
 from panelica_async.api.calls import fetch_one, rows_of
-from panelica_async.api.objects import id_names, named_fields, object_in
 from panelica_async.api.recovery import LostCreate, find_made, look_up
 from panelica_async.api.runner import OperationRunner, decode_reply
-from panelica_async.core.converter import decode, to_wire
+from panelica_async.core.converter import decode, object_in, to_wire
 from panelica_async.core.decoder import note_misfits
-from panelica_async.core.model import Model, fields_of
+from panelica_async.core.model import Model, fields_of, names_of
 from panelica_async.core.operation import NaturalKey, Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
@@ -177,9 +176,7 @@ def _read_written(
     envelope: Envelope, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
 ) -> _Written[M]:
     """Return what a write made or changed, from the reply and the arguments."""
-    kind: Any = result
-    fields = named_fields(kind)
-    values = _shown(envelope, kind, arguments)
+    values = _shown(envelope, result, arguments)
     set_aside = _take_own_id(values, wire, result)
     if wire.changes_reply:
         values = incoming(values, wire, result)
@@ -187,7 +184,8 @@ def _read_written(
     if whole is not None:
         return _Written(whole)
     known, unknown = _known(operation, wire, arguments), set[str]()
-    for field, names in fields:
+    for field in fields_of(result):
+        names = names_of(result)[field.name]
         if any(_fits(values.get(name), field) for name in names):
             continue
         if _fits(known.get(field.name), field):
@@ -207,9 +205,8 @@ def _read_written(
 
 def _filled_in(shown: M, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> M:
     """Return an object that was looked up, with what its row leaves out taken from the arguments."""
-    kind: Any = type(shown)
     known, told = _known(operation, wire, arguments), dict[str, Any]()
-    for field, _ in named_fields(kind):
+    for field in fields_of(type(shown)):
         value = known.get(field.name)
         if getattr(shown, field.name) is None and _fits(value, field):
             told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
@@ -231,7 +228,7 @@ def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str,
     return made
 
 
-def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(envelope: Envelope, kind: type[Model], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the object in the reply to a write."""
     said: object = envelope.data
     rows = cast("list[object]", said) if isinstance(said, list) else [said]
@@ -244,7 +241,7 @@ def _shown(envelope: Envelope, kind: Any, arguments: Mapping[str, Any]) -> dict[
     # "success" is the result of the write, not the state of the object.
     if str(shown.get("status")).lower() in {"success", "ok"}:
         del shown["status"]
-    if envelope.message is not None and any(field.name == "message" for field, _ in named_fields(kind)):
+    if envelope.message is not None and "message" in names_of(kind):
         shown.setdefault("message", envelope.message)
     return {**envelope.beside, **shown} if envelope.beside else shown
 
@@ -254,12 +251,12 @@ def _take_own_id(values: dict[str, Any], wire: Wire, kind: type[Model]) -> dict[
     there = wire.reply_fields.get("id")
     if there is None or values.get(there) is not None:
         return {}
-    return {name: values.pop(name) for name in id_names(kind) if values.get(name) is not None}
+    return {name: values.pop(name) for name in names_of(kind).get("id", ()) if values.get(name) is not None}
 
 
 def _has_own_id(row: Model, own_id: str) -> bool:
     """Return whether a row shows an id of its own, beside the field by which the panel knows it."""
-    return any(str(row.extra.get(name)) == own_id for name in id_names(type(row)))
+    return any(str(row.extra.get(name)) == own_id for name in names_of(type(row)).get("id", ()))
 
 
 def _known(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> dict[str, Any]:

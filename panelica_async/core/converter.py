@@ -13,7 +13,7 @@ and the raw value stays in `extra` under its name on the wire. Other spellings o
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
@@ -24,7 +24,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.decoder import EXACT, Hook, MisfitError, compile_decoder, inner_type, mismatch
 from panelica_async.core.json_codec import loads
-from panelica_async.core.model import Model, OpenEnum, fields_of, wire_name
+from panelica_async.core.model import Model, OpenEnum, fields_of, names_of
 from panelica_async.core.unset import Unset
 from panelica_async.core.values import rfc3339
 from panelica_async.errors import DecodeError
@@ -35,6 +35,28 @@ M = TypeVar("M", bound=Model)
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 # For any value: a TypeError costs less than a check of every value.
 _from_iso: Callable[[Any], datetime] = datetime.fromisoformat
+_CAPITAL = re.compile("[A-Z]")
+_ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
+_OTHER_NAMES = {"Account": "user"}
+"""What panels call a kind otherwise: the id of an account is a `user_id`."""
+
+
+def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the object in the data of a reply, wherever it is.
+
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
+    a word for any object. What stands under another name is another object, such as the zone of a new domain.
+    """
+    if not isinstance(data, dict):
+        return data
+    shown = cast("dict[str, Any]", data)
+    if "id" in shown:
+        return shown
+    ids = {"id", *names_of(kind).get("id", ())}
+    if not ids.isdisjoint(shown):
+        return shown
+    inner = [name for name, value in shown.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
+    return shown if len(inner) != 1 or _is_part(inner[0], shown, kind, arguments) else shown[inner[0]]
 
 
 def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:
@@ -251,7 +273,7 @@ def _model_structure(kind: type[Model], converter: Converter) -> Hook:
 def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
     overrides: dict[str, Any] = {
         # An optional field of an object that is sent is left out, not sent as null.
-        field.name: override(rename=wire_name(field), omit_if_default=field.default is None)
+        field.name: override(rename=names_of(kind)[field.name][0], omit_if_default=field.default is None)
         for field in fields_of(kind)
     }
     overrides["extra"] = override(omit=True)
@@ -261,3 +283,29 @@ def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
         return {**build(model), **model.extra}
 
     return unstructure
+
+
+def _has_one_of(ids: set[str], value: object) -> bool:
+    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
+
+
+def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
+    names = {*arguments, *(name for several in names_of(kind).values() for name in several)}
+    if f"{name}_id" in names:
+        return True
+    if any(name in names_of(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
+        return True
+    return not names.isdisjoint(shown.keys() - {name, "message", "status"})
+
+
+def _holds_object(type_: Any) -> bool:
+    inner = inner_type(type_) or type_
+    return get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Model))
+
+
+def _is_name_of(kind: Any, name: str) -> bool:
+    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
+    if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
+        return True
+    return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")

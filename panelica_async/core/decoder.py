@@ -38,7 +38,7 @@ from typing import Any, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
 
-from panelica_async.core.model import Model, OpenEnum, fields_of, wire_name
+from panelica_async.core.model import Model, OpenEnum, fields_of, names_of
 
 Hook: TypeAlias = Callable[[object, Any], Any]
 """Turns a value of JSON into a value of a type."""
@@ -215,7 +215,7 @@ def parts_of(kind: type[Model], hook_of: Callable[[Any], Hook]) -> list[Part]:
         inner = inner_type(field.type)
         parts.append(
             Part(
-                names=(wire_name(field), *field.metadata.get("aliases", ())),
+                names=names_of(kind)[field.name],
                 attribute=field.name,
                 hook=hook_of(inner or field.type),
                 type_=inner or field.type,

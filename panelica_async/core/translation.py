@@ -5,10 +5,9 @@ Both directions are data of `Wire`. What a panel cannot do is refused before any
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, cast
 
-from panelica_async.core.model import Model, fields_of, wire_name
+from panelica_async.core.model import Model, names_of
 from panelica_async.core.operation import Operation, Refusal, Wire
 from panelica_async.errors import UnsupportedOperationError
 
@@ -108,17 +107,6 @@ def incoming(data: object, wire: Wire, kind: type[Model]) -> Any:
             if name in found:
                 found[name] = _renamed(found[name], values)
     return found
-
-
-def names_of(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:
-    """Return the names that each field of a model has in JSON, its own first."""
-    hashable: Any = kind
-    return _names_of(hashable)
-
-
-@cache
-def _names_of(kind: Any) -> Mapping[str, tuple[str, ...]]:
-    return {field.name: (wire_name(field), *field.metadata.get("aliases", ())) for field in fields_of(kind)}
 
 
 def _renamed(value: object, names: Mapping[str, str]) -> Any:

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from panelica_async.core.model import OpenEnum
-from panelica_async.core.ownership import Owner
+from panelica_async.core.model import OpenEnum, Owner
 
 
 class AccountRole(OpenEnum):

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async.core.model import Model
-from panelica_async.core.ownership import Owner
+from panelica_async.core.model import Model, Owner
 from panelica_async.models import Account, Backup, Certificate, DnsRecord, Domain, EmailAccount, FtpAccount, Plan
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply

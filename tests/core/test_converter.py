@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async.api.objects import object_in
+from panelica_async.core.converter import object_in
 from panelica_async.models.accounts import Account
 from panelica_async.models.docker import AppTemplateDetails
 from panelica_async.models.domains import Domain
