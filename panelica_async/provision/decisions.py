@@ -9,11 +9,11 @@ from typing import Any, Final
 import attrs
 
 from panelica_async.models.plans import Plan as HostingPlan
-from panelica_async.provision.abilities import Abilities
 from panelica_async.provision.journal import Record
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects import (
     ORDER_TIMEOUT,
+    Abilities,
     AccountStep,
     Comparison,
     DomainStep,

@@ -11,12 +11,13 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.core.operation import allows
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
-from panelica_async.provision.abilities import REFERENCE, Abilities
 from panelica_async.provision.decisions import OVERDUE, Action, Decisions, PlannedStep
 from panelica_async.provision.journal import Journal, Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
 from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
 from panelica_async.provision.objects import (
+    REFERENCE,
+    Abilities,
     CertificateStep,
     DnsRecordStep,
     DomainStep,
@@ -79,7 +80,7 @@ class Plan:
         Raises:
             PanelicaError: A list could not be read.
         """
-        abilities = await Abilities.of(panel)
+        abilities = Abilities(await panel.learn_dialect())
         inventory = Inventory(panel)
         steps = steps_of(manifest, abilities)
         for listing in _needed(manifest, steps):

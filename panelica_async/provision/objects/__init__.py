@@ -4,10 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
-from panelica_async.provision.abilities import REFERENCE, Abilities
 from panelica_async.provision.manifest import Manifest, Site
 from panelica_async.provision.objects.account import AccountStep, find_plans
-from panelica_async.provision.objects.base import Comparison, Match, Step, StepKind, View, shown, without_owner
+from panelica_async.provision.objects.base import (
+    REFERENCE,
+    Abilities,
+    Comparison,
+    Match,
+    Step,
+    StepKind,
+    View,
+    shown,
+    without_owner,
+)
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
 from panelica_async.provision.objects.domain import ORDER_TIMEOUT, CertificateStep, DnsRecordStep, DomainStep
 from panelica_async.provision.objects.ftp_user import FtpUserStep
@@ -15,7 +24,9 @@ from panelica_async.provision.objects.mailbox import MailboxStep
 
 __all__ = [
     "ORDER_TIMEOUT",
+    "REFERENCE",
     "STEPS",
+    "Abilities",
     "AccountStep",
     "CertificateStep",
     "Comparison",

@@ -1,4 +1,4 @@
-"""What a step is: one object to create with one call."""
+"""What a step is: one object to create with one call; and what the API of a panel can do for it."""
 
 import abc
 import enum
@@ -9,10 +9,12 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from panelica_async.client import PanelicaClient
+from panelica_async.core.operation import Dialect, Wire
 from panelica_async.core.redaction import shorten
 from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import BadRequestError, ConflictError, ResponseError
 from panelica_async.provision.snapshot import Listing, Snapshot
+from panelica_async.resources.registry import get_operation
 
 _T = TypeVar("_T")
 
@@ -234,6 +236,44 @@ class Step(abc.ABC):
             NotImplementedError: The API cannot delete it.
         """
         raise NotImplementedError
+
+
+@attrs.frozen
+class Abilities:
+    """What a panel can do, as the wires of a dialect say of the operations that make objects."""
+
+    dialect: Dialect
+
+    @property
+    def databases_have_user(self) -> bool:
+        """Whether the call that makes a database makes its first user as well (evidence: databases-create)."""
+        return "username" in self._wire("databases.create").required
+
+    @property
+    def homes_are_below_account(self) -> bool:
+        """Whether the directory of an FTP user is a path below the home of the account (evidence: ftp-home)."""
+        return "home_directory" in self._wire("ftp.accounts.create").converted
+
+    def refusal(self, operation: str, arguments: Mapping[str, Any]) -> str | None:
+        """Return why the panel cannot honour an argument of an operation, or None when it can."""
+        wire = self._wire(operation)
+        for name, value in arguments.items():
+            if name in wire.refused and value not in wire.refused[name].unless:
+                return f"the panel does not support {name} {value!r}: {wire.refused[name].reason}"
+            if value not in wire.values.get(name, (value,)):
+                return f"{name} must be one of {', '.join(wire.values[name])}, not {value!r}"
+        return None
+
+    def scopes(self, operation: str) -> tuple[str, ...]:
+        """Return the scopes of which a key needs one for an operation; none when any key may use it."""
+        return self._wire(operation).scopes
+
+    def _wire(self, operation: str) -> Wire:
+        return get_operation(operation).wires[self.dialect]
+
+
+REFERENCE = Abilities("reference")
+"""What a panel can do that serves the published reference."""
 
 
 def shown(value: object) -> str:
