@@ -19,8 +19,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.calls import HANDLERS, PAGING, ApiCall, ApiReply, accepted, page_and_limit
-from panelica_async.sandbox.messages import bad_request, conflict, missing, not_found
+from panelica_async.sandbox.handlers.base import HANDLERS, PAGING, ApiCall, ApiReply, accepted, page_and_limit
+from panelica_async.sandbox.messages import bad_request, conflict, not_found
 from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
@@ -287,7 +287,7 @@ def _get_from_panel(call: ApiCall, name: str, identity: str) -> Row:
     sql = "SELECT data FROM objects WHERE id = ? AND (collection = ? OR collection LIKE ?)"
     data = call.store.value(sql, identity, f"/v1/{name}", f"%/{name}")
     if data is None:
-        raise missing("object", identity)
+        raise not_found("object", identity)
     row: Row = json.loads(data)
     return row
 

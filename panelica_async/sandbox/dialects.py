@@ -6,21 +6,26 @@ The dialect of current panels shares no code with the client's bridge: what judg
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar
 
-from panelica_async.sandbox import handlers, panel_handlers
-from panelica_async.sandbox.calls import ApiReply, Handler
 from panelica_async.sandbox.default import panel_default, reference_default
-from panelica_async.sandbox.messages import (
-    INTERNAL_ERROR,
-    NOT_FOUND,
-    ApiError,
-    HttpResponse,
-    PanelError,
-)
+from panelica_async.sandbox.handlers.base import ApiReply, DialectName, Handler
+from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpResponse, PanelError
+from panelica_async.sandbox.panel_handlers import HANDLERS
 from panelica_async.sandbox.spec import Document, Endpoint, shipped_document
 from panelica_async.sandbox.store import Store, seed_panel
 from panelica_async.sandbox.validation import PanelValidation, ReferenceValidation, Validation
+
+_NO_CONTENT = 204
+_BODIES: Mapping[str, Mapping[str, Any]] = {
+    "account": {"error": "Account not found"},
+    "domain": {"error": "apiErrors.external.domain.notFound", "details": "domain not found"},
+    "max_domains": {"error": "Plan limit reached", "details": {"limit": "max_domains"}},
+    "max_databases": {"error": "apiErrors.external.database.limitReached", "details": "database limit reached"},
+    "max_email_accounts": {"details": "mailbox limit reached"},
+    "max_ftp_accounts": {"error": "FTP account limit reached", "code": "FORBIDDEN"},
+}
+"""What current panels write about objects that do not exist, and about limits that are reached."""
 
 
 class Dialect(ABC):
@@ -30,6 +35,8 @@ class Dialect(ABC):
         document: The document it follows.
         validation: The checks of queries and bodies.
     """
+
+    name: ClassVar[DialectName]
 
     def __init__(self, document: Document, validation: Validation) -> None:
         self.document = document
@@ -59,16 +66,20 @@ class ReferenceDialect(Dialect):
         strict: Whether to refuse fields and parameters that the document does not name.
     """
 
+    name = "reference"
+
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
         document = document or shipped_document()
         super().__init__(document, ReferenceValidation(document, strict=strict))
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """Return the handler of its operation."""
-        return handlers.HANDLERS.get(endpoint.operation, reference_default)
+        return HANDLERS.get(endpoint.operation, reference_default)
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
-        """Write the data as it is, or `{"message": …}`."""
+        """Write the data as it is, or `{"message": …}`; a 204 has neither."""
+        if endpoint.status == _NO_CONTENT:
+            return HttpResponse(status=_NO_CONTENT)
         data = reply.data if reply.message is None else {"message": reply.message}
         return HttpResponse(status=endpoint.status, data=data)
 
@@ -89,6 +100,8 @@ class PanelDialect(Dialect):
         strict: Whether to refuse fields and parameters that the document does not name.
     """
 
+    name = "panel"
+
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
         document = document or shipped_document("panel_openapi.json")
         super().__init__(document, PanelValidation(document, strict=strict))
@@ -101,7 +114,7 @@ class PanelDialect(Dialect):
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """Return the handler of its method and path."""
-        return panel_handlers.HANDLERS.get(f"{endpoint.method} {endpoint.path}", panel_default)
+        return HANDLERS.get(f"{endpoint.method} {endpoint.path}", panel_default)
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
         """Write the envelope; what is not below /v1 has none (evidence: address-health)."""
@@ -126,6 +139,8 @@ class PanelDialect(Dialect):
         match error:
             case PanelError():
                 body = error.body
+            case ApiError(about=about) if about in _BODIES:
+                body = {"status": "error", **_BODIES[about]}
             case ApiError(code=code) if code == INTERNAL_ERROR:
                 sql_error = 'ERROR: column "unknown" does not exist (SQLSTATE 42703)'
                 body = {"status": "error", "error": error.message, "details": sql_error, "request_id": request_id}
@@ -134,15 +149,14 @@ class PanelDialect(Dialect):
             case ApiError(status=403) if error.fields:
                 nested = {"code": error.code, "message": error.message, **error.fields, "details": error.details}
                 body = {"status": "error", "error": nested, "request_id": request_id}
-            case ApiError(code=code) if code == NOT_FOUND:
-                body = {"status": "error", "error": "not found"}
+            case ApiError(code=code, about=about) if code == NOT_FOUND and about != "plan":
+                body = {"error": "not found"} if about else {"status": "error", "error": "not found"}
             case _:
                 details = {"details": error.details} if error.details else {}
                 body = {"status": "error", "error": error.message, **details, "code": error.code}
         return HttpResponse(status=error.status, data=body)
 
 
-DialectName: TypeAlias = Literal["reference", "panel"]
 DIALECTS: Mapping[str, type[ReferenceDialect] | type[PanelDialect]] = {
     "reference": ReferenceDialect,
     "panel": PanelDialect,

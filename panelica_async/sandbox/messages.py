@@ -63,6 +63,7 @@ class ApiError(Exception):
         details: More about this case; may be empty.
         fields: Further fields of the body, such as `required_scope`.
         headers: Headers of the reply, such as `Retry-After`.
+        about: Kind of the object that does not exist, or limit of the plan that is reached, such as `max_domains`.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ApiError(Exception):
         *,
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        about: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -82,6 +84,7 @@ class ApiError(Exception):
         self.details = details
         self.fields: Mapping[str, Any] = fields or {}
         self.headers: Mapping[str, str] = headers or {}
+        self.about = about
 
 
 def bad_request(details: str, *, message: str = "Invalid request") -> ApiError:
@@ -95,13 +98,18 @@ def forbidden(details: str, *, message: str = "Forbidden") -> ApiError:
 
 
 def not_found(kind: str, identity: str) -> ApiError:
-    """404: there is no such object."""
-    return ApiError(404, NOT_FOUND, f"{_named(kind)} not found", f"id={identity}")
+    """404: there is no such object, or it belongs to another owner."""
+    return ApiError(404, NOT_FOUND, f"{_named(kind)} not found", f"id={identity}", about=kind)
 
 
 def conflict(kind: str, details: str) -> ApiError:
     """409: the object already exists."""
     return ApiError(409, "CONFLICT", f"{_named(kind)} already exists", details)
+
+
+def plan_full(limit: str, details: str) -> ApiError:
+    """403: a limit of the plan is reached."""
+    return ApiError(403, "FORBIDDEN", "Plan limit reached", details, about=limit)
 
 
 def _named(kind: str) -> str:
@@ -131,21 +139,6 @@ def taken(details: str, *, error: str = "Failed to create") -> PanelError:
     Guess: for everything else too.
     """
     return failed(error, details)
-
-
-def missing(kind: str, identity: str) -> PanelError:
-    """Return the 404 of an object that does not exist, or belongs to another owner."""
-    match kind:
-        case "account":
-            return PanelError(404, error="Account not found")
-        case "domain":
-            return failed("apiErrors.external.domain.notFound", "domain not found", status=404)
-        case "plan":
-            return PanelError(404, error="Plan not found", details=f"id={identity}", code="NOT_FOUND")
-        case _:
-            error = PanelError(404)
-            error.body = {"error": "not found"}
-            return error
 
 
 def invalid(operation: str, faults: Iterable[tuple[str, str]]) -> PanelError:

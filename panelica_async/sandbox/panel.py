@@ -15,8 +15,8 @@ from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
 from panelica_async.sandbox import auth, limits
 from panelica_async.sandbox.auth import Key, authenticate, identify
-from panelica_async.sandbox.calls import ApiCall, ApiReply, Caller
 from panelica_async.sandbox.dialects import Dialect
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller
 from panelica_async.sandbox.limits import Counting, ServerLimits
 from panelica_async.sandbox.messages import (
     INTERNAL_ERROR,
@@ -116,6 +116,7 @@ class Panel:
             auth.require_scope(signer.key.scopes, endpoint.scopes)
             auth.require_role(self._store, signer.key, endpoint.roles)
         call = ApiCall(
+            dialect=self._dialect.name,
             endpoint=endpoint,
             path=arguments,
             query=self._dialect.validation.query(endpoint, request.raw_query),

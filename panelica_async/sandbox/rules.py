@@ -49,12 +49,6 @@ def ftp_name(text: str) -> str:
     return _allowed(FTP_NAME, text, "username")
 
 
-def password(text: str) -> None:
-    """Refuse a password that is too short (evidence: passwords)."""
-    if len(text) < MIN_PASSWORD_LENGTH:
-        raise bad_request(f"password: must have at least {MIN_PASSWORD_LENGTH} characters")
-
-
 def record_address(record_type: str, content: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the address that a DNS record holds; None for a type that holds none.
 
@@ -134,23 +128,6 @@ def active_owner(store: Store, user_id: str) -> Row:
     return found
 
 
-def owner_with_room(store: Store, user_id: str, limit: str) -> Row:
-    """Return an account whose plan allows one more object of a kind.
-
-    Args:
-        store: Where the account is.
-        user_id: Its id.
-        limit: Limit of its plan, such as `max_domains`.
-
-    Raises:
-        ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
-    """
-    found = active_owner(store, user_id)
-    if is_full(store, found, limit):
-        raise forbidden(f"{limit} is {found[limit]} in the plan {found['plan_name']}", message="Plan limit reached")
-    return found
-
-
 def is_full(store: Store, owner: Row, limit: str) -> bool:
     """Return whether the plan of an account allows no further object of a kind.
 
@@ -161,16 +138,3 @@ def is_full(store: Store, owner: Row, limit: str) -> bool:
     """
     allowed = owner[limit]
     return allowed not in {None, _UNLIMITED} and store.value(_USED[limit], owner["id"]) >= allowed
-
-
-def domain_with_room(store: Store, domain_id: str, limit: str) -> Row:
-    """Return a domain whose owner's plan allows one more object of a kind.
-
-    Raises:
-        ApiError: 404, there is no such domain; 403, it or its account is suspended, or the plan is full.
-    """
-    domain = store.get("domain", domain_id)
-    owner_with_room(store, domain["user_id"], limit)
-    if domain["status"] == "suspended":
-        raise forbidden(f"the domain {domain['domain']} is suspended", message="Domain suspended")
-    return domain

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.calls import HANDLERS
+from panelica_async.sandbox.handlers.base import HANDLERS
 from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.calls import HANDLERS
+from panelica_async.sandbox.handlers.base import HANDLERS
 from panelica_async.sandbox.spec import instance, shipped_document
 from tests.codegen.test_spec_reference import NAMES
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient

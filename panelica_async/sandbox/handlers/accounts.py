@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, check_password, get, handles, listed
 from panelica_async.sandbox.messages import forbidden
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
@@ -33,19 +33,19 @@ _PLAN_COLUMNS = (
 @handles("accounts.list")
 def list_accounts(call: ApiCall) -> ApiReply:
     """Return all accounts, including root and other administrators."""
-    return ApiReply(rows(call, "account"))
+    return ApiReply(listed(call, "account"))
 
 
 @handles("accounts.get")
 def get_account(call: ApiCall) -> ApiReply:
     """Return one account."""
-    return ApiReply(call.store.get("account", call.path["id"]))
+    return ApiReply(get(call, "account"))
 
 
 @handles("accounts.create")
 def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
-    rules.password(call.body["password"])
+    check_password(call)
     return ApiReply(add_account(call.store, rules.username(call.body["username"]), _changes(call)))
 
 
@@ -76,7 +76,7 @@ def suspend_account(call: ApiCall) -> ApiReply:
 @handles("accounts.unsuspend")
 def unsuspend_account(call: ApiCall) -> ApiReply:
     """Lift the suspension; domains that were suspended themselves stay suspended."""
-    account = call.store.get("account", call.path["id"])
+    account = get(call, "account")
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return accepted("Account unsuspended")
 
@@ -115,7 +115,7 @@ def _changes(call: ApiCall) -> dict[str, Any]:
 
 
 def _not_root(call: ApiCall) -> Row:
-    account = call.store.get("account", call.path["id"])
+    account = get(call, "account")
     if account["role"] == "ROOT":
         raise forbidden("the account root belongs to the panel")
     return account
@@ -124,7 +124,7 @@ def _not_root(call: ApiCall) -> Row:
 @handles("plans.list")
 def list_plans(call: ApiCall) -> ApiReply:
     """Return all plans, with the number of their accounts."""
-    return ApiReply(rows(call, "plan"))
+    return ApiReply(listed(call, "plan"))
 
 
 @handles("plans.create")

@@ -14,8 +14,8 @@ from typing import Any
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, new_secret
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows, select
 from panelica_async.sandbox.deliveries import deliver
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed, select
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.spec import Endpoint, Json
 from panelica_async.sandbox.store import Row, new_id, timestamp, uptime
@@ -126,7 +126,7 @@ def rate_limit(call: ApiCall) -> ApiReply:
 @handles("api_keys.list")
 def list_api_keys(call: ApiCall) -> ApiReply:
     """Return the keys without their secrets."""
-    return ApiReply(rows(call, "api_key"))
+    return ApiReply(listed(call, "api_key"))
 
 
 @handles("api_keys.create")
@@ -154,7 +154,7 @@ def create_api_key(call: ApiCall) -> ApiReply:
 @handles("api_keys.regenerate")
 def regenerate_api_key(call: ApiCall) -> ApiReply:
     """Replace the secret; the old one is rejected from the next request on."""
-    return replace_secret(call, call.store.get("api_key", call.path["id"]))
+    return replace_secret(call, get(call, "api_key"))
 
 
 def replace_secret(call: ApiCall, key: Row) -> ApiReply:
@@ -168,7 +168,7 @@ def replace_secret(call: ApiCall, key: Row) -> ApiReply:
 @handles("webhooks.list")
 def list_webhooks(call: ApiCall) -> ApiReply:
     """Return all webhooks."""
-    return ApiReply(rows(call, "webhook"))
+    return ApiReply(listed(call, "webhook"))
 
 
 @handles("webhooks.create")
@@ -231,7 +231,7 @@ def webhook_stats(call: ApiCall) -> ApiReply:
 @handles("webhooks.logs")
 def webhook_logs(call: ApiCall) -> ApiReply:
     """Return the deliveries of one webhook."""
-    webhook = call.store.get("webhook", call.path["id"])
+    webhook = get(call, "webhook")
     found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
     return ApiReply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
 
@@ -239,7 +239,7 @@ def webhook_logs(call: ApiCall) -> ApiReply:
 @handles("webhooks.test")
 def test_webhook(call: ApiCall) -> ApiReply:
     """Send a test event with the name of the webhook."""
-    return send_test_event(call, call.store.get("webhook", call.path["id"]))
+    return send_test_event(call, get(call, "webhook"))
 
 
 def send_test_event(call: ApiCall, webhook: Row) -> ApiReply:

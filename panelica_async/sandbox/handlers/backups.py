@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
@@ -23,7 +23,7 @@ _CONFLICT_ACTIONS = ("overwrite",)
 @handles("backups.list")
 def list_backups(call: ApiCall) -> ApiReply:
     """Return all backups in their present state."""
-    return ApiReply(rows(call, "backup"))
+    return ApiReply(listed(call, "backup"))
 
 
 @handles("backups.create")
@@ -39,7 +39,7 @@ def create_backup(call: ApiCall) -> ApiReply:
 @handles("backups.restore")
 def restore_backup(call: ApiCall) -> ApiReply:
     """Restore a completed backup."""
-    backup = call.store.get("backup", call.path["id"])
+    backup = get(call, "backup")
     if backup["status"] != "completed":
         raise bad_request(f"the backup is {backup['status']}, not completed", message="Backup not ready")
     kept = call.store.rows("SELECT domain_id FROM backup_domains WHERE backup_id = ?", backup["id"])

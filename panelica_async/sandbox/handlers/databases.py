@@ -1,9 +1,15 @@
 """Databases and their users. Guesses: no prefix before names; a name may exist once for each type of server."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, handles, rows
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    check_password,
+    domain_with_room,
+    handles,
+    listed,
+)
 from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import new_id
 
 _DEFAULT_TYPE = "mysql"
@@ -13,13 +19,13 @@ _DEFAULT_PRIVILEGES = "ALL"
 @handles("databases.list")
 def list_databases(call: ApiCall) -> ApiReply:
     """Return all databases, or those of one domain."""
-    return ApiReply(rows(call, "database"))
+    return ApiReply(listed(call, "database"))
 
 
 @handles("databases.create")
 def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
-    domain = domain_with_room(call.store, call.body["domain_id"], "max_databases")
+    domain, _ = domain_with_room(call, "max_databases")
     database_id = new_id()
     call.store.insert(
         "database",
@@ -55,7 +61,7 @@ def _add_user(call: ApiCall, database_id: str) -> str:
     for field in ("username", "password"):
         if field not in call.body:
             raise bad_request(f"{field} is required")
-    rules.password(call.body["password"])
+    check_password(call)
     user_id = new_id()
     call.store.insert(
         "database_user",

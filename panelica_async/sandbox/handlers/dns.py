@@ -6,7 +6,7 @@ sync counts the records of the panel's zone of that name and sends nothing.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.store import NAME_SERVERS, Row, Store, new_id
 
@@ -25,7 +25,7 @@ def add_default_records(store: Store, zone_id: str) -> None:
 @handles("dns.records.list")
 def list_records(call: ApiCall) -> ApiReply:
     """Return the records of one zone."""
-    return ApiReply(rows(call, "dns_record", {"zone_id": _zone(call)}))
+    return ApiReply(listed(call, "dns_record", zone_id=_zone(call)))
 
 
 @handles("dns.records.create")
@@ -81,13 +81,13 @@ def _add(store: Store, zone_id: str, values: Row) -> str:
 @handles("cloudflare.zones.list")
 def list_cloudflare_zones(call: ApiCall) -> ApiReply:
     """Return all zones."""
-    return ApiReply(rows(call, "cloudflare_zone"))
+    return ApiReply(listed(call, "cloudflare_zone"))
 
 
 @handles("cloudflare.zones.sync")
 def sync_cloudflare_zone(call: ApiCall) -> ApiReply:
     """Record the time of the sync and count the records."""
-    zone = call.store.get("cloudflare_zone", call.path["zone_id"])
+    zone = get(call, "cloudflare_zone")
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
     records = call.store.value(
         "SELECT count(*) FROM dns_records AS r JOIN domains AS d ON d.id = r.zone_id WHERE d.domain = ?", zone["name"]

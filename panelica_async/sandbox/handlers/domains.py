@@ -9,11 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import document_root_of, make_site
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    get,
+    handles,
+    listed,
+    owner_with_room,
+)
 from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.rules import active_owner, owner, owner_with_room
+from panelica_async.sandbox.rules import active_owner, owner
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
@@ -34,20 +42,20 @@ _ISSUERS = {LETS_ENCRYPT: "Let's Encrypt", SELF_SIGNED: "Self-signed", CUSTOM: "
 @handles("domains.list")
 def list_domains(call: ApiCall) -> ApiReply:
     """Return the domains, filtered by state or owner if requested."""
-    return ApiReply(rows(call, "domain"))
+    return ApiReply(listed(call, "domain"))
 
 
 @handles("domains.get")
 def get_domain(call: ApiCall) -> ApiReply:
     """Return one domain."""
-    return ApiReply(call.store.get("domain", call.path["id"]))
+    return ApiReply(get(call, "domain"))
 
 
 @handles("domains.create")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
     name = rules.domain_name(call.body["domain"])
-    account = owner_with_room(call.store, call.body["user_id"], "max_domains")
+    account = owner_with_room(call, call.body["user_id"], "max_domains")
     ssl_type = rules.one_of(call.body.get("ssl_type", NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
     defaults = {"php_version": _default_php_version(account), "web_server": _DEFAULT_WEB_SERVER}
     return ApiReply(add_domain(call.store, account, name, {**defaults, **_changes(call, account)}, ssl_type))
@@ -56,7 +64,7 @@ def create_domain(call: ApiCall) -> ApiReply:
 @handles("domains.update")
 def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
-    domain = call.store.get("domain", call.path["id"])
+    domain = get(call, "domain")
     call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
     return ApiReply(call.store.get("domain", domain["id"]))
 
@@ -64,7 +72,7 @@ def update_domain(call: ApiCall) -> ApiReply:
 @handles("domains.delete")
 def delete_domain(call: ApiCall) -> ApiReply:
     """Delete the domain with its zone, certificate, databases, mailboxes, FTP users and files."""
-    domain = call.store.get("domain", call.path["id"])
+    domain = get(call, "domain")
     call.store.delete("domain", domain["id"])
     emit(call.store, "domain.deleted", domain)
     return ApiReply()
@@ -73,7 +81,7 @@ def delete_domain(call: ApiCall) -> ApiReply:
 @handles("domains.suspend")
 def suspend_domain(call: ApiCall) -> ApiReply:
     """Suspend the domain, whatever the state of its account."""
-    domain = call.store.get("domain", call.path["id"])
+    domain = get(call, "domain")
     call.store.update("domain", domain["id"], {"suspended": 1})
     return accepted("Domain suspended")
 
@@ -81,7 +89,7 @@ def suspend_domain(call: ApiCall) -> ApiReply:
 @handles("domains.unsuspend")
 def unsuspend_domain(call: ApiCall) -> ApiReply:
     """Lift the suspension, unless the account is suspended."""
-    domain = call.store.get("domain", call.path["id"])
+    domain = get(call, "domain")
     active_owner(call.store, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": 0})
     return accepted("Domain unsuspended")
@@ -161,7 +169,7 @@ def order_renewal(store: Store, certificate: Row) -> Row:
 @handles("ssl.certificates.list")
 def list_certificates(call: ApiCall) -> ApiReply:
     """Return all certificates in their present state."""
-    return ApiReply(rows(call, "certificate"))
+    return ApiReply(listed(call, "certificate"))
 
 
 @handles("ssl.certificates.issue")
@@ -175,4 +183,4 @@ def issue_certificate(call: ApiCall) -> ApiReply:
 @handles("ssl.certificates.renew")
 def renew_certificate(call: ApiCall) -> ApiReply:
     """Renew a certificate; the site keeps the old one until the new one is issued."""
-    return ApiReply(order_renewal(call.store, call.store.get("certificate", call.path["id"])))
+    return ApiReply(order_renewal(call.store, get(call, "certificate")))

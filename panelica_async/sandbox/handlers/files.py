@@ -8,10 +8,17 @@ prefix, and their directory is by default the document root, which need not exis
 import posixpath
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
 from panelica_async.sandbox.filesystem import absolute, holds_document_root, home_of, owner_of, write_file
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    check_password,
+    domain_with_room,
+    handles,
+    listed,
+)
 from panelica_async.sandbox.messages import bad_request, forbidden, not_found
-from panelica_async.sandbox.rules import domain_with_room
 from panelica_async.sandbox.store import Row, new_id
 
 # 0 is unlimited (evidence: ftp-accounts).
@@ -24,7 +31,7 @@ def list_directory(call: ApiCall) -> ApiReply:
     path = _path(call)
     if _type(call, path) != "directory":
         raise bad_request("path: is not a directory")
-    return ApiReply(rows(call, "file", {"_parent": path}))
+    return ApiReply(listed(call, "file", _parent=path))
 
 
 @handles("files.read")
@@ -76,14 +83,14 @@ def _type(call: ApiCall, path: str) -> str:
 @handles("ftp.accounts.list")
 def list_ftp_accounts(call: ApiCall) -> ApiReply:
     """Return all FTP users."""
-    return ApiReply(rows(call, "ftp_account"))
+    return ApiReply(listed(call, "ftp_account"))
 
 
 @handles("ftp.accounts.create")
 def create_ftp_account(call: ApiCall) -> ApiReply:
     """Add an FTP user; a second one of the same name is 409, even on another domain."""
-    domain = domain_with_room(call.store, call.body["domain_id"], "max_ftp_accounts")
-    rules.password(call.body["password"])
+    domain, _ = domain_with_room(call, "max_ftp_accounts")
+    check_password(call)
     ftp_id = new_id()
     call.store.insert(
         "ftp_account",

@@ -1,8 +1,14 @@
 """Mailboxes. Guesses: 1,024 MB by default; addresses in lower case."""
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, handles, rows
-from panelica_async.sandbox.rules import domain_with_room
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    check_password,
+    domain_with_room,
+    handles,
+    listed,
+)
 from panelica_async.sandbox.store import new_id
 
 MAILBOX_QUOTA_MB = 1024
@@ -11,14 +17,14 @@ MAILBOX_QUOTA_MB = 1024
 @handles("email.accounts.list")
 def list_mailboxes(call: ApiCall) -> ApiReply:
     """Return all mailboxes, or those of one domain."""
-    return ApiReply(rows(call, "email_account"))
+    return ApiReply(listed(call, "email_account"))
 
 
 @handles("email.accounts.create")
 def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
-    domain = domain_with_room(call.store, call.body["domain_id"], "max_email_accounts")
-    rules.password(call.body["password"])
+    domain, _ = domain_with_room(call, "max_email_accounts")
+    check_password(call)
     mailbox_id = new_id()
     call.store.insert(
         "email_account",

@@ -6,7 +6,7 @@ Guesses: the machine of the reference's example; pids count up; the only period 
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles, rows
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, handles, listed
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
 
@@ -45,7 +45,7 @@ def server_status(call: ApiCall) -> ApiReply:
 @handles("server.services.list")
 def list_services(call: ApiCall) -> ApiReply:
     """Return all services, running or not."""
-    return ApiReply(rows(call, "service"))
+    return ApiReply(listed(call, "service"))
 
 
 @handles("server.services.start")

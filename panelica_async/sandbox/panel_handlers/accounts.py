@@ -12,10 +12,9 @@ import secrets
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.handlers.accounts import add_account, delete_with_domains
-from panelica_async.sandbox.messages import ApiError, PanelError, failed, invalid, missing, taken
-from panelica_async.sandbox.panel_handlers.base import check_password, get, visible
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, check_password, get, handles, listed
+from panelica_async.sandbox.messages import ApiError, PanelError, failed, invalid, not_found, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, new_id, timestamp
 
 _SSO_SECONDS = 300
@@ -80,7 +79,7 @@ UNLIMITED = -1
 @handles("GET /v1/accounts")
 def list_accounts(call: ApiCall) -> ApiReply:
     """Return all accounts: root, administrators and resellers too (evidence: accounts-list)."""
-    accounts = visible(call, "account")
+    accounts = listed(call, "account")
     return ApiReply(accounts, beside={"total": len(accounts)})
 
 
@@ -168,10 +167,10 @@ def account_stats(call: ApiCall) -> ApiReply:
     """Count what the account has (evidence: accounts-usage)."""
     account = _with_figures(call)
     counted = {
-        f"{name}_count": len(visible(call, kind, user_id=account["id"]))
+        f"{name}_count": len(listed(call, kind, user_id=account["id"]))
         for name, kind in (("domain", "domain"), ("ftp", "ftp_account"), ("database", "database_user"))
     }
-    emails = len(visible(call, "email_account", _owner=account["id"]))
+    emails = len(listed(call, "email_account", _owner=account["id"]))
     return ApiReply({**counted, "email_count": emails, "bandwidth_mb": account["bandwidth_mb"]})
 
 
@@ -189,7 +188,7 @@ def list_account_domains(call: ApiCall) -> ApiReply:
     """Return the domains of the account (evidence: accounts-domains)."""
     account = get(call, "account")
     fields = ("id", "domain_name", "user_id", "created_at", "updated_at", "php_version", "web_server")
-    rows = visible(call, "domain", user_id=account["id"])
+    rows = listed(call, "domain", user_id=account["id"])
     return ApiReply([{name: row[name] for name in fields} for row in rows])
 
 
@@ -197,7 +196,7 @@ def list_account_domains(call: ApiCall) -> ApiReply:
 def list_account_emails(call: ApiCall) -> ApiReply:
     """Return the mailboxes of the account (evidence: accounts-domains)."""
     account = get(call, "account")
-    rows = visible(call, "email_account", _owner=account["id"])
+    rows = listed(call, "email_account", _owner=account["id"])
     return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
 
 
@@ -287,7 +286,7 @@ def is_within(call: ApiCall, user_id: str, column: str, used: int) -> bool:
 def _plan(call: ApiCall) -> Row:
     rows = call.store.rows("SELECT * FROM panel_plan WHERE id = ?", call.path["id"])
     if not rows:
-        raise missing("plan", call.path["id"])
+        raise not_found("plan", call.path["id"])
     return _shown_plan(rows[0])
 
 

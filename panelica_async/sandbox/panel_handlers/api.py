@@ -13,11 +13,10 @@ from typing import Any
 
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox.auth import is_scope
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.handlers import api
 from panelica_async.sandbox.handlers.api import WEBHOOK_DEFAULTS
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles
 from panelica_async.sandbox.messages import PREFIX, invalid
-from panelica_async.sandbox.panel_handlers.base import get_unowned
 from panelica_async.sandbox.spec import METHODS, Document, Json
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
@@ -93,7 +92,7 @@ def regenerate_api_key(call: ApiCall) -> ApiReply:
 
 
 def _key(call: ApiCall) -> Row:
-    return get_unowned(call, "api_key", call.path["key_id"])
+    return get(call, "api_key")
 
 
 @handles("GET /v1/webhooks")
@@ -113,27 +112,27 @@ def create_webhook(call: ApiCall) -> ApiReply:
 @handles("GET /v1/webhooks/{id}")
 def get_webhook(call: ApiCall) -> ApiReply:
     """Return one webhook."""
-    return ApiReply(get_unowned(call, "webhook"))
+    return ApiReply(get(call, "webhook"))
 
 
 @handles("PATCH /v1/webhooks/{id}")
 def update_webhook(call: ApiCall) -> ApiReply:
     """Change a webhook."""
-    call.store.update("webhook", get_unowned(call, "webhook")["id"], call.fields(*_WEBHOOK_FIELDS))
-    return ApiReply(get_unowned(call, "webhook"))
+    call.store.update("webhook", get(call, "webhook")["id"], call.fields(*_WEBHOOK_FIELDS))
+    return ApiReply(get(call, "webhook"))
 
 
 @handles("DELETE /v1/webhooks/{id}")
 def delete_webhook(call: ApiCall) -> ApiReply:
     """Delete a webhook with its deliveries."""
-    call.store.delete("webhook", get_unowned(call, "webhook")["id"])
+    call.store.delete("webhook", get(call, "webhook")["id"])
     return accepted("Webhook deleted")
 
 
 @handles("POST /v1/webhooks/{id}/test")
 def test_webhook(call: ApiCall) -> ApiReply:
     """Send a test event with the name of the webhook."""
-    return api.send_test_event(call, get_unowned(call, "webhook"))
+    return api.send_test_event(call, get(call, "webhook"))
 
 
 @handles("GET /v1/api-spec")

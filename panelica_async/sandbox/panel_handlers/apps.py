@@ -7,10 +7,23 @@ holds the files of the domain; a restore changes nothing here; the replies to up
 
 import secrets
 
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.messages import failed, missing
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    Owned,
+    accepted,
+    add,
+    change,
+    find,
+    get,
+    handles,
+    listed,
+    objects,
+    remove,
+    shown,
+)
+from panelica_async.sandbox.messages import failed, not_found
 from panelica_async.sandbox.panel_handlers.accounts import is_within
-from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, objects, remove, shown, visible
 from panelica_async.sandbox.store import Row, timestamp
 
 _CRON_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
@@ -92,7 +105,7 @@ def cron_job_logs(call: ApiCall) -> ApiReply:
 def list_sites(call: ApiCall) -> ApiReply:
     """Return the sites, those of one account if the query names it."""
     owner = call.query.get("account_id")
-    domains: list[Row] = visible(call, "domain", **({"user_id": owner} if owner else {}))
+    domains: list[Row] = listed(call, "domain", **({"user_id": owner} if owner else {}))
     return ApiReply([_site_row(domain) for domain in domains if _is_wordpress(call, domain)])
 
 
@@ -141,7 +154,7 @@ def restore_site(call: ApiCall) -> ApiReply:
     """Start to restore a backup of the site."""
     site, backup = _site(call), find(call, "site_backup", call.path["backup_id"])
     if backup.domain_id != site["id"]:
-        raise missing("backup", backup.id)
+        raise not_found("backup", backup.id)
     return accepted("Restore started")
 
 
@@ -150,7 +163,7 @@ def _site(call: ApiCall) -> Row:
     domain = get(call, "domain")
     owner = call.query.get("account_id", domain["user_id"])
     if owner != domain["user_id"] or not _is_wordpress(call, domain):
-        raise missing("site", domain["id"])
+        raise not_found("site", domain["id"])
     return domain
 
 

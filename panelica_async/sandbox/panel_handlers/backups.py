@@ -16,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from panelica_async.sandbox import filesystem as fs
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.handlers.backups import restore_files, start_backup
-from panelica_async.sandbox.messages import failed, missing, taken
-from panelica_async.sandbox.panel_handlers.base import get, visible
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.messages import failed, not_found, taken
 from panelica_async.sandbox.panel_handlers.files import account_of, entry_at, file_of, folder_at, free_path, inside
 from panelica_async.sandbox.store import Row, timestamp
 
@@ -35,7 +34,7 @@ _TAR_MODES: Mapping[str, Any] = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz"}
 @handles("GET /v1/backups")
 def list_backups(call: ApiCall) -> ApiReply:
     """Return all backups in their present state (evidence: backups-list)."""
-    return ApiReply(visible(call, "backup"))
+    return ApiReply(listed(call, "backup"))
 
 
 @handles("GET /v1/backups/{filename}")
@@ -48,7 +47,7 @@ def get_backup(call: ApiCall) -> ApiReply:
 def create_backup(call: ApiCall) -> ApiReply:
     """Start a backup: of the whole server, unless the body names domains (evidence: backups-create)."""
     chosen = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
-    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or visible(call, "domain")]
+    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or listed(call, "domain")]
     stamp = re.sub(r"\D", "", timestamp(call.now))
     name = f"{call.body.get('backup_name', _NAME)}_{stamp[:8]}_{stamp[8:]}"
     if call.store.value("SELECT 1 FROM backups WHERE name = ?", name) is not None:
@@ -238,7 +237,7 @@ def _in_trash(call: ApiCall, account: Row) -> Row:
     for row in fs.trash_of(call.store, account["id"]):
         if row["id"] == call.path["id"]:
             return row
-    raise missing("file", call.path["id"])
+    raise not_found("file", call.path["id"])
 
 
 def _trashed(row: Row) -> Row:

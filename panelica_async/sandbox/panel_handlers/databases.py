@@ -5,16 +5,19 @@ deleting the primary user deletes its database; a taken name is 400.
 """
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.messages import missing, taken
-from panelica_async.sandbox.panel_handlers.base import (
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
     check_password,
     domain_with_room,
     get,
+    handles,
+    listed,
     owner_with_room,
     prefixed,
-    visible,
 )
+from panelica_async.sandbox.messages import not_found, taken
 from panelica_async.sandbox.store import Row, new_id
 
 _OWNER_ROLE = "dbOwner"
@@ -24,7 +27,7 @@ _USER_ROLE = "readWrite"
 @handles("GET /v1/databases")
 def list_databases(call: ApiCall) -> ApiReply:
     """Return the users of all databases, or of those of one domain."""
-    return ApiReply(visible(call, "database_user", **call.query))
+    return ApiReply(listed(call, "database_user", **call.query))
 
 
 @handles("GET /v1/databases/{id}")
@@ -70,7 +73,7 @@ def delete_by_name(call: ApiCall) -> ApiReply:
     sql = "SELECT id FROM databases WHERE domain_id = ? AND name = ?"
     database_id = call.store.value(sql, domain["id"], name)
     if database_id is None:
-        raise missing("database", name)
+        raise not_found("database", name)
     call.store.delete("database", database_id)
     return accepted("Database deleted")
 
@@ -78,7 +81,7 @@ def delete_by_name(call: ApiCall) -> ApiReply:
 @handles("GET /v1/mysql-users")
 def list_users(call: ApiCall) -> ApiReply:
     """Return the users of all databases; the ids are those of `GET /v1/databases` (evidence: databases-users)."""
-    return ApiReply(visible(call, "database_user"))
+    return ApiReply(listed(call, "database_user"))
 
 
 @handles("POST /v1/mysql-users")

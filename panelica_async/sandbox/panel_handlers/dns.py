@@ -13,20 +13,22 @@ import secrets
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.handlers.dns import PRIORITY, TTL, WITH_PRIORITY
-from panelica_async.sandbox.messages import PanelError, failed, missing
-from panelica_async.sandbox.panel_handlers.base import (
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
     Owned,
+    accepted,
     add,
     change,
     find,
     get,
-    get_unowned,
+    handles,
+    listed,
     objects,
     remove,
-    visible,
 )
+from panelica_async.sandbox.handlers.dns import PRIORITY, TTL, WITH_PRIORITY
+from panelica_async.sandbox.messages import PanelError, failed, not_found
 from panelica_async.sandbox.store import Row, new_id, root_id
 
 # For examples and tests; Python calls them private.
@@ -47,21 +49,21 @@ _AUTOMATIC_TTL = 1
 @handles("GET /v1/dns/zones/{domain_id}")
 def get_zone(call: ApiCall) -> ApiReply:
     """Return the zone of a domain."""
-    domain = get(call, "domain", call.path["domain_id"])
+    domain = get(call, "domain")
     return ApiReply({"id": domain["id"], "domain_id": domain["id"], "domain_name": domain["domain_name"]})
 
 
 @handles("GET /v1/dns/zones/{domain_id}/records")
 def list_records(call: ApiCall) -> ApiReply:
     """Return the records of one zone."""
-    domain = get(call, "domain", call.path["domain_id"])
-    return ApiReply(visible(call, "dns_record", _zone_id=domain["id"]))
+    domain = get(call, "domain")
+    return ApiReply(listed(call, "dns_record", _zone_id=domain["id"]))
 
 
 @handles("POST /v1/dns/zones/{domain_id}/records")
 def create_record(call: ApiCall) -> ApiReply:
     """Add a record (evidence: dns-records)."""
-    zone_id = get(call, "domain", call.path["domain_id"])["id"]
+    zone_id = get(call, "domain")["id"]
     record_id, kind = new_id(), call.body["type"].upper()
     row = {"id": record_id, "zone_id": zone_id, "ttl": TTL, **call.fields("name", "content", "ttl"), "type": kind}
     if kind in WITH_PRIORITY:
@@ -201,7 +203,7 @@ def sync_ip(call: ApiCall) -> ApiReply:
 
 
 def _cloudflare_zone(call: ApiCall) -> Row:
-    return get_unowned(call, "cloudflare_zone", call.path["zone_id"])
+    return get(call, "cloudflare_zone")
 
 
 def _of_zone(call: ApiCall, kind: str, zone_id: str) -> list[Owned]:
@@ -222,7 +224,7 @@ def _found_record(call: ApiCall) -> Owned:
     """Return the record of the path, which must be in the zone of the path."""
     zone, item = _cloudflare_zone(call), find(call, "cloudflare_record", call.path["record_id"])
     if item.fields["_zone_id"] != zone["id"]:
-        raise missing("record", item.id)
+        raise not_found("record", item.id)
     return item
 
 

@@ -15,10 +15,21 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.messages import PanelError, failed, invalid, missing
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    Owned,
+    accepted,
+    add,
+    change,
+    find,
+    get,
+    handles,
+    objects,
+    remove,
+)
+from panelica_async.sandbox.messages import PanelError, failed, invalid, not_found
 from panelica_async.sandbox.panel_handlers.accounts import is_within
-from panelica_async.sandbox.panel_handlers.base import Owned, add, change, find, get, objects, remove
 from panelica_async.sandbox.store import Row, timestamp
 
 _MIB = 1024 * 1024
@@ -189,7 +200,7 @@ def link_domain(call: ApiCall) -> ApiReply:
     """Serve a container on a domain; it must run (evidence: docker-links)."""
     domain, container = _domain(call), find(call, "container", call.body["container_id"])
     if container.user_id != call.body["owner_user_id"]:
-        raise missing("container", container.id)
+        raise not_found("container", container.id)
     if container.fields["state"] != "running":
         raise PanelError(400, message="apiErrors.docker.containerNotRunning")
     _unlink(call, domain)
@@ -217,7 +228,7 @@ def list_links(call: ApiCall) -> ApiReply:
 def _template(call: ApiCall) -> _Template:
     template = _BY_SLUG.get(call.path["slug"])
     if template is None:
-        raise missing("template", call.path["slug"])
+        raise not_found("template", call.path["slug"])
     return template
 
 
@@ -281,7 +292,7 @@ def _container(call: ApiCall) -> Owned:
     for item in objects(call, "container"):
         if wanted in {item.id, item.fields["name"], item.fields["name"].removeprefix("/")}:
             return item
-    raise missing("container", wanted)
+    raise not_found("container", wanted)
 
 
 def _set_state(call: ApiCall, state: Row, message: str) -> ApiReply:
@@ -295,7 +306,7 @@ def _domain(call: ApiCall) -> Row:
     """Return the domain of the body, which must belong to the account of the body."""
     domain = get(call, "domain", call.body["domain_id"])
     if domain["user_id"] != call.body["owner_user_id"]:
-        raise missing("domain", domain["id"])
+        raise not_found("domain", domain["id"])
     return domain
 
 

@@ -12,8 +12,25 @@ import posixpath
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
 from panelica_async.sandbox.deliveries import emit
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    add_to_domain,
+    change,
+    change_settings,
+    find,
+    get,
+    handles,
+    listed,
+    objects,
+    of_domain,
+    owner_with_room,
+    remove,
+    settings,
+    shown,
+)
 from panelica_async.sandbox.handlers.domains import (
     CUSTOM,
     DEFAULT_PHP_VERSION,
@@ -25,20 +42,6 @@ from panelica_async.sandbox.handlers.domains import (
 )
 from panelica_async.sandbox.messages import PanelError, failed, invalid, taken
 from panelica_async.sandbox.panel_handlers.accounts import is_within
-from panelica_async.sandbox.panel_handlers.base import (
-    add_to_domain,
-    change,
-    change_settings,
-    find,
-    get,
-    objects,
-    of_domain,
-    owner_with_room,
-    remove,
-    settings,
-    shown,
-    visible,
-)
 from panelica_async.sandbox.store import PHP_VERSIONS, Row
 
 _WEB_SERVERS = ("nginx_apache", "nginx_only")
@@ -57,7 +60,7 @@ _MODSECURITY = {"enabled": True}
 @handles("GET /v1/domains")
 def list_domains(call: ApiCall) -> ApiReply:
     """Return all domains that the owner of the key sees."""
-    return ApiReply(visible(call, "domain"))
+    return ApiReply(listed(call, "domain"))
 
 
 @handles("GET /v1/domains/{id}")
@@ -299,12 +302,12 @@ def renew_certificate(call: ApiCall) -> ApiReply:
 def upload_certificate(call: ApiCall) -> ApiReply:
     """Replace the certificate by one of the caller's own."""
     if _certificate(call) is not None:
-        call.store.execute("DELETE FROM certificates WHERE domain_id = ?", call.path["domain_id"])
+        call.store.execute("DELETE FROM certificates WHERE domain_id = ?")
     order_certificate(call.store, call.path["domain_id"], CUSTOM, auto_renew=False)
     return accepted("SSL certificate uploaded")
 
 
 def _certificate(call: ApiCall) -> Row | None:
     """Return the certificate of the domain in any state."""
-    domain = get(call, "domain", call.path["domain_id"])
+    domain = get(call, "domain")
     return call.store.find("certificate", domain["id"], key="domain_id")

@@ -10,10 +10,19 @@ from typing import Any
 
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    check_password,
+    get,
+    handles,
+    listed,
+    owner_with_room,
+    prefixed,
+)
 from panelica_async.sandbox.handlers.files import FTP_QUOTA_MB
-from panelica_async.sandbox.messages import PanelError, UploadedFile, failed, missing, taken
-from panelica_async.sandbox.panel_handlers.base import check_password, get, owner_with_room, prefixed, visible
+from panelica_async.sandbox.messages import PanelError, UploadedFile, failed, not_found, taken
 from panelica_async.sandbox.store import Row, new_id
 
 _FOLDERS = frozenset({"folder", "directory"})
@@ -202,7 +211,7 @@ def entry_at(call: ApiCall, path: str) -> Row:
     """Return the file or folder of a path."""
     row = _find(call, path)
     if row is None:
-        raise missing("file", path)
+        raise not_found("file", path)
     return row
 
 
@@ -253,7 +262,7 @@ def _sources(call: ApiCall) -> list[tuple[Row, str]]:
 @handles("GET /v1/ftp-accounts")
 def list_ftp_users(call: ApiCall) -> ApiReply:
     """Return all FTP users."""
-    return ApiReply(visible(call, "ftp_account"))
+    return ApiReply(listed(call, "ftp_account"))
 
 
 @handles("GET /v1/ftp-accounts/{id}")

@@ -8,22 +8,25 @@ import hashlib
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.calls import ApiCall, ApiReply, accepted, handles
-from panelica_async.sandbox.handlers.mail import MAILBOX_QUOTA_MB
-from panelica_async.sandbox.messages import failed, invalid, taken
-from panelica_async.sandbox.panel_handlers.base import (
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
     add_to_domain,
     change_settings,
     check_password,
     domain_with_room,
     find,
     get,
+    handles,
+    listed,
     of_domain,
     remove,
     settings,
     shown,
-    visible,
 )
+from panelica_async.sandbox.handlers.mail import MAILBOX_QUOTA_MB
+from panelica_async.sandbox.messages import failed, invalid, taken
 from panelica_async.sandbox.store import Row, new_id
 
 _SPF = "v=spf1 a mx ~all"
@@ -33,7 +36,7 @@ _SETTINGS = "mail_settings"
 @handles("GET /v1/email-accounts")
 def list_mailboxes(call: ApiCall) -> ApiReply:
     """Return all mailboxes (evidence: email-accounts)."""
-    return ApiReply(visible(call, "email_account"))
+    return ApiReply(listed(call, "email_account"))
 
 
 @handles("GET /v1/email-accounts/{id}")

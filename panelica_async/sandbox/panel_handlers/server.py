@@ -5,11 +5,10 @@ Guesses: rows of services are those of the reference; the summary of traffic; wh
 
 from typing import Any
 
-from panelica_async.sandbox.calls import ApiCall, ApiReply, handles
 from panelica_async.sandbox.handlers import server
-from panelica_async.sandbox.messages import missing
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, get, handles, listed
+from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.panel_handlers.accounts import UNLIMITED, limits_of
-from panelica_async.sandbox.panel_handlers.base import get, visible
 from panelica_async.sandbox.store import Row, month_of, traffic
 
 _MIB = 1024 * 1024
@@ -36,7 +35,7 @@ def account_traffic(call: ApiCall) -> ApiReply:
     account = get(call, "account")
     limits = limits_of(call, account["id"])
     allowed = max(0, limits["monthly_bandwidth_mb"] or 0) * _MIB if limits else 0
-    used = sum(_traffic(call, domain) for domain in visible(call, "domain", user_id=account["id"]))
+    used = sum(_traffic(call, domain) for domain in listed(call, "domain", user_id=account["id"]))
     return ApiReply({"bytes_used": used, "bytes_total": allowed, "month": month_of(call.now)})
 
 
@@ -50,7 +49,7 @@ def domain_traffic(call: ApiCall) -> ApiReply:
 @handles("GET /v1/bandwidth/summary")
 def total_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of all domains this month."""
-    used = sum(_traffic(call, domain) for domain in visible(call, "domain"))
+    used = sum(_traffic(call, domain) for domain in listed(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
@@ -99,7 +98,7 @@ def search(call: ApiCall) -> ApiReply:
         [
             {"type": kind, "id": row["id"], "name": row[name]}
             for kind, name in names.items()
-            for row in visible(call, kind)
+            for row in listed(call, kind)
             if text in row[name].lower()
         ]
     )
@@ -113,7 +112,7 @@ def _traffic(call: ApiCall, domain: Row) -> int:
 
 def _known(name: str, names: tuple[str, ...]) -> str:
     if name not in names:
-        raise missing("licence", name)
+        raise not_found("licence", name)
     return name
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.sandbox.calls import ApiCall, select
+from panelica_async.sandbox.handlers.base import ApiCall, select
 from panelica_async.sandbox.spec import shipped_document
 from panelica_async.sandbox.store import Store, root_id
 from tests.sandbox.signed_client import Clock, SignedClient
@@ -96,7 +96,16 @@ def test_pages_together_are_the_whole_list(total: int, limit: int, order: str) -
     def page(**query: object) -> list[dict]:
         asked = {"sort": "php_version", "order": order, **query}
         document = shipped_document()
-        call = ApiCall(endpoint=endpoint, path={}, query=asked, body={}, store=store, document=document, signer=None)
+        call = ApiCall(
+            dialect="reference",
+            endpoint=endpoint,
+            path={},
+            query=asked,
+            body={},
+            store=store,
+            document=document,
+            signer=None,
+        )
         return select(call, "domain").rows
 
     pages = [page(page=number, limit=limit) for number in range(1, total // limit + 2)]

@@ -1,0 +1,392 @@
+"""What handlers get, return and share.
+
+A handler is a function of a call that returns a reply. It is registered for an operation of the reference, for an
+endpoint of current panels as `spec/panel` writes it, or for both:
+
+    @handles("domains.suspend", "POST /v1/domains/{id}/suspend")
+    def suspend_domain(call: ApiCall) -> ApiReply:
+        call.store.update("domain", get(call, "domain")["id"], {"suspended": 1})
+        return accepted("Domain suspended")
+
+What is the same for many kinds is one line: `handle_list`, `handle_get`, `handle_delete`, `handle_password_change`.
+
+`listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
+those of `panel_views.sql` that the owner of the key sees on current panels. A kind without a table of its own is kept
+with `add`: it belongs to an account or to one of its domains, is deleted with it, and has the fields that replies show.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.auth import Key, role_of
+from panelica_async.sandbox.limits import ServerLimits
+from panelica_async.sandbox.messages import bad_request, forbidden, invalid, not_found, plan_full
+from panelica_async.sandbox.spec import Document, Endpoint
+from panelica_async.sandbox.store import Row, Store, new_id
+
+DialectName: TypeAlias = Literal["reference", "panel"]
+
+
+@attrs.frozen
+class Caller:
+    """The key that signed a call, with its limits."""
+
+    key: Key
+    limits: ServerLimits
+
+
+@attrs.frozen(kw_only=True)
+class ApiCall:
+    """A call that has passed all checks."""
+
+    dialect: DialectName
+    endpoint: Endpoint
+    path: Mapping[str, str]
+    """Path parameters, decoded."""
+    query: Mapping[str, Any]
+    body: Mapping[str, Any] = attrs.field(repr=False)
+    store: Store
+    document: Document
+    signer: Caller | None
+    """None if the operation is not signed."""
+
+    @property
+    def now(self) -> int:
+        """The panel's time in Unix seconds."""
+        return self.store.now()
+
+    @property
+    def caller(self) -> Caller:
+        """The key that signed the call; operations that are not signed have none."""
+        if self.signer is None:
+            raise LookupError(f"{self.endpoint.operation} is not signed")
+        return self.signer
+
+    @property
+    def concrete_path(self) -> str:
+        """The path with its parameters filled in."""
+        return self.endpoint.path.format(**self.path)
+
+    def fields(self, *names: str) -> dict[str, Any]:
+        """Return the fields of the body that have these names."""
+        return {name: self.body[name] for name in names if name in self.body}
+
+
+@attrs.frozen
+class ApiReply:
+    """A success; its status comes from the specification, its form from the dialect."""
+
+    data: Any = None
+    message: str | None = None
+    """What was done, if there is nothing else to say."""
+    beside: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """What current panels write beside the data, such as the total of a list."""
+
+
+Handler: TypeAlias = Callable[[ApiCall], ApiReply]
+_Function = TypeVar("_Function", bound=Handler)
+
+HANDLERS: dict[str, Handler] = {}
+"""By operation of the reference dialect, and by method and path of current panels."""
+
+
+def handles(*names: str) -> Callable[[_Function], _Function]:
+    """Register a function as the handler of operations, such as `domains.create` or `GET /v1/domains/{id}`."""
+
+    def register(function: _Function) -> _Function:
+        HANDLERS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def accepted(message: str) -> ApiReply:
+    """Return the reply of an action without a result."""
+    return ApiReply(message=message)
+
+
+def handle_list(kind: str, *names: str) -> None:
+    """Serve the list of a kind."""
+    handles(*names)(lambda call: ApiReply(listed(call, kind)))
+
+
+def handle_get(kind: str, *names: str) -> None:
+    """Serve a single object of a kind."""
+    handles(*names)(lambda call: ApiReply(get(call, kind)))
+
+
+def handle_delete(kind: str, *names: str, done: str) -> None:
+    """Serve the deletion of an object and of all that belongs to it."""
+
+    @handles(*names)
+    def delete(call: ApiCall) -> ApiReply:
+        call.store.delete(kind, get(call, kind)["id"])
+        return accepted(done)
+
+
+def handle_password_change(kind: str, name: str, field: str = "password") -> None:
+    """Serve the change of a password; the old one is not asked for (evidence: password-changes, accounts-update)."""
+
+    @handles(name)
+    def change_password(call: ApiCall) -> ApiReply:
+        get(call, kind)
+        check_password(call, field)
+        return accepted("Password changed")
+
+
+def check_password(call: ApiCall, field: str = "password") -> None:
+    """Refuse a password that is too short (evidence: passwords)."""
+    if len(call.body[field]) >= rules.MIN_PASSWORD_LENGTH:
+        return
+    if call.dialect == "panel":
+        raise invalid(call.endpoint.operation, [(field, "min")])
+    raise bad_request(f"{field}: must have at least {rules.MIN_PASSWORD_LENGTH} characters")
+
+
+# Objects with a table
+
+# They belong to no account. Every key that may read them sees all of them, as the reference shows them.
+_UNOWNED = frozenset({"api_key", "cloudflare_zone", "service", "webhook"})
+_ROLES_THAT_SEE_ALL = frozenset({"ROOT", "ADMIN"})
+
+
+def listed(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
+    """Return the objects of a kind: what the query selects in the reference, what the owner of the key sees on panels.
+
+    Lists of panels are whole (evidence: lists-unpaged, lists-owner-view). Guess: a reseller sees what it owns itself.
+
+    Args:
+        call: The call.
+        kind: The kind, such as `domain`.
+        conditions: Columns and their values.
+    """
+    if call.dialect == "reference":
+        return select(call, kind, conditions).rows
+    if kind in _UNOWNED:
+        return call.store.rows(f"SELECT * FROM {kind}")  # noqa: S608 - our own names
+    user_id = call.caller.key.user_id
+    if role_of(call.store, user_id) not in _ROLES_THAT_SEE_ALL:
+        conditions["_owner"] = user_id
+    where, values = _where(conditions)
+    return call.store.rows(f'SELECT * FROM "panel_{kind}"{where}', *values)  # noqa: S608 - our own names
+
+
+def get(call: ApiCall, kind: str, identity: str | None = None, *, key: str = "id") -> Row:
+    """Return an object, by default the one that comes first in the path.
+
+    Raises:
+        ApiError: 404, there is none, or the owner of the key does not see it.
+    """
+    identity = next(iter(call.path.values())) if identity is None else identity
+    if call.dialect == "reference" or kind in _UNOWNED:
+        return call.store.get(kind, identity, key=key)
+    rows = listed(call, kind, **{key: identity})
+    if not rows:
+        raise not_found(kind, identity)
+    return rows[0]
+
+
+def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
+    """Return an account, as the view `owner` shows it, whose plan allows one more object of a kind.
+
+    Args:
+        call: The call.
+        user_id: Id of the account.
+        limit: Limit of its plan, such as `max_domains`.
+
+    Raises:
+        ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
+    """
+    if call.dialect == "panel":
+        get(call, "account", user_id)
+    owner = rules.active_owner(call.store, user_id)
+    if rules.is_full(call.store, owner, limit):
+        raise plan_full(limit, f"{limit} is {owner[limit]} in the plan {owner['plan_name']}")
+    return owner
+
+
+def domain_with_room(call: ApiCall, limit: str) -> tuple[Row, Row]:
+    """Return the domain that the body names, and its owner, whose plan allows one more object of a kind.
+
+    Raises:
+        ApiError: 404, there is no such domain; 403, it or its owner is suspended, or the plan is full.
+    """
+    domain = get(call, "domain", call.body["domain_id"])
+    owner = owner_with_room(call, domain["user_id"], limit)
+    if domain["status"] == "suspended":
+        raise forbidden("the domain is suspended", message="Domain suspended")
+    return domain, owner
+
+
+def prefixed(owner: Row, name: str) -> str:
+    """Put the name of the account before a name (evidence: databases-prefix). Guess: once only, with an underscore."""
+    prefix = f"{owner['username']}_"
+    return name if name.startswith(prefix) else prefix + name
+
+
+# Lists of the reference
+
+_DEFAULT_LIMIT = 25
+PAGING = frozenset({"page", "limit", "sort", "order"})
+"""Query parameters that do not filter."""
+
+
+@attrs.frozen
+class Slice:
+    """One page of a list."""
+
+    rows: list[Row]
+    total: int
+    page: int
+    limit: int
+
+
+def select(
+    call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None
+) -> Slice:
+    """Return the rows of a view that the query of a call selects.
+
+    Without `page` and `limit`, the list is complete, as on current panels (evidence: lists-unpaged). Guesses: `page`
+    alone means 25 rows, the reference's example; lists are in order of creation; any field can be sorted by.
+
+    Args:
+        call: The call; query parameters that name a column filter by it.
+        kind: The view.
+        conditions: Further columns and their values.
+        limit: Rows on a page if the call does not say; None for the default.
+
+    Raises:
+        ApiError: 400, the field to sort by does not exist.
+    """
+    store = call.store
+    columns = store.columns(kind)
+    filters = {name: value for name, value in call.query.items() if name in columns and name not in PAGING}
+    where, values = _where({**filters, **(conditions or {})})
+    total = int(store.value(f'SELECT count(*) FROM "{kind}"{where}', *values))  # noqa: S608 - our own names
+    page, size = page_and_limit(call, total, limit)
+    sql = f'SELECT * FROM "{kind}"{where} ORDER BY {_order(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
+    return Slice(store.rows(sql, *values, size, (page - 1) * size), total, page, size)
+
+
+def page_and_limit(call: ApiCall, total: int, default: int | None = None) -> tuple[int, int]:
+    """Return which page of a list a call asks for, and the number of its rows."""
+    size = _DEFAULT_LIMIT if "page" in call.query else max(total, 1)
+    return call.query.get("page", 1), call.query.get("limit", default or size)
+
+
+def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
+    if not conditions:
+        return "", []
+    return " WHERE " + " AND ".join(f'"{name}" = ?' for name in conditions), list(conditions.values())
+
+
+def _order(call: ApiCall, columns: frozenset[str]) -> str:
+    direction = "DESC" if call.query.get("order") == "desc" else "ASC"
+    field = call.query.get("sort", "created_at")
+    if field == "created_at":
+        # Lists are in order of creation, whether or not their rows show its time.
+        return f"_position {direction}"
+    if field not in columns or field.startswith("_"):
+        raise bad_request("sort: there is no such field")
+    return f'"{field}" {direction}, _position {direction}'
+
+
+# Objects without a table
+
+
+@attrs.frozen(kw_only=True)
+class Owned:
+    """An object with its owner."""
+
+    id: str
+    user_id: str
+    domain_id: str | None
+    fields: Row
+
+    @property
+    def shown(self) -> Row:
+        """The object as replies show it: without the fields that begin with `_`."""
+        return {"id": self.id, **{name: value for name, value in self.fields.items() if not name.startswith("_")}}
+
+
+def add(
+    call: ApiCall, kind: str, fields: Row, *, user_id: str, domain_id: str | None = None, identity: str | None = None
+) -> Owned:
+    """Keep an object, with a new id by default."""
+    row = {"id": identity or new_id(), "kind": kind, "user_id": user_id, "domain_id": domain_id, "data": fields}
+    call.store.insert("panel_object", row)
+    return Owned(id=str(row["id"]), user_id=user_id, domain_id=domain_id, fields=fields)
+
+
+def add_to_domain(call: ApiCall, kind: str, fields: Row) -> Owned:
+    """Keep an object of the domain in the path."""
+    domain = get(call, "domain")
+    return add(call, kind, fields, user_id=domain["user_id"], domain_id=domain["id"])
+
+
+def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
+    """Return the objects of a kind that the owner of the key sees.
+
+    Args:
+        call: The call.
+        kind: The kind, such as `cron_job`.
+        conditions: `id`, `user_id` or `domain_id`.
+    """
+    return [
+        Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=json.loads(row["data"]))
+        for row in listed(call, "object", _kind=kind, **conditions)
+    ]
+
+
+def of_domain(call: ApiCall, kind: str) -> list[Owned]:
+    """Return the objects of the domain in the path."""
+    return objects(call, kind, domain_id=get(call, "domain")["id"])
+
+
+def settings(call: ApiCall, kind: str) -> Row:
+    """Return the settings of a kind that the domain in the path has; none before the first change."""
+    kept = of_domain(call, kind)
+    return kept[0].fields if kept else {}
+
+
+def change_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
+    """Change settings of the domain in the path."""
+    kept = of_domain(call, kind)
+    if kept:
+        change(call, kept[0], **fields)
+    else:
+        add_to_domain(call, kind, fields)
+
+
+def shown(found: Iterable[Owned]) -> ApiReply:
+    """Return a list of objects."""
+    return ApiReply([item.shown for item in found])
+
+
+def find(call: ApiCall, kind: str, identity: str | None = None) -> Owned:
+    """Return an object without a table, by default the one in the path.
+
+    Raises:
+        ApiError: 404, there is none, or the owner of the key does not see it.
+    """
+    identity = call.path["id"] if identity is None else identity
+    found = objects(call, kind, id=identity)
+    if not found:
+        raise not_found(kind, identity)
+    return found[0]
+
+
+def change(call: ApiCall, item: Owned, /, **fields: Any) -> Owned:
+    """Change fields of an object."""
+    changed = {**item.fields, **fields}
+    call.store.update("panel_object", item.id, {"data": changed})
+    return attrs.evolve(item, fields=changed)
+
+
+def remove(call: ApiCall, item: Owned) -> None:
+    """Delete an object."""
+    call.store.delete("panel_object", item.id)
