@@ -37,8 +37,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from panelica_async.core.error_base import PanelicaError, call_text, facts_text
-from panelica_async.core.redaction import excerpt, redact
+from panelica_async.core.error_base import PanelicaError, in_call
+from panelica_async.core.redaction import excerpt, redact, shorten
 
 __all__ = [
     "AuthenticationError",
@@ -97,7 +97,7 @@ class TransportError(PanelicaError):
         self.attempts = attempts
 
     def _summary(self) -> str:
-        return call_text(self.method, self.path) + super()._summary() + facts_text(attempts=self.attempts)
+        return in_call(super()._summary(), self.method, self.path, self.attempts)
 
 
 class ConnectError(TransportError):
@@ -143,10 +143,8 @@ class OutcomeUnknownError(PanelicaError):
         self.attempts = attempts
 
     def _summary(self) -> str:
-        sent_at = self.sent_at.isoformat() if self.sent_at else None
-        return (
-            call_text(self.method, self.path) + super()._summary() + facts_text(sent_at=sent_at, attempts=self.attempts)
-        )
+        sent_at = f"sent at {self.sent_at.isoformat()}" if self.sent_at else None
+        return in_call(super()._summary(), self.method, self.path, self.attempts, sent_at)
 
 
 class PartialWriteError(PanelicaError):
@@ -308,16 +306,16 @@ class ResponseError(PanelicaError):
 
     def _summary(self) -> str:
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"
-        details = self._shown_details()
-        facts = facts_text(details=details, request_id=self.request_id, attempts=self.attempts)
-        return f"{call_text(self.method, self.path)}{status}: {super()._summary()}{facts}"
+        request_id = f"request id {self.request_id}" if self.request_id else None
+        text = f"{status}: {super()._summary()}"
+        return in_call(text, self.method, self.path, self.attempts, self._shown_details(), request_id)
 
     def _shown_details(self) -> str | None:
         """Return the details as text for people; data as JSON without secrets, cut where it is long."""
         if not self.details:
             return None
         if isinstance(self.details, str):
-            return None if self.details == self.code or self.details in self.message else self.details
+            return None if self.details == self.code or self.details in self.message else shorten(self.details)
         return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str))
 
 

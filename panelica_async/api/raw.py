@@ -15,8 +15,8 @@ from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import CONTROL, PreparedRequest, query_string
-from panelica_async.core.sanitizing import header_text
 from panelica_async.core.unset import UNSET
+from panelica_async.core.values import header_text
 from panelica_async.transport.call import Reply
 
 _REPEATS = {

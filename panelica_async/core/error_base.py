@@ -42,21 +42,8 @@ def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
     return error
 
 
-def call_text(method: str | None, path: str | None) -> str:
-    """Return the method and path of a call, with which the text of an error begins."""
-    call = " ".join(part for part in (method, path) if part)
-    return f"{call}: " if call else ""
-
-
-def facts_text(
-    *, details: str | None = None, sent_at: str | None = None, request_id: str | None = None, attempts: int
-) -> str:
-    """Return what an error knows besides its message, in brackets."""
-    facts = [
-        shorten(details) if details else None,
-        f"sent at {sent_at}" if sent_at else None,
-        f"request id {request_id}" if request_id else None,
-        f"{attempts} attempts" if attempts > 1 else None,
-    ]
-    shown = ", ".join(fact for fact in facts if fact)
-    return f" ({shown})" if shown else ""
+def in_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:
+    """Return a text with the call before it, and with the facts that are known in brackets behind it."""
+    call = " ".join(filter(None, (method, path)))
+    shown = ", ".join(filter(None, (*facts, f"{attempts} attempts" if attempts > 1 else None)))
+    return (f"{call}: " if call else "") + text + (f" ({shown})" if shown else "")

@@ -14,9 +14,11 @@ from attrs import field, frozen
 from panelica_async.core import hints
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import EXCERPT_LENGTH
-from panelica_async.core.sanitizing import LONGEST_HEADER, Sanitizer, header_text
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.core.values import (
+    LONGEST_HEADER,
     header,
+    header_text,
     http_date,
     read_date,
     read_moment,

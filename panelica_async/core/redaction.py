@@ -4,11 +4,12 @@ In data, the name of a key decides; in free text, what surrounds a value.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
-from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.json_codec import JsonValue, loads
 
 REDACTED = "[redacted]"
 EXCERPT_LENGTH = 200
@@ -50,6 +51,9 @@ _CREDENTIAL_LINK = (
     r"(?i)(https://(?:hooks\.slack\.com/services|(?:\w+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*\bwebhook[\w.-]*)/"
     r"|https://api\.telegram\.org/bot|/(?:auto|magic|one-?time)-?(?:log-?in|link)/)[^\s\"'<>?]+"
 )
+_URL_CREDENTIAL = r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@"
+_LONGEST_NESTED = 65_536
+"""Characters of a text that is searched for data within."""
 
 
 def redact(value: JsonValue) -> JsonValue:
@@ -64,6 +68,30 @@ def redact(value: JsonValue) -> JsonValue:
 def is_secret(name: str) -> bool:
     """Return whether a value with this name is a secret."""
     return _sensitive_key().search(name) is not None
+
+
+def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
+    """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
+
+    Data within texts is searched too: JSON, `NAME=value`, and passwords in URLs.
+
+    Args:
+        data: The data, such as the body of a request.
+        is_hidden: Whether all values in it are secret.
+    """
+    if isinstance(data, Mapping):
+        # {"name": "DB_PASSWORD", "value": …} is a name and a value too.
+        title = next((name for key in ("name", "key") if isinstance(name := data.get(key), str)), "")
+        for name, value in data.items():
+            yield from secret_values(value, is_hidden=is_hidden or is_secret(title if name == "value" else name))
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from secret_values(value, is_hidden=is_hidden)
+    elif data is not None and not isinstance(data, bool):
+        if is_hidden:
+            yield str(data)
+        if isinstance(data, str) and len(data) <= _LONGEST_NESTED:
+            yield from _values_within(data, is_hidden=is_hidden)
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -120,6 +148,19 @@ def _redact(value: JsonValue, depth: int) -> JsonValue:
     if isinstance(value, list | tuple):
         return [_redact(item, depth - 1) for item in value]
     return value
+
+
+def _values_within(text: str, *, is_hidden: bool) -> Iterator[str]:
+    """Yield the secrets of what is written within a text."""
+    name, equals, value = text.partition("=")
+    if equals and is_secret(name):
+        yield value
+    for password in re.findall(_URL_CREDENTIAL, text):
+        yield password
+        yield unquote(password)
+    if text.lstrip()[:1] in {"{", "[", '"'}:
+        with suppress(ValueError, RecursionError):
+            yield from secret_values(loads(text.encode("utf-8", "replace")), is_hidden=is_hidden)
 
 
 def _redact_parameter(parameter: str) -> str:

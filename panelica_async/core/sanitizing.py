@@ -2,26 +2,30 @@
 
 Text of a panel can quote the request, move the cursor of a terminal, forge a line of a log, be megabytes long, or not
 be text at all. So every text taken from a reply goes through a `Sanitizer` before it reaches an error, a log, a journal
-or a screen. It knows the secrets of the request and replaces them, however they are escaped, in any case and over
-several lines; it also removes whatever looks like a secret.
+or a screen. It knows the secrets of the request and replaces them in any case and over several lines; it also removes
+whatever looks like a secret.
+
+A secret is looked for in each form it may take in JSON, a URL, a shell command, HTML, SQL and Base64. Servers also
+escape twice, in other ways than ours, or write what is not ASCII in another encoding. Then its ASCII letters and digits
+are looked for, in a text without escapes.
 """
 
+import json
 import re
+import shlex
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
+from unicodedata import normalize
+from urllib.parse import quote, quote_plus
 
-from panelica_async.core.escapes import ESCAPES, escaped, plain_forms, plain_text, plain_text_with_places
-from panelica_async.core.json_codec import JsonValue, loads
+from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
 from panelica_async.errors import PanelicaError
 
 MOST_KEPT = 2000
 """Characters of a text, or of all texts in a piece of data, that are kept."""
-LONGEST_HEADER = 128
-"""Characters of a header, such as a request id, that are kept."""
 
 _SHORTEST_SECRET = 4
 # This many characters of a secret are recognised, even when the server truncated the rest.
@@ -35,9 +39,30 @@ _OURS = {"operation", "method", "path", "endpoint"}
 """Attributes of errors that do not come from a reply."""
 # Characters beyond the kept ones that are searched, so that a truncated secret is still recognised.
 _MARGIN = 200
-_URL_PASSWORD = re.compile(r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@")
-_LONGEST_NESTED = 65_536
-"""Characters of a text that is searched for data within."""
+
+# Patterns are compiled on first use: most programs never quote a secret.
+# Python, Go, PHP and XML write quotes in HTML differently, and none need be written.
+_HTML_QUOTES = (
+    ('"', "'"),
+    ("&quot;", "'"),
+    ("&quot;", "&#x27;"),
+    ("&quot;", "&#39;"),
+    ("&quot;", "&#039;"),
+    ("&quot;", "&apos;"),
+    ("&#34;", "&#39;"),
+)
+_SHORTEST_PLAIN = 8
+# Letters or digits alone may be a word or a date; so many of them are not.
+_SHORTEST_WORD = 12
+_OTHER_ESCAPES = (
+    r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|&#[xX]([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
+    r"|\\[0-3][0-7]{2}|&(?:amp|lt|gt|quot|apos);"
+)
+_ESCAPES = (rf"%([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}", rf"[%=]([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}")
+"""What escapes look like in general, and in mail, where an equals sign begins one too. Elsewhere a value follows it."""
+_NOT_PLAIN = r"[^A-Za-z0-9]+"
+_MOST_ESCAPED = 3
+"""How often a text may have been escaped."""
 
 
 class Sanitizer:
@@ -56,7 +81,7 @@ class Sanitizer:
             self._secrets.add(secret)
             self._forms.update(_forms_of(secret))
             self._exact.update(_exact_of(secret))
-            self._plain.update(plain_forms(secret[:_LONGEST_SECRET]))
+            self._plain.update(_plain_forms(secret[:_LONGEST_SECRET]))
 
     def __repr__(self) -> str:
         return f"<Sanitizer of {len(self._secrets)} secrets>"
@@ -113,10 +138,10 @@ class Sanitizer:
                 yield places[start], places[end - 1] + 1
         for secret in self._exact:
             yield from _found(secret, text)
-        for escapes in ESCAPES if self._plain else ():
-            shown = plain_text(text, escapes)
+        for escapes in _ESCAPES if self._plain else ():
+            shown = _plain_text(text, escapes)
             if any(plain[:_ANCHOR] in shown for plain in self._plain):
-                letters, bounds = plain_text_with_places(text, escapes)
+                letters, bounds = _plain_text_with_places(text, escapes)
                 for plain in self._plain:
                     for start, end in _found(plain, letters):
                         yield bounds[start][0], bounds[end - 1][1]
@@ -134,12 +159,7 @@ class Sanitizer:
     @cached_property
     def _plain(self) -> set[str]:
         """ASCII letters and digits of the secrets."""
-        return {plain for secret in self._secrets for plain in plain_forms(secret[:_LONGEST_SECRET])}
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Replace secrets of at least 4 characters in a text by `[redacted]`, however they are escaped."""
-    return Sanitizer(secrets).redacted(text)
+        return {plain for secret in self._secrets for plain in _plain_forms(secret[:_LONGEST_SECRET])}
 
 
 def clean_error(error: PanelicaError, sanitizer: Sanitizer) -> None:
@@ -148,51 +168,6 @@ def clean_error(error: PanelicaError, sanitizer: Sanitizer) -> None:
         if isinstance(value, str) and name not in _OURS:
             setattr(error, name, sanitizer.text(value))
     error.args = (error.message, *error.args[1:])
-
-
-def header_text(value: str | None) -> str | None:
-    """Return the printable ASCII characters of a header, at most 128; None when there are none."""
-    if value is None:
-        return None
-    shown = "".join(char for char in value[: LONGEST_HEADER * 2] if " " <= char <= "~")
-    return shown[:LONGEST_HEADER].strip() or None
-
-
-def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
-    """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
-
-    Data within texts is searched too: JSON, `NAME=value`, and passwords in URLs.
-
-    Args:
-        data: The data, such as the body of a request.
-        is_hidden: Whether all values in it are secret.
-    """
-    if isinstance(data, Mapping):
-        # {"name": "DB_PASSWORD", "value": …} is a name and a value too.
-        title = next((name for key in ("name", "key") if isinstance(name := data.get(key), str)), "")
-        for name, value in data.items():
-            yield from secret_values(value, is_hidden=is_hidden or is_secret(title if name == "value" else name))
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from secret_values(value, is_hidden=is_hidden)
-    elif data is not None and not isinstance(data, bool):
-        if is_hidden:
-            yield str(data)
-        if isinstance(data, str) and len(data) <= _LONGEST_NESTED:
-            yield from _values_within(data, is_hidden=is_hidden)
-
-
-def _values_within(text: str, *, is_hidden: bool) -> Iterator[str]:
-    """Yield the secrets of what is written within a text."""
-    name, equals, value = text.partition("=")
-    if equals and is_secret(name):
-        yield value
-    for password in _URL_PASSWORD.findall(text):
-        yield password
-        yield unquote(password)
-    if text.lstrip()[:1] in {"{", "[", '"'}:
-        with suppress(ValueError, RecursionError):
-            yield from secret_values(loads(text.encode("utf-8", "replace")), is_hidden=is_hidden)
 
 
 class _Copy:
@@ -276,7 +251,7 @@ def _common_length(form: str, text: str, start: int) -> int:
 
 def _forms_of(secret: str) -> set[str]:
     """Return the letters of everything that a secret can look like."""
-    forms = {_bare(form) for piece in set(_pieces(secret)) for form in escaped(piece)}
+    forms = {_bare(form) for piece in set(_pieces(secret)) for form in _escaped(piece)}
     return {form for form in forms if len(form) >= _SHORTEST_SECRET}
 
 
@@ -293,3 +268,86 @@ def _pieces(secret: str) -> Iterator[str]:
     yield one_line(beginning)
     lines = [line.strip() for line in secret[: _LONGEST_SECRET * 4].splitlines()[:_MOST_LINES]]
     yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
+
+
+def _escaped(value: str) -> Iterator[str]:
+    """Yield a value as it looks inside JSON, a URL, a shell command, HTML, SQL and Base64."""
+    yield value
+    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        # Go escapes these three in JSON.
+        go = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+        for form in (text, go):
+            yield form
+            yield json.dumps(form, ensure_ascii=False)[1:-1]
+    for text in (
+        quote(value, "", errors="replace"),
+        quote(value, errors="replace"),
+        quote_plus(value, errors="replace"),
+    ):
+        yield text
+        yield re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), text)
+    yield shlex.quote(value).strip("'")
+    yield value.replace("'", "'\\''")
+    yield value.replace("'", "\\'")
+    yield value.replace("'", "''")
+    yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", value)
+    marked = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for double, single in _HTML_QUOTES:
+        yield marked.replace('"', double).replace("'", single)
+    data = value.encode("utf-8", "replace")
+    yield data.hex()
+    for text in _in_base64(data):
+        yield text
+        yield text.replace("+", "-").replace("/", "_")
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Yield bytes in Base64: alone, and the letters that only they decide, wherever they stand in what is encoded."""
+    yield b64encode(data).decode().rstrip("=")
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        text = b64encode(bytes(before) + data).decode()
+        whole = text.rstrip("=")
+        yield whole[shared:] if whole == text else whole[shared:-1]
+
+
+def _plain_forms(secret: str) -> set[str]:
+    """Return the ASCII letters and digits of a secret, if they are enough to know it by."""
+    # Without its accent, a letter is ASCII.
+    plain = {re.sub(_NOT_PLAIN, "", form).lower() for form in (secret, normalize("NFD", secret))}
+    return {form for form in plain if _is_telling(form)}
+
+
+def _is_telling(form: str) -> bool:
+    """Return whether ordinary text is unlikely to have a form."""
+    return len(form) >= (_SHORTEST_WORD if form.isalpha() or form.isdigit() else _SHORTEST_PLAIN)
+
+
+def _plain_text(text: str, escapes: str) -> str:
+    """Return the ASCII letters and digits of a text, in lower case and without escapes."""
+    for _ in range(_MOST_ESCAPED):
+        text = re.sub(escapes, _char_of, text)
+    return re.sub(_NOT_PLAIN, "", text).lower()
+
+
+def _plain_text_with_places(text: str, escapes: str) -> tuple[str, list[tuple[int, int]]]:
+    """Return the plain text of a text, and where each of its characters begins and ends there."""
+    bounds = [(place, place + 1) for place in range(len(text))]
+    for _ in range(_MOST_ESCAPED):
+        pieces, kept, position = list[str](), list[tuple[int, int]](), 0
+        for match in re.finditer(escapes, text):
+            start, end = match.span()
+            pieces += [text[position:start], _char_of(match)]
+            kept += [*bounds[position:start], (bounds[start][0], bounds[end - 1][1])]
+            position = end
+        text, bounds = "".join([*pieces, text[position:]]), [*kept, *bounds[position:]]
+    places = [place for place, char in enumerate(text) if char.isascii() and char.isalnum()]
+    return "".join([text[place] for place in places]).lower(), [bounds[place] for place in places]
+
+
+def _char_of(escape: re.Match[str]) -> str:
+    """Return the ASCII character of an escape, or one that is no letter."""
+    digits = escape[1] or escape[2] or escape[3] or escape[4]
+    code = int(digits, 16) if digits else int(escape[5] or 0)
+    if escape[0].startswith("&") and not code:
+        return "&"  # which may begin another escape
+    return chr(code) if 0 < code < 128 else "?"

@@ -15,6 +15,8 @@ from panelica_async.core.json_codec import JsonValue
 
 # float() accepts more than a header may hold: 1_0, digits of other scripts, a megabyte of them.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?")
+LONGEST_HEADER = 128
+"""Characters of a header, such as a request id, that are kept."""
 _MOST_SCOPES = 100
 _LONGEST_SCOPES = 10_000
 
@@ -103,3 +105,11 @@ def texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str]
 def header(headers: Mapping[str, str], name: str) -> str | None:
     """Return a header; its name is matched in any case."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), None)
+
+
+def header_text(value: str | None) -> str | None:
+    """Return the printable ASCII characters of a header, at most 128; None when there are none."""
+    if value is None:
+        return None
+    shown = "".join(char for char in value[: LONGEST_HEADER * 2] if " " <= char <= "~")
+    return shown[:LONGEST_HEADER].strip() or None

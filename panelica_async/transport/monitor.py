@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.core.redaction import redact_text
-from panelica_async.core.sanitizing import Sanitizer, header_text
+from panelica_async.core.sanitizing import Sanitizer
+from panelica_async.core.values import header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
 from panelica_async.telemetry.tally import (
     DONE_LEVELS,

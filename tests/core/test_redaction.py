@@ -16,6 +16,7 @@ from panelica_async.core.redaction import (
     redact_headers,
     redact_query,
     redact_text,
+    secret_values,
     shorten,
 )
 from panelica_async.sandbox.spec import shipped_document
@@ -309,3 +310,7 @@ def test_names_that_only_look_alike_are_no_secrets(key: str) -> None:
 )
 def test_secrets_in_sentences_are_known_by_their_form(text: str) -> None:
     assert "hunter2" not in redact_text(text)
+
+
+def test_flags_and_nulls_are_no_secrets() -> None:
+    assert list(secret_values({"password": None, "token": True, "secret": 1.5})) == ["1.5"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from panelica_async.core.values import (
     header,
+    header_text,
     http_date,
     read_moment,
     read_number,
@@ -92,3 +93,19 @@ def test_scopes_are_bounded() -> None:
 def test_header_is_found_in_any_case() -> None:
     assert header({"rEtRy-AfTeR": "5"}, "Retry-After") == "5"
     assert header({}, "Retry-After") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, None),
+        ("", None),
+        ("req_1", "req_1"),
+        (" req_1\r\n", "req_1"),
+        ("\udcff\udcfe", None),
+        ("a\x1b[2Jb\x9bü", "a[2Jb"),
+        ("x" * 9000, "x" * 128),
+    ],
+)
+def test_header_is_short_printable_ascii(value: str | None, text: str | None) -> None:
+    assert header_text(value) == text
