@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from codegen.arguments import Argument, arguments_of
 from codegen.checks import check_file
+from codegen.methods import Argument, arguments_of
 from codegen.panel import PanelOperation, check_evidence
 from codegen.panel_wires import WireBuilder
 from codegen.spec import Specification
@@ -83,7 +83,7 @@ def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOper
         models=document["models"],
         panel={operation.name: operation for operation in panel},
         reference={
-            node["operationId"]: arguments_of(path, item, node, specification)
+            node["operationId"]: _arguments(path, item, node, specification)
             for resource in specification.resources
             for path, _, item, node in resource.operations()
         },
@@ -95,6 +95,12 @@ def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOper
     _check_operations(bridge)
     _check_models(bridge)
     return bridge
+
+
+def _arguments(path: str, item: Node, node: Node, specification: Specification) -> tuple[Argument, ...]:
+    parameters = [specification.resolve(entry) for entry in (*item.get("parameters", ()), *node.get("parameters", ()))]
+    body = node["requestBody"]["content"]["application/json"]["schema"] if "requestBody" in node else None
+    return arguments_of(node, path, parameters, body, specification)
 
 
 def _check_operations(bridge: Bridge) -> None:

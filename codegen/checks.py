@@ -67,6 +67,12 @@ def resolve(document: Node, reference: str) -> Any:
     return value
 
 
+def referenced(node: Mapping[str, Any]) -> str:
+    """Return the name of the schema that a node refers to."""
+    name: str = node["$ref"].rpartition("/")[2]
+    return name
+
+
 def check_distinct(names: Sequence[str], operation: Node) -> None:
     """Check that no two arguments of an operation have the same name."""
     for name in names:

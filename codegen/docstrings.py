@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from codegen.arguments import Argument
-from codegen.operations import OperationSource
+from codegen.methods import Argument, OperationSource
 from codegen.panel_wires import CONVERSIONS, SOURCES
 from codegen.text import quoted, sentence, wrap
 from panelica_async.core.operation import Operation, Refusal, Repeat, Wire

@@ -5,14 +5,19 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from codegen.checks import nodes_of, referenced
+from codegen.methods import described
+from codegen.operations import known_fields, panel_result
+from codegen.panel import PanelOperation
 from codegen.spec import SHARED_GROUP, Specification
 from codegen.text import docstring, module_docstring
+from codegen.yaml_nodes import Node, SpecError
 
 _TEMPLATES = Path(__file__).parent / "templates" / "models"
 _OPTIONS = (
@@ -30,6 +35,10 @@ _OPTIONS = (
     "--strict-refs",
     "--formatters", "builtin",
 )  # fmt: skip
+PANEL_SUFFIX = "_panel"
+"""What modules for current panels alone are called, after the one of the published reference."""
+_KEPT = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
+"""What a model says of a schema of current panels."""
 _BASES = {"Owner": "panelica_async.core.model.Owner"}
 """Classes with methods that a model inherits, by their names in `x-base`."""
 
@@ -45,12 +54,12 @@ class ModelGroup:
     schemas: Mapping[str, Mapping[str, Any]]
 
 
-def model_groups(specification: Specification, panel: Iterable[ModelGroup]) -> tuple[ModelGroup, ...]:
+def model_groups(specification: Specification, panel: Iterable[PanelOperation]) -> tuple[ModelGroup, ...]:
     """Return the groups that hold at least one schema. `Error` has no model: errors are raised.
 
     Args:
         specification: The published reference.
-        panel: The schemas of what only current panels have.
+        panel: What only current panels have.
     """
     shared = {
         name: schema
@@ -62,7 +71,68 @@ def model_groups(specification: Specification, panel: Iterable[ModelGroup]) -> t
         ModelGroup(resource.name, resource.name, resource.tag["name"], resource.schemas)
         for resource in specification.resources
     ]
-    return tuple(group for group in (*groups, *panel) if group.schemas)
+    return tuple(group for group in (*groups, *_panel_groups(panel, specification)) if group.schemas)
+
+
+def _panel_groups(operations: Iterable[PanelOperation], specification: Specification) -> tuple[ModelGroup, ...]:
+    """Return the schemas of the replies by file, except those whose name the reference has."""
+    known = specification.document["components"]["schemas"]
+    groups: dict[str, dict[str, Mapping[str, Any]]] = {}
+    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for operation in operations:
+        for name, schema in _reachable(operation):
+            if name in known:
+                continue
+            module, loose = found.setdefault(name, (operation.module, _loose(schema)))
+            if loose != _loose(schema):
+                problem = f"`{operation.name}` replies with a `{name}`, which {module}.yaml defines otherwise"
+                raise SpecError(operation.place, problem, "Rename one of the schemas, or make them equal")
+            groups.setdefault(module, {})[name] = loose
+    titles = {operation.module: operation.category for operation in operations}
+    published = {resource.name for resource in specification.resources}
+    return tuple(
+        ModelGroup(
+            f"{module}{PANEL_SUFFIX}" if module in published else module, f"panel/{module}", titles[module], schemas
+        )
+        for module, schemas in groups.items()
+    )
+
+
+def _reachable(operation: PanelOperation) -> Iterator[tuple[str, Node]]:
+    """Yield the schemas that a reply consists of."""
+    result = panel_result(operation)
+    schemas: Node = operation.document.get("components", {}).get("schemas", {})
+    names = [result.model] if result.model else []
+    for name in names:
+        yield name, schemas[name]
+        found = [referenced(node) for node in nodes_of(schemas[name]) if "$ref" in node]
+        names += [other for other in found if other not in names]
+
+
+def _loose(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema for a model: ids are texts, enums are open, an object without a name is JSON.
+
+    A field of several types has the first of them. One of no known type is left out: it stays in `extra`.
+    """
+    loose: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
+    types = schema.get("type")
+    if isinstance(types, list):
+        loose["type"] = types if "null" in types and len(types) == 2 else types[0]
+    if schema.get("format") == "date-time":
+        loose["format"] = "date-time"
+    if "items" in schema:
+        loose["items"] = _loose(schema["items"])
+    if "properties" in schema:
+        fields = known_fields(schema)
+        loose["properties"] = {
+            name: {"description": described(name, ""), **_inner(field)} for name, field in fields.items()
+        }
+    return loose
+
+
+def _inner(field: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field for a model; datamodel-code-generator would invent a name for an object within."""
+    return {key: value for key, value in _loose(field).items() if key != "properties"}
 
 
 def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:

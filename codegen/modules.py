@@ -6,9 +6,10 @@ import attrs
 
 from codegen.bridge import Bridge
 from codegen.checks import IMPORTED
-from codegen.operations import OperationSource, operations_of
+from codegen.methods import OperationSource
+from codegen.models import PANEL_SUFFIX
+from codegen.operations import panel_operations, published_operations
 from codegen.panel import PanelOperation
-from codegen.panel_operations import PANEL_SUFFIX, sources_of
 from codegen.spec import ResourceFile, Specification
 from codegen.text import generated_by, sentence
 from codegen.yaml_nodes import Location, SpecError
@@ -133,7 +134,8 @@ def resource_modules(
         panel: Operations that only current panels have.
         homes: Module of each model.
     """
-    published = {resource.name: operations_of(resource, specification, bridge) for resource in specification.resources}
+    resources = {resource.name: resource for resource in specification.resources}
+    published = {name: published_operations(resource, specification, bridge) for name, resource in resources.items()}
     # Most files are named after the attribute of the client that their operations are below.
     owners = {
         operation.namespace[0]: name
@@ -145,20 +147,12 @@ def resource_modules(
     for operation in panel:
         top = operation.name.partition(".")[0]
         added.setdefault(owners.get(top, top) if top != operation.name else operation.module, []).append(operation)
-    resources = {resource.name: resource for resource in specification.resources}
-    return tuple(
-        _module(
-            name,
-            resources.get(name),
-            added.get(name, []),
-            (
-                *published.get(name, ()),
-                *sources_of(added.get(name, []), published.get(name, ()), specification),
-            ),
-            homes,
-        )
-        for name in sorted({*resources, *added})
-    )
+    modules: list[ResourceModule] = []
+    for name in sorted({*resources, *added}):
+        ours, theirs = published.get(name, ()), added.get(name, [])
+        operations = (*ours, *panel_operations(theirs, ours, specification))
+        modules.append(_module(name, resources.get(name), theirs, operations, homes))
+    return tuple(modules)
 
 
 def _module(

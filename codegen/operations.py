@@ -1,148 +1,99 @@
-"""Prepares the operations of the specification for the templates: operation, arguments and result."""
+"""Prepares operations for the templates: those of the published reference, and those that only current panels have."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-import attrs
-
-from codegen.arguments import Argument, arguments_of, require_argument
 from codegen.bridge import Bridge
+from codegen.checks import referenced
+from codegen.methods import FILE, Argument, OperationSource, Result, arguments_of, require_argument
+from codegen.panel import PanelOperation
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
 from panelica_async.core.operation import Dialect, Guard, NaturalKey, Operation, Repeat, Wire
 
-
-@attrs.frozen
-class Result:
-    """What a generated method returns."""
-
-    kind: Literal["nothing", "model", "pages", "object", "untyped", "upload", "file"]
-    description: str
-    model: str | None = None
-    items: str | None = None
-    """Key of the rows in a reply that is an object."""
-
-    @property
-    def annotation(self) -> str:
-        """Type in the signature."""
-        if self.kind == "pages":
-            return f"Paginator[{self.model}]"
-        return self.model or {"nothing": "None", "untyped": "Any", "file": "bytes"}.get(self.kind, "dict[str, Any]")
+_REPEATS = {
+    "GET": Repeat.READ,
+    "PUT": Repeat.IDEMPOTENT,
+    "PATCH": Repeat.IDEMPOTENT,
+    "DELETE": Repeat.IDEMPOTENT,
+    "POST": Repeat.UNSAFE,
+}
+"""How safe a call of current panels is to repeat, unless `x-repeat` says otherwise."""
+_UNTYPED = "The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON."
 
 
-@attrs.frozen(kw_only=True)
-class OperationSource:
-    """An operation as the templates see it."""
-
-    operation: Operation
-    path: str
-    """Path as the specification writes it."""
-    summary: str
-    """First line of the docstring."""
-    description: str
-    destructive: bool
-    """Whether it removes or overwrites data."""
-    asynchronous: bool
-    """Whether the panel replies before the work is done."""
-    errors: tuple[str, ...]
-    arguments: tuple[Argument, ...]
-    result: Result
-    roles: tuple[str, ...] = ()
-    """Roles of which the owner of the key needs one."""
-
-    @property
-    def name(self) -> str:
-        """Name with its namespaces, such as `dns.records.list`."""
-        return self.operation.name
-
-    @property
-    def method_name(self) -> str:
-        """Name of the method."""
-        return self.name.rpartition(".")[2]
-
-    @property
-    def namespace(self) -> tuple[str, ...]:
-        """Names of the attributes that lead to the method."""
-        return tuple(self.name.split(".")[:-1])
-
-    @property
-    def constant(self) -> str:
-        """Name of the module constant that holds the operation."""
-        return constant_of(self.operation)
-
-    @property
-    def panel(self) -> Wire | None:
-        """Wire form on current panels; None when they do not serve the operation."""
-        return self.operation.wires.get("panel")
-
-    @property
-    def is_panel_only(self) -> bool:
-        """Whether the published reference lacks it."""
-        return "reference" not in self.operation.wires
-
-    @property
-    def positional(self) -> tuple[Argument, ...]:
-        """Arguments of the path, in its order."""
-        return tuple(argument for argument in self.arguments if argument.is_positional)
-
-    @property
-    def keywords(self) -> tuple[Argument, ...]:
-        """The other arguments, required ones first."""
-        rest = [argument for argument in self.arguments if not argument.is_positional]
-        return tuple(sorted(rest, key=lambda argument: not argument.required))
-
-    @property
-    def models(self) -> set[str]:
-        """Every model that the method's signature names."""
-        named = {self.result.model} if self.result.model else set()
-        return named.union(*(argument.models for argument in self.arguments))
-
-
-def constant_of(operation: Operation) -> str:
-    """Return the name of the module constant that holds an operation."""
-    return operation.name.replace(".", "_").upper()
-
-
-def operations_of(resource: ResourceFile, specification: Specification, bridge: Bridge) -> tuple[OperationSource, ...]:
-    """Return the operations of one resource file, in file order."""
+def published_operations(
+    resource: ResourceFile, specification: Specification, bridge: Bridge
+) -> tuple[OperationSource, ...]:
+    """Return the operations of one resource file of the published reference, in file order."""
     sources: dict[str, OperationSource] = {}
-    for path, method, item, node in resource.operations():
-        source = _source(path, method, item, node, specification, bridge, sources)
+    for path, method, _, node in resource.operations():
+        source = _published(path, method.upper(), node, specification, bridge, sources)
         sources[source.name] = source
     return tuple(sources.values())
 
 
-def _source(
+def panel_only(panel: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:
+    """Return the operations that the published reference lacks and that are not WebSockets."""
+    known = {node["operationId"] for resource in specification.resources for *_, node in resource.operations()}
+    return tuple(
+        operation for operation in panel if operation.name not in known and not operation.node.get("x-websocket")
+    )
+
+
+def panel_operations(
+    panel: Iterable[PanelOperation], published: Iterable[OperationSource], specification: Specification
+) -> tuple[OperationSource, ...]:
+    """Return operations that only current panels have, in their order.
+
+    Args:
+        panel: The operations.
+        published: Operations of the published reference, which may read what these write.
+        specification: The published reference.
+    """
+    sources = list(published)
+    before = len(sources)
+    for operation in panel:
+        sources.append(_of_panel(operation, specification, sources))
+    return tuple(sources[before:])
+
+
+def _published(
     path: str,
     method: str,
-    item: Node,
     node: Node,
     specification: Specification,
     bridge: Bridge,
-    earlier: dict[str, OperationSource],
+    earlier: Mapping[str, OperationSource],
 ) -> OperationSource:
-    arguments = arguments_of(path, item, node, specification)
-    result = _result(node, specification)
-    entry, repeat = bridge.entry(node), Repeat(node["x-repeat"])
-    operation = Operation(
-        name=node["operationId"],
-        wires=_wires(method.upper(), path, node, arguments, result, bridge),
-        repeat=repeat,
-        natural_key=_natural_key(node, arguments, result, specification, earlier),
-        shown_by=shown_by(node["operationId"], repeat, result, earlier.values()),
-        signed=node.get("security") != [],
-        choices={argument.name: argument.choices for argument in arguments if argument.choices},
-        not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
-        lists=frozenset(argument.name for argument in arguments if argument.is_list),
-        guard=_guard(node, arguments),
-        absence=entry.get("absent"),
-        instead=entry.get("instead"),
-    )
+    arguments, result, entry = bridge.reference[node["operationId"]], _result(node, specification), bridge.entry(node)
+    scopes = () if node["x-scope"] is None else (node["x-scope"],)
+    # In the page envelope, rows are in `data`, which every decoder unwraps.
+    items = None if result.items == "data" else result.items
+    wires: dict[Dialect, Wire] = {"reference": _wire(method, path, arguments, items=items, scopes=scopes)}
+    if panel := bridge.wire(node, wires["reference"], result.model, is_list=result.kind == "pages"):
+        wires["panel"] = panel
+    summary = _first_line(method, path, node["summary"])
+    if not fits(summary, 8):
+        problem = "the summary and the path are too long for one line"
+        raise SpecError(node.where("summary"), problem, "Shorten the summary; details go into `description`")
     return OperationSource(
-        operation=operation,
+        operation=_operation(
+            node,
+            wires,
+            Repeat(node["x-repeat"]),
+            arguments,
+            result,
+            earlier.values(),
+            natural_key=_natural_key(node, arguments, result, specification, earlier),
+            guard=_guard(node, arguments),
+            absence=entry.get("absent"),
+            instead=entry.get("instead"),
+        ),
         path=path,
-        summary=_summary(method.upper(), path, node),
+        summary=summary,
         description=node.get("description", ""),
         destructive=node.get("x-destructive", False),
         asynchronous=node.get("x-async", False),
@@ -152,42 +103,93 @@ def _source(
     )
 
 
-def _wires(
-    method: str, path: str, node: Node, arguments: Sequence[Argument], result: Result, bridge: Bridge
-) -> dict[Dialect, Wire]:
-    """Return how the operation travels in each dialect that has it."""
-    scopes = () if node["x-scope"] is None else (node["x-scope"],)
-    reference = _reference_wire(method, path, arguments, result.items, scopes)
-    panel = bridge.wire(node, reference, result.model, is_list=result.kind == "pages")
-    return {"reference": reference} if panel is None else {"reference": reference, "panel": panel}
+def _of_panel(
+    panel: PanelOperation, specification: Specification, earlier: Iterable[OperationSource]
+) -> OperationSource:
+    node, body, result = panel.node, _body(panel), panel_result(panel)
+    for name, schema in body.get("properties", {}).items():
+        if "$ref" in schema or "$ref" in schema.get("items", {}):
+            raise SpecError(schema.location, f"the field `{name}` of a body is a `$ref`", "Write the schema itself")
+    arguments = arguments_of(node, panel.path, panel.parameters, body, specification)
+    wire = _wire(
+        panel.method,
+        panel.path,
+        arguments,
+        items=result.items,
+        scopes=tuple(node["x-scope"]),
+        files=frozenset(argument.name for argument in arguments if argument.annotation == FILE),
+        others=_others(panel),
+    )
+    repeat = Repeat(node["x-repeat"]) if "x-repeat" in node else _REPEATS[panel.method]
+    summary, description = _texts(panel)
+    return OperationSource(
+        operation=_operation(node, {"panel": wire}, repeat, arguments, result, earlier),
+        path=panel.path,
+        summary=summary,
+        description=description,
+        destructive=node.get("x-destructive", panel.method == "DELETE"),
+        asynchronous=node.get("x-async", False),
+        errors=(),
+        arguments=arguments,
+        result=result,
+        roles=tuple(node.get("x-roles", ())),
+    )
 
 
-def _reference_wire(
-    method: str, path: str, arguments: Sequence[Argument], items: str | None, scopes: tuple[str, ...]
-) -> Wire:
+def _operation(
+    node: Node,
+    wires: Mapping[Dialect, Wire],
+    repeat: Repeat,
+    arguments: Sequence[Argument],
+    result: Result,
+    earlier: Iterable[OperationSource],
+    **particular: Any,
+) -> Operation:
+    """Return an operation with what both dialects say about it; `particular` has the other fields."""
+    return Operation(
+        name=node["operationId"],
+        wires=wires,
+        repeat=repeat,
+        shown_by=_shown_by(node["operationId"], repeat, result, earlier),
+        signed=node.get("security") != [],
+        choices={argument.name: argument.choices for argument in arguments if argument.choices},
+        not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
+        lists=frozenset(argument.name for argument in arguments if argument.is_list),
+        **particular,
+    )
+
+
+def _wire(method: str, path: str, arguments: Sequence[Argument], **particular: Any) -> Wire:
+    """Return how an operation travels that sends each argument under its own name."""
     for argument in arguments:
-        if argument.place == "path":
+        if argument.is_positional:
             path = path.replace(f"{{{argument.wire_name}}}", f"{{{argument.name}}}")
     return Wire(
         method=method,
         path=path,
         query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
         body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
-        # In the page envelope, rows are in `data`, which every decoder unwraps.
-        items=None if items == "data" else items,
-        scopes=scopes,
+        **particular,
     )
 
 
-def _summary(method: str, path: str, node: Node) -> str:
-    text = sentence(node["summary"])
+def _shown_by(name: str, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
+    """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
+    if repeat in {Repeat.READ, Repeat.NATURAL_KEY} or result.kind != "model":
+        return None
+    namespace = tuple(name.split(".")[:-1])
+    readers = {
+        reader.result.kind: reader.operation
+        for reader in earlier
+        if (reader.operation.repeat, reader.namespace, reader.result.model) == (Repeat.READ, namespace, result.model)
+    }
+    return readers.get("model") or readers.get("pages")
+
+
+def _first_line(method: str, path: str, summary: str) -> str:
+    text = sentence(summary)
     # An abbreviation keeps its capitals.
-    text = text[0].lower() + text[1:] if text[1:2].islower() else text
-    line = f"{method} {path}: {text}"
-    if not fits(line, 8):
-        problem = "the summary and the path are too long for one line"
-        raise SpecError(node.where("summary"), problem, "Shorten the summary; details go into `description`")
-    return line
+    return f"{method} {path}: {text[0].lower() + text[1:] if text[1:2].islower() else text}"
 
 
 def _natural_key(
@@ -195,7 +197,7 @@ def _natural_key(
     arguments: Sequence[Argument],
     result: Result,
     specification: Specification,
-    earlier: dict[str, OperationSource],
+    earlier: Mapping[str, OperationSource],
 ) -> NaturalKey | None:
     if "x-natural-key" not in node:
         return None
@@ -216,19 +218,6 @@ def _natural_key(
     if lookup.result.kind != "pages":
         raise SpecError(key.where("lookup"), f"`{lookup.name}` is not a list", "Name the list that finds the object")
     return NaturalKey(lookup=lookup.operation, fields=dict(fields), **special)
-
-
-def shown_by(name: str, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
-    """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
-    if repeat in {Repeat.READ, Repeat.NATURAL_KEY} or result.kind != "model":
-        return None
-    namespace = tuple(name.split(".")[:-1])
-    readers = {
-        reader.result.kind: reader.operation
-        for reader in earlier
-        if (reader.operation.repeat, reader.namespace, reader.result.model) == (Repeat.READ, namespace, result.model)
-    }
-    return readers.get("model") or readers.get("pages")
 
 
 def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:
@@ -256,7 +245,7 @@ def _result(node: Node, specification: Specification) -> Result:
             raise SpecError(where, problem, "Reply with an array of a `$ref`")
         return Result("pages", description, model, key)
     if "$ref" in schema and "properties" in specification.resolve(schema):
-        return Result("model", description, _name(schema))
+        return Result("model", description, referenced(schema))
     if schema.get("type") == "object" and "properties" not in schema:
         return Result("object", description)
     if schema.get("type") == "array":
@@ -269,10 +258,78 @@ def _rows(schema: Node, specification: Specification) -> tuple[str | None, str |
     lists = {None: schema, **specification.resolve(schema).get("properties", {})}
     for key, value in lists.items():
         if value.get("type") == "array" and "properties" in specification.resolve(value["items"]):
-            return _name(value["items"]), key
+            return referenced(value["items"]), key
     return None, None
 
 
-def _name(schema: Node) -> str:
-    name: str = schema["$ref"].rsplit("/", 1)[-1]
-    return name
+def _body(panel: PanelOperation) -> Node:
+    """Return the schema of the body; an empty one if nothing is known of it."""
+    if "requestBody" not in panel.node:
+        return Node(panel.place)
+    [content] = panel.node["requestBody"]["content"].values()
+    schema: Node = content["schema"]
+    return schema
+
+
+def _is_form(panel: PanelOperation) -> bool:
+    return "multipart/form-data" in panel.node.get("requestBody", {}).get("content", {})
+
+
+def _others(panel: PanelOperation) -> Literal["query", "body"] | None:
+    """Return where fields travel that spec/panel does not name; None if the panel takes no body, or a form."""
+    if _body(panel).get("maxProperties") == 0 or _is_form(panel):
+        return None
+    return "query" if panel.method in {"GET", "DELETE"} else "body"
+
+
+def panel_result(panel: PanelOperation) -> Result:
+    """Return what the method of an operation returns that only current panels have."""
+    [response] = panel.node["responses"].values()
+    remark = response["description"].removeprefix("Done.").strip()
+    if "content" not in response and not _is_form(panel):
+        if response.get("x-strength", "declared") == "declared":
+            return Result("untyped", _UNTYPED)
+        return Result("nothing", "")
+    if "application/octet-stream" in response.get("content", ()):
+        return Result("file", f"{response['description']} One of more than 64 MiB raises `DecodeError`.")
+    [content] = response.get("content", {"": {"schema": {}}}).values()
+    model, key = _panel_rows(content["schema"])
+    if model:
+        return Result("pages", f"{_returned(panel)}, as `{model}`. {remark}", model, key)
+    if "$ref" in content["schema"] and known_fields(panel.resolve(content["schema"])):
+        model = referenced(content["schema"])
+        return Result("upload" if _is_form(panel) else "model", f"{_returned(panel)}, as `{model}`. {remark}", model)
+    return Result("upload", "The reply without its envelope.") if _is_form(panel) else Result("untyped", _UNTYPED)
+
+
+def known_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the fields of a schema whose type is known."""
+    return {name: field for name, field in schema.get("properties", {}).items() if "type" in field or "$ref" in field}
+
+
+def _returned(panel: PanelOperation) -> str:
+    """Return what a reply holds, as far as the summary of its operation says it."""
+    verb, _, objects = panel.node["summary"].partition(" ")
+    if verb not in {"List", "Get", "Create"} or "," in objects:
+        return "The reply"
+    return re.sub(r"^An? ", "The ", objects[0].upper() + objects[1:])
+
+
+def _panel_rows(schema: Node) -> tuple[str | None, str | None]:
+    """Return the model of the rows of a list, and the key that holds them in a reply that is an object."""
+    lists = {None: schema}
+    if len(schema.get("properties", {})) == 1:
+        lists |= schema["properties"]
+    for key, value in lists.items():
+        if value.get("type") == "array" and "$ref" in value["items"]:
+            return referenced(value["items"]), key
+    return None, None
+
+
+def _texts(panel: PanelOperation) -> tuple[str, str]:
+    """Return the first line of the docstring, and its description."""
+    description = panel.node.get("description", "")
+    line = _first_line(panel.method, panel.path, panel.node["summary"])
+    if fits(line, 8):
+        return line, description
+    return sentence(panel.node["summary"]), f"Endpoint: `{panel.method} {panel.path}`. {description}".strip()

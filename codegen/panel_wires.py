@@ -7,7 +7,7 @@ from functools import cached_property
 
 import attrs
 
-from codegen.arguments import Argument, Place
+from codegen.methods import Argument, Place
 from codegen.panel import PanelOperation
 from codegen.yaml_nodes import Node, SpecError
 from panelica_async.core.operation import Fence, ReadBack, Refusal, Wire

@@ -15,11 +15,11 @@ import jinja2
 
 from codegen.bridge import load_bridge
 from codegen.docstrings import absence, differences, method_docstring, scope_text
+from codegen.methods import OperationSource, constant_of
 from codegen.models import group_of_schema, model_groups, render_models
 from codegen.modules import ResourceModule, resource_modules
-from codegen.operations import OperationSource, constant_of
+from codegen.operations import panel_only
 from codegen.panel import STRENGTHS, PanelOperation, load_panel
-from codegen.panel_operations import panel_only, schemas_of
 from codegen.spec import load
 from codegen.text import docstring, generated_by, module_docstring
 from panelica_async.core.operation import Operation, Wire
@@ -42,7 +42,7 @@ def generate(spec: Path) -> dict[Path, str]:
     specification = load(spec)
     panel = load_panel(spec, specification)
     only = panel_only(panel, specification)
-    groups = model_groups(specification, schemas_of(only, specification))
+    groups = model_groups(specification, only)
     homes = group_of_schema(groups)
     modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
     code = {

@@ -16,8 +16,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from codegen.bridge import load_bridge
 from codegen.models import group_of_schema, model_groups
 from codegen.modules import resource_modules
+from codegen.operations import panel_only
 from codegen.panel import load_panel
-from codegen.panel_operations import panel_only, schemas_of
 from codegen.render import merged_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
@@ -64,7 +64,7 @@ def test_mutated_specification_is_valid_or_rejected(
         panel = load_panel(spec, specification)
         assert render_endpoints(panel).startswith("[\n")
         only = panel_only(panel, specification)
-        homes = group_of_schema(model_groups(specification, schemas_of(only, specification)))
+        homes = group_of_schema(model_groups(specification, only))
         modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
         assert {module.name for module in modules} == {"parcels", "utility"}
         for merged in (specification.document, merged_document(panel)):
