@@ -14,7 +14,7 @@ from attrs import field, frozen
 from panelica_async.core import hints
 from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import EXCERPT_LENGTH
-from panelica_async.core.sanitizing import Sanitizer
+from panelica_async.core.sanitizing import MOST_KEPT, Sanitizer
 from panelica_async.core.values import (
     LONGEST_HEADER,
     header,
@@ -55,7 +55,21 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _VALIDATION = re.compile(r"Field validation for '(\w+)' failed on the '(\w+)' tag")
 _ALREADY_THERE = re.compile(r"\balready (?:exists|in use|taken)\b", re.IGNORECASE)
 _HTML_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
-_CHARSET = re.compile(r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?)\b", re.IGNORECASE)
+_CHARSET = re.compile(
+    r"charset=\"?(iso-8859-\d+|windows-\d+|utf-(?:16|32)(?:[bl]e)?|koi8-[ru]|gb(?:k|2312|18030)|big5|shift_jis|euc-(?:jp|kr))\b",
+    re.IGNORECASE,
+)
+# Statuses of Cloudflare, which are no part of HTTP.
+_CLOUDFLARE = {
+    520: "Web Server Returned an Unknown Error",
+    521: "Web Server Is Down",
+    522: "Connection Timed Out",
+    523: "Origin Is Unreachable",
+    524: "A Timeout Occurred",
+    525: "TLS Handshake Failed",
+    526: "Invalid TLS Certificate",
+    530: "Origin Has No Address",
+}
 # Statuses that a proxy or a web server sends on its own account.
 _ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 # Characters of a web page that are searched for its title.
@@ -67,6 +81,10 @@ _MAX_DELAY = 60
 
 _MOST_READ = 65_536
 """Bytes of the body of an error that are looked at."""
+# From the general to the particular, the order in which panels fill them. Guess: other frameworks have the rest.
+_SENTENCES = ("error", "title", "message", "msg", "detail", "description", "error_description")
+_DETAILS = ("details", "errors", "data")
+_NOTHING: tuple[JsonValue, ...] = (None, "", [], {})
 _LONGEST_SENTENCE = 1000
 _LONGEST_NAME = 100
 
@@ -256,11 +274,14 @@ def _read(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanit
 def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitizer) -> _Said:
     nested = body.get("error")
     sources = (body, nested) if isinstance(nested, Mapping) else (body,)
-    # From the general to the particular, the order in which panels fill them.
-    found = [text for key in ("error", "message", "details") for text in texts(sources, key)]
-    said = [sanitizer.message(text, _LONGEST_SENTENCE) for text in dict.fromkeys(found)]
+    found = [text for key in _SENTENCES for text in texts(sources, key)]
+    has_sentence = any(not _KEY.fullmatch(text) for text in found)
+    found += [text for text in texts(sources, "details") if not has_sentence or _KEY.fullmatch(text)]
+    # "Bad Request" says nothing more than the status.
+    found = [text for text in dict.fromkeys(found) if text.lower() != _phrase(status).lower()] or found[:1]
+    said = [sanitizer.message(text, _LONGEST_SENTENCE) for text in found]
     keys = [text for text in said if _KEY.fullmatch(text)]
-    details = next((source["details"] for source in sources if source.get("details") is not None), None)
+    details = next((source[key] for key in _DETAILS for source in sources if source.get(key) not in _NOTHING), None)
     if not said and details is None:
         # It has none of the known fields: show all of it.
         details = {key: value for key, value in body.items() if key != "status"} or None
@@ -288,12 +309,10 @@ def _read_text(status: int, text: str, sanitizer: Sanitizer) -> _Said:
 
 
 def _message(said: list[str]) -> str:
-    """Choose the first sentence, wherever it stands, and put keys that follow it, or else all, into words."""
-    start = next((index for index, text in enumerate(said) if not _KEY.fullmatch(text)), None)
-    if start is None:
-        return ": ".join(dict.fromkeys(map(_in_words, said)))
-    keys = [text for text in said[start + 1 :] if _KEY.fullmatch(text)]
-    return ": ".join(dict.fromkeys([said[start], *map(_in_words, keys)]))
+    """Join what is said from the first sentence on, and put keys into words; keys before a sentence add nothing."""
+    start = next((index for index, text in enumerate(said) if not _KEY.fullmatch(text)), 0)
+    *general, particular = [_in_words(text) if _KEY.fullmatch(text) else text for text in said[start:]] or [""]
+    return ": ".join(dict.fromkeys([*(text.removesuffix(".") for text in general), particular]))[:MOST_KEPT]
 
 
 def _in_words(key: str) -> str:
@@ -306,7 +325,7 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase if status >= 400 else "the panel reports an error without a reason"
     except ValueError:
-        return "the panel answered with an unknown status"
+        return _CLOUDFLARE.get(status, "the panel answered with an unknown status")
 
 
 def _request_id(said: _Said, headers: Mapping[str, str], sanitizer: Sanitizer) -> str | None:

@@ -30,6 +30,7 @@ WEB_PAGE_OF_PROXY: Final = (
     "Check the proxy {proxy}, which passed on this web page; add the panel to NO_PROXY to reach it directly. "
     "Otherwise check base_url, its port and its path."
 )
+_UNREACHED = "Check that the panel is up and that its firewall admits Cloudflare, which could not reach it."
 _CLOUDFLARE = "Check whether the work was done before you send it again: Cloudflare got no reply from the panel."
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(
@@ -51,6 +52,10 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         520: _CLOUDFLARE,
         522: _CLOUDFLARE,
         524: _CLOUDFLARE,
+        521: _UNREACHED,
+        523: _UNREACHED,
+        525: _UNREACHED,
+        530: _UNREACHED,
     }
 )
 """Hints for replies that have only a status, or an unknown code."""

@@ -48,12 +48,22 @@ def loads(data: bytes) -> JsonValue:
     try:
         value: JsonValue = orjson.loads(data) if orjson is not None else _loads_with_standard_library(data)
     except json.JSONDecodeError as error:
+        if not _is_utf8(data):
+            raise ValueError("not valid JSON: the text is not UTF-8") from None
         raise ValueError(f"not valid JSON near character {error.pos}") from None
     except UnicodeError:
         raise ValueError("not valid JSON: the text is not UTF-8") from None
     except RecursionError:
         raise ValueError("not valid JSON: nested too deeply") from None
     return value
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check(value: JsonValue, path: str, depth: int) -> None:

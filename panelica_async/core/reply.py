@@ -9,8 +9,9 @@ Panels answer `{"status": "success", "data": …}`, the published reference show
 3. it has no `status`, it has `data`, and every other key belongs to an envelope (`total`, `page`, …), or to an error
    that is null or empty.
 
-Guess: a flag `success` or `status` says the same, so does `"status": "ok"` beside `data`, and what is wrapped twice
-is unwrapped twice.
+Guess: a flag `success`, `ok` or `status` says the same, as text or as 0 and 1 too, so does `"status": "ok"` beside
+`data`, and what is wrapped twice is unwrapped twice. A word in `result` counts like one in `status`, and a number in
+`status` from 400 to 599 is the HTTP status of an error.
 
 How long a list is stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
@@ -47,12 +48,28 @@ _ROWS = ("data", "items", "rows", "results", "list")
 _SUCCESS, _ERROR = "success", "error"
 _FAILED = frozenset({_ERROR, "fail", "failed", "failure"})
 _ERRORS = ("error", "errors")
+_FLAGS = ("success", "ok")
+_FLAG_VALUES = {"true": True, "1": True, "false": False, "0": False}
 _ENVELOPE_KEYS = frozenset(
     {"status", "data", "message", "request_id", "links", "previous", "prev", "has_previous", "count"}
     | {*_TOTAL, *_PAGE, *_LIMIT, *_LAST_PAGE, *_HAS_MORE, *_NEXT, *_PAGINATION}
 )
 _ERROR_KEYS = frozenset(
-    {"success", *_ERRORS, "code", "details", "required_scope", "available_scopes", "retry_after", "reset_at", "window"}
+    {
+        *_FLAGS,
+        "result",
+        "statusCode",
+        "status_code",
+        "msg",
+        *_ERRORS,
+        "code",
+        "details",
+        "required_scope",
+        "available_scopes",
+        "retry_after",
+        "reset_at",
+        "window",
+    }
 )
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -164,7 +181,7 @@ def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> b
     if outcome is None:
         has_error = any(payload.get(name) for name in _ERRORS)
         return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
-    if payload.get("success") is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
+    if _flag(payload) is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
         # A 200 can report a failure (evidence: envelope-error-200).
         return True
     if outcome not in _FAILED or "id" in payload or "name" in payload:
@@ -174,12 +191,25 @@ def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> b
 
 def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
     """Return how a reply says that it went, in lower case; None when it says nothing."""
-    for name in ("success", "status"):
-        said = payload.get(name)
-        if isinstance(said, bool):
-            return _SUCCESS if said else _ERROR
     said = payload.get("status")
+    flag = _flag(payload)
+    if flag is None and isinstance(said, bool):
+        flag = said
+    if flag is not None:
+        return _SUCCESS if flag else _ERROR
+    if said is None and isinstance(payload.get("result"), str):
+        said = payload["result"]
+    if type(said) is int and 400 <= said < 600:
+        return _ERROR
     return said.lower() if isinstance(said, str) else None if said is None else ""
+
+
+def _flag(payload: Mapping[str, JsonValue]) -> bool | None:
+    """Return the flag of a reply, which may come as text or as 0 and 1."""
+    for name in _FLAGS:
+        if name in payload and (flag := _FLAG_VALUES.get(str(payload[name]).lower())) is not None:
+            return flag
+    return None
 
 
 def _read_figures(figures: Mapping[str, JsonValue]) -> dict[str, Any]:

@@ -20,7 +20,10 @@ LONGEST_WAIT: Final = 90.0
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
-_PASSING = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS}
+# Of a server in front of the panel, which did not pass the request on: it got none in time, or could not reach the
+# panel (from 521 on, Cloudflare).
+_NOT_PASSED_ON = {408, 425, 521, 523, 525, 530}
+_PASSING = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS, *_NOT_PASSED_ON}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -57,6 +60,7 @@ class RetryPolicy:
     | 503 that names a wait | again | again | as asked |
     | 503 that names none | again | final | backoff |
     | 502, 504, 520, 522, 524 | again | final | backoff |
+    | 408, 425, 521, 523, 525, 530 | again | final | backoff |
     | any other reply | final | final | |
 
     A reply that breaks off after part of it was passed on is final, too.

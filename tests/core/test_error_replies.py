@@ -365,6 +365,21 @@ def test_a_body_that_says_nothing(status, kind, body):
         (b'{"error": "apiErrors.docker.cannotReachHTTPServer"}', JSON, "cannot reach http server", None),
         (b'{"message": "apiErrors.x.y", "error": "See example.com"}', JSON, "See example.com: y", None),
         (b'{"error": "www.example.com"}', JSON, "www.example.com", None),
+        # as other frameworks write them
+        (b'{"error": "Bad Request", "message": "taken"}', JSON, "taken", None),
+        (b'{"error": "bad request"}', JSON, "bad request", None),
+        (b'{"error": "invalid", "error_description": "too long"}', JSON, "invalid: too long", None),
+        (b'{"title": "Taken.", "detail": "No.", "status": 400}', JSON, "Taken: No.", None),
+        (b'{"error": {"code": "X", "description": "taken"}}', JSON, "taken", None),
+        (b'{"error": true, "msg": "taken"}', JSON, "taken", None),
+        (b'{"message": "Invalid.", "errors": {"domain": ["taken"]}}', JSON, "Invalid.", {"domain": ["taken"]}),
+        (b'{"errors": [{"title": "Invalid"}]}', JSON, "Bad Request", [{"title": "Invalid"}]),
+        (b'{"status": "fail", "data": {"domain": "taken"}}', JSON, "Bad Request", {"domain": "taken"}),
+        (b'{"error": "a", "message": "b", "details": "c"}', JSON, "a: b", "c"),
+        # character sets of proxies
+        ("域名".encode("gbk"), {"Content-Type": "text/plain; charset=GBK"}, "域名", None),
+        ("ドメイン".encode("shift_jis"), {"Content-Type": "text/html; charset=Shift_JIS"}, "ドメイン", None),
+        ("Домен".encode("koi8-r"), {"Content-Type": "text/plain; charset=koi8-r"}, "Домен", None),
         # a secret in the sentence
         (
             b'{"error": "no: https://panel.example.com/auto-login?token=abc"}',
@@ -378,6 +393,13 @@ def test_other_bodies(body, headers, message, details):
     error = make(400, body, headers)
     assert error.message == message
     assert error.details == details
+
+
+@pytest.mark.parametrize("status", [521, 523, 525, 530])
+def test_status_of_cloudflare_says_that_it_did_not_reach_the_panel(status: int) -> None:
+    error = make(status, b"")
+    assert "unknown" not in error.message
+    assert "Cloudflare" in error.hint
 
 
 def test_web_page_points_to_the_address():

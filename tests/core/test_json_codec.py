@@ -207,3 +207,9 @@ def test_errors_do_not_quote_the_data(codec):
         assert "hunter2" not in repr(vars(error)) + repr(error.args)
         assert error.__cause__ is None
         assert error.__suppress_context__
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_text_in_another_encoding_is_said_to_be_no_utf8(encoding: str) -> None:
+    with pytest.raises(ValueError, match="the text is not UTF-8"):
+        json_codec.loads('{"domain": "bücher.example"}'.encode(encoding))

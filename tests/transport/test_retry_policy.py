@@ -56,7 +56,8 @@ SITUATIONS: dict[str, list[Failure]] = {
     "503 that names a wait": [reply(503, Retry_After=f"{ASKED:g}")],
     "503 that names none": [reply(503)],
     "502, 504, 520, 522, 524": [reply(status) for status in GATEWAY_ERRORS],
-    "any other reply": [reply(status) for status in (302, 400, 403, 404, 408, 409, 422, 500, 501, 521)],
+    "408, 425, 521, 523, 525, 530": [reply(status) for status in (408, 425, 521, 523, 525, 530)],
+    "any other reply": [reply(status) for status in (302, 400, 403, 404, 409, 422, 500, 501, 526)],
 }
 PREPARE: dict[str, Callable[[KeyHolder, Call], None]] = {
     "401, and the next signature differs in key or time": signed_with_another_key
