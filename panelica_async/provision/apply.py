@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing
@@ -24,7 +23,6 @@ from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.report import (
     NOT_SENT,
-    UNCERTAIN_HINT,
     Event,
     SiteOutcome,
     StepOutcome,
@@ -88,9 +86,9 @@ async def apply(
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
         plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
-        credentials = credentials or _known_credentials(journal)
+        credentials = credentials or (journal.runs[-1].credentials_path if journal.runs else None)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
-            credentials = resources.enter_context(await opened(_passwords_in, credentials))
+            credentials = resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
         if credentials is None and (number := _without_password(plan)):
             raise ConfigurationError(
                 f"{number} objects need a generated password, and there is no file to keep them in",
@@ -192,7 +190,7 @@ def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) 
     step = planned.step
     if record is not None and record.is_unanswered:
         reason = record.reason or "sent, and the run was aborted before the reply"
-        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+        return StepOutcome.uncertain(step, reason)
     if planned.action is Action.KEEP:
         return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
     if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
@@ -210,26 +208,18 @@ def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) 
     return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 
 
+@attrs.define(eq=False)
 class _Run:
     """Works on the sites of a plan, several at a time."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        executor: Executor,
-        journal: Journal,
-        outage: OutageWatch,
-        progress: "_Progress",
-        stop: asyncio.Event,
-    ) -> None:
-        self._plan = plan
-        self._executor = executor
-        self._journal = journal
-        self._outage = outage
-        self._progress = progress
-        self._stop = stop
-        self._taken: dict[str, StepOutcome] = {}
-        self._accounts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+    _plan: Plan
+    _executor: Executor
+    _journal: Journal
+    _outage: OutageWatch
+    _progress: "_Progress"
+    _stop: asyncio.Event
+    _taken: dict[str, StepOutcome] = attrs.field(init=False, factory=dict[str, StepOutcome])
+    _accounts: defaultdict[str, asyncio.Lock] = attrs.field(init=False, factory=lambda: defaultdict(asyncio.Lock))
 
     @property
     def fatal(self) -> PanelicaError | None:
@@ -310,13 +300,7 @@ class _Run:
             return StepOutcome(step=step, status=StepStatus.FAILED, reason=reason)
         self._journal.unknown(step, reason)
         await self._journal.commit()
-        return StepOutcome(
-            step=step,
-            status=StepStatus.UNKNOWN,
-            reason=reason,
-            hint=UNCERTAIN_HINT,
-            calls=1,
-        )
+        return StepOutcome.uncertain(step, reason, calls=1)
 
     def _why_stopping(self) -> str:
         return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
@@ -371,14 +355,6 @@ def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
     finally:
         if credentials is not None:
             credentials.flush()
-
-
-def _passwords_in(_cancelled: threading.Event, path: Path | str) -> CredentialsFile:
-    return CredentialsFile(path)
-
-
-def _known_credentials(journal: Journal) -> Path | None:
-    return journal.runs[-1].credentials_path if journal.runs else None
 
 
 def _without_password(plan: Plan) -> int:

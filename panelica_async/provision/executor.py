@@ -28,7 +28,7 @@ from panelica_async.provision.journal import PENDING, Journal, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.plan import THERE_ALREADY, Plan
-from panelica_async.provision.report import FATAL, NOT_SENT, UNCERTAIN_HINT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.report import FATAL, NOT_SENT, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.snapshot import Inventory, Listing
 from panelica_async.telemetry import Event, Sent
 
@@ -36,6 +36,8 @@ _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call of the same kind would meet too."""
 _SENDS: Final = 2
 """How often a call is sent while it has no reply and its object is not there."""
+_COMPANION: Final = Match(Comparison.SAME)
+"""An object that came with another one, which no list shows by itself."""
 
 
 class Executor:
@@ -93,7 +95,7 @@ class Executor:
                 self._journal.conflict(step, reason or "")
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Action.UNCERTAIN:
-                return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+                return StepOutcome.uncertain(step, reason)
             case _:
                 # What blocked a step may be there by now.
                 return await self._create(step)
@@ -108,10 +110,8 @@ class Executor:
             return self._found(step, there, "refused or removed in an earlier run; it exists now")
         if record is not None and _is_another(record, planned):
             reason = "an earlier run created it, and others deleted and re-created it"
-            outcome = self._found(step, there, reason)
-            source = "file" if step.password is None else "manifest"
-            remark = f"{reason}: its password is not the one in the {source}"
-            return attrs.evolve(outcome, remark=remark if step.password_needed else None)
+            remark = f"{reason}: its password is not the one in the {_source_of_password(step)}"
+            return self._found(step, there, reason, remark=remark if step.password_needed else None)
         if record is not None and record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
         return StepOutcome.there(step, there, planned.reason)
@@ -147,9 +147,6 @@ class Executor:
         try:
             await self._commit()
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
-        except asyncio.CancelledError:
-            self._broken_off(step, may_be_sent=departure.happened or was_unanswered)
-            raise
         except PanelicaError as error:
             if _may_have_run(error):
                 return await self._after_silence(step, error, was_unanswered=was_unanswered)
@@ -162,21 +159,18 @@ class Executor:
                 return await self._after_silence(step, unreadable, was_unanswered=was_unanswered)
             # The client refuses an argument before it sends anything.
             return self._failed(step, PanelicaError(str(error)), was_unanswered=was_unanswered)
-        except (OSError, sqlite3.Error):
-            self._broken_off(step, may_be_sent=departure.happened or was_unanswered)
+        except (asyncio.CancelledError, OSError, sqlite3.Error):
+            if departure.happened or was_unanswered:
+                self._journal.unknown(step, "cancelled in flight")
+            else:
+                self._take_back(step)
+                self._journal.failed(step, NOT_SENT)
             raise
         finally:
             unsubscribe()
         if made.id == "":
             return await self._after_thin_success(step, was_unanswered=was_unanswered)
         return self._created(step, Match(Comparison.SAME, made.id, is_pending=made.is_pending))
-
-    def _broken_off(self, step: Step, *, may_be_sent: bool) -> None:
-        if may_be_sent:
-            self._journal.unknown(step, "cancelled in flight")
-        else:
-            self._take_back(step)
-            self._journal.failed(step, NOT_SENT)
 
     async def _after_thin_success(self, step: Step, *, was_unanswered: bool) -> StepOutcome | None:
         """Look for what a call made that succeeded without saying what, such as with a message alone.
@@ -276,43 +270,42 @@ class Executor:
         if state is State.FOUND:
             self._take_back(step)
             return self._found(step, there, "was there before the call")
-        source = "file" if step.password is None else "manifest"
-        remark, hint = f"found; whether its password is the one in the {source} is uncertain", _SET_HINT
+        remark = f"found; whether its password is the one in the {_source_of_password(step)} is uncertain"
+        hint = _SET_HINT
         if state is State.DONE:
             # No list shows the object itself, such as a database user.
             is_unseen = step.password_needed and there.object_id is None
-            return attrs.evolve(self._created(step, there, reason), remark=remark if is_unseen else None)
+            return self._created(step, there, reason, remark=remark if is_unseen else None)
         if not step.password_needed:
             remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
         self._ids[step.id] = there.object_id
         self._journal.uncertain(step, there.object_id, remark)
         for companion in step.companions:
             self._ids[companion.id] = None
-            unsure = f"it came with the {step.label}: whether this run created it is uncertain"
-            self._journal.uncertain(companion, None, unsure, parent_id=there.object_id)
-            beside = StepOutcome.there(companion, Match(Comparison.SAME), unsure)
-            self._came_along[companion.id] = attrs.evolve(beside, remark=unsure, hint=_SET_HINT)
-        return attrs.evolve(StepOutcome.there(step, there, remark), remark=remark, hint=hint)
+            why = f"it came with the {step.label}: whether this run created it is uncertain"
+            self._journal.uncertain(companion, None, why, parent_id=there.object_id)
+            self._came_along[companion.id] = StepOutcome.there(companion, _COMPANION, why, remark=why, hint=_SET_HINT)
+        return StepOutcome.there(step, there, remark, remark=remark, hint=hint)
 
-    def _created(self, step: Step, there: Match, reason: str | None = None) -> StepOutcome:
+    def _created(
+        self, step: Step, there: Match, reason: str | None = None, *, remark: str | None = None
+    ) -> StepOutcome:
         self._ids[step.id] = there.object_id
         self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
         for companion in step.companions:
             self._ids[companion.id] = None
             self._journal.done(companion, None, reason, parent_id=there.object_id)
-            beside = StepOutcome.there(companion, Match(Comparison.SAME), reason)
-            self._came_along[companion.id] = attrs.evolve(beside, status=StepStatus.CREATED)
-        return attrs.evolve(StepOutcome.there(step, there, reason), status=StepStatus.CREATED)
+            self._came_along[companion.id] = StepOutcome.there(companion, _COMPANION, reason, status=StepStatus.CREATED)
+        return StepOutcome.there(step, there, reason, status=StepStatus.CREATED, remark=remark)
 
     def _met(self, step: Step, there: Match) -> StepOutcome:
         """Return the outcome of a step whose object others created since the plan was made."""
-        remark = None if step.password is None else THERE_ALREADY
-        return attrs.evolve(self._found(step, there, "was there already"), remark=remark)
+        return self._found(step, there, "was there already", remark=None if step.password is None else THERE_ALREADY)
 
-    def _found(self, step: Step, there: Match, reason: str) -> StepOutcome:
+    def _found(self, step: Step, there: Match, reason: str, *, remark: str | None = None) -> StepOutcome:
         self._ids[step.id] = there.object_id
         self._journal.found(step, there.object_id, reason)
-        return StepOutcome.there(step, there, reason)
+        return StepOutcome.there(step, there, reason, remark=remark)
 
     def _failed(
         self, step: Step, error: PanelicaError, found: str | None = None, *, was_unanswered: bool
@@ -329,7 +322,7 @@ class Executor:
 
     def _unknown(self, step: Step, reason: str) -> StepOutcome:
         self._journal.unknown(step, reason)
-        return StepOutcome(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=UNCERTAIN_HINT)
+        return StepOutcome.uncertain(step, reason)
 
     def _password(self, step: Step) -> str:
         login = step.login
@@ -351,6 +344,10 @@ class Executor:
         """Note that the password generated for a step was not used."""
         if self._credentials is not None and step.login is not None:
             self._credentials.take_back(step.login)
+
+
+def _source_of_password(step: Step) -> str:
+    return "file" if step.password is None else "manifest"
 
 
 def _is_another(record: Record, planned: PlannedStep) -> bool:

@@ -22,8 +22,7 @@ from panelica_async.provision.objects import Match, Step
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
 _MESSAGE_LENGTH: Final = 300
-UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
-"""What to do about a step whose outcome is uncertain."""
+_UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
 NOT_SENT: Final = "cancelled before it was sent"
 """Reason in the journal of a step whose call an aborted run did not send."""
 
@@ -83,15 +82,31 @@ class StepOutcome:
     """What an operator should know of an object that is there."""
 
     @classmethod
-    def there(cls, step: Step, there: Match, reason: str | None) -> "StepOutcome":
+    def there(
+        cls,
+        step: Step,
+        match: Match,
+        reason: str | None,
+        *,
+        status: StepStatus = StepStatus.EXISTS,
+        remark: str | None = None,
+        hint: str | None = None,
+    ) -> "StepOutcome":
         """Return the outcome of a step whose object is there."""
         return cls(
             step=step,
-            status=StepStatus.EXISTS,
-            object_id=there.object_id,
+            status=status,
+            object_id=match.object_id,
             reason=reason,
-            is_pending=there.is_pending,
+            hint=hint,
+            is_pending=match.is_pending,
+            remark=remark,
         )
+
+    @classmethod
+    def uncertain(cls, step: Step, reason: str | None, *, calls: int = 0) -> "StepOutcome":
+        """Return the outcome of a step that was sent, and whose object may be there."""
+        return cls(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNCERTAIN_HINT, calls=calls)
 
     @classmethod
     def failed(cls, step: Step, error: PanelicaError, found: str | None = None) -> "StepOutcome":

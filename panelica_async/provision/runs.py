@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -87,31 +87,6 @@ class KnownJournal:
         return self.runs[-1].is_of(manifest, self.files.journal)
 
 
-@attrs.frozen
-class _Survey:
-    """What one look at the records of a journal shows."""
-
-    counts: Mapping[State, int]
-    unresolved: tuple[Record, ...]
-    pending: tuple[Record, ...]
-    is_removable: bool
-
-    @classmethod
-    def of(cls, records: Mapping[str, Record]) -> Self:
-        counts = dict.fromkeys(State, 0)
-        unresolved: list[Record] = []
-        pending: list[Record] = []
-        removable = False
-        for record in records.values():
-            counts[record.state] += 1
-            if record.state in _UNRESOLVED:
-                unresolved.append(record)
-            if record.is_pending:
-                pending.append(record)
-            removable = removable or is_removable(record)
-        return cls(counts, tuple(unresolved), tuple(pending), removable)
-
-
 @attrs.frozen(kw_only=True)
 class JournalStatus:
     """What a journal knows: its runs, the state of each object, and whether there is something to resume."""
@@ -126,11 +101,14 @@ class JournalStatus:
     """Whether a process is writing to the journal: a run or an undo is under way."""
     problem: ConfigurationError | None = None
     """Why the journal cannot be read."""
-    # Once and at once: `read` may have been called in a thread, and properties are not.
-    _survey: _Survey = attrs.field(init=False, eq=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_survey", _Survey.of(self.records))
+    counts: Mapping[State, int] = attrs.field(factory=lambda: dict.fromkeys(State, 0))
+    """Number of objects by what is known of them."""
+    unresolved: tuple[Record, ...] = attrs.field(default=(), repr=False)
+    """Objects that failed, conflict or are uncertain."""
+    pending: tuple[Record, ...] = attrs.field(default=(), repr=False)
+    """Certificates that were not active when they were last looked at."""
+    is_removable: bool = False
+    """Whether there is an object that undo would deal with."""
 
     @classmethod
     def read(cls, files: RunFiles) -> Self:
@@ -148,29 +126,10 @@ class JournalStatus:
                     records=journal.records,
                     manifest=journal.manifest_path,
                     is_in_use=in_use,
+                    **_survey(journal.records.values()),
                 )
         except ConfigurationError as error:
             return cls(files=files, problem=error)
-
-    @property
-    def counts(self) -> Mapping[State, int]:
-        """Number of objects by what is known of them."""
-        return self._survey.counts
-
-    @property
-    def unresolved(self) -> tuple[Record, ...]:
-        """Objects that failed, conflict or are uncertain."""
-        return self._survey.unresolved
-
-    @property
-    def pending(self) -> tuple[Record, ...]:
-        """Certificates that were not active when they were last looked at."""
-        return self._survey.pending
-
-    @property
-    def is_removable(self) -> bool:
-        """Whether there is an object that undo would deal with."""
-        return self._survey.is_removable
 
     @property
     def is_open(self) -> bool:
@@ -377,6 +336,27 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
     ]
     kept = CredentialsFile.names_in(passwords) if created else frozenset[str]()
     return tuple(step for step in created if step.id not in kept)
+
+
+def _survey(records: Iterable[Record]) -> dict[str, Any]:
+    """Return the fields of `JournalStatus` that sum up records, of which there may be a million, in one pass."""
+    counts = dict.fromkeys(State, 0)
+    unresolved: list[Record] = []
+    pending: list[Record] = []
+    removable = False
+    for record in records:
+        counts[record.state] += 1
+        removable = removable or is_removable(record)
+        if record.state in _UNRESOLVED:
+            unresolved.append(record)
+        if record.is_pending:
+            pending.append(record)
+    return {
+        "counts": counts,
+        "unresolved": tuple(unresolved),
+        "pending": tuple(pending),
+        "is_removable": removable,
+    }
 
 
 def _originality(known: KnownJournal) -> tuple[datetime, bool]:
