@@ -27,7 +27,7 @@ _OPTIONS = (
     "--target-python-version", "3.11",
     "--base-class", "panelica_async.core.model.Model",
     "--additional-imports", "attrs.frozen,attrs.field,panelica_async.core.model.OpenEnum",
-    "--import-overrides", json.dumps({"field": "attrs", "UNSET": "panelica_async.core.unset"}),
+    "--import-overrides", json.dumps({"field": "attrs", "UNSET": "panelica_async.core.model"}),
     "--use-standard-primitive-types", "--use-double-quotes",
     "--output-datetime-class", "datetime",
     "--keyword-only", "--no-use-annotated", "--capitalise-enum-members",

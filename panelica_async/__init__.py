@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from panelica_async._version import __version__
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from panelica_async.api.raw import ApiResponse
     from panelica_async.api.waiting import wait_until
     from panelica_async.client import PanelicaClient
+    from panelica_async.core.model import UNSET, Unset
     from panelica_async.ratelimit import RateLimit, RateLimiter
 
 __all__ = [
@@ -73,12 +73,14 @@ __all__ = [
 # What stands on aiohttp is loaded when it is first touched: neither the help of the command nor a program that only
 # catches errors waits for it.
 _HOMES = {
+    "UNSET": "panelica_async.core.model",
     "ApiResponse": "panelica_async.api.raw",
     "Page": "panelica_async.api.pagination",
     "Paginator": "panelica_async.api.pagination",
     "PanelicaClient": "panelica_async.client",
     "RateLimit": "panelica_async.ratelimit",
     "RateLimiter": "panelica_async.ratelimit",
+    "Unset": "panelica_async.core.model",
     "wait_until": "panelica_async.api.waiting",
 }
 

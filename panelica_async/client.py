@@ -16,9 +16,9 @@ from panelica_async.api.namespace import Namespace
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.errors import ConfigurationError, PanelicaError, TransportError
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces

@@ -48,7 +48,6 @@ def test_the_package_alone_loads_errors_and_nothing_that_takes_time() -> None:
         "panelica_async.core.error_base",
         "panelica_async.core.json_codec",
         "panelica_async.core.redaction",
-        "panelica_async.core.unset",
         "panelica_async.errors",
     }
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
 from panelica_async.core.converter import decode, decode_rows, object_in
-from panelica_async.core.model import Model
+from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope, listed
 from panelica_async.core.request import check
-from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call, Reply
 

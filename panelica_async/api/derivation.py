@@ -12,9 +12,8 @@ import attrs
 
 from panelica_async.api.calls import fetch_one, rows_of
 from panelica_async.api.runner import SharedDeadline
-from panelica_async.core.model import Model
+from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError, NotFoundError, PanelicaError
 
 _SYMBOLS = re.compile(r"[^a-z0-9]+")

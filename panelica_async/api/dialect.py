@@ -16,10 +16,10 @@ from typing import Final
 
 from panelica_async.core import hints
 from panelica_async.core.json_codec import loads
+from panelica_async.core.model import Unset
 from panelica_async.core.operation import Dialect, Repeat
 from panelica_async.core.reply import unwrap
 from panelica_async.core.request import PreparedRequest
-from panelica_async.core.unset import Unset
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, RequestTimeoutError
 from panelica_async.telemetry.tally import LOGGER
 from panelica_async.transport.call import Call, CallOptions, Reply

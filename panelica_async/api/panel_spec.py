@@ -14,10 +14,10 @@ import attrs
 from panelica_async.api.resource import Resource
 from panelica_async.api.runner import decode_reply
 from panelica_async.core.address import PUBLIC_PREFIX
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.redaction import one_line
 from panelica_async.core.request import PreparedRequest
-from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Reply
 

@@ -13,9 +13,9 @@ from panelica_async.api.runner import OperationRunner, decode_any
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Repeat
 from panelica_async.core.request import CONTROL, PreparedRequest, query_string
-from panelica_async.core.unset import UNSET
 from panelica_async.core.values import header_text
 from panelica_async.transport.call import Reply
 

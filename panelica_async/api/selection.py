@@ -7,10 +7,9 @@ from typing import Any, TypeGuard, TypeVar, cast, get_origin
 import attrs
 
 from panelica_async.core.decoder import inner_type
-from panelica_async.core.model import Model, fields_of, names_of
+from panelica_async.core.model import UNSET, Model, fields_of, names_of
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope
-from panelica_async.core.unset import UNSET
 from panelica_async.errors import DecodeError
 
 T = TypeVar("T")

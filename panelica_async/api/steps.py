@@ -14,10 +14,9 @@ import attrs
 from panelica_async.api.calls import Fetch, rows_of, send
 from panelica_async.api.derivation import Row, derive
 from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
-from panelica_async.core.model import Model
+from panelica_async.core.model import UNSET, Model, provided
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
-from panelica_async.core.unset import UNSET, provided
 from panelica_async.errors import (
     BadRequestError,
     ConflictError,

@@ -11,8 +11,8 @@ from typing import IO, Any, TypeAlias, cast
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.core.unset import UNSET
 
 FileSource: TypeAlias = str | os.PathLike[str] | tuple[str, bytes | IO[bytes]]
 """A file to send: its path, or its name with its content or with what is open for reading."""

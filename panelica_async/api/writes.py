@@ -18,12 +18,11 @@ from panelica_async.api.recovery import LostCreate, find_made, look_up
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.converter import decode, object_in, to_wire
 from panelica_async.core.decoder import note_misfits
-from panelica_async.core.model import Model, fields_of, names_of
+from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
 from panelica_async.core.operation import NaturalKey, Operation, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope
 from panelica_async.core.translation import incoming
-from panelica_async.core.unset import UNSET, provided
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
 from panelica_async.transport.call import Call, Reply
 

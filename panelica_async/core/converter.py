@@ -24,8 +24,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.decoder import EXACT, Hook, MisfitError, compile_decoder, inner_type, mismatch
 from panelica_async.core.json_codec import loads
-from panelica_async.core.model import Model, OpenEnum, fields_of, names_of
-from panelica_async.core.unset import Unset
+from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, names_of
 from panelica_async.core.values import rfc3339
 from panelica_async.errors import DecodeError
 

@@ -1,17 +1,33 @@
-"""Base classes of the generated models and enums, and what their fields are called on the wire."""
+"""Base classes of the generated models and enums, names of their fields on the wire, and `UNSET` for what is absent."""
 
 import enum
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Self, cast
+from typing import Any, Final, Literal, Self, cast
 
 import attrs
 
 # What a row may call the account and the domain that it belongs to.
 _OWNERS = ("user_id", "owner_user_id")
 _DOMAINS = ("domain_id", "zone_id")
+
+
+class Unset(enum.Enum):
+    """Type of `UNSET`. A member of an enum, so that type checkers narrow `is UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Absent: the field is left out of the request. `None` sends null, which differs in a PATCH."""
 
 
 def _no_fields() -> dict[str, Any]:
@@ -113,6 +129,11 @@ class OpenEnum(enum.StrEnum):
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         """Pickle by value, which unknown members have too."""
         return type(self), (self.value,)
+
+
+def provided(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that are `UNSET`."""
+    return {name: value for name, value in arguments.items() if value is not UNSET}
 
 
 def fields_of(kind: type[Model]) -> "list[attrs.Attribute[Any]]":

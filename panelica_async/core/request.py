@@ -13,9 +13,9 @@ import attrs
 
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps, loads
+from panelica_async.core.model import UNSET, provided
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES, secret_values
-from panelica_async.core.unset import UNSET, provided
 from panelica_async.core.values import rfc3339
 
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID

@@ -16,9 +16,9 @@ import aiohttp
 
 from panelica_async.api.dialect import chosen_dialect
 from panelica_async.core.address import Address
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.doctor.findings import Diagnosis, Finding, State, skipped
 from panelica_async.doctor.key import check_clock, check_key, check_quota, check_scopes
 from panelica_async.doctor.network import check_dialect, check_reach

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.waiting import BackupWait
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.backups import Backup
 from panelica_async.models.shared import Acknowledgement
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Refusal, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.bandwidth import BandwidthUsage
 
 if TYPE_CHECKING:

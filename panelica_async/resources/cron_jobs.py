@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.cron_jobs import CronJob, CronJobRun
 
 CRON_JOBS_LIST: Final = Operation(

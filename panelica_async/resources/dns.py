@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Fence, NaturalKey, Operation, Repeat, Wire, both, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.dns import DnsRecord, RecordType
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from panelica_async.api.downloads import Downloads
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.transfers import FileSource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.files import FileContent, FileEntry
 from panelica_async.models.shared import Acknowledgement
 

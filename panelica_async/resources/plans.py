@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Refusal, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.plans import Plan
 
 PLANS_LIST: Final = Operation(

@@ -9,8 +9,8 @@ from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
 from panelica_async.api.waiting import CertificateWait
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.ssl import Certificate, CertificateType
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import pytest
 
 from panelica_async import DecodeError, NotFoundError, PanelicaClient, PermissionDeniedError, RequestTimeoutError
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Repeat, Wire, names
-from panelica_async.core.unset import UNSET
 from panelica_async.models import DatabaseUser, FileEntry, FtpAccount, Plan
 from tests.conftest import Connect
 from tests.support.raw_server import HANG, RawServer, Step, reply

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from panelica_async import DecodeError, Paginator
 from panelica_async.api.resource import Resource
 from panelica_async.api.selection import RowFilter, Selection
-from panelica_async.core.model import Model
+from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.reply import unwrap
-from panelica_async.core.unset import UNSET
 from panelica_async.models import Database, Domain, FtpAccount
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply

@@ -19,8 +19,8 @@ from panelica_async import (
     RequestTimeoutError,
 )
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire, names
-from panelica_async.core.unset import UNSET
 from panelica_async.models import Domain, Plan
 from panelica_async.models.shared import Acknowledgement
 from tests.conftest import Connect

@@ -3,9 +3,9 @@
 import pytest
 
 from panelica_async.core.json_codec import loads
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both
 from panelica_async.core.request import prepare
-from panelica_async.core.unset import UNSET
 
 UPDATE = Operation(
     name="things.update",

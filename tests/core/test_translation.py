@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from panelica_async import UnsupportedOperationError
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Refusal, Repeat, Wire
 from panelica_async.core.request import prepare
 from panelica_async.core.translation import incoming
-from panelica_async.core.unset import UNSET
 from panelica_async.models import Backup, Database, DatabaseType, Domain
 
 WIRE = Wire(

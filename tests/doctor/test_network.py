@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from panelica_async.core.address import Address
-from panelica_async.core.unset import UNSET
+from panelica_async.core.model import UNSET
 from panelica_async.doctor import network
 from panelica_async.doctor.network import check_tls, other_addresses
 from panelica_async.sandbox import Sandbox

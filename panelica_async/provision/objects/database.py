@@ -7,7 +7,7 @@ import attrs
 
 from panelica_async import models
 from panelica_async.client import PanelicaClient
-from panelica_async.core.unset import UNSET
+from panelica_async.core.model import UNSET
 from panelica_async.provision.manifest import ALL, Database, DatabaseUser
 from panelica_async.provision.objects.base import (
     ABSENT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from panelica_async.api.namespace import Namespace
-from panelica_async.core.unset import UNSET, Unset
+from panelica_async.core.model import UNSET, Unset
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.resource import Resource
+from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Fence, Guard, NaturalKey, Operation, Refusal, Repeat, Wire, both, names
-from panelica_async.core.unset import UNSET, Unset
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
 from panelica_async.models.shared import Acknowledgement
 
