@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from codegen.bridge import Bridge
 from codegen.checks import IMPORTED
 from codegen.methods import OperationSource
 from codegen.models import PANEL_SUFFIX
 from codegen.operations import panel_operations, published_operations
-from codegen.panel import PanelOperation
+from codegen.panel import Bridge, PanelOperation
 from codegen.spec import ResourceFile, Specification
 from codegen.text import generated_by, sentence
 from codegen.yaml_nodes import Location, SpecError

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from codegen.bridge import Bridge
 from codegen.checks import referenced
 from codegen.methods import FILE, Argument, OperationSource, Result, arguments_of, require_argument
-from codegen.panel import PanelOperation
+from codegen.panel import Bridge, PanelOperation
+from codegen.panel_wires import panel_wire
 from codegen.spec import ResourceFile, Specification
 from codegen.text import fits, sentence
 from codegen.yaml_nodes import Node, SpecError
@@ -73,7 +73,7 @@ def _published(
     # In the page envelope, rows are in `data`, which every decoder unwraps.
     items = None if result.items == "data" else result.items
     wires: dict[Dialect, Wire] = {"reference": _wire(method, path, arguments, items=items, scopes=scopes)}
-    if panel := bridge.wire(node, wires["reference"], result.model, is_list=result.kind == "pages"):
+    if panel := panel_wire(bridge, node, wires["reference"], result.model, is_list=result.kind == "pages"):
         wires["panel"] = panel
     summary = _first_line(method, path, node["summary"])
     if not fits(summary, 8):
@@ -332,4 +332,4 @@ def _texts(panel: PanelOperation) -> tuple[str, str]:
     line = _first_line(panel.method, panel.path, panel.node["summary"])
     if fits(line, 8):
         return line, description
-    return sentence(panel.node["summary"]), f"Endpoint: `{panel.method} {panel.path}`. {description}".strip()
+    return sentence(panel.node["summary"]), f"Endpoint: `{panel.endpoint}`. {description}".strip()

@@ -1,8 +1,9 @@
-"""Reads the files of `spec/panel/` on current panels, and checks them against the rest of `spec/`."""
+"""Reads what `spec/` says of current panels: the files of `spec/panel/`, and the bridge to the published reference."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -16,10 +17,11 @@ from codegen.checks import (
     nodes_of,
     resolve,
 )
+from codegen.methods import Argument, arguments_of
 from codegen.spec import METHODS, Specification
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
-_FOLDER, _EVIDENCE = "panel", "evidence.md"
+_FOLDER, _BRIDGE, _EVIDENCE = "panel", Path("dialects") / "panel.yaml", "evidence.md"
 STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
 """Fields that say how sure something is, and from where; only `spec/` has them."""
 _ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
@@ -48,6 +50,11 @@ class PanelOperation:
         return str(self.node["operationId"])
 
     @property
+    def endpoint(self) -> str:
+        """Method and path."""
+        return f"{self.method} {self.path}"
+
+    @property
     def place(self) -> Location:
         """Location of its name."""
         return self.node.where("operationId")
@@ -56,6 +63,23 @@ class PanelOperation:
         """Return the target of a `$ref` of its file, or the schema itself."""
         found: Node = resolve(self.document, schema["$ref"]) if "$ref" in schema else schema
         return found
+
+    @property
+    def reply(self) -> Node | None:
+        """Schema of its reply; None if nothing is known of it."""
+        for response in self.node["responses"].values():
+            for content in response.get("content", {}).values():
+                return self.resolve(content["schema"])
+        return None
+
+    @property
+    def row(self) -> Mapping[str, Node]:
+        """Fields of the rows of a list; none if nothing is known of them."""
+        if (reply := self.reply) is None:
+            return {}
+        lists = [reply, *reply.get("properties", {}).values()]
+        items = next((self.resolve(found["items"]) for found in lists if found.get("type") == "array"), None)
+        return {} if items is None else items.get("properties", {})
 
 
 def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation, ...]:
@@ -108,7 +132,8 @@ def _check_unique(operations: Iterable[PanelOperation]) -> None:
     names: dict[str, Location] = {}
     endpoints: dict[str, Location] = {}
     for operation in operations:
-        endpoint = _endpoint(operation.method, operation.path)
+        # The names of placeholders may differ.
+        endpoint = re.sub(r"{[^}]*}", "{}", operation.endpoint)
         for key, known in ((operation.name, names), (endpoint, endpoints)):
             if key in known:
                 raise SpecError(operation.place, f"`{key}` is already defined at {known[key]}", "Keep one of them")
@@ -146,6 +171,130 @@ def _check_cited(names: str, anchors: set[str], where: Location) -> None:
             raise SpecError(where, f"`{name}` is not an entry of {_EVIDENCE}", "Add the entry, or cite another one")
 
 
-def _endpoint(method: str, path: str) -> str:
-    """Return an endpoint without the names of its placeholders, which may differ."""
-    return f"{method} {re.sub(r'{[^}]*}', '{}', path)}"
+@attrs.frozen(kw_only=True)
+class Bridge:
+    """What ties the operations of the published reference to those of current panels."""
+
+    operations: Node
+    """What is particular to an operation, by its name."""
+    models: Node
+    """How the fields of a model differ on panels, by its name."""
+    panel: Mapping[str, PanelOperation]
+    reference: Mapping[str, tuple[Argument, ...]]
+    """The arguments of each operation of the reference."""
+    specification: Specification
+
+    def entry(self, node: Node) -> Node:
+        """Return what the bridge says about an operation; errors about an empty entry name the operation itself."""
+        found: Node = self.operations.get(node["operationId"], Node(node.where("operationId")))
+        return found
+
+
+def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOperation, ...]) -> Bridge:
+    """Read the bridge and check its names; raises `SpecError` for the first problem.
+
+    Args:
+        root: The folder `spec`.
+        specification: The published reference.
+        panel: The operations of current panels.
+    """
+    root = root.resolve()
+    if not (root / _BRIDGE).is_file():
+        where = Location(Path(root.name) / _BRIDGE, 1)
+        raise SpecError(where, "the file is missing", "See spec/README.md for what it holds")
+    document = read(root / _BRIDGE, root)
+    check_file(document, "dialect")
+    bridge = Bridge(
+        operations=document["operations"],
+        models=document["models"],
+        panel={operation.name: operation for operation in panel},
+        reference={
+            node["operationId"]: _arguments(path, item, node, specification)
+            for resource in specification.resources
+            for path, _, item, node in resource.operations()
+        },
+        specification=specification,
+    )
+    for part in (bridge.operations, bridge.models):
+        for entry in part.values():
+            check_evidence(entry, "source", root)
+    _check_operations(bridge)
+    _check_models(bridge)
+    return bridge
+
+
+def _arguments(path: str, item: Node, node: Node, specification: Specification) -> tuple[Argument, ...]:
+    parameters = [specification.resolve(entry) for entry in (*item.get("parameters", ()), *node.get("parameters", ()))]
+    body = node["requestBody"]["content"]["application/json"]["schema"] if "requestBody" in node else None
+    return arguments_of(node, path, parameters, body, specification)
+
+
+def _check_operations(bridge: Bridge) -> None:
+    for name, entry in bridge.operations.items():
+        _require(name, bridge.reference, bridge.operations.where(name), "the published reference has no operation")
+        if "operation" in entry:
+            _require(entry["operation"], bridge.panel, entry.where("operation"), "spec/panel has no operation")
+        elif "absent" not in entry and name not in bridge.panel:
+            problem = f"spec/panel has no operation `{name}`"
+            raise SpecError(
+                bridge.operations.where(name), problem, "Name another with `operation`, or say why with `absent`"
+            )
+        # Its name on the client would lead elsewhere.
+        if name in bridge.panel and entry.get("operation", name) != name:
+            problem = f"`{name}` of the client is not this operation, according to {entry.where('operation')}"
+            raise SpecError(bridge.panel[name].place, problem, "Choose another operationId")
+        _check_absence(bridge, name, entry)
+        for where, other in _others(entry):
+            _require(other, bridge.reference, where, "the published reference has no operation")
+            if other not in bridge.panel or "absent" in bridge.operations.get(other, {}):
+                raise SpecError(where, f"panels do not serve `{other}`", "Name another operation")
+        for where, reader in _readers(entry):
+            if bridge.panel[reader].method != "GET":
+                raise SpecError(where, f"`{reader}` does not read", "Name an operation that gets or lists objects")
+
+
+def _check_absence(bridge: Bridge, name: str, entry: Node) -> None:
+    if name in bridge.panel and "absent" in entry:
+        problem = f"`{name}` is absent from panels, according to {entry.where('absent')}"
+        raise SpecError(bridge.panel[name].place, problem, "Choose another operationId, or remove that `absent`")
+    if "instead" in entry:
+        _require(entry["instead"], bridge.panel, entry.where("instead"), "spec/panel has no operation")
+        if "absent" not in entry:
+            problem = f"`{name}` is not absent from panels"
+            raise SpecError(entry.where("instead"), problem, "Say why it is with `absent`, or remove `instead`")
+
+
+def _others(entry: Node) -> Iterator[tuple[Location, str]]:
+    """Yield the other operations that an entry names."""
+    yield from _readers(entry)
+    if "read_back" in entry:
+        yield entry["read_back"].where("update"), entry["read_back"]["update"]
+
+
+def _readers(entry: Node) -> Iterator[tuple[Location, str]]:
+    """Yield the operations that an entry names to look at something."""
+    for name, lookup in entry.get("fence", {}).items():
+        yield entry["fence"].where(name), lookup
+    if "read_back" in entry:
+        yield entry["read_back"].where("lookup"), entry["read_back"]["lookup"]
+    if "gone" in entry:
+        yield entry.where("gone"), entry["gone"]
+
+
+def _check_models(bridge: Bridge) -> None:
+    schemas = bridge.specification.document["components"]["schemas"]
+    for name, entry in bridge.models.items():
+        _require(name, schemas, bridge.models.where(name), "no resource defines a schema")
+        fields = schemas[name].get("properties", {})
+        for part in ("rename", "values"):
+            for field in entry.get(part, ()):
+                _require(field, fields, entry[part].where(field), f"`{name}` has no field")
+        for field, values in entry.get("values", {}).items():
+            if len(set(values.values())) < len(values):
+                problem = f"two values of `{field}` have one name on panels, so that a reply can mean either"
+                raise SpecError(values.location, problem, "Keep one of them")
+
+
+def _require(name: str, known: Mapping[str, Any], where: Location, problem: str) -> None:
+    if name not in known:
+        raise SpecError(where, f"{problem} `{name}`", "Correct the name")

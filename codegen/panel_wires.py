@@ -8,7 +8,7 @@ from functools import cached_property
 import attrs
 
 from codegen.methods import Argument, Place
-from codegen.panel import PanelOperation
+from codegen.panel import Bridge, PanelOperation
 from codegen.yaml_nodes import Node, SpecError
 from panelica_async.core.operation import Fence, ReadBack, Refusal, Wire
 
@@ -55,10 +55,41 @@ class Field:
         return bool(self.schema.get("type") == "array")
 
 
+def panel_wire(bridge: Bridge, node: Node, reference: Wire, model: str | None, *, is_list: bool) -> Wire | None:
+    """Return how an operation of the reference travels on current panels; None when they do not have it.
+
+    Args:
+        bridge: The bridge.
+        node: The operation in the reference.
+        reference: How it travels there.
+        model: Name of the model of its result, or of the rows of a list.
+        is_list: Whether it is a list.
+
+    Raises:
+        SpecError: An argument would be lost, a required field has no source, or a name is not in spec/panel.
+    """
+    entry = bridge.entry(node)
+    target = bridge.panel.get(entry.get("operation", node["operationId"]))
+    if "absent" in entry or target is None:
+        return None
+    schema = bridge.specification.document["components"]["schemas"].get(model, {})
+    builder = _WireBuilder(
+        bridge=bridge,
+        name=node["operationId"],
+        entry=entry,
+        model=bridge.models.get(model or "", Node(entry.location)),
+        row=schema.get("properties", {}).keys(),
+        target=target,
+        is_list=is_list,
+    )
+    return builder.build(reference)
+
+
 @attrs.frozen(kw_only=True, slots=False)
-class WireBuilder:
+class _WireBuilder:
     """Makes the wire form of one operation on current panels."""
 
+    bridge: Bridge
     name: str
     """Name of the operation."""
     entry: Node
@@ -69,16 +100,12 @@ class WireBuilder:
     """The fields of its result, or of the rows of a list."""
     target: PanelOperation
     """The operation of panels as which it travels."""
-    panel: Mapping[str, PanelOperation]
-    """Every operation of panels, by its name."""
-    reference: Mapping[str, tuple[Argument, ...]]
-    """The arguments of each operation of the reference."""
     is_list: bool
 
     @cached_property
     def arguments(self) -> Mapping[str, Argument]:
         """Its arguments by name."""
-        return {argument.name: argument for argument in self.reference[self.name]}
+        return {argument.name: argument for argument in self.bridge.reference[self.name]}
 
     @cached_property
     def fields(self) -> Mapping[str, Field]:
@@ -88,14 +115,10 @@ class WireBuilder:
     @property
     def endpoint(self) -> str:
         """Method and path on panels."""
-        return f"{self.target.method} {self.target.path}"
+        return self.target.endpoint
 
     def build(self, reference: Wire) -> Wire:
-        """Return how the operation travels on panels, made from how it travels in the reference.
-
-        Raises:
-            SpecError: An argument would be lost, a required field has no source, or a name is not in spec/panel.
-        """
+        """Return how the operation travels on panels, made from how it travels in the reference."""
         self._check_names()
         self._check_functions()
         names = self._names()
@@ -243,7 +266,7 @@ class WireBuilder:
     def _fenced(self) -> set[str]:
         """Return the arguments that are applied by looking for the object in a list."""
         for name, lookup in self.entry.get("fence", {}).items():
-            shared = self.arguments.keys() & {argument.name for argument in self.reference[lookup]}
+            shared = self.arguments.keys() & {argument.name for argument in self.bridge.reference[lookup]}
             if not shared - {name}:
                 problem = f"`{lookup}` has no argument of `{self.name}` that says where to look"
                 raise self._error("fence", name, problem, "Name a list of the objects of one parent")
@@ -254,8 +277,8 @@ class WireBuilder:
         """Return the list in which the client looks for an object first."""
         for name, lookup in self.entry.get("fence", {}).items():
             single = self.entry.get("single")
-            if single is not None and single not in _row(self.panel[lookup]):
-                problem = f"rows of {self.panel[lookup].method} {self.panel[lookup].path} have no `{single}`"
+            if single is not None and single not in self.bridge.panel[lookup].row:
+                problem = f"rows of {self.bridge.panel[lookup].endpoint} have no `{single}`"
                 raise self._error("single", None, problem, "Correct the name, or spec/panel")
             return Fence(lookup, name, single)
         return None
@@ -277,7 +300,7 @@ class WireBuilder:
 
     def _check_rows(self) -> None:
         """Check that the rows of a list have the names and the values that the bridge says."""
-        row = _row(self.target) if self.is_list else {}
+        row = self.target.row if self.is_list else {}
         for field, there in self.model.get("rename", {}).items():
             if row and there not in row:
                 problem = f"rows of {self.endpoint} have no `{there}`"
@@ -315,7 +338,7 @@ class WireBuilder:
         if "read_back" not in self.entry:
             return None
         entry: Node = self.entry["read_back"]
-        changed = {argument.name for argument in self.reference[entry["update"]]}
+        changed = {argument.name for argument in self.bridge.reference[entry["update"]]}
         if missing := [name for name in names if name not in changed]:
             problem = f"`{entry['update']}` cannot change `{missing[0]}` of `{self.name}`"
             raise self._error("read_back", "update", problem, "Name the operation that changes all of it")
@@ -325,19 +348,19 @@ class WireBuilder:
         """Return the fields of the body that a change must repeat."""
         if "keep" not in self.entry:
             return ()
-        path = self.target.path
-        reader = next((other for other in self.panel.values() if (other.method, other.path) == ("GET", path)), None)
-        reply = None if reader is None else _reply(reader)
+        shows = f"GET {self.target.path}"
+        reader = next((other for other in self.bridge.panel.values() if other.endpoint == shows), None)
+        reply = None if reader is None else reader.reply
         shown = () if reply is None else reply.get("properties", ())
         body = [wired for wired, field in self.fields.items() if field.place == "body"]
         if missing := [wired for wired in body if wired not in shown]:
-            problem = f"GET {path} is not known to answer with `{missing[0]}`"
+            problem = f"{shows} is not known to answer with `{missing[0]}`"
             raise self._error("keep", None, problem, "Describe its reply in spec/panel, or remove `keep`")
         return tuple(wired for wired in body if wired not in names.values())
 
     def _items(self, reference: Wire) -> str | None:
         """Return the key of the rows of a list."""
-        schema = _reply(self.target)
+        schema = self.target.reply
         if not self.is_list or schema is None:
             return reference.items
         return next(
@@ -362,21 +385,3 @@ def _fields(operation: PanelOperation) -> Iterator[tuple[str, Field]]:
         body = operation.resolve(content["schema"])
         for name, schema in body.get("properties", {}).items():
             yield name, Field("body", schema, name in body.get("required", ()))
-
-
-def _row(operation: PanelOperation) -> Mapping[str, Node]:
-    """Return the fields of the rows of a list; none if nothing is known of them."""
-    reply = _reply(operation)
-    if reply is None:
-        return {}
-    lists = [reply, *reply.get("properties", {}).values()]
-    items = next((operation.resolve(found["items"]) for found in lists if found.get("type") == "array"), None)
-    return {} if items is None else items.get("properties", {})
-
-
-def _reply(operation: PanelOperation) -> Node | None:
-    """Return the schema of a reply; None if nothing is known of it."""
-    for response in operation.node["responses"].values():
-        for content in response.get("content", {}).values():
-            return operation.resolve(content["schema"])
-    return None

@@ -13,13 +13,12 @@ from typing import Any
 import attrs
 import jinja2
 
-from codegen.bridge import load_bridge
 from codegen.docstrings import absence, differences, method_docstring, scope_text
 from codegen.methods import OperationSource, constant_of
 from codegen.models import group_of_schema, model_groups, render_models
 from codegen.modules import ResourceModule, resource_modules
 from codegen.operations import panel_only
-from codegen.panel import STRENGTHS, PanelOperation, load_panel
+from codegen.panel import STRENGTHS, PanelOperation, load_bridge, load_panel
 from codegen.spec import load
 from codegen.text import docstring, generated_by, module_docstring
 from panelica_async.core.operation import Operation, Wire

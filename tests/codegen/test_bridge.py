@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codegen.bridge import Bridge, load_bridge
 from codegen.methods import Argument
-from codegen.panel import PanelOperation
+from codegen.panel import Bridge, PanelOperation, load_bridge
 from codegen.panel_wires import CONVERSIONS, SOURCES
 from codegen.render import generate
 from codegen.spec import Specification

@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.bridge import load_bridge
 from codegen.models import group_of_schema, model_groups
 from codegen.modules import resource_modules
 from codegen.operations import panel_only
-from codegen.panel import load_panel
+from codegen.panel import load_bridge, load_panel
 from codegen.render import merged_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError, read
