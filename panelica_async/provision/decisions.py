@@ -1,4 +1,4 @@
-"""Decides what to do with each step, from what is requested, what exists, and what earlier runs did."""
+"""Decides what to do with each step: by what is requested, what exists, what earlier runs did, and what plans allow."""
 
 import enum
 from collections import Counter

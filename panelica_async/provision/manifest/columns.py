@@ -1,18 +1,18 @@
-"""Column names: which of the names hosters use means which field of a site."""
+"""Columns: which field of a site each means, by its name, by what the caller says, and by its values."""
 
 import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Self, TypeVar
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import Self
 
 import attrs
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.fields import domain_name, text, trim, user_name, web_server
 from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
-
-_T = TypeVar("_T")
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain_name", "fqdn", "host", "hostname", "main_domain", "primary_domain", "site", "website"),
@@ -52,15 +52,20 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 """Fields of a site with the other names they go by, in lower case and with underscores."""
 
 REQUIRED = ("domain", "username")
-LISTS = ("dns", "databases", "mailboxes", "ftp_users")
+_LISTS = ("dns", "databases", "mailboxes", "ftp_users")
 """Fields that hold several entries."""
-MACHINE = "server"
+_MACHINE = "server"
 """A name that means the web server in some exports and the machine in others: its values tell."""
 
-WEAK = frozenset({"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"})
+_WEAK = frozenset(
+    {"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"}
+)
 """Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
 machine a site is on: they count only when no other column means the field."""
 
+_REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
+# A single row may just be wrong.
+_FEWEST_ROWS = 2
 # One or two typing errors in a name. Names that are less alike are the hoster's own columns.
 _ALIKE = 0.85
 # With more unknown columns than this, the file is not a list of sites, and comparing them all would take seconds.
@@ -147,13 +152,13 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
     problems: list[tuple[str, str]] = []
     compared = 0
     for position, name in enumerate(names):
-        key = simple(name)
         if not name.strip():
             continue
+        key = simple(name)
         if position in passed_over:
             ignored.append(name)
         elif field := said.get(position) or _CANONICAL.get(key):
-            rank = 0 if position in said else 1 if key == field else 3 if key in WEAK else 2
+            rank = 0 if position in said else 1 if key == field else 3 if key in _WEAK else 2
             candidates.setdefault(field, []).append((rank, position))
         else:
             compared += 1
@@ -197,7 +202,8 @@ def _misspelt(key: str) -> str | None:
     if stem in _CANONICAL:
         return None
     # Plurals such as `Domains` and `Users` are counts.
-    if stem.endswith("s") and _CANONICAL.get(stem[:-1], LISTS[0]) not in LISTS:
+    singular = _CANONICAL.get(stem.removesuffix("s"))
+    if singular is not None and singular not in _LISTS:
         return None
     return _CANONICAL[alike[0]]
 
@@ -217,10 +223,11 @@ class Row:
         """Return what the source calls a field."""
         return self.columns.get(field, field)
 
-    def without(self, names: "set[str]") -> "Row":
+    def without(self, names: AbstractSet[str]) -> "Row":
         """Return the row without columns of these names."""
-        dropped = {field for field, name in self.columns.items() if name in names}
-        return Row(self.line, _without(self.values, dropped), _without(self.columns, dropped)) if dropped else self
+        columns = {field: name for field, name in self.columns.items() if name not in names}
+        values = {field: value for field, value in self.values.items() if field in columns}
+        return Row(self.line, values, columns)
 
 
 @attrs.frozen
@@ -247,16 +254,17 @@ class Source:
                     columns.setdefault((field, name), []).append(row)
         machines = {
             name
-            for (field, name), rows in columns.items()
-            if simple(name) == MACHINE and not any(_is_web_server(row.values[field]) for row in rows)
+            for (field, name), found in columns.items()
+            if simple(name) == _MACHINE and not _has_valid(found, field, web_server)
         }
         counts = list(_counts(columns))
         misread = machines | {problem.column for problem in counts}
+        rows = tuple(row.without(misread) for row in self.rows) if misread else self.rows
         others = list(_other_things(columns))
         return attrs.evolve(
             self,
             # Without a domain or an owner in any row there is nothing to say about single ones.
-            rows=() if others else tuple(row.without(misread) for row in self.rows),
+            rows=() if others else rows,
             ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
             problems=(*self.problems, *counts, *others, *self._unknown(reading)),
         )
@@ -269,26 +277,20 @@ class Source:
                 yield Problem(1, name, "there is no such column")
 
 
-def _without(mapping: Mapping[str, _T], keys: set[str]) -> Mapping[str, _T]:
-    return {key: value for key, value in mapping.items() if key not in keys}
-
-
-def _is_web_server(value: object) -> bool:
-    return _is_valid(web_server, value)
-
-
-def _is_valid(parse: Callable[[str], object], value: object) -> bool:
-    try:
-        return parse(text(value)) is not None
-    except InvalidValueError:
-        return False
+def _has_valid(rows: Iterable[Row], field: str, parse: Callable[[str], object]) -> bool:
+    """Return whether any row has a valid value of a field."""
+    for row in rows:
+        with suppress(InvalidValueError):
+            if parse(text(row.values[field])) is not None:
+                return True
+    return False
 
 
 def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
     """Yield columns that hold numbers where names are expected: exports count mailboxes and databases."""
     for (field, name), rows in columns.items():
         values = [row.values[field] for row in rows]
-        if field in LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
+        if field in _LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
             message = "holds only numbers, like a count; ignore it with --ignore-column, or put numeric names in quotes"
             yield Problem(rows[0].line, name, message)
 
@@ -297,17 +299,12 @@ def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Prob
     """Yield columns that hold no domain or user name in any row, and whose name may mean something else."""
     for (field, name), rows in columns.items():
         parse = _REQUIRED_FORMS.get(field)
-        if parse is None or simple(name) not in WEAK or len(rows) < _FEWEST_ROWS:
+        if parse is None or simple(name) not in _WEAK or len(rows) < _FEWEST_ROWS:
             continue
-        if any(_is_valid(parse, row.values[field]) for row in rows):
+        if _has_valid(rows, field, parse):
             continue
         try:
             parse(text(rows[0].values[field]))
         except InvalidValueError as error:
             advice = f"no row has a valid one; if another column has it, name it with --column NAME={field}"
             yield Problem(rows[0].line, name, f"{error}; {advice}")
-
-
-_REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
-# A single row may just be wrong.
-_FEWEST_ROWS = 2

@@ -35,13 +35,12 @@ def read_yaml(text: str, name: str, reading: Reading) -> Source:
 
 def _parse(text: str, name: str) -> tuple[yaml.Node | None, object]:
     """Return the root of a document, which knows its lines, and the data it stands for."""
-    loader = _Loader(text)
+    loader: Any = _Loader(text)  # The types of PyYAML leave parts open.
     try:
-        root = loader.get_single_node()
+        root: yaml.Node | None = loader.get_single_node()
         if problems := list(_duplicate_keys(root)):
             raise ManifestError(name, problems)
-        # The types of PyYAML leave parts open.
-        return root, None if root is None else cast("Any", loader).construct_document(root)
+        return root, None if root is None else loader.construct_document(root)
     finally:
         loader.dispose()
 

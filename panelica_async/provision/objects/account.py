@@ -89,7 +89,7 @@ class AccountStep(Step):
         name = shown(account.username)
         if not is_hosting_account(account):
             return different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
-        if self.owner.email and account.email and not _same(account.email, self.owner.email):
+        if self.owner.email and account.email and account.email.lower() != self.owner.email.lower():
             return different(f"the account {name!r} has the e-mail address {shown(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
             problem = _problem_of_plan(self.owner.plan, snapshot)
@@ -117,21 +117,14 @@ def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
     """Return why an account cannot be created with a plan, or None when it can."""
     plans = find_plans(name_or_id, snapshot)
     if not plans:
-        return f"there is no plan {name_or_id!r}; the panel has {_names(snapshot)}"
+        names = first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED)
+        return f"there is no plan {name_or_id!r}; the panel has {names or 'none'}"
     if len(plans) > 1:
         ids = ", ".join(shown(plan.id) for plan in plans[:_NAMED])
         return f"there are {len(plans)} plans {name_or_id!r}; use the id of one: {ids}"
     return None
 
 
-def _names(snapshot: Snapshot) -> str:
-    return first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED) or "none"
-
-
 def _plan_key(name: str) -> str:
     """Return the name of a plan for comparing: case, kinds of blanks and forms of letters do not matter."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-def _same(have: str | None, want: str) -> bool:
-    return have is not None and have.lower() == want.lower()
