@@ -19,7 +19,7 @@ from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.errors import ConfigurationError, PanelicaError, TransportError
+from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
 from panelica_async.resources.registry import get_operation
@@ -334,21 +334,10 @@ def user_agent(app_name: str | None) -> str:
     return f"{app_name.strip()} {own}"
 
 
-_ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
-"""For asking for the quota. No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
-
-
 async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitStatus":
-    # Models are loaded when a call is made.
-    from panelica_async.api.tier import ask_limit  # noqa: PLC0415
-    from panelica_async.resources.utility import Utility  # noqa: PLC0415
+    from panelica_async.api.tier import ask_quota  # noqa: PLC0415 - loads models, which wait for a call
 
-    try:
-        await dialect.learn(_ASKING)
-    except PanelicaError as error:
-        # A `TransportError` makes the limiter ask for the quota again.
-        raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
-    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
+    return await ask_quota(dialect, transport)
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:

@@ -87,7 +87,7 @@ async def upload(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
 ) -> T:
     """Call an operation that sends files."""
-    from panelica_async.api.transfers import form_of  # noqa: PLC0415 - few calls send files
+    from panelica_async.api.uploads import form_of  # noqa: PLC0415 - few calls send files
 
     with form_of(operation, wire, arguments) as form:
         call = runner.prepare(operation, wire, arguments, upload=form)

@@ -1,36 +1,48 @@
 """How a client learns what its key may send."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from panelica_async.errors import NotFoundError, PermissionDeniedError
+from panelica_async.api.dialect import PanelDialect
+from panelica_async.api.runner import OperationRunner
+from panelica_async.errors import NotFoundError, PanelicaError, PermissionDeniedError, TransportError
 from panelica_async.models.utility import CurrentKey, RateLimitStatus
+from panelica_async.resources.registry import get_operation
+from panelica_async.resources.utility import Utility
+from panelica_async.transport.call import CallOptions
+from panelica_async.transport.pipeline import Transport
+
+if TYPE_CHECKING:
+    from panelica_async.resources import Namespaces
 
 REFUSALS = (PermissionDeniedError, NotFoundError)
 """The key may not ask for its rate limit: the scope is `*:*`, which few have (evidence: rate-limit-endpoint)."""
+_ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
+"""No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
 
 
-class Api(Protocol):
-    """The calls about a key: those of a client, or a `Utility`."""
+async def ask_quota(dialect: PanelDialect, transport: Transport) -> RateLimitStatus:
+    """Ask the panel for the rate limit of the key that a client uses.
 
-    async def rate_limit(self) -> RateLimitStatus:
-        """Return the rate limit of the key."""
-        ...
+    Raises:
+        PanelicaError: The panel does not tell. After a `TransportError`, the limiter asks again.
+    """
+    try:
+        await dialect.learn(_ASKING)
+    except PanelicaError as error:
+        raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
+    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
 
-    async def me(self) -> CurrentKey:
-        """Return the description of the key."""
-        ...
 
-
-async def ask_limit(api: Api) -> RateLimitStatus:
+async def ask_limit(panel: "Namespaces | Utility") -> RateLimitStatus:
     """Ask the panel for the rate limit of the key or, when it does not tell, for the tier.
 
     Raises:
         PanelicaError: The panel tells neither.
     """
     try:
-        return await api.rate_limit()
+        return await panel.rate_limit()
     except REFUSALS:
-        return limit_of(await api.me())
+        return limit_of(await panel.me())
 
 
 def limit_of(key: CurrentKey) -> RateLimitStatus:

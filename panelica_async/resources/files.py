@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from panelica_async.api.downloads import Downloads
 from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.transfers import FileSource
+from panelica_async.api.uploads import FileSource
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.models.files import FileContent, FileEntry
