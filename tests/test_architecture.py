@@ -148,7 +148,7 @@ def test_imports_run_in_no_circle() -> None:
 
 
 # Folders whose modules repeat one pattern: each has one importer, which gathers them.
-PATTERNS = ("cli.commands", "sandbox.handlers", "sandbox.panel_handlers", "provision.objects")
+PATTERNS = ("cli.commands", "sandbox.handlers", "provision.objects")
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
     "api.derivation": "arguments that panels need, derived from the others",

@@ -20,7 +20,7 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
-- `dialects`, `messages`, `panel_handlers.*`: the same of current panels; which error has which shape there
+- `dialects`, `messages`: which error has which shape on current panels
 - `spec`: the status of a success there
 
 Needs the extra `sandbox`.

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from panelica_async.sandbox.default import panel_default, reference_default
+from panelica_async.sandbox.handlers import HANDLERS
 from panelica_async.sandbox.handlers.base import ApiReply, DialectName, Handler
 from panelica_async.sandbox.messages import INTERNAL_ERROR, NOT_FOUND, ApiError, HttpResponse, PanelError
-from panelica_async.sandbox.panel_handlers import HANDLERS
 from panelica_async.sandbox.spec import Document, Endpoint, shipped_document
 from panelica_async.sandbox.store import Store, seed_panel
 from panelica_async.sandbox.validation import PanelValidation, ReferenceValidation, Validation

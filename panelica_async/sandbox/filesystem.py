@@ -1,15 +1,25 @@
-"""The file tree: homes of accounts, directories of domains, and the owner of a path."""
+"""The file tree: homes of accounts, directories of domains, the owner of a path, and archives."""
 
+import io
 import posixpath
 import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from panelica_async.sandbox.messages import bad_request, forbidden
+from panelica_async.sandbox.messages import bad_request, failed, forbidden
 from panelica_async.sandbox.store import Row, Store, new_id
 
 DIRECTORY, FILE = "directory", "file"
 DIRECTORY_PERMISSIONS = "0755"
 FILE_PERMISSIONS = "0644"
 
+_MOST_BYTES = 64 * 1024 * 1024
+# RuntimeError is what an encrypted zip raises, and one with an unknown compression.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, tarfile.TarError, OSError, EOFError)
+_TAR_MODES: Mapping[str, Any] = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz"}
 _KIB = 1024
 _TRASH = "/.trash"
 _COLUMNS = "path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at"
@@ -208,3 +218,66 @@ def _move(store: Store, path: str, target: str, parent: str | None) -> None:
         parent=parent,
         name=posixpath.basename(target),
     )
+
+
+# Archives
+
+
+def pack(form: str, files: Mapping[str, Row]) -> bytes | None:
+    """Return an archive of files by name, folders before what is in them; None for an unknown form."""
+    if form != "zip" and form not in _TAR_MODES:
+        return None
+    target = io.BytesIO()
+    if form == "zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, row in files.items():
+                archive.writestr(f"{name}/" if row["type"] == DIRECTORY else name, _as_bytes(row["content"]))
+    else:
+        with tarfile.open(fileobj=target, mode=_TAR_MODES[form]) as archive:
+            for name, row in files.items():
+                member, content = tarfile.TarInfo(name), _as_bytes(row["content"])
+                member.type = tarfile.DIRTYPE if row["type"] == DIRECTORY else tarfile.REGTYPE
+                member.mode, member.size = int(row["permissions"], 8), len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return target.getvalue()
+
+
+def unpack(archive: Row, error: str) -> list[tuple[str, bytes | None]]:
+    """Return names and contents of an archive; folders have no content.
+
+    Raises:
+        ApiError: 400, with this error: the file is no archive, or unpacks to too much.
+    """
+    data = _as_bytes(archive["content"])
+    for read in (_read_zip, _read_tar):
+        try:
+            return list(read(data))
+        except _UNREADABLE:
+            continue
+    raise failed(error, "path is not an archive")
+
+
+def _read_zip(data: bytes) -> Iterator[tuple[str, bytes | None]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _check_size(info.file_size for info in archive.infolist())
+        for info in archive.infolist():
+            yield info.filename.rstrip("/"), None if info.is_dir() else archive.read(info)
+
+
+def _read_tar(data: bytes) -> Iterator[tuple[str, bytes | None]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        _check_size(member.size for member in archive.getmembers())
+        for member in archive.getmembers():
+            if member.isdir():
+                yield member.name, None
+            elif (file := archive.extractfile(member)) is not None:
+                yield member.name, file.read()
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    if sum(sizes) > _MOST_BYTES:
+        raise OSError("the archive unpacks to too much")
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.encode()

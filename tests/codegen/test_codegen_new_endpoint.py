@@ -112,9 +112,8 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "project"
 
     # As if the repository itself had no cron jobs; the sandbox of panels keeps them.
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        kept = "cron_jobs.py" if folder.endswith("panel_handlers") else ""
-        return {name for name in names if name == "__pycache__" or (name.startswith("cron_jobs.") and name != kept)}
+    def left_out(_: str, names: list[str]) -> set[str]:
+        return {name for name in names if name == "__pycache__" or name.startswith("cron_jobs.")}
 
     for folder in ("panelica_async", "spec", "tests/support", "tests/operations", "tests/sandbox"):
         shutil.copytree(REPOSITORY / folder, project / folder, ignore=left_out)

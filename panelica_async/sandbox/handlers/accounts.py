@@ -1,87 +1,108 @@
-"""Accounts and plans. A limit of a plan that is omitted, or -1, means no limit.
+"""Accounts, which current panels also call users.
 
-Guesses: an e-mail address that is already used is 409, like every duplicate; root cannot be suspended or deleted; the
-default slug of a plan comes from its name.
+Guesses: an e-mail address that is already used is 409, like every duplicate, in the reference; the reply of panels to a
+duplicate user name; root cannot be suspended or deleted; figures of processor and memory.
 """
 
-import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, check_password, get, handles, listed
-from panelica_async.sandbox.messages import forbidden
-from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    check_password,
+    get,
+    handle_get,
+    handle_password_change,
+    handles,
+    listed,
+)
+from panelica_async.sandbox.messages import ApiError, failed, forbidden, invalid, taken
+from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
 _ROLES = ("USER", "RESELLER", "ADMIN")
+_SSO_SECONDS = 300
+# Only the panel's own network knows this address (evidence: sso-login).
+_INTERNAL_ADDRESS = "https://10.0.0.12:8443"
+_MEMORY_LIMIT_MB = 512
 
-_PLAN_COLUMNS = (
-    "name",
-    "slug",
-    "max_domains",
-    "max_databases",
-    "max_email_accounts",
-    "max_ftp_accounts",
-    "disk_space_mb",
-    "bandwidth_mb",
-    "php_versions",
-)
+handle_get("account", "accounts.get", "GET /v1/accounts/{id}")
+handle_password_change("account", "POST /v1/accounts/{id}/change-password", "new_password")
 
 
-@handles("accounts.list")
+@handles("accounts.list", "GET /v1/accounts")
 def list_accounts(call: ApiCall) -> ApiReply:
-    """Return all accounts, including root and other administrators."""
-    return ApiReply(listed(call, "account"))
-
-
-@handles("accounts.get")
-def get_account(call: ApiCall) -> ApiReply:
-    """Return one account."""
-    return ApiReply(get(call, "account"))
+    """Return all accounts: root, administrators and resellers too (evidence: accounts-list)."""
+    accounts = listed(call, "account")
+    return ApiReply(accounts, beside={"total": len(accounts)})
 
 
 @handles("accounts.create")
 def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
     check_password(call)
-    return ApiReply(add_account(call.store, rules.username(call.body["username"]), _changes(call)))
+    return ApiReply(_add(call.store, rules.username(call.body["username"]), _changes(call)))
 
 
 @handles("accounts.update")
 def update_account(call: ApiCall) -> ApiReply:
     """Change the account; its user name stays, and a new plan applies at once."""
-    account_id = call.path["id"]
-    call.store.get("account", account_id)
-    call.store.update("account", account_id, _changes(call))
-    return ApiReply(call.store.get("account", account_id))
+    call.store.update("account", get(call, "account")["id"], _changes(call))
+    return ApiReply(get(call, "account"))
 
 
-@handles("accounts.delete")
-def delete_account(call: ApiCall) -> ApiReply:
-    """Delete the account with everything that it owns."""
-    delete_with_domains(call.store, _not_root(call))
-    return ApiReply()
+def _changes(call: ApiCall) -> dict[str, Any]:
+    """Return the columns that create and update share."""
+    changes = call.fields("email", "full_name", "plan_id")
+    if "email" in changes:
+        rules.email(changes["email"])
+    if "plan_id" in changes:
+        get(call, "plan", changes["plan_id"])
+    if "role" in call.body:
+        # Roles vary in case (evidence: case-varies).
+        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
+    return changes
 
 
-@handles("accounts.suspend")
-def suspend_account(call: ApiCall) -> ApiReply:
-    """Suspend the account, and its domains with it."""
-    account = _not_root(call)
-    call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
-    return accepted("Account suspended")
+@handles("POST /v1/accounts")
+def create_account_on_panel(call: ApiCall) -> ApiReply:
+    """Add a customer and its home (evidence: accounts-create)."""
+    body, store = call.body, call.store
+    check_password(call)
+    if "@" not in body["email"]:
+        raise invalid(call.endpoint.operation, [("email", "email")])
+    if store.value("SELECT 1 FROM accounts WHERE email = ?", body["email"]) is not None:
+        raise taken("apiErrors.users.emailAlreadyExists")
+    if store.value("SELECT 1 FROM accounts WHERE username = ?", body["username"]) is not None:
+        raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
+    username = rules.username(body["username"])
+    account = _add(store, username, {**call.fields("email", "full_name"), **_plan_on_panel(call)})
+    return ApiReply(get(call, "account", account["id"]))
 
 
-@handles("accounts.unsuspend")
-def unsuspend_account(call: ApiCall) -> ApiReply:
-    """Lift the suspension; domains that were suspended themselves stay suspended."""
+@handles("PATCH /v1/accounts/{id}")
+def update_account_on_panel(call: ApiCall) -> ApiReply:
+    """Change the account; a new plan acts at once (evidence: accounts-update)."""
     account = get(call, "account")
-    call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
-    return accepted("Account unsuspended")
+    call.store.update("account", account["id"], {**call.fields("email", "full_name"), **_plan_on_panel(call)})
+    return ApiReply(get(call, "account", account["id"]))
 
 
-def add_account(store: Store, username: str, columns: Mapping[str, object]) -> Row:
+def _plan_on_panel(call: ApiCall) -> dict[str, Any]:
+    """Return the column of the plan, if the body names one that exists."""
+    if "plan_id" not in call.body:
+        return {}
+    if call.store.find("plan", call.body["plan_id"]) is None:
+        raise failed("apiErrors.external.plan.notFound", "plan not found")
+    return call.fields("plan_id")
+
+
+def _add(store: Store, username: str, columns: Mapping[str, object]) -> Row:
     """Add an account and its home, by default for a customer, and return it as the reference shows it."""
     account_id = new_id()
     row = {"id": account_id, "username": username, "role": "USER", "created_at": store.now()}
@@ -92,60 +113,107 @@ def add_account(store: Store, username: str, columns: Mapping[str, object]) -> R
     return account
 
 
-def delete_with_domains(store: Store, account: Row) -> None:
-    """Delete an account with everything that it owns."""
-    domains = store.rows("SELECT * FROM domain WHERE user_id = ?", account["id"])
-    store.delete("account", account["id"])
+@handles("accounts.delete", "DELETE /v1/accounts/{id}")
+def delete_account(call: ApiCall) -> ApiReply:
+    """Delete the account with everything that it owns."""
+    account = call.store.get("account", _customer(call, "Delete Failed")["id"])
+    domains = call.store.rows("SELECT * FROM domain WHERE user_id = ?", account["id"])
+    call.store.delete("account", account["id"])
     for domain in domains:
-        emit(store, "domain.deleted", domain)
-    emit(store, "user.deleted", account)
+        emit(call.store, "domain.deleted", domain)
+    emit(call.store, "user.deleted", account)
+    return accepted("Account deleted")
 
 
-def _changes(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that create and update share."""
-    changes = call.fields("email", "full_name", "plan_id")
-    if "email" in changes:
-        rules.email(changes["email"])
-    if "plan_id" in changes:
-        call.store.get("plan", changes["plan_id"])
-    if "role" in call.body:
-        # Roles vary in case (evidence: case-varies).
-        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
-    return changes
+@handles("accounts.suspend", "POST /v1/accounts/{id}/suspend")
+def suspend_account(call: ApiCall) -> ApiReply:
+    """Suspend the account, and its domains with it (evidence: accounts-suspend)."""
+    account = _customer(call, "Suspend Failed")
+    call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
+    return accepted("Account suspended")
 
 
-def _not_root(call: ApiCall) -> Row:
-    account = get(call, "account")
-    if account["role"] == "ROOT":
+@handles("accounts.unsuspend", "POST /v1/accounts/{id}/unsuspend")
+def unsuspend_account(call: ApiCall) -> ApiReply:
+    """Lift the suspension; domains that were suspended themselves stay suspended."""
+    account = _customer(call, "Unsuspend Failed")
+    call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
+    return accepted("Account unsuspended")
+
+
+def _customer(call: ApiCall, error: str) -> Row:
+    """Return the account in the path, not root; on panels, a missing one is 400 (evidence: missing-account)."""
+    try:
+        account = get(call, "account")
+    except ApiError:
+        if call.dialect == "reference":
+            raise
+        raise failed(error, "user not found") from None
+    if account["role"] != "ROOT":
+        return account
+    if call.dialect == "reference":
         raise forbidden("the account root belongs to the panel")
-    return account
+    raise failed(error, "root belongs to the panel", status=403)
 
 
-@handles("plans.list")
-def list_plans(call: ApiCall) -> ApiReply:
-    """Return all plans, with the number of their accounts."""
-    return ApiReply(listed(call, "plan"))
+# Figures and lists of current panels
 
 
-@handles("plans.create")
-def create_plan(call: ApiCall) -> ApiReply:
-    """Add a plan; a second one of the same name is 409."""
-    plan_id = new_id()
-    row: dict[str, Any] = {
-        "id": plan_id,
-        "slug": re.sub(r"\W+", "-", call.body["name"].lower()).strip("-"),
-        "php_versions": list(PHP_VERSIONS),
-        "created_at": call.now,
-        **call.fields(*_PLAN_COLUMNS),
+@handles("POST /v1/accounts/{id}/sso-login")
+def sso_login(call: ApiCall) -> ApiReply:
+    """Return a link that signs in, with an address that may be unreachable from outside (evidence: sso-login)."""
+    get(call, "account")
+    token = secrets.token_urlsafe(32)
+    return ApiReply({"url": f"{_INTERNAL_ADDRESS}/auto-login?token={token}", "expires_in": _SSO_SECONDS})
+
+
+@handles("GET /v1/accounts/{id}/disk-usage")
+def disk_usage(call: ApiCall) -> ApiReply:
+    """Return used disk space and its limit, 0 for none (evidence: accounts-usage)."""
+    account = _with_figures(call)
+    quota = max(0, call.store.value("SELECT disk_space_mb FROM plans WHERE id = ?", account["plan_id"]) or 0)
+    used = account["disk_usage_mb"]
+    percent = round(100 * used / quota, 2) if quota else 0
+    return ApiReply({"used_mb": used, "quota_mb": quota, "usage_percent": percent})
+
+
+@handles("GET /v1/accounts/{id}/stats")
+def account_stats(call: ApiCall) -> ApiReply:
+    """Count what the account has (evidence: accounts-usage)."""
+    account = _with_figures(call)
+    counted = {
+        f"{name}_count": len(listed(call, kind, user_id=account["id"]))
+        for name, kind in (("domain", "domain"), ("ftp", "ftp_account"), ("database", "database_user"))
     }
-    call.store.insert("plan", row)
-    return ApiReply(call.store.get("plan", plan_id))
+    emails = len(listed(call, "email_account", _owner=account["id"]))
+    return ApiReply({**counted, "email_count": emails, "bandwidth_mb": account["bandwidth_mb"]})
 
 
-@handles("plans.update")
-def update_plan(call: ApiCall) -> ApiReply:
-    """Change a plan; accounts that exceed the new limits keep what they have."""
-    plan_id = call.path["id"]
-    call.store.get("plan", plan_id)
-    call.store.update("plan", plan_id, call.fields(*_PLAN_COLUMNS))
-    return ApiReply(call.store.get("plan", plan_id))
+@handles("GET /v1/accounts/{id}/resource-usage")
+def resource_usage(call: ApiCall) -> ApiReply:
+    """Return processor and memory usage; an account without domains is idle (evidence: accounts-usage)."""
+    if not _with_figures(call)["domain_count"]:
+        return ApiReply({"available": False})
+    usage = {"cpu_usage_percent": 12.5, "memory_usage_mb": 128, "memory_limit_mb": _MEMORY_LIMIT_MB}
+    return ApiReply({"available": True, **usage, "recorded_at": timestamp(call.now)})
+
+
+@handles("GET /v1/accounts/{id}/domains")
+def list_account_domains(call: ApiCall) -> ApiReply:
+    """Return the domains of the account (evidence: accounts-domains)."""
+    account = get(call, "account")
+    fields = ("id", "domain_name", "user_id", "created_at", "updated_at", "php_version", "web_server")
+    rows = listed(call, "domain", user_id=account["id"])
+    return ApiReply([{name: row[name] for name in fields} for row in rows])
+
+
+@handles("GET /v1/accounts/{id}/emails")
+def list_account_emails(call: ApiCall) -> ApiReply:
+    """Return the mailboxes of the account (evidence: accounts-domains)."""
+    account = get(call, "account")
+    rows = listed(call, "email_account", _owner=account["id"])
+    return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
+
+
+def _with_figures(call: ApiCall) -> Row:
+    return call.store.get("account", get(call, "account")["id"])

@@ -1,15 +1,32 @@
-"""Backups. They are pending for 2 s, then run for 10 s plus 1 s for each domain, by the panel's clock.
+"""Backups and the trash: what brings files back.
 
-Guesses: these times; a site takes 50 MB besides its files; an archive holds the files of its domains; restoring
-brings back the files of domains that still exist, and changes nothing else of a site.
+A backup is pending for 2 s, then runs for 10 s plus 1 s for each domain, by the panel's clock. Current panels know a
+backup by its file name.
+
+Guesses: these times; a site takes 50 MB besides its files; an archive holds the files of its domains; restoring brings
+back the files of domains that still exist, and changes nothing else of a site. On panels: the form of the timestamp in
+the names of backups; a backup is listed while it runs, as `pending` and then `running`; what the trash answers.
 """
 
+import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
-from panelica_async.sandbox.messages import bad_request
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    get,
+    handle_delete,
+    handle_list,
+    handles,
+    listed,
+)
+from panelica_async.sandbox.handlers.files import account_of, folder_at, free_path
+from panelica_async.sandbox.messages import bad_request, failed, not_found, taken
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
 _TYPES = ("full", "incremental")
@@ -18,12 +35,11 @@ _RUNNING_SECONDS = 10
 _SITE_BYTES = 50 * 1024 * 1024
 _COMPRESSION_LEVEL = 6
 _CONFLICT_ACTIONS = ("overwrite",)
+_FILENAME = re.compile(r"[^/\\]+\.tar\.gz")
+_NAME = "backup"
 
-
-@handles("backups.list")
-def list_backups(call: ApiCall) -> ApiReply:
-    """Return all backups in their present state."""
-    return ApiReply(listed(call, "backup"))
+handle_list("backup", "backups.list", "GET /v1/backups")
+handle_delete("backup", "backups.delete", done="Backup deleted")
 
 
 @handles("backups.create")
@@ -31,9 +47,9 @@ def create_backup(call: ApiCall) -> ApiReply:
     """Start a backup of the domains in the body, by default of all."""
     rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
-    domains = [call.store.get("domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
+    domains = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
     name = call.body.get("name", f"backup-{timestamp(call.now)}")
-    return ApiReply(start_backup(call.store, domains or call.store.rows("SELECT * FROM domain"), name, call.body))
+    return ApiReply(_start(call.store, domains or call.store.rows("SELECT * FROM domain"), name, call.body))
 
 
 @handles("backups.restore")
@@ -50,21 +66,14 @@ def restore_backup(call: ApiCall) -> ApiReply:
     rules.one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
     present = [domain for domain_id in dict.fromkeys(chosen) if (domain := call.store.find("domain", domain_id))]
     if call.body.get("create_pre_restore_backup"):
-        start_backup(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)
+        _start(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)
     if call.body.get("include_web", True):
         for domain in present:
-            restore_files(call.store, backup["id"], domain)
+            _restore_files(call.store, backup["id"], domain)
     return accepted("Restore started")
 
 
-@handles("backups.delete")
-def delete_backup(call: ApiCall) -> ApiReply:
-    """Delete the archive in any state."""
-    call.store.delete("backup", call.path["id"])
-    return ApiReply()
-
-
-def start_backup(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
+def _start(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
     """Start a backup of domains; the options are those of a body of the reference."""
     now = store.now()
     backup_id = new_id()
@@ -99,7 +108,7 @@ def start_backup(store: Store, domains: list[Row], name: str, options: Mapping[s
     return store.get("backup", backup_id)
 
 
-def restore_files(store: Store, backup_id: str, domain: Row) -> None:
+def _restore_files(store: Store, backup_id: str, domain: Row) -> None:
     """Restore the files of a site, if the archive has them; a directory sorts before its contents."""
     sql = "SELECT count(*) FROM backup_files WHERE backup_id = ? AND domain_id = ?"
     if not store.value(sql, backup_id, domain["id"]):
@@ -113,3 +122,114 @@ def restore_files(store: Store, backup_id: str, domain: Row) -> None:
         backup_id,
         domain["id"],
     )
+
+
+# Backups of current panels
+
+
+@handles("GET /v1/backups/{filename}")
+def get_backup(call: ApiCall) -> ApiReply:
+    """Return one backup."""
+    return ApiReply(_backup(call))
+
+
+@handles("POST /v1/backups")
+def create_backup_on_panel(call: ApiCall) -> ApiReply:
+    """Start a backup: of the whole server, unless the body names domains (evidence: backups-create)."""
+    chosen = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
+    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or listed(call, "domain")]
+    stamp = re.sub(r"\D", "", timestamp(call.now))
+    name = f"{call.body.get('backup_name', _NAME)}_{stamp[:8]}_{stamp[8:]}"
+    if call.store.value("SELECT 1 FROM backups WHERE name = ?", name) is not None:
+        raise taken("a backup of this name is being made")
+    backup = _start(call.store, domains, name, {})
+    return ApiReply({"backup_id": backup["id"], "status": backup["status"]}, message="Backup started")
+
+
+@handles("DELETE /v1/backups/{filename}")
+def delete_backup(call: ApiCall) -> ApiReply:
+    """Delete the archive."""
+    call.store.delete("backup", _backup(call)["backup_id"])
+    return accepted("Backup deleted")
+
+
+@handles("POST /v1/backups/{filename}/restore")
+def restore_backup_on_panel(call: ApiCall) -> ApiReply:
+    """Restore everything in a completed backup (evidence: backups-restore)."""
+    backup = _backup(call)
+    if backup["status"] != "completed":
+        raise failed("Restore Failed", "the backup is not complete yet")
+    kept = call.store.rows("SELECT domain_id FROM backup_domains WHERE backup_id = ?", backup["backup_id"])
+    for row in kept:
+        domain = call.store.find("domain", row["domain_id"])
+        if domain is not None:
+            _restore_files(call.store, backup["backup_id"], domain)
+    return accepted("Restore started")
+
+
+def _backup(call: ApiCall) -> Row:
+    """Return the backup of a file name, whose form is checked (evidence: backups-by-filename)."""
+    filename = call.path["filename"]
+    if not _FILENAME.fullmatch(filename):
+        raise failed("Invalid filename", "the name of a backup ends in .tar.gz")
+    return get(call, "backup", filename, key="filename")
+
+
+# The trash of current panels
+
+
+@handles("GET /v1/files/trash")
+def list_trash(call: ApiCall) -> ApiReply:
+    """Return a page of the trash, the one list with pages (evidence: lists-unpaged)."""
+    rows = fs.trash_of(call.store, account_of(call, call.query)["id"])
+    page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
+    if page < 1 or limit < 1:
+        raise failed("Invalid query", "page and limit begin at 1")
+    shown = [_trashed(row) for row in rows[(page - 1) * limit : page * limit]]
+    return ApiReply(shown, beside={"total": len(rows), "page": page, "limit": limit})
+
+
+@handles("GET /v1/files/trash/stats")
+def trash_stats(call: ApiCall) -> ApiReply:
+    """Return number and size of what is in the trash."""
+    rows = fs.trash_of(call.store, account_of(call, call.query)["id"])
+    sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
+    return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
+
+
+@handles("POST /v1/files/trash/{id}/restore")
+def restore_from_trash(call: ApiCall) -> ApiReply:
+    """Put something from the trash back where it was."""
+    account = account_of(call, call.body)
+    row = _in_trash(call, account)
+    folder_at(call, account, posixpath.dirname(row["original_path"]))
+    fs.move_tree(call.store, row["path"], free_path(call, row["original_path"]))
+    call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
+    return accepted("Restored")
+
+
+@handles("DELETE /v1/files/trash/{id}")
+def delete_from_trash(call: ApiCall) -> ApiReply:
+    """Delete something from the trash permanently."""
+    call.store.delete("file", _in_trash(call, account_of(call, call.query))["path"], key="path")
+    return accepted("Deleted")
+
+
+@handles("POST /v1/files/trash/empty")
+def empty_trash(call: ApiCall) -> ApiReply:
+    """Delete everything from the trash permanently."""
+    for row in fs.trash_of(call.store, account_of(call, call.body)["id"]):
+        call.store.delete("file", row["path"], key="path")
+    return accepted("Trash emptied")
+
+
+def _in_trash(call: ApiCall, account: Row) -> Row:
+    for row in fs.trash_of(call.store, account["id"]):
+        if row["id"] == call.path["id"]:
+            return row
+    raise not_found("file", call.path["id"])
+
+
+def _trashed(row: Row) -> Row:
+    shown = {name: row[name] for name in ("id", "name", "original_path", "size")}
+    return {**shown, "type": fs.entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}

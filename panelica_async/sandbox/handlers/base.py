@@ -8,14 +8,13 @@ endpoint of current panels as `spec/panel` writes it, or for both:
         call.store.update("domain", get(call, "domain")["id"], {"suspended": 1})
         return accepted("Domain suspended")
 
-What is the same for many kinds is one line: `handle_list`, `handle_get`, `handle_delete`, `handle_password_change`.
+What is the same for many kinds is one line: `handle_list`, `handle_get`, `handle_update`, `handle_delete`,
+`handle_password_change`.
 
 `listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
-those of `panel_views.sql` that the owner of the key sees on current panels. A kind without a table of its own is kept
-with `add`: it belongs to an account or to one of its domains, is deleted with it, and has the fields that replies show.
+those of `panel_views.sql` that the owner of the key sees on current panels.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -119,6 +118,15 @@ def handle_get(kind: str, *names: str) -> None:
     handles(*names)(lambda call: ApiReply(get(call, kind)))
 
 
+def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:
+    """Serve changes of these fields of an object."""
+
+    @handles(*names)
+    def update(call: ApiCall) -> ApiReply:
+        call.store.update(kind, get(call, kind)["id"], call.fields(*fields))
+        return ApiReply(get(call, kind))
+
+
 def handle_delete(kind: str, *names: str, done: str) -> None:
     """Serve the deletion of an object and of all that belongs to it."""
 
@@ -188,6 +196,17 @@ def get(call: ApiCall, kind: str, identity: str | None = None, *, key: str = "id
     if not rows:
         raise not_found(kind, identity)
     return rows[0]
+
+
+def create(call: ApiCall, kind: str, **columns: object) -> Row:
+    """Add an object with a new id, and return it.
+
+    Raises:
+        ApiError: 409, such an object already exists.
+    """
+    identity = new_id()
+    call.store.insert(kind, {"id": identity, "created_at": call.now, **columns})
+    return get(call, kind, identity)
 
 
 def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
@@ -293,100 +312,3 @@ def _order(call: ApiCall, columns: frozenset[str]) -> str:
     if field not in columns or field.startswith("_"):
         raise bad_request("sort: there is no such field")
     return f'"{field}" {direction}, _position {direction}'
-
-
-# Objects without a table
-
-
-@attrs.frozen(kw_only=True)
-class Owned:
-    """An object with its owner."""
-
-    id: str
-    user_id: str
-    domain_id: str | None
-    fields: Row
-
-    @property
-    def shown(self) -> Row:
-        """The object as replies show it: without the fields that begin with `_`."""
-        return {"id": self.id, **{name: value for name, value in self.fields.items() if not name.startswith("_")}}
-
-
-def add(
-    call: ApiCall, kind: str, fields: Row, *, user_id: str, domain_id: str | None = None, identity: str | None = None
-) -> Owned:
-    """Keep an object, with a new id by default."""
-    row = {"id": identity or new_id(), "kind": kind, "user_id": user_id, "domain_id": domain_id, "data": fields}
-    call.store.insert("panel_object", row)
-    return Owned(id=str(row["id"]), user_id=user_id, domain_id=domain_id, fields=fields)
-
-
-def add_to_domain(call: ApiCall, kind: str, fields: Row) -> Owned:
-    """Keep an object of the domain in the path."""
-    domain = get(call, "domain")
-    return add(call, kind, fields, user_id=domain["user_id"], domain_id=domain["id"])
-
-
-def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
-    """Return the objects of a kind that the owner of the key sees.
-
-    Args:
-        call: The call.
-        kind: The kind, such as `cron_job`.
-        conditions: `id`, `user_id` or `domain_id`.
-    """
-    return [
-        Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=json.loads(row["data"]))
-        for row in listed(call, "object", _kind=kind, **conditions)
-    ]
-
-
-def of_domain(call: ApiCall, kind: str) -> list[Owned]:
-    """Return the objects of the domain in the path."""
-    return objects(call, kind, domain_id=get(call, "domain")["id"])
-
-
-def settings(call: ApiCall, kind: str) -> Row:
-    """Return the settings of a kind that the domain in the path has; none before the first change."""
-    kept = of_domain(call, kind)
-    return kept[0].fields if kept else {}
-
-
-def change_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
-    """Change settings of the domain in the path."""
-    kept = of_domain(call, kind)
-    if kept:
-        change(call, kept[0], **fields)
-    else:
-        add_to_domain(call, kind, fields)
-
-
-def shown(found: Iterable[Owned]) -> ApiReply:
-    """Return a list of objects."""
-    return ApiReply([item.shown for item in found])
-
-
-def find(call: ApiCall, kind: str, identity: str | None = None) -> Owned:
-    """Return an object without a table, by default the one in the path.
-
-    Raises:
-        ApiError: 404, there is none, or the owner of the key does not see it.
-    """
-    identity = call.path["id"] if identity is None else identity
-    found = objects(call, kind, id=identity)
-    if not found:
-        raise not_found(kind, identity)
-    return found[0]
-
-
-def change(call: ApiCall, item: Owned, /, **fields: Any) -> Owned:
-    """Change fields of an object."""
-    changed = {**item.fields, **fields}
-    call.store.update("panel_object", item.id, {"data": changed})
-    return attrs.evolve(item, fields=changed)
-
-
-def remove(call: ApiCall, item: Owned) -> None:
-    """Delete an object."""
-    call.store.delete("panel_object", item.id)

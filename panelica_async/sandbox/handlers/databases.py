@@ -1,77 +1,159 @@
-"""Databases and their users. Guesses: no prefix before names; a name may exist once for each type of server."""
+"""Databases and their users.
+
+In the reference, a database may be created with its first user. On current panels, it always has one, and the rows of
+`GET /v1/databases` are users; their ids are those of `GET /v1/mysql-users` (evidence: databases-list, databases-users).
+
+Guesses: in the reference, names have no prefix, and a name may exist once for each type of server. On panels, a user
+without a database of its own joins the first database of its domain, and makes one if there is none; deleting the
+primary user deletes its database; a taken name is 400.
+"""
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
+    accepted,
     check_password,
+    create,
     domain_with_room,
+    get,
+    handle_delete,
+    handle_get,
+    handle_list,
+    handle_password_change,
     handles,
     listed,
+    owner_with_room,
+    prefixed,
 )
-from panelica_async.sandbox.messages import bad_request
-from panelica_async.sandbox.store import new_id
+from panelica_async.sandbox.messages import bad_request, not_found, taken
+from panelica_async.sandbox.store import Row, new_id
 
-_DEFAULT_TYPE = "mysql"
-_DEFAULT_PRIVILEGES = "ALL"
+_TYPE = "mysql"
+_PRIVILEGES = "ALL"
+_OWNER_ROLE = "dbOwner"
+_USER_ROLE = "readWrite"
 
-
-@handles("databases.list")
-def list_databases(call: ApiCall) -> ApiReply:
-    """Return all databases, or those of one domain."""
-    return ApiReply(listed(call, "database"))
+handle_list("database", "databases.list")
+handle_delete("database", "databases.delete", done="Database deleted")
+handle_get("database_user", "GET /v1/databases/{id}", "GET /v1/mysql-users/{id}")
+handle_password_change("database_user", "POST /v1/mysql-users/{id}/change-password")
 
 
 @handles("databases.create")
 def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
     domain, _ = domain_with_room(call, "max_databases")
-    database_id = new_id()
-    call.store.insert(
-        "database",
-        {
-            "id": database_id,
-            "name": rules.database_name(call.body["name"], "name"),
-            "type": call.body.get("type", _DEFAULT_TYPE),
-            "domain_id": domain["id"],
-            "created_at": call.now,
-        },
-    )
+    name = rules.database_name(call.body["name"], "name")
+    database = create(call, "database", name=name, type=call.body.get("type", _TYPE), domain_id=domain["id"])
     if "username" in call.body or "password" in call.body:
-        _add_user(call, database_id)
-    return ApiReply(call.store.get("database", database_id))
-
-
-@handles("databases.delete")
-def delete_database(call: ApiCall) -> ApiReply:
-    """Delete the database with its users."""
-    call.store.delete("database", call.path["id"])
-    return ApiReply()
+        _add_user(call, database)
+    return ApiReply(get(call, "database", database["id"]))
 
 
 @handles("databases.users.create")
 def create_user(call: ApiCall) -> ApiReply:
     """Add a user to a database."""
-    database = call.store.get("database", call.path["db_id"])
-    return ApiReply(call.store.get("database_user", _add_user(call, database["id"])))
+    return ApiReply(_add_user(call, get(call, "database")))
 
 
-def _add_user(call: ApiCall, database_id: str) -> str:
+def _add_user(call: ApiCall, database: Row) -> Row:
     """Add the user that the body describes; the first of a database is its primary one."""
     for field in ("username", "password"):
         if field not in call.body:
             raise bad_request(f"{field} is required")
     check_password(call)
-    user_id = new_id()
-    call.store.insert(
+    return create(
+        call,
         "database_user",
-        {
-            "id": user_id,
-            "database_id": database_id,
-            "username": rules.database_name(call.body["username"], "username"),
-            "privileges": call.body.get("privileges", _DEFAULT_PRIVILEGES),
-            "is_primary": call.store.get("database", database_id)["user_count"] == 0,
-            "created_at": call.now,
-        },
+        database_id=database["id"],
+        username=rules.database_name(call.body["username"], "username"),
+        privileges=call.body.get("privileges", _PRIVILEGES),
+        is_primary=database["user_count"] == 0,
     )
-    return user_id
+
+
+@handles("GET /v1/databases", "GET /v1/mysql-users")
+def list_users(call: ApiCall) -> ApiReply:
+    """Return the users of all databases, or of those of one domain."""
+    return ApiReply(listed(call, "database_user", **call.query))
+
+
+@handles("POST /v1/databases")
+def create_with_user(call: ApiCall) -> ApiReply:
+    """Add a database and its user of the same name, or with `role` one more user (evidence: databases-create)."""
+    check_password(call)
+    if "role" in call.body:
+        return _join_or_create(call, call.body["role"])
+    domain, owner = domain_with_room(call, "max_databases")
+    name = prefixed(owner, rules.database_name(call.body["username"], "username"))
+    return _add_with_user(call, domain, name, name, _OWNER_ROLE)
+
+
+@handles("POST /v1/domains/{id}/databases")
+def create_in_domain(call: ApiCall) -> ApiReply:
+    """Add a database and a user with a name of its own (evidence: databases-create)."""
+    check_password(call)
+    domain = get(call, "domain")
+    owner = owner_with_room(call, domain["user_id"], "max_databases")
+    database = prefixed(owner, rules.database_name(call.body["database_name"], "database_name"))
+    user = prefixed(owner, rules.database_name(call.body["database_user"], "database_user"))
+    return _add_with_user(call, domain, database, user, _OWNER_ROLE)
+
+
+@handles("DELETE /v1/domains/{id}/databases")
+def delete_by_name(call: ApiCall) -> ApiReply:
+    """Delete a database of a domain with its users."""
+    domain, name = get(call, "domain"), call.query["database_name"]
+    sql = "SELECT id FROM databases WHERE domain_id = ? AND name = ?"
+    database_id = call.store.value(sql, domain["id"], name)
+    if database_id is None:
+        raise not_found("database", name)
+    call.store.delete("database", database_id)
+    return accepted("Database deleted")
+
+
+@handles("POST /v1/mysql-users")
+def create_user_on_panel(call: ApiCall) -> ApiReply:
+    """Add one more user."""
+    check_password(call)
+    return _join_or_create(call, _USER_ROLE)
+
+
+@handles("DELETE /v1/databases/{id}", "DELETE /v1/mysql-users/{id}")
+def delete_user(call: ApiCall) -> ApiReply:
+    """Delete a user, and its database with all others if it is the primary one."""
+    user = get(call, "database_user")
+    if user["is_primary"]:
+        sql = "SELECT database_id FROM database_users WHERE id = ?"
+        call.store.delete("database", call.store.value(sql, user["id"]))
+    else:
+        call.store.delete("database_user", user["id"])
+    return accepted("Database deleted" if "/databases/" in call.endpoint.path else "User deleted")
+
+
+def _join_or_create(call: ApiCall, role: str) -> ApiReply:
+    domain = get(call, "domain", call.body["domain_id"])
+    owner = rules.active_owner(call.store, domain["user_id"])
+    name = prefixed(owner, rules.database_name(call.body["username"], "username"))
+    database_id = call.store.value("SELECT id FROM databases WHERE domain_id = ? ORDER BY rowid", domain["id"])
+    if database_id is None:
+        owner_with_room(call, owner["id"], "max_databases")
+        return _add_with_user(call, domain, name, name, role)
+    return _add_user_on_panel(call, database_id, name, role, is_primary=False)
+
+
+def _add_with_user(call: ApiCall, domain: Row, name: str, user: str, role: str) -> ApiReply:
+    if call.store.value("SELECT 1 FROM databases WHERE name = ?", name) is not None:
+        raise taken("database already exists")
+    database_id = new_id()
+    row = {"id": database_id, "name": name, "type": _TYPE, "domain_id": domain["id"], "created_at": call.now}
+    call.store.insert("database", row)
+    return _add_user_on_panel(call, database_id, user, role, is_primary=True)
+
+
+def _add_user_on_panel(call: ApiCall, database_id: str, name: str, role: str, *, is_primary: bool) -> ApiReply:
+    if call.store.value("SELECT 1 FROM database_users WHERE username = ?", name) is not None:
+        raise taken("database user already exists")
+    columns = {"username": name, "privileges": role, "is_primary": is_primary}
+    return ApiReply(create(call, "database_user", database_id=database_id, **columns))

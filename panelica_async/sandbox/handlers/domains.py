@@ -1,10 +1,14 @@
-"""Domains and their certificates. A domain has one certificate: ordering a second is 409 unless the first has expired.
+"""Domains with what belongs to their sites: PHP, web server, subdomains, redirects, ModSecurity, logs.
 
-Guesses: PHP 8.3 and nginx by default, no certificate unless requested, names in lower case; an order takes 60 s (about
-a minute, evidence: ssl-issue), a self-signed or custom certificate no time; certificates are valid for 90 days,
-self-signed and custom ones for a year.
+Subdomains and redirects of panels are changed and deleted by their own ids (evidence: subdomains, redirects).
+
+Guesses: PHP 8.3 by default; nginx by default in the reference; no certificate unless requested; names in lower case. On
+panels: a duplicate domain is 409; PHP settings that a change leaves out go back to their defaults (evidence:
+domains-php); a subdomain and a redirect exist once, and an update takes the fields of a create; the fields of
+ModSecurity, statistics and logs.
 """
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,39 +20,52 @@ from panelica_async.sandbox.handlers.base import (
     ApiReply,
     accepted,
     get,
+    handle_get,
+    handle_list,
     handles,
-    listed,
     owner_with_room,
 )
+from panelica_async.sandbox.handlers.certificates import CUSTOM, LETS_ENCRYPT, SELF_SIGNED, order_certificate
 from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.rules import active_owner, owner
+from panelica_async.sandbox.handlers.objects import (
+    add_to_domain,
+    change,
+    change_settings,
+    find,
+    handle_object,
+    handle_objects,
+    handle_removal,
+    objects,
+    of_domain,
+    settings,
+)
+from panelica_async.sandbox.handlers.plans import is_within
+from panelica_async.sandbox.messages import PanelError, failed, invalid, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
-_DEFAULT_WEB_SERVER = "nginx"
-DEFAULT_PHP_VERSION = "8.3"
+_WEB_SERVERS_ON_PANEL = ("nginx_apache", "nginx_only")
+_PHP_VERSION = "8.3"
+_PHP_SETTINGS = {
+    "memory_limit": "256M",
+    "max_execution_time": "30",
+    "upload_max_filesize": "64M",
+    "post_max_size": "64M",
+}
+_NO_CERTIFICATE = "none"
+_SSL_TYPES = (LETS_ENCRYPT, SELF_SIGNED, CUSTOM, _NO_CERTIFICATE)
+_PUBLIC = "public_html"
+_REDIRECT_TYPE = "301"
+_MODSECURITY = {"enabled": True}
 
-LETS_ENCRYPT, SELF_SIGNED, CUSTOM = "lets_encrypt", "self_signed", "custom"
-NO_CERTIFICATE = "none"
-_SSL_TYPES = (LETS_ENCRYPT, SELF_SIGNED, CUSTOM, NO_CERTIFICATE)
-
-_DAY = 86400
-_ISSUING_SECONDS = {LETS_ENCRYPT: 60, SELF_SIGNED: 0, CUSTOM: 0}
-_LIFETIME_SECONDS = {LETS_ENCRYPT: 90 * _DAY, SELF_SIGNED: 365 * _DAY, CUSTOM: 365 * _DAY}
-_ISSUERS = {LETS_ENCRYPT: "Let's Encrypt", SELF_SIGNED: "Self-signed", CUSTOM: "Custom"}
-
-
-@handles("domains.list")
-def list_domains(call: ApiCall) -> ApiReply:
-    """Return the domains, filtered by state or owner if requested."""
-    return ApiReply(listed(call, "domain"))
-
-
-@handles("domains.get")
-def get_domain(call: ApiCall) -> ApiReply:
-    """Return one domain."""
-    return ApiReply(get(call, "domain"))
+handle_list("domain", "domains.list", "GET /v1/domains")
+handle_get("domain", "domains.get", "GET /v1/domains/{id}")
+handle_objects("subdomain", "GET /v1/domains/{id}/subdomains")
+handle_object("subdomain", "GET /v1/subdomains/{id}")
+handle_removal("subdomain", "DELETE /v1/subdomains/{id}", done="Subdomain deleted")
+handle_objects("redirect", "GET /v1/domains/{id}/redirects")
+handle_removal("redirect", "DELETE /v1/redirects/{id}", done="Redirect deleted")
 
 
 @handles("domains.create")
@@ -56,57 +73,17 @@ def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
     name = rules.domain_name(call.body["domain"])
     account = owner_with_room(call, call.body["user_id"], "max_domains")
-    ssl_type = rules.one_of(call.body.get("ssl_type", NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
-    defaults = {"php_version": _default_php_version(account), "web_server": _DEFAULT_WEB_SERVER}
-    return ApiReply(add_domain(call.store, account, name, {**defaults, **_changes(call, account)}, ssl_type))
+    ssl_type = rules.one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
+    defaults = {"php_version": _default_php_version(account), "web_server": _WEB_SERVERS[0]}
+    return ApiReply(_add(call.store, account, name, {**defaults, **_changes(call, account)}, ssl_type))
 
 
 @handles("domains.update")
 def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = get(call, "domain")
-    call.store.update("domain", domain["id"], _changes(call, owner(call.store, domain["user_id"])))
-    return ApiReply(call.store.get("domain", domain["id"]))
-
-
-@handles("domains.delete")
-def delete_domain(call: ApiCall) -> ApiReply:
-    """Delete the domain with its zone, certificate, databases, mailboxes, FTP users and files."""
-    domain = get(call, "domain")
-    call.store.delete("domain", domain["id"])
-    emit(call.store, "domain.deleted", domain)
-    return ApiReply()
-
-
-@handles("domains.suspend")
-def suspend_domain(call: ApiCall) -> ApiReply:
-    """Suspend the domain, whatever the state of its account."""
-    domain = get(call, "domain")
-    call.store.update("domain", domain["id"], {"suspended": 1})
-    return accepted("Domain suspended")
-
-
-@handles("domains.unsuspend")
-def unsuspend_domain(call: ApiCall) -> ApiReply:
-    """Lift the suspension, unless the account is suspended."""
-    domain = get(call, "domain")
-    active_owner(call.store, domain["user_id"])
-    call.store.update("domain", domain["id"], {"suspended": 0})
-    return accepted("Domain unsuspended")
-
-
-def add_domain(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
-    """Add a domain with its directories, zone and certificate, and return it as the reference shows it."""
-    domain_id, document_root = new_id(), document_root_of(owner["username"], name)
-    row = {"id": domain_id, "domain": name, "user_id": owner["id"], "document_root": document_root}
-    store.insert("domain", {**row, "created_at": store.now(), **columns})
-    make_site(store, owner["id"], domain_id, document_root)
-    add_default_records(store, domain_id)
-    if ssl_type != NO_CERTIFICATE:
-        order_certificate(store, domain_id, ssl_type, auto_renew=True)
-    domain = store.get("domain", domain_id)
-    emit(store, "domain.created", domain)
-    return domain
+    call.store.update("domain", domain["id"], _changes(call, rules.owner(call.store, domain["user_id"])))
+    return ApiReply(get(call, "domain"))
 
 
 def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
@@ -126,61 +103,180 @@ def _php_versions(account: Row) -> tuple[str, ...]:
 
 def _default_php_version(account: Row) -> str:
     versions = _php_versions(account)
-    return DEFAULT_PHP_VERSION if DEFAULT_PHP_VERSION in versions else versions[-1]
+    return _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
 
 
-def order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bool) -> Row:
-    """Start issuing a certificate for a domain and return it.
-
-    Raises:
-        ApiError: 409, the domain already has one.
-    """
-    now = store.now()
-    store.execute("DELETE FROM certificates WHERE domain_id = ? AND expires_at <= ?", domain_id, now)
-    certificate_id = new_id()
-    store.insert(
-        "certificate",
-        {
-            "id": certificate_id,
-            "domain_id": domain_id,
-            "type": kind,
-            "issuer": _ISSUERS[kind],
-            "auto_renew": auto_renew,
-            "created_at": now,
-            "ready_at": now + _ISSUING_SECONDS[kind],
-            "valid_from": now + _ISSUING_SECONDS[kind],
-            "expires_at": now + _LIFETIME_SECONDS[kind],
-        },
-    )
-    return store.get("certificate", certificate_id)
+@handles("POST /v1/domains")
+def create_domain_on_panel(call: ApiCall) -> ApiReply:
+    """Add the domain with its directories and its zone (evidence: domains-create)."""
+    name = rules.domain_name(call.body["name"])
+    owner = owner_with_room(call, call.body["user_id"], "max_domains")
+    if call.store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
+        raise PanelError(409, error="Domain already exists", code="CONFLICT")
+    ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else LETS_ENCRYPT
+    defaults = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0]}
+    domain = _add(call.store, owner, name, {**defaults, **_changes_on_panel(call)}, ssl_type)
+    return ApiReply(get(call, "domain", domain["id"]))
 
 
-def order_renewal(store: Store, certificate: Row) -> Row:
-    """Start renewing a certificate and return it."""
-    now, kind = store.now(), certificate["type"]
-    changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME_SECONDS[kind]}
-    if certificate["status"] == "expired":
-        # Until the new one is issued, the site has no valid one.
-        changes["valid_from"] = changes["ready_at"]
-    store.update("certificate", certificate["id"], changes)
-    return store.get("certificate", certificate["id"])
+@handles("PATCH /v1/domains/{id}")
+def update_domain_on_panel(call: ApiCall) -> ApiReply:
+    """Change PHP version and web server."""
+    domain = get(call, "domain")
+    call.store.update("domain", domain["id"], _changes_on_panel(call))
+    return ApiReply(get(call, "domain", domain["id"]))
 
 
-@handles("ssl.certificates.list")
-def list_certificates(call: ApiCall) -> ApiReply:
-    """Return all certificates in their present state."""
-    return ApiReply(listed(call, "certificate"))
+def _changes_on_panel(call: ApiCall) -> dict[str, Any]:
+    """Return the columns that the body changes."""
+    changes = call.fields("php_version", "web_server")
+    if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
+        raise failed("Invalid PHP version", f"{changes['php_version']} is not installed")
+    if changes.get("web_server", _WEB_SERVERS_ON_PANEL[0]) not in _WEB_SERVERS_ON_PANEL:
+        raise invalid(call.endpoint.operation, [("web_server", "oneof")])
+    return changes
 
 
-@handles("ssl.certificates.issue")
-def issue_certificate(call: ApiCall) -> ApiReply:
-    """Order a certificate; it is pending until it is issued by the panel's clock."""
-    domain = call.store.get("domain", call.body["domain_id"])
-    kind = call.body.get("type", LETS_ENCRYPT)
-    return ApiReply(order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
+def _add(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
+    """Add a domain with its directories, zone and certificate, and return it as the reference shows it."""
+    domain_id, document_root = new_id(), document_root_of(owner["username"], name)
+    row = {"id": domain_id, "domain": name, "user_id": owner["id"], "document_root": document_root}
+    store.insert("domain", {**row, "created_at": store.now(), **columns})
+    make_site(store, owner["id"], domain_id, document_root)
+    add_default_records(store, domain_id)
+    if ssl_type != _NO_CERTIFICATE:
+        order_certificate(store, domain_id, ssl_type, auto_renew=True)
+    domain = store.get("domain", domain_id)
+    emit(store, "domain.created", domain)
+    return domain
 
 
-@handles("ssl.certificates.renew")
-def renew_certificate(call: ApiCall) -> ApiReply:
-    """Renew a certificate; the site keeps the old one until the new one is issued."""
-    return ApiReply(order_renewal(call.store, get(call, "certificate")))
+@handles("domains.delete", "DELETE /v1/domains/{id}")
+def delete_domain(call: ApiCall) -> ApiReply:
+    """Delete the domain with its zone, certificate, databases, mailboxes, FTP users and files."""
+    domain = call.store.get("domain", get(call, "domain")["id"])
+    call.store.delete("domain", domain["id"])
+    emit(call.store, "domain.deleted", domain)
+    return accepted("Domain deleted")
+
+
+@handles("domains.suspend", "POST /v1/domains/{id}/suspend")
+def suspend_domain(call: ApiCall) -> ApiReply:
+    """Suspend the domain, whatever the state of its account."""
+    call.store.update("domain", get(call, "domain")["id"], {"suspended": 1})
+    return accepted("Domain suspended")
+
+
+@handles("domains.unsuspend", "POST /v1/domains/{id}/unsuspend")
+def unsuspend_domain(call: ApiCall) -> ApiReply:
+    """Lift the suspension, unless the account is suspended."""
+    domain = get(call, "domain")
+    rules.active_owner(call.store, domain["user_id"])
+    call.store.update("domain", domain["id"], {"suspended": 0})
+    return accepted("Domain unsuspended")
+
+
+# Sites on current panels
+
+
+@handles("GET /v1/domains/{id}/php")
+def get_php(call: ApiCall) -> ApiReply:
+    """Return PHP version and settings."""
+    domain = get(call, "domain")
+    kept = call.store.rows("SELECT php_settings FROM domains WHERE id = ?", domain["id"])[0]["php_settings"]
+    return ApiReply({"php_version": domain["php_version"], **_PHP_SETTINGS, **kept})
+
+
+@handles("PATCH /v1/domains/{id}/php")
+def update_php(call: ApiCall) -> ApiReply:
+    """Change PHP version and settings; settings that are not sent are reset."""
+    domain = get(call, "domain")
+    changes = {**_changes_on_panel(call), "php_settings": call.fields(*_PHP_SETTINGS)}
+    call.store.update("domain", domain["id"], changes)
+    return accepted("PHP settings updated")
+
+
+@handles("GET /v1/domains/{id}/webserver")
+def get_web_server(call: ApiCall) -> ApiReply:
+    """Return the web server."""
+    return ApiReply({"web_server": get(call, "domain")["web_server"]})
+
+
+@handles("PATCH /v1/domains/{id}/webserver")
+def update_web_server(call: ApiCall) -> ApiReply:
+    """Change the web server."""
+    domain = get(call, "domain")
+    call.store.update("domain", domain["id"], _changes_on_panel(call))
+    return accepted("Web server updated")
+
+
+@handles("GET /v1/php/versions")
+def php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+    """Return the PHP versions of the server (evidence: php-versions)."""
+    return ApiReply([{"version": version, "available": True} for version in PHP_VERSIONS])
+
+
+@handles("POST /v1/domains/{id}/subdomains")
+def create_subdomain(call: ApiCall) -> ApiReply:
+    """Add a subdomain, served from `public_html` if nothing else is asked for (evidence: subdomains-create)."""
+    domain = get(call, "domain")
+    name = call.body["subdomain_name"].lower()
+    used = len(objects(call, "subdomain", user_id=domain["user_id"]))
+    if not is_within(call, domain["user_id"], "max_subdomains", used):
+        raise PanelError(403, details="subdomain limit reached")
+    if any(item.fields["subdomain_name"] == name for item in of_domain(call, "subdomain")):
+        raise taken("apiErrors.external.subdomain.alreadyExists")
+    full_name = f"{name}.{domain['domain_name']}"
+    home = posixpath.join(posixpath.dirname(posixpath.dirname(domain["document_root"])), full_name)
+    fields = {
+        "subdomain_name": name,
+        "full_name": full_name,
+        "document_root": posixpath.join(home, call.body.get("document_root", _PUBLIC)).rstrip("/"),
+        "php_version": call.body.get("php_version", domain["php_version"]),
+        "ssl_enabled": call.body.get("ssl_enabled", False),
+        "status": "active",
+    }
+    return ApiReply(add_to_domain(call, "subdomain", fields).shown)
+
+
+@handles("PATCH /v1/subdomains/{id}")
+def update_subdomain(call: ApiCall) -> ApiReply:
+    """Change PHP, certificate or folder of a subdomain."""
+    fields = call.fields("document_root", "php_version", "ssl_enabled")
+    return ApiReply(change(call, find(call, "subdomain"), **fields).shown)
+
+
+@handles("POST /v1/domains/{id}/redirects")
+def create_redirect(call: ApiCall) -> ApiReply:
+    """Add a redirect."""
+    fields = {"redirect_type": _REDIRECT_TYPE, **call.fields("source_path", "destination_url", "redirect_type")}
+    if any(item.fields["source_path"] == fields["source_path"] for item in of_domain(call, "redirect")):
+        raise PanelError(409, error="Redirect already exists", code="CONFLICT")
+    return ApiReply(add_to_domain(call, "redirect", fields).shown)
+
+
+@handles("GET /v1/domains/{id}/modsecurity")
+def get_modsecurity(call: ApiCall) -> ApiReply:
+    """Return the settings of ModSecurity."""
+    return ApiReply({**_MODSECURITY, **settings(call, "modsecurity")})
+
+
+@handles("PATCH /v1/domains/{id}/modsecurity")
+def update_modsecurity(call: ApiCall) -> ApiReply:
+    """Change settings of ModSecurity; any field is kept."""
+    change_settings(call, "modsecurity", **call.body)
+    return accepted("ModSecurity updated")
+
+
+@handles("GET /v1/domains/{id}/stats")
+def domain_stats(call: ApiCall) -> ApiReply:
+    """Return disk space and traffic of the domain."""
+    domain = call.store.get("domain", get(call, "domain")["id"])
+    return ApiReply({name: domain[name] for name in ("disk_usage_mb", "bandwidth_mb")})
+
+
+@handles("GET /v1/domains/{id}/logs/access", "GET /v1/domains/{id}/logs/error")
+def read_log(call: ApiCall) -> ApiReply:
+    """Return a log, which is empty: no site is visited here."""
+    get(call, "domain")
+    return ApiReply({"lines": list[str]()})

@@ -1,57 +1,53 @@
-"""Files, and FTP users.
+"""Files, with archives of them.
 
-Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted; `user_id`, which
-current panels need, is accepted and ignored, since the path shows who owns the file; the names of FTP users get no
-prefix, and their directory is by default the document root, which need not exist.
+In the reference, the path shows whose a file is; on current panels, every call names the account (evidence:
+files-user-id).
+
+Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted or moved; the
+reference ignores `user_id`. On panels: sorting; what exists is not overwritten by a create, rename, copy or move; owner
+and group are accepted and ignored; what writes and archives answer.
 """
 
 import posixpath
+from typing import Any
 
-from panelica_async.sandbox import rules
-from panelica_async.sandbox.filesystem import absolute, holds_document_root, home_of, owner_of, write_file
-from panelica_async.sandbox.handlers.base import (
-    ApiCall,
-    ApiReply,
-    accepted,
-    check_password,
-    domain_with_room,
-    handles,
-    listed,
-)
-from panelica_async.sandbox.messages import bad_request, forbidden, not_found
-from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox import filesystem as fs
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.messages import PanelError, UploadedFile, bad_request, failed, forbidden, not_found
+from panelica_async.sandbox.store import Row
 
-# 0 is unlimited (evidence: ftp-accounts).
-FTP_QUOTA_MB = 0
+_FOLDERS = frozenset({"folder", "directory"})
+_SORTED_BY = {"size": "size", "modified": "modified_at"}
+_PRESETS = {"0644": "files", "0755": "folders", "0600": "private files", "0700": "private folders"}
 
 
 @handles("files.list")
 def list_directory(call: ApiCall) -> ApiReply:
     """List a directory, without its subdirectories."""
-    path = _path(call)
-    if _type(call, path) != "directory":
+    directory = _entry_in_query(call)
+    if directory["type"] != fs.DIRECTORY:
         raise bad_request("path: is not a directory")
-    return ApiReply(listed(call, "file", _parent=path))
+    return ApiReply(listed(call, "file", _parent=directory["path"]))
 
 
 @handles("files.read")
 def read_file(call: ApiCall) -> ApiReply:
     """Return the text of a file."""
-    path = _path(call)
-    if _type(call, path) != "file":
+    file = _entry_in_query(call)
+    if file["type"] != fs.FILE:
         raise bad_request("path: is a directory")
-    return ApiReply({"path": path, "content": call.store.value("SELECT content FROM files WHERE path = ?", path)})
+    return ApiReply({"path": file["path"], "content": file["content"]})
 
 
 @handles("files.write")
-def write_text(call: ApiCall) -> ApiReply:
+def write_file(call: ApiCall) -> ApiReply:
     """Create the file or replace its text."""
-    path = absolute(call.body["path"])
-    owner = owner_of(call.store, path)
-    parent = posixpath.dirname(path)
-    if path == home_of(owner["username"]) or _type(call, parent) != "directory":
+    path = fs.absolute(call.body["path"])
+    owner = fs.owner_of(call.store, path)
+    is_home = path == fs.home_of(owner["username"])
+    if is_home or entry_at(call, posixpath.dirname(path))["type"] != fs.DIRECTORY:
         raise bad_request("path: is not a file in a directory")
-    if not write_file(call.store, path, call.body["content"]):
+    if not fs.write_file(call.store, path, call.body["content"]):
         raise bad_request("path: is a directory")
     return accepted("File written")
 
@@ -59,70 +55,290 @@ def write_text(call: ApiCall) -> ApiReply:
 @handles("files.delete")
 def delete_file(call: ApiCall) -> ApiReply:
     """Delete a file, or a directory with all its contents."""
-    path = _path(call)
-    if path == home_of(owner_of(call.store, path)["username"]) or holds_document_root(call.store, path):
+    entry = _entry_in_query(call)
+    if entry["parent"] is None or fs.holds_document_root(call.store, entry["path"]):
         raise forbidden("homes and document roots stay")
-    call.store.delete("file", path, key="path")
-    return ApiReply()
+    call.store.delete("file", entry["path"], key="path")
+    return accepted("File deleted")
 
 
-def _path(call: ApiCall) -> str:
-    """Return the path of the query, which must be in the home of an account."""
-    path = absolute(call.query["path"])
-    owner_of(call.store, path)
+def _entry_in_query(call: ApiCall) -> Row:
+    """Return the file or directory that the query names, which must be in the home of an account."""
+    path = fs.absolute(call.query["path"])
+    fs.owner_of(call.store, path)
+    return entry_at(call, path)
+
+
+# Current panels
+
+
+@handles("GET /v1/files")
+def list_folder(call: ApiCall) -> ApiReply:
+    """List a folder, the home by default (evidence: files-list)."""
+    account = account_of(call, call.query)
+    path = inside(account, call.query.get("path") or fs.home_of(account["username"]))
+    if entry_at(call, path)["type"] != fs.DIRECTORY:
+        raise failed("List Failed", "path is not a folder")
+    rows = call.store.rows("SELECT * FROM files WHERE parent = ?", path)
+    shown = [row for row in rows if call.query.get("show_hidden") or not row["name"].startswith(".")]
+    column = _SORTED_BY.get(call.query.get("sort_by", ""), "name")
+    shown.sort(key=lambda row: row[column], reverse=call.query.get("sort_order") == "desc")
+    return ApiReply({"path": path, "files": [fs.entry(row) for row in shown]})
+
+
+@handles("POST /v1/files")
+def create_entry(call: ApiCall) -> ApiReply:
+    """Create a file or a folder (evidence: files-create)."""
+    account = account_of(call, call.body)
+    folder = folder_at(call, account, call.body["path"])
+    path = free_path(call, posixpath.join(folder["path"], _name(call.body["name"])))
+    if call.body["type"] in _FOLDERS:
+        parent = folder["path"]
+        fs.make_directory(call.store, path, account_id=account["id"], parent=parent, domain_id=folder["domain_id"])
+    elif call.body["type"] == fs.FILE:
+        fs.write_file(call.store, path, call.body.get("content", ""))
+    else:
+        raise failed("Create Failed", "type must be file or folder")
+    return ApiReply(fs.entry(entry_at(call, path)))
+
+
+@handles("GET /v1/files/content")
+def read_content(call: ApiCall) -> ApiReply:
+    """Return the text of a file (evidence: files-content)."""
+    content = file_of(call)["content"]
+    return ApiReply({"content": content if isinstance(content, str) else content.decode(errors="replace")})
+
+
+@handles("PUT /v1/files/content")
+def write_content(call: ApiCall) -> ApiReply:
+    """Write a file, which need not exist."""
+    account = account_of(call, call.body)
+    path = inside(account, call.body["path"])
+    folder_at(call, account, posixpath.dirname(path))
+    found = _find(call, path)
+    if found is not None and found["type"] != fs.FILE:
+        raise failed("Write Failed", "path is a folder")
+    fs.write_file(call.store, path, call.body["content"])
+    return accepted("File written")
+
+
+@handles("GET /v1/files/download")
+def download(call: ApiCall) -> ApiReply:
+    """Return the bytes of a file, without an envelope (evidence: files-upload)."""
+    content = file_of(call)["content"]
+    return ApiReply(content if isinstance(content, bytes) else content.encode())
+
+
+@handles("POST /v1/files/upload")
+def upload(call: ApiCall) -> ApiReply:
+    """Write a file of a form (evidence: files-upload)."""
+    account, file = account_of(call, call.body), call.body["file"]
+    if not isinstance(file, UploadedFile):
+        raise failed("Upload Failed", "file is not a file")
+    folder = folder_at(call, account, call.body["target_path"])
+    fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content)
+    return ApiReply({"success": True})
+
+
+@handles("PATCH /v1/files/rename")
+def rename(call: ApiCall) -> ApiReply:
+    """Rename a file or a folder."""
+    account = account_of(call, call.body)
+    row = _movable(call, account, call.body["path"])
+    path = free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
+    fs.move_tree(call.store, row["path"], path)
+    return ApiReply(fs.entry(entry_at(call, path)))
+
+
+@handles("POST /v1/files/copy")
+def copy(call: ApiCall) -> ApiReply:
+    """Copy files and folders into a folder."""
+    for source, target in _sources(call):
+        fs.copy_tree(call.store, source["path"], target)
+    return accepted("Files copied")
+
+
+@handles("POST /v1/files/move")
+def move(call: ApiCall) -> ApiReply:
+    """Move files and folders into a folder."""
+    account = account_of(call, call.body)
+    for source, target in _sources(call):
+        fs.move_tree(call.store, _movable(call, account, source["path"])["path"], target)
+    return accepted("Files moved")
+
+
+@handles("GET /v1/files/permissions")
+def get_permissions(call: ApiCall) -> ApiReply:
+    """Return the permissions of a file or a folder."""
+    account = account_of(call, call.query)
+    row = fs.entry(entry_at(call, inside(account, call.query["path"])))
+    return ApiReply({name: row[name] for name in ("path", "permissions", "permissions_octal")})
+
+
+@handles("PATCH /v1/files/permissions")
+def update_permissions(call: ApiCall) -> ApiReply:
+    """Change the permissions of a file or a folder, and of everything in it if asked for."""
+    account = account_of(call, call.body)
+    row = entry_at(call, inside(account, call.body["path"]))
+    mode = call.body["permissions"].rjust(4, "0")
+    if len(mode) != 4 or set(mode) - set("01234567"):
+        raise failed("Permissions Failed", "permissions must be octal, such as 0755")
+    rows = fs.tree(call.store, row["path"]) if call.body.get("recursive") else [row]
+    for one in rows:
+        call.store.execute("UPDATE files SET permissions = ? WHERE path = ?", mode, one["path"])
+    return accepted("Permissions changed")
+
+
+@handles("GET /v1/files/permissions/presets")
+def presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+    """Return common permissions."""
+    return ApiReply([{"permissions": mode, "description": text} for mode, text in _PRESETS.items()])
+
+
+@handles("PATCH /v1/files/ownership")
+def update_ownership(call: ApiCall) -> ApiReply:
+    """Accept an owner and a group, which stay those of the account."""
+    account = account_of(call, call.body)
+    entry_at(call, inside(account, call.body["path"]))
+    return accepted("Ownership changed")
+
+
+@handles("GET /v1/files/accessible-directories")
+def accessible_directories(call: ApiCall) -> ApiReply:
+    """Return the home and the folders of the domains; the home ends in a slash."""
+    account = account_of(call, call.query)
+    home = fs.home_of(account["username"])
+    sql = "SELECT path FROM files WHERE parent = ? AND domain_id IS NOT NULL ORDER BY path"
+    return ApiReply({"directories": [f"{home}/", *(row["path"] for row in call.store.rows(sql, home))]})
+
+
+@handles("DELETE /v1/files")
+def delete_entries(call: ApiCall) -> ApiReply:
+    """Delete files and folders, into the trash if nothing else is asked for (evidence: files-delete)."""
+    account = account_of(call, call.body)
+    for row in [_movable(call, account, path) for path in call.body["paths"]]:
+        if call.body.get("permanent"):
+            call.store.delete("file", row["path"], key="path")
+        else:
+            fs.move_to_trash(call.store, row)
+    return accepted("Files deleted")
+
+
+@handles("POST /v1/files/compress")
+def compress(call: ApiCall) -> ApiReply:
+    """Pack files and folders into an archive."""
+    account = account_of(call, call.body)
+    sources = [entry_at(call, inside(account, path)) for path in call.body["source_paths"]]
+    path = free_path(call, inside(account, call.body["archive_path"]))
+    folder_at(call, account, posixpath.dirname(path))
+    rows = {
+        posixpath.relpath(str(row["path"]), str(source["parent"])): row
+        for source in sources
+        for row in fs.tree(call.store, source["path"])
+    }
+    content = fs.pack(call.body.get("format", "zip"), rows)
+    if content is None:
+        raise failed("Compress Failed", "format must be zip, tar or tar.gz")
+    fs.write_file(call.store, path, content)
+    return accepted("Archive created")
+
+
+@handles("POST /v1/files/extract")
+def extract(call: ApiCall) -> ApiReply:
+    """Unpack an archive into a folder, which need not exist."""
+    account = account_of(call, call.body)
+    archive = entry_at(call, inside(account, call.body["archive_path"]))
+    target = inside(account, call.body["destination_path"])
+    for name, content in fs.unpack(archive, "Extract Failed"):
+        path = inside(account, posixpath.join(target, name))
+        fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
+        if content is not None:
+            fs.write_file(call.store, path, content)
+    if call.body.get("remove_archive"):
+        call.store.delete("file", archive["path"], key="path")
+    return accepted("Archive extracted")
+
+
+@handles("GET /v1/files/archive/info")
+def archive_info(call: ApiCall) -> ApiReply:
+    """Return what an archive holds."""
+    found = fs.unpack(file_of(call), "Archive Failed")
+    shown = [{"name": name, "is_directory": data is None, "size": len(data or b"")} for name, data in found]
+    return ApiReply({"files": shown, "total_files": len(shown)})
+
+
+def account_of(call: ApiCall, fields: Any) -> Row:
+    """Return the account whose files the call is about."""
+    return get(call, "account", fields["user_id"])
+
+
+def inside(account: Row, path: str) -> str:
+    """Return a path without dots, which must be in the home of the account (evidence: files-home)."""
+    path = fs.absolute(path)
+    home = fs.home_of(account["username"])
+    if path != home and not path.startswith(f"{home}/"):
+        raise failed("Access denied", "the path is outside the home of the account", status=403)
     return path
 
 
-def _type(call: ApiCall, path: str) -> str:
-    kind = call.store.value("SELECT type FROM files WHERE path = ?", path)
-    if kind is None:
+def _name(name: str) -> str:
+    """Return a name without a folder, or refuse it."""
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise failed("Invalid name", "a name has no slash")
+    return name
+
+
+def _find(call: ApiCall, path: str) -> Row | None:
+    return next(iter(call.store.rows("SELECT * FROM files WHERE path = ?", path)), None)
+
+
+def entry_at(call: ApiCall, path: str) -> Row:
+    """Return the file or folder of a path."""
+    row = _find(call, path)
+    if row is None:
         raise not_found("file", path)
-    return str(kind)
+    return row
 
 
-@handles("ftp.accounts.list")
-def list_ftp_accounts(call: ApiCall) -> ApiReply:
-    """Return all FTP users."""
-    return ApiReply(listed(call, "ftp_account"))
+def file_of(call: ApiCall) -> Row:
+    """Return the file that the query names."""
+    row = entry_at(call, inside(account_of(call, call.query), call.query["path"]))
+    if row["type"] != fs.FILE:
+        raise failed("Read Failed", "path is a folder")
+    return row
 
 
-@handles("ftp.accounts.create")
-def create_ftp_account(call: ApiCall) -> ApiReply:
-    """Add an FTP user; a second one of the same name is 409, even on another domain."""
-    domain, _ = domain_with_room(call, "max_ftp_accounts")
-    check_password(call)
-    ftp_id = new_id()
-    call.store.insert(
-        "ftp_account",
-        {
-            "id": ftp_id,
-            "username": rules.ftp_name(call.body["username"]),
-            "user_id": domain["user_id"],
-            "domain_id": domain["id"],
-            "home_directory": _home_directory(call, domain),
-            "quota_mb": call.body.get("quota_mb", FTP_QUOTA_MB),
-            "created_at": call.now,
-        },
-    )
-    return ApiReply(call.store.get("ftp_account", ftp_id))
+def folder_at(call: ApiCall, account: Row, path: str) -> Row:
+    """Return the folder of a path in the home of an account."""
+    row = entry_at(call, inside(account, path))
+    if row["type"] != fs.DIRECTORY:
+        raise failed("Invalid path", "path is not a folder")
+    return row
 
 
-@handles("ftp.accounts.delete")
-def delete_ftp_account(call: ApiCall) -> ApiReply:
-    """Delete the FTP user, but none of its files."""
-    call.store.delete("ftp_account", call.path["id"])
-    return ApiReply()
-
-
-def _home_directory(call: ApiCall, domain: Row) -> str:
-    """Return the directory of the user: a full path, or one below the home of the domain's owner.
-
-    Clients write "/example.com", below the home of the account (evidence: ftp-home).
-    """
-    path = absolute(call.body.get("home_directory", domain["document_root"]))
-    if not f"{path}/".startswith("/home/"):
-        owner = call.store.get("owner", domain["user_id"])
-        path = f"/home/{owner['username']}{path}"
-    if owner_of(call.store, path)["id"] != domain["user_id"]:
-        raise forbidden("home_directory is in the home of another account", message="Path outside home")
+def free_path(call: ApiCall, path: str) -> str:
+    """Return a path, unless something is there."""
+    if _find(call, path) is not None:
+        raise PanelError(409, error="File already exists", code="CONFLICT")
     return path
+
+
+def _movable(call: ApiCall, account: Row, path: str) -> Row:
+    """Return a file or folder that may be deleted or moved: homes and document roots may not."""
+    row = entry_at(call, inside(account, path))
+    if row["parent"] is None or fs.holds_document_root(call.store, row["path"]):
+        raise failed("Access denied", "homes and document roots stay", status=403)
+    return row
+
+
+def _sources(call: ApiCall) -> list[tuple[Row, str]]:
+    """Return what to copy or move, each with its new path."""
+    account = account_of(call, call.body)
+    folder = str(folder_at(call, account, call.body["destination_path"])["path"])
+    found: list[tuple[Row, str]] = []
+    for path in call.body["source_paths"]:
+        row = entry_at(call, inside(account, path))
+        if f"{folder}/".startswith(f"{row['path']}/"):
+            raise failed("Invalid path", "a folder cannot go into itself")
+        found.append((row, free_path(call, posixpath.join(folder, str(row["name"])))))
+    return found

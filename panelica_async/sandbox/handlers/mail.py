@@ -1,23 +1,54 @@
-"""Mailboxes. Guesses: 1,024 MB by default; addresses in lower case."""
+"""Mail of a domain: mailboxes, forwarders, autoresponders, DKIM and SPF.
+
+Forwarders and autoresponders are deleted by their own ids (evidence: email-accounts, email-forwarders,
+email-autoresponders).
+
+Guesses: a mailbox has 1,024 MB by default; its quota and password can be changed, its address cannot; addresses are in
+lower case; a new domain signs its mail; what `…/dkim` and `…/spf` answer, and that SPF is changed by `record`; the key.
+"""
+
+import hashlib
+from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
+    accepted,
     check_password,
+    create,
     domain_with_room,
+    get,
+    handle_delete,
+    handle_get,
+    handle_list,
+    handle_password_change,
+    handle_update,
     handles,
-    listed,
 )
-from panelica_async.sandbox.store import new_id
+from panelica_async.sandbox.handlers.objects import (
+    add_to_domain,
+    change_settings,
+    handle_objects,
+    handle_removal,
+    settings,
+)
+from panelica_async.sandbox.messages import failed, invalid, taken
+from panelica_async.sandbox.store import Row
 
-MAILBOX_QUOTA_MB = 1024
+_QUOTA_MB = 1024
+_SPF = "v=spf1 a mx ~all"
+_SETTINGS = "mail_settings"
 
-
-@handles("email.accounts.list")
-def list_mailboxes(call: ApiCall) -> ApiReply:
-    """Return all mailboxes, or those of one domain."""
-    return ApiReply(listed(call, "email_account"))
+handle_list("email_account", "email.accounts.list", "GET /v1/email-accounts")
+handle_get("email_account", "GET /v1/email-accounts/{id}")
+handle_update("email_account", "PATCH /v1/email-accounts/{id}", fields=["quota_mb"])
+handle_delete("email_account", "email.accounts.delete", "DELETE /v1/email-accounts/{id}", done="Email account deleted")
+handle_password_change("email_account", "POST /v1/email-accounts/{id}/change-password")
+handle_objects("forwarder", "GET /v1/domains/{id}/email-forwarders")
+handle_removal("forwarder", "DELETE /v1/email-forwarders/{id}", done="Forwarder deleted")
+handle_objects("autoresponder", "GET /v1/domains/{id}/email-autoresponders")
+handle_removal("autoresponder", "DELETE /v1/email-autoresponders/{id}", done="Autoresponder deleted")
 
 
 @handles("email.accounts.create")
@@ -25,22 +56,96 @@ def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
     domain, _ = domain_with_room(call, "max_email_accounts")
     check_password(call)
-    mailbox_id = new_id()
-    call.store.insert(
-        "email_account",
-        {
-            "id": mailbox_id,
-            "email": f"{rules.local_part(call.body['local_part']).lower()}@{domain['domain']}",
-            "domain_id": domain["id"],
-            "quota_mb": call.body.get("quota_mb", MAILBOX_QUOTA_MB),
-            "created_at": call.now,
-        },
-    )
-    return ApiReply(call.store.get("email_account", mailbox_id))
+    address = f"{rules.local_part(call.body['local_part']).lower()}@{domain['domain']}"
+    return _add_mailbox(call, domain, address)
 
 
-@handles("email.accounts.delete")
-def delete_mailbox(call: ApiCall) -> ApiReply:
-    """Delete the mailbox."""
-    call.store.delete("email_account", call.path["id"])
-    return ApiReply()
+@handles("POST /v1/email-accounts")
+def create_mailbox_on_panel(call: ApiCall) -> ApiReply:
+    """Add a mailbox, by its local part or its whole address (evidence: email-create)."""
+    domain, _ = domain_with_room(call, "max_email_accounts")
+    check_password(call)
+    address = f"{_local_part(call, domain)}@{domain['domain_name']}"
+    if call.store.value("SELECT 1 FROM email_accounts WHERE email = ?", address) is not None:
+        raise taken("email address already exists", error="apiErrors.external.email.createFailed")
+    return _add_mailbox(call, domain, address)
+
+
+def _add_mailbox(call: ApiCall, domain: Row, address: str) -> ApiReply:
+    quota = call.body.get("quota_mb") or _QUOTA_MB
+    return ApiReply(create(call, "email_account", email=address, domain_id=domain["id"], quota_mb=quota))
+
+
+def _local_part(call: ApiCall, domain: Row) -> str:
+    if not {"username", "email"} & call.body.keys():
+        raise invalid(call.endpoint.operation, [("username", "required")])
+    local, at, host = call.body.get("email", call.body.get("username", "")).lower().rpartition("@")
+    if at and host != domain["domain_name"]:
+        raise failed("apiErrors.external.email.createFailed", "the address is not in this domain")
+    return rules.local_part(local if at else host)
+
+
+@handles("POST /v1/domains/{id}/email-forwarders")
+def create_forwarder(call: ApiCall) -> ApiReply:
+    """Add a forwarder; its row has other names than the request."""
+    fields = {"source_email": call.body["source"], "destination_emails": [call.body["destination"]]}
+    return ApiReply(add_to_domain(call, "forwarder", fields).shown)
+
+
+@handles("POST /v1/domains/{id}/email-autoresponders")
+def create_autoresponder(call: ApiCall) -> ApiReply:
+    """Add an autoresponder, even for a mailbox of another domain (evidence: email-autoresponders)."""
+    mailbox = get(call, "email_account", call.body["email_account_id"])
+    fields = {**call.fields("subject", "message"), "email_account": {"id": mailbox["id"], "email": mailbox["email"]}}
+    return ApiReply(add_to_domain(call, "autoresponder", fields).shown)
+
+
+@handles("GET /v1/domains/{id}/email-deliverability")
+def deliverability(call: ApiCall) -> ApiReply:
+    """Return DKIM and SPF (evidence: email-deliverability)."""
+    domain = get(call, "domain")
+    return ApiReply({"domain_name": domain["domain_name"], "dkim": _dkim(call), "spf": _spf(call)})
+
+
+@handles("GET /v1/domains/{id}/dkim")
+def get_dkim(call: ApiCall) -> ApiReply:
+    """Return DKIM."""
+    return ApiReply(_dkim(call))
+
+
+@handles("POST /v1/domains/{id}/dkim/enable")
+def enable_dkim(call: ApiCall) -> ApiReply:
+    """Sign mail of the domain."""
+    change_settings(call, _SETTINGS, dkim=True)
+    return accepted("DKIM enabled")
+
+
+@handles("POST /v1/domains/{id}/dkim/disable")
+def disable_dkim(call: ApiCall) -> ApiReply:
+    """Leave mail of the domain unsigned."""
+    change_settings(call, _SETTINGS, dkim=False)
+    return accepted("DKIM disabled")
+
+
+@handles("GET /v1/domains/{id}/spf")
+def get_spf(call: ApiCall) -> ApiReply:
+    """Return SPF."""
+    return ApiReply(_spf(call))
+
+
+@handles("PATCH /v1/domains/{id}/spf")
+def update_spf(call: ApiCall) -> ApiReply:
+    """Change the SPF record."""
+    change_settings(call, _SETTINGS, **({"spf": call.body["record"]} if "record" in call.body else {}))
+    return accepted("SPF updated")
+
+
+def _dkim(call: ApiCall) -> dict[str, Any]:
+    domain = get(call, "domain")
+    key = hashlib.sha256(domain["id"].encode()).hexdigest()
+    return {"enabled": settings(call, _SETTINGS).get("dkim", True), "public_key": f"v=DKIM1; k=rsa; p={key}"}
+
+
+def _spf(call: ApiCall) -> dict[str, Any]:
+    record = settings(call, _SETTINGS).get("spf", _SPF)
+    return {"enabled": bool(record), "record": record}

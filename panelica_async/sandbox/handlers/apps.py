@@ -7,35 +7,28 @@ holds the files of the domain; a restore changes nothing here; the replies to up
 
 import secrets
 
-from panelica_async.sandbox.handlers.base import (
-    ApiCall,
-    ApiReply,
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.handlers.objects import (
     Owned,
-    accepted,
     add,
     change,
     find,
-    get,
-    handles,
-    listed,
+    handle_object,
+    handle_objects,
+    handle_removal,
     objects,
-    remove,
-    shown,
 )
+from panelica_async.sandbox.handlers.plans import is_within
 from panelica_async.sandbox.messages import failed, not_found
-from panelica_async.sandbox.panel_handlers.accounts import is_within
 from panelica_async.sandbox.store import Row, timestamp
 
 _CRON_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
 _CRON_FIELDS = ("task_name", "command", *_CRON_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
-
 _BACKUP_SECONDS = 60
 
-
-@handles("GET /v1/cron-jobs")
-def list_cron_jobs(call: ApiCall) -> ApiReply:
-    """Return the cron jobs of all domains that the owner of the key sees."""
-    return shown(objects(call, "cron_job"))
+handle_objects("cron_job", "GET /v1/cron-jobs")
+handle_object("cron_job", "GET /v1/cron-jobs/{id}")
+handle_removal("cron_job", "DELETE /v1/cron-jobs/{id}", done="Cron job deleted")
 
 
 @handles("POST /v1/cron-jobs")
@@ -57,23 +50,10 @@ def create_cron_job(call: ApiCall) -> ApiReply:
     return ApiReply(add(call, "cron_job", fields, user_id=owner, domain_id=domain["id"]).shown)
 
 
-@handles("GET /v1/cron-jobs/{id}")
-def get_cron_job(call: ApiCall) -> ApiReply:
-    """Return one cron job."""
-    return ApiReply(find(call, "cron_job").shown)
-
-
 @handles("PATCH /v1/cron-jobs/{id}")
 def update_cron_job(call: ApiCall) -> ApiReply:
     """Change a cron job."""
     return ApiReply(change(call, find(call, "cron_job"), **call.fields(*_CRON_FIELDS)).shown)
-
-
-@handles("DELETE /v1/cron-jobs/{id}")
-def delete_cron_job(call: ApiCall) -> ApiReply:
-    """Delete a cron job."""
-    remove(call, find(call, "cron_job"))
-    return accepted("Cron job deleted")
 
 
 @handles("POST /v1/cron-jobs/{id}/toggle")

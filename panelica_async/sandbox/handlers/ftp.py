@@ -1,0 +1,106 @@
+"""FTP users. Clients write their directories as `/example.com`, below the home of the account (evidence: ftp-home).
+
+Guesses: in the reference, names have no prefix, and the directory is by default the document root, which need not
+exist. On panels, it is that of the domain by default, or else the home of the account; a taken name is 400.
+"""
+
+from panelica_async.sandbox import filesystem as fs
+from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.base import (
+    ApiCall,
+    ApiReply,
+    accepted,
+    check_password,
+    create,
+    domain_with_room,
+    get,
+    handle_delete,
+    handle_get,
+    handle_list,
+    handle_password_change,
+    handle_update,
+    handles,
+    owner_with_room,
+    prefixed,
+)
+from panelica_async.sandbox.messages import failed, forbidden, taken
+from panelica_async.sandbox.store import Row
+
+# 0 is unlimited (evidence: ftp-accounts).
+_QUOTA_MB = 0
+
+handle_list("ftp_account", "ftp.accounts.list", "GET /v1/ftp-accounts")
+handle_get("ftp_account", "GET /v1/ftp-accounts/{id}")
+handle_update("ftp_account", "PATCH /v1/ftp-accounts/{id}", fields=["quota_mb"])
+handle_delete("ftp_account", "ftp.accounts.delete", "DELETE /v1/ftp-accounts/{id}", done="FTP account deleted")
+handle_password_change("ftp_account", "POST /v1/ftp-accounts/{id}/change-password")
+
+
+@handles("ftp.accounts.create")
+def create_user(call: ApiCall) -> ApiReply:
+    """Add an FTP user; a second one of the same name is 409, even on another domain."""
+    domain, owner = domain_with_room(call, "max_ftp_accounts")
+    check_password(call)
+    name = rules.ftp_name(call.body["username"])
+    return _add_user(call, name, owner, domain["id"], _home_in_reference(call, domain, owner))
+
+
+@handles("POST /v1/ftp-accounts")
+def create_user_on_panel(call: ApiCall) -> ApiReply:
+    """Add an FTP user to an account; its name gets a prefix (evidence: ftp-create)."""
+    owner = owner_with_room(call, call.body["user_id"], "max_ftp_accounts")
+    check_password(call)
+    name = prefixed(owner, rules.ftp_name(call.body["ftp_username"]))
+    if call.store.value("SELECT 1 FROM ftp_accounts WHERE username = ?", name) is not None:
+        raise taken("FTP username already exists")
+    home, domain_id = _home_on_panel(call, owner)
+    return _add_user(call, name, owner, domain_id, home)
+
+
+def _add_user(call: ApiCall, name: str, owner: Row, domain_id: str | None, home: str) -> ApiReply:
+    columns = {"domain_id": domain_id, "home_directory": home, "quota_mb": call.body.get("quota_mb", _QUOTA_MB)}
+    return ApiReply(create(call, "ftp_account", username=name, user_id=owner["id"], **columns))
+
+
+def _home_in_reference(call: ApiCall, domain: Row, owner: Row) -> str:
+    """Return the directory of the user: a full path, or one below the home of the domain's owner."""
+    path = fs.absolute(call.body.get("home_directory", domain["document_root"]))
+    if not f"{path}/".startswith("/home/"):
+        path = f"{fs.home_of(owner['username'])}{path}"
+    if fs.owner_of(call.store, path)["id"] != owner["id"]:
+        raise forbidden("home_directory is in the home of another account", message="Path outside home")
+    return path
+
+
+def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
+    """Return the directory of the user, and the id of the domain that it belongs to, if any."""
+    domain_id: str | None = None
+    directory = "/"
+    if "domain_id" in call.body:
+        domain = get(call, "domain", call.body["domain_id"])
+        if domain["user_id"] != owner["id"]:
+            raise failed("Failed to create", "the domain belongs to another user", status=403)
+        domain_id, directory = domain["id"], f"/{domain['domain_name']}"
+    path = fs.absolute(call.body.get("home_directory") or directory)
+    home = fs.home_of(owner["username"])
+    if not f"{path}/".startswith(f"{home}/"):
+        path = f"{home}{path}".rstrip("/")
+    if domain_id is None:
+        name = f"{path[len(home) + 1 :]}/".partition("/")[0]
+        sql = "SELECT id FROM domains WHERE domain = ? AND user_id = ?"
+        domain_id = call.store.value(sql, name, owner["id"])
+    return path, domain_id
+
+
+@handles("POST /v1/ftp-accounts/{id}/suspend")
+def suspend_user(call: ApiCall) -> ApiReply:
+    """Suspend the FTP user."""
+    call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 1})
+    return accepted("FTP account suspended")
+
+
+@handles("POST /v1/ftp-accounts/{id}/unsuspend")
+def unsuspend_user(call: ApiCall) -> ApiReply:
+    """Lift the suspension."""
+    call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 0})
+    return accepted("FTP account unsuspended")
