@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import aiohttp
 import attrs
 import typer
 
@@ -16,6 +15,7 @@ from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import (
     PANEL,
+    Access,
     Credentials,
     StateDirectory,
     complete_dialect,
@@ -62,19 +62,6 @@ class Traffic:
     def calls(self) -> int:
         """Number of calls, writes and reads."""
         return self.writes + self.reads
-
-
-@attrs.frozen(kw_only=True)
-class Access:
-    """The address of a panel, and a key for it."""
-
-    base_url: str
-    name: str
-    """The name to show."""
-    api_key: str = attrs.field(repr=False)
-    api_secret: str = attrs.field(repr=False)
-    session: aiohttp.ClientSession | None = None
-    """A session that resolves the embedded sandbox."""
 
 
 @attrs.frozen(kw_only=True)
@@ -238,14 +225,8 @@ class Connection(Credentials):
             state.make()
         dialect = self.chosen_dialect() or "reference"
         database = self.sandbox_db or state.sandbox_database(dialect)
-        async with embed_sandbox(database, self.sandbox_tier, dialect) as box:
-            yield Access(
-                base_url=box.base_url,
-                name=f"the embedded sandbox ({database})",
-                api_key=box.api_key,
-                api_secret=box.api_secret,
-                session=box.session,
-            )
+        async with embed_sandbox(database, self.sandbox_tier, dialect) as access:
+            yield access
 
     def trust(self) -> TlsSetting:
         """Return how to verify the panel's certificate.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import attrs
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from panelica_async import ConfigurationError
 from panelica_async.catalog import TIERS
+from panelica_async.cli.options import Access
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 # Names in this domain always mean this machine (RFC 6761).
 _NAME, _DOMAIN = "sandbox-", ".localhost"
-
-
-@attrs.frozen(kw_only=True)
-class EmbeddedSandbox:
-    """A running sandbox."""
-
-    base_url: str
-    """Its address. It depends on the database and not on the port, because journals identify a panel by it."""
-    api_key: str
-    api_secret: str = attrs.field(repr=False)
-    session: aiohttp.ClientSession
-    """A session that resolves the address."""
 
 
 @asynccontextmanager
@@ -70,14 +58,15 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
 
 
 @asynccontextmanager
-async def embed_sandbox(database: Path, tier: str, dialect: Dialect) -> AsyncGenerator[EmbeddedSandbox, None]:
+async def embed_sandbox(database: Path, tier: str, dialect: Dialect) -> AsyncGenerator[Access, None]:
     """Serve a sandbox under the host name of its database; errors are those of `serve_sandbox`."""
     async with serve_sandbox(database, tier, dialect=dialect) as box:
         connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            yield EmbeddedSandbox(
-                # The key is created with the database and never changes.
+            yield Access(
+                # Journals identify a panel by its address. The key is created with the database and never changes.
                 base_url=f"http://{_NAME}{box.api_key[-8:]}{_DOMAIN}",
+                name=f"the embedded sandbox ({database})",
                 api_key=box.api_key,
                 api_secret=box.api_secret,
                 session=session,

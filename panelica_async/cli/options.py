@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import aiohttp
 import attrs
 import typer
 
@@ -145,3 +146,16 @@ def _required(name: str, value: str | None) -> str:
             "`panelica sandbox`.",
         )
     return value
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """The address of a panel, and a key for it."""
+
+    base_url: str
+    name: str
+    """The name to show."""
+    api_key: str = attrs.field(repr=False)
+    api_secret: str = attrs.field(repr=False)
+    session: aiohttp.ClientSession | None = None
+    """A session that resolves the embedded sandbox."""
