@@ -93,6 +93,13 @@ def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
         console.print(Text.assemble((f"{label:<10} ", "bold"), one_line(value)), soft_wrap=True)
 
 
+def print_hints(console: Console, hints: Iterable[str | None]) -> None:
+    """Print each hint once."""
+    for hint in dict.fromkeys(hints):
+        if hint:
+            console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
+
+
 def next_command(command: str, *arguments: str) -> str:
     """Return a command of `panelica provision`, quoted for a shell."""
     return shlex.join(["panelica", "provision", command, *arguments])

@@ -28,7 +28,7 @@ from panelica_async.cli.console import (
     is_live,
     visible,
 )
-from panelica_async.cli.format import remark_lines
+from panelica_async.cli.format import print_hints, remark_lines
 from panelica_async.core.private_files import open_private
 from panelica_async.core.redaction import one_line
 from panelica_async.errors import ConfigurationError, PanelicaError
@@ -205,8 +205,7 @@ class Output:
         if remarks := getattr(error, "remarks", ()):
             for line in remark_lines(remarks):
                 console.print(Text(line), soft_wrap=True)
-        if hint := getattr(error, "hint", None):
-            console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
+        print_hints(console, [getattr(error, "hint", None)])
 
     def _say_log_stopped(self, error: OSError) -> None:
         self.say(f"Logging stopped: {_summary(error)}.")

@@ -25,6 +25,7 @@ from panelica_async.cli.format import (
     object_table,
     pending_line,
     plural,
+    print_hints,
     print_labelled,
     remark_lines,
 )
@@ -348,8 +349,7 @@ class _Report:
             console.print()
             rows = ((site, step.step.label, Text(*_BAD[step.status]), _reason(step)) for site, step in bad)
             console.print(object_table(rows))
-        for hint in dict.fromkeys(step.hint for _, step in steps if step.hint):
-            console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
+        print_hints(console, (step.hint for _, step in steps))
         console.print()
         print_labelled(console, self._places())
 

@@ -47,22 +47,22 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
     directory = RunDirectory(state.state_dir)
     files = directory.find(path) if path else directory.files
     statuses = [await asyncio.to_thread(JournalStatus.read, each) for each in files]
-    views = [StatusView(status=status, flags=tuple(state.flags())) for status in statuses]
+    reports = [_Report(status=status, flags=tuple(state.flags())) for status in statuses]
     if output.json:
-        output.document({"journals": [view.to_dict() for view in views]})
+        output.document({"journals": [report.to_dict() for report in reports]})
     else:
-        if not views:
+        if not reports:
             output.say(f"No journals in {state.state_dir}.")
-        for view in views:
-            if view is not views[0]:
+        for report in reports:
+            if report is not reports[0]:
                 output.results.print()
-            view.print(output.results)
-    return ExitCode.FAILED if any(view.status.problem for view in views) else ExitCode.OK
+            report.print(output.results)
+    return ExitCode.FAILED if any(report.status.problem for report in reports) else ExitCode.OK
 
 
 @attrs.frozen(kw_only=True)
-class StatusView:
-    """The content of a journal."""
+class _Report:
+    """The report on a journal."""
 
     status: JournalStatus
     flags: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Deletes what the runs of a manifest created, and reports the result."""
+"""`panelica provision undo`: deletes what the runs of a manifest created, and reports the result."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Connection, Panel, Traffic
-from panelica_async.cli.format import calls_sent, local_time, number, object_table, plural, print_labelled
+from panelica_async.cli.format import calls_sent, local_time, number, object_table, plural, print_hints, print_labelled
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
 from panelica_async.core.redaction import first_few
@@ -35,7 +35,7 @@ from panelica_async.provision.undo import removable
 _SITES_SHOWN = 3
 """How many domains the question names."""
 
-Removals: TypeAlias = dict[tuple[Path | None, str], Removal]
+_Removals: TypeAlias = dict[tuple[Path | None, str], Removal]
 """The result for each object, by its journal and the id of its step."""
 
 _STOPPING = "Stopping: waiting for the deletion in flight, sending no new one. Press Ctrl-C again to stop at once."
@@ -46,78 +46,6 @@ _STATUSES = {
     RemovalStatus.UNCERTAIN: ("uncertain", "yellow"),
     RemovalStatus.SKIPPED: ("not attempted", "yellow"),
 }
-
-
-@attrs.frozen(kw_only=True)
-class UndoReport:
-    """The report of an undo."""
-
-    manifest: str
-    journals: tuple[Path, ...]
-    """The journals of the manifest, newest first."""
-    panel: str
-    removals: tuple[Removal, ...]
-    traffic: Traffic
-    """All calls, including reads."""
-    interrupted: bool
-    error: PanelicaError | None
-    """The error that ended undo early, if any."""
-
-    @property
-    def left_over(self) -> tuple[Removal, ...]:
-        """Objects that still exist, or may exist."""
-        return tuple(removal for removal in self.removals if removal.status is not RemovalStatus.REMOVED)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The exit code of the command."""
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
-        return ExitCode.FAILED if self.left_over or self.error else ExitCode.OK
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-like data."""
-        counts = Counter(removal.status for removal in self.removals)
-        return {
-            "manifest": self.manifest,
-            "journal": str(self.journals[0]),
-            "journals": [str(path) for path in self.journals],
-            "panel": self.panel,
-            "counts": {status.value: counts[status] for status in RemovalStatus},
-            "calls": self.traffic.calls,
-            "writes": self.traffic.writes,
-            "reads": self.traffic.reads,
-            "interrupted": self.interrupted,
-            "error": None if self.error is None else error_data(self.error),
-            "objects": [
-                {
-                    "kind": removal.record.kind.value,
-                    "name": removal.record.key,
-                    "site": removal.record.site,
-                    "status": removal.status.value,
-                    "reason": removal.reason,
-                    "hint": removal.hint,
-                }
-                for removal in self.removals
-            ],
-        }
-
-    def print(self, console: Console) -> None:
-        """Print the report."""
-        removed = len(self.removals) - len(self.left_over)
-        console.print(
-            f"{plural(removed, 'object')} removed, {plural(len(self.left_over), 'object')} left over; "
-            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
-            soft_wrap=True,
-        )
-        if self.left_over:
-            console.print()
-            console.print(object_table(_row(removal) for removal in self.left_over))
-            for hint in dict.fromkeys(removal.hint for removal in self.left_over if removal.hint):
-                console.print(Text.assemble(("Hint: ", "bold"), hint), soft_wrap=True)
-        console.print()
-        journals = [("Journal", str(path)) for path in self.journals]
-        print_labelled(console, [("Manifest", self.manifest), *journals])
 
 
 async def undo_runs(
@@ -143,7 +71,7 @@ async def undo_runs(
                 return ExitCode.INTERRUPTED
             with output.busy(f"Deleting {what} …"):
                 removals, error = await _delete(panel, journals, interruption)
-            report = UndoReport(
+            report = _Report(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
                 panel=panel.client.base_url,
@@ -163,9 +91,9 @@ async def undo_runs(
 
 async def _delete(
     panel: Panel, journals: list[Journal], interruption: Interruption
-) -> tuple[Removals, PanelicaError | None]:
+) -> tuple[_Removals, PanelicaError | None]:
     """Undo the journals; return the results so far, and the error that ended it early, if any."""
-    removals: Removals = {}
+    removals: _Removals = {}
     begun = datetime.now(UTC)
     interruption.graceful = True
     try:
@@ -235,9 +163,9 @@ def _manifest(journal: Journal) -> str:
     return str(source or journal.path)
 
 
-async def _noted_since(begun: datetime, journals: list[Journal]) -> Removals:
+async def _noted_since(begun: datetime, journals: list[Journal]) -> _Removals:
     """Return the results of an interrupted undo, as its journals have them."""
-    removals: Removals = {}
+    removals: _Removals = {}
     for journal in journals:
         async for record in in_slices(journal.records.values()):
             if record.state is State.REMOVED and record.at >= begun:
@@ -250,6 +178,77 @@ async def _noted_since(begun: datetime, journals: list[Journal]) -> Removals:
                     hint="Run undo again to continue: an object that is gone by then counts as removed.",
                 )
     return removals
+
+
+@attrs.frozen(kw_only=True)
+class _Report:
+    """The report of an undo."""
+
+    manifest: str
+    journals: tuple[Path, ...]
+    """The journals of the manifest, newest first."""
+    panel: str
+    removals: tuple[Removal, ...]
+    traffic: Traffic
+    """All calls, including reads."""
+    interrupted: bool
+    error: PanelicaError | None
+    """The error that ended undo early, if any."""
+
+    @property
+    def left_over(self) -> tuple[Removal, ...]:
+        """Objects that still exist, or may exist."""
+        return tuple(removal for removal in self.removals if removal.status is not RemovalStatus.REMOVED)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.FAILED if self.left_over or self.error else ExitCode.OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-like data."""
+        counts = Counter(removal.status for removal in self.removals)
+        return {
+            "manifest": self.manifest,
+            "journal": str(self.journals[0]),
+            "journals": [str(path) for path in self.journals],
+            "panel": self.panel,
+            "counts": {status.value: counts[status] for status in RemovalStatus},
+            "calls": self.traffic.calls,
+            "writes": self.traffic.writes,
+            "reads": self.traffic.reads,
+            "interrupted": self.interrupted,
+            "error": None if self.error is None else error_data(self.error),
+            "objects": [
+                {
+                    "kind": removal.record.kind.value,
+                    "name": removal.record.key,
+                    "site": removal.record.site,
+                    "status": removal.status.value,
+                    "reason": removal.reason,
+                    "hint": removal.hint,
+                }
+                for removal in self.removals
+            ],
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the report."""
+        removed = len(self.removals) - len(self.left_over)
+        console.print(
+            f"{plural(removed, 'object')} removed, {plural(len(self.left_over), 'object')} left over; "
+            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
+            soft_wrap=True,
+        )
+        if self.left_over:
+            console.print()
+            console.print(object_table(_row(removal) for removal in self.left_over))
+            print_hints(console, (removal.hint for removal in self.left_over))
+        console.print()
+        journals = [("Journal", str(path)) for path in self.journals]
+        print_labelled(console, [("Manifest", self.manifest), *journals])
 
 
 def _row(removal: Removal) -> tuple[str, str, Text, str]:
