@@ -144,15 +144,25 @@ class Decisions:
         return [planned.step for planned in self.decided.values() if planned.action is action]
 
 
+_ACTIONS = {
+    Comparison.ABSENT: Action.CREATE,
+    Comparison.SAME: Action.KEEP,
+    Comparison.DIFFERENT: Action.CONFLICT,
+    # Never sent by us: if it should be there, the panel refuses a second one.
+    Comparison.UNKNOWN: Action.CREATE,
+}
+
+
 def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str, PlannedStep]) -> PlannedStep:
+    """Decide on a step by what exists and what its journal knows; those it builds on are decided."""
+    blocker = next((parent for parent in step.parents if decided[parent.id].action not in _READY), None)
+    depends = None if blocker is None else f"depends on the {blocker.label}"
     if record is not None and record.is_settled:
-        return _decide_settled(step, view, record, decided)
-    for parent in step.parents:
-        if decided[parent.id].action not in _READY:
-            depends = f"depends on the {parent.label}"
-            if step.id in view.unanswered:
-                return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {depends}")
-            return PlannedStep(step=step, action=Action.BLOCKED, reason=depends)
+        return _decide_settled(step, view, record, depends)
+    if depends is not None:
+        if step.id in view.unanswered:
+            return PlannedStep(step=step, action=Action.UNCERTAIN, reason=f"sent by an earlier run, and {depends}")
+        return PlannedStep(step=step, action=Action.BLOCKED, reason=depends)
     match = step.match(view)
     action, reason = _ACTIONS[match.comparison], match.reason
     if match.comparison is Comparison.UNKNOWN and record is not None and record.is_unanswered:
@@ -164,8 +174,15 @@ def _decide(step: Step, view: View, record: Record | None, decided: Mapping[str,
     return PlannedStep(step=step, action=action, object_id=match.object_id, reason=reason, is_pending=match.is_pending)
 
 
-def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str, PlannedStep]) -> PlannedStep:
-    """Decide on a step whose object existed after an earlier run; what the lists show counts more than the journal."""
+def _decide_settled(step: Step, view: View, record: Record, depends: str | None) -> PlannedStep:
+    """Decide on a step whose object existed after an earlier run; what the lists show counts more than the journal.
+
+    Args:
+        step: The step.
+        view: What the panel has.
+        record: What the journal knows of it.
+        depends: What it builds on that is not there; None when nothing is missing.
+    """
     kept = PlannedStep(
         step=step,
         action=Action.KEEP,
@@ -173,13 +190,10 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
         reason="done by an earlier run",
         is_pending=record.is_pending,
     )
-    for parent in step.parents:
-        if decided[parent.id].action not in _READY:
-            # Others may have changed what it builds on, and deleted it.
-            is_there = _is_listed(step, view, record)
-            blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=f"depends on the {parent.label}")
-            return kept if is_there else blocked
-    parents = {parent.id for parent in step.parents}
+    if depends is not None:
+        # Others may have changed what it builds on, and deleted it.
+        blocked = PlannedStep(step=step, action=Action.BLOCKED, reason=depends)
+        return kept if _is_listed(step, view, record) else blocked
     match = step.match(view)
     match match.comparison:
         case Comparison.SAME:
@@ -187,7 +201,9 @@ def _decide_settled(step: Step, view: View, record: Record, decided: Mapping[str
         case Comparison.ABSENT | Comparison.UNKNOWN if _is_overdue(step, record):
             what = match.reason if match.comparison is Comparison.ABSENT else None
             return PlannedStep(step=step, action=Action.CREATE, reason=what or OVERDUE)
-        case Comparison.ABSENT if step.is_order and match.reason is None and parents <= view.ids.keys():
+        case Comparison.ABSENT if (
+            step.is_order and match.reason is None and all(parent.id in view.ids for parent in step.parents)
+        ):
             # A panel may list an order only once it is done; a second one would not make it faster.
             return kept
         case Comparison.ABSENT:
@@ -216,16 +232,6 @@ def _is_listed(step: Step, view: View, record: Record) -> bool:
 
 _WITHIN_PARENT = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
 """Kinds that are found by what they belong to."""
-
-
-_ACTIONS = {
-    Comparison.ABSENT: Action.CREATE,
-    Comparison.SAME: Action.KEEP,
-    Comparison.DIFFERENT: Action.CONFLICT,
-    # Never sent by us: if it should be there, the panel refuses a second one.
-    Comparison.UNKNOWN: Action.CREATE,
-}
-
 
 _LIMITS: Mapping[StepKind, str] = {
     StepKind.DOMAIN: "max_domains",

@@ -95,9 +95,8 @@ class Plan:
             Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
         )
         if inventory.snapshot.certificates is None:
-            await inventory.refresh_each(
-                Listing.CERTIFICATES, _not_known_to_be_secured(steps, there, inventory.snapshot, records)
-            )
+            unsecured = _perhaps_unsecured(steps, there, inventory.snapshot, records)
+            await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
         plan = cls.decide(manifest, inventory.snapshot, records, steps, abilities)
         return attrs.evolve(plan, list_calls=inventory.calls)
 
@@ -245,7 +244,7 @@ def _domains_there(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, R
     return {name: domain_id for name, domain_id in kept if domain_id}
 
 
-def _not_known_to_be_secured(
+def _perhaps_unsecured(
     steps: SiteSteps, there: Mapping[str, str], snapshot: Snapshot, records: Mapping[str, Record]
 ) -> list[str]:
     """Return the ids of domains that are there and are to get a certificate, and may not have one yet."""
@@ -262,15 +261,9 @@ def _not_known_to_be_secured(
 def _remarks_on(
     existing: Collection[Step], new: Collection[PlannedStep], ids: Mapping[str, str | None], snapshot: Snapshot
 ) -> Iterator[Remark]:
-    """Yield the remarks on a plan.
-
-    Args:
-        existing: The steps whose objects exist.
-        new: The steps whose objects are to be created.
-        ids: Object ids of the steps whose object exists, by id of the step.
-        snapshot: What exists.
-    """
-    yield from _passwords_not_set(existing)
+    """Yield what is no conflict, but not what an operator may expect of objects that exist and of new ones."""
+    # No list shows whether an object has the password in the manifest.
+    yield from (Remark(step.label, THERE_ALREADY) for step in existing if step.password is not None)
     new_steps = [planned.step for planned in new]
     yield from _suspended(new_steps, ids, snapshot)
     for planned in new:
@@ -315,17 +308,17 @@ async def _scopes_of_key(panel: PanelicaClient) -> tuple[str, ...]:
         return ()
 
 
-def _passwords_not_set(existing: Collection[Step]) -> Iterator[Remark]:
-    """Yield a remark for each object that has a password in the manifest: whether it has this one, no list shows."""
-    yield from (Remark(step.label, THERE_ALREADY) for step in existing if step.password is not None)
-
-
 def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    parents = {parent.id: parent for step in new for parent in step.parents if parent.id in ids}
-    for parent in parents.values():
-        row = snapshot.accounts_by_id.get(ids[parent.id] or "") or snapshot.domains_by_id.get(ids[parent.id] or "")
-        if row is not None and (row.status or "").lower() == "suspended":
+    # Panels may number each kind of object for itself.
+    suspended = {(StepKind.ACCOUNT, row.id) for row in snapshot.accounts if _is_suspended(row.status)}
+    suspended |= {(StepKind.DOMAIN, row.id) for row in snapshot.domains if _is_suspended(row.status)}
+    for parent in {parent.id: parent for step in new for parent in step.parents}.values():
+        if (parent.kind, ids.get(parent.id)) in suspended:
             yield Remark(parent.label, _SUSPENDED)
+
+
+def _is_suspended(status: str | None) -> bool:
+    return (status or "").lower() == "suspended"
 
 
 def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
@@ -351,21 +344,20 @@ def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], 
     """Yield a remark for each record of a zone that is not wanted, and that a wanted one may be meant to replace."""
     zones: dict[str, list[DnsRecordStep]] = {}
     for step in wanted:
-        zone_id = ids.get(step.domain.id) if isinstance(step, DnsRecordStep) else None
-        if isinstance(step, DnsRecordStep) and zone_id is not None:
+        if isinstance(step, DnsRecordStep) and (zone_id := ids.get(step.domain.id)) is not None:
             zones.setdefault(zone_id, []).append(step)
     for zone_id, steps in zones.items():
-        known = {(step.record.name, step.record.type, step.record.content) for step in steps}
+        known = dict.fromkeys((step.record.name, step.record.type, step.record.content) for step in steps)
         for row in snapshot.zones.get(zone_id, ()):
             name, kind, content = identity(row.name, row.type, row.content, steps[0].site)
             if (name, kind, content) in known:
                 continue
-            replacements = [
+            same_purpose = (
                 other
                 for own_name, own_type, other in known
                 if own_name == name and are_of_one_purpose(name, kind, content, own_type, other)
-            ]
-            if replacements:
-                why = clash(name, kind, content, kind, replacements[0])
+            )
+            if (replacement := next(same_purpose, None)) is not None:
+                why = clash(name, kind, content, kind, replacement)
                 text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
                 yield Remark(f"{steps[0].site} {shown(f'{name} {kind} {content}')}", text)

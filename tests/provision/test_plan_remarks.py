@@ -175,6 +175,15 @@ def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None
     assert remarks(domain, mailboxes=[]) == ()
 
 
+def test_suspended_objects_of_another_kind_with_the_same_id_are_not_meant() -> None:
+    """Panels may number each kind of object for itself."""
+    site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info"]}
+    other = Account(id=DOMAIN.id, username="beech", status="suspended")
+    snapshot = Snapshot(accounts=(ACCOUNT, other), domains=(DOMAIN,))
+
+    assert Plan.decide(Manifest.from_data([site]), snapshot, {}).remarks == ()
+
+
 def test_a_domain_within_that_of_another_account_is_remarked() -> None:
     sites = [
         {"domain": domain, "owner": owner, "email": f"{owner}@mail.example"}
