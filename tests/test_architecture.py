@@ -162,7 +162,6 @@ ALONE = {
     "cli.app": "entry point of the command `panelica`",
     "cli.runs": "apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
-    "core.error_base": "the root of the errors, and the parts of their texts",
     "doctor.key": "checks of the key: accepted, clock, rate limit, scopes",
     "doctor.network": "checks of the way to the panel: name, port, TLS, path, dialect",
     "provision.executor": "carries out one step; apply decides which is next",

@@ -5,16 +5,18 @@ Some need a read before the call. An argument that the caller passes is sent unc
 
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 
 from panelica_async.api.calls import fetch_one, rows_of
-from panelica_async.api.runner import SharedDeadline
+from panelica_async.api.runner import OperationRunner, SharedDeadline
 from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.errors import DecodeError, NotFoundError, PanelicaError
+from panelica_async.errors import DecodeError, NotFoundError, PanelicaError, ResponseFields
+
+T = TypeVar("T")
 
 _SYMBOLS = re.compile(r"[^a-z0-9]+")
 # A home directory has the name of its account (evidence: files-home).
@@ -76,26 +78,38 @@ class _Missing:
             self.cannot(f"{argument} is missing")
         return str(value)
 
-    async def rows(self, name: str) -> tuple[list[Row], bool]:
-        """Return the rows of a list, and whether it was under way when this call came."""
-        # Without the deadline: the list is for all calls that wait for it.
+    def absent(self, name: str, problem: str) -> NotFoundError:
+        """Return the error for an object that a list does not have."""
+        return NotFoundError(
+            f"{problem}; {self.operation.name} sent nothing", **not_sent(self.deadline.wire(name), 404)
+        )
+
+    def not_shown(self, name: str, problem: str) -> DecodeError:
+        """Return the error for an object of a list that does not show the argument."""
+        return DecodeError(problem, endpoint=self.deadline.wire(name).endpoint, hint=self.remedy)
+
+    async def read(
+        self, question: Hashable, ask: Callable[[OperationRunner], Coroutine[Any, Any, T]]
+    ) -> tuple[T, bool]:
+        """Return what a read shows, and whether it was under way when this call came."""
+        # Without the deadline: the read is for all calls that wait for it.
         runner = self.deadline.runner()
         options = attrs.evolve(runner.options, deadline=None)
         reader = runner.with_options(options)
-
-        async def ask() -> list[Row]:
-            return await rows_of(reader, reader.get_operation(name), Row).collect()
-
         async with self.deadline.timeout():
-            return await runner.known.reads.read((name, options), ask)
+            return await runner.known.reads.read((question, options), lambda: ask(reader))
 
     async def find(self, name: str, accepts: Callable[[Row], bool]) -> list[Row]:
         """Return the rows of a list that a condition accepts."""
-        rows, was_under_way = await self.rows(name)
+
+        async def ask(reader: OperationRunner) -> list[Row]:
+            return await rows_of(reader, reader.get_operation(name), Row).collect()
+
+        rows, was_under_way = await self.read(name, ask)
         found = list(filter(accepts, rows))
         if not found and was_under_way:
             # The row may be newer than the list.
-            rows, _ = await self.rows(name)
+            rows, _ = await self.read(name, ask)
             found = list(filter(accepts, rows))
         return found
 
@@ -107,7 +121,10 @@ async def _username(missing: _Missing) -> str:
 async def _slug_of_name(missing: _Missing) -> str:
     name = missing.of("name")
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return _SYMBOLS.sub("-", plain).strip("-") or missing.cannot(f"{name!r} has no ASCII letters or digits")
+    slug = _SYMBOLS.sub("-", plain).strip("-")
+    if not slug:
+        missing.cannot(f"{name!r} has no ASCII letters or digits")
+    return slug
 
 
 async def _owner_of_domain(missing: _Missing) -> str:
@@ -121,18 +138,13 @@ async def _owner_of_domain(missing: _Missing) -> str:
 
 
 async def _read_owner(missing: _Missing, domain_id: str) -> str:
-    runner = missing.deadline.runner()
-    operation = runner.get_operation("domains.get")
-    options = attrs.evolve(runner.options, deadline=None)
-    reader = runner.with_options(options)
-
-    async def ask() -> Row:
+    async def ask(reader: OperationRunner) -> Row:
+        operation = reader.get_operation("domains.get")
         return await fetch_one(reader, operation, reader.wire(operation), {"id": domain_id}, Row)
 
     failure: PanelicaError | None = None
     try:
-        async with missing.deadline.timeout():
-            domain, _ = await runner.known.reads.read(("domains.get", domain_id, options), ask)
+        domain, _ = await missing.read(("domains.get", domain_id), ask)
         if domain.user_id:
             return domain.user_id
     except (NotFoundError, DecodeError) as error:
@@ -141,19 +153,18 @@ async def _read_owner(missing: _Missing, domain_id: str) -> str:
     found = await missing.find("domains.list", lambda row: row.id == domain_id)
     if found and found[0].user_id:
         return found[0].user_id
-    if failure is not None:
-        raise failure
-    raise _not_shown(missing, "domains.list", f"the panel does not show the owner of the domain {domain_id}")
+    raise failure or missing.not_shown("domains.list", f"the panel does not show the owner of the domain {domain_id}")
 
 
 async def _domain_of_database(missing: _Missing) -> str:
     database_id = missing.of("db_id")
     found = await missing.find("databases.list", lambda row: row.id == database_id)
     if not found:
-        raise _absent(missing, "databases.list", f"no database has the id {database_id}")
-    return found[0].domain_id or _raise(
-        _not_shown(missing, "databases.list", f"the panel does not show the domain of the database {database_id}")
-    )
+        raise missing.absent("databases.list", f"no database has the id {database_id}")
+    if not found[0].domain_id:
+        problem = f"the panel does not show the domain of the database {database_id}"
+        raise missing.not_shown("databases.list", problem)
+    return found[0].domain_id
 
 
 async def _owner_of_path(missing: _Missing) -> str:
@@ -170,28 +181,10 @@ async def _owner_of_path(missing: _Missing) -> str:
     found = await missing.find("accounts.list", is_owner)
     if len(found) != 1:
         problem = f"{len(found)} accounts have" if found else "no account with the role USER has"
-        raise _absent(missing, "accounts.list", f"{problem} the user name {username}")
-    return found[0].id or _raise(_not_shown(missing, "accounts.list", f"the panel does not show the id of {username}"))
-
-
-def _absent(missing: _Missing, name: str, problem: str) -> NotFoundError:
-    wire = missing.deadline.wire(name)
-    return NotFoundError(
-        f"{problem}; {missing.operation.name} sent nothing",
-        status=404,
-        method=wire.method,
-        path=wire.path,
-        attempts=0,
-        from_panel=False,
-    )
-
-
-def _not_shown(missing: _Missing, name: str, problem: str) -> DecodeError:
-    return DecodeError(problem, endpoint=missing.deadline.wire(name).endpoint, hint=missing.remedy)
-
-
-def _raise(error: PanelicaError) -> NoReturn:
-    raise error
+        raise missing.absent("accounts.list", f"{problem} the user name {username}")
+    if not found[0].id:
+        raise missing.not_shown("accounts.list", f"the panel does not show the id of {username}")
+    return found[0].id
 
 
 _SOURCES: Mapping[str, Callable[[_Missing], Awaitable[str]]] = {
@@ -202,3 +195,15 @@ _SOURCES: Mapping[str, Callable[[_Missing], Awaitable[str]]] = {
     "domain_of_database": _domain_of_database,
 }
 """What each source of `Wire.derived` returns."""
+
+
+def not_sent(wire: Wire, status: int, hint: str | None = None) -> ResponseFields:
+    """Return what the error of a call says that was not sent, because of what was read before it."""
+    return {
+        "status": status,
+        "method": wire.method,
+        "path": wire.path,
+        "attempts": 0,
+        "from_panel": False,
+        "hint": hint,
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import attrs
 
 from panelica_async.api.pagination import Paginator
+from panelica_async.core.error_base import reworded
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
@@ -203,13 +204,5 @@ def _shown(value: object) -> str:
 def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> OutcomeUnknownError:
     """Return an error with what was found added, and a hint on how to look for the object."""
     names = ", ".join(f"{name} {lost.given[name]!r}" for name in lost.key.fields if name in lost.given)
-    return OutcomeUnknownError(
-        f"{error.message}; {finding}",
-        operation=error.operation,
-        method=error.method,
-        path=error.path,
-        sent=error.sent,
-        sent_at=error.sent_at,
-        attempts=error.attempts,
-        hint=f"Look for {names} with panel.{lost.key.lookup.name}() before you send it again.",
-    )
+    hint = f"Look for {names} with panel.{lost.key.lookup.name}() before you send it again."
+    return reworded(error, f"{error.message}; {finding}", hint)

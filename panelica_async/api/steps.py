@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from panelica_async.api.calls import Fetch, rows_of, send
-from panelica_async.api.derivation import Row, derive
+from panelica_async.api.derivation import Row, derive, not_sent
 from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
+from panelica_async.core.error_base import reworded
 from panelica_async.core.model import UNSET, Model, provided
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
@@ -116,15 +117,9 @@ async def _check_fence(
     if any(row.id == wanted for row in rows):
         _check_single(operation, wire, fence, rows, shown)
         return
-    raise NotFoundError(
-        f"{operation.name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed",
-        status=404,
-        method=wire.method,
-        path=wire.path,
-        attempts=0,
-        from_panel=False,
-        hint=f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is.",
-    )
+    problem = f"{operation.name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed"
+    hint = f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is."
+    raise NotFoundError(problem, **not_sent(wire, 404, hint))
 
 
 def _check_single(operation: Operation, wire: Wire, fence: Fence, rows: list[Row], shown: str) -> None:
@@ -134,11 +129,7 @@ def _check_single(operation: Operation, wire: Wire, fence: Fence, rows: list[Row
         raise ConflictError(
             f"{operation.name}: {fence.lookup}({shown}) shows several of {fence.single}, and panels are not told which "
             "is meant; nothing was changed",
-            status=409,
-            method=wire.method,
-            path=wire.path,
-            attempts=0,
-            from_panel=False,
+            **not_sent(wire, 409),
         )
 
 
@@ -258,17 +249,11 @@ class _Exact:
 
     def unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
         """Return the error for a change whose reply was lost."""
-        return OutcomeUnknownError(
-            f"{self.operation.name} made {self._name}, but it is unknown whether {', '.join(self.replaced)} were set: "
-            f"{error.message}",
-            operation=self.operation.name,
-            method=error.method,
-            path=error.path,
-            sent=error.sent,
-            sent_at=error.sent_at,
-            attempts=error.attempts,
-            hint=f"Do not create it again: {self._remedy(self.replaced)}.",
-        )
+        problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
+        hint = f"Do not create it again: {self._remedy(self.replaced)}."
+        own = reworded(error, f"{self.operation.name} made {self._name}, but {problem}", hint)
+        own.operation = self.operation.name
+        return own
 
     @property
     def _name(self) -> str:

@@ -3,10 +3,11 @@
 `errors` holds the tree itself: what users import.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from panelica_async.core.redaction import one_line, shorten
 
+E = TypeVar("E", bound="PanelicaError")
 _MESSAGE_LENGTH = 500
 
 
@@ -40,6 +41,14 @@ def _restore(cls: type[PanelicaError], args: tuple[Any, ...]) -> PanelicaError:
     error = cls.__new__(cls)
     error.args = args
     return error
+
+
+def reworded(error: E, message: str, hint: str | None) -> E:
+    """Return a copy of an error with another message and another hint."""
+    own = type(error).__new__(type(error))
+    own.__dict__.update(error.__dict__, message=message, hint=hint)
+    own.args = (message,)
+    return own
 
 
 def in_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:

@@ -89,30 +89,6 @@ _LONGEST_SENTENCE = 1000
 _LONGEST_NAME = 100
 
 
-def error_from_response(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    method: str,
-    path: str,
-    attempts: int = 1,
-    now: float | None = None,
-) -> ResponseError:
-    """Return the error for a reply that is not a success.
-
-    Args:
-        status: HTTP status; 200 when the body reports the failure.
-        headers: Headers of the reply; names are matched in any case.
-        body: Body of the reply, of any kind.
-        method: Method of the request.
-        path: Path of the request as in the API reference.
-        attempts: How many times the request was tried, from 1.
-        now: Unix time; the clock of this machine by default.
-    """
-    return read_report(status, headers, body, now=now).error(method=method, path=path, attempts=attempts)
-
-
 def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float | None = None) -> float | None:
     """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
 

@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.catalog import ERROR_CODES
 from panelica_async.core import hints
-from panelica_async.core.error_replies import error_from_response, retry_after
+from panelica_async.core.error_replies import read_report, retry_after
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -31,7 +31,7 @@ DATE = "Sat, 07 Mar 2026 12:00:00 GMT"
 
 def make(status, body, headers=JSON, now=NOW):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return error_from_response(status, headers, data, method="POST", path="/v1/domains", attempts=2, now=now)
+    return read_report(status, headers, data, now=now).error(method="POST", path="/v1/domains", attempts=2)
 
 
 VALIDATION = (
@@ -625,9 +625,9 @@ def test_implausible_seconds_are_dropped(asked: str) -> None:
 
 def test_end_of_a_long_body_is_not_read() -> None:
     body = b'{"message": "' + b"x" * 100_000 + b'"}'
-    assert error_from_response(500, {}, body, method="GET", path="/v1/x").message.endswith("with broken JSON")
+    assert read_report(500, {}, body).error(method="GET", path="/v1/x").message.endswith("with broken JSON")
 
 
 def test_title_is_looked_for_at_the_top_of_a_page() -> None:
     page = b"<html>" + b" " * 5000 + b"<title>Late</title>"
-    assert "Late" not in error_from_response(502, {}, page, method="GET", path="/v1/x").message
+    assert "Late" not in read_report(502, {}, page).error(method="GET", path="/v1/x").message

@@ -1,11 +1,11 @@
-from panelica_async.core.error_replies import error_from_response
+from panelica_async.core.error_replies import read_report
 from panelica_async.provision.report import reason_of
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"<p>try again later</p>" * 100 + b"</body></html>"
 
 
 def reason(status: int, body: bytes) -> str:
-    return reason_of(error_from_response(status, {}, body, method="POST", path="/v1/domains"))
+    return reason_of(read_report(status, {}, body).error(method="POST", path="/v1/domains"))
 
 
 def test_reason_of_a_web_page_does_not_quote_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import ConflictError, DecodeError, OutcomeUnknownError, PanelicaClient
-from panelica_async.core.error_replies import error_from_response
+from panelica_async.core.error_replies import read_report
 from panelica_async.core.redaction import REDACTED
 from panelica_async.core.request import query_string
 from panelica_async.ratelimit import RateLimit, RateLimiter
@@ -139,7 +139,7 @@ def test_each_event_is_one_line_whatever_the_panel_says() -> None:
     log = CallLog(lines.logger)
     forged = "x\nERROR call 8 things.do: forged\x1b[31m"
     body = json.dumps({"error": forged, "request_id": forged}).encode()
-    error = error_from_response(409, {}, body, method="POST", path="/v1/things")
+    error = read_report(409, {}, body).error(method="POST", path="/v1/things")
     log(Done(**{**DONE, "request_id": forged, "error": error}, outcome=Outcome.FAILED, body=body))
     log(Done(**DONE, outcome=Outcome.SUCCEEDED, body=body))
     for line in lines.lines:
@@ -211,7 +211,7 @@ def test_no_secret_of_a_body_is_in_a_line(text: str, data: st.DataObject) -> Non
     status = data.draw(st.sampled_from([200, 400, 422, 429, 500]))
     events: list[Sent | Done] = [Sent(**CALL, attempt=1, waited=0.0, query="", headers={}, body=whole)]
     for body in (whole, cut):
-        refusal = error_from_response(status, {}, body, method="POST", path="/v1/things")
+        refusal = read_report(status, {}, body).error(method="POST", path="/v1/things")
         unreadable = DecodeError("the reply is not JSON", endpoint="POST /v1/things", body=body)
         events += [
             Done(**{**DONE, "error": error}, outcome=Outcome.FAILED, body=body) for error in (None, refusal, unreadable)
