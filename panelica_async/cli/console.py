@@ -5,6 +5,7 @@ Printing fails on a full disk, a closed pipe or a lost terminal.
 
 import errno
 import io
+import json
 import os
 import re
 import signal
@@ -39,6 +40,10 @@ class _Stream(io.TextIOBase):
         """Return the encoding."""
         return "utf-8" if self._stream is None else self._stream.encoding
 
+    def _encodable(self, text: str) -> str:
+        """Return a text with question marks for what the encoding of the stream lacks, as that of some locales does."""
+        return text.encode(self.encoding, "replace").decode(self.encoding)
+
 
 class ResultStream(_Stream):
     """Standard output, for results. If writing fails, the command fails."""
@@ -55,6 +60,12 @@ class ResultStream(_Stream):
         """
         return self._write(text, None)
 
+    def write_json(self, text: str) -> None:
+        """Write JSON, which has escapes for what the encoding of the stream lacks; errors are those of `write`."""
+        if self._encodable(text) != text:
+            text = re.sub(r"[^\x00-\x7f]", lambda char: json.dumps(char[0])[1:-1], text)
+        self.write(text)
+
     def write_bytes(self, data: bytes) -> None:
         """Write bytes at once; errors are those of `write`."""
         self._write("", data)
@@ -67,7 +78,7 @@ class ResultStream(_Stream):
         if self._stream is None:
             raise OutputError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
         try:
-            self._stream.write(text)
+            self._stream.write(self._encodable(text))
             self._stream.flush()
             if data is not None:
                 self._stream.buffer.write(data)
@@ -89,7 +100,7 @@ class MessageStream(_Stream):
         """Write text at once, if possible."""
         if self._stream is not None:
             try:
-                self._stream.write(text)
+                self._stream.write(self._encodable(text))
                 self._stream.flush()
             except OSError:
                 _discard(self._stream)
@@ -132,7 +143,8 @@ def is_live(console: Console) -> bool:
 def console_on(stream: io.TextIOBase) -> Console:
     """Return a console that prints to a stream; without a terminal it is wide enough for tables."""
     console = SafeConsole(file=cast("IO[str]", stream), highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    # Rich would print nothing in 0 columns.
+    if not console.width or (not console.is_terminal and "COLUMNS" not in os.environ):
         console.width = _WIDTH_WITHOUT_TERMINAL
     return console
 

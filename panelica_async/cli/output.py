@@ -186,7 +186,7 @@ class Output:
 
     def document(self, data: object) -> None:
         """Print the result as a JSON document."""
-        self.stream.write(to_json(data) + "\n")
+        self.stream.write_json(to_json(data) + "\n")
 
     def show_error(self, error: BaseException) -> None:
         """Report the error that ended the command."""

@@ -126,3 +126,21 @@ def test_run_without_streams_continues(panelica: Command, manifest: Path) -> Non
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], env=environment(), check=False)
     assert ended.returncode == 1  # the report could not be written
     assert len(objects(Path(".panelica/sandbox.db"))["domains"]) == 3
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "latin-1", "ascii"])
+def test_output_in_an_encoding_without_some_characters(panelica: Command, encoding: str) -> None:
+    ended = run("doctor", *FAST, PYTHONIOENCODING=f"{encoding}:strict")
+    assert ended.returncode == 0
+    assert "the panel accepts the key pk_live_" in ended.stdout
+
+
+def test_json_in_an_encoding_without_some_characters(panelica: Command) -> None:
+    field = json.dumps({"name": "Größe 日本", "max_domains": 1})
+    ended = run("api", "POST", "/v1/plans", *FAST, "--json", "--data", field, PYTHONIOENCODING="ascii:strict")
+    assert json.loads(ended.stdout)["data"]["name"] == "Größe 日本"
+
+
+def test_output_without_columns(panelica: Command) -> None:
+    ended = run("doctor", *FAST, COLUMNS="0")
+    assert "All checks passed." in ended.stdout

@@ -61,7 +61,8 @@ def text(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidValueError("must be text; put it in quotes")
+        kind = "a mapping" if as_mapping(value) is not None else "a list" if is_list(value) else ""
+        raise InvalidValueError(f"must be text, not {kind}" if kind else "must be text; put it in quotes")
     trimmed = trim(value)
     require_visible(trimmed)
     return trimmed

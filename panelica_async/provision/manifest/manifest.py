@@ -19,8 +19,23 @@ from panelica_async.provision.manifest.validation import check
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
+    # Before that of UTF-16, with which it begins.
+    (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+)
+# What spreadsheets and billing systems export under the name of a CSV file.
+_OTHER_FORMATS = (
+    (b"pk\x03\x04", "a spreadsheet (xlsx, ods) or a ZIP archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file (xls)"),
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"{\\rtf", "rich text (RTF)"),
+    (b"<html", "a web page"),
+    (b"<!doctype", "a web page"),
+    (b"<table", "a web page"),
+    (b"<?xml", "XML"),
+    (b"%pdf", "PDF"),
 )
 
 
@@ -147,12 +162,20 @@ def _read_yaml(text: str, name: str, reading: Reading) -> Source:
 
 
 def _decode(data: bytes, name: str) -> str:
-    """Return the text of a file: UTF-8, or UTF-16 with a byte order mark.
+    """Return the text of a file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
     Raises:
         ManifestError: It is neither; guessing would corrupt names silently.
     """
-    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
+    if encoding is None:
+        encoding, start = "utf-8", data[:64].lstrip().lower()
+        other = next((what for mark, what in _OTHER_FORMATS if start.startswith(mark)), None)
+        if other is None and start[:4].strip(b"\0") and b"\0" in start[:4]:
+            other = "UTF-16 or UTF-32 without a byte order mark"
+        if other is not None:
+            message = f"the file is {other}; save it as 'CSV UTF-8' or in UTF-8"
+            raise ManifestError(name, [Problem(1, "", message)])
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

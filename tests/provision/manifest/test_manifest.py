@@ -48,6 +48,7 @@ PLAIN = "domain,username,email,plan\nalder.example,alder,office@alder.example,St
         pytest.param(PLAIN.encode("utf-8-sig"), id="byte order mark"),
         pytest.param(PLAIN.encode("utf-16"), id="UTF-16"),
         pytest.param("\ufeff".encode("utf-16-be") + PLAIN.encode("utf-16-be"), id="UTF-16, big-endian"),
+        pytest.param(PLAIN.encode("utf-32"), id="UTF-32"),
         pytest.param(PLAIN.replace("\n", "\r\n").encode(), id="Windows line ends"),
         pytest.param(PLAIN.replace(",", ";").encode(), id="semicolons"),
         pytest.param(PLAIN.replace(",", "\t").encode(), id="tabs"),
@@ -584,6 +585,32 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
             [(3, "", "not UTF-8 text; save the file as 'CSV UTF-8' or in UTF-8")],
             id="Latin-1",
         ),
+        pytest.param(
+            "domain".encode("utf-16-be"),
+            [(1, "", "the file is UTF-16 or UTF-32 without a byte order mark; save it as 'CSV UTF-8' or in UTF-8")],
+            id="UTF-16 without a mark",
+        ),
+        pytest.param(
+            b"PK\x03\x04\x14\0\x06\0",
+            [
+                (
+                    1,
+                    "",
+                    "the file is a spreadsheet (xlsx, ods) or a ZIP archive; save it as 'CSV UTF-8' or in UTF-8",
+                )
+            ],
+            id="spreadsheet",
+        ),
+        pytest.param(
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            [(1, "", "the file is an old Excel file (xls); save it as 'CSV UTF-8' or in UTF-8")],
+            id="old Excel file",
+        ),
+        pytest.param(
+            "\n<!DOCTYPE html><table>",
+            [(1, "", "the file is a web page; save it as 'CSV UTF-8' or in UTF-8")],
+            id="web page",
+        ),
     ],
 )
 def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tuple[int, str, str]]) -> None:
@@ -654,6 +681,12 @@ def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tup
                 (1, "mailboxes", "x: password must be text; put it in quotes"),
             ],
             id="entries of the wrong kind",
+        ),
+        pytest.param(
+            "s.yaml",
+            "- domain: a.example\n  owner: a\n  php: [8.4]\n  web_server: {x: y}\n",
+            [(1, "php", "must be text, not a list"), (1, "web_server", "must be text, not a mapping")],
+            id="lists and mappings for texts",
         ),
         pytest.param(
             "s.yaml",
