@@ -17,25 +17,77 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
 
 import attrs
 
 from benchmarks import machine
-from benchmarks.clients import CREATES, GETS, IN_FLIGHT, OTHERS, Client
-from benchmarks.generators import generate
-from benchmarks.measure import Effort, compare
-from benchmarks.report import Comparison, as_data, as_table, targets
+from benchmarks.clients import BASELINE, BY_HAND, CREATES, GENERATED, GETS, IN_FLIGHT, OTHERS, OURS, Client, generate
+from benchmarks.measure import Effort, Sample, Samples, compare
 from benchmarks.server import LOOPS, loop_factory, running_server
 
 _FULL = Effort(rounds=64, seconds=0.1, every=4)
 _QUICK = Effort(rounds=12, seconds=0.05, every=6)
+_MOST_CPU = {("get", 1): 1.15, ("get", IN_FLIGHT): 1.18, ("create", 1): 1.25}
+"""CPU to that of the client by hand, by verb and requests in flight."""
 _PACKAGES = (
     *("panelica_async", "aiohttp", "orjson", "attrs", "cattrs", "uvloop"),
     *("httpx", "openapi-generator-cli", "pydantic", "openapi-python-client"),
 )
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """What was measured with one event loop, one verb and one number of requests in flight."""
+
+    loop: str
+    verb: str
+    in_flight: int
+    samples: Mapping[str, Samples]
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return (
+            f"{self.loop}, {self.verb}, {'one after another' if self.in_flight == 1 else f'{self.in_flight} in flight'}"
+        )
+
+    def cpu_ratio(self, name: str, baseline: str = BASELINE.name) -> "Ratio":
+        """Return how much more processor time a client needs."""
+        return self._ratio(name, baseline, lambda sample: sample.cpu)
+
+    def rate_ratio(self, name: str, baseline: str = BASELINE.name) -> "Ratio":
+        """Return how many times as many requests a client makes in a second."""
+        return self._ratio(name, baseline, lambda sample: 1 / sample.wall)
+
+    def _ratio(self, name: str, baseline: str, figure: Callable[[Sample], float]) -> "Ratio":
+        mine, other = self.samples[name], self.samples[baseline]
+        ratios = [figure(mine[number]) / figure(other[number]) for number in mine.keys() & other.keys()]
+        low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        return Ratio(low=low, median=middle, high=high)
+
+
+@attrs.frozen(kw_only=True)
+class Ratio:
+    """Ratios of rounds: the middle one, and the bounds of the middle half."""
+
+    low: float
+    median: float
+    high: float
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """What is promised, and what was measured."""
+
+    name: str
+    value: float
+    promise: str
+    met: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,16 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name, reason in skipped.items():
                 print(f"skipped {name}: {reason}")
         comparisons = []
-        for comparison in _comparisons(skipped, _QUICK if options.quick else _FULL):
+        for comparison in _measured(skipped, _QUICK if options.quick else _FULL):
             comparisons.append(comparison)
             if not options.json:
-                print(f"\n{as_table(comparison)}", flush=True)
-    results = [target for comparison in comparisons for target in targets(comparison)]
+                print(f"\n{_as_table(comparison)}", flush=True)
+    results = [target for comparison in comparisons for target in _targets(comparison)]
     if options.json:
         figures = {
             "machine": facts,
             "skipped": skipped,
-            "results": [row for comparison in comparisons for row in as_data(comparison)],
+            "results": [row for comparison in comparisons for row in _as_data(comparison)],
             "targets": [attrs.asdict(target) for target in results],
         }
         print(json.dumps(figures, indent=2))
@@ -88,7 +140,7 @@ def _missing(client: Client, reasons: Mapping[str, str]) -> str | None:
     return None
 
 
-def _comparisons(skipped: Mapping[str, str], effort: Effort) -> Iterator[Comparison]:
+def _measured(skipped: Mapping[str, str], effort: Effort) -> Iterator[Comparison]:
     """Measure with each event loop, one request after another and many at a time."""
     others = [client for client in OTHERS if client.name not in skipped]
     first, *_, last = machine.cores() * 2
@@ -105,6 +157,58 @@ def _comparisons(skipped: Mapping[str, str], effort: Effort) -> Iterator[Compari
                 with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
                     samples = runner.run(compare(close, far, base_url, in_flight, effort))
                 yield Comparison(loop=loop, verb=verb, in_flight=in_flight, samples=samples)
+
+
+def _targets(comparison: Comparison) -> list[Target]:
+    """Return the promises about a comparison."""
+    most = _MOST_CPU[comparison.verb, comparison.in_flight]
+    cpu = comparison.cpu_ratio(OURS.name, BY_HAND.name).median
+    name = f"{comparison.title}: CPU, to {BY_HAND.name}"
+    found = [Target(name=name, value=cpu, promise=f"at most {most:.2f}", met=cpu <= most)]
+    if comparison.in_flight == IN_FLIGHT:
+        for client in GENERATED:
+            if client.name in comparison.samples:
+                rate = comparison.rate_ratio(OURS.name, client.name).median
+                found.append(
+                    Target(
+                        name=f"{comparison.title}: requests/s, to {client.name}",
+                        value=rate,
+                        promise="at least 2.00",
+                        met=rate >= 2,
+                    )
+                )
+    return found
+
+
+def _as_data(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the figures of a comparison, one row a client."""
+    return [
+        {
+            "loop": comparison.loop,
+            "verb": comparison.verb,
+            "in_flight": comparison.in_flight,
+            "client": name,
+            "rounds": len(samples),
+            "cpu_us": median(sample.cpu for sample in samples.values()) * 1e6,
+            "cpu_ratio": attrs.asdict(comparison.cpu_ratio(name)),
+            "requests_per_second": median(1 / sample.wall for sample in samples.values()),
+            "rate_ratio": attrs.asdict(comparison.rate_ratio(name)),
+        }
+        for name, samples in comparison.samples.items()
+    ]
+
+
+def _as_table(comparison: Comparison) -> str:
+    """Return the figures of a comparison as lines of text."""
+    lines = [f"{comparison.title:<34}{'CPU us':>9}{'ratio':>8}{'(middle half)':>18}{'requests/s':>13}{'ratio':>8}"]
+    for row in _as_data(comparison):
+        cpu, rate = row["cpu_ratio"], row["rate_ratio"]
+        spread = f"({cpu['low']:.2f} to {cpu['high']:.2f})"
+        lines.append(
+            f"  {row['client']:<32}{row['cpu_us']:>9.0f}{cpu['median']:>8.2f}{spread:>18}"
+            f"{row['requests_per_second']:>13,.0f}{rate['median']:>8.2f}"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
