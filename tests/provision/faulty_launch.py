@@ -13,6 +13,17 @@ from tests.provision.launching import collect, state
 PanelState = dict[str, list[tuple[object, ...]]]
 
 
+async def kill(panel: PanelicaClient, proxy: FaultyPanel, manifest: Manifest, path: Path, credentials: Path) -> None:
+    """Apply until the proxy has failed a call, and leave the journal as a killed process does."""
+    with Journal.open(path) as journal:
+        killed = asyncio.create_task(collect(apply(panel, manifest, journal=journal, credentials=credentials)))
+        await proxy.reached.wait()
+        # What it would note on its cancellation is lost, as in a killed process.
+        journal.close()
+        killed.cancel()
+        await asyncio.gather(killed, return_exceptions=True)
+
+
 class Launch:
     """A launch of the small site through a proxy, with its files."""
 
@@ -32,14 +43,7 @@ class Launch:
 
     async def kill(self) -> None:
         """Apply until the proxy has failed a call, and leave the journal as a killed process does."""
-        with Journal.open(self.journal) as journal:
-            killed = asyncio.create_task(
-                collect(apply(self.panel, self._manifest, journal=journal, credentials=self.credentials))
-            )
-            await self.proxy.reached.wait()
-            journal.close()
-            killed.cancel()
-            await asyncio.gather(killed, return_exceptions=True)
+        await kill(self.panel, self.proxy, self._manifest, self.journal, self.credentials)
         assert list(self.states.values())[-1] is State.SENT
 
     @property

@@ -1,13 +1,12 @@
 """A site with an object of each kind, made by hand, or by a run that is killed at one of them."""
 
-import asyncio
 from pathlib import Path
 
 from panelica_async import PanelicaClient
-from panelica_async.provision import Journal, Manifest, Plan, StepKind, apply
+from panelica_async.provision import Manifest, Plan, StepKind
 from panelica_async.provision.objects import View, steps_of
+from tests.provision.faulty_launch import kill
 from tests.provision.faulty_panel import Fault, FaultyPanel, first
-from tests.provision.launching import collect
 
 MANIFEST = Manifest.from_data(
     [
@@ -62,11 +61,4 @@ async def killed_at(
 ) -> None:
     """Run until the create of a kind hangs, and leave the journal as a killed process does."""
     proxy.decide_writes(first("POST", PATHS[kind], fault))
-    with Journal.open(journal_path) as journal:
-        run = asyncio.create_task(
-            collect(apply(panel, MANIFEST, journal=journal, credentials=credentials, concurrency=1))
-        )
-        await proxy.reached.wait()
-        journal.close()  # what it would note on its cancellation is lost, as in a killed process
-        run.cancel()
-        await asyncio.gather(run, return_exceptions=True)
+    await kill(panel, proxy, MANIFEST, journal_path, credentials)

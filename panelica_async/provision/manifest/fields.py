@@ -90,6 +90,18 @@ def number(value: object, name: str, *, minimum: int, maximum: int) -> int | Non
     return value
 
 
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Return whether a value is a list or, as Python callers may pass, a tuple."""
+    return isinstance(value, list | tuple)
+
+
+def as_mapping(value: object) -> dict[str, object] | None:
+    """Return a mapping with its keys as text; None for anything else."""
+    if not isinstance(value, Mapping):
+        return None
+    return {str(key): entry for key, entry in cast("Mapping[object, object]", value).items()}
+
+
 def host_name(name: str, *, underscores: bool = False) -> str:
     """Return a host name in ASCII form, lower case and without a trailing dot.
 
@@ -278,15 +290,3 @@ def _invisible(value: str) -> int | None:
 def _character_name(char: str) -> str:
     unnamed = "CONTROL CHARACTER" if unicodedata.category(char) == "Cc" else "UNNAMED CHARACTER"
     return f"U+{ord(char):04X} {_CONTROLS.get(char) or unicodedata.name(char, unnamed)}"
-
-
-def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Return whether a value is a list or, as Python callers may pass, a tuple."""
-    return isinstance(value, list | tuple)
-
-
-def as_mapping(value: object) -> dict[str, object] | None:
-    """Return a mapping with its keys as text; None for anything else."""
-    if not isinstance(value, Mapping):
-        return None
-    return {str(key): entry for key, entry in cast("Mapping[object, object]", value).items()}

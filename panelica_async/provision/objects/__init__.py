@@ -84,7 +84,7 @@ def steps_of(manifest: Manifest, abilities: Abilities = REFERENCE) -> SiteSteps:
 def _steps(
     site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]], abilities: Abilities
 ) -> Iterator[Step]:
-    domain = DomainStep.of(site, account)
+    domain = DomainStep(site=site.domain, account=account, php_version=site.php_version, web_server=site.web_server)
     yield account
     yield domain
     for record in site.dns:

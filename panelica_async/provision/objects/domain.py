@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.provision.manifest import DnsRecord, Site
+from panelica_async.provision.manifest import DnsRecord
 from panelica_async.provision.manifest.dns import clash, identity
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.account import AccountStep
@@ -53,11 +53,6 @@ class DomainStep(Step):
     account: AccountStep
     php_version: str | None = None
     web_server: str | None = None
-
-    @classmethod
-    def of(cls, site: Site, account: AccountStep) -> "DomainStep":
-        """Return the step of a site."""
-        return cls(site=site.domain, account=account, php_version=site.php_version, web_server=site.web_server)
 
     @property
     def key(self) -> str:
