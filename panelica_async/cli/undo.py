@@ -25,10 +25,8 @@ from panelica_async.provision import (
     RemovalStatus,
     RunDirectory,
     State,
-    is_removable,
     undo_all,
 )
-from panelica_async.provision.background import in_slices
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.undo import removable
 
@@ -167,16 +165,16 @@ async def _noted_since(begun: datetime, journals: list[Journal]) -> _Removals:
     """Return the results of an interrupted undo, as its journals have them."""
     removals: _Removals = {}
     for journal in journals:
-        async for record in in_slices(journal.records.values()):
-            if record.state is State.REMOVED and record.at >= begun:
+        async for record in journal.records.in_slices([State.REMOVED]):
+            if record.at >= begun:
                 removals[journal.path, record.id] = Removal(record=record, status=RemovalStatus.REMOVED)
-            elif is_removable(record):
-                removals[journal.path, record.id] = Removal(
-                    record=record,
-                    status=RemovalStatus.SKIPPED,
-                    reason="undo was interrupted",
-                    hint="Run undo again to continue: an object that is gone by then counts as removed.",
-                )
+        async for record in removable(journal):
+            removals[journal.path, record.id] = Removal(
+                record=record,
+                status=RemovalStatus.SKIPPED,
+                reason="undo was interrupted",
+                hint="Run undo again to continue: an object that is gone by then counts as removed.",
+            )
     return removals
 
 

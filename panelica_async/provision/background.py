@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 # Bytes: a file of this size takes milliseconds to read.
 _LARGE: Final = 256 * 1024
@@ -43,6 +45,54 @@ class _Slices(AsyncIterator[_T]):
             return next(self._items)
         except StopIteration:
             raise StopAsyncIteration from None
+
+
+class Table:
+    """A table for what may be too many objects. SQLite moves what is large to the disk.
+
+    A million objects fill the memory, and hold up the program each time the garbage collector looks at them; a dict of
+    a million texts does so whenever it grows.
+
+    Args:
+        columns: The columns of `item`, beside `number`: that of the row, from 1. A row is never deleted.
+    """
+
+    def __init__(self, columns: str) -> None:
+        # A large file is read in one thread and used in another.
+        connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        connection.executescript(
+            f"PRAGMA journal_mode = MEMORY; CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})"
+        )
+        self.execute = connection.execute
+        self.close = weakref.finalize(self, connection.close)
+
+    def __len__(self) -> int:
+        number: int = self.execute("SELECT coalesce(max(number), 0) FROM item").fetchone()[0]
+        return number
+
+    def in_slices(self, columns: str, condition: str, make: Callable[[Any], _T]) -> AsyncIterator[_T]:
+        """Iterate over the rows that meet a condition, and let the event loop go on after each slice of rows."""
+        query = f"SELECT {columns} FROM item WHERE {condition} AND number > ? AND number <= ? ORDER BY number"  # noqa: S608 - of callers
+        starts = range(0, len(self), SLICE)
+        return _Pages([make(row) for row in self.execute(query, (start, start + SLICE))] for start in starts)
+
+
+class _Pages(AsyncIterator[_T]):
+    """Unlike an async generator, this need not be closed when a loop over it is left early."""
+
+    def __init__(self, pages: Iterable[list[_T]]) -> None:
+        self._pages = iter(pages)
+        self._items: Iterator[_T] = iter(())
+
+    async def __anext__(self) -> _T:
+        while True:
+            for item in self._items:
+                return item
+            await asyncio.sleep(0)
+            try:
+                self._items = iter(next(self._pages))
+            except StopIteration:
+                raise StopAsyncIteration from None
 
 
 async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:

@@ -349,8 +349,8 @@ class Journal:
 
     def _insert(self, record: Record) -> None:
         row = record.to_row()
-        self._note("step", row)
         self._records.add(row)
+        self._note("step", row)
 
     def _change_run(self, run: Run) -> None:
         self._runs[-1] = run
@@ -385,7 +385,7 @@ async def journal_at(path: str | Path, *, read_only: bool = False) -> AsyncGener
         yield journal
     finally:
         journal.close()
-        await journal.records.free()
+        await asyncio.to_thread(journal.records.close)
 
 
 def _now() -> datetime:

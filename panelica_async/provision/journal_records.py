@@ -5,15 +5,14 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import attrs
 
-from panelica_async.provision.background import in_slices
+from panelica_async.provision.background import Table
 from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
 
@@ -126,10 +125,10 @@ class Record:
     @property
     def is_unanswered(self) -> bool:
         """Whether the step was sent and its outcome is not known."""
-        return self.state in _UNANSWERED
+        return self.state in UNANSWERED
 
 
-_UNANSWERED = frozenset({State.SENT, State.UNKNOWN})
+UNANSWERED = frozenset({State.SENT, State.UNKNOWN})
 RECORD_COLUMNS = tuple(attrs.fields_dict(Record))
 """Columns of a record in a journal."""
 
@@ -139,37 +138,53 @@ def unique_id(kind: StepKind, object_id: str | None) -> str:
     return f"{kind.value}:{object_id or ''}"
 
 
-class Records(Mapping[str, Record]):
-    """What is known of each step, by its id.
+_COLUMNS: Final = ", ".join(RECORD_COLUMNS)
+_ADD: Final = f"""
+INSERT INTO item ({_COLUMNS}, sent_from, sent_until) VALUES (?{", ?" * (len(RECORD_COLUMNS) + 1)})
+ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS)},
+    sent_from = min(coalesce(sent_from, excluded.sent_from), excluded.sent_from),
+    sent_until = max(coalesce(sent_until, excluded.sent_until), excluded.sent_until)
+"""  # noqa: S608 - own names
 
-    Records are kept as rows. The garbage collector passes over tuples of text, while a million objects would hold up
-    the program for tenths of a second each time it looks at them.
-    """
+
+class Records(Mapping[str, Record]):
+    """What is known of each step, by its id, in the order of the first notes."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, RecordRow] = {}
-        self._windows: dict[str, tuple[datetime, datetime]] = {}
+        self._table = Table(f"{_COLUMNS}, sent_from, sent_until, UNIQUE (id)")
 
     def __getitem__(self, step_id: str) -> Record:
-        return Record.from_row(self._rows[step_id])
+        row = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE id = ?", (step_id,)).fetchone()  # noqa: S608 - own names
+        if row is None:
+            raise KeyError(step_id)
+        return Record.from_row(row)
 
     def __contains__(self, step_id: object) -> bool:
-        return step_id in self._rows
+        return self._table.execute("SELECT 1 FROM item WHERE id = ?", (step_id,)).fetchone() is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return (step_id for (step_id,) in self._table.execute("SELECT id FROM item ORDER BY number"))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._table)
+
+    def in_slices(self, states: Iterable[State]) -> AsyncIterator[Record]:
+        """Iterate over the records in some states, and let the event loop go on after each slice of records."""
+        names = ", ".join(f"'{state.value}'" for state in states)
+        return self._table.in_slices(_COLUMNS, f"state IN ({names})", Record.from_row)
 
     @property
-    def unanswered(self) -> AbstractSet[str]:
+    def unanswered(self) -> Container[str]:
         """Ids of the steps that were sent and whose outcome is not known."""
-        return self._windows.keys()
+        return _Unanswered(self)
 
     def window(self, step_id: str) -> tuple[datetime, datetime] | None:
         """Return when a step without a known outcome was first sent and when it was last noted, in UTC."""
-        return self._windows.get(step_id)
+        found = self._table.execute("SELECT sent_from, sent_until FROM item WHERE id = ?", (step_id,)).fetchone()
+        if found is None or None in found:
+            return None
+        sent_from, sent_until = map(datetime.fromisoformat, found)
+        return sent_from, sent_until
 
     def add(self, row: RecordRow) -> None:
         """Add a row, in place of an earlier one of its step.
@@ -177,21 +192,23 @@ class Records(Mapping[str, Record]):
         Raises:
             ValueError: It holds a kind or a state that this package does not know.
         """
-        step_id, kind, _, state, at, *_ = row
+        _, kind, _, state, at, *_ = row
         StepKind(kind)
-        noted = datetime.fromisoformat(at)
-        if State(state) in _UNANSWERED:
-            first, last = self._windows.get(step_id, (noted, noted))
-            self._windows[step_id] = min(first, noted), max(last, noted)
-        else:
-            self._windows.pop(step_id, None)
-        self._rows[step_id] = row
+        datetime.fromisoformat(at)
+        sent = at if State(state) in UNANSWERED else None
+        self._table.execute(_ADD, (*row, sent, sent))
 
-    async def free(self) -> None:
-        """Drop all records, a few at a time: to free a million at once would stop the event loop."""
-        async for _ in in_slices(range(len(self))):
-            step_id, _ = self._rows.popitem()
-            self._windows.pop(step_id, None)
+    def close(self) -> None:
+        """Drop all records."""
+        self._table.close()
+
+
+@attrs.frozen
+class _Unanswered(Container[str]):
+    _records: Records
+
+    def __contains__(self, step_id: object) -> bool:
+        return isinstance(step_id, str) and self._records.window(step_id) is not None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.background import in_slices
 from panelica_async.provision.journal import Journal, Record, State, journal_at
+from panelica_async.provision.journal_records import UNANSWERED
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
@@ -114,16 +115,17 @@ async def undo_all(
                 yield journal, removal
 
 
+_REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
+
+
 def is_removable(record: Record) -> bool:
     """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
-    return record.state in {State.DONE, State.UNCERTAIN} or record.is_unanswered
+    return record.state in _REMOVABLE
 
 
-async def removable(journal: Journal) -> AsyncGenerator[Record]:
-    """Yield the records that undo deals with, without holding up the event loop."""
-    async for record in in_slices(journal.records.values()):
-        if is_removable(record):
-            yield record
+def removable(journal: Journal) -> AsyncIterator[Record]:
+    """Iterate over the records that undo deals with, without holding up the event loop."""
+    return journal.records.in_slices(_REMOVABLE)
 
 
 _KEPT_HINT = "Remove it in the panel."

@@ -2,7 +2,7 @@
 
 import abc
 import enum
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, TypeVar
 
@@ -121,7 +121,7 @@ class View:
     """What the panel's lists say."""
     ids: Mapping[str, str | None]
     """Object ids of the steps whose object is known to exist, by id of the step."""
-    unanswered: AbstractSet[str] = frozenset()
+    unanswered: Container[str] = frozenset()
     """Ids of steps that were sent and whose outcome is not known."""
     settled: AbstractSet[str] = frozenset()
     """Ids of steps whose object was there after an earlier run."""

@@ -181,7 +181,7 @@ class DatabaseUserStep(Step):
         open_steps = wanted - view.ids.keys() - view.settled
         if count is not None:
             unexplained = count - len(wanted - open_steps)
-            unanswered = open_steps & view.unanswered
+            unanswered = {step_id for step_id in open_steps if step_id in view.unanswered}
             if unexplained >= len(open_steps):
                 return same(None, f"inferred from the number of users, {count}; the panel does not list their names")
             if unexplained <= 0:
