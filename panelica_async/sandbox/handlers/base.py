@@ -237,7 +237,8 @@ def domain_with_room(call: ApiCall, limit: str) -> tuple[Row, Row]:
     domain = get(call, "domain", call.body["domain_id"])
     owner = owner_with_room(call, domain["user_id"], limit)
     if domain["status"] == "suspended":
-        raise forbidden("the domain is suspended", message="Domain suspended")
+        name = domain["domain" if call.dialect == "reference" else "domain_name"]
+        raise forbidden(f"the domain {name} is suspended", message="Domain suspended")
     return domain, owner
 
 
