@@ -1,4 +1,4 @@
-"""The sandbox as a current panel: limits, scopes, roles, owners, strictness, thin replies and its own catalogue."""
+"""The sandbox as a current panel: limits, scopes, roles, owners, strictness and thin replies."""
 
 import json
 import random
@@ -16,9 +16,9 @@ from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 
-CATALOGUE = Path(__file__).parents[1] / "data" / "panel-catalogue.jsonl"
-
-# Errors
+ODD_VALUES: tuple[Any, ...] = (
+    "", "x", "../..", "/home", -1, 0, 3.5, 10**30, True, None, [], {}, ["x"], {"a": 1}, "\u0000", "\ud800", "a" * 99,
+)  # fmt: skip
 
 
 async def test_errors_come_in_the_shapes_that_were_seen(current: PanelClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,6 @@ async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
     assert answer.status == 400
 
 
-ODD_VALUES: tuple[Any, ...] = (
-    "", "x", "../..", "/home", -1, 0, 3.5, 10**30, True, None, [], {}, ["x"], {"a": 1}, "\u0000", "\ud800", "a" * 99,
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_endpoint_fails_on_odd_input(current: PanelClient, seed: int) -> None:
     chance = random.Random(seed)
@@ -78,9 +73,6 @@ async def test_no_endpoint_fails_on_odd_input(current: PanelClient, seed: int) -
         body = {name: chance.choice((*ODD_VALUES, *ids)) for name in fields if chance.random() < 0.8}
         answer = await current.call(endpoint.method, f"{path}?{query}", None if endpoint.method == "GET" else body)
         assert answer.status < 500, (endpoint.operation, path, query, body)
-
-
-# Limits
 
 
 async def test_429_says_in_the_body_how_long_to_wait(session: aiohttp.ClientSession, clock: Clock) -> None:
@@ -114,9 +106,6 @@ async def test_unsigned_calls_are_not_counted(session: aiohttp.ClientSession, cl
         assert (await panel.call("GET", "/v1/me")).status == 200
 
 
-# Owners and roles
-
-
 @pytest.fixture
 async def tenant(current: PanelClient, current_box: Sandbox) -> PanelClient:
     """A client with the key of a customer."""
@@ -146,9 +135,6 @@ async def test_key_of_an_unknown_account_is_refused(current_box: Sandbox) -> Non
         current_box.add_key(user_id="nobody")
 
 
-# State
-
-
 async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, session: aiohttp.ClientSession) -> None:
     db = tmp_path / "panel.db"
     async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
@@ -166,9 +152,6 @@ async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, 
     async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
         rows = await SignedClient(box, session, clock).ok("GET", "/v1/domains")
         assert [row["id"] for row in rows] == [domain["id"], other["id"]]
-
-
-# Unknown fields
 
 
 async def test_unknown_fields_are_ignored(current: PanelClient) -> None:
@@ -206,9 +189,6 @@ async def test_reference_when_strict_refuses_unknown_fields(clock: Clock, sessio
             assert (await panel.call("POST", "/v1/accounts", fields)).status == status
 
 
-# Thin replies
-
-
 async def test_thin_replies_hold_an_id_or_a_message(clock: Clock, session: aiohttp.ClientSession) -> None:
     async with Sandbox(tier="enterprise", clock=clock, dialect="panel", thin_replies=True) as box:
         panel = PanelClient(box, session, clock)
@@ -230,31 +210,3 @@ async def test_thin_replies_of_the_reference_are_bare(clock: Clock, session: aio
         async with session.post(url, data=raw, headers={**headers, "Content-Type": "application/json"}) as response:
             assert response.status == 201
             assert set(await response.json()) == {"id"}
-
-
-# What the panel lists about itself
-
-
-async def test_api_spec_is_unsigned_and_lists_the_catalogue(current: PanelClient) -> None:
-    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
-        spec = (await response.json())["data"]
-    assert spec["generated_at"] == "2026-03-07T12:00:00Z"
-    known = [json.loads(line) for line in CATALOGUE.read_text("utf-8").splitlines()]
-    listed = {(entry["method"], entry["path"].count("{"), entry["path"].split("{")[0]) for entry in spec["endpoints"]}
-    assert len(spec["endpoints"]) == len(known)
-    assert listed == {(row["method"], row["path"].count("{"), row["path"].split("{")[0]) for row in known}
-
-
-async def test_api_spec_shows_fields_scopes_and_roles(current: PanelClient) -> None:
-    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
-        entries = {(entry["method"], entry["path"]): entry for entry in (await response.json())["data"]["endpoints"]}
-    suspend = entries["POST", "/v1/accounts/{id}/unsuspend"]
-    assert suspend["request"]["body"] == {"content_type": "none", "required": False, "fields": []}
-    create = entries["POST", "/v1/domains"]["request"]["body"]["fields"]
-    assert {field["name"] for field in create if field["required"]} == {"name", "user_id"}
-    assert [field["enum"] for field in create if field["name"] == "web_server"] == [["nginx_apache", "nginx_only"]]
-    restart = entries["POST", "/v1/server/services/{name}/restart"]["auth"]
-    assert restart["scope_rule"] == "one of services:restart, server:write"
-    assert entries["POST", "/v1/plans"]["auth"]["roles"] == ["ROOT", "ADMIN"]
-    assert entries["GET", "/health"]["auth"]["required"] is False
-    assert entries["GET", "/v1/domains"]["response"]["data_type"] == "array"

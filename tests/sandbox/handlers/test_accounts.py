@@ -1,6 +1,19 @@
 import pytest
 
-from tests.sandbox.signed_client import MAILBOX, PASSWORD, USER, Clock, SignedClient
+from tests.sandbox.panel_client import PanelClient
+from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
+
+TABLES = (
+    "accounts",
+    "domains",
+    "dns_records",
+    "certificates",
+    "databases",
+    "database_users",
+    "email_accounts",
+    "ftp_accounts",
+    "files",
+)
 
 
 async def test_accounts_include_root(panel: SignedClient) -> None:
@@ -146,19 +159,6 @@ async def test_account_when_deleted_loses_everything(panel: SignedClient) -> Non
     assert {table: panel.count(table) for table in TABLES} == before
 
 
-TABLES = (
-    "accounts",
-    "domains",
-    "dns_records",
-    "certificates",
-    "databases",
-    "database_users",
-    "email_accounts",
-    "ftp_accounts",
-    "files",
-)
-
-
 async def fill(panel: SignedClient, domain: dict) -> None:
     """Create one object of each kind for a domain."""
     domain_id, root = domain["id"], domain["document_root"]
@@ -171,53 +171,32 @@ async def fill(panel: SignedClient, domain: dict) -> None:
     await panel.ok("PUT", "/v1/files/content", {"path": f"{root}/index.html", "content": "hello"})
 
 
-async def test_plans_are_created_listed_and_changed(panel: SignedClient) -> None:
-    assert [plan["name"] for plan in await panel.ok("GET", "/v1/plans")] == ["Starter", "Standard", "Business"]
-    created = await panel.ok("POST", "/v1/plans", {"name": "Très Grand Plan!", "max_domains": 0})
-    assert created == {
-        "id": created["id"],
-        "name": "Très Grand Plan!",
-        "slug": "très-grand-plan",
-        "max_domains": 0,
-        "max_databases": None,
-        "max_email_accounts": None,
-        "max_ftp_accounts": None,
-        "disk_space_mb": None,
-        "bandwidth_mb": None,
-        "php_versions": created["php_versions"],
-        "user_count": 0,
-    }
-    await panel.refused(409, "POST", "/v1/plans", {"name": "très grand plan!".title()})
-    path = f"/v1/plans/{created['id']}"
-    changed = await panel.ok("PATCH", path, {"max_domains": -1, "slug": "big", "php_versions": ["8.4"]})
-    assert changed == {**created, "max_domains": -1, "slug": "big", "php_versions": ["8.4"]}
-    await panel.refused(409, "PATCH", path, {"name": "starter"})
-    await panel.refused(400, "PATCH", path, {})
-    await panel.refused(404, "PATCH", "/v1/plans/gone", {"max_domains": 1})
-    await panel.account("john", "Starter")
-    counts = {plan["name"]: plan["user_count"] for plan in await panel.ok("GET", "/v1/plans")}
-    assert (counts["Starter"], counts["Standard"]) == (1, 0)
+async def test_accounts_include_administrators_and_total(current: PanelClient) -> None:
+    await current.account()
+    body = (await current.call("GET", "/v1/accounts")).data
+    assert sorted(row["role"] for row in body["data"]) == ["ADMIN", "RESELLER", "ROOT", "USER"]
+    assert body["total"] == 4
 
 
-async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
-    limits = {"max_domains": 1, "max_databases": 1, "max_email_accounts": 1, "max_ftp_accounts": 0}
-    plan = await panel.ok("POST", "/v1/plans", {"name": "Tiny", **limits})
-    john = await panel.account("john", "Tiny")
-    domain = await panel.domain("one.example", john["id"])
-    attempts = [
-        ("/v1/domains", {"domain": "two.example", "user_id": john["id"]}, "max_domains"),
-        ("/v1/databases", {"name": "two", "domain_id": domain["id"]}, "max_databases"),
-        ("/v1/email/accounts", {**MAILBOX, "local_part": "two", "domain_id": domain["id"]}, "max_email_accounts"),
-        ("/v1/ftp/accounts", {**USER, "domain_id": domain["id"]}, "max_ftp_accounts"),
-    ]
-    await panel.ok("POST", "/v1/databases", {"name": "one", "domain_id": domain["id"]})
-    await panel.ok("POST", "/v1/email/accounts", {**MAILBOX, "domain_id": domain["id"]})
-    for path, body, limit in attempts:
-        refusal = await panel.refused(403, "POST", path, body)
-        assert (refusal["error"], refusal["code"]) == ("Plan limit reached", "FORBIDDEN")
-        assert refusal["details"] == f"{limit} is {limits[limit]} in the plan Tiny"
-    # Other accounts are not affected, and -1 means no limit.
-    await panel.domain("three.example", (await panel.account("jane"))["id"])
-    await panel.ok("PATCH", f"/v1/plans/{plan['id']}", dict.fromkeys(limits, -1))
-    for path, body, _ in attempts:
-        await panel.ok("POST", path, body)
+async def test_suspend_when_account_is_gone_answers_400(current: PanelClient) -> None:
+    path = "/v1/accounts/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f"
+    for method, action in (("POST", "/suspend"), ("POST", "/unsuspend"), ("DELETE", "")):
+        answer = await current.call(method, path + action)
+        assert (answer.status, answer.data["details"]) == (400, "user not found")
+    answer = await current.call("GET", path)
+    assert (answer.status, answer.data) == (404, {"status": "error", "error": "Account not found"})
+
+
+async def test_duplicate_email_is_400_in_any_case(current: PanelClient) -> None:
+    await current.account("john", email="John@example.net")
+    fields = {"username": "jane", "full_name": "J", "password": PASSWORD, "email": "JOHN@example.net"}
+    answer = await current.call("POST", "/v1/accounts", fields)
+    assert answer.status == 400
+    assert answer.data["details"] == "apiErrors.users.emailAlreadyExists"
+
+
+async def test_sso_link_carries_an_address_of_the_panels_network(current: PanelClient) -> None:
+    account = await current.account()
+    data = await current.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
+    assert data["url"].startswith("https://10.0.0.12:8443/auto-login?token=")
+    assert data["expires_in"] == 300

@@ -4,6 +4,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.spec import shipped_document
+from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import Clock, SignedClient
 
 HTTP = {
@@ -177,18 +178,22 @@ async def test_events_are_listed_by_category(panel: SignedClient) -> None:
     }
 
 
-async def test_postman_collection_has_every_operation(panel: SignedClient) -> None:
-    collection = await panel.ok("GET", "/v1/postman-collection")
-    assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
-    requests = [item["request"] for folder in collection["item"] for item in folder["item"]]
-    shown = {(request["method"], request["url"]["raw"].removeprefix("{{base_url}}")) for request in requests}
-    documented = {
-        (endpoint.method, endpoint.path.replace("{", ":").replace("}", "")) for endpoint in shipped_document().endpoints
-    }
-    assert shown == documented
-    assert any("CryptoJS.HmacSHA256" in line for line in collection["event"][0]["script"]["exec"])
-
-
 async def test_health_reports_the_uptime(panel: SignedClient, clock: Clock) -> None:
     clock.advance(2 * 86400 + 3600)
     assert (await panel.ok("GET", "/v1/health"))["uptime"] == "12d 6h 30m"
+
+
+async def test_health_is_unsigned_bare_and_outside_v1(current: PanelClient) -> None:
+    for prefix in ("/api/external", ""):
+        async with current.session.get(current.url(prefix + "/health")) as response:
+            body = await response.json()
+        assert body["service"] == "panelica-external-api"
+        assert (body["status"], body["timestamp"]) == ("ok", "2026-03-07T12:00:00Z")
+    assert (await current.call("GET", "/v1/health")).status == 404
+
+
+async def test_me_names_the_owner_of_the_key(current: PanelClient) -> None:
+    me = await current.data("GET", "/v1/me")
+    root = next(row for row in await current.data("GET", "/v1/accounts") if row["role"] == "ROOT")
+    assert me["user_id"] == root["id"]
+    assert set(me) == {"user_id", "name", "key_prefix", "scopes", "rate_limit_tier", "status", "expires_at"}

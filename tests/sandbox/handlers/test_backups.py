@@ -1,3 +1,7 @@
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import Clock, SignedClient
 
 
@@ -101,3 +105,42 @@ async def test_restore_brings_files_back(panel: SignedClient, clock: Clock) -> N
     await panel.ok("DELETE", f"/v1/domains/{second['id']}")
     await panel.ok("POST", path)
     assert panel.count("domains") == 1
+
+
+async def test_backup_goes_by_a_file_name_with_spaces(current: PanelClient, clock: Clock) -> None:
+    domain = await current.domain()
+    body = {"domain_ids": [domain["id"]], "backup_name": "acme nightly + 1"}
+    started = await current.data("POST", "/v1/backups", body)
+    assert "filename" not in started
+    [row] = await current.data("GET", "/v1/backups")
+    assert row["filename"] == "acme nightly + 1_20260307_120000.tar.gz"
+    path = "/v1/backups/acme%20nightly%20%2B%201_20260307_120000.tar.gz"
+    assert (await current.call("POST", f"{path}/restore", [])).status == 400
+    clock.advance(60)
+    row = await current.data("GET", path)
+    assert (row["status"], row["domain_names"], row["domain_count"]) == ("completed", ["example.com"], 1)
+    assert isinstance(row["size_mb"], float)
+    await current.data("POST", f"{path}/restore", {})
+    await current.data("DELETE", path)
+    assert (await current.call("GET", path)).status == 404
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"domain_ids": []}])
+async def test_backup_without_domains_is_of_everything(current: PanelClient, body: object) -> None:
+    owner = (await current.domain("one.example"))["user_id"]
+    await current.domain("two.example", owner)
+    await current.data("POST", "/v1/backups", body)
+    [row] = await current.data("GET", "/v1/backups")
+    assert sorted(row["domain_names"]) == ["one.example", "two.example"]
+
+
+async def test_backup_name_of_another_form_is_refused(current: PanelClient) -> None:
+    answer = await current.call("GET", "/v1/backups/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f")
+    assert (answer.status, answer.data["error"]) == (400, "Invalid filename")
+
+
+async def test_backup_is_deleted_with_the_scope_to_restore(current: PanelClient, current_box: Sandbox) -> None:
+    for scope, status in (("backups:write", 403), ("backups:restore", 404)):
+        key = current_box.add_key(scopes=[scope])
+        client = current.with_key(key.api_key, key.api_secret)
+        assert (await client.call("DELETE", "/v1/backups/a.tar.gz")).status == status

@@ -1,6 +1,7 @@
 import pytest
 
-from tests.sandbox.signed_client import USER, SignedClient
+from tests.sandbox.panel_client import PanelClient
+from tests.sandbox.signed_client import PASSWORD, USER, SignedClient
 
 
 async def test_databases_are_created_listed_and_deleted(panel: SignedClient) -> None:
@@ -62,3 +63,53 @@ async def test_database_name_when_invalid_is_rejected(panel: SignedClient, field
     body = {"name": "app", "domain_id": domain["id"], **USER, field: name}
     refusal = await panel.refused(400, "POST", "/v1/databases", body)
     assert refusal["details"].startswith(f"{field}: ")
+
+
+async def test_database_comes_with_its_user_and_prefixes(current: PanelClient) -> None:
+    domain = await current.domain()
+    body = {"domain_id": domain["id"], "username": "shop", "password": PASSWORD}
+    created = await current.data("POST", "/v1/databases", body)
+    assert created == {
+        "id": created["id"],
+        "username": "john_shop",
+        "role": "dbOwner",
+        "is_primary": True,
+        "database_name": "john_shop",
+        "user_id": domain["user_id"],
+        "domain_id": domain["id"],
+    }
+    assert await current.data("GET", f"/v1/databases?domain_id={domain['id']}") == [created]
+    other = await current.domain("other.example", domain["user_id"])
+    assert await current.data("GET", f"/v1/databases?domain_id={other['id']}") == []
+
+
+async def test_rows_of_databases_are_users(current: PanelClient) -> None:
+    domain = await current.domain()
+    names = {"database_name": "shop", "database_user": "owner", "password": PASSWORD}
+    primary = await current.data("POST", f"/v1/domains/{domain['id']}/databases", names)
+    user = {"domain_id": domain["id"], "username": "reader", "password": PASSWORD}
+    with_role = await current.data("POST", "/v1/databases", {**user, "role": "read"})
+    mysql = await current.data("POST", "/v1/mysql-users", {**user, "username": "writer"})
+    rows = {row["username"]: row for row in await current.data("GET", "/v1/databases")}
+    assert {name: (row["role"], row["is_primary"]) for name, row in rows.items()} == {
+        "john_owner": ("dbOwner", True),
+        "john_reader": ("read", False),
+        "john_writer": ("readWrite", False),
+    }
+    assert {row["database_name"] for row in rows.values()} == {"john_shop"}
+    assert {row["id"] for row in await current.data("GET", "/v1/mysql-users")} == {row["id"] for row in rows.values()}
+
+    await current.data("POST", f"/v1/mysql-users/{mysql['id']}/change-password", {"password": PASSWORD})
+    await current.data("DELETE", f"/v1/mysql-users/{mysql['id']}")
+    assert len(await current.data("GET", "/v1/databases")) == 2
+    await current.data("DELETE", f"/v1/databases/{primary['id']}")
+    assert (await current.call("GET", f"/v1/databases/{with_role['id']}")).status == 404
+
+
+async def test_database_is_deleted_by_its_name(current: PanelClient) -> None:
+    domain = await current.domain()
+    path = f"/v1/domains/{domain['id']}/databases"
+    await current.data("POST", path, {"database_name": "shop", "database_user": "shop", "password": PASSWORD})
+    assert (await current.call("DELETE", f"{path}?database_name=shop")).status == 404
+    await current.data("DELETE", f"{path}?database_name=john_shop")
+    assert await current.data("GET", "/v1/databases") == []

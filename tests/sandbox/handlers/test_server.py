@@ -1,4 +1,5 @@
 from panelica_async.catalog import SERVICES
+from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import Clock, SignedClient
 
 
@@ -35,3 +36,11 @@ async def test_server_status_follows_clock_and_services(panel: SignedClient, clo
     after = await panel.ok("GET", "/v1/server/status")
     assert after["uptime_seconds"] == before["uptime_seconds"] + 60
     assert after["memory"]["used_mb"] < before["memory"]["used_mb"]
+
+
+async def test_licence_knows_its_features_and_quotas(current: PanelClient) -> None:
+    for part in ("features", "quotas"):
+        rows = await current.data("GET", f"/v1/license/{part}")
+        name = next(iter(rows[0].values()))
+        assert await current.data("GET", f"/v1/license/{part}/{name}") == rows[0]
+        assert (await current.call("GET", f"/v1/license/{part}/none")).status == 404

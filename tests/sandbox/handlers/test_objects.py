@@ -1,0 +1,70 @@
+"""What belongs to accounts and domains on current panels: who sees it, and when it goes."""
+
+from typing import Any
+
+import pytest
+
+from tests.sandbox.panel_client import PanelClient
+
+JOB = {"task_name": "nightly", "command": "true"}
+GHOST = {"container_name": "blog", "env": {"url": "https://example.com"}}
+
+
+async def deploy(panel: PanelClient, user_id: str) -> dict[str, Any]:
+    deployed: dict[str, Any] = await panel.data(
+        "POST", "/v1/docker/templates/ghost/deploy", {"owner_user_id": user_id, **GHOST}
+    )
+    return deployed
+
+
+async def containers(panel: PanelClient) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (await panel.data("GET", "/v1/docker/containers"))["containers"]
+    return rows
+
+
+async def as_tenant(panel: PanelClient, user_id: str) -> PanelClient:
+    key = await panel.data("POST", "/v1/api-keys", {"name": "tenant", "scopes": ["*:*"]})
+    panel.box.database.execute("UPDATE api_keys SET user_id = ? WHERE id = ?", (user_id, key["id"]))
+    return panel.with_key(key["api_key"], key["api_secret"])
+
+
+async def test_tenant_sees_only_its_own(current: PanelClient) -> None:
+    domain = await current.domain()
+    jane = await as_tenant(current, (await current.account("jane"))["id"])
+    job = await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
+    await deploy(current, domain["user_id"])
+    assert await current.data("GET", "/v1/cron-jobs") == [job]
+    assert len(await containers(current)) == 2
+    assert await jane.data("GET", "/v1/cron-jobs") == []
+    assert await containers(jane) == []
+    for method, path in (
+        ("GET", f"/v1/cron-jobs/{job['id']}"),
+        ("POST", f"/v1/cron-jobs/{job['id']}/toggle"),
+        ("DELETE", f"/v1/cron-jobs/{job['id']}"),
+        ("GET", f"/v1/domains/{domain['id']}/subdomains"),
+        ("GET", f"/v1/files?user_id={domain['user_id']}"),
+    ):
+        assert (await jane.call(method, path)).status == 404, path
+
+
+@pytest.mark.parametrize("owner", ["domains", "accounts"])
+async def test_objects_go_with_their_owner(current: PanelClient, owner: str) -> None:
+    domain = await current.domain()
+    below = f"/v1/domains/{domain['id']}"
+    await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
+    await current.data("POST", f"{below}/subdomains", {"subdomain_name": "blog"})
+    await current.data("POST", f"{below}/redirects", {"source_path": "/a", "destination_url": "https://example.com/b"})
+    await current.data("POST", f"{below}/email-forwarders", {"source": "a@example.com", "destination": "b@example.org"})
+    await current.data("POST", f"{below}/dkim/disable")
+    await current.data("PATCH", f"{below}/modsecurity", {"enabled": False})
+    assert current.count("panel_objects") == 6
+    await current.data("DELETE", f"/v1/{owner}/{domain['id' if owner == 'domains' else 'user_id']}")
+    assert current.count("panel_objects") == 0
+
+
+async def test_setting_of_any_name_is_kept(current: PanelClient) -> None:
+    path = f"/v1/domains/{(await current.domain())['id']}/modsecurity"
+    for fields in ({"kind": "strict"}, {"item": "all", "call": "none"}):
+        await current.data("PATCH", path, fields)
+    kept = await current.data("GET", path)
+    assert kept == {"enabled": True, "kind": "strict", "item": "all", "call": "none"}
