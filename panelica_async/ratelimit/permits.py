@@ -18,6 +18,9 @@ _log = logging.getLogger("panelica_async")
 # Seconds by which a process may start later after a refusal; each draws its own at random.
 _MAX_STAGGER = 1.0
 
+# Interactive requests that one check lets go, and that are counted together later.
+_MOST_AT_ONCE = 64
+
 # Seconds for which a limit holds that a reply named and that is lower than the configured one.
 _LEARNT_FOR = 300.0
 
@@ -127,13 +130,18 @@ class LocalPermits(Permits):
 
     The limiters of several event loops in one process may share it: every method is atomic for other threads.
 
+    While the quota has room for several interactive requests, one check lets all of them go, because room that exists
+    now does not get less with time. Only their instants are noted then, and counted before anything else looks.
+
     Args:
         limit: What may be sent.
     """
 
     def __init__(self, limit: RateLimit) -> None:
         super().__init__(limit)
-        self.quota: Quota = Quota(limit)
+        self._quota = Quota(limit)
+        self._room = 0
+        self._uncounted: list[float] = []
         self._paused_until = -inf
         self._interactive_run = 0
         self._lock = threading.Lock()
@@ -143,7 +151,16 @@ class LocalPermits(Permits):
     @property
     def limit(self) -> RateLimit:
         """What may be sent."""
-        return self.quota.limit
+        return self._quota.limit
+
+    @property
+    def quota(self) -> Quota:
+        """The rules, with all requests counted."""
+        if self._uncounted:
+            for instant in self._uncounted:
+                self._quota.take(instant)
+            self._uncounted.clear()
+        return self._quota
 
     def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is among the waiting callers, and when."""
@@ -174,9 +191,17 @@ class LocalPermits(Permits):
     def try_take(self, now: float, lane: Lane) -> bool:
         """Count a request that goes now if there is a permit; return whether there was."""
         with self._lock:
+            if self._room and lane == "interactive":
+                self._room -= 1
+                self._uncounted.append(now)
+                self._interactive_run += 1
+                self.last_used = now
+                return True
             if self._ready_at(now, lane) > now:
                 return False
             self._take(now, lane)
+            if lane == "interactive":
+                self._room = min(self.quota.room(now), _MOST_AT_ONCE)
             return True
 
     def take(self, now: float, lane: Lane) -> None:
@@ -187,6 +212,7 @@ class LocalPermits(Permits):
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
         """Stop all callers for some time; after a refusal, let them start slowly."""
         with self._lock:
+            self._room = 0
             self._paused_until = max(self._paused_until, now + seconds)
             if refused:
                 # The panel told other processes the same wait: they should not all start at the same instant.
@@ -197,14 +223,18 @@ class LocalPermits(Permits):
         """Count the requests that the panel counted and this process did not; return whether there were any."""
         with self._lock:
             minute, hour = self.limit.own_usage(minute_usage, hour_usage)
-            return self.quota.add_usage(now, minute=minute, hour=hour)
+            has_others = self.quota.add_usage(now, minute=minute, hour=hour)
+            if has_others:
+                self._room = 0
+            return has_others
 
     def close(self) -> None:
         """There is no background work."""
 
     def _apply(self, limit: RateLimit) -> None:
         with self._lock:
-            self.quota = Quota(limit, after=self.quota)
+            self._quota = Quota(limit, after=self.quota)
+            self._room = 0
 
     def _ready_at(self, now: float, lane: Lane, ahead: int = 0) -> float:
         if now < self._paused_until:
@@ -216,4 +246,5 @@ class LocalPermits(Permits):
     def _take(self, now: float, lane: Lane) -> None:
         self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
         self.quota.take(now, lane)
+        self._room = 0
         self.last_used = now

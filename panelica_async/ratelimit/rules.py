@@ -130,6 +130,13 @@ class TokenBucket:
             ready = now
         return ready
 
+    def room(self, now: float) -> float:
+        """Return how many tokens there are; 0 while the pace changes."""
+        if self.slow_start.slowdown:
+            return 0
+        missing = max(0.0, self.full_at - now)
+        return inf if not self.interval else (self.tolerance - missing) // self.interval + 1
+
     def take(self, now: float, times: int = 1) -> None:
         """Take tokens. A bucket without tokens stays empty and builds up no debt."""
         interval = self.slow_start.interval(now, self.interval) if self.slow_start.slowdown else self.interval
@@ -183,6 +190,10 @@ class SlidingLog:
             if ready > now:
                 now = ready
         return now + periods * self.period
+
+    def room(self, now: float) -> int:
+        """Return how many requests the window that ends at `now` still has room for."""
+        return self.count - self.used(now)
 
     def take(self, now: float) -> None:
         """Record a request, in place of the oldest if the ring is full."""
@@ -257,6 +268,10 @@ class RuleSet:
             if instant > ready:
                 ready = instant
         return ready
+
+    def room(self, now: float) -> int:
+        """Return how many requests may go from now on if nothing else is counted meanwhile; at most `RECORD`."""
+        return int(max(0, min(RECORD, *(rule.room(now) for rule in self._rules))))
 
     def minute_reserve(self, now: float) -> int:
         """Return how many requests of the minute bulk leaves to the interactive lane."""
