@@ -172,7 +172,7 @@ class _Reading(Generic[T]):
     def __init__(self, source: ListSource[T], on_call: Callable[[], None]) -> None:
         self._source = source
         self._on_call = on_call
-        self._watch = source.lists.watch(source.kind)
+        self._changes = source.lists.changes(source.kind)
         self._left = source.deadline
         self._fetched = 0
         self._number = source.first or 1
@@ -229,8 +229,13 @@ class _Reading(Generic[T]):
 
     async def follow(self, page: Page[T]) -> Page[T] | None:
         """Return the page after one, or None when there is none."""
-        if not self._may_continue(page) or (self._watch.is_changed and not await self._has_rest()):
+        if not self._may_continue(page):
             return None
+        changes = self._source.lists.changes(self._source.kind)
+        if changes != self._changes:
+            self._changes = changes
+            if not await self._has_rest():
+                return None
         self._number += 1
         following = await self.fetch(self._number)
         if following.total is not None and self._total is not None and following.total != self._total:
@@ -276,7 +281,6 @@ class _Reading(Generic[T]):
 
     async def _has_rest(self) -> bool:
         """Return whether a list that this client has changed still has items; raise when items have moved."""
-        self._watch.is_changed = False
         first = await self.fetch(self._source.first)
         moved, gone = _ids(first) - self._known, self._first - _ids(first)
         # If only new items appeared, none has moved.

@@ -66,6 +66,7 @@ class Resource:
     def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
         """Return a list that is fetched when it is used."""
         runner = self._runner
+        must_learn = runner.dialect.known is None and not operation.is_alike
         wire = runner.wire(operation)
         derive = None
         if wire.derived:
@@ -74,13 +75,13 @@ class Resource:
             derive = partial(derive_alone, runner, operation, wire)
         return Paginator(
             list_source(runner, operation, wire, arguments, item, derive),
-            partial(self._learn_list, operation, item, arguments) if runner.must_learn(operation) else None,
+            partial(self._learn_list, operation, item, arguments) if must_learn else None,
         )
 
     def _call(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
         """Call an operation, with all that it takes in the dialect of the panel."""
         runner = self._runner
-        if runner.must_learn(operation):
+        if runner.dialect.known is None and not operation.is_alike:
             # Invalid arguments are refused here, and not when the dialect is known.
             prepare(operation, operation.wire, arguments)
             return self._learn_first(fetch, operation, arguments)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakSet
 
 import aiohttp
 import attrs
@@ -43,17 +42,7 @@ Read = Callable[[Reply], T]
 Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
 """Finds out what a write without a reply has done; returns its result, or raises the error."""
 
-
 _ADDING = frozenset({"create", "issue"})
-
-
-class Watch:
-    """Notices when the client changes objects of a kind."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        """Namespace of the operations, such as `email.accounts`."""
-        self.is_changed: bool = False
 
 
 class Lists:
@@ -61,13 +50,11 @@ class Lists:
 
     def __init__(self) -> None:
         self._longest_pages: dict[str, int] = {}
-        self._watches: WeakSet[Watch] = WeakSet()
+        self._changes: dict[str, int] = {}
 
-    def watch(self, kind: str) -> Watch:
-        """Return what notices from now on when objects of a kind are changed or deleted."""
-        watch = Watch(kind)
-        self._watches.add(watch)
-        return watch
+    def changes(self, kind: str) -> int:
+        """Return how often the client changed or deleted objects of a kind, such as `email.accounts`, so far."""
+        return self._changes.setdefault(kind, 0)
 
     def is_whole(self, endpoint: str, length: int) -> bool:
         """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
@@ -80,10 +67,9 @@ class Lists:
 
     def changed(self, operation: str) -> None:
         """Note that an operation that writes was sent. New objects move none of the others."""
-        if self._watches:
-            kind, _, verb = operation.rpartition(".")
-            for watch in self._watches:
-                watch.is_changed |= watch.kind == kind and verb not in _ADDING
+        kind, _, verb = operation.rpartition(".")
+        if kind in self._changes and verb not in _ADDING:
+            self._changes[kind] += 1
 
 
 class Known:
@@ -160,10 +146,6 @@ class OperationRunner:
         if operation.instead is not None:
             hint = f"Call {self.get_operation(operation.instead).example} instead."
         return UnsupportedOperationError(problem, operation=operation.name, reason=operation.absence, hint=hint)
-
-    def must_learn(self, operation: Operation) -> bool:
-        """Return whether the dialect must be learnt before an operation is called."""
-        return self.dialect.known is None and not operation.is_alike
 
     async def learn_dialect(self) -> Self:
         """Wait until the dialect is known; return a runner with what is left of the deadline."""

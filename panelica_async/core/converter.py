@@ -40,17 +40,15 @@ _OTHER_NAMES = {"Account": "user"}
 """What panels call a kind otherwise: the id of an account is a `user_id`."""
 
 
-def object_in(data: object, kind: Any, arguments: Mapping[str, Any]) -> Any:
+def object_in(data: Any, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """Return the object in the data of a reply, wherever it is.
 
     Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
     a word for any object. What stands under another name is another object, such as the zone of a new domain.
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or "id" in data:
         return data
     shown = cast("dict[str, Any]", data)
-    if "id" in shown:
-        return shown
     ids = {"id", *names_of(kind).get("id", ())}
     if not ids.isdisjoint(shown):
         return shown

@@ -71,6 +71,10 @@ _ERROR_KEYS = frozenset(
         "window",
     }
 )
+_OUTCOME_KEYS = frozenset({"data", "success", *_ERRORS})
+"""Without one of these, an object that has an id is that object."""
+_PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
+"""What an envelope has that says nothing about a list."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -105,7 +109,7 @@ class Envelope:
 
 def unwrap(payload: JsonValue) -> Envelope:
     """Return a decoded reply as an envelope, by the rules in the docstring of this module."""
-    if not isinstance(payload, dict):
+    if not isinstance(payload, dict) or ("id" in payload and _OUTCOME_KEYS.isdisjoint(payload)):
         return Envelope(payload)
     outcome = _outcome(payload)
     has_failed = _reports_failure(payload, outcome)
@@ -115,13 +119,16 @@ def unwrap(payload: JsonValue) -> Envelope:
     if isinstance(inner, dict) and _wraps_again(inner) and not has_failed:
         payload = {**payload, **inner}
     message, request_id = payload.get("message"), payload.get("request_id")
+    more: dict[str, Any] = {}
+    if not payload.keys() <= _PLAIN_KEYS:
+        more = _read_figures(_figures(payload))
+        more["beside"] = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
     return Envelope(
         data=payload.get("data"),
-        beside={name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS},
         message=message if isinstance(message, str) else None,
-        **_read_figures(_figures(payload)),
         failed=has_failed,
         request_id=request_id if isinstance(request_id, str) else None,
+        **more,
     )
 
 

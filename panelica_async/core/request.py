@@ -13,7 +13,7 @@ import attrs
 
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps, loads
-from panelica_async.core.model import UNSET, provided
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Guard, Operation, Wire
 from panelica_async.core.redaction import FILES, secret_values
 from panelica_async.core.values import rfc3339
@@ -163,9 +163,7 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         ValueError: An argument is invalid; the message names it and says what to do.
         UnsupportedOperationError: The panel cannot honour an argument.
     """
-    present = arguments
-    if UNSET in arguments.values():
-        present = provided(arguments)
+    present = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
         _check_guard(operation, operation.guard, present)
     if operation.constrained:
@@ -237,7 +235,7 @@ def _check(operation: Operation, name: str, value: object) -> None:
         # Null clears a setting, but where a list must not be empty it would stand for everything.
         if value is not None or name in operation.not_empty:
             raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
-    elif name in operation.not_empty:
+    elif name in operation.not_empty and not (type(value) is str and value.strip()):
         _check_not_empty(operation, name, value)
 
 

@@ -130,10 +130,7 @@ class LanedSemaphore:
 
     def try_acquire(self, lane: Lane) -> bool:
         """Take a slot if one is free and the lane has no waiters; return whether it was taken."""
-        if self._waiting[lane] or not self._has_free(lane):
-            return False
-        self._take(lane)
-        return True
+        return not self._waiting[lane] and self._try_take(lane)
 
     async def acquire(self, lane: Lane) -> None:
         """Wait for a slot and take it."""
@@ -158,22 +155,29 @@ class LanedSemaphore:
             self._wake()
 
     def _wake(self) -> None:
-        while (lane := self._next_lane()) is not None:
-            turn, _ = self._waiting[lane].popitem(last=False)
-            if not turn.cancelled():
-                self._take(lane)
-                turn.set_result(None)
+        while (turn := self._next()) is not None:
+            turn.set_result(None)
 
-    def _next_lane(self) -> Lane | None:
-        """Return the lane whose first waiter gets a slot now, None if there is none."""
-        order = LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES)
-        return next((lane for lane in order if self._waiting[lane] and self._has_free(lane)), None)
+    def _next(self) -> asyncio.Future[None] | None:
+        """Take a slot for the waiter whose turn it is and return that; None if there is no slot or no waiter."""
+        for lane in LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES):
+            waiting = self._waiting[lane]
+            while waiting and next(iter(waiting)).cancelled():
+                waiting.popitem(last=False)
+            if waiting and self._try_take(lane):
+                return waiting.popitem(last=False)[0]
+        return None
 
-    def _has_free(self, lane: Lane) -> bool:
-        return self._free > 0 and (lane != "bulk" or self._free_for_bulk > 0)
-
-    def _take(self, lane: Lane) -> None:
-        self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
-        self._free -= 1
+    def _try_take(self, lane: Lane) -> bool:
+        """Take a slot if one is free; return whether it was taken."""
+        if self._free <= 0:
+            return False
         if lane == "bulk":
+            if self._free_for_bulk <= 0:
+                return False
             self._free_for_bulk -= 1
+            self._interactive_run = 0
+        else:
+            self._interactive_run += 1
+        self._free -= 1
+        return True

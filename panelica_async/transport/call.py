@@ -1,7 +1,7 @@
 """A call on its way through the pipeline, and the reply that it gets."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -12,6 +12,7 @@ import attrs
 from aiohttp import ClientResponse, hdrs
 from aiohttp.payload import BytesPayload
 from attrs.validators import optional
+from yarl import URL
 
 from panelica_async.core.json_codec import loads
 from panelica_async.core.operation import Repeat
@@ -88,8 +89,8 @@ class Call:
 
     number: int = 0
     """Number of the call in its client."""
-    time: Callable[[], float]
-    """The clock of its event loop, once it has begun."""
+    loop: asyncio.AbstractEventLoop
+    """Its event loop, once it has begun."""
     began_at: float = 0.0
     is_watched: bool = False
     """Whether anyone is listening to this call."""
@@ -107,6 +108,8 @@ class Call:
     """Instant of the monotonic clock at which the last attempt left."""
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
+    url: URL | None = None
+    """Where it goes: the only URL that is signed for it."""
     key: "ApiKey | None" = None
     """The key of the last attempt: its quota was passed, and it signed."""
     clock_lead: float = 0.0
@@ -186,7 +189,7 @@ class Call:
         """Seconds until the deadline; None without one."""
         if self.deadline_at is None:
             return None
-        return max(0.0, self.deadline_at - asyncio.get_running_loop().time())
+        return max(0.0, self.deadline_at - self.loop.time())
 
     @property
     def longest_wait(self) -> float | None:

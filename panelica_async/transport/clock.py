@@ -46,14 +46,16 @@ class PanelClock:
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = _steady) -> None:
         self.monotonic = monotonic
         self._wall = wall
-        self._zero = wall() - monotonic()
+        zero = wall() - monotonic()
         # Seconds the panel's clock is ahead of the monotonic one.
         self._least_lead = -inf
         self._most_lead = inf
         # How far this machine's clock was ahead of the monotonic one when that was learnt.
-        self._learnt_zero = self._zero
+        self._learnt_zero = zero
         self.correction: float = 0.0
         """Seconds added to the time of this machine to get that of the panel."""
+        self.lead: float = zero
+        """Seconds the time that signatures carry is ahead of the monotonic clock."""
 
     @property
     def skew(self) -> float | None:
@@ -62,14 +64,9 @@ class PanelClock:
             return None
         return (self._least_lead + self._most_lead) / 2 - (self._wall() - self.monotonic())
 
-    @property
-    def lead(self) -> float:
-        """Seconds the time that signatures carry is ahead of the monotonic clock."""
-        return self._zero + self.correction
-
     def now(self) -> float:
         """Return the Unix time for signatures."""
-        return self._zero + self.monotonic() + self.correction
+        return self.lead + self.monotonic()
 
     def earliest_panel_time(self, instant: float) -> float | None:
         """Return the earliest Unix time it can have been on the panel at an instant of the monotonic clock.
@@ -109,9 +106,9 @@ class PanelClock:
             self._least_lead, self._most_lead = -inf, inf
         if self._least_lead > -inf and self._least_lead - SKEW_TOLERANCE <= lead <= self._most_lead + SKEW_TOLERANCE:
             return  # as far as is known, it was signed with the panel's time
-        self._zero = zero
         skew = self.skew or 0.0
         self.correction = skew if SKEW_TOLERANCE < abs(skew) <= MAX_SKEW else 0.0
+        self.lead = zero + self.correction
         if self.correction and abs(self.lead - lead) > SKEW_TOLERANCE:
             direction = "ahead of" if self.correction > 0 else "behind"
             LOGGER.warning(

@@ -155,10 +155,10 @@ class Exchange:
         request.response = None
         self._monitor.sent(call, request.headers)
         try:
-            with TimeLimit(call.timeouts):
+            with TimeLimit(call.timeouts, call.loop):
                 response = await handler(request)
                 body, is_cut = await _read(call, response)
-            if is_cut and _is_for_sink(call, response):
+            if is_cut and call.sink is not None and response.status < 300:
                 await _pass_on(call, response, body)
                 body, is_cut = b"", False
         except BaseException as error:
@@ -225,17 +225,13 @@ def _not_connected(call: Call, error: Exception) -> ConnectError:
 
 async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
     """Return the body of a reply, or its beginning, and whether it was cut."""
-    if _is_for_sink(call, response):
+    if call.sink is not None and response.status < 300:
         return await _beginning_for_sink(response)
     length = response.content_length
     if length is not None and length <= LONGEST_ERROR and not _is_encoded(response):
         # No reply has a shorter limit. Most have arrived by now: then there is nothing to wait for.
         return response.content.read_nowait() if response.content.is_eof() else await response.read(), False
     return await _beginning(response, _limit_of(call, response))
-
-
-def _is_for_sink(call: Call, response: ClientResponse) -> bool:
-    return call.sink is not None and response.status < 300
 
 
 async def _beginning_for_sink(response: ClientResponse) -> tuple[bytes, bool]:
@@ -271,7 +267,7 @@ async def _pass_on(call: Call, response: ClientResponse, beginning: bytes) -> No
                 if call.deadline_timer is not None:
                     call.deadline_timer.reschedule(None)
                 await call.sink.take(piece, total)
-            with TimeLimit(call.timeouts):
+            with TimeLimit(call.timeouts, call.loop):
                 piece = await response.content.readany()
             if not piece:
                 return

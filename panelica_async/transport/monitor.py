@@ -65,8 +65,8 @@ class Monitor:
         """Count a new call."""
         self._calls += 1
         call.number = self._calls
-        call.time = get_running_loop().time
-        call.began_at = call.time()
+        call.loop = get_running_loop()
+        call.began_at = call.loop.time()
         self.tally.in_flight += 1
         # Asked once a call, because most calls are not watched.
         call.is_watched = bool(self._listeners) or LOGGER.isEnabledFor(logging.DEBUG)
@@ -130,7 +130,7 @@ class Monitor:
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Count the end of a call, with the error that its caller gets if it failed."""
-        tally, duration = self.tally, call.time() - call.began_at
+        tally, duration = self.tally, call.loop.time() - call.began_at
         outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
         is_logged = error is not None and LOGGER.isEnabledFor(DONE_LEVELS[outcome])
         # An attempt that left the queue without a permit has waited too.

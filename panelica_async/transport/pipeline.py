@@ -13,10 +13,8 @@ from math import inf
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
-from yarl import URL
 
 from panelica_async.core.address import Address
-from panelica_async.core.request import PreparedRequest
 from panelica_async.errors import (
     ConfigurationError,
     PanelicaError,
@@ -90,10 +88,9 @@ class Transport:
         self.monitor: Monitor = Monitor()
         self.timeouts: SharedTimeouts = SharedTimeouts()
         self.budget: RetryBudget = RetryBudget()
-        self._origin = URL(address.origin, encoded=True)
-        self._prefix = address.prefix
         self._sessions = sessions
-        self._exchange = Exchange(sessions, RequestSigner(address, clock), clock, self.monitor)
+        self._signer = RequestSigner(address, clock)
+        self._exchange = Exchange(sessions, self._signer, clock, self.monitor)
         self._retry = RetryPolicy(keys, clock, self.waits)
         # Of the calls that wait before a retry.
         self._asleep = set[asyncio.Timeout]()
@@ -104,7 +101,7 @@ class Transport:
     @property
     def host(self) -> str:
         """Host of the panel."""
-        return self._origin.host or ""
+        return self._signer.origin.host or ""
 
     async def send(self, call: Call) -> Reply:
         """Send a call; return its last reply, whatever the status.
@@ -131,7 +128,7 @@ class Transport:
             raise
 
     async def _send_in_time(self, call: Call, deadline: float) -> Reply:
-        call.deadline_at = asyncio.get_running_loop().time() + deadline
+        call.deadline_at = call.loop.time() + deadline
         try:
             async with asyncio.timeout_at(call.deadline_at) as call.deadline_timer:
                 return await self._send(call)
@@ -144,7 +141,7 @@ class Transport:
             ) from error
 
     async def _send(self, call: Call) -> Reply:
-        session, request = self._sessions.session(), call.request
+        session, request = self._sessions.session(call.loop), call.request
         if call.signed and self.keys.current.quota.is_due() and call.options.learns_quota:
             await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _patience(call.options))
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
@@ -167,10 +164,11 @@ class Transport:
             body = io.BytesIO(body)
         # aiohttp would call the body of a POST without one application/octet-stream.
         is_empty = body is None and request.method in ClientRequest.POST_METHODS
+        call.url = self._signer.url(request)
         # Not `async with`: the reply was read to its end, or closed, when this returns.
         await session.request(
             request.method,
-            self._url(request),
+            call.url,
             data=body,
             skip_auto_headers=_CONTENT_TYPE if is_empty else None,
             allow_redirects=False,
@@ -207,25 +205,27 @@ class Transport:
         finally:
             if signed:
                 slots.release(lane)
-        self._learn(call, reply)
-        if reply.status < 400:
-            if call.attempts == 1:
-                self.budget.earn()
-            return reply
-        return self._again(call, reply) or reply
+        if reply.status >= 400:
+            self._learn(call, reply)
+            return self._again(call, reply) or reply
+        # What was said before a file may be minutes old after it.
+        if call.key is not None and not call.is_passing_on:
+            call.key.quota.limiter.observe(reply.status, reply.headers)
+        if call.attempts == 1:
+            self.budget.earn()
+        return reply
 
     def _learn(self, call: Call, reply: Reply) -> None:
-        """Learn what a reply says about quota and time; after a 429 everyone on the key pauses."""
-        # What was said before a file may be minutes old after it.
-        if call.key is None or call.is_passing_on:
+        """Learn what a failure says about quota and time; after a 429 everyone on the key pauses."""
+        if call.key is None:
             return
-        limiter, status = call.key.quota.limiter, reply.status
+        limiter, status, headers = call.key.quota.limiter, reply.status, reply.headers
         if status == _TOO_MANY_REQUESTS:
             said = call.problem(reply)
-            limiter.observe(status, reply.headers, retry_after=said.retry_after, limit=said.limit, window=said.window)
+            limiter.observe(status, headers, retry_after=said.retry_after, limit=said.limit, window=said.window)
             self.monitor.throttled(call, said)
             return
-        limiter.observe(status, reply.headers)
+        limiter.observe(status, headers)
         if status == _UNAUTHORIZED and not call.was_signed_anew and call.problem(reply).blames_timestamp:
             self.clock.follow()
 
@@ -290,19 +290,6 @@ class Transport:
         finally:
             call.queued_for += _now() - queued_at
         return quota is self.keys.current.quota
-
-    def _url(self, request: PreparedRequest) -> URL:
-        # Already encoded: yarl must not touch what is going to be signed. It need not take the address apart each time.
-        path = self._prefix + request.path
-        if not request.query:
-            return self._origin.with_path(path, encoded=True)
-        return URL.build(
-            scheme=self._origin.scheme,
-            authority=self._origin.raw_authority,
-            path=path,
-            query_string=request.query,
-            encoded=True,
-        )
 
     async def close(self) -> None:
         """Refuse what waits for a retry or for quota, then close the session if it is ours."""

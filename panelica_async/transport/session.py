@@ -148,10 +148,20 @@ MAX_IN_FLIGHT = 100
 
 _open: WeakSet[aiohttp.ClientSession] = WeakSet()
 _inherited: list[aiohttp.ClientSession] = []
-if hasattr(os, "register_at_fork"):
+_process = object()
+"""Stands for this process. Asking the system for its number takes a call ten times as long."""
+
+
+def _after_fork() -> None:
+    global _process  # noqa: PLW0603 - the child is another process
+    _process = object()
     # Both processes share the connections and the epoll that waits for them. If the child let the sessions be garbage
     # collected, it would close the connections, and the parent would wait for ever.
-    os.register_at_fork(after_in_child=lambda: _inherited.extend(_open))
+    _inherited.extend(_open)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class SessionHolder:
@@ -172,7 +182,7 @@ class SessionHolder:
         self._proxy = proxy
         self._session = borrowed
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process: int | None = None
+        self._process = _process
         self._closed = False
         self.slots: LanedSemaphore = LanedSemaphore(_slots(borrowed))
         """Slots for requests that wait for quota or are in flight."""
@@ -189,15 +199,14 @@ class SessionHolder:
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session passed in as session= is closed; pass an open one")
 
-    def session(self) -> aiohttp.ClientSession:
-        """Return the session, made on first use in the running event loop.
+    def session(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """Return the session, made on first use in the event loop of the call.
 
         Raises:
             ConfigurationError: The client is closed, or used from another event loop or process.
         """
         self.require_open()
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop or self._process != os.getpid():
+        if self._loop is not loop or self._process is not _process:
             self._bind(loop)
         if self._session is None:
             proxy = self._proxy
@@ -217,8 +226,8 @@ class SessionHolder:
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind to the event loop and the process of the first call; refuse any other."""
         if self._loop is None:
-            self._loop, self._process = loop, os.getpid()
-        elif self._process != os.getpid():
+            self._loop, self._process = loop, _process
+        elif self._process is not _process:
             raise ConfigurationError(
                 "the client was made before this process was forked; make one PanelicaClient in each process"
             )
@@ -228,7 +237,7 @@ class SessionHolder:
     @property
     def _is_ours(self) -> bool:
         """Whether the session is neither borrowed nor that of the process this one was forked from."""
-        return self._borrowed is None and self._process == os.getpid()
+        return self._borrowed is None and self._process is _process
 
     def stop(self) -> None:
         """Send no more requests."""

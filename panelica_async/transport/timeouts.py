@@ -84,16 +84,22 @@ class SharedTimeouts:
 
 
 class TimeLimit:
-    """One block, with the semantics of `asyncio.timeout`: raises `TimeoutError` when it takes too long."""
+    """One block, with the semantics of `asyncio.timeout`: raises `TimeoutError` when it takes too long.
 
-    __slots__ = ("_cancelling", "_expired", "_task", "_timeouts", "ends_at")
+    Args:
+        timeouts: How long it may take.
+        loop: The running event loop.
+    """
 
-    def __init__(self, timeouts: AttemptTimeouts) -> None:
+    __slots__ = ("_cancelling", "_expired", "_loop", "_task", "_timeouts", "ends_at")
+
+    def __init__(self, timeouts: AttemptTimeouts, loop: asyncio.AbstractEventLoop) -> None:
         self._timeouts = timeouts
+        self._loop = loop
         self._expired = False
 
     def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a timeout needs a task")

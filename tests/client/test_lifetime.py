@@ -58,7 +58,7 @@ async def test_ended_call_is_freed_at_once(
 async def test_closing_closes_the_own_session(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.request("GET", "/v1/me")
-    session = panel._transport._sessions.session()
+    session = panel._transport._sessions.session(asyncio.get_running_loop())
     await panel.close()
     assert session.closed
     await panel.close()
@@ -229,7 +229,7 @@ def test_a_client_belongs_to_one_loop() -> None:
 async def test_an_abandoned_client_warns_and_closes_nothing(server: RawServer) -> None:
     panel = make(server.origin)
     await panel.request("GET", "/v1/me")
-    session = panel._transport._sessions.session()
+    session = panel._transport._sessions.session(asyncio.get_running_loop())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del panel

@@ -401,7 +401,7 @@ async def test_a_client_closed_over_a_write(server: RawServer, connect: Connect)
 
 async def test_write_whose_client_is_closed_while_it_connects_was_not_sent(server: RawServer, connect: Connect) -> None:
     panel = connect()
-    connector = panel._transport._sessions.session().connector
+    connector = panel._transport._sessions.session(asyncio.get_running_loop()).connector
     assert connector is not None
     writing = asyncio.create_task(failure(create, panel))
     while not connector._acquired:  # noqa: ASYNC110 - aiohttp has no event for it

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self, cast
 
 import attrs
@@ -107,7 +108,7 @@ class StubSessions(SessionHolder):
         self.slots = LanedSemaphore(slots)
         self._network = network
 
-    def session(self) -> ClientSession:
+    def session(self, _loop: asyncio.AbstractEventLoop) -> ClientSession:
         self.require_open()
         return cast("ClientSession", StubSession(self._network))
 
@@ -120,7 +121,7 @@ def now() -> float:
 def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -> Call:
     """Make a call."""
     method = "GET" if repeat is Repeat.READ else "POST"
-    return Call(
+    made = Call(
         "things.do",
         PreparedRequest(method=method, path="/v1/things"),
         repeat,
@@ -129,6 +130,10 @@ def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -
         f"{method} /v1/things",
         signed=signed,
     )
+    # Decisions are tested without a loop.
+    with suppress(RuntimeError):
+        made.loop = asyncio.get_running_loop()
+    return made
 
 
 def keys(limiter: RateLimiter | None = None) -> KeyHolder:

@@ -100,7 +100,7 @@ class Adapter:
         self.timeouts = {duration: AttemptTimeouts(duration) for duration in DURATIONS}
 
     def __call__(self, duration: float) -> AbstractAsyncContextManager[object]:
-        block = TimeLimit(self.timeouts[duration])
+        block = TimeLimit(self.timeouts[duration], asyncio.get_running_loop())
 
         class Entered:
             async def __aenter__(self) -> None:
@@ -237,7 +237,7 @@ def test_of_two_limits_that_end_at_once_the_outer_one_ends(make: Callable[[], Li
 
 def test_the_time_out_has_the_cancellation_as_its_cause() -> None:
     async def main() -> None:
-        with pytest.raises(TimeoutError) as caught, TimeLimit(AttemptTimeouts(30)):
+        with pytest.raises(TimeoutError) as caught, TimeLimit(AttemptTimeouts(30), asyncio.get_running_loop()):
             await asyncio.sleep(60)
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 
@@ -263,7 +263,7 @@ def test_a_thousand_blocks_at_once_have_one_timer() -> None:
         timeouts = AttemptTimeouts(30)
 
         async def attempt() -> float:
-            with pytest.raises(TimeoutError), TimeLimit(timeouts):
+            with pytest.raises(TimeoutError), TimeLimit(timeouts, asyncio.get_running_loop()):
                 await asyncio.sleep(60)
             return now()
 
@@ -284,7 +284,7 @@ def test_successive_blocks_set_timer_after_last_fired() -> None:
         with pytest.MonkeyPatch.context() as patch:
             timers = timers_of(timeouts, patch)
             for _ in range(590):
-                with TimeLimit(timeouts):
+                with TimeLimit(timeouts, asyncio.get_running_loop()):
                     await asyncio.sleep(0.1)
         # The first fires at 30 s, while a block runs that began just before and may go on for 30 s.
         assert timers == pytest.approx([0.0, 30.0], abs=0.2)
@@ -297,7 +297,7 @@ def test_what_is_left_is_one_timer_that_keeps_nothing_alive() -> None:
     timeouts = AttemptTimeouts(3600)
 
     async def attempt() -> None:
-        with TimeLimit(timeouts):
+        with TimeLimit(timeouts, asyncio.get_running_loop()):
             await asyncio.sleep(1)
 
     async def main() -> weakref.ref[asyncio.Task[None]]:
@@ -325,7 +325,7 @@ REQUEST: ContextVar[Context] = ContextVar("REQUEST")
 async def attempt_of_a_request(timeouts: AttemptTimeouts) -> "weakref.ref[Context]":
     state = Context()
     REQUEST.set(state)
-    with TimeLimit(timeouts):
+    with TimeLimit(timeouts, asyncio.get_running_loop()):
         await asyncio.sleep(0)
     return weakref.ref(state)
 
@@ -370,7 +370,7 @@ def test_block_that_outlasts_the_client_is_still_ended() -> None:
         timeouts, before = shared.of(30), pending_timers()
 
         async def attempt() -> None:
-            with TimeLimit(timeouts):
+            with TimeLimit(timeouts, asyncio.get_running_loop()):
                 shared.close()
                 await asyncio.sleep(60)
 
@@ -389,7 +389,7 @@ def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             try:
-                with TimeLimit(AttemptTimeouts(1)):
+                with TimeLimit(AttemptTimeouts(1), asyncio.get_running_loop()):
                     await asyncio.sleep(60)
             except TimeoutError:
                 return "timed out"
@@ -407,11 +407,11 @@ def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
 def test_timer_when_fired_without_block_is_set_again() -> None:
     async def main() -> None:
         timeouts = AttemptTimeouts(30)
-        with TimeLimit(timeouts):
+        with TimeLimit(timeouts, asyncio.get_running_loop()):
             pass
         await asyncio.sleep(100)
         began = now()
-        with pytest.raises(TimeoutError), TimeLimit(timeouts):
+        with pytest.raises(TimeoutError), TimeLimit(timeouts, asyncio.get_running_loop()):
             await asyncio.sleep(60)
         assert now() - began == pytest.approx(30, abs=0.01)
 
@@ -424,7 +424,7 @@ def test_a_block_needs_a_task() -> None:
 
         def enter() -> None:
             try:
-                with TimeLimit(AttemptTimeouts(30)):
+                with TimeLimit(AttemptTimeouts(30), asyncio.get_running_loop()):
                     pass
             except RuntimeError as error:
                 failures.append(error)

@@ -117,6 +117,7 @@ async def send_vector(server: RawServer, vector: dict[str, Any], secret: str = S
         "",
         upload=Multipart(vector["wire_body"].encode()) if is_upload else None,
     )
+    transport.monitor.queued(call)
     try:
         await transport.send(call)
     finally:
