@@ -104,15 +104,17 @@ class Executor:
         """Return the outcome of a step whose object is there, and note what the journal does not know of it yet."""
         step, record = planned.step, self._journal.records.get(planned.step.id)
         there = Match(Comparison.SAME, planned.object_id, is_pending=planned.is_pending)
-        if record is not None and record.is_unanswered:
+        if record is None:
+            return StepOutcome.there(step, there, planned.reason)
+        if record.is_unanswered:
             return self._claim(step, there, "sent by an earlier run; found by looking")
-        if record is not None and not record.is_settled:
+        if not record.is_settled:
             return self._found(step, there, "refused or removed in an earlier run; it exists now")
-        if record is not None and _is_another(record, planned):
+        if _is_another(record, planned):
             reason = "an earlier run created it, and others deleted and re-created it"
             remark = f"{reason}: its password is not the one in the {_source_of_password(step)}"
             return self._found(step, there, reason, remark=remark if step.password_needed else None)
-        if record is not None and record.is_pending and not planned.is_pending:
+        if record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
         return StepOutcome.there(step, there, planned.reason)
 
@@ -124,9 +126,6 @@ class Executor:
             return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
         if error := self._refused.get(step.kind):
             return StepOutcome.failed(step, error)
-        return await self._send_until_clear(step)
-
-    async def _send_until_clear(self, step: Step) -> StepOutcome:
         password = self._password(step)
         self._journal.hide(password)
         for sends in range(1, _SENDS + 1):
@@ -140,10 +139,9 @@ class Executor:
         """Send the call once. Return None when there was no reply and the object is not there."""
         before = self._journal.records.get(step.id)
         was_unanswered = before is not None and before.is_unanswered
-        parent_id = self._ids[step.parents[0].id] if step.parents else None
         departure = _Departure()
         unsubscribe = self._panel.subscribe(departure)
-        self._journal.sent(step, parent_id=parent_id)
+        self._journal.sent(step, parent_id=self._parent_id(step))
         try:
             await self._commit()
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
@@ -230,8 +228,8 @@ class Executor:
             self._consider(step, failure)
             return StepOutcome.failed(step, error, f"looking for it failed: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
-        is_conflict = isinstance(error, ConflictError)
-        if found.comparison is not Comparison.SAME and not (found.comparison is Comparison.UNKNOWN and is_conflict):
+        may_exist = found.comparison is Comparison.UNKNOWN and isinstance(error, ConflictError)
+        if found.comparison is not Comparison.SAME and not may_exist:
             return self._failed(step, error, found.reason, was_unanswered=was_unanswered)
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
@@ -243,13 +241,17 @@ class Executor:
 
     async def _look(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
-        parent_id = self._ids[step.parents[0].id] if step.parents else None
+        parent_id = self._parent_id(step)
         snapshot = await self._inventory.refresh(step.listing, parent_id if step.listing is Listing.ZONES else None)
         if step.listing is Listing.CERTIFICATES and snapshot.certificates is None:
             snapshot = await self._inventory.refresh(Listing.CERTIFICATES, parent_id)
         return step.match(View(snapshot=snapshot, ids=self._ids, unanswered=self._journal.records.unanswered))
 
+    def _parent_id(self, step: Step) -> str | None:
+        return self._ids[step.parents[0].id] if step.parents else None
+
     def _owner(self, step: Step, object_id: str | None) -> State:
+        """Return what to note of an object that was found: whether this call created it."""
         snapshot = self._inventory.snapshot
         view = View(snapshot=snapshot, ids={**self._ids, step.id: object_id})
         if any(companion.match(view).comparison is Comparison.ABSENT for companion in step.companions):
