@@ -41,7 +41,7 @@ class LostCreate:
     key: NaturalKey
     wire: Wire
     """How the list travels in which it is looked for."""
-    given: Mapping[str, Any] = attrs.field(repr=False)
+    arguments: Mapping[str, Any] = attrs.field(repr=False)
     """The arguments of the call, without those that are `UNSET`."""
     sent_at: float
     """Instant of the monotonic clock at which the call was sent."""
@@ -51,12 +51,12 @@ class LostCreate:
     def filters(self) -> dict[str, Any]:
         """Arguments of the list that narrow it down to the object."""
         known = {*self.wire.query, *self.wire.placeholders}
-        return {name: self.given[name] for name in self.key.fields if name in known and name in self.given}
+        return {name: self.arguments[name] for name in self.key.fields if name in known and name in self.arguments}
 
     def names(self, row: Model) -> bool:
         """Return whether a row has the name of the new object, with or without a prefix."""
         role = getattr(row, "role", None)
-        if role is not None and role.upper() in _ADMINISTRATORS and not _is_same(role, self.given.get("role")):
+        if role is not None and role.upper() in _ADMINISTRATORS and not _is_same(role, self.arguments.get("role")):
             return False
         return all(self._is_spelling(argument, row) for argument in self._shown_keys)
 
@@ -66,7 +66,7 @@ class LostCreate:
         if created_at is not None and sent_at is not None and created_at.timestamp() + _PRECISION < sent_at:
             return f"it was created {created_at:%Y-%m-%d %H:%M:%S %Z}, before the call"
         prefix = self.prefix(row)
-        for name, wanted in self.given.items():
+        for name, wanted in self.arguments.items():
             have = getattr(row, name, None)
             if have is None or name in self.key.fields or is_secret(name):
                 continue
@@ -80,10 +80,10 @@ class LostCreate:
         if created_at is not None and self.clock.earliest_panel_time(self.sent_at) is None:
             return "the replies of the panel do not show its time"
         # A new object must show what identifies it, one that may be old must show every argument.
-        for name in self._shown_keys if created_at is not None else self.given:
+        for name in self._shown_keys if created_at is not None else self.arguments:
             if is_secret(name):
                 return f"it may belong to another call: its {name} cannot be compared"
-            if name not in self._placeholders and self.given[name] is not None and self._value(name, row) is None:
+            if name not in self._placeholders and self.arguments[name] is not None and self._value(name, row) is None:
                 return f"it may belong to another call: the panel does not show its {name}"
         return None
 
@@ -94,7 +94,7 @@ class LostCreate:
     def prefix(self, row: Model) -> str:
         """Return the prefix that the panel put before the name of a row, in lower case and without its underscore."""
         for argument in self.key.prefixed:
-            have, wanted = self._value(argument, row), self.given.get(argument)
+            have, wanted = self._value(argument, row), self.arguments.get(argument)
             if have is not None and wanted is not None and not _is_same(have, wanted):
                 return str(have).lower().removesuffix(f"_{wanted}".lower())
         return ""
@@ -106,14 +106,14 @@ class LostCreate:
 
     @property
     def _shown_keys(self) -> list[str]:
-        return [name for name in self.key.fields if name in self.given and name not in self._placeholders]
+        return [name for name in self.key.fields if name in self.arguments and name not in self._placeholders]
 
     def _value(self, argument: str, row: Model) -> object:
         return getattr(row, self.key.fields.get(argument, argument), None)
 
     def _is_spelling(self, argument: str, row: Model) -> bool:
         """Return whether a row shows an argument in any accepted spelling, or does not show it at all."""
-        have, wanted = self._value(argument, row), self.given[argument]
+        have, wanted = self._value(argument, row), self.arguments[argument]
         if have is None or _is_same(have, wanted):
             return True
         text, name = str(have).lower(), str(wanted).lower()
@@ -203,6 +203,6 @@ def _shown(value: object) -> str:
 
 def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> OutcomeUnknownError:
     """Return an error with what was found added, and a hint on how to look for the object."""
-    names = ", ".join(f"{name} {lost.given[name]!r}" for name in lost.key.fields if name in lost.given)
+    names = ", ".join(f"{name} {lost.arguments[name]!r}" for name in lost.key.fields if name in lost.arguments)
     hint = f"Look for {names} with panel.{lost.key.lookup.name}() before you send it again."
     return reworded(error, f"{error.message}; {finding}", hint)

@@ -43,112 +43,197 @@ class _Written(Generic[M]):
     own_id: str | None = None
     """Id in the reply that no call takes, because the panel knows the object by another field."""
 
-    @property
-    def missing_secrets(self) -> list[str]:
-        """Secrets that are shown once, and that the reply did not show."""
-        return [field.name for field in fields_of(type(self.made)) if not field.repr and field.name in self.unknown]
-
 
 async def write_one(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
 ) -> M:
     """Call an operation that writes; a success with a sparse reply is still a success."""
-    key = operation.natural_key
     call = runner.prepare(operation, wire, arguments)
+    write = _Write(runner, operation, wire, arguments, result, call)
+    written = await runner.run(call, write.read, write.recover)
+    return await write.read_again(written) if written.unknown else written.made
 
-    def read(reply: Reply) -> "_Written[M]":  # in quotes, or each call would evaluate it
-        return _read_written(decode_reply(call, reply), operation, wire, arguments, result)
 
-    # A function, because a partial would show the arguments in a traceback with local variables.
-    async def recover(call: Call, error: OutcomeUnknownError) -> "_Written[M]":
+# Without a repr, because a traceback with local variables would show the arguments.
+@attrs.define(eq=False, repr=False)
+class _Write(Generic[M]):
+    """A call that writes an object."""
+
+    runner: OperationRunner
+    operation: Operation
+    wire: Wire
+    arguments: Mapping[str, Any]
+    result: type[M]
+    call: Call
+
+    def read(self, reply: Reply) -> _Written[M]:
+        """Return what was written, from the reply and the arguments."""
+        values = self._shown(decode_reply(self.call, reply))
+        set_aside = self._take_own_id(values)
+        if self.wire.changes_reply:
+            values = incoming(values, self.wire, self.result)
+        whole = None if set_aside else self._whole(values)
+        if whole is not None:
+            return _Written(whole)
+        known, unknown = self._known(), set[str]()
+        for field in fields_of(self.result):
+            names = names_of(self.result)[field.name]
+            if any(_fits(values.get(name), field) for name in names):
+                continue
+            if _fits(known.get(field.name), field):
+                values[names[0]] = known[field.name]
+                continue
+            if field.default is attrs.NOTHING:
+                values[names[0]] = ""
+            if field.default is attrs.NOTHING or field.name == "id":
+                unknown.add(field.name)
+        # What was noted about the reply as it came is noted again.
+        note_misfits()
+        made = decode(values, self.result, endpoint=self.wire.endpoint)
+        if set_aside:
+            made = attrs.evolve(made, extra={**made.extra, **set_aside})
+        return _Written(made, frozenset(unknown), next((str(value) for value in set_aside.values()), None))
+
+    async def read_again(self, written: _Written[M]) -> M:
+        """Return what was written, read again because the reply lacks what every caller needs.
+
+        A failed look-up does not change the success: what is unknown stays empty.
+        """
+        # They are shown once.
+        secrets = [field.name for field in fields_of(self.result) if not field.repr and field.name in written.unknown]
+        if secrets:
+            problem = "%s succeeded, but the reply lacks %s, shown only once: make a new one"
+            _log.warning(problem, self.operation.name, " and ".join(secrets))
+        if not self.runner.options.look_up_lost:
+            return written.made
+        try:
+            async with asyncio.timeout_at(self.call.deadline_at):
+                shown = await self._look(written)
+            return written.made if shown is None else self._filled_in(shown)
+        except (PanelicaError, TimeoutError, ValueError):
+            return written.made
+
+    async def recover(self, call: Call, error: OutcomeUnknownError) -> _Written[M]:
+        """Find what a create whose reply was lost has made, or raise its error."""
+        runner, key = self.runner, self.operation.natural_key
         if key is None or not runner.options.look_up_lost or runner.dialect.known not in key.lookup.wires:
             raise error
-        return await _recover(runner, key, result, arguments, call, error)
+        left, sent_at, settle = call.time_left, call.sent_at, runner.transport.waits.settle
+        if sent_at is None or (left is not None and left <= settle):
+            raise error
+        lost = self._create(key, sent_at)
+        rows = rows_of(runner, key.lookup, self.result, lost.filters)
 
-    written = await runner.run(call, read, recover)
-    if not written.unknown:
-        return written.made
-    return await _read_again(runner, written, operation, wire, arguments, call)
+        async def owner() -> str | None:
+            return await _owner_name(runner, lost.arguments)
 
+        return _Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
 
-async def _read_again(
-    runner: OperationRunner,
-    written: _Written[M],
-    operation: Operation,
-    wire: Wire,
-    arguments: Mapping[str, Any],
-    call: Call,
-) -> M:
-    """Return what was written, read again where the reply lacks what every caller needs.
-
-    A failed look-up does not change the success: what is unknown stays empty.
-    """
-    if written.missing_secrets:
-        _log.warning(
-            "%s succeeded, but the reply lacks %s, shown only once: make a new one",
-            operation.name,
-            " and ".join(written.missing_secrets),
+    def _create(self, key: NaturalKey, sent_at: float) -> LostCreate:
+        return LostCreate(
+            key=key,
+            wire=self.runner.wire(key.lookup),
+            arguments=provided(self.arguments),
+            sent_at=sent_at,
+            clock=self.runner.transport.clock,
         )
-    if not runner.options.look_up_lost:
-        return written.made
-    try:
-        async with asyncio.timeout_at(call.deadline_at):
-            shown = await _look(runner, written, operation, arguments, call.sent_at)
-        return written.made if shown is None else _filled_in(shown, operation, wire, arguments)
-    except (PanelicaError, TimeoutError, ValueError):
-        return written.made
 
+    async def _look(self, written: _Written[M]) -> M | None:
+        """Return what was written as the panel shows it now; None when it cannot be identified."""
+        runner, key = self.runner, self.operation.natural_key
+        reader = self.operation.shown_by if key is None else key.lookup
+        if reader is None or runner.dialect.known not in reader.wires:
+            return None
+        wire = runner.wire(reader)
+        parents = {name: self.arguments[name] for name in wire.placeholders if name in self.arguments}
+        made_id, own_id = getattr(written.made, "id", None), written.own_id
+        if made_id and wire.path.endswith("}"):
+            return await fetch_one(runner, reader, wire, {**parents, wire.placeholders[-1]: made_id}, self.result)
+        if made_id:
+            rows = rows_of(runner, reader, self.result, parents)
+            return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
+        if own_id is not None:
+            names = names_of(self.result).get("id", ())
+            rows = rows_of(runner, reader, self.result, parents)
+            return await anext(
+                (row async for row in rows if own_id in {str(row.extra.get(name)) for name in names}), None
+            )
+        if key is None or self.call.sent_at is None:
+            return None
+        create = self._create(key, self.call.sent_at)
+        return await find_made(create, rows_of(runner, reader, self.result, create.filters))
 
-async def _look(
-    runner: OperationRunner,
-    written: _Written[M],
-    operation: Operation,
-    arguments: Mapping[str, Any],
-    sent_at: float | None,
-) -> M | None:
-    """Return what was written as the panel shows it now; None when it cannot be identified."""
-    key = operation.natural_key
-    reader = operation.shown_by if key is None else key.lookup
-    if reader is None or runner.dialect.known not in reader.wires:
-        return None
-    wire = runner.wire(reader)
-    parents = {name: arguments[name] for name in wire.placeholders if name in arguments}
-    made, own_id = written.made, written.own_id
-    made_id = getattr(made, "id", None)
-    if made_id and wire.path.endswith("}"):
-        return await fetch_one(runner, reader, wire, {**parents, wire.placeholders[-1]: made_id}, type(made))
-    if made_id:
-        rows = rows_of(runner, reader, type(made), parents)
-        return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
-    if own_id is not None:
-        rows = rows_of(runner, reader, type(made), parents)
-        return await anext((row async for row in rows if _has_own_id(row, own_id)), None)
-    if key is None or sent_at is None:
-        return None
-    create = LostCreate(key=key, wire=wire, given=provided(arguments), sent_at=sent_at, clock=runner.transport.clock)
-    return await find_made(create, rows_of(runner, reader, type(made), create.filters))
+    def _whole(self, values: dict[str, Any]) -> M | None:
+        """Return the object when the reply shows all of it, as most do; filling it in takes longer."""
+        try:
+            made = decode(values, self.result, endpoint="")
+        except DecodeError:
+            return None
+        if getattr(made, "id", None) in _NO_IDS:
+            return None
+        key = self.operation.natural_key
+        aliases: Mapping[str, str] = {} if key is None else key.fields
+        for name, value in self.arguments.items():
+            if value is not UNSET and value is not None and getattr(made, aliases.get(name, name), "") is None:
+                return None
+        return made
 
+    def _filled_in(self, shown: M) -> M:
+        """Return an object that was looked up, with what its row leaves out taken from the arguments."""
+        known, told = self._known(), dict[str, Any]()
+        for field in fields_of(self.result):
+            value = known.get(field.name)
+            if getattr(shown, field.name) is None and _fits(value, field):
+                told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
+        return attrs.evolve(shown, **told) if told else shown
 
-async def _recover(
-    runner: OperationRunner,
-    key: NaturalKey,
-    result: type[M],
-    arguments: Mapping[str, Any],
-    call: Call,
-    error: OutcomeUnknownError,
-) -> _Written[M]:
-    """Find what a create whose reply was lost has made, or raise its error."""
-    left, sent_at, settle = call.time_left, call.sent_at, runner.transport.waits.settle
-    if sent_at is None or (left is not None and left <= settle):
-        raise error
-    asked, wire = provided(arguments), runner.wire(key.lookup)
-    lost = LostCreate(key=key, wire=wire, given=asked, sent_at=sent_at, clock=runner.transport.clock)
-    rows = rows_of(runner, key.lookup, result, lost.filters)
+    def _shown(self, envelope: Envelope) -> dict[str, Any]:
+        """Return the fields of the object in the reply."""
+        said: object = envelope.data
+        rows = cast("list[object]", said) if isinstance(said, list) else [said]
+        data: object = object_in(rows[0] if len(rows) == 1 else None, self.result, self.arguments)
+        shown: dict[str, Any] = {}
+        if isinstance(data, dict):
+            shown |= cast("dict[str, Any]", data)
+        elif isinstance(data, str) and data:
+            shown = {"message": data}
+        # "success" is the result of the write, not the state of the object.
+        if str(shown.get("status")).lower() in {"success", "ok"}:
+            del shown["status"]
+        if envelope.message is not None and "message" in names_of(self.result):
+            shown.setdefault("message", envelope.message)
+        return {**envelope.beside, **shown} if envelope.beside else shown
 
-    async def owner() -> str | None:
-        return await _owner_name(runner, asked)
+    def _take_own_id(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Remove and return the id of an object that the panel knows by another field, if that one is missing."""
+        there = self.wire.reply_fields.get("id")
+        if there is None or values.get(there) is not None:
+            return {}
+        names = names_of(self.result).get("id", ())
+        return {name: values.pop(name) for name in names if values.get(name) is not None}
 
-    return _Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
+    def _known(self) -> dict[str, Any]:
+        """Return the fields of the object that the arguments tell, without secrets."""
+        known = {
+            name: value
+            for name, value in self.arguments.items()
+            if value is not UNSET and value is not None and not is_secret(name)
+        }
+        key = self.operation.natural_key
+        if key is not None:
+            names = key.fields.items()
+            known |= {field: known[name] for name, field in names if name in known and name not in key.local}
+        if self.wire.path.endswith("}"):
+            known["id"] = self.arguments[self.wire.placeholders[-1]]
+        elif self.operation.name.endswith(".create"):
+            # An id in the path is that of what the new object belongs to.
+            known.pop("id", None)
+        for field, there in self.wire.reply_fields.items():
+            # The panel has one name for both.
+            for name, other in ((field, there), (there, field)):
+                if name not in known and other in known:
+                    known[name] = known[other]
+        return {name: to_wire(value) for name, value in known.items()}
 
 
 async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
@@ -169,116 +254,6 @@ async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> 
             domains = rows_of(runner, runner.get_operation("domains.list"), Domain)
             user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
     return None if user_id is None else (await get("accounts.get", user_id, Account)).username
-
-
-def _read_written(
-    envelope: Envelope, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
-) -> _Written[M]:
-    """Return what a write made or changed, from the reply and the arguments."""
-    values = _shown(envelope, result, arguments)
-    set_aside = _take_own_id(values, wire, result)
-    if wire.changes_reply:
-        values = incoming(values, wire, result)
-    whole = None if set_aside else _whole(values, operation, arguments, result)
-    if whole is not None:
-        return _Written(whole)
-    known, unknown = _known(operation, wire, arguments), set[str]()
-    for field in fields_of(result):
-        names = names_of(result)[field.name]
-        if any(_fits(values.get(name), field) for name in names):
-            continue
-        if _fits(known.get(field.name), field):
-            values[names[0]] = known[field.name]
-            continue
-        if field.default is attrs.NOTHING:
-            values[names[0]] = ""
-        if field.default is attrs.NOTHING or field.name == "id":
-            unknown.add(field.name)
-    # What was noted about the reply as it came is noted again.
-    note_misfits()
-    made = decode(values, result, endpoint=wire.endpoint)
-    if set_aside:
-        made = attrs.evolve(made, extra={**made.extra, **set_aside})
-    return _Written(made, frozenset(unknown), next((str(value) for value in set_aside.values()), None))
-
-
-def _filled_in(shown: M, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> M:
-    """Return an object that was looked up, with what its row leaves out taken from the arguments."""
-    known, told = _known(operation, wire, arguments), dict[str, Any]()
-    for field in fields_of(type(shown)):
-        value = known.get(field.name)
-        if getattr(shown, field.name) is None and _fits(value, field):
-            told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
-    return attrs.evolve(shown, **told) if told else shown
-
-
-def _whole(values: dict[str, Any], operation: Operation, arguments: Mapping[str, Any], result: type[M]) -> M | None:
-    """Return the object when the reply shows all of it, as most do; filling it in takes longer."""
-    try:
-        made = decode(values, result, endpoint="")
-    except DecodeError:
-        return None
-    if getattr(made, "id", None) in _NO_IDS:
-        return None
-    aliases: Mapping[str, str] = {} if operation.natural_key is None else operation.natural_key.fields
-    for name, value in arguments.items():
-        if value is not UNSET and value is not None and getattr(made, aliases.get(name, name), "") is None:
-            return None
-    return made
-
-
-def _shown(envelope: Envelope, kind: type[Model], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the object in the reply to a write."""
-    said: object = envelope.data
-    rows = cast("list[object]", said) if isinstance(said, list) else [said]
-    data: object = object_in(rows[0] if len(rows) == 1 else None, kind, arguments)
-    shown: dict[str, Any] = {}
-    if isinstance(data, dict):
-        shown |= cast("dict[str, Any]", data)
-    elif isinstance(data, str) and data:
-        shown = {"message": data}
-    # "success" is the result of the write, not the state of the object.
-    if str(shown.get("status")).lower() in {"success", "ok"}:
-        del shown["status"]
-    if envelope.message is not None and "message" in names_of(kind):
-        shown.setdefault("message", envelope.message)
-    return {**envelope.beside, **shown} if envelope.beside else shown
-
-
-def _take_own_id(values: dict[str, Any], wire: Wire, kind: type[Model]) -> dict[str, Any]:
-    """Remove and return the id of an object that the panel knows by another field, which the reply does not show."""
-    there = wire.reply_fields.get("id")
-    if there is None or values.get(there) is not None:
-        return {}
-    return {name: values.pop(name) for name in names_of(kind).get("id", ()) if values.get(name) is not None}
-
-
-def _has_own_id(row: Model, own_id: str) -> bool:
-    """Return whether a row shows an id of its own, beside the field by which the panel knows it."""
-    return any(str(row.extra.get(name)) == own_id for name in names_of(type(row)).get("id", ()))
-
-
-def _known(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the object that the arguments tell, without secrets."""
-    known = {
-        name: value
-        for name, value in arguments.items()
-        if value is not UNSET and value is not None and not is_secret(name)
-    }
-    key = operation.natural_key
-    if key is not None:
-        known |= {field: known[name] for name, field in key.fields.items() if name in known and name not in key.local}
-    if wire.path.endswith("}"):
-        known["id"] = arguments[wire.placeholders[-1]]
-    elif operation.name.endswith(".create"):
-        # An id in the path is that of what the new object belongs to.
-        known.pop("id", None)
-    for field, there in wire.reply_fields.items():
-        # The panel has one name for both.
-        for name, other in ((field, there), (there, field)):
-            if name not in known and other in known:
-                known[name] = known[other]
-    return {name: to_wire(value) for name, value in known.items()}
 
 
 def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:

@@ -34,7 +34,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, Union, cast, get_args, get_origin
+from typing import Any, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
 
@@ -102,8 +102,7 @@ def inner_type(kind: object) -> Any:
     return next(type_ for type_ in get_args(kind) if type_ is not NoneType)
 
 
-@attrs.frozen(eq=False)
-class Part:
+class Part(NamedTuple):
     """A field of a model, as it is decoded."""
 
     names: tuple[str, ...]

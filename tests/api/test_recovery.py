@@ -504,7 +504,7 @@ async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: C
     create = LostCreate(
         key=PLANS_CREATE.natural_key,
         wire=PLANS_LIST.wire,
-        given={"name": "Gold", "token": "abc"},
+        arguments={"name": "Gold", "token": "abc"},
         sent_at=now(),
         clock=PanelClock(),
     )
