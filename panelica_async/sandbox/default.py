@@ -72,7 +72,7 @@ def panel_default(call: ApiCall) -> ApiReply:
 
 def _objects(call: ApiCall, collection: str) -> list[Row]:
     rows = call.store.rows("SELECT data FROM objects WHERE collection = ? ORDER BY rowid", collection)
-    return [json.loads(row["data"]) for row in rows]
+    return [row["data"] for row in rows]
 
 
 def _find(call: ApiCall, collection: str, identity: str) -> Row | None:

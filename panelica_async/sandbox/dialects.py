@@ -32,15 +32,17 @@ class Dialect(ABC):
     """How a panel is addressed and answers.
 
     Args:
-        document: The document it follows.
-        validation: The checks of queries and bodies.
+        document: The document it follows; by default the one that the package ships.
+        strict: Whether to refuse fields and parameters that the document does not name.
     """
 
     name: ClassVar[DialectName]
+    _shipped: ClassVar[str]
+    _validation: ClassVar[type[Validation]]
 
-    def __init__(self, document: Document, validation: Validation) -> None:
-        self.document = document
-        self.validation = validation
+    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
+        self.document = document or shipped_document(self._shipped)
+        self.validation = self._validation(self.document, strict=strict)
 
     @abstractmethod
     def handler(self, endpoint: Endpoint) -> Handler:
@@ -59,18 +61,11 @@ class Dialect(ABC):
 
 
 class ReferenceDialect(Dialect):
-    """The published reference: bare bodies and flat errors.
-
-    Args:
-        document: The document it follows; by default the one that the package ships.
-        strict: Whether to refuse fields and parameters that the document does not name.
-    """
+    """The published reference: bare bodies and flat errors."""
 
     name = "reference"
-
-    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
-        document = document or shipped_document()
-        super().__init__(document, ReferenceValidation(document, strict=strict))
+    _shipped = "openapi.json"
+    _validation = ReferenceValidation
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """Return the handler of its operation."""
@@ -94,17 +89,14 @@ class PanelDialect(Dialect):
     """Current panels: envelopes, nested errors, lists in no order (evidence: envelope, error-shapes, lists-unordered).
 
     Guess: a 429 has no `Retry-After` header, so that a client must read the body.
-
-    Args:
-        document: The document it follows; by default the one that the package ships.
-        strict: Whether to refuse fields and parameters that the document does not name.
     """
 
     name = "panel"
+    _shipped = "panel_openapi.json"
+    _validation = PanelValidation
 
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
-        document = document or shipped_document("panel_openapi.json")
-        super().__init__(document, PanelValidation(document, strict=strict))
+        super().__init__(document, strict=strict)
         # The order changes from one request to the next, and is the same in every run.
         self._random = random.Random(0)  # noqa: S311 - nothing secret
 
@@ -118,12 +110,7 @@ class PanelDialect(Dialect):
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
         """Write the envelope; what is not below /v1 has none (evidence: address-health)."""
-        data = reply.data
-        match data:
-            case [*rows]:
-                data = self._random.sample(rows, len(rows))
-            case _:
-                pass
+        data = self._random.sample(reply.data, len(reply.data)) if isinstance(reply.data, list) else reply.data
         if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
             return HttpResponse(status=endpoint.status, data=data)
         body: dict[str, Any] = {"status": "success", **reply.beside}
@@ -157,7 +144,4 @@ class PanelDialect(Dialect):
         return HttpResponse(status=error.status, data=body)
 
 
-DIALECTS: Mapping[str, type[ReferenceDialect] | type[PanelDialect]] = {
-    "reference": ReferenceDialect,
-    "panel": PanelDialect,
-}
+DIALECTS: Mapping[str, type[Dialect]] = {dialect.name: dialect for dialect in (ReferenceDialect, PanelDialect)}

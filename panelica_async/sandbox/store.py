@@ -34,6 +34,7 @@ _JSON = frozenset(
         "events",
         "destination_config",
         "columns",
+        "data",
         "php_settings",
         "domain_names",
     }

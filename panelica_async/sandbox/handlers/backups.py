@@ -181,7 +181,7 @@ def _backup(call: ApiCall) -> Row:
 @handles("GET /v1/files/trash")
 def list_trash(call: ApiCall) -> ApiReply:
     """Return a page of the trash, the one list with pages (evidence: lists-unpaged)."""
-    rows = fs.trash_of(call.store, account_of(call, call.query)["id"])
+    rows = _trash(call)
     page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
     if page < 1 or limit < 1:
         raise failed("Invalid query", "page and limit begin at 1")
@@ -192,7 +192,7 @@ def list_trash(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/trash/stats")
 def trash_stats(call: ApiCall) -> ApiReply:
     """Return number and size of what is in the trash."""
-    rows = fs.trash_of(call.store, account_of(call, call.query)["id"])
+    rows = _trash(call)
     sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
     return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
 
@@ -200,9 +200,8 @@ def trash_stats(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/trash/{id}/restore")
 def restore_from_trash(call: ApiCall) -> ApiReply:
     """Put something from the trash back where it was."""
-    account = account_of(call, call.body)
-    row = _in_trash(call, account)
-    folder_at(call, account, posixpath.dirname(row["original_path"]))
+    row = _in_trash(call)
+    folder_at(call, posixpath.dirname(row["original_path"]))
     fs.move_tree(call.store, row["path"], free_path(call, row["original_path"]))
     call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
     return accepted("Restored")
@@ -211,20 +210,24 @@ def restore_from_trash(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/files/trash/{id}")
 def delete_from_trash(call: ApiCall) -> ApiReply:
     """Delete something from the trash permanently."""
-    call.store.delete("file", _in_trash(call, account_of(call, call.query))["path"], key="path")
+    call.store.delete("file", _in_trash(call)["path"], key="path")
     return accepted("Deleted")
 
 
 @handles("POST /v1/files/trash/empty")
 def empty_trash(call: ApiCall) -> ApiReply:
     """Delete everything from the trash permanently."""
-    for row in fs.trash_of(call.store, account_of(call, call.body)["id"]):
+    for row in _trash(call):
         call.store.delete("file", row["path"], key="path")
     return accepted("Trash emptied")
 
 
-def _in_trash(call: ApiCall, account: Row) -> Row:
-    for row in fs.trash_of(call.store, account["id"]):
+def _trash(call: ApiCall) -> list[Row]:
+    return fs.trash_of(call.store, account_of(call)["id"])
+
+
+def _in_trash(call: ApiCall) -> Row:
+    for row in _trash(call):
         if row["id"] == call.path["id"]:
             return row
     raise not_found("file", call.path["id"])

@@ -195,14 +195,14 @@ def list_cloudflare_zones(call: ApiCall) -> ApiReply:
 @handles("GET /v1/cloudflare/zones/{zone_id}/dns")
 def list_cloudflare_records(call: ApiCall) -> ApiReply:
     """Return the records of a zone."""
-    zone = _cloudflare_zone(call)
+    zone = get(call, "cloudflare_zone")
     return ApiReply([item.shown for item in _of_zone(call, "cloudflare_record", zone["id"])])
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/dns")
 def create_cloudflare_record(call: ApiCall) -> ApiReply:
     """Add a record."""
-    return ApiReply(_add_cloudflare_record(call, _cloudflare_zone(call), _cloudflare_record(call)).shown)
+    return ApiReply(_add_cloudflare_record(call, get(call, "cloudflare_zone"), _cloudflare_record(call)).shown)
 
 
 @handles("PUT /v1/cloudflare/zones/{zone_id}/dns/{record_id}")
@@ -221,7 +221,7 @@ def delete_cloudflare_record(call: ApiCall) -> ApiReply:
 @handles("GET /v1/cloudflare/zones/{zone_id}/settings")
 def get_cloudflare_settings(call: ApiCall) -> ApiReply:
     """Return the settings of a zone."""
-    zone = _cloudflare_zone(call)
+    zone = get(call, "cloudflare_zone")
     kept = _of_zone(call, "cloudflare_settings", zone["id"])
     return ApiReply({**_CLOUDFLARE_SETTINGS, **(kept[0].shown if kept else {}), "id": zone["id"]})
 
@@ -253,7 +253,7 @@ def set_under_attack(call: ApiCall) -> ApiReply:
 @handles("POST /v1/cloudflare/zones/{zone_id}/purge")
 def purge(call: ApiCall) -> ApiReply:
     """Purge everything or some files."""
-    _cloudflare_zone(call)
+    get(call, "cloudflare_zone")
     if not call.body.get("purge_everything") and not call.body.get("files"):
         raise failed("Purge Failed", "either purge_everything or files is needed")
     return accepted("Cache purged")
@@ -262,7 +262,7 @@ def purge(call: ApiCall) -> ApiReply:
 @handles("POST /v1/cloudflare/zones/{zone_id}/sync-ip")
 def sync_ip(call: ApiCall) -> ApiReply:
     """Point the root A record at the server; a new one goes through Cloudflare."""
-    zone = _cloudflare_zone(call)
+    zone = get(call, "cloudflare_zone")
     name, address = call.body["zone_name"], call.body["server_ip"]
     records = _of_zone(call, "cloudflare_record", zone["id"])
     root = next((item for item in records if (item.fields["type"], item.fields["name"]) == ("A", name)), None)
@@ -273,10 +273,6 @@ def sync_ip(call: ApiCall) -> ApiReply:
         _add_cloudflare_record(call, zone, record)
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
     return accepted(f"{name} points at {address}")
-
-
-def _cloudflare_zone(call: ApiCall) -> Row:
-    return get(call, "cloudflare_zone")
 
 
 def _of_zone(call: ApiCall, kind: str, zone_id: str) -> list[Owned]:
@@ -295,7 +291,7 @@ def _add_cloudflare_record(call: ApiCall, zone: Row, record: Row) -> Owned:
 
 def _found_record(call: ApiCall) -> Owned:
     """Return the record of the path, which must be in the zone of the path."""
-    zone, item = _cloudflare_zone(call), find(call, "cloudflare_record", call.path["record_id"])
+    zone, item = get(call, "cloudflare_zone"), find(call, "cloudflare_record", call.path["record_id"])
     if item.fields["_zone_id"] != zone["id"]:
         raise not_found("record", item.id)
     return item
@@ -306,7 +302,7 @@ def _switch(call: ApiCall) -> str:
 
 
 def _change_zone_settings(call: ApiCall, **setting: Any) -> ApiReply:
-    zone = _cloudflare_zone(call)
+    zone = get(call, "cloudflare_zone")
     kept = _of_zone(call, "cloudflare_settings", zone["id"])
     if kept:
         change(call, kept[0], **setting)

@@ -271,7 +271,7 @@ def _create(
 
 def _free_port(call: ApiCall) -> str:
     rows = call.store.rows("SELECT data FROM panel_objects WHERE kind = 'container'")
-    used = {port["host_port"] for row in rows for port in json.loads(row["data"])["ports"]}
+    used = {port["host_port"] for row in rows for port in row["data"]["ports"]}
     return next(port for number in itertools.count(_FIRST_PORT) if (port := str(number)) not in used)
 
 

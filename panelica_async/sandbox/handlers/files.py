@@ -9,7 +9,6 @@ and group are accepted and ignored; what writes and archives answer.
 """
 
 import posixpath
-from typing import Any
 
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
@@ -45,7 +44,7 @@ def write_file(call: ApiCall) -> ApiReply:
     path = fs.absolute(call.body["path"])
     owner = fs.owner_of(call.store, path)
     is_home = path == fs.home_of(owner["username"])
-    if is_home or entry_at(call, posixpath.dirname(path))["type"] != fs.DIRECTORY:
+    if is_home or _entry_at(call, posixpath.dirname(path))["type"] != fs.DIRECTORY:
         raise bad_request("path: is not a file in a directory")
     if not fs.write_file(call.store, path, call.body["content"]):
         raise bad_request("path: is a directory")
@@ -66,7 +65,7 @@ def _entry_in_query(call: ApiCall) -> Row:
     """Return the file or directory that the query names, which must be in the home of an account."""
     path = fs.absolute(call.query["path"])
     fs.owner_of(call.store, path)
-    return entry_at(call, path)
+    return _entry_at(call, path)
 
 
 # Current panels
@@ -75,9 +74,8 @@ def _entry_in_query(call: ApiCall) -> Row:
 @handles("GET /v1/files")
 def list_folder(call: ApiCall) -> ApiReply:
     """List a folder, the home by default (evidence: files-list)."""
-    account = account_of(call, call.query)
-    path = inside(account, call.query.get("path") or fs.home_of(account["username"]))
-    if entry_at(call, path)["type"] != fs.DIRECTORY:
+    path = _inside(call, call.query.get("path") or fs.home_of(account_of(call)["username"]))
+    if _entry_at(call, path)["type"] != fs.DIRECTORY:
         raise failed("List Failed", "path is not a folder")
     rows = call.store.rows("SELECT * FROM files WHERE parent = ?", path)
     shown = [row for row in rows if call.query.get("show_hidden") or not row["name"].startswith(".")]
@@ -89,32 +87,30 @@ def list_folder(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files")
 def create_entry(call: ApiCall) -> ApiReply:
     """Create a file or a folder (evidence: files-create)."""
-    account = account_of(call, call.body)
-    folder = folder_at(call, account, call.body["path"])
+    folder = folder_at(call, call.body["path"])
     path = free_path(call, posixpath.join(folder["path"], _name(call.body["name"])))
     if call.body["type"] in _FOLDERS:
-        parent = folder["path"]
-        fs.make_directory(call.store, path, account_id=account["id"], parent=parent, domain_id=folder["domain_id"])
+        owners = {"account_id": folder["account_id"], "domain_id": folder["domain_id"]}
+        fs.make_directory(call.store, path, parent=folder["path"], **owners)
     elif call.body["type"] == fs.FILE:
         fs.write_file(call.store, path, call.body.get("content", ""))
     else:
         raise failed("Create Failed", "type must be file or folder")
-    return ApiReply(fs.entry(entry_at(call, path)))
+    return ApiReply(fs.entry(_entry_at(call, path)))
 
 
 @handles("GET /v1/files/content")
 def read_content(call: ApiCall) -> ApiReply:
     """Return the text of a file (evidence: files-content)."""
-    content = file_of(call)["content"]
+    content = _file_of(call)["content"]
     return ApiReply({"content": content if isinstance(content, str) else content.decode(errors="replace")})
 
 
 @handles("PUT /v1/files/content")
 def write_content(call: ApiCall) -> ApiReply:
     """Write a file, which need not exist."""
-    account = account_of(call, call.body)
-    path = inside(account, call.body["path"])
-    folder_at(call, account, posixpath.dirname(path))
+    path = _inside(call, call.body["path"])
+    folder_at(call, posixpath.dirname(path))
     found = _find(call, path)
     if found is not None and found["type"] != fs.FILE:
         raise failed("Write Failed", "path is a folder")
@@ -125,17 +121,16 @@ def write_content(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/download")
 def download(call: ApiCall) -> ApiReply:
     """Return the bytes of a file, without an envelope (evidence: files-upload)."""
-    content = file_of(call)["content"]
+    content = _file_of(call)["content"]
     return ApiReply(content if isinstance(content, bytes) else content.encode())
 
 
 @handles("POST /v1/files/upload")
 def upload(call: ApiCall) -> ApiReply:
     """Write a file of a form (evidence: files-upload)."""
-    account, file = account_of(call, call.body), call.body["file"]
+    folder, file = folder_at(call, call.body["target_path"]), call.body["file"]
     if not isinstance(file, UploadedFile):
         raise failed("Upload Failed", "file is not a file")
-    folder = folder_at(call, account, call.body["target_path"])
     fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content)
     return ApiReply({"success": True})
 
@@ -143,11 +138,10 @@ def upload(call: ApiCall) -> ApiReply:
 @handles("PATCH /v1/files/rename")
 def rename(call: ApiCall) -> ApiReply:
     """Rename a file or a folder."""
-    account = account_of(call, call.body)
-    row = _movable(call, account, call.body["path"])
+    row = _movable(call, call.body["path"])
     path = free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
     fs.move_tree(call.store, row["path"], path)
-    return ApiReply(fs.entry(entry_at(call, path)))
+    return ApiReply(fs.entry(_entry_at(call, path)))
 
 
 @handles("POST /v1/files/copy")
@@ -161,25 +155,22 @@ def copy(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/move")
 def move(call: ApiCall) -> ApiReply:
     """Move files and folders into a folder."""
-    account = account_of(call, call.body)
     for source, target in _sources(call):
-        fs.move_tree(call.store, _movable(call, account, source["path"])["path"], target)
+        fs.move_tree(call.store, _movable(call, source["path"])["path"], target)
     return accepted("Files moved")
 
 
 @handles("GET /v1/files/permissions")
 def get_permissions(call: ApiCall) -> ApiReply:
     """Return the permissions of a file or a folder."""
-    account = account_of(call, call.query)
-    row = fs.entry(entry_at(call, inside(account, call.query["path"])))
+    row = fs.entry(_own_entry(call, call.query["path"]))
     return ApiReply({name: row[name] for name in ("path", "permissions", "permissions_octal")})
 
 
 @handles("PATCH /v1/files/permissions")
 def update_permissions(call: ApiCall) -> ApiReply:
     """Change the permissions of a file or a folder, and of everything in it if asked for."""
-    account = account_of(call, call.body)
-    row = entry_at(call, inside(account, call.body["path"]))
+    row = _own_entry(call, call.body["path"])
     mode = call.body["permissions"].rjust(4, "0")
     if len(mode) != 4 or set(mode) - set("01234567"):
         raise failed("Permissions Failed", "permissions must be octal, such as 0755")
@@ -198,16 +189,14 @@ def presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 @handles("PATCH /v1/files/ownership")
 def update_ownership(call: ApiCall) -> ApiReply:
     """Accept an owner and a group, which stay those of the account."""
-    account = account_of(call, call.body)
-    entry_at(call, inside(account, call.body["path"]))
+    _own_entry(call, call.body["path"])
     return accepted("Ownership changed")
 
 
 @handles("GET /v1/files/accessible-directories")
 def accessible_directories(call: ApiCall) -> ApiReply:
     """Return the home and the folders of the domains; the home ends in a slash."""
-    account = account_of(call, call.query)
-    home = fs.home_of(account["username"])
+    home = fs.home_of(account_of(call)["username"])
     sql = "SELECT path FROM files WHERE parent = ? AND domain_id IS NOT NULL ORDER BY path"
     return ApiReply({"directories": [f"{home}/", *(row["path"] for row in call.store.rows(sql, home))]})
 
@@ -215,8 +204,7 @@ def accessible_directories(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/files")
 def delete_entries(call: ApiCall) -> ApiReply:
     """Delete files and folders, into the trash if nothing else is asked for (evidence: files-delete)."""
-    account = account_of(call, call.body)
-    for row in [_movable(call, account, path) for path in call.body["paths"]]:
+    for row in [_movable(call, path) for path in call.body["paths"]]:
         if call.body.get("permanent"):
             call.store.delete("file", row["path"], key="path")
         else:
@@ -227,10 +215,9 @@ def delete_entries(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/compress")
 def compress(call: ApiCall) -> ApiReply:
     """Pack files and folders into an archive."""
-    account = account_of(call, call.body)
-    sources = [entry_at(call, inside(account, path)) for path in call.body["source_paths"]]
-    path = free_path(call, inside(account, call.body["archive_path"]))
-    folder_at(call, account, posixpath.dirname(path))
+    sources = [_own_entry(call, path) for path in call.body["source_paths"]]
+    path = free_path(call, _inside(call, call.body["archive_path"]))
+    folder_at(call, posixpath.dirname(path))
     rows = {
         posixpath.relpath(str(row["path"]), str(source["parent"])): row
         for source in sources
@@ -246,11 +233,9 @@ def compress(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/extract")
 def extract(call: ApiCall) -> ApiReply:
     """Unpack an archive into a folder, which need not exist."""
-    account = account_of(call, call.body)
-    archive = entry_at(call, inside(account, call.body["archive_path"]))
-    target = inside(account, call.body["destination_path"])
+    archive, target = _own_entry(call, call.body["archive_path"]), _inside(call, call.body["destination_path"])
     for name, content in fs.unpack(archive, "Extract Failed"):
-        path = inside(account, posixpath.join(target, name))
+        path = _inside(call, posixpath.join(target, name))
         fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
         if content is not None:
             fs.write_file(call.store, path, content)
@@ -262,21 +247,21 @@ def extract(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/archive/info")
 def archive_info(call: ApiCall) -> ApiReply:
     """Return what an archive holds."""
-    found = fs.unpack(file_of(call), "Archive Failed")
+    found = fs.unpack(_file_of(call), "Archive Failed")
     shown = [{"name": name, "is_directory": data is None, "size": len(data or b"")} for name, data in found]
     return ApiReply({"files": shown, "total_files": len(shown)})
 
 
-def account_of(call: ApiCall, fields: Any) -> Row:
+def account_of(call: ApiCall) -> Row:
     """Return the account whose files the call is about."""
-    return get(call, "account", fields["user_id"])
+    return get(call, "account", {**call.query, **call.body}["user_id"])
 
 
-def inside(account: Row, path: str) -> str:
+def _inside(call: ApiCall, path: str) -> str:
     """Return a path without dots, which must be in the home of the account (evidence: files-home)."""
+    home = fs.home_of(account_of(call)["username"])
     path = fs.absolute(path)
-    home = fs.home_of(account["username"])
-    if path != home and not path.startswith(f"{home}/"):
+    if not f"{path}/".startswith(f"{home}/"):
         raise failed("Access denied", "the path is outside the home of the account", status=403)
     return path
 
@@ -292,7 +277,7 @@ def _find(call: ApiCall, path: str) -> Row | None:
     return next(iter(call.store.rows("SELECT * FROM files WHERE path = ?", path)), None)
 
 
-def entry_at(call: ApiCall, path: str) -> Row:
+def _entry_at(call: ApiCall, path: str) -> Row:
     """Return the file or folder of a path."""
     row = _find(call, path)
     if row is None:
@@ -300,17 +285,22 @@ def entry_at(call: ApiCall, path: str) -> Row:
     return row
 
 
-def file_of(call: ApiCall) -> Row:
+def _own_entry(call: ApiCall, path: str) -> Row:
+    """Return the file or folder of a path in the home of the account."""
+    return _entry_at(call, _inside(call, path))
+
+
+def _file_of(call: ApiCall) -> Row:
     """Return the file that the query names."""
-    row = entry_at(call, inside(account_of(call, call.query), call.query["path"]))
+    row = _own_entry(call, call.query["path"])
     if row["type"] != fs.FILE:
         raise failed("Read Failed", "path is a folder")
     return row
 
 
-def folder_at(call: ApiCall, account: Row, path: str) -> Row:
-    """Return the folder of a path in the home of an account."""
-    row = entry_at(call, inside(account, path))
+def folder_at(call: ApiCall, path: str) -> Row:
+    """Return the folder of a path in the home of the account."""
+    row = _own_entry(call, path)
     if row["type"] != fs.DIRECTORY:
         raise failed("Invalid path", "path is not a folder")
     return row
@@ -323,9 +313,9 @@ def free_path(call: ApiCall, path: str) -> str:
     return path
 
 
-def _movable(call: ApiCall, account: Row, path: str) -> Row:
+def _movable(call: ApiCall, path: str) -> Row:
     """Return a file or folder that may be deleted or moved: homes and document roots may not."""
-    row = entry_at(call, inside(account, path))
+    row = _own_entry(call, path)
     if row["parent"] is None or fs.holds_document_root(call.store, row["path"]):
         raise failed("Access denied", "homes and document roots stay", status=403)
     return row
@@ -333,11 +323,10 @@ def _movable(call: ApiCall, account: Row, path: str) -> Row:
 
 def _sources(call: ApiCall) -> list[tuple[Row, str]]:
     """Return what to copy or move, each with its new path."""
-    account = account_of(call, call.body)
-    folder = str(folder_at(call, account, call.body["destination_path"])["path"])
+    folder = str(folder_at(call, call.body["destination_path"])["path"])
     found: list[tuple[Row, str]] = []
     for path in call.body["source_paths"]:
-        row = entry_at(call, inside(account, path))
+        row = _own_entry(call, path)
         if f"{folder}/".startswith(f"{row['path']}/"):
             raise failed("Invalid path", "a folder cannot go into itself")
         found.append((row, free_path(call, posixpath.join(folder, str(row["name"])))))

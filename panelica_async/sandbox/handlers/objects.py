@@ -4,7 +4,6 @@ They belong to an account or to one of its domains, and are deleted with it. The
 further ones whose names begin with `_`. What is the same for many kinds is one line, as in `base`.
 """
 
-import json
 from typing import Any
 
 import attrs
@@ -72,7 +71,7 @@ def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
         conditions: `id`, `user_id` or `domain_id`.
     """
     return [
-        Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=json.loads(row["data"]))
+        Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=row["data"])
         for row in listed(call, "object", _kind=kind, **conditions)
     ]
 
