@@ -36,7 +36,7 @@ _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call of the same kind would meet too."""
 _SENDS: Final = 2
 """How often a call is sent while it has no reply and its object is not there."""
-_COMPANION: Final = Match(Comparison.SAME)
+_COMPANION: Final = Match.same(None)
 """An object that came with another one, which no list shows by itself."""
 
 
@@ -103,7 +103,7 @@ class Executor:
     def _exists(self, planned: PlannedStep) -> StepOutcome:
         """Return the outcome of a step whose object is there, and note what the journal does not know of it yet."""
         step, record = planned.step, self._journal.records.get(planned.step.id)
-        there = Match(Comparison.SAME, planned.object_id, is_pending=planned.is_pending)
+        there = Match.same(planned.object_id, is_pending=planned.is_pending)
         if record is None:
             return StepOutcome.there(step, there, planned.reason)
         if record.is_unanswered:
@@ -168,7 +168,7 @@ class Executor:
             unsubscribe()
         if made.id == "":
             return await self._after_thin_success(step, was_unanswered=was_unanswered)
-        return self._created(step, Match(Comparison.SAME, made.id, is_pending=made.is_pending))
+        return self._created(step, Match.same(made.id, is_pending=made.is_pending))
 
     async def _after_thin_success(self, step: Step, *, was_unanswered: bool) -> StepOutcome | None:
         """Look for what a call made that succeeded without saying what, such as with a message alone.
@@ -184,7 +184,7 @@ class Executor:
                 return self._created(step, found, "the reply had no id; found by looking")
         if step.is_order:
             # It is on its way, whether lists show that or not.
-            return self._created(step, Match(Comparison.SAME, is_pending=True))
+            return self._created(step, Match.same(None, is_pending=True))
         return await self._after_silence(step, thin, was_unanswered=was_unanswered)
 
     async def _after_silence(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:

@@ -175,7 +175,7 @@ def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None
     assert remarks(domain, mailboxes=[]) == ()
 
 
-def test_suspended_objects_of_another_kind_with_the_same_id_are_not_meant() -> None:
+def test_suspended_account_with_a_domains_id_is_not_remarked() -> None:
     """Panels may number each kind of object for itself."""
     site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info"]}
     other = Account(id=DOMAIN.id, username="beech", status="suspended")

@@ -10,19 +10,7 @@ from panelica_async.core.redaction import first_few
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
-from panelica_async.provision.objects.base import (
-    ABSENT,
-    Match,
-    NewObject,
-    Step,
-    StepKind,
-    View,
-    different,
-    or_unset,
-    same,
-    shown,
-    without_none,
-)
+from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
 from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_account
 
 _NAMED = 10
@@ -61,13 +49,15 @@ class AccountStep(Step):
         if account is not None:
             return self._compare(account, view.snapshot)
         if self.owner.email is None:
-            return different(f"there is no account {self.owner.username!r}; add an e-mail address to create it")
+            return Match.different(f"there is no account {self.owner.username!r}; add an e-mail address to create it")
         # An e-mail address is unique on the panel, in any case (evidence: accounts-create).
         holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
         if holder is not None:
-            return different(f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}")
+            return Match.different(
+                f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}"
+            )
         problem = _problem_of_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
-        return ABSENT if problem is None else different(problem)
+        return Match.absent() if problem is None else Match.different(problem)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the account."""
@@ -88,17 +78,17 @@ class AccountStep(Step):
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
         name = shown(account.username)
         if not is_hosting_account(account):
-            return different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
+            return Match.different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
         if self.owner.email and account.email and account.email.lower() != self.owner.email.lower():
-            return different(f"the account {name!r} has the e-mail address {shown(account.email)}")
+            return Match.different(f"the account {name!r} has the e-mail address {shown(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
             problem = _problem_of_plan(self.owner.plan, snapshot)
             has = account.plan_name or account.plan_id
-            return different(
+            return Match.different(
                 problem
                 or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
             )
-        return same(account.id)
+        return Match.same(account.id)
 
 
 def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:

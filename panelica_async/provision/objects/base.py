@@ -4,7 +4,7 @@ import abc
 import enum
 from collections.abc import Container, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 
@@ -84,23 +84,25 @@ class Match:
     is_pending: bool = False
     """Whether the panel is still working on the same object."""
 
+    @classmethod
+    def absent(cls, reason: str | None = None) -> Self:
+        """Return the match when nothing of that name is there."""
+        return cls(Comparison.ABSENT, reason=reason)
 
-ABSENT = Match(Comparison.ABSENT)
+    @classmethod
+    def same(cls, object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Self:
+        """Return the match of an object that is as wanted."""
+        return cls(Comparison.SAME, object_id, reason, is_pending)
 
+    @classmethod
+    def different(cls, reason: str) -> Self:
+        """Return the match of an object that conflicts with the wanted one."""
+        return cls(Comparison.DIFFERENT, reason=reason)
 
-def same(object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Match:
-    """Return the match of an object that is as wanted."""
-    return Match(Comparison.SAME, object_id, reason, is_pending)
-
-
-def different(reason: str) -> Match:
-    """Return the match of an object that conflicts with the wanted one."""
-    return Match(Comparison.DIFFERENT, reason=reason)
-
-
-def unknown(reason: str) -> Match:
-    """Return the match for lists that cannot tell."""
-    return Match(Comparison.UNKNOWN, reason=reason)
+    @classmethod
+    def unknown(cls, reason: str) -> Self:
+        """Return the match for lists that cannot tell."""
+        return cls(Comparison.UNKNOWN, reason=reason)
 
 
 @attrs.frozen
@@ -121,7 +123,7 @@ class View:
     """What the panel's lists say."""
     ids: Mapping[str, str | None]
     """Object ids of the steps whose object is known to exist, by id of the step."""
-    unanswered: Container[str] = frozenset()
+    unanswered: Container[str] = frozenset[str]()
     """Ids of steps that were sent and whose outcome is not known."""
     settled: AbstractSet[str] = frozenset()
     """Ids of steps whose object was there after an earlier run."""

@@ -10,18 +10,13 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.model import UNSET
 from panelica_async.provision.manifest import ALL, Database, DatabaseUser
 from panelica_async.provision.objects.base import (
-    ABSENT,
-    Comparison,
     Match,
     NewObject,
     Step,
     StepKind,
     View,
-    different,
-    same,
     shown,
     spellings,
-    unknown,
     with_owner,
     without_none,
 )
@@ -91,9 +86,9 @@ class DatabaseStep(InDomain):
                 if database.type is not None and database.type != self.database.type:
                     continue
                 if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
-                    return different("a database of that name belongs to another site")
-                return same(database.id)
-        return ABSENT
+                    return Match.different("a database of that name belongs to another site")
+                return Match.same(database.id)
+        return Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the database, and its first user if the panel wants one."""
@@ -166,7 +161,7 @@ class DatabaseUserStep(Step):
         """Find the user by name if the panel lists users; otherwise judge by their number."""
         database_id = view.ids.get(self.database.id)
         if database_id is None:
-            return ABSENT
+            return Match.absent()
         row = view.snapshot.databases_by_id.get(database_id)
         if row is not None and row.id in view.snapshot.database_users:
             return self._find(row, view.snapshot.databases)
@@ -176,21 +171,23 @@ class DatabaseUserStep(Step):
             known = len(wanted & view.settled)
             if count is not None and count < known:
                 # The number does not tell which of them are gone: the panel refuses to create those that are left.
-                return Match(Comparison.ABSENT, reason=f"{count} of {known} users of the database are left")
-            return unknown("the panel does not list the users of a database by name")
+                return Match.absent(f"{count} of {known} users of the database are left")
+            return Match.unknown("the panel does not list the users of a database by name")
         open_steps = wanted - view.ids.keys() - view.settled
         if count is not None:
             unexplained = count - len(wanted - open_steps)
             unanswered = {step_id for step_id in open_steps if step_id in view.unanswered}
             if unexplained >= len(open_steps):
-                return same(None, f"inferred from the number of users, {count}; the panel does not list their names")
+                return Match.same(
+                    None, f"inferred from the number of users, {count}; the panel does not list their names"
+                )
             if unexplained <= 0:
-                return ABSENT
-            if unexplained == len(unanswered):
-                return same(None, "inferred from the number of users") if self.id in unanswered else ABSENT
-            if unexplained < len(unanswered) and self.id not in unanswered:
-                return ABSENT
-        return unknown("the panel does not list the users of a database by name")
+                return Match.absent()
+            if unexplained == len(unanswered) and self.id in unanswered:
+                return Match.same(None, "inferred from the number of users")
+            if unexplained <= len(unanswered) and self.id not in unanswered:
+                return Match.absent()
+        return Match.unknown("the panel does not list the users of a database by name")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the user."""
@@ -209,12 +206,12 @@ class DatabaseUserStep(Step):
         for row in users:
             if row.domain_id == database.domain_id and row.username is not None and row.username.lower() in names:
                 if row.name.lower() != database.name.lower():
-                    return different(f"the database user belongs to the database {shown(row.name)}")
+                    return Match.different(f"the database user belongs to the database {shown(row.name)}")
                 role = _OWNER if self.user.privileges == ALL else self.user.privileges
                 if not row.is_primary and row.role is not None and row.role.lower() != role.lower():
-                    return different(f"the database user has the role {shown(row.role)}, not {role}")
-                return same(None if row.id == database.id else row.id)
-        return ABSENT
+                    return Match.different(f"the database user has the role {shown(row.role)}, not {role}")
+                return Match.same(None if row.id == database.id else row.id)
+        return Match.absent()
 
     def _key(self, user: DatabaseUser) -> str:
         return f"{self.database.key}:{user.username}"

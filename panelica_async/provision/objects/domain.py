@@ -11,18 +11,13 @@ from panelica_async.provision.manifest.dns import clash, identity
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.account import AccountStep
 from panelica_async.provision.objects.base import (
-    ABSENT,
-    Comparison,
     Match,
     NewObject,
     Step,
     StepKind,
     View,
-    different,
     or_unset,
-    same,
     shown,
-    unknown,
     without_none,
 )
 from panelica_async.provision.snapshot import Listing
@@ -73,17 +68,19 @@ class DomainStep(Step):
         """Find the domain by its name and compare owner, PHP version and web server."""
         domain = view.snapshot.domains_by_name.get(self.site)
         if domain is None:
-            return ABSENT
+            return Match.absent()
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
             holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
-            return different(f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}")
+            return Match.different(
+                f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}"
+            )
         version = domain.php_version and as_wanted(php_version, domain.php_version)
         if self.php_version and version and version != self.php_version:
-            return different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
+            return Match.different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
         servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
         if servers == {"nginx", "apache"}:
-            return different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
-        return same(domain.id)
+            return Match.different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
+        return Match.same(domain.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the domain."""
@@ -140,9 +137,9 @@ class DnsRecordStep(InDomain):
         """
         zone_id = view.ids.get(self.domain.id)
         if zone_id is None:
-            return ABSENT
+            return Match.absent()
         if zone_id not in view.snapshot.zones:
-            return unknown("the zone was not read")
+            return Match.unknown("the zone was not read")
         wanted = self.record
         reason: str | None = None
         for record in view.snapshot.zones[zone_id]:
@@ -153,7 +150,7 @@ class DnsRecordStep(InDomain):
                 return self._compare(record.id, record.priority, record.ttl)
             if why := clash(name, wanted.type, wanted.content, kind, content):
                 reason = f"the name has the record {kind} {shown(content)} already, and {why}"
-        return ABSENT if reason is None else different(reason)
+        return Match.absent() if reason is None else Match.different(reason)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Add the record."""
@@ -175,8 +172,8 @@ class DnsRecordStep(InDomain):
     def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
         for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):
             if have is not None and want is not None and have != want:
-                return different(f"the record has {name} {shown(have)}, not {want}")
-        return same(record_id)
+                return Match.different(f"the record has {name} {shown(have)}, not {want}")
+        return Match.same(record_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -205,23 +202,27 @@ class CertificateStep(InDomain):
         """Find a certificate of the domain that is in place or on its way."""
         domain_id = view.ids.get(self.domain.id)
         if domain_id is None:
-            return ABSENT
+            return Match.absent()
         if view.snapshot.certificates is None:
             # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
             domain = view.snapshot.domains_by_name.get(self.site)
             if (domain is not None and domain.ssl_enabled) or view.snapshot.secured.get(domain_id):
-                return same(None, "the domain has a certificate")
-            return unknown("the domain has no certificate yet: an order takes about a minute, and shows no progress")
+                return Match.same(None, "the domain has a certificate")
+            return Match.unknown(
+                "the domain has no certificate yet: an order takes about a minute, and shows no progress"
+            )
         spent: str | None = None
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
             status = (certificate.status or "").lower()
             if status in _SPENT:
                 spent = status
             elif certificate.type is not None and certificate.type != self.type:
-                return different(f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}")
+                return Match.different(
+                    f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}"
+                )
             else:
-                return same(certificate.id, is_pending=status == _PENDING)
-        return ABSENT if spent is None else Match(Comparison.ABSENT, reason=f"the previous certificate has {spent}")
+                return Match.same(certificate.id, is_pending=status == _PENDING)
+        return Match.absent(None if spent is None else f"the previous certificate has {spent}")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Order the certificate."""

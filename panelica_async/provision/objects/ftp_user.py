@@ -8,14 +8,11 @@ from panelica_async.client import PanelicaClient
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision.manifest import FtpUser
 from panelica_async.provision.objects.base import (
-    ABSENT,
     Match,
     NewObject,
     StepKind,
     View,
-    different,
     or_unset,
-    same,
     shown,
     spellings,
     with_owner,
@@ -62,10 +59,10 @@ class FtpUserStep(InDomain):
         for name in spellings(self.user.username, self.domain.account.key):
             row = view.snapshot.ftp_users_by_name.get(name)
             if row is not None and not self._is_ours(row, view):
-                return different("an FTP user of that name belongs to another site")
+                return Match.different("an FTP user of that name belongs to another site")
             if row is not None:
                 return self._compare(row)
-        return ABSENT
+        return Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the FTP user."""
@@ -96,7 +93,7 @@ class FtpUserStep(InDomain):
         # A path below the account's home may come back as a full one. Guess: the home is named after the account.
         end = (home or "").strip("/") or self.domain.account.key
         if home and have and have != home and not f"/{have.strip('/')}/".endswith(f"/{end}/"):
-            return different(f"the FTP user is confined to {shown(have)}, not {home}")
+            return Match.different(f"the FTP user is confined to {shown(have)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
-            return different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
-        return same(row.id)
+            return Match.different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
+        return Match.same(row.id)

@@ -6,18 +6,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.provision.manifest import Mailbox
-from panelica_async.provision.objects.base import (
-    ABSENT,
-    Match,
-    NewObject,
-    StepKind,
-    View,
-    different,
-    or_unset,
-    same,
-    shown,
-    without_none,
-)
+from panelica_async.provision.objects.base import Match, NewObject, StepKind, View, or_unset, shown, without_none
 from panelica_async.provision.objects.domain import InDomain
 from panelica_async.provision.snapshot import Listing
 
@@ -52,13 +41,13 @@ class MailboxStep(InDomain):
         """Find the mailbox by its address and compare domain and quota."""
         mailbox = view.snapshot.mailboxes_by_address.get(self.key)
         if mailbox is None:
-            return ABSENT
+            return Match.absent()
         if mailbox.domain_id is not None and mailbox.domain_id != view.ids.get(self.domain.id):
-            return different("the mailbox belongs to another domain")
+            return Match.different("the mailbox belongs to another domain")
         wanted = self.mailbox.quota_mb
         if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
-            return different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
-        return same(mailbox.id)
+            return Match.different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
+        return Match.same(mailbox.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the mailbox."""
