@@ -89,6 +89,9 @@ class RateLimiter:
             limit: What all of them together may send.
             key: Names the quota: the API key, of which only a digest is kept.
             learn: Whether the limit follows the panel's replies.
+
+        Raises:
+            ConfigurationError: This user has no home directory, and XDG_CACHE_HOME is not set.
         """
         from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
 

@@ -37,6 +37,10 @@ _PRIMARY_CODE = 0xFF
 # Errors of SQLite for a file that is damaged or has foreign tables.
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
+# Errors of the system for a directory that cannot be used until its permissions, or the path, change.
+_UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR})
+_DIRECTORY_HINT = "Set XDG_CACHE_HOME to a directory that all processes of this user can write to."
+
 _Job = tuple[ReserveRequest, "Future[Reservation]"]
 
 
@@ -77,8 +81,9 @@ class HostCoordinator:
 
         Raises:
             sqlite3.Error: The file cannot be written, as on a full disk.
-            OSError: The file or its directory cannot be created.
-            ConfigurationError: The coordinator is closed, or the file or its directory is not private to this user.
+            OSError: The file or its directory cannot be created, as on a full disk.
+            ConfigurationError: The coordinator is closed, or the file or its directory is not private to this user or
+                cannot be written.
         """
         if self._closed:
             raise ConfigurationError("the coordinator of the rate limit is closed")
@@ -94,11 +99,15 @@ class HostCoordinator:
 
 def _cache_directory() -> Path:
     """Return the user's cache directory, by the conventions of the system."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        # A container may run as a user that its system does not know.
+        raise ConfigurationError("this user has no home directory", hint=_DIRECTORY_HINT) from None
 
 
 class _Worker:
@@ -204,8 +213,8 @@ class QuotaFile:
 
         Raises:
             sqlite3.Error: The file cannot be written, as on a full disk.
-            OSError: The file or its directory cannot be created.
-            ConfigurationError: The file or its directory is not private to this user.
+            OSError: The file or its directory cannot be created, as on a full disk.
+            ConfigurationError: The file or its directory is not private to this user or cannot be written.
         """
         try:
             return self._reserve(request)
@@ -277,8 +286,13 @@ class QuotaFile:
             if self._path.exists() and self._path.stat().st_ino == self._inode:
                 return self._database
             self.close()
-        private_directory(self._path.parent)
-        private_file(self._path)
+        try:
+            private_directory(self._path.parent)
+            private_file(self._path)
+        except OSError as error:
+            if error.errno not in _UNUSABLE:
+                raise
+            raise ConfigurationError(f"{self._path.parent}: {error.strerror}", hint=_DIRECTORY_HINT) from error
         self._inode = self._path.stat().st_ino
         # The garbage collector may close it in another thread.
         self._database = sqlite3.connect(

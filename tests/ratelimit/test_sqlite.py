@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import attrs
 import pytest
@@ -290,6 +291,21 @@ class TestHostCoordinator:
             return claim
 
         assert asyncio.run(main()).delays
+
+    def test_user_without_a_home_is_told_what_to_set(self, monkeypatch):
+        def unknown(_: type[Path]) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setattr(Path, "home", classmethod(unknown))
+        with pytest.raises(ConfigurationError, match=r"no home directory\. Hint: Set XDG_CACHE_HOME"):
+            RateLimiter.for_host(LIMIT, key="a")
+
+    def test_directory_that_cannot_be_made_is_a_misconfiguration(self, tmp_path):
+        (tmp_path / "cache").write_text("no directory")
+        file = QuotaFile(tmp_path / "cache" / "deep" / "panelica_async" / "quota.sqlite3")
+        with pytest.raises(ConfigurationError, match=r"Not a directory\. Hint: Set XDG_CACHE_HOME"):
+            file.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
 
     def test_file_is_in_the_cache_directory_of_the_user(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
