@@ -17,6 +17,7 @@ from panelica_async.core.error_base import reworded
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
+from panelica_async.core.translation import quoted
 from panelica_async.errors import OutcomeUnknownError, PanelicaError
 from panelica_async.transport.clock import PanelClock
 
@@ -71,7 +72,7 @@ class LostCreate:
             if have is None or name in self.key.fields or is_secret(name):
                 continue
             if not _is_same(have, wanted) and not (prefix and _is_same(have, f"{prefix}_{wanted}")):
-                return f"its {name} is {_shown(have)}, not {_shown(wanted)}"
+                return f"its {name} is {quoted(have)}, not {quoted(wanted)}"
         return None
 
     def uncertainty(self, row: Model) -> str | None:
@@ -83,7 +84,11 @@ class LostCreate:
         for name in self._shown_keys if created_at is not None else self.arguments:
             if is_secret(name):
                 return f"it may belong to another call: its {name} cannot be compared"
-            if name not in self._placeholders and self.arguments[name] is not None and self._value(name, row) is None:
+            if (
+                name not in self.wire.placeholders
+                and self.arguments[name] is not None
+                and self._value(name, row) is None
+            ):
                 return f"it may belong to another call: the panel does not show its {name}"
         return None
 
@@ -100,13 +105,9 @@ class LostCreate:
         return ""
 
     @property
-    def _placeholders(self) -> tuple[str, ...]:
-        """Arguments in the path of the list, which its rows may leave out."""
-        return self.wire.placeholders
-
-    @property
     def _shown_keys(self) -> list[str]:
-        return [name for name in self.key.fields if name in self.arguments and name not in self._placeholders]
+        """Arguments of the natural key that rows must show; they may leave out what is in the path of the list."""
+        return [name for name in self.key.fields if name in self.arguments and name not in self.wire.placeholders]
 
     def _value(self, argument: str, row: Model) -> object:
         return getattr(row, self.key.fields.get(argument, argument), None)
@@ -194,11 +195,6 @@ def _is_same(have: object, wanted: object) -> bool:
     if isinstance(have, str) and isinstance(wanted, str):
         return have.lower() == wanted.lower()
     return have == wanted
-
-
-def _shown(value: object) -> str:
-    # Members of our enums are strings too.
-    return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
 def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> OutcomeUnknownError:

@@ -54,7 +54,7 @@ def _chosen(operation: Operation, name: str, value: object, values: Mapping[str,
     # Null clears a setting.
     if value is None:
         return None
-    raise ValueError(f"{operation.name}: {name} must be one of {', '.join(values)} on this panel, not {_quoted(value)}")
+    raise ValueError(f"{operation.name}: {name} must be one of {', '.join(values)} on this panel, not {quoted(value)}")
 
 
 def _below_home(path: object) -> object:
@@ -67,8 +67,8 @@ _HOME = re.compile(r"/home/[^/]+((?:/.*)?)", re.DOTALL)
 _CONVERSIONS: Mapping[str, Callable[[object], object]] = {"below_home": _below_home}
 
 
-def _quoted(value: object) -> str:
-    # Members of our enums are strings too.
+def quoted(value: object) -> str:
+    """Return a value as a message shows it; a member of an enum as its text."""
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 

@@ -117,7 +117,7 @@ async def test_settings_that_a_change_would_reset_are_kept(panel: PanelicaClient
     assert after == {**before, "php_version": "8.3"}
 
 
-async def test_backup_that_was_created_can_be_waited_for_and_restored() -> None:
+async def test_created_backup_can_be_awaited_and_restored() -> None:
     ahead = 0.0
     async with (
         Sandbox(tier="enterprise", dialect="panel", clock=lambda: time.time() + ahead) as box,

@@ -135,7 +135,7 @@ UNDECIDED: dict[str, tuple[Step, type[PanelicaError], int]] = {
 
 @pytest.mark.parametrize(("step", "error", "count"), UNDECIDED.values(), ids=UNDECIDED)
 @pytest.mark.usefixtures("quick")
-async def test_what_does_not_decide_is_raised(
+async def test_undecided_answer_is_raised(
     server: RawServer, connect: Connect, step: Step, error: type[PanelicaError], count: int
 ) -> None:
     server.script(*[step] * count)
@@ -278,7 +278,7 @@ async def test_cancelled_first_caller_leaves_the_question(server: RawServer, con
     assert (asked(server), others(server)) == (1, [])
 
 
-async def test_other_clients_know_what_one_has_learnt(server: RawServer, connect: Connect) -> None:
+async def test_other_clients_share_the_learnt_dialect(server: RawServer, connect: Connect) -> None:
     server.script(PANEL)
     early = connect()
     await connect().learn_dialect()
@@ -417,7 +417,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         PanelicaClient("panel.example.com", api_key=API_KEY, api_secret=API_SECRET)
 
 
-async def test_a_variant_knows_what_its_client_has_learnt(server: RawServer, connect: Connect) -> None:
+async def test_variant_shares_the_dialect_of_its_client(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE)
     panel = connect()
     variant = panel.with_options(timeout=5)
@@ -464,7 +464,7 @@ async def test_a_forked_process_asks_for_itself(server: RawServer) -> None:
     assert len(server.requests) == 2
 
 
-def test_a_new_event_loop_knows_what_the_last_one_learnt() -> None:
+def test_new_event_loop_shares_the_learnt_dialect() -> None:
     async def learn(server: RawServer) -> str:
         async with PanelicaClient(server.origin, api_key=API_KEY, api_secret=API_SECRET) as panel:
             return await panel.learn_dialect()
@@ -480,7 +480,7 @@ def test_a_new_event_loop_knows_what_the_last_one_learnt() -> None:
     assert asyncio.run(main()) == ("panel", 1)
 
 
-async def test_the_question_is_counted_and_told(server: RawServer, connect: Connect) -> None:
+async def test_question_is_counted_and_has_events(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE)
     panel = connect()
     told: list[Event] = []

@@ -114,7 +114,7 @@ def test_lists_have_pages_of_different_lengths() -> None:
 
 
 @given(size=sizes, default=st.integers(1, 40), total=st.booleans(), tells_limit=st.booleans())
-def test_a_panel_that_pages_without_being_asked(size: int, default: int, total: bool, tells_limit: bool) -> None:
+def test_panel_that_pages_by_default(size: int, default: int, total: bool, tells_limit: bool) -> None:
     panel = FakePanel(size, default_limit=default, tells_total=total, tells_limit=tells_limit)
     assert panel.all() == panel.everything()
 
@@ -206,7 +206,7 @@ def page(number: int, *ids: int, **said: Any) -> Page[Item]:
         ([page(1, 1, 2, has_more=False, total=3)], "there are 3 items, but gave 2", "$.total"),
     ],
 )
-def test_a_list_that_is_not_what_it_was_raises(pages: list[Page[Item]], problem: str, json_path: str) -> None:
+def test_list_that_changed_while_read_raises(pages: list[Page[Item]], problem: str, json_path: str) -> None:
     with pytest.raises(DecodeError, match=problem) as caught:
         read(*pages)
     assert (caught.value.endpoint, caught.value.json_path) == ("GET /v1/things", json_path)
@@ -297,7 +297,7 @@ async def test_awaiting_gives_the_first_page(server: RawServer, connect: Connect
     assert server.requests[0].target == "/api/external/v1/domains?limit=3&sort=created_at&order=desc"
 
 
-async def test_arguments_that_cannot_be_right_are_refused_at_once(server: RawServer, connect: Connect) -> None:
+async def test_invalid_arguments_are_refused_before_use(server: RawServer, connect: Connect) -> None:
     panel = connect()
     with pytest.raises(ValueError, match="order"):
         panel.domains.list(order="up")  # type: ignore[arg-type]
@@ -351,7 +351,7 @@ async def test_pages_follow_the_filters(server: RawServer, connect: Connect) -> 
     ]
 
 
-async def test_logs_of_a_webhook_tell_how_many_there_are(server: RawServer, connect: Connect) -> None:
+async def test_logs_of_a_webhook_have_a_total(server: RawServer, connect: Connect) -> None:
     def logs(page: int, *ids: int) -> Any:
         return reply(json={"data": [{"id": str(number)} for number in ids], "total": 5, "page": page, "limit": 2})
 
@@ -363,7 +363,7 @@ async def test_logs_of_a_webhook_tell_how_many_there_are(server: RawServer, conn
     assert len(server.requests) == 4
 
 
-async def test_a_list_without_pages_is_asked_for_once(server: RawServer, connect: Connect) -> None:
+async def test_list_without_pages_takes_one_call(server: RawServer, connect: Connect) -> None:
     services = [{"name": f"service-{number}", "status": "running"} for number in range(40)]
     server.script(reply(json=services), reply(json=services))
     assert len(await connect().server.services.list().collect()) == 40
@@ -379,7 +379,7 @@ async def sites(panel: PanelicaClient, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [15, 30])
-async def test_deleting_what_is_listed_page_by_page_raises(panel: PanelicaClient, count: int) -> None:
+async def test_deleting_items_while_iterating_pages_raises(panel: PanelicaClient, count: int) -> None:
     await sites(panel, count)
 
     async def clean_up() -> None:
@@ -391,7 +391,7 @@ async def test_deleting_what_is_listed_page_by_page_raises(panel: PanelicaClient
     assert "collect()" in str(caught.value.hint)
 
 
-async def test_suspending_what_a_filter_lists_raises(panel: PanelicaClient) -> None:
+async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaClient) -> None:
     await sites(panel, 12)
 
     async def suspend_all() -> None:
@@ -402,14 +402,14 @@ async def test_suspending_what_a_filter_lists_raises(panel: PanelicaClient) -> N
         await suspend_all()
 
 
-async def test_deleting_what_is_on_one_page_is_fine(panel: PanelicaClient) -> None:
+async def test_deleting_items_of_a_single_page_works(panel: PanelicaClient) -> None:
     await sites(panel, 12)
     async for domain in panel.domains.list():
         await panel.domains.delete(domain.id)
     assert await panel.domains.list().collect() == []
 
 
-async def test_changing_what_is_listed_moves_nothing(panel: PanelicaClient) -> None:
+async def test_changing_items_while_iterating_works(panel: PanelicaClient) -> None:
     names = await sites(panel, 12)
     seen = []
     async for domain in panel.domains.list(limit=5):
@@ -418,7 +418,7 @@ async def test_changing_what_is_listed_moves_nothing(panel: PanelicaClient) -> N
     assert seen == names
 
 
-async def test_a_row_that_cannot_be_read_costs_itself_only(server: RawServer, connect: Connect) -> None:
+async def test_unreadable_row_is_skipped_alone(server: RawServer, connect: Connect) -> None:
     steps = [reply(json=[*rows(1), {"id": "d2"}, None, *rows(3)]), reply(json=[])]
     server.script(*steps[:1], *steps)
     listed = connect().domains.list()

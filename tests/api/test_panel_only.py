@@ -136,7 +136,7 @@ async def test_upload_is_a_form_with_the_file(server: RawServer, panel: Panelica
 
 
 @pytest.mark.parametrize("payload", [{"status": "success", "data": "Done"}, {"data": True}, [], None])
-async def test_upload_is_done_whatever_the_reply(server: RawServer, panel: PanelicaClient, payload: Any) -> None:
+async def test_upload_succeeds_with_any_reply(server: RawServer, panel: PanelicaClient, payload: Any) -> None:
     server.script(reply(json=payload))
     result = await panel.files.upload(user_id="u1", target_path="/home/john", file=("a.txt", b"a"))
     assert result.success is None
@@ -148,7 +148,7 @@ async def test_upload_for_none_is_refused(server: RawServer, panel: PanelicaClie
     assert not server.requests
 
 
-async def test_upload_of_what_is_no_file_is_refused(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
+async def test_upload_of_other_types_is_refused(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="file must be a path, or a name with its content, not int"):
         await panel.files.upload(user_id="u1", target_path="/home/john", file=5)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):

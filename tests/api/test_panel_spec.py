@@ -105,7 +105,7 @@ async def test_wrong_field_is_refused_before_sending(
     assert len(server.requests) == 1
 
 
-async def test_right_fields_are_sent(server: RawServer, panel: PanelicaClient) -> None:
+async def test_valid_fields_are_sent(server: RawServer, panel: PanelicaClient) -> None:
     await panel.git.repositories.create(url="u", visibility="public")
     assert server.requests[-1].body == b'{"url":"u","visibility":"public"}'
 
@@ -126,9 +126,7 @@ async def test_body_that_the_panel_does_not_take_is_refused(server: RawServer, p
     assert len(server.requests) == 2
 
 
-async def test_typed_arguments_may_have_names_that_the_panel_does_not_list(
-    server: RawServer, panel: PanelicaClient
-) -> None:
+async def test_typed_arguments_may_have_unlisted_names(server: RawServer, panel: PanelicaClient) -> None:
     job = await panel.cron_jobs.create(domain_id="d1", task_name="mails", command="php cron.php")
     assert job.task_name == "mails"
 

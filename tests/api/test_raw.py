@@ -96,7 +96,7 @@ async def test_query(server: RawServer, connect: Connect, query: dict[str, Any] 
         ("DELETE", "/v1/accounts/a\nb", "control character"),
     ],
 )
-async def test_what_cannot_be_right_is_not_sent(
+async def test_invalid_path_is_not_sent(
     server: RawServer, connect: Connect, method: str, path: str, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -105,9 +105,7 @@ async def test_what_cannot_be_right_is_not_sent(
 
 
 @pytest.mark.parametrize("query", [{"a": None}, {"a": []}, {"a": float("nan")}])
-async def test_a_query_that_cannot_be_right_is_not_sent(
-    server: RawServer, connect: Connect, query: dict[str, Any]
-) -> None:
+async def test_invalid_query_is_not_sent(server: RawServer, connect: Connect, query: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^a "):
         await connect().request("GET", "/v1/x", query=query)
     assert server.requests == []

@@ -62,7 +62,7 @@ async def unknown(call: Awaitable[object]) -> OutcomeUnknownError:
 
 @every_create
 @pytest.mark.usefixtures("no_backoff")
-async def test_what_was_made_is_returned(box: Sandbox, site: Domain, create: Create) -> None:
+async def test_created_object_is_returned(box: Sandbox, site: Domain, create: Create) -> None:
     ended: list[Event] = []
     async with Panel(box, DONE) as proxy, proxy.client() as panel:
         panel.subscribe(ended.append)
@@ -76,7 +76,7 @@ async def test_what_was_made_is_returned(box: Sandbox, site: Domain, create: Cre
 
 @every_create
 @pytest.mark.usefixtures("no_backoff")
-async def test_what_was_not_made_is_unknown(box: Sandbox, site: Domain, create: Create) -> None:
+async def test_outcome_is_unknown_when_nothing_was_created(box: Sandbox, site: Domain, create: Create) -> None:
     async with losing(box, NOT_DONE) as panel:
         error = await unknown(create.send(panel, site))
     assert create.count(box, site) == 0
@@ -92,9 +92,7 @@ async def test_what_was_not_made_is_unknown(box: Sandbox, site: Domain, create: 
 
 @every_dated_create
 @pytest.mark.usefixtures("no_backoff")
-async def test_an_older_object_is_not_what_was_made(
-    box: Sandbox, panel: PanelicaClient, site: Domain, create: Create
-) -> None:
+async def test_older_object_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain, create: Create) -> None:
     await create.send(panel, site)
     create.age(box, site, 10)
     async with losing(box, NOT_DONE) as losing_panel:
@@ -105,7 +103,7 @@ async def test_an_older_object_is_not_what_was_made(
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("skew", [1200, -1200, 290, -290])
-async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
+async def test_age_is_judged_by_the_clock_of_the_panel(skew: int) -> None:
     clock_is_known = abs(skew) > 300
     async with Sandbox(tier="enterprise", clock=lambda: time.time() + skew) as box:
         async with PanelicaClient(
@@ -127,7 +125,7 @@ async def test_the_panel_says_by_its_own_clock_what_is_older(skew: int) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_panel_that_never_says_what_time_it_is(server: RawServer, connect: Connect) -> None:
+async def test_outcome_is_unknown_when_panel_shows_no_time(server: RawServer, connect: Connect) -> None:
     row = {"id": "d1", "domain": "new.example", "user_id": "u1", "created_at": "2024-03-07T16:00:00Z"}
     server.script(CLOSE, reply(json=[row]), reply(json=[row]))
     error = await unknown(connect().domains.create(domain="new.example", user_id="u1"))
@@ -142,7 +140,7 @@ async def test_a_panel_that_never_says_what_time_it_is(server: RawServer, connec
         ({"role": "RESELLER"}, None),
     ],
 )
-async def test_a_new_object_that_is_not_as_asked_for_is_anothers(
+async def test_new_object_that_differs_is_not_returned(
     box: Sandbox, panel: PanelicaClient, site: Domain, other: dict[str, Any], difference: str | None
 ) -> None:
     """Two who want the same user name at the same moment: one gets it, and the reply to the other is lost."""
@@ -154,9 +152,7 @@ async def test_a_new_object_that_is_not_as_asked_for_is_anothers(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_domain_of_another_account_is_not_what_was_made(
-    box: Sandbox, panel: PanelicaClient, site: Domain
-) -> None:
+async def test_domain_of_another_account_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     other = await panel.accounts.create(username="other", email="other@example.com", password=PASSWORD)
     await panel.domains.create(domain="new.example", user_id=other.id)
     async with losing(box, NOT_DONE) as losing_panel:
@@ -178,7 +174,7 @@ async def test_an_administrator_is_never_taken_for_a_user(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_an_administrator_that_was_asked_for_is_returned(box: Sandbox, site: Domain) -> None:
+async def test_administrator_is_returned_when_requested(box: Sandbox, site: Domain) -> None:
     async with losing(box, DONE) as panel:
         made = await panel.accounts.create(
             username="chief", email="chief@example.com", password=PASSWORD, role="RESELLER"
@@ -196,7 +192,7 @@ async def test_several_of_one_name_leave_outcome_unknown(box: Sandbox, panel: Pa
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_several_of_which_only_one_can_be_it(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_only_possible_object_of_several_is_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.databases.create(name="shop", type="postgresql", domain_id=site.id)
     async with losing(box, DONE) as losing_panel:
         made = await losing_panel.databases.create(name="shop", type="mysql", domain_id=site.id)
@@ -204,7 +200,7 @@ async def test_several_of_which_only_one_can_be_it(box: Sandbox, panel: Panelica
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_record_that_differs_is_not_what_was_made(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_record_that_differs_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.dns.records.create(site.id, name="www", type="A", content="192.0.2.1", ttl=300)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["dns.records.create"].send(losing_panel, site))
@@ -276,7 +272,7 @@ async def test_name_with_prefix_of_other_account_does_not_match(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_an_owner_who_may_not_be_asked_for(box: Sandbox, site: Domain) -> None:
+async def test_outcome_is_unknown_when_key_may_not_read_owner(box: Sandbox, site: Domain) -> None:
     key = box.add_key(scopes=["databases:*"], tier="enterprise")
     async with losing(box, DONE, with_prefix("acme_"), api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["databases.create"].send(panel, site))
@@ -285,7 +281,7 @@ async def test_an_owner_who_may_not_be_asked_for(box: Sandbox, site: Domain) -> 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_list_that_is_refused(box: Sandbox, site: Domain) -> None:
+async def test_outcome_is_unknown_when_key_may_not_read_list(box: Sandbox, site: Domain) -> None:
     key = box.add_key(scopes=["domains:write"], tier="enterprise")
     async with losing(box, DONE, api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel, site))
@@ -311,7 +307,7 @@ async def test_a_list_in_pages_is_read_to_its_end(box: Sandbox, panel: PanelicaC
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_who_does_not_want_it_looked_up(box: Sandbox, site: Domain) -> None:
+async def test_look_up_can_be_switched_off(box: Sandbox, site: Domain) -> None:
     async with Panel(box, DONE) as proxy, proxy.client() as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel.with_options(look_up_lost=False), site))
     assert proxy.seen == ["POST /v1/domains"]
@@ -319,7 +315,9 @@ async def test_who_does_not_want_it_looked_up(box: Sandbox, site: Domain) -> Non
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_no_time_to_look(box: Sandbox, site: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_look_up_is_skipped_when_deadline_is_near(
+    box: Sandbox, site: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=2.0))
     async with Panel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
         await unknown(BY_NAME["domains.create"].send(panel, site))
@@ -393,7 +391,7 @@ class RefusingFirst(Panel):
 
 @pytest.mark.parametrize("began", [0.0, 0.25, 0.5, 0.75, 0.999])
 @pytest.mark.parametrize("later", [0.001, 0.5, 0.999, 100.0])
-def test_times_that_are_rounded_down_to_a_second_are_understood(began: float, later: float) -> None:
+def test_times_rounded_down_to_a_second_match(began: float, later: float) -> None:
     """Wherever in a second the panel's clock and the call are."""
     create = BY_NAME["domains.create"]
 
@@ -482,7 +480,7 @@ async def test_certificates_without_a_list_are_not_looked_up(server: RawServer, 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_mailbox_whose_name_only_begins_alike(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_mailbox_whose_name_only_begins_alike_differs(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.email.accounts.create(local_part="info2", domain_id=site.id, password=PASSWORD)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["email.accounts.create"].send(losing_panel, site))

@@ -363,7 +363,7 @@ async def test_plan_without_an_id_is_reported(server: RawServer, resource: Resou
 
 
 @pytest.mark.parametrize("step", [reply(403, json={"error": "no"}), rows()])
-async def test_plan_that_cannot_be_read_back_is_what_was_asked_for(
+async def test_plan_that_cannot_be_read_back_is_as_requested(
     server: RawServer, resource: Resource, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(MADE, DONE, step)

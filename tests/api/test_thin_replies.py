@@ -188,7 +188,7 @@ async def test_change_says_what_it_changed(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["reference", "panel"])
-async def test_deletion_is_done_whatever_the_reply(dialect: Dialect) -> None:
+async def test_deletion_succeeds_with_any_reply(dialect: Dialect) -> None:
     async with Sandbox(tier="enterprise", dialect=dialect) as box, ThinPanel(box) as proxy:
         key = {"api_key": box.api_key, "api_secret": box.api_secret}
         async with PanelicaClient(proxy.base_url, dialect=dialect, tier="enterprise", **key) as panel:

@@ -62,7 +62,7 @@ def test_last_read_is_made_at_the_deadline() -> None:
     assert (result, times) == ("done", [0.0, 2.0, 5.0, 7.0])
 
 
-def test_panel_that_is_down_is_asked_again() -> None:
+def test_read_is_repeated_while_panel_is_down() -> None:
     down = ServerError("down", status=502)
     result, times, progress = wait(down, down, "done")
     assert (result, times, progress) == ("done", [0.0, 2.0, 5.0], [("done", 5.0)])

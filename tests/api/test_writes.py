@@ -138,7 +138,7 @@ async def test_an_id_alone_is_a_success(server: RawServer, connect: Connect, ope
 
 
 @pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
-async def test_nothing_at_all_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
+async def test_empty_reply_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
     wire = operation.wire
     own = (
         None
@@ -210,7 +210,7 @@ async def test_a_failure_in_words_is_no_success(server: RawServer, connect: Conn
             await write
 
 
-async def test_an_error_of_no_tree_of_ours_does_not_leave_a_call(
+async def test_unexpected_error_is_raised_as_decode_error(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -234,7 +234,7 @@ async def test_a_whole_row_counts_more_than_the_arguments(server: RawServer, con
     assert made.extra == {}
 
 
-async def test_what_stands_beside_is_kept(server: RawServer, connect: Connect) -> None:
+async def test_keys_beside_the_data_are_kept(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": {"id": NEW}, "warning": "slow", "message": "Done"}))
     made = await connect().domains.create(domain="example.com", user_id="u1")
     assert (made.id, made.domain, made.user_id, made.status) == (NEW, "example.com", "u1", None)
@@ -325,7 +325,7 @@ async def test_an_id_of_another_object_is_not_taken(server: RawServer, connect: 
     assert (made.id, made.domain, made.user_id) == ("", "example.com", "u1")
 
 
-async def test_a_row_that_hides_its_name_is_not_what_was_made(server: RawServer, connect: Connect) -> None:
+async def test_row_that_hides_its_name_is_not_returned(server: RawServer, connect: Connect) -> None:
     server.script(reply(204), *[reply(json=[{"id": "c1", "type": "custom"}])] * 2)
     made = await connect().ssl.certificates.issue(domain_id="d1")
     assert (made.id, made.domain_id) == (None, "d1")
@@ -357,7 +357,7 @@ async def test_a_look_that_fails_changes_nothing(server: RawServer, connect: Con
         (lambda panel: panel.plans.update("p1", max_domains=3), None, [{"id": "p1", "name": "Gold"}], "/v1/plans"),
     ],
 )
-async def test_what_no_argument_tells_is_looked_up(
+async def test_fields_without_an_argument_are_looked_up(
     server: RawServer, connect: Connect, change: Any, written: Any, shown: Any, look: str
 ) -> None:
     server.script(reply(json={"status": "success", "data": written}), reply(json=shown))
@@ -367,7 +367,7 @@ async def test_what_no_argument_tells_is_looked_up(
     assert [sent.target.partition("?")[0].removeprefix("/api/external") for sent in server.requests[1:]] == [look]
 
 
-async def test_all_that_is_known_costs_no_look(server: RawServer, connect: Connect) -> None:
+async def test_complete_reply_is_not_looked_up(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": {"id": NEW}}))
     await connect().domains.create(domain="example.com", user_id="u1")
     await connect().plans.update("p1", name="Gold")

@@ -146,7 +146,7 @@ def test_envelopes(payload, expected):
         {"total": 3},
     ],
 )
-def test_bare_replies_stay_what_they_are(payload):
+def test_bare_replies_stay_unchanged(payload):
     envelope = unwrap(payload)
     assert envelope == Envelope(payload)
     assert envelope.data is payload
@@ -160,7 +160,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_an_envelope_gives_back_what_was_put_into_it(data):
+def test_envelope_returns_its_data(data):
     assert unwrap({"status": "success", "data": data}) == Envelope(data)
     assert unwrap({"data": data}) == Envelope(data)
 
@@ -219,7 +219,7 @@ def test_total_beside_the_data_counts_more_than_the_one_in_it():
         (7, "files", "GET /v1/files: expected a list, found a int at $"),
     ],
 )
-def test_rows_of_what_is_no_list(data, key, text):
+def test_rows_when_reply_is_no_list_raise(data, key, text):
     with pytest.raises(DecodeError) as caught:
         listed(Envelope(data), key, endpoint="GET /v1/files")
     assert str(caught.value) == text

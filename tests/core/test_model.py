@@ -24,7 +24,7 @@ def test_account_is_an_owner_and_a_model() -> None:
     assert not hasattr(FIRST, "__dict__")
 
 
-async def test_rows_of_three_tenants_are_told_apart(server: RawServer, connect: Connect) -> None:
+async def test_rows_of_three_tenants_are_distinguished(server: RawServer, connect: Connect) -> None:
     rows = [
         {"id": f"d{index}", "domain_name": f"{index}.example.com", "user_id": f"U{index % 3 + 1}"} for index in range(9)
     ]

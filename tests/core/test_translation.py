@@ -82,7 +82,7 @@ def test_value_that_says_what_the_panel_does_is_not_sent(value: object) -> None:
 
 
 @pytest.mark.parametrize("owner", [UNSET, None])
-def test_argument_that_the_panel_needs_is_asked_for(owner: object) -> None:
+def test_missing_required_argument_is_named(owner: object) -> None:
     with pytest.raises(ValueError, match=r"^things\.create: owner is required by this panel: pass owner=$"):
         body(owner=owner)
 
@@ -133,7 +133,7 @@ def test_reply_values_are_found_under_every_name_of_a_field() -> None:
         ({"is_whole": True}, (False, False, False)),
     ],
 )
-def test_wire_knows_what_it_changes(change: dict[str, Any], expected: tuple[bool, ...]) -> None:
+def test_wire_says_what_it_changes(change: dict[str, Any], expected: tuple[bool, ...]) -> None:
     wire = attrs.evolve(Wire(method="GET", path="/v1/things"), **change)
     assert (wire.changes_arguments, wire.changes_reply, wire.takes_steps) == expected
 
