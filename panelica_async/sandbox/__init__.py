@@ -14,8 +14,8 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
 - `limits`: which requests count, how they are counted, and which replies say so
-- `handlers.base`: what a list returns without `page` and `limit`, and what a reseller sees
-- `rules`: forms of names, length of passwords; what a full plan or a suspension forbids
+- `rules`: forms of names, length of passwords
+- `handlers.base`: what a list returns without `page` and `limit`, what a reseller sees, what a suspension forbids
 - `store`: the contents of a new panel, made-up traffic
 - `deliveries`: what is sent to webhooks, and how it is signed and repeated
 - `default`: what endpoints without a handler of their own do

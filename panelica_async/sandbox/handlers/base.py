@@ -13,6 +13,8 @@ What is the same for many kinds is one line: `handle_list`, `handle_get`, `handl
 
 `listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
 those of `panel_views.sql` that the owner of the key sees on current panels.
+
+Guesses: nothing can be added to a suspended account or domain; disk space and traffic of a plan are not enforced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -209,8 +211,34 @@ def create(call: ApiCall, kind: str, **columns: object) -> Row:
     return get(call, kind, identity)
 
 
+UNLIMITED = -1
+# What an account uses of a limit of its plan; beyond it 403 (evidence: error-statuses).
+_USED = {
+    "max_domains": "SELECT count(*) FROM domains WHERE user_id = ?",
+    "max_databases": "SELECT count(*) FROM databases AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?",
+    "max_email_accounts": (
+        "SELECT count(*) FROM email_accounts AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?"
+    ),
+    "max_ftp_accounts": "SELECT count(*) FROM ftp_accounts WHERE user_id = ?",
+}
+
+
+def active_owner(call: ApiCall, user_id: str) -> Row:
+    """Return an account, as the view `owner` shows it, that is not suspended.
+
+    Raises:
+        ApiError: 404, there is no such account; 403, it is suspended.
+    """
+    owner = call.store.find("owner", user_id)
+    if owner is None:
+        raise not_found("account", user_id)
+    if owner["suspended"]:
+        raise forbidden(f"the account {owner['username']} is suspended", message="Account suspended")
+    return owner
+
+
 def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
-    """Return an account, as the view `owner` shows it, whose plan allows one more object of a kind.
+    """Return an account that is not suspended, and whose plan allows one more object of a kind.
 
     Args:
         call: The call.
@@ -222,9 +250,10 @@ def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
     """
     if call.dialect == "panel":
         get(call, "account", user_id)
-    owner = rules.active_owner(call.store, user_id)
-    if rules.is_full(call.store, owner, limit):
-        raise plan_full(limit, f"{limit} is {owner[limit]} in the plan {owner['plan_name']}")
+    owner = active_owner(call, user_id)
+    allowed = owner[limit]
+    if allowed not in {None, UNLIMITED} and call.store.value(_USED[limit], user_id) >= allowed:
+        raise plan_full(limit, f"{limit} is {allowed} in the plan {owner['plan_name']}")
     return owner
 
 

@@ -13,6 +13,7 @@ from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
     accepted,
+    active_owner,
     check_password,
     create,
     domain_with_room,
@@ -134,7 +135,7 @@ def delete_user(call: ApiCall) -> ApiReply:
 
 def _join_or_create(call: ApiCall, role: str) -> ApiReply:
     domain = get(call, "domain", call.body["domain_id"])
-    owner = rules.active_owner(call.store, domain["user_id"])
+    owner = active_owner(call, domain["user_id"])
     name = prefixed(owner, rules.database_name(call.body["username"], "username"))
     database_id = call.store.value("SELECT id FROM databases WHERE domain_id = ? ORDER BY rowid", domain["id"])
     if database_id is None:

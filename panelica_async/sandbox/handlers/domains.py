@@ -19,6 +19,7 @@ from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
     accepted,
+    active_owner,
     get,
     handle_get,
     handle_list,
@@ -82,7 +83,7 @@ def create_domain(call: ApiCall) -> ApiReply:
 def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = get(call, "domain")
-    call.store.update("domain", domain["id"], _changes(call, rules.owner(call.store, domain["user_id"])))
+    call.store.update("domain", domain["id"], _changes(call, call.store.get("owner", domain["user_id"])))
     return ApiReply(get(call, "domain"))
 
 
@@ -171,7 +172,7 @@ def suspend_domain(call: ApiCall) -> ApiReply:
 def unsuspend_domain(call: ApiCall) -> ApiReply:
     """Lift the suspension, unless the account is suspended."""
     domain = get(call, "domain")
-    rules.active_owner(call.store, domain["user_id"])
+    active_owner(call, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": 0})
     return accepted("Domain unsuspended")
 

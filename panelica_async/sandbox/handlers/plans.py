@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from panelica_async.sandbox.handlers.base import (
+    UNLIMITED,
     ApiCall,
     ApiReply,
     accepted,
@@ -22,7 +23,6 @@ from panelica_async.sandbox.handlers.base import (
 from panelica_async.sandbox.messages import PanelError, not_found, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, new_id
 
-UNLIMITED = -1
 _COLUMNS = (
     "name",
     "slug",
