@@ -55,8 +55,8 @@ _SHORTEST_PLAIN = 8
 # Letters or digits alone may be a word or a date; so many of them are not.
 _SHORTEST_WORD = 12
 _OTHER_ESCAPES = (
-    r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|&#[xX]([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
-    r"|\\[0-3][0-7]{2}|&(?:amp|lt|gt|quot|apos);"
+    r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\[ux]\{([0-9A-Fa-f]{1,6})\}|<U\+([0-9A-F]{4,6})>"
+    r"|&#[xX]([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});|\\([0-3][0-7]{2})|&[A-Za-z][A-Za-z0-9]{1,30};"
 )
 _ESCAPES = (rf"%([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}", rf"[%=]([0-9A-Fa-f]{{2}})|{_OTHER_ESCAPES}")
 """What escapes look like in general, and in mail, where an equals sign begins one too. Elsewhere a value follows it."""
@@ -296,6 +296,9 @@ def _escaped(value: str) -> Iterator[str]:
         yield marked.replace('"', double).replace("'", single)
     data = value.encode("utf-8", "replace")
     yield data.hex()
+    # Go and Python show bytes as a list of numbers.
+    yield " ".join(map(str, data))
+    yield ", ".join(map(str, data))
     for text in _in_base64(data):
         yield text
         yield text.replace("+", "-").replace("/", "_")
@@ -346,8 +349,9 @@ def _plain_text_with_places(text: str, escapes: str) -> tuple[str, list[tuple[in
 
 def _char_of(escape: re.Match[str]) -> str:
     """Return the ASCII character of an escape, or one that is no letter."""
-    digits = escape[1] or escape[2] or escape[3] or escape[4]
-    code = int(digits, 16) if digits else int(escape[5] or 0)
+    *hexadecimal, decimal, octal = escape.groups()
+    digits = next(filter(None, hexadecimal), None)
+    code = int(digits, 16) if digits else int(decimal) if decimal else int(octal or "0", 8)
     if escape[0].startswith("&") and not code:
         return "&"  # which may begin another escape
     return chr(code) if 0 < code < 128 else "?"

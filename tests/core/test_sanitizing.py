@@ -6,6 +6,7 @@ import quopri
 import re
 import shlex
 from base64 import b64encode, urlsafe_b64encode
+from html.entities import codepoint2name
 from unicodedata import normalize
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -49,6 +50,8 @@ WAYS = {
     "Base64 of URLs": lambda secret: urlsafe_b64encode(secret.encode()).decode(),
     "hexadecimal": lambda secret: secret.encode().hex(),
     "hexadecimal in capitals": lambda secret: secret.encode().hex().upper(),
+    "bytes as Go shows them": lambda secret: f"{list(secret.encode())}".replace(",", "").strip("[]"),
+    "bytes as numbers": lambda secret: f"{list(secret.encode())}".strip("[]"),
     "capitals": str.upper,
     "lower case": str.lower,
     "over several lines": lambda secret: "\n  ".join(wrap(secret)),
@@ -88,6 +91,15 @@ ODD_WAYS = {
     "bytes of Python": lambda secret: repr(secret.encode()),
     "bytes in hexadecimal": lambda secret: "".join(f"\\x{byte:02x}" for byte in secret.encode()),
     "bytes in octal": lambda secret: "".join(chr(byte) if byte < 127 else f"\\{byte:o}" for byte in secret.encode()),
+    "every byte in octal": lambda secret: "".join(f"\\{byte:03o}" for byte in secret.encode()),
+    "braces of JavaScript": lambda secret: "".join(f"\\u{{{ord(char):x}}}" for char in secret),
+    "braces of Perl": lambda secret: "".join(char if char.isascii() else f"\\x{{{ord(char):x}}}" for char in secret),
+    "code points": lambda secret: "".join(char if char.isascii() else f"<U+{ord(char):04X}>" for char in secret),
+    "HTML by name": lambda secret: re.sub(
+        r"\W|[^\x00-\x7f]",
+        lambda char: f"&{codepoint2name[ord(char[0])]};" if ord(char[0]) in codepoint2name else char[0],
+        secret,
+    ),
     "quoted printable": lambda secret: quopri.encodestring(secret.encode()).decode(),
     "UTF-8 taken for Latin-1": lambda secret: secret.encode().decode("latin-1"),
     "question marks": lambda secret: secret.encode("ascii", "replace").decode(),
