@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.virtual_time import DeadlockError, run
+from tests.support.virtual_time import DeadlockError, EndlessError, run
 
 
 def test_a_day_passes_at_once():
@@ -49,6 +49,22 @@ def test_waiting_for_nothing_is_a_deadlock():
 
     with pytest.raises(DeadlockError):
         run(main())
+    assert cancelled == [True]
+
+
+def test_polling_without_end_is_noticed_and_cancelled():
+    cancelled = []
+
+    async def main() -> None:
+        try:
+            while True:  # noqa: ASYNC110 - what is tested
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    with pytest.raises(EndlessError, match="the loop went round 1,000 times"):
+        run(main(), most_turns=1000)
     assert cancelled == [True]
 
 

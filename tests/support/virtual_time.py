@@ -18,6 +18,7 @@ the loop (`run_in_executor`).
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,13 +27,22 @@ T = TypeVar("T")
 _TICK = 1e-7
 
 
+_MOST_TURNS = 2_000_000
+"""How often a loop may go round: less than a minute, and thirty times as often as the longest test needs."""
+
+
 class DeadlockError(RuntimeError):
     """Every task waits for something that no timer and no socket will bring."""
 
 
+class EndlessError(RuntimeError):
+    """The loop goes round and round: a task waits for something in small steps, and it never comes."""
+
+
 class _Selector(selectors.DefaultSelector):
-    def __init__(self) -> None:
+    def __init__(self, most_turns: int) -> None:
         super().__init__()
+        self._most_turns = most_turns
         # A machine that has been up for a while: code that takes 0 for "never" must not pass.
         self.now = 1000.0
         self.turns = 0
@@ -41,6 +51,10 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.now += _TICK
         self.turns += 1
+        if self.turns > self._most_turns:
+            # The tasks that are cancelled now need some turns to end.
+            self._most_turns *= 2
+            raise EndlessError(f"the loop went round {self.turns - 1:,} times, and its program has not ended")
         # A thread that works for the loop wakes the selector when it is done.
         events = super().select(None if self.threads and timeout != 0 else 0)
         if not events and timeout is None:
@@ -53,8 +67,8 @@ class _Selector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose `time()` is virtual."""
 
-    def __init__(self) -> None:
-        self._virtual = _Selector()
+    def __init__(self, most_turns: int = _MOST_TURNS) -> None:
+        self._virtual = _Selector(most_turns)
         super().__init__(self._virtual)
 
     def time(self) -> float:
@@ -82,11 +96,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.turns
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, T], *, most_turns: int = _MOST_TURNS) -> T:
     """Run a coroutine to its end in virtual time.
+
+    Args:
+        main: The coroutine.
+        most_turns: How often the loop may go round.
 
     Raises:
         DeadlockError: Nothing can happen any more and the coroutine has not ended.
+        EndlessError: The loop went round too often and the coroutine has not ended.
     """
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, most_turns)) as runner:
         return runner.run(main)
