@@ -23,10 +23,6 @@ _CHANGED_HINT = (
 )
 
 
-def _nothing() -> list[Any]:
-    return []
-
-
 @attrs.frozen(kw_only=True)
 class Page(Generic[T]):
     """One page of a list."""
@@ -41,7 +37,7 @@ class Page(Generic[T]):
     """How many items a page holds, if the caller or the panel says; None when the list is not paged."""
     has_more: bool | None = None
     """Whether more pages follow, if the panel says."""
-    unreadable: list[Any] = attrs.field(factory=_nothing, repr=False)
+    unreadable: list[Any] = attrs.field(factory=list[Any], repr=False)
     """Rows that cannot be decoded, as the panel sent them; only with `skip_unreadable`, otherwise they raise."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -314,7 +310,7 @@ def _parts(whole: Page[T], selection: "Selection") -> Iterator[Page[T]]:
         yield Page(
             items=items, total=total, page=number, limit=selection.limit, has_more=has_more, unreadable=unreadable
         )
-        unreadable = _nothing()
+        unreadable = []
 
 
 def _length(page: Page[T]) -> int:

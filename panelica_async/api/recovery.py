@@ -7,18 +7,20 @@ older one, one that differs, or one whose owner is uncertain.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.pagination import Paginator
+from panelica_async.api.calls import fetch_one, rows_of
+from panelica_async.api.runner import OperationRunner
 from panelica_async.core.error_base import reworded
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.translation import quoted
 from panelica_async.errors import OutcomeUnknownError, PanelicaError
+from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
 
 if TYPE_CHECKING:
@@ -30,9 +32,6 @@ _PRECISION = 1.25
 """Seconds that `created_at` may precede the call: it is rounded down to a second, and clocks drift a little."""
 # A name can be that of an administrator (evidence: accounts-list), which matches only if the call asked for one.
 _ADMINISTRATORS = frozenset({"ROOT", "ADMIN", "RESELLER"})
-
-Owner = Callable[[], Awaitable[str | None]]
-"""Returns the user name of the account that the object is for."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -124,27 +123,17 @@ class LostCreate:
 
 
 async def look_up(
-    lost: LostCreate,
-    rows: Paginator[M],
-    owner: Owner,
-    error: OutcomeUnknownError,
-    settle: float,
-    deadline_at: float | None,
+    runner: OperationRunner, lost: LostCreate, result: type[M], call: Call, error: OutcomeUnknownError
 ) -> M:
-    """Return what a create made, or raise its error with what was found.
-
-    Args:
-        lost: The create.
-        rows: The list, narrowed down by the filters of the create.
-        owner: Returns the owner of the object; called when a name has a prefix.
-        error: The error to raise.
-        settle: Seconds to wait first, because the panel may still be working on the call.
-        deadline_at: Time of the loop at which the deadline ends; None for no deadline.
-    """
+    """Return what a create made, or raise its error with what was found."""
+    # The panel may still be working on the call.
+    left, settle = call.time_left, runner.transport.waits.settle
+    if left is not None and left <= settle:
+        raise error
     try:
-        async with asyncio.timeout_at(deadline_at):
+        async with asyncio.timeout_at(call.deadline_at):
             await asyncio.sleep(settle)
-            made, finding = await _find(lost, rows, owner)
+            made, finding = await _find(runner, lost, result)
     except PanelicaError as failure:
         raise _explained(error, lost, f"looking for it failed: {failure.message}") from failure
     except TimeoutError as failure:
@@ -157,16 +146,18 @@ async def look_up(
     return made
 
 
-async def find_made(create: LostCreate, rows: Paginator[M]) -> M | None:
+async def find_made(runner: OperationRunner, create: LostCreate, result: type[M]) -> M | None:
     """Return what a create that succeeded has made; None when no row or several rows match."""
+    rows = rows_of(runner, create.key.lookup, result, create.filters)
     found = [
         row async for row in rows if create.names(row) and create.shows_key(row) and create.contradiction(row) is None
     ]
     return found[0] if len(found) == 1 else None
 
 
-async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M | None, str]:
+async def _find(runner: OperationRunner, lost: LostCreate, result: type[M]) -> tuple[M | None, str]:
     """Return what the create made, or None and what was found instead."""
+    rows = rows_of(runner, lost.key.lookup, result, lost.filters)
     found = [row async for row in rows if lost.names(row)]
     if not found:
         return None, "a search found nothing, but it may still appear"
@@ -179,9 +170,29 @@ async def _find(lost: LostCreate, rows: Paginator[M], owner: Owner) -> tuple[M |
     why = lost.uncertainty(row)
     prefix = lost.prefix(row)
     # Guess: a prefix is the owner's user name and an underscore (evidence: databases-prefix, ftp-create).
-    if why is None and prefix and prefix != (await owner() or "").lower():
+    if why is None and prefix and prefix != (await _owner_name(runner, lost.arguments) or "").lower():
         why = f"it may belong to another call: its name begins with {prefix}_"
     return (row, "") if why is None else (None, f"an object of that name exists, but {why}")
+
+
+async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
+    """Return the user name of the account that an object is for; None when the arguments do not name one."""
+    # Models are loaded when a call is made.
+    from panelica_async.models.accounts import Account  # noqa: PLC0415
+    from panelica_async.models.domains import Domain  # noqa: PLC0415
+
+    async def get(name: str, id: object, result: type[M]) -> M:
+        operation = runner.get_operation(name)
+        return await fetch_one(runner, operation, runner.wire(operation), {"id": id}, result)
+
+    user_id, domain_id = arguments.get("user_id"), arguments.get("domain_id")
+    if user_id is None and domain_id is not None:
+        user_id = (await get("domains.get", domain_id, Domain)).user_id
+        if user_id is None:
+            # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
+            domains = rows_of(runner, runner.get_operation("domains.list"), Domain)
+            user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
+    return None if user_id is None else (await get("accounts.get", user_id, Account)).username
 
 
 def _created_at(row: Model) -> "datetime | None":

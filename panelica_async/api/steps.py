@@ -150,15 +150,15 @@ async def _with_kept(
     if not any(now.get(name) is not None for name in wire.keeps):
         # Refusing would also fail where there is nothing to reset.
         _log.warning("%s: the panel shows none of %s, and may reset them", operation.name, ", ".join(wire.keeps))
-    kept = {arguments_by_name.get(name, name): (name, now[name]) for name in wire.keeps if now.get(name) is not None}
-    kept = {argument: both for argument, both in kept.items() if arguments.get(argument, UNSET) is UNSET}
+    kept = dict[str, str]()
+    for name in wire.keeps:
+        argument = arguments_by_name.get(name, name)
+        if now.get(name) is not None and arguments.get(argument, UNSET) is UNSET:
+            kept[argument] = name
     # They are as the panel has them: not to be translated again.
     values = {argument: names for argument, names in wire.values.items() if argument not in kept}
-    body = {**wire.body, **{argument: name for argument, (name, _) in kept.items()}}
-    return attrs.evolve(wire, body=body, values=values), {
-        **arguments,
-        **{argument: value for argument, (_, value) in kept.items()},
-    }
+    sent = {**arguments, **{argument: now[name] for argument, name in kept.items()}}
+    return attrs.evolve(wire, body={**wire.body, **kept}, values=values), sent
 
 
 # After the call

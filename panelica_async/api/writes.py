@@ -118,16 +118,9 @@ class _Write(Generic[M]):
         runner, key = self.runner, self.operation.natural_key
         if key is None or not runner.options.look_up_lost or runner.dialect.known not in key.lookup.wires:
             raise error
-        left, sent_at, settle = call.time_left, call.sent_at, runner.transport.waits.settle
-        if sent_at is None or (left is not None and left <= settle):
+        if call.sent_at is None:
             raise error
-        lost = self._create(key, sent_at)
-        rows = rows_of(runner, key.lookup, self.result, lost.filters)
-
-        async def owner() -> str | None:
-            return await _owner_name(runner, lost.arguments)
-
-        return _Written(await look_up(lost, rows, owner, error, settle, call.deadline_at))
+        return _Written(await look_up(runner, self._create(key, call.sent_at), self.result, call, error))
 
     def _create(self, key: NaturalKey, sent_at: float) -> LostCreate:
         return LostCreate(
@@ -160,8 +153,7 @@ class _Write(Generic[M]):
             )
         if key is None or self.call.sent_at is None:
             return None
-        create = self._create(key, self.call.sent_at)
-        return await find_made(create, rows_of(runner, reader, self.result, create.filters))
+        return await find_made(runner, self._create(key, self.call.sent_at), self.result)
 
     def _whole(self, values: dict[str, Any]) -> M | None:
         """Return the object when the reply shows all of it, as most do; filling it in takes longer."""
@@ -234,26 +226,6 @@ class _Write(Generic[M]):
                 if name not in known and other in known:
                     known[name] = known[other]
         return {name: to_wire(value) for name, value in known.items()}
-
-
-async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
-    """Return the user name of the account that an object is for; None when the arguments do not name one."""
-    # Models are loaded when a call is made.
-    from panelica_async.models.accounts import Account  # noqa: PLC0415
-    from panelica_async.models.domains import Domain  # noqa: PLC0415
-
-    async def get(name: str, id: object, result: type[M]) -> M:
-        operation = runner.get_operation(name)
-        return await fetch_one(runner, operation, runner.wire(operation), {"id": id}, result)
-
-    user_id, domain_id = arguments.get("user_id"), arguments.get("domain_id")
-    if user_id is None and domain_id is not None:
-        user_id = (await get("domains.get", domain_id, Domain)).user_id
-        if user_id is None:
-            # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
-            domains = rows_of(runner, runner.get_operation("domains.list"), Domain)
-            user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
-    return None if user_id is None else (await get("accounts.get", user_id, Account)).username
 
 
 def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:

@@ -30,15 +30,11 @@ UNSET: Final = Unset.UNSET
 """Absent: the field is left out of the request. `None` sends null, which differs in a PATCH."""
 
 
-def _no_fields() -> dict[str, Any]:
-    return {}
-
-
 @attrs.frozen(kw_only=True)
 class Model:
     """Base of all models: frozen, slotted, keyword-only, with room for unknown fields."""
 
-    extra: Mapping[str, Any] = attrs.field(factory=_no_fields, repr=False, hash=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, hash=False)
     """Values without a field, by name on the wire: unknown fields, and values of optional fields that do not fit their
     type. Such a field is None.
     """
