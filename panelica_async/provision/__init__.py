@@ -13,7 +13,7 @@ After a crash or a stop, `resume(panel, "launch.journal")` continues without doi
 
 How it works:
 
-- `manifest` reads what is wanted. `objects` turns it into steps, one for each object, and knows how each kind is
+- `manifest` reads the requested sites. `objects` turns them into steps, one for each object, and knows how each kind is
   compared, created and deleted.
 - `snapshot` reads what exists. `plan` compares the two and adds what is worth knowing: `decisions` says what to do with
   each step, by what exists, what earlier runs did, and what hosting plans allow.

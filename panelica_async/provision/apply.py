@@ -49,15 +49,16 @@ async def apply(
 ) -> AsyncGenerator[SiteOutcome, None]:
     """Create the sites of a manifest and yield the outcome of each when it is complete.
 
-    What exists as wanted is left alone; a conflict fails its site and no other. With a journal that has
-    been used before, the run continues where that one ended, and nothing is done twice. Cancelling the task that
-    consumes the iterator, or closing it (`contextlib.aclosing` does when a loop is left early), aborts the run:
-    calls on their way are noted as unknown.
+    Objects that already match are kept; a conflict fails only its own site. With the journal of an earlier run, the
+    run continues where that one ended, and nothing is done twice. Cancelling the task that consumes the iterator, or
+    closing it (`contextlib.aclosing` does when a loop is left early), aborts the run: calls in flight are noted as
+    unknown.
 
     Args:
         panel: The panel.
         source: What to apply. For a manifest, a plan is made first.
-        journal: Where each call is noted before and after it, or the path; needed for `resume`. None forgets.
+        journal: Where each call is noted before and after it, or the path; needed for `resume`. None keeps the
+            notes in memory.
         credentials: Where generated passwords are kept, or the path. None is fine when none are needed, or when the
             journal knows the file of an earlier run.
         concurrency: Sites worked on at a time, at least 1.

@@ -35,11 +35,11 @@ class Action(enum.StrEnum):
 
     CREATE = "create"
     KEEP = "exists"
-    """Nothing: the object is there, as wanted."""
+    """Nothing: the object exists and matches."""
     CONFLICT = "conflict"
     """Nothing: something on the panel conflicts with the step."""
     BLOCKED = "blocked"
-    """Nothing: the step builds on one that is not there and is not created."""
+    """Nothing: the step depends on an object that is missing and will not be created."""
     UNCERTAIN = "unknown"
     """Nothing: an earlier run sent the step, and the panel's lists do not show whether the object exists."""
     # Names of earlier versions.
@@ -64,7 +64,7 @@ class PlannedStep:
 
     @property
     def writes(self) -> int:
-        """Number of calls that are to be made for it."""
+        """Number of calls to make for it."""
         return int(self.action is Action.CREATE and self.comes_with is None)
 
     @property
@@ -136,7 +136,7 @@ class Decisions:
 
     @property
     def new(self) -> list[PlannedStep]:
-        """The steps whose object is to be created."""
+        """The steps whose object has to be created."""
         return [planned for planned in self.decided.values() if planned.action is Action.CREATE]
 
     def of(self, action: Action) -> list[Step]:
@@ -266,7 +266,7 @@ class _Allowances:
         """Plans of accounts as far as they were asked for, by the account's step."""
 
     def claim(self, step: Step) -> str | None:
-        """Count an object that is to be created, unless its account may not have it.
+        """Count an object to create, unless its account may not have it.
 
         Returns:
             Why the account may not have it, or None when it is counted.
@@ -290,7 +290,7 @@ class _Allowances:
         return None
 
     def _plan_of(self, account: AccountStep) -> HostingPlan | None:
-        """Return the plan that an account has or is to get, if it is known."""
+        """Return the plan that an account has or will get, if it is known."""
         if account.id not in self._plans:
             self._plans[account.id] = self._find_plan(account)
         return self._plans[account.id]

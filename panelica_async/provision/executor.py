@@ -216,7 +216,7 @@ class Executor:
                 return StepOutcome.failed(step, error, found.reason)
 
     async def _after_refusal(self, step: Step, error: ResponseError, before: Record | None) -> StepOutcome:
-        """Look whether the panel refused a call because the object exists as wanted."""
+        """Check whether the panel refused a call because the object exists and matches."""
         was_unanswered = before is not None and before.is_unanswered
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
         may_be_ours = was_unanswered or error.attempts > 1

@@ -67,7 +67,7 @@ class OutageWatch:
 
 
 def _is_answered(event: Done) -> bool:
-    """Return whether the API had its say; a 500 of its own counts as an outage where a read meets one too."""
+    """Return whether the API answered; a 500 of its own counts as an outage where a read meets one too."""
     if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(event.error, DecodeError):
         return False
     return not isinstance(event.error, ResponseError) or event.error.from_panel

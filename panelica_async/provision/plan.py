@@ -56,7 +56,7 @@ class Plan:
     sites: tuple[SitePlan, ...] = attrs.field(repr=False)
     """The sites in the order of the manifest."""
     remarks: tuple[Remark, ...] = ()
-    """What is no problem, but worth knowing: of the manifest, then of what it meets on the panel."""
+    """What is worth knowing, but no problem: about the manifest, then about the panel."""
     list_calls: int = 0
     """Number of calls it took to make the plan."""
     records: Mapping[str, Record] = attrs.field(factory=dict[str, Record], repr=False)
@@ -66,15 +66,15 @@ class Plan:
 
     @classmethod
     async def build(cls, panel: PanelicaClient, manifest: Manifest, *, journal: Journal | None = None) -> Self:
-        """Read what exists and decide what is to be done.
+        """Read what exists and decide what to do.
 
-        Only lists are read, each once, and only those the manifest needs: of DNS records, one list for each domain
-        that exists and is to get records; of hosting plans, if it names any or asks for a PHP version. Where there is
-        no list of certificates, each domain is asked that exists, is to get one, and is not known to have it.
+        Only lists are read, each once, and only those the manifest needs: DNS records of each existing domain that
+        will get records, hosting plans if the manifest names any or asks for a PHP version. A panel without a list of
+        certificates is asked about each existing domain that will get one and is not known to have it.
 
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
-            manifest: What is wanted.
+            manifest: The requested sites.
             journal: Journal of earlier runs of the same manifest.
 
         Raises:
@@ -109,10 +109,10 @@ class Plan:
         steps: SiteSteps | None = None,
         abilities: Abilities = REFERENCE,
     ) -> Self:
-        """Decide what is to be done, from what is wanted, what exists and what earlier runs did.
+        """Decide what to do, from what is requested, what exists and what earlier runs did.
 
         Args:
-            manifest: What is wanted.
+            manifest: The requested sites.
             snapshot: What exists.
             records: What a journal knows of each step, by id of the step.
             steps: The steps of the manifest, if they are known already.
@@ -139,7 +139,7 @@ class Plan:
         )
 
     def updated(self, journal: Journal) -> Self:
-        """Return the plan as it is with what a journal knows, without another call."""
+        """Return the plan, updated with what a journal knows; makes no call."""
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
         if self.records == _known(steps, journal.records):
             return self
@@ -167,12 +167,12 @@ class Plan:
 
     @property
     def writes(self) -> int:
-        """Number of calls that are still to be made, one for each object to create that does not come with another."""
+        """Number of writes to make: one for each object to create that does not come with another."""
         return sum(planned.writes for planned in self.new)
 
     @property
     def calls(self) -> int:
-        """Number of calls altogether: the lists that were read, and the writes to come."""
+        """Number of calls in total: the lists that were read, and the writes to make."""
         return self.list_calls + self.writes
 
     @property
@@ -186,7 +186,7 @@ class Plan:
         return tuple(planned for planned in self.steps if planned.action is Action.CONFLICT)
 
     def estimate(self, limit: RateLimit) -> timedelta:
-        """Return how long the writes take at least under a rate limit, when nothing else uses the key.
+        """Return the least time that the writes take under a rate limit, if nothing else uses the key.
 
         Args:
             limit: The limit, such as `RateLimit.for_tier("professional")`.
@@ -340,10 +340,12 @@ def _on_certificate(planned: PlannedStep, snapshot: Snapshot) -> Iterator[Remark
         yield Remark(planned.step.label, f"{_ORDERED_AGAIN}: {planned.reason}")
 
 
-def _records_that_stay(wanted: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    """Yield a remark for each record of a zone that is not wanted, and that a wanted one may be meant to replace."""
+def _records_that_stay(
+    requested: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
+) -> Iterator[Remark]:
+    """Yield a remark for each record of the panel alone that one in the manifest may be meant to replace."""
     zones: dict[str, list[DnsRecordStep]] = {}
-    for step in wanted:
+    for step in requested:
         if isinstance(step, DnsRecordStep) and (zone_id := ids.get(step.domain.id)) is not None:
             zones.setdefault(zone_id, []).append(step)
     for zone_id, steps in zones.items():

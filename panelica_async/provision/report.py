@@ -32,13 +32,13 @@ class StepStatus(enum.StrEnum):
 
     CREATED = "created"
     EXISTS = "exists"
-    """The object was there already, as wanted: made by an earlier run or by others."""
+    """The object existed already and matches: an earlier run or others created it."""
     CONFLICT = "conflict"
     """Something on the panel conflicts with it; nothing was sent."""
     FAILED = "failed"
     """The panel refused."""
     UNKNOWN = "unknown"
-    """The call was sent, and whether the object is there could not be found out."""
+    """The call was sent, and it could not be determined whether the object exists."""
     SKIPPED = "skipped"
     """Nothing was sent, because of another step or because the run was stopped."""
 
@@ -47,13 +47,13 @@ class SiteStatus(enum.StrEnum):
     """What became of a site in this run."""
 
     DONE = "done"
-    """Everything is there, and at least one object was created by this run."""
+    """Everything exists, and this run created at least one object."""
     EXISTS = "exists"
-    """Everything was there already."""
+    """Everything existed already."""
     FAILED = "failed"
     """Something is missing, and the reason says why."""
     UNKNOWN = "unknown"
-    """Uncertain: of at least one object it could not be found out whether it is there."""
+    """It could not be determined whether at least one object exists."""
     SKIPPED = "skipped"
     """The run was stopped before the site was complete; `resume` continues it."""
 
@@ -67,7 +67,7 @@ class StepOutcome:
     object_id: str | None = None
     """Id of the object, if it exists and has one."""
     reason: str | None = None
-    """In words, for everything that is not simply created or there."""
+    """In words, unless the object was simply created or existed."""
     hint: str | None = None
     """What to do about it, if there is something to say."""
     code: str | None = None
@@ -79,7 +79,7 @@ class StepOutcome:
     is_pending: bool = False
     """Whether the object exists and the panel is still working on it, such as a certificate that was ordered."""
     remark: str | None = None
-    """What an operator should know of an object that is there."""
+    """What an operator should know about an existing object."""
 
     @classmethod
     def there(
@@ -92,7 +92,7 @@ class StepOutcome:
         remark: str | None = None,
         hint: str | None = None,
     ) -> "StepOutcome":
-        """Return the outcome of a step whose object is there."""
+        """Return the outcome of a step whose object exists."""
         return cls(
             step=step,
             status=status,
@@ -105,7 +105,7 @@ class StepOutcome:
 
     @classmethod
     def uncertain(cls, step: Step, reason: str | None, *, calls: int = 0) -> "StepOutcome":
-        """Return the outcome of a step that was sent, and whose object may be there."""
+        """Return the outcome of a step that was sent, and whose object may exist."""
         return cls(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNCERTAIN_HINT, calls=calls)
 
     @classmethod
@@ -133,7 +133,7 @@ class SiteOutcome:
     domain: str
     status: SiteStatus
     steps: tuple[StepOutcome, ...] = attrs.field(repr=False)
-    """Its steps that were looked at, in order; a shared account appears with each of its sites."""
+    """The steps that were taken, in order; a shared account appears with each of its sites."""
     reason: str | None = None
     """In words, for sites that failed, are uncertain or were skipped."""
     hint: str | None = None
@@ -218,11 +218,11 @@ class Event:
     calls_done: int
     """Calls made so far, with the lists that were read for the plan."""
     calls_expected: int
-    """Calls there will be in the end, as far as is known now."""
+    """Calls in total, as far as is known now."""
     step: StepOutcome | None = None
-    """The step that was taken, if it was one."""
+    """The step that was taken, if the event is about one."""
     site: SiteOutcome | None = None
-    """The site that has its outcome now, if it was one."""
+    """The site that is complete now, if the event is about one."""
 
 
 def reason_of(error: PanelicaError) -> str:

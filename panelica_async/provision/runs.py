@@ -106,7 +106,7 @@ class JournalStatus:
     unresolved: tuple[Record, ...] = attrs.field(default=(), repr=False)
     """Objects that failed, conflict or are uncertain."""
     pending: tuple[Record, ...] = attrs.field(default=(), repr=False)
-    """Certificates that were not active when they were last looked at."""
+    """Certificates that were not active when last checked."""
     is_removable: bool = False
     """Whether there is an object that undo would deal with."""
 
@@ -207,7 +207,7 @@ class RunDirectory:
         return list(originals.values())
 
     def journals_of(self, manifest: Path | str) -> list[KnownJournal]:
-        """Return the journals of a manifest, on whatever panel, newest first.
+        """Return the journals of a manifest, on any panel, newest first.
 
         Raises:
             ConfigurationError: The journal that is called like the manifest cannot be read.

@@ -60,14 +60,14 @@ class StepKind(enum.StrEnum):
 
 
 class Comparison(enum.Enum):
-    """How what exists compares with what a step wants."""
+    """How what exists compares with what a step requests."""
 
     ABSENT = "absent"
-    """Nothing of that name is there."""
+    """Nothing of that name exists."""
     SAME = "same"
-    """It is there, is the owner's, and is as wanted."""
+    """It exists, belongs to the owner, and matches."""
     DIFFERENT = "different"
-    """Something of that name is there, but is another's, or not as wanted."""
+    """Something of that name exists, but belongs to others or differs."""
     UNKNOWN = "unknown"
     """The panel's lists cannot tell."""
 
@@ -86,17 +86,17 @@ class Match:
 
     @classmethod
     def absent(cls, reason: str | None = None) -> Self:
-        """Return the match when nothing of that name is there."""
+        """Return the match when nothing of that name exists."""
         return cls(Comparison.ABSENT, reason=reason)
 
     @classmethod
     def same(cls, object_id: str | None, reason: str | None = None, *, is_pending: bool = False) -> Self:
-        """Return the match of an object that is as wanted."""
+        """Return the match of an object that is as requested."""
         return cls(Comparison.SAME, object_id, reason, is_pending)
 
     @classmethod
     def different(cls, reason: str) -> Self:
-        """Return the match of an object that conflicts with the wanted one."""
+        """Return the match of an object that conflicts with the requested one."""
         return cls(Comparison.DIFFERENT, reason=reason)
 
     @classmethod
@@ -117,7 +117,7 @@ class NewObject:
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What a step looks at to tell whether its object exists."""
+    """What a step needs to find its object."""
 
     snapshot: Snapshot
     """What the panel's lists say."""
@@ -213,7 +213,7 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def match(self, view: View) -> Match:
-        """Compare what exists with what is wanted."""
+        """Compare what exists with what is requested."""
 
     @abc.abstractmethod
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:

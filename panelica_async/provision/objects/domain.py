@@ -106,7 +106,7 @@ class InDomain(Step):
 
     @property
     def parents(self) -> tuple[Step, ...]:
-        """The domain and what it needs."""
+        """The domain and its account."""
         return (self.domain, *self.domain.parents)
 
 
