@@ -8,7 +8,7 @@ read again. A required field that stays unknown is an empty text, which no call 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import attrs
@@ -25,6 +25,9 @@ from panelica_async.core.reply import Envelope
 from panelica_async.core.translation import incoming
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
 from panelica_async.transport.call import Call, Reply
+
+if TYPE_CHECKING:
+    from panelica_async.core.json_codec import JsonValue
 
 M = TypeVar("M", bound=Model)
 
@@ -69,7 +72,7 @@ class _Write(Generic[M]):
     def read(self, reply: Reply) -> _Written[M]:
         """Return what was written, from the reply and the arguments."""
         values = self._shown(decode_reply(self.call, reply))
-        set_aside = self._take_own_id(values)
+        set_aside = self._take_own_id(values) if "id" in self.wire.reply_fields else {}
         if self.wire.changes_reply:
             values = incoming(values, self.wire, self.result)
         whole = None if set_aside else self._whole(values)
@@ -181,16 +184,18 @@ class _Write(Generic[M]):
 
     def _shown(self, envelope: Envelope) -> dict[str, Any]:
         """Return the fields of the object in the reply."""
-        said: object = envelope.data
-        rows = cast("list[object]", said) if isinstance(said, list) else [said]
-        data: object = object_in(rows[0] if len(rows) == 1 else None, self.result, self.arguments)
+        said: JsonValue = envelope.data
+        if isinstance(said, list):
+            said = said[0] if len(said) == 1 else None
+        data: JsonValue = object_in(said, self.result, self.arguments)
         shown: dict[str, Any] = {}
         if isinstance(data, dict):
-            shown |= cast("dict[str, Any]", data)
+            shown |= data
         elif isinstance(data, str) and data:
             shown = {"message": data}
+        status = shown.get("status")
         # "success" is the result of the write, not the state of the object.
-        if str(shown.get("status")).lower() in {"success", "ok"}:
+        if isinstance(status, str) and status.lower() in {"success", "ok"}:
             del shown["status"]
         if envelope.message is not None and "message" in names_of(self.result):
             shown.setdefault("message", envelope.message)
@@ -198,8 +203,7 @@ class _Write(Generic[M]):
 
     def _take_own_id(self, values: dict[str, Any]) -> dict[str, Any]:
         """Remove and return the id of an object that the panel knows by another field, if that one is missing."""
-        there = self.wire.reply_fields.get("id")
-        if there is None or values.get(there) is not None:
+        if values.get(self.wire.reply_fields["id"]) is not None:
             return {}
         names = names_of(self.result).get("id", ())
         return {name: values.pop(name) for name in names if values.get(name) is not None}

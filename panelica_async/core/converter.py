@@ -23,7 +23,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.decoder import EXACT, Hook, MisfitError, compile_decoder, inner_type, mismatch
-from panelica_async.core.json_codec import loads
+from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, names_of
 from panelica_async.core.values import rfc3339
 from panelica_async.errors import DecodeError
@@ -40,7 +40,7 @@ _OTHER_NAMES = {"Account": "user"}
 """What panels call a kind otherwise: the id of an account is a `user_id`."""
 
 
-def object_in(data: Any, kind: Any, arguments: Mapping[str, Any]) -> Any:
+def object_in(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """Return the object in the data of a reply, wherever it is.
 
     Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
@@ -48,12 +48,11 @@ def object_in(data: Any, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """
     if not isinstance(data, dict) or "id" in data:
         return data
-    shown = cast("dict[str, Any]", data)
     ids = {"id", *names_of(kind).get("id", ())}
-    if not ids.isdisjoint(shown):
-        return shown
-    inner = [name for name, value in shown.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
-    return shown if len(inner) != 1 or _is_part(inner[0], shown, kind, arguments) else shown[inner[0]]
+    if not ids.isdisjoint(data):
+        return data
+    inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
+    return data if len(inner) != 1 or _is_part(inner[0], data, kind, arguments) else data[inner[0]]
 
 
 def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:

@@ -137,6 +137,7 @@ class Exchange:
         self._monitor = monitor
         self._proxy = sessions.proxy
         self._replied_at = -inf
+        self._date: str | None = None
 
     async def __call__(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply:
         """Send the request; raises `ConnectError`, `RequestTimeoutError` or `TransportError`."""
@@ -169,8 +170,11 @@ class Exchange:
             raise _as_ours(call, error) from (None if _quotes_reply(error) else error)
         self._replied_at = clock.monotonic()
         status, headers = response.status, response.headers
-        if status not in _OF_OTHERS:
-            clock.learn(headers.get(hdrs.DATE), call.sent_at, self._replied_at)
+        date = headers.get(hdrs.DATE)
+        # One reply a second shows the time well enough.
+        if date != self._date and status not in _OF_OTHERS:
+            self._date = date
+            clock.learn(date, call.sent_at, self._replied_at)
         call.may_be_done = was_uncertain or status in GATEWAY_ERRORS
         call.last_reply = reply = Reply(status, headers, body, response, is_cut, self._proxy)
         return reply
