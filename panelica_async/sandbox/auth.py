@@ -46,18 +46,14 @@ class Credentials:
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """An API key, as the checks use it."""
+    """An API key that may be used, as the checks see it."""
 
     id: str
     user_id: str
-    name: str
-    api_key: str
     api_secret: str = attrs.field(repr=False)
     scopes: tuple[str, ...]
     rate_limit_tier: str
     ip_whitelist: tuple[str, ...]
-    revoked: bool
-    expires_at: int | None
 
     def admits(self, address: str | None) -> bool:
         """Return whether the key may be used from an address; an empty whitelist allows every address."""
@@ -66,25 +62,6 @@ class Key:
         return address is not None and any(
             ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False) for entry in self.ip_whitelist
         )
-
-
-def find_key(store: Store, api_key: str) -> Key | None:
-    """Return the key with this public half, or None."""
-    row = store.connection.execute("SELECT * FROM api_keys WHERE api_key = ?", (api_key,)).fetchone()
-    if row is None:
-        return None
-    return Key(
-        id=row["id"],
-        user_id=row["user_id"],
-        name=row["name"],
-        api_key=row["api_key"],
-        api_secret=row["api_secret"],
-        scopes=tuple(json.loads(row["scopes"])),
-        rate_limit_tier=row["rate_limit_tier"],
-        ip_whitelist=tuple(json.loads(row["ip_whitelist"])),
-        revoked=bool(row["revoked"]),
-        expires_at=row["expires_at"],
-    )
 
 
 def create_key(
@@ -96,7 +73,6 @@ def create_key(
     tier: str,
     ip_whitelist: Iterable[str] = (),
     expires_at: int | None = None,
-    created_at: int | None = None,
     environment: str = "live",
     api_key: str | None = None,
     api_secret: str | None = None,
@@ -123,7 +99,7 @@ def create_key(
             "rate_limit_tier": tier,
             "ip_whitelist": ip_whitelist,
             "expires_at": expires_at,
-            "created_at": store.now() if created_at is None else created_at,
+            "created_at": store.now(),
         },
     )
     return credentials
@@ -286,14 +262,18 @@ def identify(request: HttpRequest, store: Store) -> Key:
         )
     if not _SIGNATURE.fullmatch(request.headers[SIGNATURE_HEADER]):
         raise ApiError(401, "INVALID_SIGNATURE", "Invalid signature")
-    return _usable(find_key(store, api_key), store.now())
-
-
-def _usable(key: Key | None, now: int) -> Key:
-    if key is None:
+    row = store.connection.execute("SELECT * FROM api_keys WHERE api_key = ?", (api_key,)).fetchone()
+    if row is None:
         raise ApiError(401, "UNAUTHORIZED", "Invalid API key")
-    if key.revoked:
+    if row["revoked"]:
         raise ApiError(401, "UNAUTHORIZED", "API key revoked")
-    if key.expires_at is not None and key.expires_at <= now:
+    if row["expires_at"] is not None and row["expires_at"] <= store.now():
         raise ApiError(401, "UNAUTHORIZED", "API key expired")
-    return key
+    return Key(
+        id=row["id"],
+        user_id=row["user_id"],
+        api_secret=row["api_secret"],
+        scopes=tuple(json.loads(row["scopes"])),
+        rate_limit_tier=row["rate_limit_tier"],
+        ip_whitelist=tuple(json.loads(row["ip_whitelist"])),
+    )

@@ -102,7 +102,7 @@ def not_found(kind: str, identity: str) -> ApiError:
     return ApiError(404, NOT_FOUND, f"{_named(kind)} not found", f"id={identity}", about=kind)
 
 
-def conflict(kind: str, details: str) -> ApiError:
+def conflict(kind: str, details: str = "") -> ApiError:
     """409: the object already exists."""
     return ApiError(409, "CONFLICT", f"{_named(kind)} already exists", details)
 

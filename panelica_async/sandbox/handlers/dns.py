@@ -25,7 +25,7 @@ from panelica_async.sandbox.handlers.base import (
     listed,
 )
 from panelica_async.sandbox.handlers.objects import Owned, add, change, find, objects, remove
-from panelica_async.sandbox.messages import PanelError, bad_request, failed, not_found
+from panelica_async.sandbox.messages import bad_request, conflict, failed, not_found
 from panelica_async.sandbox.store import NAME_SERVERS, Row, Store, new_id, root_id
 
 # What clients send if their caller passes none (evidence: dns-records).
@@ -184,7 +184,7 @@ def _check(call: ApiCall, zone_id: str, record: Row) -> None:
         raise failed("Invalid record", "private addresses are not allowed")
     same = call.store.value(_SAME, zone_id, record["name"], kind, content)
     if same not in {None, record.get("id")}:
-        raise PanelError(409, error="Record already exists", code="CONFLICT")
+        raise conflict("record")
 
 
 # Cloudflare

@@ -18,7 +18,7 @@ import attrs
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles
 from panelica_async.sandbox.handlers.objects import Owned, add, change, find, objects, remove
 from panelica_async.sandbox.handlers.plans import is_within
-from panelica_async.sandbox.messages import PanelError, failed, invalid, not_found
+from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, not_found
 from panelica_async.sandbox.store import Row, timestamp
 
 _MIB = 1024 * 1024
@@ -37,11 +37,6 @@ class _Template:
     variables: tuple[Row, ...] = ()
     helpers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Images of further containers, by what they do for the app."""
-
-    @property
-    def details(self) -> dict[str, Any]:
-        """What a single template shows. Its variables are JSON as text, as panels may send them."""
-        return {**self.row, "env_vars": json.dumps(self.variables)}
 
 
 def _variable(key: str, default: str = "", *, required: bool = False, secret: bool = False) -> Row:
@@ -83,7 +78,6 @@ _TEMPLATES = (
         image="louislam/uptime-kuma:1",
     ),
 )
-_BY_SLUG: Mapping[str, _Template] = {template.row["slug"]: template for template in _TEMPLATES}
 
 
 @handles("GET /v1/docker/templates")
@@ -92,13 +86,14 @@ def list_templates(call: ApiCall) -> ApiReply:
     allowed = True
     if owner := call.query.get("owner_user_id"):
         allowed = is_within(call, get(call, "account", owner)["id"], "max_containers", 0)
-    return ApiReply({"templates": [template.row for template in _BY_SLUG.values()] if allowed else []})
+    return ApiReply({"templates": [template.row for template in _TEMPLATES] if allowed else []})
 
 
 @handles("GET /v1/docker/templates/{slug}")
 def get_template(call: ApiCall) -> ApiReply:
-    """Return one template with its variables."""
-    return ApiReply({"template": _template(call).details})
+    """Return one template with its variables, as JSON in a text, as panels may send them."""
+    template = _template(call)
+    return ApiReply({"template": {**template.row, "env_vars": json.dumps(template.variables)}})
 
 
 @handles("POST /v1/docker/templates/{slug}/deploy")
@@ -113,7 +108,7 @@ def deploy(call: ApiCall) -> ApiReply:
         raise failed("Failed to deploy", "container limit reached", status=403)
     name = f"{owner['username']}_{call.body['container_name']}"
     if any(item.fields["name"] == f"/{name}" for item in objects(call, "container")):
-        raise PanelError(409, error="Container already exists", code="CONFLICT")
+        raise conflict("container")
     env, credentials = _environment(call, template)
     stack = f"{name}-{secrets.token_hex(3)}"
     for role, image in template.helpers.items():
@@ -215,10 +210,10 @@ def list_links(call: ApiCall) -> ApiReply:
 
 
 def _template(call: ApiCall) -> _Template:
-    template = _BY_SLUG.get(call.path["slug"])
-    if template is None:
-        raise not_found("template", call.path["slug"])
-    return template
+    for template in _TEMPLATES:
+        if template.row["slug"] == call.path["slug"]:
+            return template
+    raise not_found("template", call.path["slug"])
 
 
 def _environment(call: ApiCall, template: _Template) -> tuple[dict[str, str], dict[str, str]]:

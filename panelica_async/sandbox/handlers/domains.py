@@ -41,7 +41,7 @@ from panelica_async.sandbox.handlers.objects import (
     settings,
 )
 from panelica_async.sandbox.handlers.plans import is_within
-from panelica_async.sandbox.messages import PanelError, failed, invalid, taken
+from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
@@ -113,7 +113,7 @@ def create_domain_on_panel(call: ApiCall) -> ApiReply:
     name = rules.domain_name(call.body["name"])
     owner = owner_with_room(call, call.body["user_id"], "max_domains")
     if call.store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
-        raise PanelError(409, error="Domain already exists", code="CONFLICT")
+        raise conflict("domain")
     ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else LETS_ENCRYPT
     defaults = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0]}
     domain = _add(call.store, owner, name, {**defaults, **_changes_on_panel(call)}, ssl_type)
@@ -252,7 +252,7 @@ def create_redirect(call: ApiCall) -> ApiReply:
     """Add a redirect."""
     fields = {"redirect_type": _REDIRECT_TYPE, **call.fields("source_path", "destination_url", "redirect_type")}
     if any(item.fields["source_path"] == fields["source_path"] for item in of_domain(call, "redirect")):
-        raise PanelError(409, error="Redirect already exists", code="CONFLICT")
+        raise conflict("redirect")
     return ApiReply(add_to_domain(call, "redirect", fields).shown)
 
 

@@ -12,7 +12,14 @@ import posixpath
 
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
-from panelica_async.sandbox.messages import PanelError, UploadedFile, bad_request, failed, forbidden, not_found
+from panelica_async.sandbox.messages import (
+    UploadedFile,
+    bad_request,
+    conflict,
+    failed,
+    forbidden,
+    not_found,
+)
 from panelica_async.sandbox.store import Row
 
 _FOLDERS = frozenset({"folder", "directory"})
@@ -309,7 +316,7 @@ def folder_at(call: ApiCall, path: str) -> Row:
 def free_path(call: ApiCall, path: str) -> str:
     """Return a path, unless something is there."""
     if _find(call, path) is not None:
-        raise PanelError(409, error="File already exists", code="CONFLICT")
+        raise conflict("file")
     return path
 
 

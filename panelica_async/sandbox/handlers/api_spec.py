@@ -1,4 +1,4 @@
-"""The API described by itself: the Postman collection, and the catalogue of current panels.
+"""What the API says of itself: the catalogue of current panels at `/v1/api-spec`, and the Postman collection.
 
 The catalogue has the form of newer panels (evidence: api-spec, api-spec-bodies).
 
