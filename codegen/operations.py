@@ -106,7 +106,7 @@ def _published(
 def _of_panel(
     panel: PanelOperation, specification: Specification, earlier: Iterable[OperationSource]
 ) -> OperationSource:
-    node, body, result = panel.node, _body(panel), panel_result(panel)
+    node, body, result = panel.node, panel.body, panel_result(panel)
     for name, schema in body.get("properties", {}).items():
         if "$ref" in schema or "$ref" in schema.get("items", {}):
             raise SpecError(schema.location, f"the field `{name}` of a body is a `$ref`", "Write the schema itself")
@@ -262,22 +262,13 @@ def _rows(schema: Node, specification: Specification) -> tuple[str | None, str |
     return None, None
 
 
-def _body(panel: PanelOperation) -> Node:
-    """Return the schema of the body; an empty one if nothing is known of it."""
-    if "requestBody" not in panel.node:
-        return Node(panel.place)
-    [content] = panel.node["requestBody"]["content"].values()
-    schema: Node = content["schema"]
-    return schema
-
-
 def _is_form(panel: PanelOperation) -> bool:
     return "multipart/form-data" in panel.node.get("requestBody", {}).get("content", {})
 
 
 def _others(panel: PanelOperation) -> Literal["query", "body"] | None:
     """Return where fields travel that spec/panel does not name; None if the panel takes no body, or a form."""
-    if _body(panel).get("maxProperties") == 0 or _is_form(panel):
+    if panel.body.get("maxProperties") == 0 or _is_form(panel):
         return None
     return "query" if panel.method in {"GET", "DELETE"} else "body"
 

@@ -65,6 +65,15 @@ class PanelOperation:
         return found
 
     @property
+    def body(self) -> Node:
+        """Schema of its body, possibly a reference; an empty one if nothing is known of it."""
+        if "requestBody" not in self.node:
+            return Node(self.place)
+        [content] = self.node["requestBody"]["content"].values()
+        schema: Node = content["schema"]
+        return schema
+
+    @property
     def reply(self) -> Node | None:
         """Schema of its reply; None if nothing is known of it."""
         for response in self.node["responses"].values():
@@ -95,7 +104,11 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
     _check_unique(operations)
     check_names({operation.name: operation.place for operation in operations})
     _check_scopes(operations, {scope["name"] for scope in specification.catalog["scopes"]})
-    _check_citations(documents, root / _EVIDENCE)
+    anchors = _anchors(root)
+    for node in (node for document in documents for node in nodes_of(document)):
+        for key in STRENGTHS:
+            for names in _CITATION.findall(node.get(key, "")):
+                _check_cited(names, anchors, node.where(key))
     return operations
 
 
@@ -146,22 +159,9 @@ def _check_scopes(operations: Iterable[PanelOperation], known: set[str]) -> None
             check_scope(scope, known, operation.node.where("x-scope"))
 
 
-def _check_citations(documents: Iterable[Node], file: Path) -> None:
-    """Check that every `known` cites existing entries."""
-    anchors = _anchors(file)
-    for node in (node for document in documents for node in nodes_of(document)):
-        for key in STRENGTHS:
-            for names in _CITATION.findall(node.get(key, "")):
-                _check_cited(names, anchors, node.where(key))
-
-
-def check_evidence(entry: Node, key: str, root: Path) -> None:
-    """Check that a text such as `evidence: dns-records; a remark` cites existing entries."""
-    for names in _SOURCE.findall(entry[key]):
-        _check_cited(names, _anchors(root / _EVIDENCE), entry.where(key))
-
-
-def _anchors(file: Path) -> set[str]:
+def _anchors(root: Path) -> set[str]:
+    """Return the names of the entries of the evidence."""
+    file = root / _EVIDENCE
     return set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
 
 
@@ -215,9 +215,11 @@ def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOper
         },
         specification=specification,
     )
+    anchors = _anchors(root)
     for part in (bridge.operations, bridge.models):
         for entry in part.values():
-            check_evidence(entry, "source", root)
+            for names in _SOURCE.findall(entry["source"]):
+                _check_cited(names, anchors, entry.where("source"))
     _check_operations(bridge)
     _check_models(bridge)
     return bridge

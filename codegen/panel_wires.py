@@ -381,7 +381,6 @@ def _attribute(field: str) -> str:
 def _fields(operation: PanelOperation) -> Iterator[tuple[str, Field]]:
     for parameter in operation.parameters:
         yield parameter["name"], Field(parameter["in"], parameter["schema"], parameter.get("required", False))
-    for content in operation.node.get("requestBody", {}).get("content", {}).values():
-        body = operation.resolve(content["schema"])
-        for name, schema in body.get("properties", {}).items():
-            yield name, Field("body", schema, name in body.get("required", ()))
+    body = operation.resolve(operation.body)
+    for name, schema in body.get("properties", {}).items():
+        yield name, Field("body", schema, name in body.get("required", ()))
