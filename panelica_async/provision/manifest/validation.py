@@ -109,16 +109,17 @@ class _RowCheck:
         if not fields.is_list(value):
             self._note(field, "must be a list")
             return ()
+        found: dict[Hashable, _T] = {}
         errors: list[tuple[int, InvalidValueError]] = []
-        read: list[tuple[int, cells.Entry]] = []
+        has_password = False
         for position, raw in enumerate(value, start=1):
             try:
-                read.append((position, _read(field, raw)))
+                entry = _read(field, raw)
             except InvalidValueError as error:
                 is_text = isinstance(raw, str) and error.value is None
                 errors.append((position, error.inside(f"entry {position}") if is_text else error))
-        found: dict[Hashable, _T] = {}
-        for position, entry in read:
+                continue
+            has_password = has_password or _has_password(entry)
             try:
                 built = kind.build(entry, domain)
             except InvalidValueError as error:
@@ -126,9 +127,9 @@ class _RowCheck:
                 continue
             if found.setdefault(kind.key(built), built) is not built:
                 self._note(field, f"{kind.name(built)!r} appears twice")
-        discreet = field != "dns" and any(map(_has_password, (entry for _, entry in read)))
-        for position, reason in errors:
-            self._note(field, reason.without_value(f"entry {position}") if discreet else str(reason))
+        for position, problem in errors:
+            is_secret = has_password and field != "dns"
+            self._note(field, problem.without_value(f"entry {position}") if is_secret else str(problem))
         return tuple(found.values())
 
     def _note(self, field: str, message: str) -> None:
