@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each in a process of its own: `python -m benchmarks [NAME ...] [--quick] [--json]`."""
+"""Runs the benchmarks, each in a separate process: `python -m benchmarks [NAME ...] [--quick] [--json]`."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ _NAMES = ("overhead", "decode", "limiter", "import_time", "provisioning")
 def main() -> int:
     """Run the benchmarks that are named, or all; return an exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the package costs, measured.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(_NAMES)}; all when none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(_NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="measure for a shorter time")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, by benchmark")
     options = parser.parse_args()

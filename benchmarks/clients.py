@@ -243,7 +243,7 @@ async def _openapi_python_client(base_url: str) -> AsyncIterator[Fetch]:
 
 BASELINE = Client("raw aiohttp + orjson", _raw_aiohttp)
 BY_HAND = Client("the same, signed, a model", _by_hand)
-"""What is left of a call when nobody waits for quota, retries, times out, counts or tells."""
+"""The same call without quota, retries, timeouts, statistics and events."""
 OURS = Client("panelica_async", _panelica_async)
 GETS = (BASELINE, BY_HAND, OURS)
 CREATES = (Client(BASELINE.name, _raw_create), Client(BY_HAND.name, _create_by_hand), Client(OURS.name, _create))

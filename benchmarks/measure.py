@@ -84,7 +84,7 @@ async def compare(
         samples: dict[str, Samples] = {entrant.name: {} for entrant in entrants}
         for number in range(effort.rounds):
             present = [entrant for entrant in entrants if number % entrant.every == 0]
-            # Back and forth, so that nobody always follows the same one.
+            # Back and forth, so that no client always follows the same one.
             for entrant in present if number % 2 else reversed(present):
                 samples[entrant.name][number] = await _turn(entrant.fetch, in_flight, entrant.count)
         return samples

@@ -3,7 +3,7 @@
 The full call of this package (arguments, signature, limiter, retry, reply as a model) against raw aiohttp and orjson,
 which only fetch and parse, and against what else one would use: httpx, and clients generated from the same OpenAPI
 document, neither of which sign. Domains with a different id each time over the loopback, one request after another and
-100 at a time, with asyncio and with uvloop; and a create with a small body. The server is a process of its own, on
+100 at a time, with asyncio and with uvloop; and a create with a small body. The server is a separate process, on
 another core where there is one.
 
 CPU is processor time of the client's process for each request. Ratios are to the raw client in the same round; the

@@ -1,6 +1,6 @@
 """What the journal costs a launch: objects a second, and the longest stop of the event loop.
 
-A launch of sites with nine objects each runs against a sandbox in a process of its own, on a key without a limit. The
+A launch of sites with nine objects each runs against a sandbox in a separate process, on a key without a limit. The
 baseline forces each note and each password to the disk by itself, in the event loop, as the package did before it had
 `GroupCommit`; ours commits in groups, in a thread. Both take turns in every round, on the disk as it is and on one that
 needs some milliseconds more to confirm a write.
@@ -130,7 +130,7 @@ async def launch(panel: PanelicaClient, prefix: str, sites: int, directory: Path
 
 @asynccontextmanager
 async def sandbox() -> AsyncGenerator[PanelicaClient, None]:
-    """Start a sandbox in a process of its own, and connect to it."""
+    """Start a sandbox in a separate process, and connect to it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.provisioning", "--serve",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

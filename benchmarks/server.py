@@ -1,4 +1,4 @@
-"""A server for the clients to call: aiohttp.web in a process of its own, with one small JSON object for each kind."""
+"""A server for the clients to call: aiohttp.web in a separate process, with one small JSON object for each kind."""
 
 import asyncio
 import multiprocessing

@@ -323,7 +323,7 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
             assert len(senders) == 1, (name, wired)
 
 
-def test_client_has_every_source_and_conversion_that_the_bridge_may_name() -> None:
+def test_client_has_every_source_and_conversion_of_the_bridge() -> None:
     sources, conversions = SOURCES.keys(), CONVERSIONS.keys()
     assert sources == derivation._SOURCES.keys()
     assert conversions == translation._CONVERSIONS.keys()

@@ -317,7 +317,7 @@ EDITS = {
         'schema: {$ref: "#/components/schemas/Street"}',
         "`from_` is an object, which does not fit into a query. Put it into the body.",
     ),
-    "a body that is a schema of its own": Edit(
+    "a body that is a reference": Edit(
         "schema:\n              type: object\n              minProperties: 1",
         'schema:\n              $ref: "#/components/schemas/Parcel"\n              minProperties: 1',
         "            schema:\n              $ref",

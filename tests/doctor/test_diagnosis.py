@@ -72,9 +72,9 @@ async def test_texts_of_a_panel_are_made_printable(server: RawServer) -> None:
     ],
 )
 async def test_diagnose_when_an_argument_is_invalid_raises(settings: dict[str, Any]) -> None:
-    given = {"base_url": "http://127.0.0.1:1", "api_key": "pk_live_0123", "api_secret": API_SECRET, **settings}
+    arguments = {"base_url": "http://127.0.0.1:1", "api_key": "pk_live_0123", "api_secret": API_SECRET, **settings}
     with pytest.raises(ConfigurationError):
-        await diagnose(**given)
+        await diagnose(**arguments)
 
 
 async def test_address_when_health_requires_a_key_is_ok(server: RawServer) -> None:

@@ -135,7 +135,7 @@ Cell = tuple[Trouble, bool, Kind]
 
 
 def cells() -> list[Cell]:
-    """Return every combination there is; who was cancelled does not try again."""
+    """Return every combination there is; a cancelled program does not try again."""
     combinations = itertools.product(TROUBLES, (False, True), KINDS)
     return [(trouble, always, kind) for trouble, always, kind in combinations if not (trouble.cancels and always)]
 

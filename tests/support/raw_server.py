@@ -75,7 +75,7 @@ def reply(
     if content:
         fields["Content-Type"] = content_type
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    # The statuses of Cloudflare are nobody else's.
+    # Only Cloudflare uses these statuses.
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Odd"
     return Step(f"HTTP/1.1 {status} {phrase}\r\n{head}\r\n".encode() + content)
 

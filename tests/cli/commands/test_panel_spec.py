@@ -39,7 +39,7 @@ def listed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Panel:
-    """A panel that lists what it is told to."""
+    """A panel whose catalogue the test chooses."""
 
     def __init__(self) -> None:
         self.endpoints: dict[str, dict[str, Any]] = {
