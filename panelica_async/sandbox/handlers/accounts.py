@@ -49,26 +49,6 @@ def create_account(call: ApiCall) -> ApiReply:
     return ApiReply(_add(call.store, rules.username(call.body["username"]), _changes(call)))
 
 
-@handles("accounts.update")
-def update_account(call: ApiCall) -> ApiReply:
-    """Change the account; its user name stays, and a new plan applies at once."""
-    call.store.update("account", get(call, "account")["id"], _changes(call))
-    return ApiReply(get(call, "account"))
-
-
-def _changes(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that create and update share."""
-    changes = call.fields("email", "full_name", "plan_id")
-    if "email" in changes:
-        rules.email(changes["email"])
-    if "plan_id" in changes:
-        get(call, "plan", changes["plan_id"])
-    if "role" in call.body:
-        # Roles vary in case (evidence: case-varies).
-        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
-    return changes
-
-
 @handles("POST /v1/accounts")
 def create_account_on_panel(call: ApiCall) -> ApiReply:
     """Add a customer and its home (evidence: accounts-create)."""
@@ -81,25 +61,32 @@ def create_account_on_panel(call: ApiCall) -> ApiReply:
     if store.value("SELECT 1 FROM accounts WHERE username = ?", body["username"]) is not None:
         raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     username = rules.username(body["username"])
-    account = _add(store, username, {**call.fields("email", "full_name"), **_plan_on_panel(call)})
+    account = _add(store, username, _changes(call))
     return ApiReply(get(call, "account", account["id"]))
 
 
-@handles("PATCH /v1/accounts/{id}")
-def update_account_on_panel(call: ApiCall) -> ApiReply:
-    """Change the account; a new plan acts at once (evidence: accounts-update)."""
-    account = get(call, "account")
-    call.store.update("account", account["id"], {**call.fields("email", "full_name"), **_plan_on_panel(call)})
-    return ApiReply(get(call, "account", account["id"]))
+@handles("accounts.update", "PATCH /v1/accounts/{id}")
+def update_account(call: ApiCall) -> ApiReply:
+    """Change the account; its user name stays, and a new plan applies at once (evidence: accounts-update)."""
+    call.store.update("account", get(call, "account")["id"], _changes(call))
+    return ApiReply(get(call, "account"))
 
 
-def _plan_on_panel(call: ApiCall) -> dict[str, Any]:
-    """Return the column of the plan, if the body names one that exists."""
-    if "plan_id" not in call.body:
-        return {}
-    if call.store.find("plan", call.body["plan_id"]) is None:
-        raise failed("apiErrors.external.plan.notFound", "plan not found")
-    return call.fields("plan_id")
+def _changes(call: ApiCall) -> dict[str, Any]:
+    """Return the columns that create and update share."""
+    changes = call.fields("email", "full_name", "plan_id")
+    if call.dialect == "panel":
+        if "plan_id" in changes and call.store.find("plan", changes["plan_id"]) is None:
+            raise failed("apiErrors.external.plan.notFound", "plan not found")
+        return changes
+    if "email" in changes:
+        rules.email(changes["email"])
+    if "plan_id" in changes:
+        get(call, "plan", changes["plan_id"])
+    if "role" in call.body:
+        # Roles vary in case (evidence: case-varies).
+        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
+    return changes
 
 
 def _add(store: Store, username: str, columns: Mapping[str, object]) -> Row:

@@ -73,38 +73,12 @@ handle_removal("redirect", "DELETE /v1/redirects/{id}", done="Redirect deleted")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
     name = rules.domain_name(call.body["domain"])
-    account = owner_with_room(call, call.body["user_id"], "max_domains")
+    owner = owner_with_room(call, call.body["user_id"], "max_domains")
     ssl_type = rules.one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
-    defaults = {"php_version": _default_php_version(account), "web_server": _WEB_SERVERS[0]}
-    return ApiReply(_add(call.store, account, name, {**defaults, **_changes(call, account)}, ssl_type))
-
-
-@handles("domains.update")
-def update_domain(call: ApiCall) -> ApiReply:
-    """Change PHP version and web server."""
-    domain = get(call, "domain")
-    call.store.update("domain", domain["id"], _changes(call, call.store.get("owner", domain["user_id"])))
-    return ApiReply(get(call, "domain"))
-
-
-def _changes(call: ApiCall, account: Row) -> dict[str, Any]:
-    """Return the columns that create and update share."""
-    changes = call.fields("php_version", "web_server")
-    if "web_server" in changes:
-        rules.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
-    if "php_version" in changes:
-        rules.one_of(changes["php_version"], _php_versions(account), "php_version")
-    return changes
-
-
-def _php_versions(account: Row) -> tuple[str, ...]:
-    """Return the PHP versions of the plan; those of the server if the plan names none."""
-    return tuple(account["php_versions"] or PHP_VERSIONS)
-
-
-def _default_php_version(account: Row) -> str:
-    versions = _php_versions(account)
-    return _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
+    versions = _php_versions(owner)
+    php_version = _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
+    columns = {"php_version": php_version, "web_server": _WEB_SERVERS[0], **_changes(call, owner)}
+    return ApiReply(_add(call.store, owner, name, columns, ssl_type))
 
 
 @handles("POST /v1/domains")
@@ -115,27 +89,46 @@ def create_domain_on_panel(call: ApiCall) -> ApiReply:
     if call.store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
         raise conflict("domain")
     ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else LETS_ENCRYPT
-    defaults = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0]}
-    domain = _add(call.store, owner, name, {**defaults, **_changes_on_panel(call)}, ssl_type)
+    columns = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0], **_changes_on_panel(call)}
+    domain = _add(call.store, owner, name, columns, ssl_type)
     return ApiReply(get(call, "domain", domain["id"]))
 
 
-@handles("PATCH /v1/domains/{id}")
-def update_domain_on_panel(call: ApiCall) -> ApiReply:
+@handles("domains.update", "PATCH /v1/domains/{id}")
+def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = get(call, "domain")
-    call.store.update("domain", domain["id"], _changes_on_panel(call))
-    return ApiReply(get(call, "domain", domain["id"]))
+    if call.dialect == "panel":
+        changes = _changes_on_panel(call)
+    else:
+        changes = _changes(call, call.store.get("owner", domain["user_id"]))
+    call.store.update("domain", domain["id"], changes)
+    return ApiReply(get(call, "domain"))
+
+
+def _changes(call: ApiCall, owner: Row) -> dict[str, Any]:
+    """Return the columns that the body changes."""
+    changes = call.fields("php_version", "web_server")
+    if "web_server" in changes:
+        rules.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
+    if "php_version" in changes:
+        rules.one_of(changes["php_version"], _php_versions(owner), "php_version")
+    return changes
 
 
 def _changes_on_panel(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that the body changes."""
+    """Return the columns that the body changes; plans do not limit the versions."""
     changes = call.fields("php_version", "web_server")
     if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
         raise failed("Invalid PHP version", f"{changes['php_version']} is not installed")
     if changes.get("web_server", _WEB_SERVERS_ON_PANEL[0]) not in _WEB_SERVERS_ON_PANEL:
         raise invalid(call.endpoint.operation, [("web_server", "oneof")])
     return changes
+
+
+def _php_versions(owner: Row) -> tuple[str, ...]:
+    """Return the PHP versions of the plan; those of the server if the plan names none."""
+    return tuple(owner["php_versions"] or PHP_VERSIONS)
 
 
 def _add(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
