@@ -24,29 +24,6 @@ _T = TypeVar("_T")
 _File = TypeVar("_File", bound=_Closeable)
 
 
-def in_slices(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """Iterate over items, and let the event loop go on after each slice of them."""
-    return _Slices(items)
-
-
-class _Slices(AsyncIterator[_T]):
-    """Unlike an async generator, this need not be closed when a loop over it is left early."""
-
-    def __init__(self, items: Iterable[_T]) -> None:
-        self._items = iter(items)
-        self._left = SLICE
-
-    async def __anext__(self) -> _T:
-        if not self._left:
-            await asyncio.sleep(0)
-            self._left = SLICE
-        self._left -= 1
-        try:
-            return next(self._items)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-
 class Table:
     """A table for what may be too many objects. SQLite moves what is large to the disk.
 
@@ -55,14 +32,16 @@ class Table:
 
     Args:
         columns: The columns of `item`, beside `number`: that of the row, from 1. A row is never deleted.
+        indexed: Columns by which rows are looked for.
     """
 
-    def __init__(self, columns: str) -> None:
+    def __init__(self, columns: str, indexed: Iterable[str] = ()) -> None:
         # A large file is read in one thread and used in another.
         connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        connection.executescript(
-            f"PRAGMA journal_mode = MEMORY; CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})"
-        )
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        connection.execute(f"CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})")
+        for name in indexed:
+            connection.execute(f"CREATE INDEX by_{name} ON item ({name})")
         self.execute = connection.execute
         self.close = weakref.finalize(self, connection.close)
 
@@ -70,11 +49,24 @@ class Table:
         number: int = self.execute("SELECT coalesce(max(number), 0) FROM item").fetchone()[0]
         return number
 
-    def in_slices(self, columns: str, condition: str, make: Callable[[Any], _T]) -> AsyncIterator[_T]:
+    def in_slices(self, columns: str, make: Callable[[Any], _T], condition: str = "true") -> AsyncIterator[_T]:
         """Iterate over the rows that meet a condition, and let the event loop go on after each slice of rows."""
-        query = f"SELECT {columns} FROM item WHERE {condition} AND number > ? AND number <= ? ORDER BY number"  # noqa: S608 - of callers
+        query = f"SELECT {columns} FROM item WHERE number > ? AND number <= ? AND {condition} ORDER BY number"  # noqa: S608 - of callers
         starts = range(0, len(self), SLICE)
         return _Pages([make(row) for row in self.execute(query, (start, start + SLICE))] for start in starts)
+
+    def having(self, column: str, values: Iterable[str], columns: str, make: Callable[[Any], _T]) -> AsyncIterator[_T]:
+        """Iterate over the rows with one value after another in an indexed column, in slices as well."""
+        query = f"SELECT number, {columns} FROM item WHERE {column} = ? AND number > ? ORDER BY number LIMIT {SLICE}"  # noqa: S608 - of callers
+
+        def pages() -> Iterator[list[_T]]:
+            for value in values:
+                last = 0
+                while rows := self.execute(query, (value, last)).fetchall():
+                    last = rows[-1][0]
+                    yield [make(row[1:]) for row in rows]
+
+        return _Pages(pages())
 
 
 class _Pages(AsyncIterator[_T]):
@@ -82,17 +74,17 @@ class _Pages(AsyncIterator[_T]):
 
     def __init__(self, pages: Iterable[list[_T]]) -> None:
         self._pages = iter(pages)
-        self._items: Iterator[_T] = iter(())
+        self._page: Iterator[_T] = iter(())
 
     async def __anext__(self) -> _T:
         while True:
-            for item in self._items:
+            for item in self._page:
                 return item
             await asyncio.sleep(0)
-            try:
-                self._items = iter(next(self._pages))
-            except StopIteration:
-                raise StopAsyncIteration from None
+            page = next(self._pages, None)
+            if page is None:
+                raise StopAsyncIteration
+            self._page = iter(page)
 
 
 async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:

@@ -168,10 +168,10 @@ class Records(Mapping[str, Record]):
     def __len__(self) -> int:
         return len(self._table)
 
-    def in_slices(self, states: Iterable[State]) -> AsyncIterator[Record]:
+    def in_slices(self, states: Iterable[State], kinds: Iterable[StepKind] = StepKind) -> AsyncIterator[Record]:
         """Iterate over the records in some states, and let the event loop go on after each slice of records."""
-        names = ", ".join(f"'{state.value}'" for state in states)
-        return self._table.in_slices(_COLUMNS, f"state IN ({names})", Record.from_row)
+        condition = f"state IN ({_listed(states)}) AND kind IN ({_listed(kinds)})"
+        return self._table.in_slices(_COLUMNS, Record.from_row, condition)
 
     @property
     def unanswered(self) -> Container[str]:
@@ -201,6 +201,10 @@ class Records(Mapping[str, Record]):
     def close(self) -> None:
         """Drop all records."""
         self._table.close()
+
+
+def _listed(names: Iterable[enum.StrEnum]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 @attrs.frozen

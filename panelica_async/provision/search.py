@@ -1,13 +1,15 @@
 """Finds the objects of a journal on the panel again: which are there, and which of them the runs created."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Final, cast
 
 import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.core.request import path_segment
+from panelica_async.provision.background import Table
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.journal_records import unique_id
 from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
@@ -28,6 +30,7 @@ from panelica_async.provision.objects import (
     without_owner,
 )
 from panelica_async.provision.ownership import Ownership
+from panelica_async.provision.report import RemovalStatus
 from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
@@ -39,16 +42,39 @@ _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
     Listing.FTP_USERS: (StepKind.FTP_USER,),
 }
 """The lists that are read, with the kinds of objects that they show."""
+_FINDING: Final = "id, status, reason, hint, before"
+_FIND: Final = """
+INSERT INTO item (id, kind, parent, status, reason, hint, before) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, parent = excluded.parent, status = excluded.status,
+    reason = excluded.reason, hint = excluded.hint, before = excluded.before
+"""
+_DECIDE: Final = "UPDATE item SET status = ?, reason = ?, hint = ? WHERE id = ?"
 _UNCERTAIN = "it is uncertain whether these runs created it"
 _WHOSE_HINT = "Find out in the panel who owns it, and remove it there if it is yours."
 _LATE_HINT = "Run undo again in two minutes: it looks again."
 
 
+@attrs.frozen
+class Finding:
+    """An object of a journal that is there, or may be."""
+
+    record: Record
+    """What the journal knows of it by now."""
+    status: RemovalStatus
+    """Skipped as long as nothing is known against its deletion."""
+    reason: str
+    hint: str | None
+    before: State | None
+    """What was known of it, if it may not have been there."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the runs created it."""
+        return self.status is not RemovalStatus.UNCERTAIN
+
+
 class Search:
     """Finds out which objects of a journal are on the panel, and which of them its runs created.
-
-    Only ids are kept: a million records in memory would hold up the program each time the garbage collector looks at
-    them.
 
     Args:
         panel: The panel.
@@ -57,30 +83,51 @@ class Search:
 
     Attributes:
         inventory: What the panel has.
-        ours: Ids of the steps whose object is there and was created by the runs, by kind.
-        gone: Ids of the steps whose object the runs created, and that no list shows any more.
-        unproven: What was known of those of ours that may not be there, by id of the step.
-        uncertain: Why an object is left alone, and what to do about it, by id of the step.
     """
 
     def __init__(self, panel: PanelicaClient, journal: Journal, late: timedelta) -> None:
         self.inventory: Inventory = Inventory(panel)
-        self.ours: Mapping[StepKind, dict[str, None]] = {kind: {} for kind in StepKind}
-        self.gone: list[str] = []
-        self.unproven: dict[str, State] = {}
-        self.uncertain: dict[str, tuple[str, str]] = {}
         self._journal = journal
         self._ownership = Ownership(panel, journal)
         self._late = late
-        self._there: set[str] = set()
+        self._listed: set[str] = set()
         """Kinds and ids of what the lists show."""
+        # Only what is ours has a kind and a parent.
+        self._found = Table("id, kind, parent, status, reason, hint, before, UNIQUE (id)", indexed=("kind", "parent"))
+        self._gone = Table("id")
+        """What the runs created, and no list shows any more."""
+
+    async def close(self) -> None:
+        """Forget what was found."""
+        await asyncio.gather(asyncio.to_thread(self._found.close), asyncio.to_thread(self._gone.close))
+
+    def findings(self) -> AsyncIterator[Finding]:
+        """Iterate over what is there or may be, in slices."""
+        return self._found.in_slices(_FINDING, self._finding)
+
+    def ours(self, *kinds: StepKind) -> AsyncIterator[Finding]:
+        """Iterate over what is there and ours, of some kinds or of all, kind by kind, in slices."""
+        return self._found.having("kind", kinds or StepKind, _FINDING, self._finding)
+
+    def ours_in(self, parent_id: str) -> AsyncIterator[Finding]:
+        """Iterate over what is ours and was created in an object, by its kind and id, in slices."""
+        return self._found.having("parent", [parent_id], _FINDING, self._finding)
+
+    def gone(self) -> AsyncIterator[Record]:
+        """Iterate over what the runs created, and no list shows any more, in slices."""
+        return self._gone.in_slices("id", lambda row: self._journal.records[row[0]])
+
+    def _finding(self, row: Sequence[str]) -> Finding:
+        step_id, status, reason, hint, before = row
+        record = self._journal.records[step_id]
+        return Finding(record, RemovalStatus(status), reason, hint, State(before) if before else None)
 
     async def read_lists(self) -> None:
         """Read what the panel has, but for the records of zones."""
         for listing in _LISTINGS:
             await self.inventory.refresh(listing)
         snapshot = self.inventory.snapshot
-        self._there = {
+        self._listed = {
             unique_id(kind, row.id)
             for listing, kinds in _LISTINGS.items()
             for row in getattr(snapshot, listing.value)
@@ -93,11 +140,15 @@ class Search:
         there = sorted(domain.id for domain in self.inventory.snapshot.domains if domain.id in wanted)
         await self.inventory.refresh_each(Listing.ZONES, there)
         zones = self.inventory.snapshot.zones
-        self._there.update(unique_id(StepKind.DNS_RECORD, row.id) for zone_id in there for row in zones[zone_id])
+        self._listed.update(unique_id(StepKind.DNS_RECORD, row.id) for zone_id in there for row in zones[zone_id])
 
     def is_there(self, record: Record) -> bool:
         """Return whether the lists show an object; what no list shows is there as long as its parent."""
-        return (record.unique_id if STEPS[record.kind].is_deletable else record.parent_unique_id) in self._there
+        return (record.unique_id if STEPS[record.kind].is_deletable else record.parent_unique_id) in self._listed
+
+    def is_parent_there(self, record: Record) -> bool:
+        """Return whether the lists show what an object was created under."""
+        return record.parent_unique_id in self._listed
 
     def classify(self, record: Record) -> None:
         """Find out whether the object of a record is there and ours."""
@@ -108,25 +159,26 @@ class Search:
                 self._journal.removed(record)
         elif needs_lookup(record, self.inventory.snapshot):
             self._look_up(record, lookup_of(record, self.inventory.snapshot))
-        elif self.is_there(record) or not _is_addressable(record):
+        elif self.is_there(record) or not is_addressable(record):
             self.take(record)
         else:
             self._journal.removed(record)
             if not record.is_unanswered:
-                self.gone.append(record.id)
+                self._gone.execute("INSERT INTO item (id) VALUES (?)", (record.id,))
 
     def take(self, record: Record) -> None:
         """Count an object as ours."""
-        self.uncertain.pop(record.id, None)
-        self.ours[record.kind][record.id] = None
-        if record.state is not State.DONE:
-            self.unproven[record.id] = record.state
+        before = None if record.state is State.DONE else record.state
+        values = (record.kind, record.parent_unique_id, RemovalStatus.SKIPPED, "undo was stopped", None, before)
+        self._found.execute(_FIND, (record.id, *values))
 
     def leave(self, record: Record, reason: str, hint: str) -> None:
         """Leave an object alone, because it is uncertain whether it is there or ours."""
-        self.ours[record.kind].pop(record.id, None)
-        self.unproven.pop(record.id, None)
-        self.uncertain[record.id] = reason, hint
+        self._found.execute(_FIND, (record.id, None, None, RemovalStatus.UNCERTAIN, reason, hint, None))
+
+    def decide(self, record: Record, status: RemovalStatus, reason: str, hint: str | None) -> None:
+        """Note why an object of ours stays."""
+        self._found.execute(_DECIDE, (status, reason, hint, record.id))
 
     def _look_up(self, record: Record, lookup: "Lookup") -> None:
         """Look for an object by its natural key."""
@@ -156,11 +208,11 @@ class Search:
             self.leave(record, _UNCERTAIN, _WHOSE_HINT)
 
     def _may_come(self, record: Record) -> bool:
-        has_parent = record.parent_id is None or record.parent_unique_id in self._there
+        has_parent = record.parent_id is None or self.is_parent_there(record)
         return has_parent and datetime.now(UTC) - record.at < self._late
 
 
-def _is_addressable(record: Record) -> bool:
+def is_addressable(record: Record) -> bool:
     """Return whether the id of a record can be that of an object."""
     if not STEPS[record.kind].is_deletable:
         return True

@@ -1,24 +1,22 @@
 """Removes what the runs of a journal created, and nothing else."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
-from panelica_async.provision.background import in_slices
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.journal_records import UNANSWERED
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
-from panelica_async.provision.search import Search
+from panelica_async.provision.search import Search, is_addressable
 
 
 async def undo(
@@ -62,6 +60,7 @@ async def undo(
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))
         removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
+        resources.push_async_callback(removing.close)
         fatal: PanelicaError | None = None
         if await removing.find():
             journal.undone()
@@ -123,12 +122,13 @@ def is_removable(record: Record) -> bool:
     return record.state in _REMOVABLE
 
 
-def removable(journal: Journal) -> AsyncIterator[Record]:
-    """Iterate over the records that undo deals with, without holding up the event loop."""
-    return journal.records.in_slices(_REMOVABLE)
+def removable(journal: Journal, *kinds: StepKind) -> AsyncIterator[Record]:
+    """Iterate over the records that undo deals with, of some kinds or of all, without holding up the event loop."""
+    return journal.records.in_slices(_REMOVABLE, kinds or StepKind)
 
 
-_KEPT_HINT = "Remove it in the panel."
+_KEPT_HINT: Final = "Remove it in the panel."
+_STILL_THERE: Final = "it is still there"
 _NOTES: Final = 5_000
 """Notes that may wait for the disk before the next ones are made."""
 
@@ -152,167 +152,151 @@ class _Undo:
         self._outage = outage
         self._stop = stop
         self._search = Search(panel, journal, late)
-        self._kept: dict[str, str] = {}
-        """Why an object of ours is kept, by id of the step."""
-        self._deleting: set[str] = set()
+        self._deleting: set[str | None] = set()
         """Kinds and ids of the objects to delete, with everything in them."""
-        self._failed: dict[str, Removal] = {}
-        self._unusable: set[str] = set()
-        """Ids of steps whose object cannot be addressed."""
+        self._notes = 0
+
+    async def close(self) -> None:
+        """Forget what was found."""
+        await self._search.close()
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
-        in_zones: list[str] = []
-        others: defaultdict[StepKind, list[str]] = defaultdict(list)
-        zones: set[str | None] = set()
-        async for record in removable(self._journal):
-            if record.kind is StepKind.DNS_RECORD:
-                in_zones.append(record.id)
-                zones.add(record.parent_id)
-            else:
-                others[record.kind].append(record.id)
-        if not in_zones and not others:
+        async for _ in removable(self._journal):
+            break
+        else:
             return False
         await self._search.read_lists()
-        await self._classify(chain.from_iterable(others[kind] for kind in StepKind))
-        await self._read_zones(zones)
-        await self._classify(in_zones)
+        await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
+        await self._read_zones(removable(self._journal, StepKind.DNS_RECORD))
+        await self._classify(StepKind.DNS_RECORD)
         await self._decide()
         await self._decide_undeletable()
         return True
 
-    async def _classify(self, step_ids: Iterable[str]) -> None:
-        number = 0
-        async for record in self._records(step_ids):
-            self._search.classify(record)
-            number += 1
-            if number % _NOTES == 0:
-                await self._journal.commit()
-
     async def delete(self) -> bool:
         """Delete in reverse order of creation, and note each removal when it is answered; return False if stopped."""
-        content = await self._content()
-        # What its parent takes along needs no call of its own.
-        calls = [
-            record.id
-            async for record in self._ours(*reversed(StepKind))
-            if record.unique_id in self._deleting and record.parent_unique_id not in self._deleting
-        ]
-        async for record in self._records(calls):
+        async for finding in self._search.ours(*reversed(StepKind)):
+            record = finding.record
+            # What its parent takes along needs no call of its own.
+            if finding.status is not RemovalStatus.SKIPPED or record.parent_unique_id in self._deleting:
+                continue
             if self._stop.is_set():
                 return False
             if self._outage.error is not None:
                 raise self._outage.error
             if await self._is_deleted(record):
-                await self._note_removal(record, content)
+                await self._note_removal(record)
                 await self._journal.commit()
         return True
 
     async def check(self) -> None:
         """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
         await self._search.read_lists()
-        await self._read_zones({record.parent_id async for record in self._ours(StepKind.DNS_RECORD)})
-        async for record in self._records(self._all_ours()):
-            if record.id in self._unusable:
+        await self._read_zones(finding.record async for finding in self._search.ours(StepKind.DNS_RECORD))
+        async for finding in self._search.ours():
+            record = finding.record
+            if finding.status is RemovalStatus.FAILED and not is_addressable(record):
                 continue
             is_gone = record.state is State.REMOVED
             if not self._search.is_there(record):
-                self._failed.pop(record.id, None)
                 if not is_gone:
                     self._journal.removed(record)
-            elif is_gone or (record.id not in self._failed and record.id not in self._kept):
-                if is_gone:
-                    self._journal.restored(record, self._search.unproven.get(record.id, State.DONE))
-                self._failed[record.id] = Removal(
-                    record=self._journal.records[record.id], status=RemovalStatus.FAILED, reason="it is still there"
-                )
+                    await self._count_note()
+                continue
+            if is_gone:
+                self._journal.restored(record, finding.before or State.DONE)
+            if finding.status is RemovalStatus.SKIPPED:
+                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, None)
+        async for record in self._search.gone():
+            if self._search.is_there(record):
+                self._journal.restored(record, State.DONE)
+                self._search.take(self._journal.records[record.id])
+                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, None)
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield what became of each object."""
-        async for record in self._records(self._all_ours()):
+        async for finding in self._search.findings():
+            if finding.record.state is not State.REMOVED:
+                yield Removal(record=finding.record, status=finding.status, reason=finding.reason, hint=finding.hint)
+            elif finding.before is None:
+                yield Removal(record=finding.record, status=RemovalStatus.REMOVED)
+            # What has no known outcome went along if it was there at all.
+        async for record in self._search.gone():
             if record.state is State.REMOVED:
-                # What has no known outcome went along if it was there at all.
-                if record.id not in self._search.unproven:
-                    yield Removal(record=record, status=RemovalStatus.REMOVED)
-            elif reason := self._kept.get(record.id):
-                yield Removal(record=record, status=RemovalStatus.KEPT, reason=reason, hint=_KEPT_HINT)
-            elif failed := self._failed.get(record.id):
-                yield failed
-            else:
-                yield Removal(record=record, status=RemovalStatus.SKIPPED, reason="undo was stopped")
-        async for record in self._records(list(self._search.uncertain)):
-            reason, hint = self._search.uncertain[record.id]
-            yield Removal(record=record, status=RemovalStatus.UNCERTAIN, reason=reason, hint=hint)
+                yield Removal(record=record, status=RemovalStatus.REMOVED)
 
-    def _records(self, step_ids: Iterable[str]) -> AsyncIterator[Record]:
-        """Iterate over records as they are now. They are not kept: the garbage collector would look at all of them."""
-        records = self._journal.records
-        return in_slices(records[step_id] for step_id in step_ids)
+    async def _classify(self, *kinds: StepKind) -> None:
+        async for record in removable(self._journal, *kinds):
+            self._search.classify(record)
+            await self._count_note()
 
-    def _ours(self, *kinds: StepKind) -> AsyncIterator[Record]:
-        """Iterate over the records of what was there and is ours, of some kinds or of all, kind by kind."""
-        return self._records(step_id for kind in kinds or StepKind for step_id in list(self._search.ours[kind]))
+    async def _count_note(self) -> None:
+        self._notes += 1
+        if self._notes % _NOTES == 0:
+            await self._journal.commit()
 
-    def _all_ours(self) -> Iterable[str]:
-        """Return the ids of the steps whose object is or was ours."""
-        return chain(*self._search.ours.values(), self._search.gone)
-
-    async def _read_zones(self, zone_ids: set[str | None]) -> None:
-        """Read the zones of domains that are there: those named and those of the domains that are ours."""
-        await self._search.read_zones(zone_ids | {record.object_id async for record in self._ours(StepKind.DOMAIN)})
+    async def _read_zones(self, dns_records: AsyncIterator[Record]) -> None:
+        """Read the zones of domains that are there: those of some DNS records, and of our domains."""
+        zones = {record.parent_id async for record in dns_records if self._search.is_parent_there(record)}
+        async for finding in self._search.ours(StepKind.DOMAIN):
+            if self._search.is_there(finding.record):
+                zones.add(finding.record.object_id)
+        await self._search.read_zones(zones)
 
     async def _decide(self) -> None:
         """Decide which objects to keep, and which to delete with everything in them."""
         snapshot = self._search.inventory.snapshot
-        users = Counter([record.parent_unique_id or "" async for record in self._ours(StepKind.DATABASE_USER)])
-        own = {record.unique_id async for record in self._ours()}
+        users = Counter[str]()
+        async for finding in self._search.ours(StepKind.DATABASE_USER):
+            if self._search.is_parent_there(finding.record):
+                users[finding.record.parent_unique_id or ""] += 1
+        # What no list shows takes up memory, and nothing is looked for in it.
+        own = {
+            finding.record.unique_id async for finding in self._search.ours() if self._search.is_there(finding.record)
+        }
         foreign = await asyncio.to_thread(foreign_in, snapshot, own, users)
         parents = await asyncio.to_thread(parents_in, snapshot)
         taken: set[str] = set()
-        async for record in self._ours():
+        async for finding in self._search.ours():
+            record = finding.record
             parent = record.parent_unique_id
             parent_now = parents.get(record.unique_id, parent)
             is_moved = parent_now != parent and parent_now not in own
             if parent is not None and (is_moved or parent in taken):
                 taken.add(record.unique_id)
-                self._kept[record.id] = "others have moved it to another account or domain"
+                self._keep(record, "others have moved it to another account or domain")
             elif reason := foreign.get(record.unique_id):
-                self._kept[record.id] = reason
-            elif STEPS[record.kind].is_deletable:
+                self._keep(record, reason)
+            elif STEPS[record.kind].is_deletable and self._search.is_there(record):
                 self._deleting.add(record.unique_id)
 
     async def _decide_undeletable(self) -> None:
         """Decide on what the API cannot delete, and on what may still be created: it goes with its parent, or stays."""
-        async for record in self._ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
+        async for finding in self._search.ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
+            record = finding.record
             if record.parent_unique_id in self._deleting:
                 continue
             if record.is_unanswered and self._search.is_there(record):
                 self._search.leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
             else:
-                self._kept[record.id] = "the API cannot delete it"
-        async for record in self._records(list(self._search.uncertain)):
-            if record.parent_unique_id in self._deleting:
-                self._search.take(record)
+                self._keep(record, "the API cannot delete it")
+        async for finding in self._search.findings():
+            if not finding.is_ours and finding.record.parent_unique_id in self._deleting:
+                self._search.take(finding.record)
 
-    async def _content(self) -> Mapping[str, Sequence[str]]:
-        """Return the ids of the steps that created something in an object, by its kind and id."""
-        content: defaultdict[str, list[str]] = defaultdict(list)
-        async for record in self._ours():
-            if record.parent_unique_id is not None:
-                content[record.parent_unique_id].append(record.id)
-        return content
+    def _keep(self, record: Record, reason: str) -> None:
+        self._search.decide(record, RemovalStatus.KEPT, reason, _KEPT_HINT)
 
-    async def _note_removal(self, record: Record, content: Mapping[str, Sequence[str]]) -> None:
+    async def _note_removal(self, record: Record) -> None:
         """Note that an object is gone with everything that was created in it."""
-        gone = [record.id]
-        async for each in self._records(gone):
-            self._journal.removed(each)
-            gone += content.get(each.unique_id, ())
+        self._journal.removed(record)
+        await self._count_note()
+        async for content in self._search.ours_in(record.unique_id):
+            await self._note_removal(content.record)
 
     def _fail(self, record: Record, error: PanelicaError) -> None:
-        self._failed[record.id] = Removal(
-            record=record, status=RemovalStatus.FAILED, reason=reason_of(error), hint=error.hint
-        )
+        self._search.decide(record, RemovalStatus.FAILED, reason_of(error), error.hint)
 
     async def _is_deleted(self, record: Record) -> bool:
         """Delete an object; return whether the panel says that it is gone, and note why not."""
@@ -333,7 +317,6 @@ class _Undo:
             problem = f"the journal holds an id that is not one of an object: {error}"
             hint = "Do not use this journal: something else wrote to it."
             self._fail(record, ConfigurationError(problem, hint=hint))
-            self._unusable.add(record.id)
             return False
         return True
 
