@@ -81,12 +81,6 @@ def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) 
         work.close()
 
 
-async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """Await the work of a command; stop signals cancel it, even if the parent process ignores them."""
-    with on_stop_signal(Interruption()):
-        return await work
-
-
 def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
         with output.logged():
@@ -104,6 +98,12 @@ def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic:
     except (OSError, sqlite3.Error) as error:
         output.show_error(error)
         return ExitCode.FAILED if traffic.calls else ExitCode.USAGE
+
+
+async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """Await the work of a command; stop signals cancel it, even if the parent process ignores them."""
+    with on_stop_signal(Interruption()):
+        return await work
 
 
 @contextmanager

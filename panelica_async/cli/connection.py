@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
-from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, chosen_dialect, default_dialect
+from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import (
@@ -18,9 +18,7 @@ from panelica_async.cli.options import (
     Access,
     Credentials,
     StateDirectory,
-    complete_dialect,
-    complete_tier,
-    complete_tier_or_auto,
+    completing,
 )
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
@@ -85,7 +83,7 @@ class Connection(Credentials):
             "--tier",
             metavar="TIER",
             help=f"Rate-limit tier of the key: {_TIERS}; auto asks the panel.",
-            autocompletion=complete_tier_or_auto,
+            autocompletion=completing("auto", *TIERS),
             rich_help_panel=PANEL,
         ),
     ] = "auto"
@@ -97,7 +95,7 @@ class Connection(Credentials):
             metavar="DIALECT",
             help="API that the panel speaks: panel for that of current panels, reference for the published one; auto "
             "asks the panel.",
-            autocompletion=complete_dialect,
+            autocompletion=completing(*DIALECTS),
             rich_help_panel=PANEL,
         ),
     ] = DEFAULT_DIALECT
@@ -157,7 +155,7 @@ class Connection(Credentials):
         typer.Option(
             metavar="TIER",
             help=f"Rate-limit tier of the sandbox: {_TIERS}.",
-            autocompletion=complete_tier,
+            autocompletion=completing(*TIERS),
             rich_help_panel=_SANDBOX,
         ),
     ] = "business"

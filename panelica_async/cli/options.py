@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +11,6 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError
-from panelica_async.api.dialect import DIALECTS
-from panelica_async.catalog import TIERS
 from panelica_async.cli.console import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
@@ -21,19 +19,13 @@ PANEL = "Panel"
 """Section of the help for options about the panel."""
 
 
-def complete_tier(incomplete: str) -> list[str]:
-    """Return the tiers that start with a text."""
-    return matching(TIERS, incomplete)
+def completing(*values: str) -> Callable[[str], list[str]]:
+    """Return the completion of an option that takes one of these values."""
 
+    def complete(incomplete: str) -> list[str]:
+        return matching(values, incomplete)
 
-def complete_tier_or_auto(incomplete: str) -> list[str]:
-    """Return the tiers, and `auto`, that start with a text."""
-    return matching(("auto", *TIERS), incomplete)
-
-
-def complete_dialect(incomplete: str) -> list[str]:
-    """Return the dialects, and `auto`, that start with a text."""
-    return matching(DIALECTS, incomplete)
+    return complete
 
 
 def matching(values: Iterable[str], incomplete: str) -> list[str]:

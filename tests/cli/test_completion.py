@@ -26,6 +26,7 @@ def completed(directory: Path, line: str) -> list[str]:
         ("panelica provision plan a.csv --tier a", ["auto"]),
         ("panelica doctor --dialect r", ["reference"]),
         ("panelica sandbox --tier s", ["starter"]),
+        ("panelica sandbox --dialect ", ["reference", "panel"]),
         ("panelica api P", ["POST", "PUT", "PATCH"]),
         ("panelica api POST /v1/dom", ["/v1/domains", "/v1/domains/{id}/suspend", "/v1/domains/{id}/unsuspend"]),
         ("panelica sign GET /v1/plan", ["/v1/plans"]),

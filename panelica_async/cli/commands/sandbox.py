@@ -12,7 +12,7 @@ from panelica_async import ConfigurationError
 from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, command, on_stop_signal
 from panelica_async.cli.embedded import serve_sandbox
-from panelica_async.cli.options import complete_tier
+from panelica_async.cli.options import completing
 from panelica_async.cli.output import Output
 from panelica_async.core.redaction import excerpt
 
@@ -34,7 +34,7 @@ async def sandbox(
             "--tier",
             metavar="TIER",
             help=f"Rate-limit tier of the key: {', '.join(TIERS)}.",
-            autocompletion=complete_tier,
+            autocompletion=completing(*TIERS),
         ),
     ] = "professional",
     scopes: Annotated[
@@ -43,7 +43,10 @@ async def sandbox(
     dialect: Annotated[
         str,
         typer.Option(
-            "--dialect", metavar="DIALECT", help="API to speak: reference, or panel for that of current panels."
+            "--dialect",
+            metavar="DIALECT",
+            help="API to speak: reference, or panel for that of current panels.",
+            autocompletion=completing("reference", "panel"),
         ),
     ] = "reference",
     strict: Annotated[
