@@ -1,4 +1,4 @@
-"""Passwords in cells: whole, or refused; and never shown."""
+"""Entries in cells: each is found; a password is whole or refused, and never shown."""
 
 import re
 import string
@@ -9,6 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from panelica_async.provision import Manifest, ManifestError, Site
+from panelica_async.provision.manifest import cells
+from panelica_async.provision.manifest.problems import InvalidValueError
 
 UNCLEAR = "it is unclear where its password ends"
 # Letters are rare, so that separators, quotes and what looks like a second entry come often.
@@ -22,8 +24,8 @@ CELLS = {
 }
 
 
-def load(**cells: object) -> Site:
-    return Manifest.from_rows([{"domain": "a.example", "username": "alder", **cells}]).sites[0]
+def load(**columns: object) -> Site:
+    return Manifest.from_rows([{"domain": "a.example", "username": "alder", **columns}]).sites[0]
 
 
 def found_in(site: Site) -> list[tuple[str, str | None]]:
@@ -35,9 +37,9 @@ def found_in(site: Site) -> list[tuple[str, str | None]]:
     ]
 
 
-def message_of(**cells: object) -> str:
+def message_of(**columns: object) -> str:
     with pytest.raises(ManifestError) as caught:
-        load(**cells)
+        load(**columns)
     return str(caught.value)
 
 
@@ -132,7 +134,7 @@ def test_quotes_around_an_entry_keep_it_together(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "expected"),
+    ("columns", "expected"),
     [
         ({"mailboxes": "sales, info:hunter22"}, [("sales", None), ("info", "hunter22")]),
         ({"mailboxes": "info:hunter22\nsales:hunter33"}, [("info", "hunter22"), ("sales", "hunter33")]),
@@ -146,12 +148,12 @@ def test_quotes_around_an_entry_keep_it_together(password: str) -> None:
         ({"databases": "one:a+b, two:c:hunter22"}, [("a", None), ("b", None), ("c", "hunter22")]),
     ],
 )
-def test_cell_when_unambiguous_is_split(cells: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
-    assert found_in(load(**cells)) == expected
+def test_cell_when_unambiguous_is_split(columns: dict[str, Any], expected: list[tuple[str, str | None]]) -> None:
+    assert found_in(load(**columns)) == expected
 
 
 @pytest.mark.parametrize(
-    ("cells", "message"),
+    ("columns", "message"),
     [
         ({"mailboxes": "sales, info:hunter22, help"}, f"mailboxes: entry 2: {UNCLEAR}"),
         ({"mailboxes": "info:, hunter22"}, f"mailboxes: entry 1: {UNCLEAR}"),
@@ -164,9 +166,9 @@ def test_cell_when_unambiguous_is_split(cells: dict[str, Any], expected: list[tu
         ({"mailboxes": 'info:"hunter"22aa'}, "mailboxes: entry 1: unexpected text after a closing quote"),
     ],
 )
-def test_cell_when_ambiguous_names_the_entry(cells: dict[str, Any], message: str) -> None:
-    assert message in message_of(**cells)
-    assert "hunter" not in message_of(**cells)
+def test_cell_when_ambiguous_names_the_entry(columns: dict[str, Any], message: str) -> None:
+    assert message in message_of(**columns)
+    assert "hunter" not in message_of(**columns)
 
 
 @pytest.mark.parametrize("word", ["none", "Yes", "N/A", "-", "NULL", "#N/A", "disabled", "false"])
@@ -181,7 +183,7 @@ def test_name_like_a_word_for_none_is_read_in_quotes() -> None:
 
 
 @pytest.mark.parametrize(
-    "cells",
+    "columns",
     [
         {"mailboxes": "info::1,024"},
         {"mailboxes": "sales, info::1,024,help"},
@@ -190,8 +192,8 @@ def test_name_like_a_word_for_none_is_read_in_quotes() -> None:
         {"ftp_users": "web::/htdocs:1,024"},
     ],
 )
-def test_a_quota_with_a_comma_is_refused(cells: dict[str, Any]) -> None:
-    assert "a quota must be a whole number without ','" in message_of(**cells)
+def test_a_quota_with_a_comma_is_refused(columns: dict[str, Any]) -> None:
+    assert "a quota must be a whole number without ','" in message_of(**columns)
 
 
 def test_numeric_names_after_a_quota_are_names() -> None:
@@ -235,3 +237,86 @@ def test_a_password_of_blanks_alone_is_none(blank: str) -> None:
     row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": blank}
 
     assert Manifest.from_rows([row]).sites[0].owner.password is None
+
+
+WORD = st.text(string.ascii_lowercase + string.digits + "_", min_size=1, max_size=12)
+PASSWORD = st.text(string.ascii_letters + string.digits + "!#-_.,;:|+\"' ", min_size=8, max_size=20)
+BLANK = st.sampled_from(["", " ", "  "])
+
+
+@given(
+    st.lists(WORD, max_size=6),
+    st.lists(st.sampled_from([",", ";", "|", "\n", "\r\n", " , ", ";;"]), min_size=6, max_size=6),
+)
+def test_splitting_finds_every_entry(entries: list[str], separators: list[str]) -> None:
+    cell = "".join(entry + separator for entry, separator in zip(entries, separators, strict=False))
+
+    assert cells.split("mailboxes", cell) == entries
+
+
+def quoted(password: str | None) -> str:
+    return "" if password is None else '"' + password.replace('"', '""') + '"'
+
+
+@given(WORD, st.none() | PASSWORD, st.none() | st.integers(1, 10**6), BLANK)
+def test_mailbox_cells(local: str, password: str | None, quota: int | None, blank: str) -> None:
+    parts = [local, quoted(password), "" if quota is None else str(quota)]
+    cell = f"{blank}:{blank}".join(parts).rstrip(": ")
+
+    expected = {"local_part": local, "password": password, "quota_mb": None if quota is None else str(quota)}
+    assert cells.mailbox(cell) == {key: value for key, value in expected.items() if value is not None}
+
+
+@given(WORD, st.none() | PASSWORD, st.none() | WORD.map("/{}".format), st.none() | st.integers(0, 10**6))
+def test_ftp_cells(username: str, password: str | None, home: str | None, quota: int | None) -> None:
+    cell = ":".join([username, quoted(password), home or "", "" if quota is None else str(quota)]).rstrip(":")
+
+    expected = {
+        "username": username,
+        "password": password,
+        "home_directory": home,
+        "quota_mb": None if quota is None else str(quota),
+    }
+    assert cells.ftp_user(cell) == {key: value for key, value in expected.items() if value is not None}
+
+
+@given(
+    st.none() | st.sampled_from(["mysql", "postgresql"]),
+    WORD,
+    st.lists(st.tuples(WORD, st.none() | PASSWORD), max_size=3),
+)
+def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str | None]]) -> None:
+    cell = f"{kind}/" if kind else ""
+    cell += name
+    if users:
+        cell += ":" + "+".join(
+            username if password is None else f"{username}:{quoted(password)}" for username, password in users
+        )
+
+    expected: dict[str, object] = {"name": name}
+    if kind:
+        expected["type"] = kind
+    if users:
+        expected["users"] = [
+            {"username": username} if password is None else {"username": username, "password": password}
+            for username, password in users
+        ]
+    assert cells.database(cell) == expected
+
+
+@given(st.text(max_size=60), st.sampled_from(sorted(cells.READERS)))
+@example(":", "databases")
+@example("/shop", "databases")
+@example("/:+", "databases")
+@example(":|", "databases")
+def test_no_cell_breaks_a_reader(cell: str, column: str) -> None:
+    try:
+        entries = cells.split(column, cell)
+    except InvalidValueError:
+        return
+    for entry in entries:
+        try:
+            read = cells.READERS[column](entry)
+        except InvalidValueError:
+            continue
+        assert all(read.values())

@@ -9,7 +9,7 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import Manifest, ManifestError
-from panelica_async.provision.manifest.columns import Reading, understand
+from panelica_async.provision.manifest.columns import FIELDS, Reading, understand
 
 
 def load(directory: Path, header: str, *rows: str, **reading: Any) -> Manifest:
@@ -204,3 +204,40 @@ def test_thousands_of_unknown_columns_take_no_time(tmp_path: Path) -> None:
 
     assert len(manifest.ignored_columns) == 3000
     assert time.process_time() - begun < 2  # It was 4 s, and is 0.1 s.
+
+
+def test_no_name_means_two_fields() -> None:
+    names = [name for field, others in FIELDS.items() for name in (field, *others)]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", [name for field, others in FIELDS.items() for name in (field, *others)])
+def test_every_known_name_is_understood(name: str) -> None:
+    spelt = name.replace("_", " ").title()
+
+    assert list(understand([spelt]).fields) == [0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Customer No",
+        "Notes",
+        "Invoice",
+        "IP",
+        "Created",
+        "Address",
+        "Status",
+        "Language",
+        "Country",
+        "Email2",
+        "Email Address 2",
+        "Users",
+        "Accounts",
+        "Domains",
+        "Mailbox 1",
+    ],
+)
+def test_columns_of_a_hosters_own_are_no_misspellings(name: str) -> None:
+    assert understand([name]).ignored == (name,)

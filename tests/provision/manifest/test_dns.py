@@ -366,3 +366,55 @@ def test_a_value_that_is_very_long_is_shortened(kind: str) -> None:
     with pytest.raises(ManifestError) as caught:
         manifest_of(f"@ {kind} {'x' * 5000}!")
     assert len(str(caught.value)) < 600
+
+
+RECORDS = [
+    ("www A 192.0.2.1", ("www", "A", "192.0.2.1", None, None)),
+    ("WWW.Example.com. a 192.0.2.1", ("www", "A", "192.0.2.1", None, None)),
+    ("example.com 60 IN A 192.0.2.1", ("@", "A", "192.0.2.1", 60, None)),
+    ("@ AAAA 2001:DB8:0:0::1", ("@", "AAAA", "2001:db8::1", None, None)),
+    ("*.shop CNAME @", ("*.shop", "CNAME", "example.com", None, None)),
+    ("* CNAME Target.Example.net.", ("*", "CNAME", "target.example.net", None, None)),
+    ("@ MX 0 mail.example.com", ("@", "MX", "mail.example.com", None, 0)),
+    ("_dmarc TXT v=DMARC1; p=none", ("_dmarc", "TXT", "v=DMARC1; p=none", None, None)),
+    ('@ TXT "v=spf1 -all"', ("@", "TXT", "v=spf1 -all", None, None)),
+    ('@ TXT "one" "two"', ("@", "TXT", "onetwo", None, None)),
+    (
+        "k._domainkey 300 CNAME k._domainkey.mail.example",
+        ("k._domainkey", "CNAME", "k._domainkey.mail.example", 300, None),
+    ),
+    ("_sip._tcp SRV 10 5 5060 Sip.example.com", ("_sip._tcp", "SRV", "5 5060 sip.example.com", None, 10)),
+    ("@ CAA 0 issue letsencrypt.org", ("@", "CAA", '0 issue "letsencrypt.org"', None, None)),
+    ('@ CAA 128 ISSUEWILD ";"', ("@", "CAA", '128 issuewild ";"', None, None)),
+    ("sub NS ns1.example.net", ("sub", "NS", "ns1.example.net", None, None)),
+    ("5 PTR host.example.com", ("5", "PTR", "host.example.com", None, None)),
+]
+
+
+@pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
+def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
+    read = {"ttl": None, "priority": None, **cells.dns_record(entry)}
+    record = dns.record(**read, domain="example.com")
+
+    assert (record.name, record.type, record.content, record.ttl, record.priority) == expected
+    assert dns.identity(record.name, record.type, record.content, "example.com") == expected[:3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("www", "CNAME", "shop.example.com"), ("WWW.example.com.", "cname", "Shop.Example.com.")),
+        (("@", "TXT", "v=spf1 -all"), ("example.com", "TXT", '"v=spf1 -all"')),
+        (("@", "AAAA", "2001:db8::1"), ("", "AAAA", "2001:0db8:0::0001")),
+        (("@", "X-NEW", "anything"), ("@", "x-new", "anything")),
+    ],
+)
+def test_a_record_is_the_same_however_it_is_spelt(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assert dns.identity(*one, "example.com") == dns.identity(*other, "example.com")
+
+
+@given(
+    st.lists(st.sampled_from([entry for entry, _ in RECORDS]), max_size=5), st.sampled_from(["|", "\n", " | ", "\r\n"])
+)
+def test_splitting_records_leaves_their_semicolons(entries: list[str], separator: str) -> None:
+    assert cells.split("dns", separator.join(entries)) == entries

@@ -1,16 +1,9 @@
-import string
-
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.provision.manifest import cells, dns, fields
-from panelica_async.provision.manifest.columns import FIELDS, understand
+from panelica_async.provision.manifest import fields
 from panelica_async.provision.manifest.problems import InvalidValueError
-
-WORD = st.text(string.ascii_lowercase + string.digits + "_", min_size=1, max_size=12)
-PASSWORD = st.text(string.ascii_letters + string.digits + "!#-_.,;:|+\"' ", min_size=8, max_size=20)
-BLANK = st.sampled_from(["", " ", "  "])
 
 
 @pytest.mark.parametrize(
@@ -175,136 +168,6 @@ def test_email_address_when_invalid_is_refused(bad: str) -> None:
         fields.email_address(bad)
 
 
-RECORDS = [
-    ("www A 192.0.2.1", ("www", "A", "192.0.2.1", None, None)),
-    ("WWW.Example.com. a 192.0.2.1", ("www", "A", "192.0.2.1", None, None)),
-    ("example.com 60 IN A 192.0.2.1", ("@", "A", "192.0.2.1", 60, None)),
-    ("@ AAAA 2001:DB8:0:0::1", ("@", "AAAA", "2001:db8::1", None, None)),
-    ("*.shop CNAME @", ("*.shop", "CNAME", "example.com", None, None)),
-    ("* CNAME Target.Example.net.", ("*", "CNAME", "target.example.net", None, None)),
-    ("@ MX 0 mail.example.com", ("@", "MX", "mail.example.com", None, 0)),
-    ("_dmarc TXT v=DMARC1; p=none", ("_dmarc", "TXT", "v=DMARC1; p=none", None, None)),
-    ('@ TXT "v=spf1 -all"', ("@", "TXT", "v=spf1 -all", None, None)),
-    ('@ TXT "one" "two"', ("@", "TXT", "onetwo", None, None)),
-    (
-        "k._domainkey 300 CNAME k._domainkey.mail.example",
-        ("k._domainkey", "CNAME", "k._domainkey.mail.example", 300, None),
-    ),
-    ("_sip._tcp SRV 10 5 5060 Sip.example.com", ("_sip._tcp", "SRV", "5 5060 sip.example.com", None, 10)),
-    ("@ CAA 0 issue letsencrypt.org", ("@", "CAA", '0 issue "letsencrypt.org"', None, None)),
-    ('@ CAA 128 ISSUEWILD ";"', ("@", "CAA", '128 issuewild ";"', None, None)),
-    ("sub NS ns1.example.net", ("sub", "NS", "ns1.example.net", None, None)),
-    ("5 PTR host.example.com", ("5", "PTR", "host.example.com", None, None)),
-]
-
-
-@pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
-def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
-    read = {"ttl": None, "priority": None, **cells.dns_record(entry)}
-    record = dns.record(**read, domain="example.com")
-
-    assert (record.name, record.type, record.content, record.ttl, record.priority) == expected
-    assert dns.identity(record.name, record.type, record.content, "example.com") == expected[:3]
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (("www", "CNAME", "shop.example.com"), ("WWW.example.com.", "cname", "Shop.Example.com.")),
-        (("@", "TXT", "v=spf1 -all"), ("example.com", "TXT", '"v=spf1 -all"')),
-        (("@", "AAAA", "2001:db8::1"), ("", "AAAA", "2001:0db8:0::0001")),
-        (("@", "X-NEW", "anything"), ("@", "x-new", "anything")),
-    ],
-)
-def test_a_record_is_the_same_however_it_is_spelt(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    assert dns.identity(*one, "example.com") == dns.identity(*other, "example.com")
-
-
-@given(
-    st.lists(WORD, max_size=6),
-    st.lists(st.sampled_from([",", ";", "|", "\n", "\r\n", " , ", ";;"]), min_size=6, max_size=6),
-)
-def test_splitting_finds_every_entry(entries: list[str], separators: list[str]) -> None:
-    cell = "".join(entry + separator for entry, separator in zip(entries, separators, strict=False))
-
-    assert cells.split("mailboxes", cell) == entries
-
-
-@given(
-    st.lists(st.sampled_from([entry for entry, _ in RECORDS]), max_size=5), st.sampled_from(["|", "\n", " | ", "\r\n"])
-)
-def test_splitting_records_leaves_their_semicolons(entries: list[str], separator: str) -> None:
-    assert cells.split("dns", separator.join(entries)) == entries
-
-
-def quoted(password: str | None) -> str:
-    return "" if password is None else '"' + password.replace('"', '""') + '"'
-
-
-@given(WORD, st.none() | PASSWORD, st.none() | st.integers(1, 10**6), BLANK)
-def test_mailbox_cells(local: str, password: str | None, quota: int | None, blank: str) -> None:
-    parts = [local, quoted(password), "" if quota is None else str(quota)]
-    cell = f"{blank}:{blank}".join(parts).rstrip(": ")
-
-    expected = {"local_part": local, "password": password, "quota_mb": None if quota is None else str(quota)}
-    assert cells.mailbox(cell) == {key: value for key, value in expected.items() if value is not None}
-
-
-@given(WORD, st.none() | PASSWORD, st.none() | WORD.map("/{}".format), st.none() | st.integers(0, 10**6))
-def test_ftp_cells(username: str, password: str | None, home: str | None, quota: int | None) -> None:
-    cell = ":".join([username, quoted(password), home or "", "" if quota is None else str(quota)]).rstrip(":")
-
-    expected = {
-        "username": username,
-        "password": password,
-        "home_directory": home,
-        "quota_mb": None if quota is None else str(quota),
-    }
-    assert cells.ftp_user(cell) == {key: value for key, value in expected.items() if value is not None}
-
-
-@given(
-    st.none() | st.sampled_from(["mysql", "postgresql"]),
-    WORD,
-    st.lists(st.tuples(WORD, st.none() | PASSWORD), max_size=3),
-)
-def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str | None]]) -> None:
-    cell = f"{kind}/" if kind else ""
-    cell += name
-    if users:
-        cell += ":" + "+".join(
-            username if password is None else f"{username}:{quoted(password)}" for username, password in users
-        )
-
-    expected: dict[str, object] = {"name": name}
-    if kind:
-        expected["type"] = kind
-    if users:
-        expected["users"] = [
-            {"username": username} if password is None else {"username": username, "password": password}
-            for username, password in users
-        ]
-    assert cells.database(cell) == expected
-
-
-@given(st.text(max_size=60), st.sampled_from(sorted(cells.READERS)))
-@example(":", "databases")
-@example("/shop", "databases")
-@example("/:+", "databases")
-@example(":|", "databases")
-def test_no_cell_breaks_a_reader(cell: str, column: str) -> None:
-    try:
-        entries = cells.split(column, cell)
-    except InvalidValueError:
-        return
-    for entry in entries:
-        try:
-            read = cells.READERS[column](entry)
-        except InvalidValueError:
-            continue
-        assert all(read.values())
-
-
 @given(st.text(max_size=40))
 def test_canonical_spelling_is_stable(text: str) -> None:
     for check in (fields.host_name, fields.domain_name, fields.email_address, fields.web_server):
@@ -314,40 +177,3 @@ def test_canonical_spelling_is_stable(text: str) -> None:
             continue
         if once:
             assert check(once) == once
-
-
-def test_no_name_means_two_fields() -> None:
-    names = [name for field, others in FIELDS.items() for name in (field, *others)]
-
-    assert len(names) == len(set(names))
-
-
-@pytest.mark.parametrize("name", [name for field, others in FIELDS.items() for name in (field, *others)])
-def test_every_known_name_is_understood(name: str) -> None:
-    spelt = name.replace("_", " ").title()
-
-    assert list(understand([spelt]).fields) == [0]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Customer No",
-        "Notes",
-        "Invoice",
-        "IP",
-        "Created",
-        "Address",
-        "Status",
-        "Language",
-        "Country",
-        "Email2",
-        "Email Address 2",
-        "Users",
-        "Accounts",
-        "Domains",
-        "Mailbox 1",
-    ],
-)
-def test_columns_of_a_hosters_own_are_no_misspellings(name: str) -> None:
-    assert understand([name]).ignored == (name,)
