@@ -232,7 +232,7 @@ async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
     if call.sink is not None and response.status < 300:
         return await _beginning_for_sink(response)
     length = response.content_length
-    if length is not None and length <= LONGEST_ERROR and not _is_encoded(response):
+    if length is not None and length <= LONGEST_ERROR and hdrs.CONTENT_ENCODING not in response.headers:
         # No reply has a shorter limit. Most have arrived by now: then there is nothing to wait for.
         return response.content.read_nowait() if response.content.is_eof() else await response.read(), False
     return await _beginning(response, _limit_of(call, response))
@@ -262,7 +262,7 @@ async def _beginning_for_sink(response: ClientResponse) -> tuple[bytes, bool]:
 async def _pass_on(call: Call, response: ClientResponse, beginning: bytes) -> None:
     """Pass the rest of a file to the sink of a call as it arrives; each piece has the timeout of an attempt."""
     assert call.sink is not None  # noqa: S101 - the caller looked
-    total = None if _is_encoded(response) else response.content_length
+    total = None if hdrs.CONTENT_ENCODING in response.headers else response.content_length
     try:
         piece = beginning
         while True:
@@ -289,13 +289,9 @@ def _limit_of(call: Call, response: ClientResponse) -> int:
     else:
         limit = LONGEST_FILE
     length = response.content_length
-    if length is None or not _is_encoded(response):
+    if length is None or hdrs.CONTENT_ENCODING not in response.headers:
         return limit
     return min(limit, max(_FREE_OF_RATIO, length * _GREATEST_RATIO))
-
-
-def _is_encoded(response: ClientResponse) -> bool:
-    return hdrs.CONTENT_ENCODING in response.headers
 
 
 def _is_json(response: ClientResponse) -> bool:

@@ -70,8 +70,8 @@ class KeyQuota:
             self._limit: RateLimit | None = given
         else:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
-        # Time of the event loop from which the panel may be asked.
-        self._ask_at = -inf if given is None and tier == AUTO else inf
+        self.ask_at: float = -inf if given is None and tier == AUTO else inf
+        """Instant from which on the panel is to be asked for the quota."""
         self._question: asyncio.Task[None] | None = None
         # Until when calls wait for the answer; None before the first question.
         self._patient_until: float | None = None
@@ -102,10 +102,6 @@ class KeyQuota:
             limiter.reconfigure(self._limit)
         return limiter
 
-    def is_due(self) -> bool:
-        """Return whether the panel should be asked for the quota, or has not answered yet."""
-        return self._ask_at < inf and _now() >= self._ask_at
-
     async def learn(self, ask: Callable[[], Awaitable["RateLimitStatus"]], *, within: float = inf) -> None:
         """Ask the panel for the limit in the background, and wait a moment for the first answer.
 
@@ -116,7 +112,7 @@ class KeyQuota:
             ask: Asks the panel. It runs in its own task, which the cancellation of a call does not end.
             within: Seconds that the caller can spare.
         """
-        if not self.is_due():
+        if self.ask_at > _now():
             return
         now = _now()
         if self._question is None or self._question.done():
@@ -136,7 +132,7 @@ class KeyQuota:
             _log.info("the panel did not say the rate limit; assuming %s: %s", self.limiter.limit, error)
             again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
         finally:
-            self._ask_at = again_at
+            self.ask_at = again_at
 
     def dismiss(self, owner: object) -> None:
         """Cancel the waiters of an owner that no longer uses this quota, and stop asking for it."""

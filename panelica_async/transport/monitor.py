@@ -79,8 +79,10 @@ class Monitor:
         """Count an attempt that is sent now."""
         self.tally.attempts += 1
         call.sends += 1
-        waited, call.queued_for = call.queued_for, 0.0
-        call.waited += waited
+        waited = call.queued_for
+        if waited:
+            call.waited += waited
+            call.queued_for = 0.0
         if call.is_watched or self._listeners:
             from panelica_async.telemetry.events import Sent
 
@@ -133,11 +135,12 @@ class Monitor:
         tally, duration = self.tally, call.loop.time() - call.began_at
         outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
         is_logged = error is not None and LOGGER.isEnabledFor(DONE_LEVELS[outcome])
-        # An attempt that left the queue without a permit has waited too.
-        call.waited += call.queued_for
         tally.in_flight -= 1
         tally.outcomes[outcome] += 1
-        tally.waited += call.waited
+        # An attempt that left the queue without a permit has waited too.
+        if call.waited or call.queued_for:
+            call.waited += call.queued_for
+            tally.waited += call.waited
         tally.durations.append(duration)
         if is_logged or call.is_watched or self._listeners:
             from panelica_async.telemetry.events import Done

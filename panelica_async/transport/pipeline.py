@@ -142,7 +142,7 @@ class Transport:
 
     async def _send(self, call: Call) -> Reply:
         session, request = self._sessions.session(call.loop), call.request
-        if call.signed and self.keys.current.quota.is_due() and call.options.learns_quota:
+        if call.signed and self.keys.current.quota.ask_at <= call.began_at and call.options.learns_quota:
             await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _patience(call.options))
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
             self._sessions.require_open()

@@ -205,9 +205,10 @@ class SessionHolder:
         Raises:
             ConfigurationError: The client is closed, or used from another event loop or process.
         """
-        self.require_open()
         if self._loop is not loop or self._process is not _process:
             self._bind(loop)
+        if self._session is None or self._borrowed is not None:
+            self.require_open()
         if self._session is None:
             proxy = self._proxy
             self._session = aiohttp.ClientSession(
@@ -225,6 +226,7 @@ class SessionHolder:
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind to the event loop and the process of the first call; refuse any other."""
+        self.require_open()
         if self._loop is None:
             self._loop, self._process = loop, _process
         elif self._process is not _process:
@@ -247,7 +249,8 @@ class SessionHolder:
         """Close the session if it is ours. Closing again changes nothing."""
         self.stop()
         if self._session is not None and self._is_ours:
-            await self._session.close()
+            session, self._session = self._session, None
+            await session.close()
 
     def warn_if_open(self, owner: object) -> None:
         """Warn that an owned session was never closed; nothing is closed here, the loop may be gone."""
