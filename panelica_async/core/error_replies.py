@@ -5,7 +5,7 @@ Nothing here raises, whatever a server or a proxy sends: an error must not hide 
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +25,6 @@ from panelica_async.core.values import (
     read_number,
     read_scopes,
     read_whole,
-    texts,
 )
 from panelica_async.errors import (
     AuthenticationError,
@@ -222,7 +221,7 @@ class _Said:
 
     def text(self, key: str) -> str | None:
         """Return the first text under a key that says something."""
-        return next(texts(self.sources, key), None)
+        return next(_texts(self.sources, key), None)
 
     @property
     def blames_timestamp(self) -> bool:
@@ -250,9 +249,9 @@ def _read(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanit
 def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitizer) -> _Said:
     nested = body.get("error")
     sources = (body, nested) if isinstance(nested, Mapping) else (body,)
-    found = [text for key in _SENTENCES for text in texts(sources, key)]
+    found = [text for key in _SENTENCES for text in _texts(sources, key)]
     has_sentence = any(not _KEY.fullmatch(text) for text in found)
-    found += [text for text in texts(sources, "details") if not has_sentence or _KEY.fullmatch(text)]
+    found += [text for text in _texts(sources, "details") if not has_sentence or _KEY.fullmatch(text)]
     # "Bad Request" says nothing more than the status.
     found = [text for text in dict.fromkeys(found) if text.lower() != _phrase(status).lower()] or found[:1]
     said = [sanitizer.message(text, _LONGEST_SENTENCE) for text in found]
@@ -261,7 +260,7 @@ def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitize
     if not said and details is None:
         # It has none of the known fields: show all of it.
         details = {key: value for key, value in body.items() if key != "status"} or None
-    code = next(texts(reversed(sources), "code"), None)
+    code = next(_texts(reversed(sources), "code"), None)
     return _Said(
         message=_message(said) or _phrase(status),
         code=(code and sanitizer.text(code, _LONGEST_NAME)) or (keys[-1] if keys else None),
@@ -269,6 +268,14 @@ def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitize
         sources=sources,
         is_json=True,
     )
+
+
+def _texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str]:
+    """Yield the texts under a key that are not blank, one a source."""
+    for source in sources:
+        value = source.get(key)
+        if isinstance(value, str) and value.strip():
+            yield value.strip()
 
 
 def _read_text(status: int, text: str, sanitizer: Sanitizer) -> _Said:

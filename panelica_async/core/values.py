@@ -6,7 +6,7 @@ it came with. Points in time are Unix seconds.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -92,14 +92,6 @@ def read_scopes(value: JsonValue) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value[:_LONGEST_SCOPES].replace(",", " ").split()
     return tuple(item for item in value[:_MOST_SCOPES] if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-def texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str]:
-    """Yield the texts under a key that are not blank, one a source."""
-    for source in sources:
-        value = source.get(key)
-        if isinstance(value, str) and value.strip():
-            yield value.strip()
 
 
 def header(headers: Mapping[str, str], name: str) -> str | None:
