@@ -62,7 +62,8 @@ def unreachable(error: aiohttp.ClientConnectorError) -> str:
     """Return which host could not be reached and the system's reason."""
     cause = error.os_error
     if isinstance(cause, socket.gaierror) or cause.errno is None:
-        reason = cause.strerror or str(cause)
+        # asyncio gives no reason for a connection that ends during the TLS handshake.
+        reason = cause.strerror or str(cause) or "the connection was closed at once"
     else:
         # asyncio's text names the failed call, not the reason.
         reason = os.strerror(cause.errno)

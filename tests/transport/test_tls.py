@@ -18,7 +18,7 @@ from panelica_async.telemetry import Retried
 from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
 from tests.conftest import API_KEY, API_SECRET, Connect
 from tests.support.certificates import Certificate, self_signed
-from tests.support.raw_server import RawServer
+from tests.support.raw_server import RawServer, Step
 from tests.transport import verifier
 
 # The `openssl ca` command is the one that takes dates in every version.
@@ -280,3 +280,17 @@ def test_certificate_asked_of_http_is_refused(trust: TlsSetting, host: str) -> N
 def test_http_to_another_machine_is_warned_of(base_url: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     PanelicaClient(base_url, api_key="pk_test_0", api_secret="sk_test_0")
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
+
+
+async def test_a_port_that_closes_during_the_handshake() -> None:
+    async with RawServer() as server:
+        server.script(Step(reads=False, ends="close"))
+        async with PanelicaClient(
+            server.origin.replace("http", "https"),
+            api_key=API_KEY,
+            api_secret=API_SECRET,
+            max_retries=0,
+            tier="starter",
+        ) as panel:
+            with pytest.raises(ConnectError, match="the connection was closed at once"):
+                await panel.me()
