@@ -152,6 +152,9 @@ class Transport:
             nonlocal final
             # Here and not as headers=, which aiohttp takes several times as long to copy.
             outgoing.headers.update(self._headers if request.body is None else self._json_headers)
+            if call.sink is not None:
+                # Compressed, it has no length: a file that breaks off could not be told from a whole one.
+                outgoing.headers[hdrs.ACCEPT_ENCODING] = "identity"
             outcome = await self._attempt(call, outgoing, handler)
             if isinstance(outcome, Retry):
                 outcome = await self._repeat(partial(self._attempt, call, outgoing, handler), outcome)

@@ -69,6 +69,7 @@ async def test_download_is_written_in_pieces_with_progress(
     request = server.requests[0]
     assert request.target == "/api/external/v1/files/download?user_id=u1&path=%2Fhome%2Fjohn%2Fsite.tar.gz"
     assert request.signature
+    assert request.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no modes")
