@@ -1,1 +1,1 @@
-"""The client: resources and pages over the transport."""
+"""What the generated resources stand on: calls in either dialect, lists, writes and their look-up, files, waits."""
