@@ -110,7 +110,12 @@ class PanelDialect(Dialect):
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
         """Write the envelope; what is not below /v1 has none (evidence: address-health)."""
-        data = self._random.sample(reply.data, len(reply.data)) if isinstance(reply.data, list) else reply.data
+        data = reply.data
+        match data:
+            case [*rows]:
+                data = self._random.sample(rows, len(rows))
+            case _:
+                pass
         if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
             return HttpResponse(status=endpoint.status, data=data)
         body: dict[str, Any] = {"status": "success", **reply.beside}

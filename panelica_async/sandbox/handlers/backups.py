@@ -1,7 +1,7 @@
 """Backups and the trash: what brings files back.
 
 A backup is pending for 2 s, then runs for 10 s plus 1 s for each domain, by the panel's clock. Current panels know a
-backup by its file name.
+backup by its file name (evidence: backups-list).
 
 Guesses: these times; a site takes 50 MB besides its files; an archive holds the files of its domains; restoring brings
 back the files of domains that still exist, and changes nothing else of a site. On panels: the form of the timestamp in

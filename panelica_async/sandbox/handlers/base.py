@@ -98,11 +98,16 @@ HANDLERS: dict[str, Handler] = {}
 def handles(*names: str) -> Callable[[_Function], _Function]:
     """Register a function as the handler of operations, such as `domains.create` or `GET /v1/domains/{id}`."""
 
-    def register(function: _Function) -> _Function:
-        HANDLERS.update(dict.fromkeys(names, function))
+    def decorate(function: _Function) -> _Function:
+        register(function, *names)
         return function
 
-    return register
+    return decorate
+
+
+def register(handler: Handler, *names: str) -> None:
+    """Register the handler of operations."""
+    HANDLERS.update(dict.fromkeys(names, handler))
 
 
 def accepted(message: str) -> ApiReply:
@@ -112,12 +117,12 @@ def accepted(message: str) -> ApiReply:
 
 def handle_list(kind: str, *names: str) -> None:
     """Serve the list of a kind."""
-    handles(*names)(lambda call: ApiReply(listed(call, kind)))
+    register(lambda call: ApiReply(listed(call, kind)), *names)
 
 
 def handle_get(kind: str, *names: str) -> None:
     """Serve a single object of a kind."""
-    handles(*names)(lambda call: ApiReply(get(call, kind)))
+    register(lambda call: ApiReply(get(call, kind)), *names)
 
 
 def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:

@@ -8,19 +8,23 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed, register
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.store import Row, new_id
 
 
 def handle_objects(kind: str, name: str) -> None:
     """Serve the list of a kind: of the domain in the path, or of all domains if the path names none."""
-    handles(name)(lambda call: ApiReply([item.shown for item in (of_domain if call.path else objects)(call, kind)]))
+
+    @handles(name)
+    def list_all(call: ApiCall) -> ApiReply:
+        found = of_domain(call, kind) if call.path else objects(call, kind)
+        return ApiReply([item.shown for item in found])
 
 
 def handle_object(kind: str, name: str) -> None:
     """Serve a single object of a kind."""
-    handles(name)(lambda call: ApiReply(find(call, kind).shown))
+    register(lambda call: ApiReply(find(call, kind).shown), name)
 
 
 def handle_removal(kind: str, name: str, *, done: str) -> None:
